@@ -1,0 +1,31 @@
+# Helpers that give every target of the project the same warnings and include root.
+
+function(fma_configure target)
+  target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Werror)
+endfunction()
+
+# fma_library(NAME SOURCES... DEPENDS...): a static library of one folder.
+function(fma_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC ${ARG_DEPENDS})
+  fma_configure(${name})
+endfunction()
+
+# fma_program(NAME SOURCES... DEPENDS...): an executable, in build/<preset>/bin.
+function(fma_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS})
+  fma_configure(${name})
+endfunction()
+
+# fma_test(NAME SOURCES... DEPENDS...): a GoogleTest program, one ctest entry per program.
+function(fma_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  fma_program(${name} SOURCES ${ARG_SOURCES} DEPENDS ${ARG_DEPENDS} GTest::gtest_main GTest::gmock)
+  target_compile_definitions(${name} PRIVATE FMA_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                                             FMA_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+  add_test(NAME ${name} COMMAND ${name})
+endfunction()

@@ -1,0 +1,7 @@
+# FMA_SANITIZE: "" or a -fsanitize= list ("address;undefined", "thread").
+set(FMA_SANITIZE "" CACHE STRING "Sanitizers, as a semicolon list")
+if(FMA_SANITIZE)
+  string(REPLACE ";" "," _sanitizers "${FMA_SANITIZE}")
+  add_compile_options(-fsanitize=${_sanitizers} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${_sanitizers})
+endif()

@@ -1,0 +1,368 @@
+#include "kernels/cpu/attention.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "kernels/cpu/scalar.h"
+#include "kernels/cpu/simd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/attention.cc"
+#include "hwy/foreach_target.h"  // must come first
+
+#include "hwy/highway.h"
+#include "kernels/cpu/block_attention-inl.h"
+#include "kernels/cpu/head_cache-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fmaserver::cpu::HWY_NAMESPACE {
+
+constexpr float kInvisible = -std::numeric_limits<float>::infinity();
+
+/// The work of one KV head of one segment.
+template <typename T>
+class HeadTask {
+ public:
+  HeadTask(const AttentionStep& step, const PackedAttention& weights, int32_t layer,
+           int64_t segment, int32_t kv_head, Matrix qkv, Matrix out, AttentionScratch& scratch)
+      : spec_(weights.spec),
+        layout_(step.layout),
+        step_(step),
+        weights_(weights),
+        segment_(step.segments[segment]),
+        first_row_(step.first_rows[segment]),
+        kv_head_(kv_head),
+        heads_(spec_.QueriesPerKvHead()),
+        qkv_(qkv),
+        out_(out),
+        scratch_(scratch),
+        cache_(weights, step, segment_.slot + layout_.HeadOffset(layer, kv_head), scratch) {}
+
+  void Run() {
+    const int64_t group_size = layout_.hierarchy.group_size;
+    for (int64_t row = 0; row < segment_.rows;) {
+      const int64_t position = segment_.position + row;
+      const int64_t rest_of_group = group_size - position % group_size;
+      const int64_t rows = std::min({segment_.rows - row, rest_of_group, kMaxBlockRows});
+      Append(row, rows);
+      Attend(row, rows);
+      // Queries of the block may still see a group that closing replaces, so close last.
+      if (rows == rest_of_group) cache_.CloseGroups(position + rows);
+      row += rows;
+    }
+  }
+
+ private:
+  const float* QueryAt(int64_t row, int64_t head) const {
+    return qkv_.Row(first_row_ + row) + (kv_head_ * heads_ + head) * spec_.head_dim;
+  }
+  const float* KeyAt(int64_t row) const {
+    return qkv_.Row(first_row_ + row) + int64_t{spec_.num_heads + kv_head_} * spec_.head_dim;
+  }
+  const float* ValueAt(int64_t row) const {
+    return KeyAt(row) + int64_t{spec_.num_kv_heads} * spec_.head_dim;
+  }
+  Rotation RotationAt(int64_t row) const {
+    return step_.rotations.data() + (first_row_ + row) * 2 * step_.rotary.half();
+  }
+
+  void Append(int64_t first, int64_t rows) {
+    for (int64_t row = first; row < first + rows; ++row) {
+      cache_.Append(segment_.position + row, KeyAt(row), ValueAt(row), RotationAt(row));
+    }
+  }
+
+  void Attend(int64_t first, int64_t rows) {
+    const int64_t position = segment_.position + first;
+    const int64_t fine_group = layout_.hierarchy.FineGroup(position);
+    ScaleQueries(first, rows);
+    LookAround(fine_group, position + rows);
+
+    const int64_t queries = rows * heads_;
+    const int64_t stride = far_end_ + layout_.columns - layout_.near_begin;
+    const float* far_queries = step_.rotary.enabled() && !spec_.FarIsRotated()
+                                   ? scratch_.far_queries.get()
+                                   : scratch_.near_queries.get();
+    float* scores = scratch_.scores.get();
+    Scores(far_queries, queries, spec_.head_dim, cache_.keys(), layout_.columns, far_end_, scores,
+           stride);
+    Scores(scratch_.near_queries.get(), queries, spec_.head_dim, cache_.keys() + layout_.near_begin,
+           layout_.columns, layout_.columns - layout_.near_begin, scores + far_end_, stride);
+
+    for (int64_t query = 0; query < queries;) {
+      const auto tile = std::min<int64_t>(queries - query, kRowTile);
+      std::array<float, kRowTile> scale;
+      for (int64_t r = 0; r < tile; ++r) {
+        const int64_t row = (query + r) / heads_;
+        const int64_t head = (query + r) % heads_;
+        float* row_scores = scores + (query + r) * stride;
+        MaskAndBias(row_scores, head, position + row);
+        scale[r] = Softmax(row_scores, stride, missing_[head]);
+      }
+      Weigh(scores + query * stride, stride, tile);
+      for (int64_t r = 0; r < tile; ++r) StoreOutput(first, query + r, r, scale[r]);
+      query += tile;
+    }
+  }
+
+  /// Queries with 1/sqrt(d) folded in: plain for an unrotated far field, rotated for the rest.
+  void ScaleQueries(int64_t first, int64_t rows) {
+    const float scale = 1.0F / std::sqrt(static_cast<float>(spec_.head_dim));
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t head = 0; head < heads_; ++head) {
+        const int64_t at = (row * heads_ + head) * spec_.head_dim;
+        const float* query = QueryAt(first + row, head);
+        float* plain = scratch_.far_queries.get() + at;
+        float* placed = scratch_.near_queries.get() + at;
+        for (int32_t c = 0; c < spec_.head_dim; ++c) plain[c] = query[c] * scale;
+        if (step_.rotary.enabled()) {
+          step_.rotary.Apply(RotationAt(first + row), plain, placed);
+        } else {
+          std::copy_n(plain, spec_.head_dim, placed);
+        }
+      }
+    }
+  }
+
+  /// What the queries of `fine_group` see while the sequence has `length` tokens: far biases per
+  /// head, the visible runs of columns, and the missing keys.
+  void LookAround(int64_t fine_group, int64_t length) {
+    const Hierarchy& h = layout_.hierarchy;
+    runs_.clear();
+    for (auto& missing : missing_) missing.clear();
+    missing_.resize(heads_);
+    far_end_ = 0;
+    std::fill_n(scratch_.far_bias.get(), heads_ * layout_.near_begin, kInvisible);
+    if (h.sink_tokens > 0 && fine_group >= Hierarchy::kFirstGroupWithSinks) {
+      for (int64_t head = 0; head < heads_; ++head) ShowFar(head, 0, h.sink_tokens, 0.0F);
+      AddFarRun(0, h.sink_tokens);
+    }
+    for (int level = 1; level <= h.num_levels; ++level) ShowLevel(level, fine_group);
+
+    near_length_ = length;
+    AddNearRun((fine_group - 1) * h.group_size, fine_group * h.group_size);
+    AddNearRun(fine_group * h.group_size, length);
+    if (spec_.padding == Padding::kZeroKeys && fine_group == 0) {
+      for (auto& missing : missing_) missing.push_back({0.0F, h.group_size});
+    }
+  }
+
+  void ShowLevel(int level, int64_t fine_group) {
+    const Hierarchy& h = layout_.hierarchy;
+    const GroupRange groups = Hierarchy::FarGroups(level, fine_group);
+    const GroupRange existing = groups.Existing();
+    for (int64_t group = existing.first; group < existing.end; ++group) {
+      AddFarRun(layout_.FarColumn(level, group), h.rank);
+    }
+    for (int64_t head = 0; head < heads_; ++head) {
+      const float bias = weights_.FarBias(kv_head_ * heads_ + head, level);
+      for (int64_t group = existing.first; group < existing.end; ++group) {
+        ShowFar(head, layout_.FarColumn(level, group), h.rank, bias);
+      }
+      if (spec_.padding == Padding::kZeroKeys && groups.Missing() > 0) {
+        missing_[head].push_back({bias, groups.Missing() * h.rank});
+      }
+    }
+  }
+
+  void ShowFar(int64_t head, int64_t column, int64_t count, float bias) {
+    std::fill_n(scratch_.far_bias.get() + head * layout_.near_begin + column, count, bias);
+  }
+
+  void AddFarRun(int64_t column, int64_t count) {
+    runs_.push_back({column, column, count});
+    far_end_ = std::max(far_end_, SlotLayout::RoundUp(column + count, SlotLayout::kLane));
+  }
+
+  /// Tokens [first, end), which lie in one half of the ring.
+  void AddNearRun(int64_t first, int64_t end) {
+    if (first < 0) return;
+    const int64_t column = layout_.NearColumn(first);
+    runs_.push_back({far_end_ + column - layout_.near_begin, column, end - first});
+  }
+
+  /// Adds the far biases and hides the near columns that the query at `position` does not see.
+  void MaskAndBias(float* scores, int64_t head, int64_t position) const {
+    const float* bias = scratch_.far_bias.get() + head * layout_.near_begin;
+    for (int64_t c = 0; c < far_end_; ++c) {
+      scores[c] = bias[c] == kInvisible ? kInvisible : scores[c] + bias[c];
+    }
+    const int64_t m = layout_.hierarchy.group_size;
+    float* near = scores + far_end_;
+    const int64_t own = layout_.NearColumn(position - position % m) - layout_.near_begin;
+    std::fill(near + own + position % m + 1, near + own + m, kInvisible);
+    if (position < m) std::fill_n(near + m, m, kInvisible);
+    std::fill(near + 2 * m, near + layout_.columns - layout_.near_begin, kInvisible);
+  }
+
+  /// scratch_.output [rows, D] = weights x values.
+  void Weigh(const float* weights, int64_t stride, int64_t rows) {
+    const int64_t dim = layout_.padded_dim;
+    float* output = scratch_.output.get();
+    if (rows == kRowTile) {
+      return WeightedValues<kRowTile>(weights, stride, runs_, cache_.values(), dim, output);
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      WeightedValues<1>(weights + r * stride, stride, runs_, cache_.values(), dim,
+                        output + r * dim);
+    }
+  }
+
+  void StoreOutput(int64_t first, int64_t query, int64_t tile_row, float scale) {
+    const int64_t head = kv_head_ * heads_ + query % heads_;
+    const float* output = scratch_.output.get() + tile_row * layout_.padded_dim;
+    float* out = out_.Row(first_row_ + first + query / heads_) + head * spec_.head_dim;
+    for (int32_t c = 0; c < spec_.head_dim; ++c) out[c] = output[c] * scale;
+  }
+
+  const AttentionSpec& spec_;
+  const SlotLayout& layout_;
+  const AttentionStep& step_;
+  const PackedAttention& weights_;
+  const Segment& segment_;
+  const int64_t first_row_;
+  const int32_t kv_head_;
+  const int64_t heads_;
+  const Matrix qkv_;
+  const Matrix out_;
+  AttentionScratch& scratch_;
+  HeadCache<T> cache_;
+
+  int64_t far_end_ = 0;
+  int64_t near_length_ = 0;
+  std::vector<ColumnRun> runs_;
+  std::vector<std::vector<MissingKeys>> missing_;
+};
+
+void RunHeadTask(const AttentionStep& step, const PackedAttention& weights, int32_t layer,
+                 int64_t segment, int32_t kv_head, Matrix qkv, Matrix out,
+                 AttentionScratch& scratch) {
+  if (step.layout.dtype == DType::kF32) {
+    HeadTask<float>(step, weights, layer, segment, kv_head, qkv, out, scratch).Run();
+  } else {
+    HeadTask<BFloat16>(step, weights, layer, segment, kv_head, qkv, out, scratch).Run();
+  }
+}
+
+}  // namespace fmaserver::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fmaserver::cpu {
+namespace {
+
+HWY_EXPORT(RunHeadTask);
+
+/// From Conv1d's [d*p, taps] to [taps, p, D], and for conv from [d*p, d, w] to [w, p, d, D].
+PackedDownsampling PackOne(const AttentionSpec& spec, const HostDownsampling& source) {
+  const int64_t rank = spec.hierarchy.rank;
+  const int64_t dim = spec.head_dim;
+  const int64_t padded = SlotLayout::RoundUp(dim, SlotLayout::kLane);
+  const int64_t mixed = spec.downsampling == Downsampling::kConv ? dim : 1;
+  const int64_t inputs = source.weight.cols / mixed;
+  const int64_t size = inputs * rank * mixed * padded;
+  PackedDownsampling packed{TryAllocateAligned<float>(size),
+                            TryAllocateAligned<float>(rank * padded)};
+  if (packed.weight == nullptr || packed.bias == nullptr) return packed;
+  std::fill_n(packed.weight.get(), size, 0.0F);
+  std::fill_n(packed.bias.get(), rank * padded, 0.0F);
+  for (int64_t c = 0; c < dim; ++c) {
+    for (int64_t r = 0; r < rank; ++r) {
+      packed.bias[r * padded + c] = ElementAsFloat(source.bias, c * rank + r);
+      for (int64_t from = 0; from < mixed; ++from) {
+        for (int64_t i = 0; i < inputs; ++i) {
+          packed.weight[((i * rank + r) * mixed + from) * padded + c] =
+              ElementAsFloat(source.weight, ((c * rank + r) * mixed + from) * inputs + i);
+        }
+      }
+    }
+  }
+  return packed;
+}
+
+absl::Status PackAll(const AttentionSpec& spec, std::span<const HostDownsampling> sources,
+                     std::vector<PackedDownsampling>& packed) {
+  for (const HostDownsampling& source : sources) {
+    packed.push_back(PackOne(spec, source));
+    if (packed.back().weight == nullptr || packed.back().bias == nullptr) {
+      return absl::ResourceExhaustedError(absl::StrCat("no memory for a downsampling weight of ",
+                                                       source.weight.rows, " x ",
+                                                       source.weight.cols));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PackedAttention>> PackedAttention::Pack(
+    const AttentionSpec& spec, const HostAttention& weights) {
+  auto packed = std::make_unique<PackedAttention>();
+  packed->spec = spec;
+  absl::Status status = PackAll(spec, weights.keys, packed->keys);
+  status.Update(PackAll(spec, weights.values, packed->values));
+  if (!status.ok()) return status;
+  for (int32_t head = 0; head < spec.num_heads; ++head) {
+    for (int level = 1; level <= spec.hierarchy.num_levels; ++level) {
+      float bias = 0;
+      if (weights.level_bias.data != nullptr) {
+        const int64_t columns = weights.level_bias.cols;
+        bias = ElementAsFloat(weights.level_bias,
+                              head * columns + std::min<int64_t>(level, columns) - 1);
+      }
+      if (spec.scale_far_field) {
+        bias += std::log(static_cast<float>(spec.hierarchy.TokensPerSummary(level)));
+      }
+      packed->far_bias.push_back(bias);
+    }
+  }
+  return packed;
+}
+
+AttentionScratch::AttentionScratch(const AttentionSpec& spec, const SlotLayout& layout) {
+  const int64_t heads = spec.QueriesPerKvHead();
+  const int64_t rows = std::min<int64_t>(kMaxBlockRows, spec.hierarchy.group_size) * heads;
+  near_queries = AllocateAligned<float>(rows * spec.head_dim);
+  far_queries = AllocateAligned<float>(rows * spec.head_dim);
+  scores = AllocateAligned<float>(rows * layout.columns);
+  far_bias = AllocateAligned<float>(heads * layout.near_begin);
+  key = AllocateAligned<float>(layout.padded_dim);
+  rotated_key = AllocateAligned<float>(layout.padded_dim);
+  value = AllocateAligned<float>(layout.padded_dim);
+  output = AllocateAligned<float>(4 * layout.padded_dim);
+  rotation = AllocateAligned<float>(spec.head_dim);
+}
+
+AttentionStep::AttentionStep(const AttentionSpec& attention, const SlotLayout& slot,
+                             std::span<const Segment> parts, ThreadPool& pool)
+    : spec(attention), layout(slot), rotary(attention), segments(parts.begin(), parts.end()) {
+  std::vector<int64_t> positions;
+  for (const Segment& segment : segments) {
+    first_rows.push_back(static_cast<int64_t>(positions.size()));
+    for (int64_t row = 0; row < segment.rows; ++row) positions.push_back(segment.position + row);
+  }
+  const auto rows = static_cast<int64_t>(positions.size());
+  rotations.resize(rows * 2 * rotary.half());
+  if (!rotary.enabled()) return;
+  pool.ParallelFor(rows, [&](int64_t row, int) {
+    rotary.Fill(static_cast<double>(positions[row]), rotations.data() + row * 2 * rotary.half());
+  });
+}
+
+void Attend(ThreadPool& pool, const AttentionStep& step, const PackedAttention& weights,
+            int32_t layer, Matrix qkv, Matrix out, std::span<AttentionScratch> scratch) {
+  const int64_t heads = weights.spec.num_kv_heads;
+  const int64_t tasks = static_cast<int64_t>(step.segments.size()) * heads;
+  pool.ParallelFor(tasks, [&](int64_t task, int worker) {
+    HWY_DYNAMIC_DISPATCH(RunHeadTask)
+    (step, weights, layer, task / heads, static_cast<int32_t>(task % heads), qkv, out,
+     scratch[worker]);
+  });
+}
+
+}  // namespace fmaserver::cpu
+#endif  // HWY_ONCE

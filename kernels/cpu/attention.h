@@ -1,0 +1,89 @@
+// The multilevel attention on the CPU: append to the cache, attend, close the completed groups.
+//
+// One KV head of one segment is one task. Its rows are walked in blocks that lie inside a fine
+// group, because all queries of a fine group see the same far field: a block is matrix-matrix work
+// over the head block's key and value matrices, and decode is a block of one row. Every sum runs
+// over columns whose place depends on absolute positions alone, so a row's bits do not depend on
+// the block.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/aligned.h"
+#include "kernels/cpu/rotary.h"
+#include "kernels/cpu/thread_pool.h"
+
+namespace fmaserver::cpu {
+
+/// One level's downsampling of keys or of values; D = SlotLayout::padded_dim, padded with zeros.
+struct PackedDownsampling {
+  AlignedArray<float> weight;  ///< [inputs, p, D]; conv: [inputs, p, d, D], D the output channel
+  AlignedArray<float> bias;    ///< [p, D]
+};
+
+class PackedAttention : public AttentionWeights {
+ public:
+  static absl::StatusOr<std::unique_ptr<PackedAttention>> Pack(const AttentionSpec& spec,
+                                                               const HostAttention& weights);
+
+  /// Added to every score of `level` (1..L): the level's bias and ln c_l.
+  float FarBias(int32_t head, int level) const {
+    return far_bias[head * spec.hierarchy.num_levels + level - 1];
+  }
+  /// Null with average downsampling.
+  const PackedDownsampling* KeysAt(int level) const { return At(keys, level); }
+  const PackedDownsampling* ValuesAt(int level) const { return At(values, level); }
+
+  AttentionSpec spec;
+  std::vector<PackedDownsampling> keys;
+  std::vector<PackedDownsampling> values;
+  std::vector<float> far_bias;  ///< [H, L]
+
+ private:
+  const PackedDownsampling* At(const std::vector<PackedDownsampling>& weights, int level) const {
+    return weights.empty() ? nullptr : &weights[DownsamplingIndex(spec, level)];
+  }
+};
+
+/// Rows of a block at most; longer fine groups are walked in several blocks.
+inline constexpr int64_t kMaxBlockRows = 64;
+
+/// Working memory of one thread.
+struct AttentionScratch {
+  AttentionScratch(const AttentionSpec& spec, const SlotLayout& layout);
+
+  AlignedArray<float> near_queries;  ///< [rows, d], scaled by 1/sqrt(d), rotated
+  AlignedArray<float> far_queries;   ///< [rows, d], as the far field's keys want them
+  AlignedArray<float> scores;        ///< [rows, C]
+  AlignedArray<float> far_bias;      ///< [queries per KV head, near_begin]
+  AlignedArray<float> key;           ///< [D]
+  AlignedArray<float> rotated_key;   ///< [D]
+  AlignedArray<float> value;         ///< [D]
+  AlignedArray<float> output;        ///< [4, D]
+  AlignedArray<float> rotation;      ///< [d]
+};
+
+/// What the attention of every layer of a step shares.
+class AttentionStep {
+ public:
+  AttentionStep(const AttentionSpec& spec, const SlotLayout& layout,
+                std::span<const Segment> segments, ThreadPool& pool);
+
+  const AttentionSpec spec;
+  const SlotLayout layout;
+  const Rotary rotary;
+  std::vector<Segment> segments;
+  std::vector<int64_t> first_rows;  ///< of each segment
+  std::vector<float> rotations;     ///< [rows, d] when rotary
+};
+
+/// See Backend::Attend. `scratch` holds one entry per thread of the pool.
+void Attend(ThreadPool& pool, const AttentionStep& step, const PackedAttention& weights,
+            int32_t layer, Matrix qkv, Matrix out, std::span<AttentionScratch> scratch);
+
+}  // namespace fmaserver::cpu

@@ -1,0 +1,134 @@
+#include "kernels/cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "hwy/targets.h"
+#include "kernels/cpu/aligned.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/linear.h"
+#include "kernels/cpu/pointwise.h"
+#include "kernels/cpu/simd.h"
+#include "kernels/cpu/thread_pool.h"
+
+namespace fmaserver {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+class HostBuffer : public Buffer {
+ public:
+  HostBuffer(AlignedArray<std::byte> memory, int64_t size) : memory_(std::move(memory)) {
+    data = memory_.get();
+    bytes = size;
+  }
+
+ private:
+  AlignedArray<std::byte> memory_;
+};
+
+class CpuBackend : public Backend {
+ public:
+  explicit CpuBackend(int threads) : pool_(threads) {}
+
+  std::string Description() const override {
+    const int64_t targets = hwy::SupportedTargets() & ~int64_t{HWY_DISABLED_TARGETS};
+    const int64_t best = targets & -targets;  // Highway numbers better targets lower
+    return absl::StrCat("cpu, ", pool_.threads(), pool_.threads() == 1 ? " thread, " : " threads, ",
+                        hwy::TargetName(best));
+  }
+
+  absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) override {
+    AlignedArray<std::byte> memory = TryAllocateAligned<std::byte>(bytes);
+    if (memory == nullptr) {
+      return absl::ResourceExhaustedError(absl::StrCat("no memory for ", bytes, " bytes"));
+    }
+    return std::make_unique<HostBuffer>(std::move(memory), bytes);
+  }
+
+  absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
+      std::span<const HostLinear> stacked) override {
+    return cpu::PackedLinear::Pack(stacked);
+  }
+
+  absl::StatusOr<std::unique_ptr<NormWeights>> PackNorm(const HostNorm& norm) override {
+    return std::make_unique<cpu::PackedNorm>(norm);
+  }
+
+  absl::StatusOr<std::unique_ptr<AttentionWeights>> PackAttention(
+      const AttentionSpec& spec, const HostAttention& weights) override {
+    return cpu::PackedAttention::Pack(spec, weights);
+  }
+
+  void BeginStep(const AttentionSpec& spec, const SlotLayout& layout,
+                 std::span<const Segment> segments) override {
+    if (scratch_.empty() || scratch_layout_ != layout || scratch_spec_ != spec) {
+      scratch_.clear();
+      scratch_layout_ = layout;
+      scratch_spec_ = spec;
+      for (int i = 0; i < pool_.threads(); ++i) scratch_.emplace_back(spec, layout);
+    }
+    step_.emplace(spec, layout, segments, pool_);
+  }
+
+  absl::Status EndStep() override {
+    step_.reset();
+    return absl::OkStatus();
+  }
+
+  void Embed(std::span<const int64_t> ids, const LinearWeights& table, bool accumulate,
+             Matrix x) override {
+    cpu::EmbedRows(pool_, ids, static_cast<const cpu::PackedLinear&>(table), accumulate, x);
+  }
+
+  void Norm(Matrix x, const NormWeights& weights, Matrix out) override {
+    cpu::Norm(pool_, x, static_cast<const cpu::PackedNorm&>(weights), out);
+  }
+
+  void Linear(Matrix x, const LinearWeights& weights, bool accumulate, Matrix y) override {
+    cpu::Linear(pool_, x, static_cast<const cpu::PackedLinear&>(weights), accumulate, y);
+  }
+
+  void Attend(const AttentionWeights& weights, int32_t layer, Matrix qkv, Matrix out) override {
+    cpu::Attend(pool_, *step_, static_cast<const cpu::PackedAttention&>(weights), layer, qkv, out,
+                scratch_);
+  }
+
+  void Activate(MlpKind kind, Matrix in, Matrix out) override {
+    cpu::Activate(pool_, kind, in, out);
+  }
+
+  void GatherRows(Matrix x, std::span<const int32_t> rows, Matrix out) override {
+    for (int64_t i = 0; i < out.rows; ++i) std::copy_n(x.Row(rows[i]), x.cols, out.Row(i));
+  }
+
+  absl::Status CopyToHost(Matrix x, std::span<float> out) override {
+    std::copy_n(x.data, x.rows * x.cols, out.data());
+    return absl::OkStatus();
+  }
+
+ private:
+  ThreadPool pool_;
+  std::optional<cpu::AttentionStep> step_;
+  std::vector<cpu::AttentionScratch> scratch_;  // one per thread, for the layers of these shapes:
+  AttentionSpec scratch_spec_;
+  SlotLayout scratch_layout_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads) {
+  if (threads < 0 || threads > kMaxThreads) {
+    return absl::InvalidArgumentError(absl::StrCat("threads is ", threads, "; allowed: 1 to ",
+                                                   kMaxThreads, ", or 0 for one per core"));
+  }
+  if (threads == 0) threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return std::make_unique<CpuBackend>(threads);
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,14 @@
+// The CPU backend: portable SIMD with run-time dispatch, float32 arithmetic throughout.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+
+namespace fmaserver {
+
+/// `threads` 1..1024, or 0 for one per core. INVALID_ARGUMENT otherwise.
+absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads);
+
+}  // namespace fmaserver

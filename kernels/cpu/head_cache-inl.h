@@ -1,0 +1,170 @@
+// One KV head's part of a slot: writing tokens, growing the running sums, closing groups.
+
+#if defined(FMA_KERNELS_CPU_HEAD_CACHE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FMA_KERNELS_CPU_HEAD_CACHE_INL_H_
+#undef FMA_KERNELS_CPU_HEAD_CACHE_INL_H_
+#else
+#define FMA_KERNELS_CPU_HEAD_CACHE_INL_H_
+#endif
+
+#include <algorithm>
+
+#include "hwy/highway.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/load-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fmaserver::cpu::HWY_NAMESPACE {
+
+/// sums += scale * x over `n` channels, a multiple of SlotLayout::kLane. `scale` is a float for all
+/// channels or a pointer to one per channel.
+HWY_INLINE FloatVec ScaleAt(float scale, int64_t) { return hn::Set(FloatTag(), scale); }
+HWY_INLINE FloatVec ScaleAt(const float* scale, int64_t c) { return LoadFloats(scale + c); }
+
+template <typename Scale>
+HWY_INLINE void MulAddTo(Scale scale, const float* HWY_RESTRICT x, int64_t n,
+                         float* HWY_RESTRICT sums) {
+  const FloatTag d;
+  for (int64_t c = 0; c < n; c += static_cast<int64_t>(hn::Lanes(d))) {
+    hn::Store(hn::MulAdd(ScaleAt(scale, c), hn::Load(d, x + c), hn::Load(d, sums + c)), d,
+              sums + c);
+  }
+}
+
+/// T: the slot's element type.
+template <typename T>
+class HeadCache {
+ public:
+  HeadCache(const PackedAttention& weights, const AttentionStep& step, std::byte* head,
+            AttentionScratch& scratch)
+      : weights_(weights),
+        spec_(weights.spec),
+        layout_(step.layout),
+        rotary_(step.rotary),
+        scratch_(scratch),
+        keys_(reinterpret_cast<T*>(head)),
+        values_(reinterpret_cast<T*>(head + layout_.values_offset)),
+        key_sums_(reinterpret_cast<float*>(head + layout_.sums_offset)),
+        value_sums_(key_sums_ + layout_.SumsPerKind()) {}
+
+  const T* keys() const { return keys_; }
+  const T* values() const { return values_; }
+
+  /// Writes the token at `position`: key and value [d], the key's rotation at its position.
+  void Append(int64_t position, const float* key, const float* value, Rotation rotation) {
+    float* padded_key = Pad(key, scratch_.key.get());
+    float* padded_value = Pad(value, scratch_.value.get());
+    const float* near_key = padded_key;
+    if (rotary_.enabled()) {
+      rotary_.Apply(rotation, padded_key, scratch_.rotated_key.get());
+      near_key = scratch_.rotated_key.get();
+    }
+    Store(layout_.NearColumn(position), near_key, padded_value);
+    if (position < layout_.hierarchy.sink_tokens) {
+      Store(position, spec_.FarIsRotated() ? near_key : padded_key, padded_value);
+    }
+    const bool hierarchical = spec_.downsampling == Downsampling::kHierarchical;
+    const int levels = hierarchical ? 1 : layout_.hierarchy.num_levels;
+    for (int level = 1; level <= levels; ++level) {
+      AddInput(level, position % layout_.hierarchy.GroupTokens(level), padded_key, padded_value);
+    }
+  }
+
+  /// Turns the sums of every group that ends just before `position` into summaries, level 1 first.
+  void CloseGroups(int64_t position) {
+    const Hierarchy& h = layout_.hierarchy;
+    for (int level = 1; level <= h.num_levels && h.CompletesGroup(level, position); ++level) {
+      CloseGroup(level, position / h.GroupTokens(level) - 1);
+    }
+  }
+
+ private:
+  float* Pad(const float* channels, float* padded) const {
+    std::copy_n(channels, spec_.head_dim, padded);
+    std::fill(padded + spec_.head_dim, padded + layout_.padded_dim, 0.0F);
+    return padded;
+  }
+
+  void Store(int64_t column, const float* key, const float* value) {
+    for (int64_t c = 0; c < spec_.head_dim; ++c) {
+      keys_[c * layout_.columns + column] = FromFloat<T>(key[c]);
+    }
+    for (int64_t c = 0; c < layout_.padded_dim; ++c) {
+      values_[column * layout_.padded_dim + c] = FromFloat<T>(value[c]);
+    }
+  }
+
+  void AddInput(int level, int64_t input, const float* key, const float* value) {
+    AddInput(weights_.KeysAt(level), level, input, key, key_sums_ + layout_.SumIndex(level));
+    AddInput(weights_.ValuesAt(level), level, input, value, value_sums_ + layout_.SumIndex(level));
+  }
+
+  /// Adds input number `input` of a level's open group to its running sums [p, D]. The first input
+  /// starts them, so what a fresh slot or the group before left there does not matter.
+  void AddInput(const PackedDownsampling* weights, int level, int64_t input, const float* x,
+                float* sums) const {
+    const int64_t rank = layout_.hierarchy.rank;
+    const int64_t dim = layout_.padded_dim;
+    if (weights == nullptr) {
+      if (input == 0) std::fill_n(sums, rank * dim, 0.0F);
+      MulAddTo(1.0F, x, dim, sums + input / layout_.hierarchy.TokensPerSummary(level) * dim);
+      return;
+    }
+    if (input == 0) std::copy_n(weights->bias.get(), rank * dim, sums);
+    const bool mixes_channels = spec_.downsampling == Downsampling::kConv;
+    const int64_t taps_per_summary = mixes_channels ? spec_.head_dim : 1;
+    const float* tap = weights->weight.get() + input * rank * taps_per_summary * dim;
+    for (int64_t r = 0; r < rank; ++r) {
+      if (mixes_channels) {
+        for (int64_t c = 0; c < spec_.head_dim; ++c) {
+          MulAddTo(x[c], tap + (r * spec_.head_dim + c) * dim, dim, sums + r * dim);
+        }
+      } else {
+        MulAddTo(tap + r * dim, x, dim, sums + r * dim);
+      }
+    }
+  }
+
+  void CloseGroup(int level, int64_t group) {
+    const Hierarchy& h = layout_.hierarchy;
+    const int64_t dim = layout_.padded_dim;
+    float* keys = key_sums_ + layout_.SumIndex(level);
+    float* values = value_sums_ + layout_.SumIndex(level);
+    if (spec_.downsampling == Downsampling::kAverage) {
+      const float share = 1.0F / static_cast<float>(h.TokensPerSummary(level));
+      for (int64_t i = 0; i < h.rank * dim; ++i) keys[i] *= share;
+      for (int64_t i = 0; i < h.rank * dim; ++i) values[i] *= share;
+    }
+    const bool merges = spec_.downsampling == Downsampling::kHierarchical && level < h.num_levels;
+    for (int r = 0; r < h.rank; ++r) {
+      const float* key = keys + r * dim;
+      const float* value = values + r * dim;
+      const int64_t column = layout_.FarColumn(level, group) + r;
+      Store(column, PlaceSummary(key, h.SummaryCentre(level, group, r)), value);
+      if (merges) AddInput(level + 1, (group & 1) * h.rank + r, key, value);
+    }
+  }
+
+  /// The key of a summary as queries meet it: rotated by its centre where the model says so.
+  const float* PlaceSummary(const float* key, double centre) {
+    if (!spec_.FarIsRotated()) return key;
+    rotary_.Fill(centre, scratch_.rotation.get());
+    rotary_.Apply(scratch_.rotation.get(), key, scratch_.rotated_key.get());
+    return scratch_.rotated_key.get();
+  }
+
+  const PackedAttention& weights_;
+  const AttentionSpec& spec_;
+  const SlotLayout& layout_;
+  const Rotary& rotary_;
+  AttentionScratch& scratch_;
+  T* keys_;            // [d, C]
+  T* values_;          // [C, D]
+  float* key_sums_;    // [L, p, D]
+  float* value_sums_;  // [L, p, D]
+};
+
+}  // namespace fmaserver::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,37 @@
+// Loads of any element type as float32 lanes. Per-target: no include guard of the usual kind.
+
+#if defined(FMA_KERNELS_CPU_LOAD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FMA_KERNELS_CPU_LOAD_INL_H_
+#undef FMA_KERNELS_CPU_LOAD_INL_H_
+#else
+#define FMA_KERNELS_CPU_LOAD_INL_H_
+#endif
+
+#include "hwy/highway.h"
+#include "kernels/cpu/scalar.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fmaserver::cpu::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// Up to 16 lanes: SlotLayout::kLane and PackedLinear::kPanel are multiples of every choice.
+using FloatTag = hn::CappedTag<float, 16>;
+using FloatVec = hn::Vec<FloatTag>;
+
+HWY_INLINE FloatVec LoadFloats(const float* from) { return hn::Load(FloatTag(), from); }
+
+HWY_INLINE FloatVec LoadFloats(const BFloat16* from) {
+  const hn::Rebind<hwy::bfloat16_t, FloatTag> d16;
+  return hn::PromoteTo(FloatTag(), hn::Load(d16, reinterpret_cast<const hwy::bfloat16_t*>(from)));
+}
+
+HWY_INLINE FloatVec LoadFloats(const Float16* from) {
+  const hn::Rebind<hwy::float16_t, FloatTag> d16;
+  return hn::PromoteTo(FloatTag(), hn::Load(d16, reinterpret_cast<const hwy::float16_t*>(from)));
+}
+
+}  // namespace fmaserver::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,28 @@
+// Row-wise and element-wise operations: normalisations and MLP activations.
+#pragma once
+
+#include <memory>
+
+#include "kernels/backend.h"
+#include "kernels/cpu/aligned.h"
+#include "kernels/cpu/thread_pool.h"
+
+namespace fmaserver::cpu {
+
+class PackedNorm : public NormWeights {
+ public:
+  explicit PackedNorm(const HostNorm& norm);
+
+  NormKind kind;
+  float eps;
+  AlignedArray<float> weight;  ///< [D]
+  AlignedArray<float> bias;    ///< [D]; null: none
+};
+
+/// layernorm: (x - mean) / sqrt(var + eps) * w + b; rmsnorm: x / sqrt(mean(x^2) + eps) * w.
+void Norm(ThreadPool& pool, Matrix x, const PackedNorm& weights, Matrix out);
+
+/// See Backend::Activate.
+void Activate(ThreadPool& pool, MlpKind kind, Matrix in, Matrix out);
+
+}  // namespace fmaserver::cpu

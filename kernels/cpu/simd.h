@@ -1,0 +1,10 @@
+// Which instruction sets the kernels are compiled for; the best one present is chosen at run time.
+// Include before hwy/foreach_target.h. x86-64: AVX-512, AVX2, and SSE2 for whatever is older.
+#pragma once
+
+#ifdef HWY_DISABLED_TARGETS
+#undef HWY_DISABLED_TARGETS
+#endif
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
+
+#include "hwy/detect_targets.h"

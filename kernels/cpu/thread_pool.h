@@ -1,0 +1,48 @@
+// A fork-join pool for the short parallel regions of one step.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+
+namespace fmaserver {
+
+/// `threads` workers, the calling thread being worker 0. ParallelFor is called from one thread at a
+/// time. Workers spin for some microseconds between regions before they sleep: a decode step is
+/// dozens of regions of a few microseconds each, shorter than a wake-up.
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  /// Calls body(index, worker) for every index in [0, count), in any order, and returns when all
+  /// are done. worker is in [0, threads()): an index into per-thread scratch.
+  void ParallelFor(int64_t count, absl::FunctionRef<void(int64_t index, int worker)> body);
+
+ private:
+  void Work(int worker);
+  void RunRegion(int worker);
+  bool AwaitRegion(uint64_t seen);
+
+  const absl::FunctionRef<void(int64_t, int)>* body_ = nullptr;
+  int64_t count_ = 0;
+  std::atomic<int64_t> next_{0};
+  std::atomic<int> running_{0};
+  std::atomic<uint64_t> region_{0};
+  std::atomic<bool> stop_{false};
+  std::atomic<int> sleepers_{0};
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace fmaserver

@@ -1,0 +1,100 @@
+// Where everything lies in a cache slot: all that one sequence needs, in one block of bytes whose
+// size and layout are a pure function of (AttentionSpec, layers, element type).
+//
+// A slot is [num_layers][num_kv_heads] head blocks. A head block holds one key matrix and one value
+// matrix whose columns are everything a query can look at, then the running sums of open groups:
+//
+//   keys    [d, C]       elements; transposed, so that the lanes of a score are columns
+//   values  [C, D]       elements; D = d rounded up to kLane
+//   sums    [2, L, p, D] float32; of keys, then of values
+//
+//   columns: [0, s)                  sink tokens
+//            FarColumn(l, g) + r     summary r of group g of level l; kGroupsKept groups per level
+//            near_begin + t % 2m     token t: a ring of the last two fine groups
+//
+// The far part and the near part are each padded to kLane columns. What a slot holds is told by its
+// token count alone: bytes that no visible column or open group uses may be anything.
+// Source: docs/model.md, "Incremental cache".
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/fma/dtype.h"
+#include "kernels/fma/spec.h"
+
+namespace fmaserver {
+
+struct SlotLayout {
+  static constexpr int64_t kLane = 16;       ///< columns and channels are padded to this
+  static constexpr int64_t kAlignment = 64;  ///< of head blocks and slots, in bytes
+
+  Hierarchy hierarchy;
+  int32_t num_layers = 0;
+  int32_t num_kv_heads = 0;
+  int32_t head_dim = 0;
+  DType dtype = DType::kF32;
+
+  int64_t far_columns = 0;    ///< sinks and summaries, before padding
+  int64_t near_begin = 0;     ///< first column of the near-field ring
+  int64_t columns = 0;        ///< C
+  int64_t padded_dim = 0;     ///< D
+  int64_t values_offset = 0;  ///< in bytes from the head block, as is the next
+  int64_t sums_offset = 0;
+  int64_t head_bytes = 0;
+  int64_t slot_bytes = 0;
+
+  constexpr SlotLayout() = default;
+  constexpr SlotLayout(const AttentionSpec& spec, int32_t layers, DType element)
+      : hierarchy(spec.hierarchy),
+        num_layers(layers),
+        num_kv_heads(spec.num_kv_heads),
+        head_dim(spec.head_dim),
+        dtype(element) {
+    far_columns = FarColumn(hierarchy.num_levels + 1, 0);
+    near_begin = RoundUp(far_columns, kLane);
+    columns = near_begin + RoundUp(2 * int64_t{hierarchy.group_size}, kLane);
+    padded_dim = RoundUp(head_dim, kLane);
+    values_offset = RoundUp(columns * head_dim * SizeOf(dtype), kAlignment);
+    sums_offset = RoundUp(values_offset + columns * padded_dim * SizeOf(dtype), kAlignment);
+    head_bytes = RoundUp(sums_offset + 2 * SumsPerKind() * int64_t{sizeof(float)}, kAlignment);
+    slot_bytes = head_bytes * num_kv_heads * num_layers;
+  }
+
+  static constexpr int64_t RoundUp(int64_t value, int64_t multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+  }
+
+  /// First of the p columns of group `group` of `level` (1..L).
+  constexpr int64_t FarColumn(int level, int64_t group) const {
+    const int64_t block = int64_t{level - 1} * kGroupsKept + group % kGroupsKept;
+    return hierarchy.sink_tokens + block * hierarchy.rank;
+  }
+
+  constexpr int64_t NearColumn(int64_t position) const {
+    return near_begin + position % (2 * int64_t{hierarchy.group_size});
+  }
+
+  constexpr int64_t HeadOffset(int32_t layer, int32_t kv_head) const {
+    return (int64_t{layer} * num_kv_heads + kv_head) * head_bytes;
+  }
+
+  /// Floats of the running sums of keys (as many again for values).
+  constexpr int64_t SumsPerKind() const {
+    return int64_t{hierarchy.num_levels} * hierarchy.rank * padded_dim;
+  }
+
+  /// Index of the first running sum of `level` among those of its kind; [p, D] follow.
+  constexpr int64_t SumIndex(int level) const {
+    return int64_t{level - 1} * hierarchy.rank * padded_dim;
+  }
+
+  constexpr bool operator==(const SlotLayout&) const = default;
+};
+
+/// Bytes that each token adds to an ordinary cache of keys and values of the same model.
+constexpr int64_t FullCacheBytesPerToken(const SlotLayout& layout) {
+  return 2 * int64_t{layout.num_layers} * layout.num_kv_heads * layout.head_dim *
+         SizeOf(layout.dtype);
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,63 @@
+// What a transformer layer of this project is made of, as plain data: no files, no devices.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/fma/levels.h"
+
+namespace fmaserver {
+
+enum class Downsampling : uint8_t { kGroupedConv, kConv, kAverage, kHierarchical };
+enum class Padding : uint8_t { kMasked, kZeroKeys };
+enum class PositionEmbedding : uint8_t { kLearned, kRope, kNone };
+enum class FarPositions : uint8_t { kCenter, kNone };
+enum class NormKind : uint8_t { kLayerNorm, kRmsNorm };
+enum class MlpKind : uint8_t { kGelu, kGeluTanh, kSwiglu };
+
+/// One attention layer. Query head h reads KV head h / (num_heads / num_kv_heads).
+struct AttentionSpec {
+  int32_t num_heads = 0;     ///< H
+  int32_t num_kv_heads = 0;  ///< K, divides H
+  int32_t head_dim = 0;      ///< d, even with rotary positions
+  Hierarchy hierarchy;
+  Downsampling downsampling = Downsampling::kHierarchical;
+  bool share_levels = false;  ///< hierarchical only: weight 1 serves every level above 1
+  bool scale_far_field = false;
+  bool level_bias = false;
+  Padding padding = Padding::kMasked;
+  PositionEmbedding positions = PositionEmbedding::kRope;
+  FarPositions far_positions = FarPositions::kCenter;
+  double rope_theta = 10000.0;
+
+  constexpr int32_t QueriesPerKvHead() const { return num_heads / num_kv_heads; }
+  /// Columns of the fused product: queries, then keys, then values.
+  constexpr int64_t QkvColumns() const { return int64_t{num_heads + 2 * num_kv_heads} * head_dim; }
+  /// Whether summaries (and sinks that left the near field) carry rotary positions.
+  constexpr bool FarIsRotated() const {
+    return positions == PositionEmbedding::kRope && far_positions == FarPositions::kCenter;
+  }
+
+  constexpr bool operator==(const AttentionSpec&) const = default;
+};
+
+/// Downsampling weights that a layer has: one per level, two when levels are shared.
+constexpr int32_t NumDownsamplingWeights(const AttentionSpec& spec) {
+  if (spec.downsampling == Downsampling::kAverage) return 0;
+  const int32_t levels = spec.hierarchy.num_levels;
+  return spec.share_levels && levels > 2 ? 2 : levels;
+}
+
+/// Index of the downsampling weight that serves `level` (1..L).
+constexpr int32_t DownsamplingIndex(const AttentionSpec& spec, int level) {
+  return spec.share_levels && level > 1 ? 1 : level - 1;
+}
+
+/// Inputs of one group's summaries at `level`: the group's tokens, or for hierarchical levels above
+/// 1 the 2p summaries of its two children. The taps of the weight's last dimension.
+constexpr int64_t DownsamplingInputs(const AttentionSpec& spec, int level) {
+  return spec.downsampling == Downsampling::kHierarchical && level > 1
+             ? 2 * int64_t{spec.hierarchy.rank}
+             : spec.hierarchy.GroupTokens(level);
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,108 @@
+// The engine: one thread that owns the model, the cache slots and every live request.
+//
+// Each turn of its loop is one step: a decode row of every running request, and slices of the
+// prompts being read that share the step's token budget, so that a long prompt never stops the
+// others. Other threads talk to it through Submit and Cancel and are answered through sinks.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "model_loader/tokenizer.h"
+#include "server/engine/model.h"
+#include "server/engine/request.h"
+#include "server/engine/sequence.h"
+#include "server/engine/slot_pool.h"
+
+namespace fmaserver {
+
+struct EngineOptions {
+  int32_t num_slots = 64;     ///< sequences that run at once
+  int32_t max_queue = 256;    ///< requests that may wait for a slot
+  int32_t step_tokens = 256;  ///< prompt tokens of one step, all requests together
+};
+
+/// Thread-safe. Destruction cancels what is still running.
+class Engine {
+ public:
+  /// Rows that the model must take in one step: a decode row per slot and the prompt budget.
+  static int32_t MaxRows(const EngineOptions& options) {
+    return options.num_slots + options.step_tokens;
+  }
+
+  /// `tokenizer` may be null: then deltas carry no text. INVALID_ARGUMENT for options out of range
+  /// or a model with fewer than MaxRows(options) rows; RESOURCE_EXHAUSTED when the slots do not
+  /// fit.
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(std::unique_ptr<Model> model,
+                                                        std::shared_ptr<const Tokenizer> tokenizer,
+                                                        EngineOptions options);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  /// Validates and queues. INVALID_ARGUMENT names field, value and range; RESOURCE_EXHAUSTED when
+  /// the queue is full; UNAVAILABLE after Drain. On error the sink is never called; otherwise it
+  /// may be called before Submit returns.
+  absl::StatusOr<RequestId> Submit(GenerateRequest request, std::shared_ptr<GenerateSink> sink);
+  absl::StatusOr<RequestId> Submit(ScoreRequest request, std::shared_ptr<ScoreSink> sink);
+
+  /// Ends a request within one step: its sink gets OnError(CANCELLED) unless it had finished.
+  void Cancel(RequestId id);
+
+  /// Refuses new work, waits up to `grace` for the running requests, then fails the rest with
+  /// UNAVAILABLE. Returns when none is left.
+  void Drain(absl::Duration grace);
+
+  const Model& model() const { return *model_; }
+  const Tokenizer* tokenizer() const { return tokenizer_.get(); }
+  const EngineOptions& options() const { return options_; }
+
+  /// Slots that no request holds right now.
+  int32_t FreeSlots() const;
+
+ private:
+  using Sequences = std::vector<std::unique_ptr<Sequence>>;
+
+  Engine(std::unique_ptr<Model> model, std::shared_ptr<const Tokenizer> tokenizer,
+         EngineOptions options, std::unique_ptr<SlotPool> slots);
+
+  RequestId NextId();
+  absl::StatusOr<RequestId> Enqueue(std::unique_ptr<Sequence> sequence);
+
+  // The loop's thread.
+  void Run();
+  bool CollectWork();
+  Sequences TakeDropped();
+  void Admit();
+  void Step();
+  std::vector<StepSegment> ComposeStep();
+
+  const std::unique_ptr<Model> model_;
+  const std::shared_ptr<const Tokenizer> tokenizer_;
+  const EngineOptions options_;
+  const std::unique_ptr<SlotPool> slots_;
+  Sequences running_;               // the loop's thread alone; each holds a slot
+  std::vector<Sequence*> stepped_;  // whose segments the current step holds, in its order
+
+  mutable std::mutex mutex_;
+  std::condition_variable work_;
+  std::condition_variable idle_;
+  std::deque<std::unique_ptr<Sequence>> waiting_;  // guarded by mutex_, as are all below
+  std::vector<RequestId> cancelled_;
+  RequestId last_id_ = 0;
+  int32_t num_running_ = 0;
+  bool draining_ = false;
+  bool evict_ = false;  // fail whatever is left
+  bool stop_ = false;
+
+  std::thread thread_;
+};
+
+}  // namespace fmaserver

@@ -1,0 +1,115 @@
+#include "server/engine/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/status/status.h"
+
+namespace fmaserver {
+namespace {
+
+struct Candidate {
+  float logit = 0;
+  int32_t token = 0;
+  double weight = 0;  // proportional to the probability
+};
+
+bool MoreLikely(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+}
+
+/// The `count` most likely of the vocabulary, best first.
+std::vector<Candidate> MostLikely(std::span<const float> logits, size_t count) {
+  std::vector<Candidate> candidates(logits.size());
+  for (size_t i = 0; i < logits.size(); ++i) {
+    candidates[i] = {logits[i], static_cast<int32_t>(i), 0};
+  }
+  const auto end = candidates.begin() + static_cast<int64_t>(std::min(count, logits.size()));
+  std::partial_sort(candidates.begin(), end, candidates.end(), MoreLikely);
+  candidates.erase(end, candidates.end());
+  return candidates;
+}
+
+/// Sets the weights at `temperature` and returns their sum.
+double Weigh(std::vector<Candidate>& candidates, float temperature, float max_logit) {
+  double total = 0;
+  for (Candidate& candidate : candidates) {
+    candidate.weight = std::exp((static_cast<double>(candidate.logit) - max_logit) / temperature);
+    total += candidate.weight;
+  }
+  return total;
+}
+
+/// Keeps the shortest prefix that holds `top_p` of the total weight; returns the kept weight.
+double KeepNucleus(std::vector<Candidate>& candidates, double total, float top_p) {
+  double kept = 0;
+  size_t count = 0;
+  while (count < candidates.size() && kept < top_p * total) kept += candidates[count++].weight;
+  candidates.resize(count);
+  return kept;
+}
+
+/// SplitMix64's output function: a bijection that scatters consecutive counters.
+uint64_t Scatter(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
+LogProbabilities::LogProbabilities(std::span<const float> logits) : logits_(logits) {
+  const float max = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(logit - max);
+  log_sum_ = max + std::log(sum);
+}
+
+std::vector<TokenLogprob> LogProbabilities::Top(int32_t count) const {
+  std::vector<TokenLogprob> top;
+  if (count == 0) return top;
+  for (const Candidate& candidate : MostLikely(logits_, static_cast<size_t>(count))) {
+    top.push_back({candidate.token, Of(candidate.token)});
+  }
+  return top;
+}
+
+double Sampler::NextUniform() {
+  constexpr uint64_t kGoldenRatio = 0x9E3779B97F4A7C15U;
+  const uint64_t bits = Scatter(Scatter(seed_) + ++drawn_ * kGoldenRatio);
+  return static_cast<double>(bits >> 11) * 0x1p-53;
+}
+
+absl::StatusOr<int32_t> Sampler::Sample(std::span<const float> logits) {
+  const auto best = std::max_element(logits.begin(), logits.end());
+  const bool has_nan = std::any_of(logits.begin(), logits.end(), [](float x) { return x != x; });
+  if (has_nan || !std::isfinite(*best)) {
+    return absl::InternalError("the model's logits are not finite; its weights may be damaged");
+  }
+  if (params_.temperature == 0) return static_cast<int32_t>(best - logits.begin());
+
+  const bool filters = params_.top_k > 0 || params_.top_p < 1;
+  const size_t keep = params_.top_k > 0 ? static_cast<size_t>(params_.top_k) : logits.size();
+  std::vector<Candidate> candidates;
+  if (filters) {
+    candidates = MostLikely(logits, keep);
+  } else {
+    for (const float logit : logits) {
+      candidates.push_back({logit, static_cast<int32_t>(candidates.size()), 0});
+    }
+  }
+  double total = Weigh(candidates, params_.temperature, *best);
+  if (params_.top_p < 1) total = KeepNucleus(candidates, total, params_.top_p);
+
+  double rest = NextUniform() * total;
+  for (const Candidate& candidate : candidates) {
+    rest -= candidate.weight;
+    if (rest < 0) return candidate.token;
+  }
+  // Rounding may leave a sliver: it belongs to the last candidate with any weight.
+  const auto last = std::find_if(candidates.rbegin(), candidates.rend(),
+                                 [](const Candidate& c) { return c.weight > 0; });
+  return last->token;
+}
+
+}  // namespace fmaserver

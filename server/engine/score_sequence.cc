@@ -1,0 +1,37 @@
+#include "server/engine/score_sequence.h"
+
+#include <utility>
+
+#include "server/engine/sampler.h"
+
+namespace fmaserver {
+
+ScoreSequence::ScoreSequence(RequestId id, ScoreRequest request, std::shared_ptr<ScoreSink> sink)
+    : Sequence(id, Clock::now()), request_(std::move(request)), sink_(std::move(sink)) {}
+
+std::span<const int32_t> ScoreSequence::Pending() const {
+  return std::span(request_.tokens).subspan(static_cast<size_t>(position()));
+}
+
+bool ScoreSequence::Advance(int32_t rows, std::span<const float> logits, int64_t vocab_size) {
+  std::vector<TokenScore> scores;
+  if (position() == 0) scores.push_back({request_.tokens.front(), std::nullopt, {}});
+  for (int64_t row = 0; row < rows && position() + row + 1 < NumTokens(); ++row) {
+    const LogProbabilities probabilities(
+        logits.subspan(static_cast<size_t>(row * vocab_size), static_cast<size_t>(vocab_size)));
+    const int32_t token = request_.tokens[position() + row + 1];
+    scores.push_back({token, probabilities.Of(token), probabilities.Top(request_.top_logprobs)});
+  }
+  AddFed(rows);
+  sink_->OnScores(std::move(scores));
+  sink_->OnPromptProgress(position(), NumTokens());
+  if (position() < NumTokens()) return true;
+  Usage usage;
+  usage.prompt_tokens = NumTokens();
+  usage.queue_seconds = SecondsBetween(arrival(), started());
+  usage.prefill_seconds = SecondsBetween(started(), Clock::now());
+  sink_->OnFinish(usage);
+  return false;
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,70 @@
+// The cache slots of a model: a fixed number of equal blocks, so that admission is exact.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+
+namespace fmaserver {
+
+class SlotPool;
+
+/// One sequence's slot: acquired once, given back by the destructor. Movable, not copyable.
+class Slot {
+ public:
+  Slot() = default;
+  ~Slot() { Release(); }
+  Slot(Slot&& other) noexcept { *this = std::move(other); }
+  Slot& operator=(Slot&& other) noexcept {
+    if (this != &other) {
+      Release();
+      pool_ = std::exchange(other.pool_, nullptr);
+      data_ = std::exchange(other.data_, nullptr);
+    }
+    return *this;
+  }
+
+  std::byte* data() const { return data_; }
+  explicit operator bool() const { return data_ != nullptr; }
+
+ private:
+  friend class SlotPool;
+  Slot(SlotPool* pool, std::byte* data) : pool_(pool), data_(data) {}
+  void Release();
+
+  SlotPool* pool_ = nullptr;
+  std::byte* data_ = nullptr;
+};
+
+/// Outlives its slots. Thread-compatible. What a slot held before is not erased: a sequence never
+/// reads what it did not write (SlotLayout).
+class SlotPool {
+ public:
+  /// RESOURCE_EXHAUSTED, with the sum, when the backend has no room.
+  static absl::StatusOr<std::unique_ptr<SlotPool>> Create(Backend& backend, int64_t slot_bytes,
+                                                          int32_t num_slots);
+  ~SlotPool();
+  SlotPool(const SlotPool&) = delete;
+  SlotPool& operator=(const SlotPool&) = delete;
+
+  /// An empty Slot when all are taken.
+  Slot Acquire();
+
+  int32_t num_free() const { return static_cast<int32_t>(free_.size()); }
+  int32_t num_slots() const { return num_slots_; }
+
+ private:
+  friend class Slot;
+  SlotPool(std::unique_ptr<Buffer> memory, int64_t slot_bytes, int32_t num_slots);
+
+  const std::unique_ptr<Buffer> memory_;
+  const int32_t num_slots_;
+  std::vector<std::byte*> free_;
+};
+
+}  // namespace fmaserver

@@ -1,0 +1,67 @@
+#include "server/eval/evaluation.h"
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/engine/sampler.h"
+#include "server/engine/sequence.h"
+#include "server/engine/slot_pool.h"
+#include "server/engine/validate.h"
+
+namespace fmaserver {
+namespace {
+
+/// Adds to `result` what the logits of tokens [first, first + rows) of a window say of their
+/// successors within it.
+void Score(std::span<const int32_t> window, int64_t first, int64_t rows,
+           std::span<const float> logits, Evaluation& result) {
+  const auto vocab = static_cast<int64_t>(logits.size()) / rows;
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t next = first + row + 1;
+    if (next == static_cast<int64_t>(window.size())) return;
+    const LogProbabilities probabilities(logits.subspan(row * vocab, vocab));
+    result.nats -= probabilities.Of(window[next]);
+    ++result.scored_tokens;
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<Evaluation> Evaluate(Model& model, std::span<const int32_t> tokens,
+                                    const EvaluationOptions& options,
+                                    const EvaluationHooks& hooks) {
+  const auto total = static_cast<int64_t>(tokens.size());
+  const int64_t context = options.context == 0 ? total : std::min(options.context, total);
+  if (absl::Status status = ValidateTokens("tokens", tokens, model.config(), context);
+      !status.ok()) {
+    return status;
+  }
+  absl::StatusOr<std::unique_ptr<SlotPool>> pool =
+      SlotPool::Create(model.backend(), model.slot_bytes(), 1);
+  if (!pool.ok()) return pool.status();
+  const Slot slot = (*pool)->Acquire();
+
+  Evaluation result;
+  const auto start = std::chrono::steady_clock::now();
+  for (int64_t begin = 0; begin < total; begin += context) {
+    const auto window = tokens.subspan(begin, std::min(context, total - begin));
+    for (int64_t first = 0; first < static_cast<int64_t>(window.size()); first += options.chunk) {
+      const auto rows =
+          std::min<int64_t>(options.chunk, static_cast<int64_t>(window.size()) - first);
+      const StepSegment segment{slot.data(), first, window.subspan(first, rows),
+                                static_cast<int32_t>(rows)};
+      const absl::StatusOr<std::span<const float>> logits = model.Step({&segment, 1});
+      if (!logits.ok()) return logits.status();
+      if (hooks.on_logits) hooks.on_logits(*logits);
+      Score(window, first, rows, *logits, result);
+      result.tokens += rows;
+      result.seconds = SecondsBetween(start, std::chrono::steady_clock::now());
+      if (hooks.on_progress) hooks.on_progress(result);
+    }
+  }
+  return result;
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,36 @@
+// How likely a model finds given tokens, measured window by window.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "server/engine/model.h"
+
+namespace fmaserver {
+
+struct EvaluationOptions {
+  int64_t context = 0;  ///< tokens of a window, each read from scratch; 0: all in one
+  int32_t chunk = 256;  ///< tokens fed per step; 1 goes through the incremental cache one by one
+};
+
+struct Evaluation {
+  int64_t tokens = 0;         ///< fed
+  int64_t scored_tokens = 0;  ///< all but the first of each window
+  double nats = 0;            ///< -sum of ln p over the scored tokens
+  double seconds = 0;
+};
+
+struct EvaluationHooks {
+  /// The logits of the tokens just fed, [rows, V], in order.
+  std::function<void(std::span<const float> logits)> on_logits;
+  std::function<void(const Evaluation& so_far)> on_progress;
+};
+
+/// `tokens` in [0, V), one or more. INVALID_ARGUMENT for an unknown token or a window longer than
+/// the model's learned positions.
+absl::StatusOr<Evaluation> Evaluate(Model& model, std::span<const int32_t> tokens,
+                                    const EvaluationOptions& options, const EvaluationHooks& hooks);
+
+}  // namespace fmaserver

@@ -1,0 +1,205 @@
+// fma-eval: prints tokens, bits per byte and perplexity of a text under a checkpoint.
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "model_loader/checkpoint.h"
+#include "nlohmann/json.hpp"
+#include "server/engine/model.h"
+#include "server/eval/evaluation.h"
+#include "server/eval/npy_writer.h"
+
+namespace fmaserver {
+namespace {
+
+struct Flags {
+  std::string model;
+  std::string text_file;
+  std::string token_file;
+  int64_t context = 0;
+  std::string mode = "prefill";
+  int32_t chunk = 256;
+  std::string logits_file;
+  std::string cache_dtype = "f32";
+  std::string device = "cpu";
+  int threads = 0;
+};
+
+void DeclareFlags(CLI::App& app, Flags& flags) {
+  app.add_option("--model", flags.model, "Checkpoint folder")
+      ->required()
+      ->check(CLI::ExistingDirectory);
+  CLI::Option_group* input = app.add_option_group("input", "What to read (one of)");
+  input->add_option("--text", flags.text_file, "UTF-8 text file")->check(CLI::ExistingFile);
+  input
+      ->add_option("--token-ids", flags.token_file,
+                   "JSON file: a list of ids, or an object with a `tokens` list")
+      ->check(CLI::ExistingFile);
+  input->require_option(1);
+  app.add_option("--context", flags.context,
+                 "Tokens of a window; each window is read from scratch (0: all in one)")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--mode", flags.mode, "prefill: whole chunks at once; decode: one token at a time")
+      ->check(CLI::IsMember({"prefill", "decode"}))
+      ->capture_default_str();
+  app.add_option("--chunk", flags.chunk, "Tokens of a chunk in prefill mode")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  app.add_option("--logits", flags.logits_file, "Write all logits to this .npy, [n, V] float32");
+  app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache: f32 or bf16")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+  app.add_option("--device", flags.device, "Where to compute")
+      ->check(CLI::IsMember({"cpu"}))
+      ->capture_default_str();
+  app.add_option("--threads", flags.threads, "Threads (0: one per core)")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+}
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::ifstream stream(path, std::ios::binary);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  if (!stream || text.fail()) return absl::UnavailableError(absl::StrCat("cannot read ", path));
+  return std::move(text).str();
+}
+
+absl::StatusOr<std::vector<int32_t>> ParseTokenIds(const std::string& text,
+                                                   const std::string& path) {
+  const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json* list = &json;
+  if (json.is_object() && json.contains("tokens")) list = &json["tokens"];
+  if (!list->is_array()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " is no JSON list of token ids, nor an object with a `tokens` list"));
+  }
+  std::vector<int32_t> tokens;
+  for (const nlohmann::json& id : *list) {
+    if (!id.is_number_integer() || id < 0 || id > std::numeric_limits<int32_t>::max()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": entry ", tokens.size(), " is ", id.dump(), "; allowed: token ids"));
+    }
+    tokens.push_back(id.get<int32_t>());
+  }
+  return tokens;
+}
+
+absl::StatusOr<std::vector<int32_t>> ReadTokens(const Flags& flags, const Checkpoint& checkpoint) {
+  const bool is_text = !flags.text_file.empty();
+  const std::string& path = is_text ? flags.text_file : flags.token_file;
+  absl::StatusOr<std::string> content = ReadFile(path);
+  if (!content.ok()) return content.status();
+  if (!is_text) return ParseTokenIds(*content, path);
+  if (checkpoint.tokenizer() == nullptr) {
+    return absl::FailedPreconditionError(
+        "this checkpoint has no tokenizer; give --token-ids instead of --text");
+  }
+  return checkpoint.tokenizer()->Encode(*content);
+}
+
+/// Bytes of the scored tokens' text: all but the first of each window.
+std::optional<int64_t> ScoredBytes(const std::vector<int32_t>& tokens, int64_t context,
+                                   const Tokenizer* tokenizer) {
+  if (tokenizer == nullptr) return std::nullopt;
+  int64_t bytes = 0;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const bool first = context == 0 ? i == 0 : i % static_cast<size_t>(context) == 0;
+    if (!first) bytes += static_cast<int64_t>(tokenizer->TokenBytes(tokens[i]).size());
+  }
+  return bytes;
+}
+
+void PrintProgress(const Evaluation& so_far, int64_t total) {
+  std::fprintf(stderr, "\r%lld of %lld tokens, %.0f tokens/s ",
+               static_cast<long long>(so_far.tokens), static_cast<long long>(total),
+               static_cast<double>(so_far.tokens) / so_far.seconds);
+}
+
+void PrintResult(const Evaluation& result, std::optional<int64_t> bytes) {
+  const auto scored = static_cast<double>(result.scored_tokens);
+  std::printf("tokens          %lld\n", static_cast<long long>(result.tokens));
+  std::printf("scored tokens   %lld\n", static_cast<long long>(result.scored_tokens));
+  if (result.scored_tokens > 0) {
+    if (bytes.has_value() && *bytes > 0) {
+      std::printf("bits per byte   %.6f\n",
+                  result.nats / std::log(2.0) / static_cast<double>(*bytes));
+    }
+    std::printf("bits per token  %.6f\n", result.nats / std::log(2.0) / scored);
+    std::printf("perplexity      %.4f\n", std::exp(result.nats / scored));
+  }
+  std::printf("tokens/s        %.1f\n", static_cast<double>(result.tokens) / result.seconds);
+}
+
+absl::StatusOr<std::unique_ptr<Model>> LoadModel(const Flags& flags, const Checkpoint& checkpoint,
+                                                 int32_t chunk) {
+  absl::StatusOr<std::unique_ptr<Backend>> backend = MakeCpuBackend(flags.threads);
+  if (!backend.ok()) return backend.status();
+  ModelOptions options;
+  options.max_rows = chunk;
+  options.cache_dtype = flags.cache_dtype == "bf16" ? DType::kBF16 : DType::kF32;
+  return Model::Load(checkpoint, *std::move(backend), options);
+}
+
+absl::Status Run(const Flags& flags) {
+  const absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(flags.model);
+  if (!checkpoint.ok()) return checkpoint.status();
+  const absl::StatusOr<std::vector<int32_t>> tokens = ReadTokens(flags, *checkpoint);
+  if (!tokens.ok()) return tokens.status();
+  EvaluationOptions options;
+  options.context = flags.context;
+  options.chunk = flags.mode == "decode" ? 1 : flags.chunk;
+  const absl::StatusOr<std::unique_ptr<Model>> model = LoadModel(flags, *checkpoint, options.chunk);
+  if (!model.ok()) return model.status();
+
+  EvaluationHooks hooks;
+  std::optional<NpyWriter> logits;
+  const auto total = static_cast<int64_t>(tokens->size());
+  if (!flags.logits_file.empty()) {
+    absl::StatusOr<NpyWriter> writer =
+        NpyWriter::Create(flags.logits_file, total, (*model)->config().vocab_size);
+    if (!writer.ok()) return writer.status();
+    logits = *std::move(writer);
+    hooks.on_logits = [&](std::span<const float> rows) { logits->Append(rows); };
+  }
+  const bool show_progress = isatty(STDERR_FILENO) != 0;
+  if (show_progress) {
+    hooks.on_progress = [&](const Evaluation& so_far) { PrintProgress(so_far, total); };
+  }
+  const absl::StatusOr<Evaluation> result = Evaluate(**model, *tokens, options, hooks);
+  if (show_progress) std::fprintf(stderr, "\n");
+  if (!result.ok()) return result.status();
+  if (logits.has_value()) {
+    if (absl::Status status = logits->Close(); !status.ok()) return status;
+  }
+  PrintResult(*result, ScoredBytes(*tokens, flags.context, checkpoint->tokenizer().get()));
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace fmaserver
+
+int main(int argc, char** argv) {
+  fmaserver::Flags flags;
+  CLI::App app(
+      "Measures how likely a checkpoint finds a text, without a server.\n\n"
+      "Example: fma-eval --model models/fma-books-11m --text book.txt --context 2048");
+  fmaserver::DeclareFlags(app, flags);
+  CLI11_PARSE(app, argc, argv);
+  const absl::Status status = fmaserver::Run(flags);
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "fma-eval: %s\n", std::string(status.message()).c_str());
+  return 1;
+}

@@ -1,0 +1,56 @@
+#include "server/eval/npy_writer.h"
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace fmaserver {
+namespace {
+
+/// Format version 1.0: magic, header length, a Python dict padded so that the data is aligned
+/// to 64.
+std::string Header(int64_t rows, int64_t cols) {
+  std::string dict =
+      absl::StrCat("{'descr': '<f4', 'fortran_order': False, 'shape': (", rows, ", ", cols, "), }");
+  constexpr size_t kPrefix = 10;
+  constexpr size_t kAlignment = 64;
+  while ((kPrefix + dict.size() + 1) % kAlignment != 0) dict.push_back(' ');
+  dict.push_back('\n');
+  std::string header("\x93NUMPY\x01\x00", 8);
+  header.push_back(static_cast<char>(dict.size() & 0xFF));
+  header.push_back(static_cast<char>(dict.size() >> 8));
+  return header + dict;
+}
+
+}  // namespace
+
+absl::StatusOr<NpyWriter> NpyWriter::Create(const std::filesystem::path& file, int64_t rows,
+                                            int64_t cols) {
+  std::ofstream stream(file, std::ios::binary);
+  if (!stream) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot write ", file.string(), ": ", std::strerror(errno)));
+  }
+  const std::string header = Header(rows, cols);
+  stream.write(header.data(), static_cast<std::streamsize>(header.size()));
+  return NpyWriter(file, std::move(stream));
+}
+
+void NpyWriter::Append(std::span<const float> values) {
+  stream_.write(reinterpret_cast<const char*>(values.data()),
+                static_cast<std::streamsize>(values.size_bytes()));
+}
+
+absl::Status NpyWriter::Close() {
+  stream_.close();
+  if (stream_.fail()) {
+    return absl::DataLossError(
+        absl::StrCat("writing ", path_.string(), " failed; is the disk full?"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace fmaserver
