@@ -48,11 +48,12 @@ void NormRow(const PackedNorm& weights, const float* x, int64_t n, float* out) {
   for (int64_t i = 0; i < n; ++i) out[i] += weights.bias[i];
 }
 
-/// 1 / (1 + exp(-x)).
+/// 1 / (1 + exp(-x)). Highway's Exp is undefined where the result overflows, hence the bound.
 HWY_INLINE FloatVec Sigmoid(FloatVec x) {
   const FloatTag d;
   const FloatVec one = hn::Set(d, 1.0F);
-  return hn::Div(one, hn::Add(one, hn::Exp(d, hn::Neg(x))));
+  const FloatVec exponent = hn::Min(hn::Neg(x), hn::Set(d, 88.0F));
+  return hn::Div(one, hn::Add(one, hn::Exp(d, exponent)));
 }
 
 /// silu(gate) * up.

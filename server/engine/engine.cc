@@ -91,8 +91,8 @@ absl::StatusOr<RequestId> Engine::Enqueue(std::unique_ptr<Sequence> sequence) {
   {
     std::lock_guard lock(mutex_);
     if (draining_) return absl::UnavailableError("the server is shutting down; try another one");
-    const auto free = static_cast<size_t>(options_.num_slots - num_running_);
-    if (waiting_.size() >= free + static_cast<size_t>(options_.max_queue)) {
+    const int64_t free = options_.num_slots - num_running_;
+    if (static_cast<int64_t>(waiting_.size()) >= free + options_.max_queue) {
       return absl::ResourceExhaustedError(absl::StrCat("all ", options_.num_slots,
                                                        " slots are taken and ", options_.max_queue,
                                                        " requests wait already; try again later"));
@@ -114,7 +114,9 @@ void Engine::Cancel(RequestId id) {
 void Engine::Drain(absl::Duration grace) {
   std::unique_lock lock(mutex_);
   draining_ = true;
-  const auto none_left = [this] { return waiting_.empty() && num_running_ == 0; };
+  const auto none_left = [this] {
+    return waiting_.empty() && num_running_ == 0 && num_dropped_ == 0;
+  };
   if (idle_.wait_for(lock, absl::ToChronoNanoseconds(grace), none_left)) return;
   evict_ = true;
   work_.notify_one();
@@ -139,6 +141,7 @@ bool Engine::CollectWork() {
   {
     std::unique_lock lock(mutex_);
     num_running_ = static_cast<int32_t>(running_.size());
+    num_dropped_ = 0;
     if (running_.empty() && waiting_.empty()) idle_.notify_all();
     work_.wait(lock, [this] {
       return stop_ || evict_ || !cancelled_.empty() || !waiting_.empty() || !running_.empty();
@@ -149,8 +152,7 @@ bool Engine::CollectWork() {
     num_running_ = static_cast<int32_t>(running_.size());
     if (stop_) return false;
     evict_ = false;
-    // A dropped request counts as running until its sink knows.
-    num_running_ += static_cast<int32_t>(dropped.size());
+    num_dropped_ = static_cast<int32_t>(dropped.size());
   }
   const absl::Status reason =
       evicted ? absl::UnavailableError("the server shut down before the request was done")

@@ -98,6 +98,7 @@ class Engine {
   std::vector<RequestId> cancelled_;
   RequestId last_id_ = 0;
   int32_t num_running_ = 0;
+  int32_t num_dropped_ = 0;  // taken out, their sinks not told yet
   bool draining_ = false;
   bool evict_ = false;  // fail whatever is left
   bool stop_ = false;

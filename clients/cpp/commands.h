@@ -1,0 +1,18 @@
+// The subcommands of the `fma` tool. Each adds its options to the parser; when chosen, it stores in
+// `run` what main() is to call after parsing, which returns the exit code.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace fmaserver {
+
+using RunCommand = std::function<int()>;
+
+void AddGenerateCommand(CLI::App& app, RunCommand& run);
+void AddScoreCommand(CLI::App& app, RunCommand& run);
+void AddTokenizeCommand(CLI::App& app, RunCommand& run);
+void AddDetokenizeCommand(CLI::App& app, RunCommand& run);
+void AddModelsCommand(CLI::App& app, RunCommand& run);
+
+}  // namespace fmaserver

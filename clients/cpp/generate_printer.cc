@@ -1,0 +1,129 @@
+#include "clients/cpp/generate_printer.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "clients/cpp/output.h"
+
+namespace fmaserver {
+namespace {
+
+using nlohmann::json;
+
+const char* NameOf(v1::FinishReason reason) {
+  switch (reason) {
+    case v1::FINISH_REASON_EOS:
+      return "eos";
+    case v1::FINISH_REASON_LENGTH:
+      return "length";
+    default:
+      return "unspecified";
+  }
+}
+
+json ToJson(const v1::Delta& delta) {
+  json object = {{"event", "delta"}, {"token_ids", delta.token_ids()}, {"text", delta.text()}};
+  if (delta.logprobs_size() > 0) object["logprobs"] = delta.logprobs();
+  return object;
+}
+
+json ToJson(const v1::Finished& finished, const v1::Model& model) {
+  const v1::Usage& usage = finished.usage();
+  const uint64_t tokens = usage.prompt_tokens() + usage.generated_tokens();
+  return {{"event", "finished"},
+          {"reason", NameOf(finished.reason())},
+          {"text", finished.text()},
+          {"usage",
+           {{"prompt_tokens", usage.prompt_tokens()},
+            {"generated_tokens", usage.generated_tokens()},
+            {"queue_seconds", usage.queue_seconds()},
+            {"prefill_seconds", usage.prefill_seconds()},
+            {"decode_seconds", usage.decode_seconds()}}},
+          {"cache_bytes", model.slot_bytes()},
+          {"full_cache_bytes", tokens * model.full_cache_bytes_per_token()}};
+}
+
+// "64 tokens in 0.80 s (78.8 tok/s)"; the rate counts only the tokens that the time was spent on.
+std::string Speed(uint64_t tokens, double seconds, uint64_t timed_tokens) {
+  std::string text = absl::StrFormat("%s tokens in %.2f s", WithCommas(tokens), seconds);
+  if (seconds > 0 && timed_tokens > 0) {
+    absl::StrAppend(&text, " (", HumanRate(static_cast<double>(timed_tokens) / seconds), " tok/s)");
+  }
+  return text;
+}
+
+}  // namespace
+
+bool GeneratePrinter::Print(const v1::GenerateResponse& response) {
+  Count(response);
+  return json_ ? PrintJson(response) : PrintPlain(response);
+}
+
+void GeneratePrinter::Count(const v1::GenerateResponse& response) {
+  if (response.has_progress()) usage_.set_prompt_tokens(response.progress().total_tokens());
+  usage_.set_generated_tokens(usage_.generated_tokens() + response.delta().token_ids_size());
+  if (response.has_finished()) {
+    usage_ = response.finished().usage();
+    finished_ = true;
+  }
+}
+
+bool GeneratePrinter::PrintJson(const v1::GenerateResponse& response) const {
+  if (response.has_progress()) {
+    return PrintJsonLine({{"event", "progress"},
+                          {"processed_tokens", response.progress().processed_tokens()},
+                          {"total_tokens", response.progress().total_tokens()}});
+  }
+  return PrintJsonLine(response.has_delta() ? ToJson(response.delta())
+                                            : ToJson(response.finished(), model_));
+}
+
+bool GeneratePrinter::PrintPlain(const v1::GenerateResponse& response) {
+  if (response.has_progress()) {
+    bar_.Show(response.progress().processed_tokens(), response.progress().total_tokens());
+    return true;
+  }
+  bar_.Clear();
+  std::string text = response.has_delta() ? response.delta().text() : response.finished().text();
+  if (model_.tokenizer().empty()) {
+    for (const uint32_t id : response.delta().token_ids()) absl::StrAppend(&text, id, " ");
+  }
+  if (!text.empty()) line_open_ = text.back() != '\n';
+  return PrintText(text);
+}
+
+std::string GeneratePrinter::CacheLine() const {
+  const uint64_t tokens = usage_.prompt_tokens() + usage_.generated_tokens();
+  const uint64_t full_bytes = tokens * model_.full_cache_bytes_per_token();
+  if (model_.slot_bytes() == 0) return {};
+  return absl::StrFormat(
+      "cache %s, a full KV cache would hold %s at %s tokens, %.3gx\n",
+      HumanBytes(model_.slot_bytes()), HumanBytes(full_bytes), WithCommas(tokens),
+      static_cast<double>(full_bytes) / static_cast<double>(model_.slot_bytes()));
+}
+
+void GeneratePrinter::PrintSummary(bool interrupted) {
+  bar_.Clear();
+  if (json_) return;
+  // The terminal's next line; a pipe gets the text as it is.
+  if (line_open_ && isatty(STDERR_FILENO) != 0) std::fputs("\n", stderr);
+  const uint64_t prompt = usage_.prompt_tokens();
+  const uint64_t generated = usage_.generated_tokens();
+  if (interrupted) {
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
+    absl::FPrintF(stderr, "interrupted; generated %s\n",
+                  Speed(generated, elapsed.count(), generated));
+  }
+  if (!finished_) return;
+  // The first token comes out of the prompt's last step.
+  const uint64_t decoded = generated > 0 ? generated - 1 : 0;
+  absl::FPrintF(stderr, "prompt %s; generated %s\n%s",
+                Speed(prompt, usage_.prefill_seconds(), prompt),
+                Speed(generated, usage_.decode_seconds(), decoded), CacheLine());
+}
+
+}  // namespace fmaserver

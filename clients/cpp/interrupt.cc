@@ -1,0 +1,62 @@
+#include "clients/cpp/interrupt.h"
+
+#include <unistd.h>
+
+#include <csignal>
+
+#include "clients/cpp/output.h"
+
+namespace fmaserver {
+namespace {
+
+sigset_t InterruptSet() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  return set;
+}
+
+}  // namespace
+
+Interrupt::Interrupt() {
+  const sigset_t set = InterruptSet();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  thread_ = std::thread([this] { Wait(); });
+}
+
+Interrupt::~Interrupt() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  // Wakes sigwait(), which has no other way out.
+  pthread_kill(thread_.native_handle(), SIGINT);
+  thread_.join();
+}
+
+grpc::ClientContext& Interrupt::NewContext() {
+  const std::lock_guard lock(mutex_);
+  context_ = std::make_unique<grpc::ClientContext>();
+  if (happened_) context_->TryCancel();
+  return *context_;
+}
+
+bool Interrupt::Happened() const {
+  const std::lock_guard lock(mutex_);
+  return happened_;
+}
+
+void Interrupt::Wait() {
+  const sigset_t set = InterruptSet();
+  while (true) {
+    int signal = 0;
+    sigwait(&set, &signal);
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return;
+    if (happened_) _exit(kInterrupted);
+    happened_ = true;
+    if (context_ != nullptr) context_->TryCancel();
+  }
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,43 @@
+// fma: talk to an FMA Server from the command line.
+#include <google/protobuf/stubs/logging.h>
+
+#include <CLI/CLI.hpp>
+
+#include "clients/cpp/commands.h"
+#include "clients/cpp/output.h"
+
+namespace {
+
+constexpr char kFooter[] = R"(
+Examples:
+  fma generate "Once upon a time"            continue a prompt
+  fma generate --prompt-file book.txt        ... from a file; '-' reads standard input
+  fma score --top-logprobs 5 "Hello"         log-probabilities of a text
+  fma models                                 what the server serves and what it costs
+
+Standard output holds just the result; progress and summaries go to standard error.
+Exit codes: 0 done, 2 wrong usage, 3 refused by the server, 4 server not reachable,
+130 interrupted.)";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Broken UTF-8 in a prompt is the server's to refuse, with a better message.
+  google::protobuf::SetLogHandler(nullptr);
+
+  CLI::App app("fma - generate, score and tokenize with a running FMA Server");
+  app.require_subcommand(1);
+  app.footer(kFooter);
+  fmaserver::RunCommand run;
+  fmaserver::AddGenerateCommand(app, run);
+  fmaserver::AddScoreCommand(app, run);
+  fmaserver::AddTokenizeCommand(app, run);
+  fmaserver::AddDetokenizeCommand(app, run);
+  fmaserver::AddModelsCommand(app, run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? fmaserver::kDone : fmaserver::kWrongUsage;
+  }
+  return run();
+}

@@ -1,0 +1,79 @@
+// fma models: what the server serves, its limits, and what a sequence costs.
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "clients/cpp/commands.h"
+#include "clients/cpp/output.h"
+#include "clients/cpp/session.h"
+
+namespace fmaserver {
+namespace {
+
+nlohmann::json ToJson(const v1::Model& model) {
+  return {{"name", model.name()},
+          {"vocab_size", model.vocab_size()},
+          {"max_sequence_length", model.max_sequence_length()},
+          {"horizon_tokens", model.horizon_tokens()},
+          {"tokenizer", model.tokenizer()},
+          {"bos_token_ids", model.bos_token_ids()},
+          {"eos_token_ids", model.eos_token_ids()},
+          {"parameters", model.parameters()},
+          {"weight_bytes", model.weight_bytes()},
+          {"slot_bytes", model.slot_bytes()},
+          {"full_cache_bytes_per_token", model.full_cache_bytes_per_token()},
+          {"num_slots", model.num_slots()},
+          {"device", model.device()},
+          {"server_version", model.server_version()}};
+}
+
+std::string LengthLimit(const v1::Model& model) {
+  return model.max_sequence_length() == 0
+             ? "unlimited"
+             : absl::StrCat(WithCommas(model.max_sequence_length()), " tokens");
+}
+
+std::string Table(const v1::Model& model) {
+  std::string text;
+  const auto row = [&text](const char* name, const std::string& value) {
+    absl::StrAppendFormat(&text, "%-16s  %s\n", name, value);
+  };
+  row("model", model.name());
+  row("parameters",
+      absl::StrCat(WithCommas(model.parameters()), " (", HumanBytes(model.weight_bytes()), ")"));
+  row("vocabulary", absl::StrCat(WithCommas(model.vocab_size()), " tokens"));
+  row("tokenizer", model.tokenizer().empty() ? "none: send token ids" : model.tokenizer());
+  row("sequence length", LengthLimit(model));
+  row("horizon", absl::StrCat(WithCommas(model.horizon_tokens()), " tokens"));
+  row("end of sequence", absl::StrJoin(model.eos_token_ids(), ", "));
+  row("sequence cache", absl::StrCat(HumanBytes(model.slot_bytes()), ", however long it is"));
+  row("full KV cache", absl::StrCat(HumanBytes(model.full_cache_bytes_per_token()), " per token"));
+  row("slots", absl::StrCat(WithCommas(model.num_slots()), " (",
+                            HumanBytes(model.num_slots() * model.slot_bytes()), ")"));
+  row("device", model.device());
+  row("server", model.server_version());
+  return text;
+}
+
+int RunModels(const SessionOptions& options) {
+  Session session(options);
+  const auto model = session.GetModel();
+  if (model.ok() && options.json) PrintJsonLine(ToJson(*model));
+  if (model.ok() && !options.json) PrintText(Table(*model));
+  return session.Report(model.status());
+}
+
+}  // namespace
+
+void AddModelsCommand(CLI::App& app, RunCommand& run) {
+  auto options = std::make_shared<SessionOptions>();
+  CLI::App& command =
+      *app.add_subcommand("models", "What the server serves and what a sequence costs");
+  AddSessionOptions(command, *options);
+  command.callback([options, &run] { run = [options] { return RunModels(*options); }; });
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,131 @@
+// fma score: log-probabilities of a given text.
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "clients/cpp/commands.h"
+#include "clients/cpp/input.h"
+#include "clients/cpp/output.h"
+#include "clients/cpp/session.h"
+
+namespace fmaserver {
+namespace {
+
+using nlohmann::json;
+
+constexpr char kFooter[] = R"(
+Prints the total, its mean per token and the perplexity; with --tokens or --top-logprobs also a line
+for each token: id, log-probability, the token, and the alternatives.
+
+Examples:
+  fma score "The cat sat on the mat"
+  fma score --prompt-file chapter.txt --json | jq .logprob)";
+
+struct Options {
+  SessionOptions session;
+  InputOptions input;
+  uint32_t top_logprobs = 0;
+  bool tokens = false;
+};
+
+json ToJson(const v1::TokenScore& score) {
+  json object = {{"event", "token"}, {"token_id", score.token_id()}, {"token", score.token()}};
+  object["logprob"] = score.has_logprob() ? json(score.logprob()) : json();
+  for (const v1::TokenLogprob& top : score.top()) {
+    object["top"].push_back(
+        {{"token_id", top.token_id()}, {"token", top.token()}, {"logprob", top.logprob()}});
+  }
+  return object;
+}
+
+json ToJson(const v1::ScoreSummary& summary) {
+  return {{"event", "summary"},
+          {"scored_tokens", summary.scored_tokens()},
+          {"total_logprob", summary.total_logprob()},
+          {"seconds", summary.seconds()}};
+}
+
+// A token's text, or its id where the model has no tokenizer.
+template <class Token>
+std::string Shown(const Token& token) {
+  if (token.token().empty()) return absl::StrCat(token.token_id());
+  return absl::StrCat("\"", absl::Utf8SafeCHexEscape(token.token()), "\"");
+}
+
+std::string TokenLine(const v1::TokenScore& score) {
+  std::string line = absl::StrFormat(
+      "%7d  %9s  %s", score.token_id(),
+      score.has_logprob() ? absl::StrFormat("%.4f", score.logprob()) : std::string("-"),
+      Shown(score));
+  for (const v1::TokenLogprob& top : score.top()) {
+    absl::StrAppendFormat(&line, "  %s %.4f", Shown(top), top.logprob());
+  }
+  return line + "\n";
+}
+
+std::string SummaryLine(const v1::ScoreSummary& summary) {
+  const auto scored = static_cast<double>(summary.scored_tokens());
+  std::string line = absl::StrFormat("scored %s tokens, total log-probability %.4f",
+                                     WithCommas(summary.scored_tokens()), summary.total_logprob());
+  if (scored > 0) {
+    const double mean = summary.total_logprob() / scored;
+    absl::StrAppendFormat(&line, ", mean %.4f, perplexity %.4g", mean, std::exp(-mean));
+  }
+  return line + "\n";
+}
+
+bool PrintJson(const v1::ScoreResponse& response) {
+  for (const v1::TokenScore& score : response.scores().tokens()) {
+    if (!PrintJsonLine(ToJson(score))) return false;
+  }
+  return !response.has_summary() || PrintJsonLine(ToJson(response.summary()));
+}
+
+bool PrintPlain(const v1::ScoreResponse& response, bool tokens) {
+  std::string text;
+  if (tokens) {
+    for (const v1::TokenScore& score : response.scores().tokens()) text += TokenLine(score);
+  }
+  if (response.has_summary()) text += SummaryLine(response.summary());
+  return PrintText(text);
+}
+
+int RunScore(const Options& options) {
+  v1::ScoreRequest request;
+  if (absl::Status status = ReadInput(options.input, request); !status.ok()) {
+    return ReportUsage(status);
+  }
+  request.set_top_logprobs(options.top_logprobs);
+  Session session(options.session);
+  const bool tokens = options.tokens || options.top_logprobs > 0;
+  bool readers_left = true;
+  grpc::ClientContext& context = session.NewContext();
+  const absl::Status status =
+      session.client().Score(context, request, [&](const v1::ScoreResponse& response) {
+        readers_left = readers_left &&
+                       (options.session.json ? PrintJson(response) : PrintPlain(response, tokens));
+        if (!readers_left) context.TryCancel();
+      });
+  return readers_left ? session.Report(status) : kDone;
+}
+
+}  // namespace
+
+void AddScoreCommand(CLI::App& app, RunCommand& run) {
+  auto options = std::make_shared<Options>();
+  CLI::App& command = *app.add_subcommand("score", "Log-probabilities of a given text");
+  command.footer(kFooter);
+  AddInputOptions(command, options->input);
+  command.add_flag("--tokens", options->tokens, "Print every token");
+  command.add_option("--top-logprobs", options->top_logprobs,
+                     "Alternatives to list at every token, 0 to 100");
+  AddSessionOptions(command, options->session);
+  command.callback([options, &run] { run = [options] { return RunScore(*options); }; });
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,32 @@
+#include "clients/cpp/session.h"
+
+#include <chrono>
+
+namespace fmaserver {
+namespace {
+
+constexpr std::chrono::seconds kConnectTime(10);
+
+}  // namespace
+
+void AddSessionOptions(CLI::App& command, SessionOptions& options) {
+  command.add_option("--server", options.server, "Address of the server")
+      ->type_name("HOST:PORT")
+      ->envname("FMA_SERVER")
+      ->capture_default_str();
+  command.add_flag("--json", options.json, "Print JSON lines for programs");
+}
+
+absl::StatusOr<v1::Model> Session::GetModel() {
+  grpc::ClientContext& context = NewContext();
+  context.set_deadline(std::chrono::system_clock::now() + kConnectTime);
+  return client_.GetModel(context);
+}
+
+ExitCode Session::Report(const absl::Status& status) const {
+  if (Interrupted()) return kInterrupted;
+  if (status.ok()) return kDone;
+  return ReportFailure(status, options_.server);
+}
+
+}  // namespace fmaserver

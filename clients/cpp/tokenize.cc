@@ -1,0 +1,105 @@
+// fma tokenize and fma detokenize: text to token ids and back.
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_format.h"
+#include "clients/cpp/commands.h"
+#include "clients/cpp/input.h"
+#include "clients/cpp/output.h"
+#include "clients/cpp/session.h"
+
+namespace fmaserver {
+namespace {
+
+constexpr char kTokenizeFooter[] = R"(
+Prints a line for each token, its id and its text; with --json one object with both lists.
+
+Examples:
+  fma tokenize "Hello, world"
+  fma tokenize --prompt-file book.txt | wc -l)";
+
+constexpr char kDetokenizeFooter[] = R"(
+Without ids a JSON array is read from standard input.
+
+Examples:
+  fma detokenize 72 101 108 108 111
+  fma tokenize --json "Hello" | jq .token_ids | fma detokenize)";
+
+struct TokenizeOptions {
+  SessionOptions session;
+  InputOptions input;
+};
+
+struct DetokenizeOptions {
+  SessionOptions session;
+  std::vector<uint32_t> ids;
+};
+
+void PrintTokens(const v1::TokenizeResponse& response, bool json) {
+  if (json) {
+    PrintJsonLine({{"token_ids", response.token_ids()}, {"tokens", response.tokens()}});
+    return;
+  }
+  std::string text;
+  for (int i = 0; i < response.token_ids_size(); ++i) {
+    absl::StrAppendFormat(&text, "%7d  \"%s\"\n", response.token_ids(i),
+                          absl::Utf8SafeCHexEscape(response.tokens(i)));
+  }
+  PrintText(text);
+}
+
+int RunTokenize(const TokenizeOptions& options) {
+  auto text = ReadText(options.input);
+  if (!text.ok()) return ReportUsage(text.status());
+  v1::TokenizeRequest request;
+  request.set_text(*std::move(text));
+  Session session(options.session);
+  const auto response = session.client().Tokenize(session.NewContext(), request);
+  if (response.ok()) PrintTokens(*response, options.session.json);
+  return session.Report(response.status());
+}
+
+absl::StatusOr<std::vector<uint32_t>> ReadIds(const DetokenizeOptions& options) {
+  if (!options.ids.empty()) return options.ids;
+  auto json = ReadText({.text = {}, .file = "-", .token_ids = {}});
+  if (!json.ok()) return json.status();
+  return ParseTokenIds(*json);
+}
+
+int RunDetokenize(const DetokenizeOptions& options) {
+  const auto ids = ReadIds(options);
+  if (!ids.ok()) return ReportUsage(ids.status());
+  v1::DetokenizeRequest request;
+  request.mutable_token_ids()->Add(ids->begin(), ids->end());
+  Session session(options.session);
+  const auto response = session.client().Detokenize(session.NewContext(), request);
+  if (response.ok() && options.session.json) PrintJsonLine({{"text", response->text()}});
+  if (response.ok() && !options.session.json) PrintText(response->text());
+  return session.Report(response.status());
+}
+
+}  // namespace
+
+void AddTokenizeCommand(CLI::App& app, RunCommand& run) {
+  auto options = std::make_shared<TokenizeOptions>();
+  CLI::App& command = *app.add_subcommand("tokenize", "The token ids of a text");
+  command.footer(kTokenizeFooter);
+  AddTextOptions(command, options->input);
+  AddSessionOptions(command, options->session);
+  command.callback([options, &run] { run = [options] { return RunTokenize(*options); }; });
+}
+
+void AddDetokenizeCommand(CLI::App& app, RunCommand& run) {
+  auto options = std::make_shared<DetokenizeOptions>();
+  CLI::App& command = *app.add_subcommand("detokenize", "The text of token ids");
+  command.footer(kDetokenizeFooter);
+  command.add_option("ids", options->ids, "Token ids");
+  AddSessionOptions(command, options->session);
+  command.callback([options, &run] { run = [options] { return RunDetokenize(*options); }; });
+}
+
+}  // namespace fmaserver

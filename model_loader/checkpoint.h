@@ -1,0 +1,56 @@
+// A checkpoint folder: config.json, weights and, if there is one, the tokenizer, all validated.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "model_loader/model_config.h"
+#include "model_loader/safetensors.h"
+#include "model_loader/tensor.h"
+#include "model_loader/tokenizer.h"
+
+namespace fmaserver {
+
+/// Reads `folder`/config.json, model.safetensors or the shards that model.safetensors.index.json
+/// lists when there is no model.safetensors, and tokenizer.model (not read when the config says
+/// "tokenizer": "bytes"). Every tensor that the config asks for is there with its shape and
+/// none besides: after Open() succeeds, Tensor() and TensorIfPresent() cannot disappoint.
+class Checkpoint {
+ public:
+  /// NOT_FOUND for a missing file; INVALID_ARGUMENT naming file, tensor, found and allowed.
+  static absl::StatusOr<Checkpoint> Open(const std::filesystem::path& folder);
+
+  const ModelConfig& config() const { return config_; }
+
+  /// The folder's name: what the API calls the model.
+  const std::string& name() const { return name_; }
+
+  /// A tensor that the config requires. `name` must be one of them (see expected_tensors.h).
+  const TensorView& Tensor(std::string_view name) const;
+
+  /// An optional tensor (biases of norms), or null.
+  const TensorView* TensorIfPresent(std::string_view name) const;
+
+  /// Null when the checkpoint has no tokenizer: then it is served by token ids.
+  const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
+
+  /// Elements of all tensors, and their bytes as stored.
+  int64_t NumParameters() const;
+  int64_t WeightBytes() const;
+
+ private:
+  Checkpoint() = default;
+
+  std::string name_;
+  ModelConfig config_;
+  std::vector<Safetensors> files_;
+  absl::flat_hash_map<std::string, TensorView> tensors_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+};
+
+}  // namespace fmaserver

@@ -1,0 +1,75 @@
+// Checked access to the keys of one JSON object of config.json.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "model_loader/json.h"
+
+namespace fmaserver {
+
+struct IntegerRange {
+  int64_t min = 0;
+  int64_t max = 0;
+};
+
+template <typename T>
+struct Choice {
+  std::string_view name;
+  T value;
+};
+
+/// The first problem sticks in status(); from then on values mean nothing, but asking is harmless.
+/// A key without a fallback is required; with one, an absent key or a null gives the fallback.
+class ConfigReader {
+ public:
+  /// `object` must outlive the reader. `prefix` stands before keys in messages ("fma.").
+  ConfigReader(const nlohmann::json& object, std::string_view origin, std::string_view prefix);
+
+  int64_t Integer(std::string_view key, IntegerRange allowed,
+                  std::optional<int64_t> fallback = std::nullopt);
+  bool Boolean(std::string_view key, std::optional<bool> fallback = std::nullopt);
+  /// A finite number above 0.
+  double PositiveNumber(std::string_view key, std::optional<double> fallback = std::nullopt);
+  /// An id below `vocab_size`, a list of such, or null.
+  std::vector<int32_t> TokenIds(std::string_view key, int64_t vocab_size);
+
+  template <typename T>
+  T OneOf(std::string_view key, std::span<const Choice<T>> choices,
+          std::optional<T> fallback = std::nullopt) {
+    std::vector<std::string> names;
+    for (const Choice<T>& choice : choices) names.emplace_back(choice.name);
+    const std::optional<size_t> index = IndexOf(key, names, fallback.has_value());
+    return index.has_value() ? choices[*index].value : fallback.value_or(choices.front().value);
+  }
+
+  /// The value of `key` when it is there and not null.
+  const nlohmann::json* Find(std::string_view key);
+
+  /// Sets status() to "`origin`: `key` is `found`, allowed: `allowed`" if it is still OK.
+  void Refuse(std::string_view key, std::string_view found, std::string_view allowed);
+
+  /// Refuses keys that were never asked for.
+  void RefuseOtherKeys();
+
+  const absl::Status& status() const { return status_; }
+
+ private:
+  const nlohmann::json* FindOrRefuse(std::string_view key, bool optional, std::string_view allowed);
+  std::optional<size_t> IndexOf(std::string_view key, std::span<const std::string> names,
+                                bool optional);
+
+  const nlohmann::json& object_;
+  std::string origin_;
+  std::string prefix_;
+  absl::flat_hash_set<std::string> asked_;
+  absl::Status status_;
+};
+
+}  // namespace fmaserver

@@ -1,0 +1,165 @@
+#include "model_loader/expected_tensors.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "model_loader/text.h"
+
+namespace fmaserver {
+namespace {
+
+/// Collects the tensors of one model in order.
+class Lister {
+ public:
+  explicit Lister(const ModelConfig& config) : config_(config) {}
+
+  std::vector<ExpectedTensor> List() {
+    const int64_t hidden = config_.hidden_size;
+    Add(std::string(kEmbedTokens), {config_.vocab_size, hidden});
+    if (config_.attention.positions == PositionEmbedding::kLearned) {
+      Add(std::string(kEmbedPositions), {config_.max_position_embeddings, hidden});
+    }
+    for (int layer = 0; layer < config_.num_layers; ++layer) AddLayer(layer);
+    AddNorm("model.norm");
+    if (!config_.tie_word_embeddings) Add(std::string(kLmHead), {config_.vocab_size, hidden});
+    return std::move(tensors_);
+  }
+
+ private:
+  void Add(std::string name, std::vector<int64_t> shape, bool required = true) {
+    tensors_.push_back({.name = std::move(name), .shape = std::move(shape), .required = required});
+  }
+
+  void AddLinear(const std::string& name, int64_t out, int64_t in, bool bias) {
+    Add(Concat(name, ".weight"), {out, in});
+    if (bias) Add(Concat(name, ".bias"), {out});
+  }
+
+  void AddNorm(const std::string& name) {
+    Add(Concat(name, ".weight"), {config_.hidden_size});
+    if (config_.norm == NormKind::kRmsNorm) return;
+    Add(Concat(name, ".bias"), {config_.hidden_size}, /*required=*/false);
+  }
+
+  void AddLayer(int layer) {
+    AddNorm(LayerTensor(layer, "input_layernorm"));
+    AddAttention(layer);
+    AddNorm(LayerTensor(layer, "post_attention_layernorm"));
+    AddMlp(layer);
+  }
+
+  void AddAttention(int layer) {
+    const AttentionSpec& spec = config_.attention;
+    const int64_t query_columns = int64_t{spec.num_heads} * spec.head_dim;
+    const int64_t kv_columns = int64_t{spec.num_kv_heads} * spec.head_dim;
+    const int64_t hidden = config_.hidden_size;
+    const bool bias = config_.attention_bias;
+    AddLinear(LayerTensor(layer, "self_attn.q_proj"), query_columns, hidden, bias);
+    AddLinear(LayerTensor(layer, "self_attn.k_proj"), kv_columns, hidden, bias);
+    AddLinear(LayerTensor(layer, "self_attn.v_proj"), kv_columns, hidden, bias);
+    AddDownsampling(layer, 'k');
+    AddDownsampling(layer, 'v');
+    if (spec.level_bias) {
+      Add(LayerTensor(layer, "self_attn.level_bias.weight"),
+          {spec.num_heads, spec.hierarchy.num_levels});
+      tensors_.back().last_is_maximum = true;
+    }
+    AddLinear(LayerTensor(layer, "self_attn.o_proj"), hidden, query_columns, bias);
+  }
+
+  void AddDownsampling(int layer, char k_or_v) {
+    const AttentionSpec& spec = config_.attention;
+    const int64_t outputs = int64_t{spec.head_dim} * spec.hierarchy.rank;
+    const int64_t channels = spec.downsampling == Downsampling::kConv ? spec.head_dim : 1;
+    const int needed = NumDownsamplingWeights(spec);
+    // A model with shared levels may be served with one level and still bring the merge weights.
+    const int allowed = spec.share_levels ? 2 : needed;
+    for (int index = 0; index < allowed; ++index) {
+      Add(DownsamplingTensor(layer, k_or_v, index, "weight"),
+          {outputs, channels, DownsamplingInputs(spec, index + 1)}, index < needed);
+      Add(DownsamplingTensor(layer, k_or_v, index, "bias"), {outputs}, index < needed);
+    }
+  }
+
+  void AddMlp(int layer) {
+    const int64_t hidden = config_.hidden_size;
+    const int64_t inner = config_.intermediate_size;
+    const bool bias = config_.mlp_bias;
+    if (config_.mlp == MlpKind::kSwiglu) {
+      AddLinear(LayerTensor(layer, "mlp.gate_proj"), inner, hidden, bias);
+    }
+    AddLinear(LayerTensor(layer, "mlp.up_proj"), inner, hidden, bias);
+    AddLinear(LayerTensor(layer, "mlp.down_proj"), hidden, inner, bias);
+  }
+
+  const ModelConfig& config_;
+  std::vector<ExpectedTensor> tensors_;
+};
+
+std::string WhyNoDownsampling(const AttentionSpec& spec) {
+  if (spec.downsampling == Downsampling::kAverage) return "\"fma.downsampling\" is \"average\"";
+  return Concat("there are ", NumDownsamplingWeights(spec), " of them: \"fma.num_levels\" is ",
+                spec.hierarchy.num_levels, " and \"fma.share_levels\" is ",
+                spec.share_levels ? "true" : "false");
+}
+
+bool NamesMissingLayer(const ModelConfig& config, std::string_view name) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(ToAbsl(name), '.');
+  int layer = 0;
+  return parts.size() > 3 && parts[0] == "model" && parts[1] == "layers" &&
+         absl::SimpleAtoi(parts[2], &layer) && layer >= config.num_layers;
+}
+
+}  // namespace
+
+std::string LayerTensor(int layer, std::string_view suffix) {
+  return Concat("model.layers.", layer, ".", suffix);
+}
+
+std::string DownsamplingTensor(int layer, char k_or_v, int index, std::string_view suffix) {
+  return LayerTensor(layer, Concat("self_attn.", std::string_view(&k_or_v, 1), "_downsample.",
+                                   index, ".", suffix));
+}
+
+bool ExpectedTensor::Fits(const std::vector<int64_t>& found) const {
+  if (!last_is_maximum) return found == shape;
+  return found.size() == shape.size() &&
+         std::equal(shape.begin(), shape.end() - 1, found.begin()) && found.back() >= 1 &&
+         found.back() <= shape.back();
+}
+
+std::string ExpectedTensor::AllowedShape() const {
+  if (!last_is_maximum) return Concat("[", absl::StrJoin(shape, ", "), "]");
+  const std::string leading = absl::StrJoin(shape.begin(), shape.end() - 1, ", ");
+  return Concat("[", leading, ", 1..", shape.back(), "]");
+}
+
+std::vector<ExpectedTensor> ExpectedTensors(const ModelConfig& config) {
+  return Lister(config).List();
+}
+
+std::string WhyUnexpected(const ModelConfig& config, std::string_view name) {
+  const auto has = [name](std::string_view part) {
+    return name.find(part) != std::string_view::npos;
+  };
+  const bool is_bias = name.ends_with(".bias");
+  if (name == kLmHead && config.tie_word_embeddings) return "\"tie_word_embeddings\" is true";
+  if (name == kEmbedPositions) return "\"position_embedding\" is not \"learned\"";
+  if (NamesMissingLayer(config, name)) {
+    return Concat("\"num_hidden_layers\" is ", config.num_layers);
+  }
+  if (has(".self_attn.level_bias.") && !config.attention.level_bias) {
+    return "\"fma.level_bias\" is false";
+  }
+  if (has("_downsample.")) return WhyNoDownsampling(config.attention);
+  if (has(".mlp.gate_proj.") && config.mlp != MlpKind::kSwiglu) return "\"mlp\" is not \"swiglu\"";
+  if (is_bias && has("norm.")) return "\"norm\" is \"rmsnorm\"";
+  if (is_bias && has(".self_attn.") && !config.attention_bias) return "\"attention_bias\" is false";
+  if (is_bias && has(".mlp.") && !config.mlp_bias) return "\"mlp_bias\" is false";
+  return "no model has a tensor of this name";
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,32 @@
+// A file's bytes, mapped read-only.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+
+#include "absl/status/statusor.h"
+
+namespace fmaserver {
+
+/// Owns the mapping. Movable; bytes() keeps its address over a move. The file must not shrink while
+/// it is mapped: the operating system answers a read behind its new end with SIGBUS.
+class MappedFile {
+ public:
+  /// NOT_FOUND when there is no such file, INVALID_ARGUMENT when it is not a regular one. An empty
+  /// file gives no bytes.
+  static absl::StatusOr<MappedFile> Open(const std::filesystem::path& file);
+
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
+
+  std::span<const std::byte> bytes_;
+};
+
+}  // namespace fmaserver

@@ -1,0 +1,220 @@
+#include "model_loader/model_config.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "model_loader/config_reader.h"
+#include "model_loader/mapped_file.h"
+#include "model_loader/text.h"
+
+namespace fmaserver {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kMaxVocabSize = int64_t{1} << 24;
+constexpr int64_t kMaxHiddenSize = int64_t{1} << 16;
+constexpr int64_t kMaxIntermediateSize = int64_t{1} << 20;
+constexpr int64_t kMaxPositions = int64_t{1} << 40;
+constexpr int64_t kMaxLayers = 1024;
+constexpr int64_t kMaxHeads = 1024;
+constexpr int64_t kMaxHeadDim = 1024;
+constexpr int64_t kMaxGroupSize = 4096;
+constexpr int64_t kMaxLevels = 40;
+constexpr int64_t kByteValues = 256;
+
+// Positions, group borders and the horizon are exact as int64 and as double for every allowed
+// hierarchy.
+static_assert(Hierarchy{kMaxGroupSize, 1, kMaxLevels, 0}.Horizon() <= int64_t{1} << 53);
+
+constexpr std::array<Choice<Downsampling>, 4> kDownsamplings = {{
+    {"grouped_conv", Downsampling::kGroupedConv},
+    {"conv", Downsampling::kConv},
+    {"average", Downsampling::kAverage},
+    {"hierarchical", Downsampling::kHierarchical},
+}};
+constexpr std::array<Choice<Padding>, 2> kPaddings = {{
+    {"masked", Padding::kMasked},
+    {"zero_keys", Padding::kZeroKeys},
+}};
+constexpr std::array<Choice<PositionEmbedding>, 3> kPositionEmbeddings = {{
+    {"learned", PositionEmbedding::kLearned},
+    {"rope", PositionEmbedding::kRope},
+    {"none", PositionEmbedding::kNone},
+}};
+constexpr std::array<Choice<FarPositions>, 2> kFarPositions = {{
+    {"center", FarPositions::kCenter},
+    {"none", FarPositions::kNone},
+}};
+constexpr std::array<Choice<NormKind>, 2> kNorms = {{
+    {"layernorm", NormKind::kLayerNorm},
+    {"rmsnorm", NormKind::kRmsNorm},
+}};
+constexpr std::array<Choice<MlpKind>, 3> kMlps = {{
+    {"gelu", MlpKind::kGelu},
+    {"gelu_tanh", MlpKind::kGeluTanh},
+    {"swiglu", MlpKind::kSwiglu},
+}};
+
+template <typename T, size_t N>
+T OneOf(ConfigReader& reader, std::string_view key, const std::array<Choice<T>, N>& choices,
+        std::optional<T> fallback = std::nullopt) {
+  return reader.OneOf<T>(key, choices, fallback);
+}
+
+int32_t Integer32(ConfigReader& reader, std::string_view key, IntegerRange allowed,
+                  std::optional<int64_t> fallback = std::nullopt) {
+  return static_cast<int32_t>(reader.Integer(key, allowed, fallback));
+}
+
+void CheckArchitecture(ConfigReader& reader) {
+  const json* type = reader.Find("model_type");
+  if (type == nullptr || *type != "fma") {
+    reader.Refuse("model_type", type == nullptr ? "missing" : Excerpt(*type), "\"fma\"");
+  }
+  const json* list = reader.Find("architectures");
+  if (list == nullptr) return;
+  if (!list->is_array() || std::find(list->begin(), list->end(), "FmaForCausalLM") == list->end()) {
+    reader.Refuse("architectures", Excerpt(*list), "a list with \"FmaForCausalLM\"");
+  }
+}
+
+void ReadSizes(ConfigReader& reader, ModelConfig& config) {
+  config.vocab_size = reader.Integer("vocab_size", {1, kMaxVocabSize});
+  config.hidden_size = reader.Integer("hidden_size", {1, kMaxHiddenSize});
+  config.intermediate_size = reader.Integer("intermediate_size", {1, kMaxIntermediateSize});
+  config.num_layers = Integer32(reader, "num_hidden_layers", {1, kMaxLayers});
+  config.max_position_embeddings = reader.Integer("max_position_embeddings", {1, kMaxPositions});
+}
+
+void ReadHeads(ConfigReader& reader, const ModelConfig& config, AttentionSpec& spec) {
+  spec.num_heads = Integer32(reader, "num_attention_heads", {1, kMaxHeads});
+  spec.num_kv_heads = Integer32(reader, "num_key_value_heads", {1, kMaxHeads}, spec.num_heads);
+  if (spec.num_heads % spec.num_kv_heads != 0) {
+    reader.Refuse("num_key_value_heads", Concat(spec.num_kv_heads),
+                  Concat("a divisor of \"num_attention_heads\" (", spec.num_heads, ")"));
+  }
+  if (reader.Find("head_dim") == nullptr && config.hidden_size % spec.num_heads != 0) {
+    reader.Refuse("head_dim", "missing",
+                  Concat("an integer; \"num_attention_heads\" (", spec.num_heads,
+                         ") does not divide \"hidden_size\" (", config.hidden_size, ")"));
+  }
+  const int64_t share = config.hidden_size / spec.num_heads;
+  spec.head_dim = Integer32(reader, "head_dim", {1, kMaxHeadDim}, share);
+  if (spec.head_dim > kMaxHeadDim) {
+    reader.Refuse("head_dim", Concat(share, " (\"hidden_size\" / \"num_attention_heads\")"),
+                  Concat("an integer from 1 to ", kMaxHeadDim));
+  }
+}
+
+void ReadPositions(ConfigReader& reader, AttentionSpec& spec) {
+  spec.positions = OneOf(reader, "position_embedding", kPositionEmbeddings);
+  spec.rope_theta = reader.PositiveNumber("rope_theta", 10000.0);
+  if (spec.positions == PositionEmbedding::kRope && spec.head_dim % 2 != 0) {
+    reader.Refuse("head_dim", Concat(spec.head_dim),
+                  "an even number with \"position_embedding\": \"rope\"");
+  }
+}
+
+void ReadBlocks(ConfigReader& reader, ModelConfig& config) {
+  config.norm = OneOf(reader, "norm", kNorms);
+  const double norm_eps = reader.PositiveNumber("norm_eps");
+  config.norm_eps = static_cast<float>(norm_eps);
+  if (!(config.norm_eps > 0.0F && std::isfinite(config.norm_eps))) {
+    reader.Refuse("norm_eps", Concat(norm_eps), "a finite float32 above 0");
+  }
+  config.mlp = OneOf(reader, "mlp", kMlps);
+  config.attention_bias = reader.Boolean("attention_bias", false);
+  config.mlp_bias = reader.Boolean("mlp_bias", false);
+  config.tie_word_embeddings = reader.Boolean("tie_word_embeddings", false);
+}
+
+void ReadTokens(ConfigReader& reader, ModelConfig& config) {
+  config.bos_token_ids = reader.TokenIds("bos_token_id", config.vocab_size);
+  config.eos_token_ids = reader.TokenIds("eos_token_id", config.vocab_size);
+  const json* tokenizer = reader.Find("tokenizer");
+  if (tokenizer == nullptr) return;
+  if (*tokenizer != "bytes")
+    reader.Refuse("tokenizer", Excerpt(*tokenizer), "\"bytes\", or no key");
+  config.byte_tokenizer = true;
+  if (config.vocab_size < kByteValues) {
+    reader.Refuse("vocab_size", Concat(config.vocab_size),
+                  Concat("at least ", kByteValues, " with \"tokenizer\": \"bytes\""));
+  }
+}
+
+void ReadHierarchy(ConfigReader& reader, Hierarchy& hierarchy) {
+  hierarchy.group_size = Integer32(reader, "group_size", {1, kMaxGroupSize});
+  hierarchy.rank = Integer32(reader, "rank", {1, kMaxGroupSize});
+  if (hierarchy.group_size % hierarchy.rank != 0) {
+    reader.Refuse("rank", Concat(hierarchy.rank),
+                  Concat("a divisor of \"fma.group_size\" (", hierarchy.group_size, ")"));
+  }
+  hierarchy.num_levels = Integer32(reader, "num_levels", {1, kMaxLevels});
+  hierarchy.sink_tokens = Integer32(reader, "sink_tokens", {0, hierarchy.group_size}, 0);
+}
+
+void ReadFma(ConfigReader& reader, AttentionSpec& spec) {
+  ReadHierarchy(reader, spec.hierarchy);
+  spec.downsampling = OneOf(reader, "downsampling", kDownsamplings);
+  spec.share_levels = reader.Boolean("share_levels", false);
+  if (spec.share_levels && spec.downsampling != Downsampling::kHierarchical) {
+    reader.Refuse("share_levels", "true", "false unless \"fma.downsampling\" is \"hierarchical\"");
+  }
+  spec.scale_far_field = reader.Boolean("scale_far_field");
+  spec.level_bias = reader.Boolean("level_bias", false);
+  spec.padding = OneOf(reader, "padding", kPaddings);
+  spec.far_positions =
+      OneOf(reader, "far_positions", kFarPositions, std::optional(FarPositions::kCenter));
+  const json* far_positions = reader.Find("far_positions");
+  if (far_positions != nullptr && spec.positions != PositionEmbedding::kRope) {
+    reader.Refuse("far_positions", Excerpt(*far_positions),
+                  "no such key unless \"position_embedding\" is \"rope\"");
+  }
+  reader.RefuseOtherKeys();
+}
+
+}  // namespace
+
+int64_t ModelConfig::MaxSequenceLength() const {
+  return attention.positions == PositionEmbedding::kLearned ? max_position_embeddings
+                                                            : std::numeric_limits<int64_t>::max();
+}
+
+absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json_text, std::string_view origin) {
+  const absl::StatusOr<json> object = ParseJsonObject(json_text, origin);
+  if (!object.ok()) return object.status();
+
+  ModelConfig config;
+  ConfigReader reader(*object, origin, "");
+  CheckArchitecture(reader);
+  ReadSizes(reader, config);
+  ReadHeads(reader, config, config.attention);
+  ReadPositions(reader, config.attention);
+  ReadBlocks(reader, config);
+  ReadTokens(reader, config);
+  const json* fma = reader.Find("fma");
+  if (fma == nullptr || !fma->is_object()) {
+    reader.Refuse("fma", fma == nullptr ? "missing" : Excerpt(*fma), "an object");
+  }
+  if (!reader.status().ok()) return reader.status();
+
+  ConfigReader fma_reader(*fma, origin, "fma.");
+  ReadFma(fma_reader, config.attention);
+  if (!fma_reader.status().ok()) return fma_reader.status();
+  return config;
+}
+
+absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& file) {
+  const absl::StatusOr<MappedFile> mapped = MappedFile::Open(file);
+  if (!mapped.ok()) return mapped.status();
+  const std::span<const std::byte> bytes = mapped->bytes();
+  return ParseModelConfig({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                          file.string());
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,43 @@
+// config.json of a checkpoint, parsed once into a type that is valid by construction.
+// Keys and their meaning: docs/model.md, "Around the attention".
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/fma/spec.h"
+
+namespace fmaserver {
+
+struct ModelConfig {
+  int64_t vocab_size = 0;         ///< V
+  int64_t hidden_size = 0;        ///< D
+  int64_t intermediate_size = 0;  ///< F
+  int32_t num_layers = 0;
+  int64_t max_position_embeddings = 0;
+  AttentionSpec attention;
+  NormKind norm = NormKind::kRmsNorm;
+  float norm_eps = 1e-5F;
+  MlpKind mlp = MlpKind::kSwiglu;
+  bool attention_bias = false;
+  bool mlp_bias = false;
+  bool tie_word_embeddings = false;
+  std::vector<int32_t> bos_token_ids;
+  std::vector<int32_t> eos_token_ids;
+  bool byte_tokenizer = false;  ///< "tokenizer": "bytes": ids 0..255 are bytes
+
+  /// Longest sequence, in tokens: max_position_embeddings with learned positions, else unlimited.
+  int64_t MaxSequenceLength() const;
+};
+
+/// Parses and checks the text of a config.json. `origin` names it in messages.
+/// INVALID_ARGUMENT names the key, what was found and what is allowed.
+absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json, std::string_view origin);
+
+absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& file);
+
+}  // namespace fmaserver

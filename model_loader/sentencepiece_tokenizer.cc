@@ -1,0 +1,173 @@
+#include "model_loader/sentencepiece_tokenizer.h"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_replace.h"
+#include "model_loader/mapped_file.h"
+#include "model_loader/prefix_table.h"
+#include "model_loader/sentencepiece_model.h"
+#include "model_loader/sentencepiece_normalizer.h"
+#include "model_loader/sentencepiece_segmenter.h"
+#include "model_loader/text.h"
+#include "model_loader/utf8.h"
+
+namespace fmaserver {
+namespace {
+
+using PieceType = SentencePieceModel::PieceType;
+
+constexpr size_t kMaxFileBytes = size_t{64} << 20;
+
+PrefixTable UserSymbols(const SentencePieceModel& model) {
+  std::vector<PrefixTable::Entry> symbols;
+  for (size_t id = 0; id < model.pieces.size(); ++id) {
+    if (model.pieces[id].type != PieceType::kUserDefined) continue;
+    symbols.emplace_back(model.pieces[id].text, static_cast<int32_t>(id));
+  }
+  return PrefixTable(std::move(symbols));
+}
+
+std::unique_ptr<Segmenter> MakeSegmenter(const SentencePieceModel& model,
+                                         const PrefixTable& user_symbols) {
+  if (model.algorithm == SentencePieceModel::Algorithm::kBpe) {
+    return MakeBpeSegmenter(model, user_symbols);
+  }
+  return MakeUnigramSegmenter(model);
+}
+
+/// Parts refer to model_ and user_symbols_, so the object stays where it was made.
+class SentencePieceTokenizer final : public Tokenizer {
+ public:
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Create(SentencePieceModel model,
+                                                           std::string_view origin,
+                                                           int64_t vocab_size) {
+    auto tokenizer = std::make_unique<SentencePieceTokenizer>(std::move(model), vocab_size);
+    absl::StatusOr<SentencePieceNormalizer> normalizer =
+        SentencePieceNormalizer::Create(tokenizer->model_, tokenizer->user_symbols_, origin);
+    if (!normalizer.ok()) return normalizer.status();
+    tokenizer->normalizer_.emplace(*std::move(normalizer));
+    return tokenizer;
+  }
+
+  SentencePieceTokenizer(SentencePieceModel model, int64_t vocab_size)
+      : model_(std::move(model)),
+        vocab_size_(static_cast<int32_t>(vocab_size)),
+        user_symbols_(UserSymbols(model_)),
+        segmenter_(MakeSegmenter(model_, user_symbols_)) {}
+
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override {
+    const absl::Status status = ValidateUtf8(text);
+    if (!status.ok()) return status;
+    const std::string normalized = normalizer_->Normalize(text);
+    if (normalized.size() > kMaxTextBytes) {
+      return absl::InvalidArgumentError(
+          Concat("text is ", normalized.size(), " bytes, allowed: at most ", kMaxTextBytes));
+    }
+    std::vector<int32_t> ids;
+    for (const Segment& segment : segmenter_->Cut(normalized)) AppendIds(segment, ids);
+    return ids;
+  }
+
+  std::string TokenBytes(int32_t id) const override {
+    if (!HasPiece(id)) return {};
+    const SentencePieceModel::Piece& piece = model_.pieces[id];
+    switch (piece.type) {
+      case PieceType::kUnknown:
+      case PieceType::kControl:
+        return {};
+      case PieceType::kByte:
+        return std::string(1, static_cast<char>(ByteValue(id)));
+      case PieceType::kNormal:
+      case PieceType::kUserDefined:
+        return absl::StrReplaceAll(piece.text, {{ToAbsl(kSpaceSymbol), " "}});
+    }
+    return {};
+  }
+
+  absl::StatusOr<std::string> Decode(std::span<const int32_t> ids) const override {
+    std::string text;
+    bool at_start = model_.add_dummy_prefix || model_.remove_extra_whitespaces;
+    for (const int32_t id : ids) {
+      if (id < 0 || id >= vocab_size_) {
+        return absl::OutOfRangeError(
+            Concat("token id is ", id, ", allowed: 0 to ", vocab_size_ - 1));
+      }
+      const std::string surface = id == model_.unknown_id ? model_.unknown_surface : TokenBytes(id);
+      text += at_start && StartsWithSpace(id) ? surface.substr(1) : surface;
+      // Encoding removed every leading space but the dummy prefix, or left them all.
+      at_start = at_start && text.empty() && (surface.empty() || model_.remove_extra_whitespaces);
+    }
+    return ReplaceInvalidUtf8(text);
+  }
+
+  int32_t VocabSize() const override { return vocab_size_; }
+  std::string_view Kind() const override { return "sentencepiece"; }
+
+ private:
+  static constexpr size_t kMaxTextBytes = std::numeric_limits<int32_t>::max();
+
+  /// Ids from the number of pieces up to the vocabulary's size only pad the model's matrices.
+  bool HasPiece(int32_t id) const {
+    return id >= 0 && static_cast<size_t>(id) < model_.pieces.size();
+  }
+
+  bool StartsWithSpace(int32_t id) const {
+    return HasPiece(id) && model_.pieces[id].IsSpelled() &&
+           model_.pieces[id].text.starts_with(kSpaceSymbol);
+  }
+
+  size_t ByteValue(int32_t id) const {
+    const auto& ids = model_.byte_ids;
+    return std::find(ids.begin(), ids.end(), id) - ids.begin();
+  }
+
+  void AppendIds(const Segment& segment, std::vector<int32_t>& ids) const {
+    if (segment.id != model_.unknown_id) {
+      ids.push_back(segment.id);
+    } else if (model_.byte_fallback) {
+      for (const char byte : segment.text) {
+        ids.push_back(model_.byte_ids[static_cast<unsigned char>(byte)]);
+      }
+    } else if (ids.empty() || ids.back() != model_.unknown_id) {
+      // A run of unknown characters is one unknown token.
+      ids.push_back(segment.id);
+    }
+  }
+
+  const SentencePieceModel model_;
+  const int32_t vocab_size_;
+  const PrefixTable user_symbols_;
+  const std::unique_ptr<Segmenter> segmenter_;
+  std::optional<SentencePieceNormalizer> normalizer_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> MakeSentencePieceTokenizer(std::string_view bytes,
+                                                                      std::string_view origin,
+                                                                      int64_t vocab_size) {
+  absl::StatusOr<SentencePieceModel> model = ParseSentencePieceModel(bytes, origin, vocab_size);
+  if (!model.ok()) return model.status();
+  return SentencePieceTokenizer::Create(*std::move(model), origin, vocab_size);
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadSentencePiece(const std::filesystem::path& file,
+                                                             int64_t vocab_size) {
+  const absl::StatusOr<MappedFile> mapped = MappedFile::Open(file);
+  if (!mapped.ok()) return mapped.status();
+  const std::span<const std::byte> bytes = mapped->bytes();
+  if (bytes.size() > kMaxFileBytes) {
+    return absl::InvalidArgumentError(Concat(file.string(), ": size is ", bytes.size(),
+                                             " bytes, allowed: at most ", kMaxFileBytes));
+  }
+  return MakeSentencePieceTokenizer({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                                    file.string(), vocab_size);
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,26 @@
+// A tensor inside a memory-mapped file.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/fma/dtype.h"
+
+namespace fmaserver {
+
+/// A view, valid while the Safetensors (and so the Checkpoint) that it came from lives.
+/// `data` may be unaligned; row-major, little-endian.
+struct TensorView {
+  DType dtype = DType::kF32;
+  std::vector<int64_t> shape;
+  const std::byte* data = nullptr;
+
+  int64_t NumElements() const {
+    int64_t n = 1;
+    for (int64_t extent : shape) n *= extent;
+    return n;
+  }
+};
+
+}  // namespace fmaserver

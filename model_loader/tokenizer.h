@@ -1,0 +1,46 @@
+// Text <-> token ids.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace fmaserver {
+
+/// Thread-safe: every method is const and may be called from any thread.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  /// INVALID_ARGUMENT, naming the byte offset, when `text` is not valid UTF-8.
+  virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const = 0;
+
+  /// The bytes that `id` adds to a text that is already under way; empty for control tokens.
+  /// One token may hold a part of a UTF-8 character. `id` must be in [0, VocabSize()).
+  virtual std::string TokenBytes(int32_t id) const = 0;
+
+  /// The text of a whole sequence (undoes the dummy prefix that some models put first). Bytes that
+  /// form no UTF-8 character become U+FFFD. OUT_OF_RANGE names an unknown id.
+  virtual absl::StatusOr<std::string> Decode(std::span<const int32_t> ids) const = 0;
+
+  virtual int32_t VocabSize() const = 0;
+
+  /// "sentencepiece" or "bytes".
+  virtual std::string_view Kind() const = 0;
+};
+
+/// A SentencePiece model file. INVALID_ARGUMENT when it is not one, or has more pieces than
+/// `vocab_size`.
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadSentencePiece(const std::filesystem::path& file,
+                                                             int64_t vocab_size);
+
+/// id = byte value; ids from 256 up to `vocab_size` are specials without text.
+std::unique_ptr<Tokenizer> MakeByteTokenizer(int64_t vocab_size);
+
+}  // namespace fmaserver

@@ -1,0 +1,71 @@
+#include "server/flags.h"
+
+namespace fmaserver {
+namespace {
+
+constexpr char kFooter[] = R"(
+Every option can also come from the environment under the name shown with it.
+
+SIGTERM or SIGINT drains: health turns NOT_SERVING, new requests are refused with UNAVAILABLE and
+running ones get --drain-seconds; then the server exits with 0. A second signal ends it at once.
+
+Example:
+  fma-server --model models/tiny --listen 0.0.0.0:50051 --slots 16)";
+
+void AddModelFlags(CLI::App& app, Flags& flags) {
+  app.add_option("--model", flags.model, "Checkpoint folder: config.json, weights, tokenizer")
+      ->required()
+      ->envname("FMA_MODEL")
+      ->type_name("DIR")
+      ->group("Model");
+  app.add_option("--device", flags.device, "Where to compute")
+      ->envname("FMA_DEVICE")
+      ->check(CLI::IsMember({"cpu"}))
+      ->group("Model");
+  app.add_option("--threads", flags.threads, "Threads of the cpu device; 0: one per core")
+      ->envname("FMA_THREADS")
+      ->check(CLI::Range(0, 1024))
+      ->group("Model");
+}
+
+void AddEngineFlags(CLI::App& app, EngineOptions& engine) {
+  app.add_option("--slots", engine.num_slots, "Sequences that run at once")
+      ->envname("FMA_SLOTS")
+      ->check(CLI::Range(1, 1 << 20))
+      ->group("Engine");
+  app.add_option("--max-queue", engine.max_queue, "Requests that may wait for a slot")
+      ->envname("FMA_MAX_QUEUE")
+      ->check(CLI::Range(0, 1 << 20))
+      ->group("Engine");
+  app.add_option("--step-tokens", engine.step_tokens, "Prompt tokens of one step, at most")
+      ->envname("FMA_STEP_TOKENS")
+      ->check(CLI::Range(1, 1 << 20))
+      ->group("Engine");
+}
+
+void AddServerFlags(CLI::App& app, Flags& flags) {
+  app.add_option("--listen", flags.rpc.listen, "Address; port 0 takes a free one")
+      ->envname("FMA_LISTEN")
+      ->type_name("HOST:PORT")
+      ->group("Server");
+  app.add_option("--drain-seconds", flags.drain_seconds, "Grace for running requests at the end")
+      ->envname("FMA_DRAIN_SECONDS")
+      ->check(CLI::Range(0.0, 86400.0))
+      ->group("Server");
+  app.add_option("--log-level", flags.log_level, "What to log")
+      ->envname("FMA_LOG_LEVEL")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "off"}))
+      ->group("Server");
+}
+
+}  // namespace
+
+void AddFlags(CLI::App& app, Flags& flags) {
+  app.option_defaults()->always_capture_default();
+  app.footer(kFooter);
+  AddModelFlags(app, flags);
+  AddEngineFlags(app, flags.engine);
+  AddServerFlags(app, flags);
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,25 @@
+// The options of fma-server, from the command line and the environment.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "server/engine/engine.h"
+#include "server/rpc/rpc_server.h"
+
+namespace fmaserver {
+
+struct Flags {
+  std::string model;
+  std::string device = "cpu";
+  int threads = 0;
+  EngineOptions engine;
+  RpcServerOptions rpc;
+  double drain_seconds = 30;
+  std::string log_level = "info";
+};
+
+/// Declares the options on `app`, whose parsing fills `flags`.
+void AddFlags(CLI::App& app, Flags& flags);
+
+}  // namespace fmaserver

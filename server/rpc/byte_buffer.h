@@ -1,0 +1,20 @@
+// Protobuf messages in and out of gRPC's byte buffers.
+//
+// The service takes raw bytes because gRPC's callback API answers a request that does not parse
+// with UNIMPLEMENTED and no message; here it gets INVALID_ARGUMENT and the reason.
+#pragma once
+
+#include <google/protobuf/message.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include "absl/status/status.h"
+
+namespace fmaserver {
+
+/// Parses `bytes` into `message`. INVALID_ARGUMENT names the text field and the byte offset where
+/// it is no UTF-8, or says that the bytes are no such message.
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
+
+grpc::ByteBuffer SerializeMessage(const google::protobuf::MessageLite& message);
+
+}  // namespace fmaserver

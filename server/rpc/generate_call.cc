@@ -1,0 +1,68 @@
+#include "server/rpc/generate_call.h"
+
+#include <memory>
+#include <utility>
+
+#include "server/rpc/byte_buffer.h"
+#include "server/rpc/from_wire.h"
+#include "server/rpc/to_wire.h"
+
+namespace fmaserver {
+namespace {
+
+absl::StatusOr<GenerateRequest> ParseRequest(const grpc::ByteBuffer& bytes, const Engine& engine) {
+  v1::GenerateRequest message;
+  if (absl::Status status = ParseMessage(bytes, message); !status.ok()) return status;
+  return FromWire(message, VocabularyOf(engine));
+}
+
+}  // namespace
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerateCall::Start(Engine& engine,
+                                                                const grpc::ByteBuffer& request) {
+  return Run(std::shared_ptr<GenerateCall>(new GenerateCall(engine)),
+             ParseRequest(request, engine));
+}
+
+void GenerateCall::OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) {
+  // A prompt that took a single step has nothing to report.
+  if (!progress_sent_ && processed_tokens == total_tokens) return;
+  progress_sent_ = true;
+  v1::GenerateResponse response;
+  response.mutable_progress()->set_processed_tokens(processed_tokens);
+  response.mutable_progress()->set_total_tokens(total_tokens);
+  Send(std::move(response));
+}
+
+void GenerateCall::OnDelta(Delta delta) {
+  v1::GenerateResponse response;
+  *response.mutable_delta() = ToWire(delta);
+  Send(std::move(response));
+}
+
+void GenerateCall::OnFinish(FinishReason reason, const Usage& usage, std::string text) {
+  v1::GenerateResponse response;
+  v1::Finished& finished = *response.mutable_finished();
+  finished.set_reason(ToWire(reason));
+  *finished.mutable_usage() = ToWire(usage);
+  finished.set_text(std::move(text));
+  Send(std::move(response));
+  Close(absl::OkStatus());
+}
+
+void GenerateCall::OnError(const absl::Status& status) { Close(status); }
+
+bool GenerateCall::Merge(v1::GenerateResponse& last, const v1::GenerateResponse& next) {
+  if (last.has_progress() && next.has_progress()) {
+    *last.mutable_progress() = next.progress();
+    return true;
+  }
+  if (!last.has_delta() || !next.has_delta()) return false;
+  v1::Delta& delta = *last.mutable_delta();
+  delta.mutable_token_ids()->MergeFrom(next.delta().token_ids());
+  delta.mutable_text()->append(next.delta().text());
+  delta.mutable_logprobs()->MergeFrom(next.delta().logprobs());
+  return true;
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,33 @@
+// One Generate call: the engine's sink on one side, the client's stream on the other.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "fma/v1/generation.pb.h"
+#include "server/engine/request.h"
+#include "server/rpc/stream_call.h"
+
+namespace fmaserver {
+
+/// See StreamCall for ownership and threads.
+class GenerateCall final : public StreamCall<v1::GenerateResponse>, public GenerateSink {
+ public:
+  /// Parses `request`, submits it and returns the reactor, which frees itself.
+  static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(Engine& engine,
+                                                           const grpc::ByteBuffer& request);
+
+  void OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) override;
+  void OnDelta(Delta delta) override;
+  void OnFinish(FinishReason reason, const Usage& usage, std::string text) override;
+  void OnError(const absl::Status& status) override;
+
+ private:
+  explicit GenerateCall(Engine& engine) : StreamCall(engine) {}
+
+  bool Merge(v1::GenerateResponse& last, const v1::GenerateResponse& next) override;
+
+  bool progress_sent_ = false;  // engine thread only
+};
+
+}  // namespace fmaserver

@@ -1,0 +1,62 @@
+#include "server/rpc/score_call.h"
+
+#include <memory>
+#include <utility>
+
+#include "server/rpc/byte_buffer.h"
+#include "server/rpc/from_wire.h"
+#include "server/rpc/to_wire.h"
+
+namespace fmaserver {
+namespace {
+
+// Tokens of one message: with 100 alternatives each, some 100 KiB.
+constexpr int kTokensPerMessage = 64;
+
+absl::StatusOr<ScoreRequest> ParseRequest(const grpc::ByteBuffer& bytes, const Engine& engine) {
+  v1::ScoreRequest message;
+  if (absl::Status status = ParseMessage(bytes, message); !status.ok()) return status;
+  return FromWire(message, VocabularyOf(engine));
+}
+
+}  // namespace
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* ScoreCall::Start(Engine& engine,
+                                                             const grpc::ByteBuffer& request) {
+  return Run(std::shared_ptr<ScoreCall>(new ScoreCall(engine)), ParseRequest(request, engine));
+}
+
+void ScoreCall::OnScores(std::vector<TokenScore> scores) {
+  v1::ScoreResponse response;
+  for (const TokenScore& score : scores) {
+    if (score.logprob.has_value()) {
+      ++scored_tokens_;
+      total_logprob_ += *score.logprob;
+    }
+    *response.mutable_scores()->add_tokens() = ToWire(score, engine().tokenizer());
+    if (response.scores().tokens_size() == kTokensPerMessage) {
+      Send(std::exchange(response, {}));
+    }
+  }
+  if (response.has_scores()) Send(std::move(response));
+}
+
+void ScoreCall::OnFinish(const Usage& usage) {
+  v1::ScoreResponse response;
+  v1::ScoreSummary& summary = *response.mutable_summary();
+  summary.set_scored_tokens(scored_tokens_);
+  summary.set_total_logprob(total_logprob_);
+  summary.set_seconds(usage.queue_seconds + usage.prefill_seconds + usage.decode_seconds);
+  Send(std::move(response));
+  Close(absl::OkStatus());
+}
+
+void ScoreCall::OnError(const absl::Status& status) { Close(status); }
+
+bool ScoreCall::Merge(v1::ScoreResponse& last, const v1::ScoreResponse& next) {
+  if (!last.has_scores() || !next.has_scores()) return false;
+  last.mutable_scores()->MergeFrom(next.scores());
+  return true;
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,36 @@
+// One Score call: the engine's sink on one side, the client's stream on the other.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "fma/v1/generation.pb.h"
+#include "server/engine/request.h"
+#include "server/rpc/stream_call.h"
+
+namespace fmaserver {
+
+/// See StreamCall for ownership and threads.
+class ScoreCall final : public StreamCall<v1::ScoreResponse>, public ScoreSink {
+ public:
+  /// Parses `request`, submits it and returns the reactor, which frees itself.
+  static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(Engine& engine,
+                                                           const grpc::ByteBuffer& request);
+
+  /// The scores themselves tell how far it is.
+  void OnPromptProgress(int64_t, int64_t) override {}
+  void OnScores(std::vector<TokenScore> scores) override;
+  void OnFinish(const Usage& usage) override;
+  void OnError(const absl::Status& status) override;
+
+ private:
+  explicit ScoreCall(Engine& engine) : StreamCall(engine) {}
+
+  bool Merge(v1::ScoreResponse& last, const v1::ScoreResponse& next) override;
+
+  // Engine thread only.
+  int64_t scored_tokens_ = 0;
+  double total_logprob_ = 0;
+};
+
+}  // namespace fmaserver

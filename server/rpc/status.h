@@ -1,0 +1,13 @@
+// absl::Status -> grpc::Status, the one place.
+#pragma once
+
+#include <grpcpp/support/status.h>
+
+#include "absl/status/status.h"
+
+namespace fmaserver {
+
+/// Same code, same message: the two enums share their values.
+grpc::Status ToGrpcStatus(const absl::Status& status);
+
+}  // namespace fmaserver

@@ -1,0 +1,184 @@
+// One streaming call between the engine and gRPC: a reactor with an outbox.
+//
+// Ownership: gRPC uses the call until OnDone, the engine holds it as a sink until the request ends.
+// The call is a shared_ptr that also holds itself until OnDone, so it lives as long as the later of
+// the two; once closed it ignores whatever the engine still says.
+//
+// Threads: the engine thread sends, gRPC's threads report writes and cancellation; one mutex guards
+// all state and nothing blocks under it. At most one write is in flight; meanwhile messages wait
+// and are merged where their kind allows it, and a reader that falls too far behind loses the call.
+#pragma once
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "server/engine/engine.h"
+#include "server/rpc/byte_buffer.h"
+#include "server/rpc/status.h"
+
+namespace fmaserver {
+
+template <class Response>
+class StreamCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+ public:
+  /// Waiting messages are merged up to this size, well below the 4 MiB that clients accept.
+  static constexpr size_t kMaxMergedBytes = size_t{256} << 10;
+  /// What may wait for a slow reader before its call ends with RESOURCE_EXHAUSTED.
+  static constexpr size_t kMaxPendingBytes = size_t{16} << 20;
+
+  void OnWriteDone(bool ok) final {
+    {
+      const std::lock_guard lock(mutex_);
+      writing_ = false;
+      if (ok) {
+        Pump();
+        return;
+      }
+    }
+    Abandon(absl::CancelledError("the client went away"));
+  }
+
+  void OnCancel() final { Abandon(absl::CancelledError("the client cancelled the call")); }
+
+  void OnDone() final { self_.reset(); }
+
+ protected:
+  /// `engine` outlives every call.
+  explicit StreamCall(Engine& engine) : engine_(engine) {}
+
+  Engine& engine() { return engine_; }
+
+  /// Submits `request` with `call`, a new StreamCall, as its sink; an error ends the call instead.
+  /// Returns the reactor for gRPC, which frees itself.
+  template <class Call, class Request>
+  static grpc::ServerWriteReactor<grpc::ByteBuffer>* Run(const std::shared_ptr<Call>& call,
+                                                         absl::StatusOr<Request> request) {
+    StreamCall& self = *call;
+    self.self_ = call;
+    if (!request.ok()) {
+      self.Close(request.status());
+      return call.get();
+    }
+    // Headers go out before the prompt is read, which may take long; and before Submit, because the
+    // engine may send at once and a first write would take them along.
+    self.StartSendInitialMetadata();
+    self.Started(self.engine_.Submit(*std::move(request), call));
+    return call.get();
+  }
+
+  void Send(Response response) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (closed_) return;
+      Enqueue(std::move(response));
+      if (pending_bytes_ <= kMaxPendingBytes) {
+        Pump();
+        return;
+      }
+    }
+    Abandon(absl::ResourceExhaustedError(absl::StrCat("the client reads too slowly: more than ",
+                                                      kMaxPendingBytes,
+                                                      " bytes of this stream wait for it")));
+  }
+
+  /// Ends the stream with `status` after what was sent; later calls have no effect.
+  void Close(const absl::Status& status) {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return;
+    closed_ = true;
+    status_ = status;
+    Pump();
+  }
+
+ private:
+  struct Pending {
+    Response response;
+    size_t bytes = 0;
+  };
+
+  /// Folds `next` into the waiting `last` if a reader loses nothing by it.
+  virtual bool Merge(Response& last, const Response& next) = 0;
+
+  void Started(const absl::StatusOr<RequestId>& id) {
+    if (!id.ok()) return Close(id.status());
+    bool abandoned = false;
+    {
+      const std::lock_guard lock(mutex_);
+      id_ = *id;
+      abandoned = abandoned_;
+    }
+    // Whoever abandoned the call in between had no id to cancel.
+    if (abandoned) engine_.Cancel(*id);
+  }
+
+  // Needs mutex_.
+  void Enqueue(Response response) {
+    const size_t bytes = response.ByteSizeLong();
+    pending_bytes_ += bytes;
+    if (!pending_.empty() && pending_.back().bytes + bytes <= kMaxMergedBytes &&
+        Merge(pending_.back().response, response)) {
+      pending_.back().bytes += bytes;
+    } else {
+      pending_.push_back({std::move(response), bytes});
+    }
+  }
+
+  // Needs mutex_. Starts the next write, or the end; gRPC never calls back from within either.
+  void Pump() {
+    if (writing_ || finished_) return;
+    if (!pending_.empty()) {
+      in_flight_ = SerializeMessage(pending_.front().response);
+      pending_bytes_ -= pending_.front().bytes;
+      pending_.pop_front();
+      writing_ = true;
+      StartWrite(&in_flight_);
+    } else if (closed_) {
+      finished_ = true;
+      Finish(ToGrpcStatus(status_));
+    }
+  }
+
+  // Drops what waits, ends the stream and the engine's request.
+  void Abandon(const absl::Status& status) {
+    std::optional<RequestId> running;
+    {
+      const std::lock_guard lock(mutex_);
+      pending_.clear();
+      pending_bytes_ = 0;
+      if (!closed_) {
+        closed_ = true;
+        abandoned_ = true;
+        status_ = status;
+        running = id_;
+      }
+      Pump();
+    }
+    if (running.has_value()) engine_.Cancel(*running);
+  }
+
+  Engine& engine_;
+  std::shared_ptr<StreamCall> self_;
+
+  std::mutex mutex_;
+  std::optional<RequestId> id_;
+  std::deque<Pending> pending_;
+  size_t pending_bytes_ = 0;
+  grpc::ByteBuffer in_flight_;
+  bool writing_ = false;
+  bool closed_ = false;     // no more messages; status_ is the last word
+  bool abandoned_ = false;  // closed from this side while the engine was still at work
+  bool finished_ = false;   // Finish was called: the reactor must not be used again
+  absl::Status status_;
+};
+
+}  // namespace fmaserver

@@ -1,0 +1,83 @@
+#include "server/rpc/to_wire.h"
+
+#include <limits>
+#include <string>
+
+namespace fmaserver {
+namespace {
+
+// Without learned positions the config says "longest int64": the wire says 0.
+uint64_t MaxSequenceLengthOnWire(const ModelConfig& config) {
+  const int64_t length = config.MaxSequenceLength();
+  return length == std::numeric_limits<int64_t>::max() ? 0 : static_cast<uint64_t>(length);
+}
+
+}  // namespace
+
+v1::Delta ToWire(const Delta& delta) {
+  v1::Delta message;
+  message.mutable_token_ids()->Add(delta.tokens.begin(), delta.tokens.end());
+  message.set_text(delta.text);
+  message.mutable_logprobs()->Add(delta.logprobs.begin(), delta.logprobs.end());
+  return message;
+}
+
+v1::FinishReason ToWire(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kEos:
+      return v1::FINISH_REASON_EOS;
+    case FinishReason::kLength:
+      return v1::FINISH_REASON_LENGTH;
+  }
+  return v1::FINISH_REASON_UNSPECIFIED;
+}
+
+v1::Usage ToWire(const Usage& usage) {
+  v1::Usage message;
+  message.set_prompt_tokens(usage.prompt_tokens);
+  message.set_generated_tokens(usage.generated_tokens);
+  message.set_queue_seconds(usage.queue_seconds);
+  message.set_prefill_seconds(usage.prefill_seconds);
+  message.set_decode_seconds(usage.decode_seconds);
+  return message;
+}
+
+v1::TokenScore ToWire(const TokenScore& score, const Tokenizer* tokenizer) {
+  const auto bytes_of = [tokenizer](int32_t id) {
+    return tokenizer == nullptr ? std::string() : tokenizer->TokenBytes(id);
+  };
+  v1::TokenScore message;
+  message.set_token_id(score.token);
+  message.set_token(bytes_of(score.token));
+  if (score.logprob.has_value()) message.set_logprob(*score.logprob);
+  for (const TokenLogprob& candidate : score.top) {
+    v1::TokenLogprob& top = *message.add_top();
+    top.set_token_id(candidate.token);
+    top.set_token(bytes_of(candidate.token));
+    top.set_logprob(candidate.logprob);
+  }
+  return message;
+}
+
+v1::Model DescribeModel(const Engine& engine) {
+  const Model& model = engine.model();
+  const ModelConfig& config = model.config();
+  v1::Model message;
+  message.set_name(model.name());
+  message.set_vocab_size(config.vocab_size);
+  message.set_max_sequence_length(MaxSequenceLengthOnWire(config));
+  message.set_horizon_tokens(config.attention.hierarchy.Horizon());
+  if (engine.tokenizer() != nullptr) message.set_tokenizer(std::string(engine.tokenizer()->Kind()));
+  message.mutable_bos_token_ids()->Add(config.bos_token_ids.begin(), config.bos_token_ids.end());
+  message.mutable_eos_token_ids()->Add(config.eos_token_ids.begin(), config.eos_token_ids.end());
+  message.set_parameters(model.num_parameters());
+  message.set_weight_bytes(model.weight_bytes());
+  message.set_slot_bytes(model.slot_bytes());
+  message.set_full_cache_bytes_per_token(model.full_cache_bytes_per_token());
+  message.set_num_slots(engine.options().num_slots);
+  message.set_device(model.device());
+  message.set_server_version(FMA_VERSION);
+  return message;
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,198 @@
+// fma and fma-server as a user runs them: output, messages and exit codes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/clients/process.h"
+#include "tests/server/rpc/test_server.h"
+#include "tests/support/checkpoint_builder.h"
+#include "tests/support/temp_folder.h"
+
+namespace fmaserver::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+const std::string kBin = FMA_BIN_DIR;
+constexpr char kEndless[] = "100000000";
+
+struct Result {
+  int exit_code = -1;
+  std::string output;
+  std::string errors;
+
+  std::vector<nlohmann::json> Lines() const {
+    std::vector<nlohmann::json> lines;
+    std::istringstream stream(output);
+    for (std::string line; std::getline(stream, line);) {
+      lines.push_back(nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false));
+      EXPECT_TRUE(lines.back().is_object()) << line;
+    }
+    return lines;
+  }
+};
+
+class ToolTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(
+        WriteRandomCheckpoint(ByteModelConfig(), 1, DType::kF32, folder_.path() / "tiny").ok());
+    server_ = std::make_unique<Process>(std::vector<std::string>{
+        kBin + "/fma-server", "--model", (folder_.path() / "tiny").string(), "--listen",
+        "127.0.0.1:0", "--slots", "2", "--threads", "1", "--drain-seconds", "0.2"});
+    const std::string marker = "port ";
+    ASSERT_TRUE(Eventually([&] {
+      const std::string log = server_->Output();
+      const size_t at = log.rfind(marker);
+      if (at == std::string::npos || log.back() != '\n') return false;
+      address_ = "127.0.0.1:" + log.substr(at + marker.size());
+      address_.pop_back();
+      return true;
+    })) << server_->Output()
+        << server_->Errors();
+  }
+
+  std::vector<std::string> Command(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), kBin + "/fma");
+    arguments.insert(arguments.end(), {"--server", address_});
+    return arguments;
+  }
+
+  Result Run(const std::vector<std::string>& arguments, const std::string& input = "") const {
+    const std::string file = (folder_.path() / "input").string();
+    EXPECT_TRUE(WriteFile(file, input));
+    Process process(Command(arguments), file);
+    const int exit_code = process.Wait();
+    return {.exit_code = exit_code, .output = process.Output(), .errors = process.Errors()};
+  }
+
+  TempFolder folder_;
+  std::string address_;
+  std::unique_ptr<Process> server_;
+};
+
+TEST_F(ToolTest, GenerateKeepsTextAndSummaryApart) {
+  const std::vector<std::string> arguments = {"generate", "hi", "-n",    "30",
+                                              "--seed",   "3",  "--echo"};
+  const Result text = Run(arguments);
+  EXPECT_EQ(text.exit_code, 0) << text.errors;
+  EXPECT_TRUE(text.output.starts_with("hi"));
+  EXPECT_THAT(text.errors, AllOf(HasSubstr("prompt 2 tokens"), HasSubstr("generated 30 tokens"),
+                                 HasSubstr("tok/s"), HasSubstr("a full KV cache would hold")));
+
+  std::vector<std::string> as_json = arguments;
+  as_json.emplace_back("--json");
+  const Result json = Run(as_json);
+  EXPECT_EQ(json.exit_code, 0) << json.errors;
+  std::string joined = "hi";
+  for (const nlohmann::json& line : json.Lines()) joined += line["text"].get<std::string>();
+  EXPECT_EQ(text.output, joined) << "standard output holds the text and nothing else";
+  EXPECT_EQ(json.errors, "");
+  EXPECT_EQ(json.Lines().back()["event"], "finished");
+  EXPECT_EQ(json.Lines().back()["usage"]["generated_tokens"], 30);
+  EXPECT_EQ(json.Lines().back()["reason"], "length");
+}
+
+TEST_F(ToolTest, PromptComesFromArgumentFileOrStandardInput) {
+  const std::string file = (folder_.path() / "prompt").string();
+  ASSERT_TRUE(WriteFile(file, "same"));
+  const std::vector<std::string> options = {"--seed", "1"};
+  const auto with = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    return arguments;
+  };
+  const Result argument = Run(with({"generate", "same"}));
+  EXPECT_EQ(argument.exit_code, 0) << argument.errors;
+  EXPECT_EQ(Run(with({"generate", "--prompt-file", file})).output, argument.output);
+  EXPECT_EQ(Run(with({"generate", "--prompt-file", "-"}), "same").output, argument.output);
+  EXPECT_EQ(Run(with({"generate"}), "same").output, argument.output);
+  EXPECT_EQ(Run(with({"generate", "--token-ids", "[115, 97, 109, 101]"})).output, argument.output);
+}
+
+TEST_F(ToolTest, ScoreTokenizeDetokenizeModels) {
+  const Result score = Run({"score", "hello", "--json"});
+  EXPECT_EQ(score.exit_code, 0) << score.errors;
+  ASSERT_EQ(score.Lines().size(), 6U);
+  EXPECT_TRUE(score.Lines()[0]["logprob"].is_null());
+  EXPECT_LT(score.Lines()[1]["logprob"], 0);
+  EXPECT_EQ(score.Lines()[5]["scored_tokens"], 4);
+  EXPECT_THAT(Run({"score", "hello"}).output, HasSubstr("scored 4 tokens"));
+
+  const Result tokens = Run({"tokenize", "hé", "--json"});
+  EXPECT_EQ(tokens.exit_code, 0) << tokens.errors;
+  EXPECT_EQ(tokens.Lines()[0]["token_ids"], nlohmann::json({104, 0xC3, 0xA9}));
+  EXPECT_EQ(Run({"detokenize", "104", "195", "169"}).output, "hé");
+  EXPECT_EQ(Run({"detokenize"}, "[104, 195, 169]").output, "hé");
+
+  EXPECT_THAT(Run({"models"}).output, AllOf(HasSubstr("tiny"), HasSubstr("sequence cache")));
+  EXPECT_EQ(Run({"models", "--json"}).Lines()[0]["name"], "tiny");
+}
+
+TEST_F(ToolTest, RefusalsSayWhatIsWrong) {
+  const Result temperature = Run({"generate", "hi", "--temperature", "-1"});
+  EXPECT_EQ(temperature.exit_code, 3);
+  EXPECT_EQ(temperature.output, "");
+  EXPECT_THAT(temperature.errors, AllOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr("temperature")));
+  EXPECT_THAT(Run({"generate", "--token-ids", "[999]"}).errors, HasSubstr("999"));
+
+  const Result broken = Run({"generate", "a\xff"});
+  EXPECT_EQ(broken.exit_code, 3);
+  EXPECT_THAT(broken.errors, HasSubstr("UTF-8"));
+}
+
+TEST_F(ToolTest, WrongUsageIsExitCode2) {
+  EXPECT_EQ(Run({"generate", "hi", "--no-such-option"}).exit_code, 2);
+  EXPECT_EQ(Run({"generate", "hi", "--prompt-file", "-"}).exit_code, 2);
+  EXPECT_EQ(Run({"generate", "hi", "-n", "many"}).exit_code, 2);
+  EXPECT_THAT(Run({"generate", "--token-ids", "[1, -2]"}).errors, HasSubstr("JSON array"));
+  const Result no_file = Run({"score", "--prompt-file", "/no/such/file"});
+  EXPECT_EQ(no_file.exit_code, 2);
+  EXPECT_THAT(no_file.errors, HasSubstr("/no/such/file"));
+  EXPECT_EQ(Process({kBin + "/fma"}).Wait(), 2);
+  EXPECT_EQ(Process({kBin + "/fma", "generate", "--help"}).Wait(), 0);
+}
+
+TEST_F(ToolTest, NoServerIsExitCode4) {
+  address_ = "127.0.0.1:1";
+  for (const char* command : {"generate", "score", "tokenize"}) {
+    const Result result = Run({command, "hi"});
+    EXPECT_EQ(result.exit_code, 4);
+    EXPECT_THAT(result.errors, AllOf(HasSubstr("127.0.0.1:1"), HasSubstr("fma-server --model")));
+  }
+}
+
+TEST_F(ToolTest, CtrlCPrintsWhatThereIs) {
+  Process tool(Command({"generate", "endless", "-n", kEndless}));
+  ASSERT_TRUE(Eventually([&] { return !tool.Output().empty(); }));
+  tool.Signal(SIGINT);
+  EXPECT_EQ(tool.Wait(), 130);
+  EXPECT_THAT(tool.Errors(), HasSubstr("interrupted; generated"));
+}
+
+TEST_F(ToolTest, ServerDrainsOnSigterm) {
+  Process tool(Command({"generate", "endless", "-n", kEndless}));
+  ASSERT_TRUE(Eventually([&] { return !tool.Output().empty(); }));
+  server_->Signal(SIGTERM);
+  EXPECT_EQ(server_->Wait(), 0) << server_->Output();
+  EXPECT_EQ(tool.Wait(), 4);
+  EXPECT_THAT(tool.Errors(), HasSubstr("shut down"));
+}
+
+TEST(ServerToolTest, RefusesToStartWithAReason) {
+  Process no_model({kBin + "/fma-server", "--model", "/no/such/folder"});
+  EXPECT_EQ(no_model.Wait(), 1);
+  EXPECT_THAT(no_model.Output(), HasSubstr("/no/such/folder"));
+  Process no_option({kBin + "/fma-server"});
+  EXPECT_EQ(no_option.Wait(), 2);
+  EXPECT_THAT(no_option.Errors(), HasSubstr("--model"));
+}
+
+}  // namespace
+}  // namespace fmaserver::testing

@@ -1,0 +1,225 @@
+// The multilevel attention against its definition, in every way of feeding it.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "kernels/backend.h"
+#include "tests/kernels/backends.h"
+#include "tests/kernels/random_attention.h"
+
+namespace fmaserver::testing {
+namespace {
+
+class AttentionTest : public BackendTest {
+ protected:
+  /// A slot as a fresh or used one may be: everything in it is NaN.
+  std::unique_ptr<Buffer> PoisonedSlot(const SlotLayout& layout) {
+    auto buffer = backend().Allocate(layout.slot_bytes);
+    EXPECT_TRUE(buffer.ok());
+    std::memset((*buffer)->data, 0xFF, layout.slot_bytes);
+    return *std::move(buffer);
+  }
+
+  struct Part {
+    std::byte* slot;
+    int64_t position;
+    int32_t rows;
+    const std::vector<float>* qkv;  // of the whole sequence
+  };
+
+  /// One step of one layer; returns [rows of all parts, H*d].
+  std::vector<float> Step(const AttentionWeights& weights, const AttentionSpec& spec,
+                          const SlotLayout& layout, const std::vector<Part>& parts) {
+    std::vector<Segment> segments;
+    std::vector<float> qkv;
+    for (const Part& part : parts) {
+      segments.push_back({part.slot, part.position, part.rows});
+      const auto first = part.qkv->begin() + part.position * spec.QkvColumns();
+      qkv.insert(qkv.end(), first, first + part.rows * spec.QkvColumns());
+    }
+    const int64_t rows = static_cast<int64_t>(qkv.size()) / spec.QkvColumns();
+    const int64_t columns = int64_t{spec.num_heads} * spec.head_dim;
+    std::vector<float> out(rows * columns, std::numeric_limits<float>::quiet_NaN());
+    backend().BeginStep(spec, layout, segments);
+    backend().Attend(weights, 0, {qkv.data(), rows, spec.QkvColumns()},
+                     {out.data(), rows, columns});
+    EXPECT_TRUE(backend().EndStep().ok());
+    return out;
+  }
+
+  /// Feeds a whole sequence in pieces of `chunk()` rows.
+  template <typename Chunk>
+  std::vector<float> Feed(const AttentionWeights& weights, const AttentionSpec& spec,
+                          const SlotLayout& layout, const std::vector<float>& qkv, Chunk chunk) {
+    const auto slot = PoisonedSlot(layout);
+    const auto n = static_cast<int64_t>(qkv.size()) / spec.QkvColumns();
+    std::vector<float> out;
+    for (int64_t position = 0; position < n;) {
+      const auto rows = static_cast<int32_t>(std::min<int64_t>(chunk(), n - position));
+      const auto part = Step(weights, spec, layout, {{slot->data, position, rows, &qkv}});
+      out.insert(out.end(), part.begin(), part.end());
+      position += rows;
+    }
+    return out;
+  }
+};
+
+double LargestDifference(const std::vector<float>& a, const std::vector<double>& b) {
+  double largest = a.size() == b.size() ? 0 : INFINITY;
+  for (size_t i = 0; i < a.size() && i < b.size(); ++i) {
+    const double difference = std::abs(a[i] - b[i]);
+    if (!(difference <= largest)) largest = difference;  // NaN sticks
+  }
+  return largest;
+}
+
+TEST_P(AttentionTest, IncrementalEqualsFromScratchOverSeveralHorizons) {
+  std::mt19937 random(1);
+  for (int round = 0; round < 60; ++round) {
+    const AttentionSpec spec = RandomSpec(random);
+    SCOPED_TRACE(Describe(spec));
+    const ReferenceAttention layer = RandomAttention(spec, random);
+    const SlotLayout layout(spec, 1, DType::kF32);
+    const auto weights = PackFor(backend(), layer);
+    const int64_t n = std::min<int64_t>(2 * spec.hierarchy.Horizon() + 5, 150);
+    const auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);
+    const auto decoded = Feed(*weights, spec, layout, qkv, [] { return 1; });
+    ASSERT_LE(LargestDifference(decoded, layer.Evaluate(qkv)), 2e-5);
+  }
+}
+
+TEST_P(AttentionTest, EveryChunkingGivesTheSameBits) {
+  std::mt19937 random(2);
+  for (int round = 0; round < 60; ++round) {
+    const AttentionSpec spec = RandomSpec(random);
+    SCOPED_TRACE(Describe(spec));
+    const ReferenceAttention layer = RandomAttention(spec, random);
+    const SlotLayout layout(spec, 1, round % 2 == 0 ? DType::kF32 : DType::kBF16);
+    const auto weights = PackFor(backend(), layer);
+    const int64_t n = 3 * spec.hierarchy.Horizon() + 3;
+    const auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);
+    const auto decoded = Feed(*weights, spec, layout, qkv, [] { return 1; });
+    const auto whole = Feed(*weights, spec, layout, qkv, [&] { return n; });
+    const auto mixed = Feed(*weights, spec, layout, qkv, [&] { return 1 + random() % 23; });
+    ASSERT_EQ(decoded, whole);
+    ASSERT_EQ(decoded, mixed);
+  }
+}
+
+TEST_P(AttentionTest, BatchOfMixedSegmentsEqualsSoloRuns) {
+  std::mt19937 random(3);
+  for (int sequences = 1; sequences <= 9; ++sequences) {
+    const AttentionSpec spec = RandomSpec(random);
+    SCOPED_TRACE(Describe(spec));
+    const ReferenceAttention layer = RandomAttention(spec, random);
+    const SlotLayout layout(spec, 1, DType::kF32);
+    const auto weights = PackFor(backend(), layer);
+    const int64_t columns = int64_t{spec.num_heads} * spec.head_dim;
+    std::vector<std::vector<float>> qkv;
+    std::vector<std::vector<float>> expected;
+    std::vector<std::vector<float>> actual(sequences);
+    std::vector<std::unique_ptr<Buffer>> slots;
+    for (int i = 0; i < sequences; ++i) {
+      qkv.push_back(RandomFloats((5 + random() % 60) * spec.QkvColumns(), 1.0F, random));
+      expected.push_back(Feed(*weights, spec, layout, qkv[i], [] { return 1; }));
+      slots.push_back(PoisonedSlot(layout));
+    }
+    for (bool any = true; any;) {
+      any = false;
+      std::vector<Part> parts;
+      std::vector<int> owners;
+      for (int i = 0; i < sequences; ++i) {
+        const int64_t fed = static_cast<int64_t>(actual[i].size()) / columns;
+        const int64_t left = static_cast<int64_t>(qkv[i].size()) / spec.QkvColumns() - fed;
+        const auto rows = static_cast<int32_t>(
+            std::min<int64_t>(left, random() % 3 == 0 ? 1 + random() % 9 : random() % 2));
+        any = any || left > 0;
+        if (rows == 0) continue;
+        parts.push_back({slots[i]->data, fed, rows, &qkv[i]});
+        owners.push_back(i);
+      }
+      if (parts.empty()) continue;
+      const auto out = Step(*weights, spec, layout, parts);
+      auto from = out.begin();
+      for (size_t part = 0; part < parts.size(); ++part) {
+        auto& sequence = actual[owners[part]];
+        sequence.insert(sequence.end(), from, from + parts[part].rows * columns);
+        from += parts[part].rows * columns;
+      }
+    }
+    ASSERT_EQ(actual, expected);
+  }
+}
+
+TEST_P(AttentionTest, UsedSlotEqualsFreshOne) {
+  std::mt19937 random(4);
+  const AttentionSpec spec = RandomSpec(random);
+  const ReferenceAttention layer = RandomAttention(spec, random);
+  const SlotLayout layout(spec, 1, DType::kF32);
+  const auto weights = PackFor(backend(), layer);
+  const auto used = PoisonedSlot(layout);
+  for (int document = 0; document < 30; ++document) {
+    const auto rows = static_cast<int32_t>(1 + random() % 100);
+    const auto qkv = RandomFloats(rows * spec.QkvColumns(), 1.0F, random);
+    const auto fresh = PoisonedSlot(layout);
+    ASSERT_EQ(Step(*weights, spec, layout, {{used->data, 0, rows, &qkv}}),
+              Step(*weights, spec, layout, {{fresh->data, 0, rows, &qkv}}));
+  }
+}
+
+TEST_P(AttentionTest, Bf16CacheStaysWithinItsRounding) {
+  std::mt19937 random(5);
+  for (int round = 0; round < 20; ++round) {
+    const AttentionSpec spec = RandomSpec(random);
+    SCOPED_TRACE(Describe(spec));
+    const ReferenceAttention layer = RandomAttention(spec, random);
+    const SlotLayout layout(spec, 1, DType::kBF16);
+    const auto weights = PackFor(backend(), layer);
+    const auto qkv = RandomFloats(100 * spec.QkvColumns(), 1.0F, random);
+    const auto decoded = Feed(*weights, spec, layout, qkv, [] { return 1; });
+    // Keys and values of size about 1 rounded to 8 bits, averaged by the softmax.
+    ASSERT_LE(LargestDifference(decoded, layer.Evaluate(qkv)), 0.05);
+  }
+}
+
+/// Positions of millions: the angles must still be right, and groups must close where they end.
+TEST_P(AttentionTest, RotaryAnglesAreExactFarFromTheStart) {
+  std::mt19937 random(6);
+  AttentionSpec spec;
+  spec.num_heads = spec.num_kv_heads = 1;
+  spec.head_dim = 64;
+  spec.hierarchy = {8, 2, 1, 0};
+  spec.downsampling = Downsampling::kAverage;
+  const ReferenceAttention layer = RandomAttention(spec, random);
+  const SlotLayout layout(spec, 1, DType::kF32);
+  const auto weights = PackFor(backend(), layer);
+  // The same sequence at the start and shifted by whole groups attends alike: scores depend on
+  // distances alone. Everything that row 40 sees lies within the 40 tokens before it.
+  const int64_t shift = 10'000'000;
+  const auto qkv = RandomFloats(48 * spec.QkvColumns(), 1.0F, random);
+  const auto near = PoisonedSlot(layout);
+  const auto far = PoisonedSlot(layout);
+  std::vector<float> out_near;
+  std::vector<float> out_far;
+  for (int64_t i = 0; i < 48; ++i) {
+    out_near = Step(*weights, spec, layout, {{near->data, i, 1, &qkv}});
+    const std::vector<Segment> segment = {{far->data, shift + i, 1}};
+    std::vector<float> row(qkv.begin() + i * spec.QkvColumns(),
+                           qkv.begin() + (i + 1) * spec.QkvColumns());
+    out_far.assign(spec.head_dim, 0);
+    backend().BeginStep(spec, layout, segment);
+    backend().Attend(*weights, 0, {row.data(), 1, spec.QkvColumns()},
+                     {out_far.data(), 1, spec.head_dim});
+    ASSERT_TRUE(backend().EndStep().ok());
+  }
+  for (int c = 0; c < spec.head_dim; ++c) EXPECT_NEAR(out_far[c], out_near[c], 1e-5);
+}
+
+FMA_ON_EVERY_BACKEND(AttentionTest);
+
+}  // namespace
+}  // namespace fmaserver::testing

@@ -1,0 +1,83 @@
+// Visibility: the levels tile the past, and a slot keeps what will be seen.
+#include "kernels/fma/levels.h"
+
+#include <set>
+
+#include "gtest/gtest.h"
+#include "kernels/fma/slot_layout.h"
+
+namespace fmaserver {
+namespace {
+
+constexpr Hierarchy kSmall{4, 2, 3, 0};
+
+static_assert(kSmall.GroupTokens(1) == 4 && kSmall.GroupTokens(3) == 16);
+static_assert(kSmall.Horizon() == 64);
+static_assert(Hierarchy::FarGroups(1, 5).first == 2 && Hierarchy::FarGroups(1, 5).end == 4);
+static_assert(Hierarchy::FarGroups(1, 4).first == 2 && Hierarchy::FarGroups(1, 4).end == 3);
+static_assert(Hierarchy::FarGroups(1, 1).Missing() == 2);
+static_assert(Hierarchy::FarGroups(1, 0).Missing() == 1);
+static_assert(Hierarchy::FarGroups(1, 3).Missing() == 0);
+
+TEST(Levels, TileThePastWithoutGapOrOverlap) {
+  for (int64_t t = 0; t < 3 * kSmall.Horizon(); ++t) {
+    const int64_t fine = kSmall.FineGroup(t);
+    std::multiset<int64_t> seen;
+    for (int64_t s = std::max<int64_t>(0, (fine - 1) * 4); s <= t; ++s) seen.insert(s);
+    for (int level = 1; level <= kSmall.num_levels; ++level) {
+      const GroupRange groups = Hierarchy::FarGroups(level, fine).Existing();
+      for (int64_t g = groups.first; g < groups.end; ++g) {
+        for (int64_t i = 0; i < kSmall.GroupTokens(level); ++i) {
+          seen.insert(g * kSmall.GroupTokens(level) + i);
+        }
+      }
+    }
+    // In view without gap: a run that ends at t, from the start while t is inside the horizon.
+    ASSERT_EQ(*seen.rbegin(), t);
+    ASSERT_EQ(static_cast<int64_t>(seen.size()), t - *seen.begin() + 1) << "at " << t;
+    ASSERT_EQ(std::set<int64_t>(seen.begin(), seen.end()).size(), seen.size()) << "at " << t;
+    if (t < kSmall.Horizon()) {
+      ASSERT_EQ(*seen.begin(), 0) << "at " << t;
+    }
+  }
+}
+
+TEST(SlotLayout, VisibleGroupsOfALevelHaveColumnsOfTheirOwn) {
+  AttentionSpec spec;
+  spec.num_heads = spec.num_kv_heads = 1;
+  spec.head_dim = 8;
+  spec.hierarchy = {4, 2, 3, 3};
+  const SlotLayout layout(spec, 2, DType::kBF16);
+  for (int64_t fine = 0; fine < 100; ++fine) {
+    std::multiset<int64_t> columns;
+    for (int level = 1; level <= 3; ++level) {
+      // What is seen now, and the group before the current one, which is seen later.
+      const GroupRange groups = Hierarchy::FarGroups(level, fine).Existing();
+      for (int64_t g = groups.first; g <= groups.end && g < Hierarchy::GroupAt(level, fine); ++g) {
+        for (int r = 0; r < 2; ++r) columns.insert(layout.FarColumn(level, g) + r);
+      }
+    }
+    ASSERT_EQ(std::set<int64_t>(columns.begin(), columns.end()).size(), columns.size());
+    if (!columns.empty()) {
+      ASSERT_GE(*columns.begin(), spec.hierarchy.sink_tokens);
+      ASSERT_LT(*columns.rbegin(), layout.far_columns);
+    }
+  }
+  EXPECT_EQ(layout.NearColumn(9), layout.near_begin + 1);
+  EXPECT_EQ(layout.slot_bytes, 2 * layout.head_bytes);
+  EXPECT_EQ(layout.head_bytes % SlotLayout::kAlignment, 0);
+}
+
+TEST(SlotLayout, GrowsWithTheLogarithmOfTheContext) {
+  AttentionSpec spec;
+  spec.num_heads = spec.num_kv_heads = 4;
+  spec.head_dim = 64;
+  spec.hierarchy = {64, 4, 10, 0};
+  const int64_t at_10 = SlotLayout(spec, 1, DType::kBF16).slot_bytes;
+  spec.hierarchy.num_levels = 20;  // a thousand times the horizon
+  const int64_t at_20 = SlotLayout(spec, 1, DType::kBF16).slot_bytes;
+  EXPECT_LT(at_20, 2 * at_10);
+}
+
+}  // namespace
+}  // namespace fmaserver

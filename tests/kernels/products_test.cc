@@ -1,0 +1,195 @@
+// Products, norms and activations against plain loops, and their row invariance.
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/scalar.h"
+#include "tests/kernels/backends.h"
+#include "tests/kernels/random_attention.h"
+
+namespace fmaserver::testing {
+namespace {
+
+class ProductsTest : public BackendTest {};
+
+/// A vector of one of the element types, and what it holds.
+struct Stored {
+  std::vector<std::byte> bytes;
+  std::vector<float> values;
+};
+
+Stored Store(std::vector<float> values, DType dtype) {
+  Stored stored;
+  stored.bytes.resize(values.size() * SizeOf(dtype));
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (dtype == DType::kF32) {
+      std::memcpy(stored.bytes.data() + 4 * i, &values[i], 4);
+    } else {
+      uint16_t bits = FromFloat<BFloat16>(values[i]).bits;
+      // A binary16 with the exponent field of 2^k, k in [-8, 7], a random sign and mantissa.
+      if (dtype == DType::kF16)
+        bits = static_cast<uint16_t>((bits & 0x83FF) | ((7 + i % 16) << 10));
+      std::memcpy(stored.bytes.data() + 2 * i, &bits, 2);
+    }
+    stored.values.push_back(ElementAsFloat({stored.bytes.data(), dtype, 1, 0}, i));
+  }
+  return stored;
+}
+
+HostMatrix View(const Stored& stored, DType dtype, int64_t rows) {
+  return {stored.bytes.data(), dtype, rows, static_cast<int64_t>(stored.values.size()) / rows};
+}
+
+TEST_P(ProductsTest, LinearEqualsPlainLoops) {
+  std::mt19937 random(1);
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    for (const int64_t rows : {1, 2, 3, 5, 6, 7, 13}) {
+      for (const int64_t out : {1, 63, 64, 65, 130}) {
+        const int64_t in = 1 + static_cast<int64_t>(random() % 90);
+        const Stored weight = Store(RandomFloats(out * in, 0.2F, random), dtype);
+        const Stored bias = Store(RandomFloats(out, 1.0F, random), dtype);
+        const bool has_bias = random() % 2 == 0;
+        const HostLinear host{View(weight, dtype, out),
+                              has_bias ? View(bias, dtype, 1) : HostMatrix{}};
+        const auto packed = backend().PackLinear({&host, 1});
+        ASSERT_TRUE(packed.ok());
+        auto x = RandomFloats(rows * in, 1.0F, random);
+        const auto before = RandomFloats(rows * out, 1.0F, random);
+        for (const bool accumulate : {false, true}) {
+          auto y = before;
+          backend().Linear({x.data(), rows, in}, **packed, accumulate, {y.data(), rows, out});
+          for (int64_t r = 0; r < rows; ++r) {
+            for (int64_t o = 0; o < out; ++o) {
+              double sum = has_bias ? bias.values[o] : 0;
+              double size = 1 + std::abs(sum);
+              for (int64_t i = 0; i < in; ++i) {
+                const double term = double{x[r * in + i]} * weight.values[o * in + i];
+                sum += term;
+                size += std::abs(term);
+              }
+              if (accumulate) sum += before[r * out + o];
+              ASSERT_NEAR(y[r * out + o], sum, 1e-6 * size) << rows << " x " << in << " x " << out;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(ProductsTest, StackedPartsEqualSeparateOnes) {
+  std::mt19937 random(2);
+  const int64_t in = 40;
+  const auto a = RandomFloats(70 * in, 1.0F, random);
+  const auto b = RandomFloats(30 * in, 1.0F, random);
+  const Stored sa = Store(a, DType::kF32);
+  const Stored sb = Store(b, DType::kBF16);  // mixed types widen to float32
+  const HostLinear parts[] = {{View(sa, DType::kF32, 70), {}}, {View(sb, DType::kBF16, 30), {}}};
+  const auto stacked = backend().PackLinear(parts);
+  ASSERT_TRUE(stacked.ok());
+  auto x = RandomFloats(4 * in, 1.0F, random);
+  std::vector<float> y(400);
+  backend().Linear({x.data(), 4, in}, **stacked, false, {y.data(), 4, 100});
+  for (int part = 0; part < 2; ++part) {
+    const auto alone = backend().PackLinear({&parts[part], 1});
+    const int64_t out = (*alone)->out;
+    std::vector<float> z(4 * out);
+    backend().Linear({x.data(), 4, in}, **alone, false, {z.data(), 4, out});
+    for (int64_t r = 0; r < 4; ++r) {
+      for (int64_t o = 0; o < out; ++o) ASSERT_EQ(z[r * out + o], y[r * 100 + part * 70 + o]);
+    }
+  }
+}
+
+TEST_P(ProductsTest, ARowDoesNotDependOnItsNeighbours) {
+  std::mt19937 random(3);
+  const int64_t in = 77;
+  const int64_t out = 150;
+  const Stored weight = Store(RandomFloats(out * in, 1.0F, random), DType::kBF16);
+  const HostLinear host{View(weight, DType::kBF16, out), {}};
+  const auto packed = backend().PackLinear({&host, 1});
+  auto x = RandomFloats(20 * in, 1.0F, random);
+  std::vector<float> all(20 * out);
+  backend().Linear({x.data(), 20, in}, **packed, false, {all.data(), 20, out});
+  for (int64_t r = 0; r < 20; ++r) {
+    std::vector<float> one(out);
+    backend().Linear({x.data() + r * in, 1, in}, **packed, false, {one.data(), 1, out});
+    ASSERT_TRUE(std::equal(one.begin(), one.end(), all.begin() + r * out)) << "row " << r;
+  }
+}
+
+TEST_P(ProductsTest, EmbedTakesRowsOfTheTable) {
+  std::mt19937 random(4);
+  const Stored table = Store(RandomFloats(100 * 10, 1.0F, random), DType::kF16);
+  const HostLinear host{View(table, DType::kF16, 100), {}};
+  const auto packed = backend().PackLinear({&host, 1});
+  const std::vector<int64_t> ids = {0, 99, 63, 64, 5};
+  std::vector<float> x(50, 1.0F);
+  backend().Embed(ids, **packed, /*accumulate=*/true, {x.data(), 5, 10});
+  for (size_t i = 0; i < ids.size(); ++i) {
+    for (int c = 0; c < 10; ++c) ASSERT_EQ(x[i * 10 + c], 1.0F + table.values[ids[i] * 10 + c]);
+  }
+}
+
+TEST_P(ProductsTest, NormsEqualPlainLoops) {
+  std::mt19937 random(5);
+  for (const NormKind kind : {NormKind::kLayerNorm, NormKind::kRmsNorm}) {
+    for (const int64_t n : {1, 7, 16, 33, 384}) {
+      const Stored weight = Store(RandomFloats(n, 1.0F, random), DType::kF32);
+      const Stored bias = Store(RandomFloats(n, 1.0F, random), DType::kF32);
+      const auto packed = backend().PackNorm(
+          {kind, 1e-5F, View(weight, DType::kF32, 1),
+           kind == NormKind::kLayerNorm ? View(bias, DType::kF32, 1) : HostMatrix{}});
+      auto x = RandomFloats(3 * n, 2.0F, random);
+      std::vector<float> out(3 * n, NAN);
+      backend().Norm({x.data(), 3, n}, **packed, {out.data(), 3, n});
+      for (int64_t r = 0; r < 3; ++r) {
+        double mean = 0;
+        double square = 0;
+        for (int64_t i = 0; i < n && kind == NormKind::kLayerNorm; ++i) mean += x[r * n + i] / n;
+        for (int64_t i = 0; i < n; ++i) square += std::pow(x[r * n + i] - mean, 2) / n;
+        for (int64_t i = 0; i < n; ++i) {
+          double expected = (x[r * n + i] - mean) / std::sqrt(square + 1e-5) * weight.values[i];
+          if (kind == NormKind::kLayerNorm) expected += bias.values[i];
+          ASSERT_NEAR(out[r * n + i], expected, 2e-5);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(ProductsTest, ActivationsEqualTheirFormulas) {
+  std::mt19937 random(6);
+  for (const int64_t n : {1, 15, 16, 17, 100}) {
+    auto in = RandomFloats(2 * 2 * n, 4.0F, random);
+    in[0] = 100.0F;
+    in[1] = -100.0F;
+    std::vector<float> out(2 * n, NAN);
+    const auto check = [&](MlpKind kind, int64_t columns, auto formula) {
+      backend().Activate(kind, {in.data(), 2, columns}, {out.data(), 2, n});
+      for (int64_t i = 0; i < 2 * n; ++i) {
+        const double expected = formula(i / n, i % n);
+        ASSERT_NEAR(out[i], expected, 1e-5 * (1 + std::abs(expected)));
+      }
+    };
+    check(MlpKind::kGelu, n, [&](int64_t r, int64_t c) {
+      const double x = in[r * n + c];
+      return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    });
+    check(MlpKind::kGeluTanh, n, [&](int64_t r, int64_t c) {
+      const double x = in[r * n + c];
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    });
+    check(MlpKind::kSwiglu, 2 * n, [&](int64_t r, int64_t c) {
+      const double gate = in[r * 2 * n + c];
+      return gate / (1 + std::exp(-gate)) * in[r * 2 * n + n + c];
+    });
+  }
+}
+
+FMA_ON_EVERY_BACKEND(ProductsTest);
+
+}  // namespace
+}  // namespace fmaserver::testing

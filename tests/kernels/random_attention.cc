@@ -1,0 +1,97 @@
+#include "tests/kernels/random_attention.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+
+namespace fmaserver::testing {
+namespace {
+
+template <typename T>
+T PickFrom(std::mt19937& random, std::initializer_list<T> choices) {
+  return choices.begin()[random() % choices.size()];
+}
+
+HostMatrix AsHost(const std::vector<float>& values, int64_t rows) {
+  return {reinterpret_cast<const std::byte*>(values.data()), DType::kF32, rows,
+          static_cast<int64_t>(values.size()) / rows};
+}
+
+}  // namespace
+
+std::vector<float> RandomFloats(int64_t count, float scale, std::mt19937& random) {
+  std::normal_distribution<float> normal(0.0F, scale);
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+AttentionSpec RandomSpec(std::mt19937& random) {
+  AttentionSpec spec;
+  spec.num_kv_heads = PickFrom(random, {1, 2, 3});
+  spec.num_heads = spec.num_kv_heads * PickFrom(random, {1, 2, 3});
+  spec.head_dim = PickFrom(random, {2, 6, 16, 24, 64});
+  spec.hierarchy.group_size = PickFrom(random, {1, 2, 4, 6, 8, 12});
+  do {
+    spec.hierarchy.rank = PickFrom(random, {1, 2, 3, 4});
+  } while (spec.hierarchy.group_size % spec.hierarchy.rank != 0);
+  spec.hierarchy.num_levels = PickFrom(random, {1, 2, 3, 4});
+  spec.hierarchy.sink_tokens =
+      static_cast<int32_t>(random() % (spec.hierarchy.group_size + 1)) * PickFrom(random, {0, 1});
+  spec.downsampling = static_cast<Downsampling>(random() % 4);
+  spec.share_levels =
+      spec.downsampling == Downsampling::kHierarchical && PickFrom(random, {false, true});
+  spec.scale_far_field = PickFrom(random, {false, true});
+  spec.level_bias = PickFrom(random, {false, true});
+  spec.padding = PickFrom(random, {Padding::kMasked, Padding::kZeroKeys});
+  spec.positions = PickFrom(random, {PositionEmbedding::kRope, PositionEmbedding::kNone});
+  spec.far_positions = PickFrom(random, {FarPositions::kCenter, FarPositions::kNone});
+  return spec;
+}
+
+ReferenceAttention RandomAttention(const AttentionSpec& spec, std::mt19937& random) {
+  ReferenceAttention layer{spec, {}, {}, {}, 0};
+  const int64_t outputs = int64_t{spec.head_dim} * spec.hierarchy.rank;
+  for (int index = 0; index < NumDownsamplingWeights(spec); ++index) {
+    const bool mixes = spec.downsampling == Downsampling::kConv;
+    const int64_t taps = DownsamplingInputs(spec, index + 1) * (mixes ? spec.head_dim : 1);
+    const float scale = 1.0F / std::sqrt(static_cast<float>(taps));
+    layer.keys.push_back(
+        {RandomFloats(outputs * taps, scale, random), RandomFloats(outputs, 0.1F, random)});
+    layer.values.push_back(
+        {RandomFloats(outputs * taps, scale, random), RandomFloats(outputs, 0.1F, random)});
+  }
+  if (spec.level_bias) {
+    layer.level_bias_columns = 1 + static_cast<int>(random() % spec.hierarchy.num_levels);
+    layer.level_bias = RandomFloats(spec.num_heads * layer.level_bias_columns, 1.0F, random);
+  }
+  return layer;
+}
+
+std::string Describe(const AttentionSpec& spec) {
+  return absl::StrCat(
+      "H ", spec.num_heads, " K ", spec.num_kv_heads, " d ", spec.head_dim, " m ",
+      spec.hierarchy.group_size, " p ", spec.hierarchy.rank, " L ", spec.hierarchy.num_levels,
+      " sinks ", spec.hierarchy.sink_tokens, " downsampling ", static_cast<int>(spec.downsampling),
+      " share ", spec.share_levels, " scale ", spec.scale_far_field, " bias ", spec.level_bias,
+      " padding ", static_cast<int>(spec.padding), " positions ", static_cast<int>(spec.positions),
+      " far ", static_cast<int>(spec.far_positions));
+}
+
+std::unique_ptr<AttentionWeights> PackFor(Backend& backend, const ReferenceAttention& layer) {
+  const int64_t outputs = int64_t{layer.spec.head_dim} * layer.spec.hierarchy.rank;
+  std::vector<HostDownsampling> keys;
+  std::vector<HostDownsampling> values;
+  for (const ReferenceDownsampling& one : layer.keys) {
+    keys.push_back({AsHost(one.weight, outputs), AsHost(one.bias, 1)});
+  }
+  for (const ReferenceDownsampling& one : layer.values) {
+    values.push_back({AsHost(one.weight, outputs), AsHost(one.bias, 1)});
+  }
+  HostMatrix level_bias;
+  if (!layer.level_bias.empty()) level_bias = AsHost(layer.level_bias, layer.spec.num_heads);
+  auto packed = backend.PackAttention(layer.spec, {keys, values, level_bias});
+  return packed.ok() ? *std::move(packed) : nullptr;
+}
+
+}  // namespace fmaserver::testing

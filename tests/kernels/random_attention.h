@@ -1,0 +1,27 @@
+// Random attention layers for tests, in the reference's form and as a backend packs them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "tests/kernels/reference.h"
+
+namespace fmaserver::testing {
+
+std::vector<float> RandomFloats(int64_t count, float scale, std::mt19937& random);
+
+/// A valid specification drawn over every option, small enough for the reference.
+AttentionSpec RandomSpec(std::mt19937& random);
+
+ReferenceAttention RandomAttention(const AttentionSpec& spec, std::mt19937& random);
+
+/// For failure messages: what the specification asks for.
+std::string Describe(const AttentionSpec& spec);
+
+std::unique_ptr<AttentionWeights> PackFor(Backend& backend, const ReferenceAttention& layer);
+
+}  // namespace fmaserver::testing

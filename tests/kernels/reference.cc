@@ -1,0 +1,170 @@
+#include "tests/kernels/reference.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace fmaserver::testing {
+namespace {
+
+struct Item {
+  double score;
+  std::vector<double> value;  // empty: zeros
+  double count = 1;
+};
+
+double Dot(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+std::vector<double> SoftmaxSum(const std::vector<Item>& items, int dim) {
+  double max = -INFINITY;
+  for (const Item& item : items) max = std::max(max, item.score);
+  double total = 0;
+  std::vector<double> out(dim, 0.0);
+  for (const Item& item : items) {
+    const double weight = item.count * std::exp(item.score - max);
+    total += weight;
+    for (size_t c = 0; c < item.value.size(); ++c) out[c] += weight * item.value[c];
+  }
+  for (double& x : out) x /= total;
+  return out;
+}
+
+}  // namespace
+
+std::vector<double> ReferenceAttention::Vector(const std::vector<float>& qkv, int64_t position,
+                                               int64_t column) const {
+  const float* from = qkv.data() + position * spec.QkvColumns() + column * spec.head_dim;
+  return {from, from + spec.head_dim};
+}
+
+std::vector<double> ReferenceAttention::Rotate(std::vector<double> x, double position) const {
+  if (spec.positions != PositionEmbedding::kRope) return x;
+  const size_t half = x.size() / 2;
+  for (size_t i = 0; i < half; ++i) {
+    const double angle =
+        position * std::pow(spec.rope_theta, -2.0 * static_cast<double>(i) / x.size());
+    const double low = x[i];
+    const double high = x[half + i];
+    x[i] = low * std::cos(angle) - high * std::sin(angle);
+    x[half + i] = high * std::cos(angle) + low * std::sin(angle);
+  }
+  return x;
+}
+
+std::vector<std::vector<double>> ReferenceAttention::Summaries(const std::vector<float>& qkv,
+                                                               bool of_keys, int kv_head, int level,
+                                                               int64_t group) const {
+  const int p = spec.hierarchy.rank;
+  const int d = spec.head_dim;
+  const int64_t width = int64_t{spec.hierarchy.group_size} << (level - 1);
+  std::vector<std::vector<double>> inputs;
+  if (spec.downsampling == Downsampling::kHierarchical && level > 1) {
+    for (int64_t child : {2 * group, 2 * group + 1}) {
+      for (auto& summary : Summaries(qkv, of_keys, kv_head, level - 1, child)) {
+        inputs.push_back(std::move(summary));
+      }
+    }
+  } else {
+    const int64_t column = spec.num_heads + (of_keys ? 0 : spec.num_kv_heads) + kv_head;
+    for (int64_t j = 0; j < width; ++j) inputs.push_back(Vector(qkv, group * width + j, column));
+  }
+  const auto taps = static_cast<int64_t>(inputs.size());
+  std::vector<std::vector<double>> summaries(p, std::vector<double>(d, 0.0));
+  if (spec.downsampling == Downsampling::kAverage) {
+    for (int64_t j = 0; j < taps; ++j) {
+      for (int c = 0; c < d; ++c) summaries[j * p / taps][c] += inputs[j][c] * p / taps;
+    }
+    return summaries;
+  }
+  const int index = spec.share_levels && level > 1 ? 1 : level - 1;
+  const ReferenceDownsampling& weights = (of_keys ? keys : values)[index];
+  for (int c = 0; c < d; ++c) {
+    for (int r = 0; r < p; ++r) {
+      double sum = weights.bias[c * p + r];
+      for (int64_t j = 0; j < taps; ++j) {
+        if (spec.downsampling == Downsampling::kConv) {
+          for (int from = 0; from < d; ++from) {
+            sum += weights.weight[((c * p + r) * d + from) * taps + j] * inputs[j][from];
+          }
+        } else {
+          sum += weights.weight[(c * p + r) * taps + j] * inputs[j][c];
+        }
+      }
+      summaries[r][c] = sum;
+    }
+  }
+  return summaries;
+}
+
+std::vector<double> ReferenceAttention::EvaluateRow(const std::vector<float>& qkv,
+                                                    int64_t t) const {
+  const int64_t m = spec.hierarchy.group_size;
+  const int p = spec.hierarchy.rank;
+  const int64_t fine = t / m;
+  const double scale = 1.0 / std::sqrt(static_cast<double>(spec.head_dim));
+  const bool rotated_far =
+      spec.positions == PositionEmbedding::kRope && spec.far_positions == FarPositions::kCenter;
+  std::vector<double> out;
+  for (int head = 0; head < spec.num_heads; ++head) {
+    const int kv_head = head / (spec.num_heads / spec.num_kv_heads);
+    const std::vector<double> plain = Vector(qkv, t, head);
+    const std::vector<double> query = Rotate(plain, static_cast<double>(t));
+    const std::vector<double>& far_query = rotated_far ? query : plain;
+    const auto key = [&](int64_t s) { return Vector(qkv, s, spec.num_heads + kv_head); };
+    const auto value = [&](int64_t s) {
+      return Vector(qkv, s, spec.num_heads + spec.num_kv_heads + kv_head);
+    };
+    std::vector<Item> items;
+    for (int64_t s = std::max<int64_t>(0, (fine - 1) * m); s <= t; ++s) {
+      items.push_back({Dot(query, Rotate(key(s), static_cast<double>(s))) * scale, value(s)});
+    }
+    if (fine == 0 && spec.padding == Padding::kZeroKeys) {
+      items.push_back({0, {}, static_cast<double>(m)});
+    }
+    for (int64_t s = 0; fine >= 2 && s < spec.hierarchy.sink_tokens; ++s) {
+      const auto sink = rotated_far ? Rotate(key(s), static_cast<double>(s)) : key(s);
+      items.push_back({Dot(far_query, sink) * scale, value(s)});
+    }
+    for (int level = 1; level <= spec.hierarchy.num_levels; ++level) {
+      const int64_t width = m << (level - 1);
+      double bias = spec.scale_far_field ? std::log(static_cast<double>(width / p)) : 0.0;
+      if (!level_bias.empty()) {
+        bias += level_bias[head * level_bias_columns + std::min(level, level_bias_columns) - 1];
+      }
+      const int64_t own = t / width;
+      std::vector<int64_t> groups = {own - 2};
+      if (own % 2 == 1) groups.insert(groups.begin(), own - 3);
+      for (const int64_t group : groups) {
+        if (group < 0) {
+          if (spec.padding == Padding::kZeroKeys) items.push_back({bias, {}, double(p)});
+          continue;
+        }
+        const auto far_keys = Summaries(qkv, true, kv_head, level, group);
+        const auto far_values = Summaries(qkv, false, kv_head, level, group);
+        for (int r = 0; r < p; ++r) {
+          const double centre = group * width + (r + 0.5) * width / p - 0.5;
+          const auto placed = rotated_far ? Rotate(far_keys[r], centre) : far_keys[r];
+          items.push_back({Dot(far_query, placed) * scale + bias, far_values[r]});
+        }
+      }
+    }
+    const std::vector<double> head_out = SoftmaxSum(items, spec.head_dim);
+    out.insert(out.end(), head_out.begin(), head_out.end());
+  }
+  return out;
+}
+
+std::vector<double> ReferenceAttention::Evaluate(const std::vector<float>& qkv) const {
+  std::vector<double> out;
+  const int64_t n = static_cast<int64_t>(qkv.size()) / spec.QkvColumns();
+  for (int64_t t = 0; t < n; ++t) {
+    const std::vector<double> row = EvaluateRow(qkv, t);
+    out.insert(out.end(), row.begin(), row.end());
+  }
+  return out;
+}
+
+}  // namespace fmaserver::testing

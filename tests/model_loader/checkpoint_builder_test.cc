@@ -1,0 +1,110 @@
+#include "tests/support/checkpoint_builder.h"
+
+#include <random>
+
+#include "gtest/gtest.h"
+#include "model_loader/checkpoint.h"
+#include "tests/support/safetensors_writer.h"
+#include "tests/support/temp_folder.h"
+
+namespace fmaserver {
+namespace {
+
+/// Every option of the format with equal chances.
+class RandomConfig {
+ public:
+  explicit RandomConfig(uint32_t seed) : random_(seed) {}
+
+  ModelConfig Next() {
+    ModelConfig config;
+    config.vocab_size = 256 + Below(50);
+    config.hidden_size = 1 + Below(40);
+    config.intermediate_size = 1 + Below(40);
+    config.num_layers = 1 + static_cast<int32_t>(Below(3));
+    config.max_position_embeddings = 1 + Below(100);
+    config.attention = NextAttention();
+    config.norm = OneOf({NormKind::kLayerNorm, NormKind::kRmsNorm});
+    config.mlp = OneOf({MlpKind::kGelu, MlpKind::kGeluTanh, MlpKind::kSwiglu});
+    config.attention_bias = Coin();
+    config.mlp_bias = Coin();
+    config.tie_word_embeddings = Coin();
+    if (Coin()) config.bos_token_ids = {0};
+    if (Coin()) config.eos_token_ids = {1, 2};
+    config.byte_tokenizer = Coin();
+    return config;
+  }
+
+ private:
+  AttentionSpec NextAttention() {
+    AttentionSpec spec;
+    spec.num_kv_heads = 1 + static_cast<int32_t>(Below(3));
+    spec.num_heads = spec.num_kv_heads * (1 + static_cast<int32_t>(Below(3)));
+    spec.head_dim = 2 * (1 + static_cast<int32_t>(Below(4)));
+    spec.hierarchy.rank = 1 << Below(3);
+    spec.hierarchy.group_size = spec.hierarchy.rank << Below(3);
+    spec.hierarchy.num_levels = 1 + static_cast<int32_t>(Below(4));
+    spec.hierarchy.sink_tokens = static_cast<int32_t>(Below(spec.hierarchy.group_size + 1));
+    spec.downsampling = OneOf({Downsampling::kGroupedConv, Downsampling::kConv,
+                               Downsampling::kAverage, Downsampling::kHierarchical});
+    spec.share_levels = spec.downsampling == Downsampling::kHierarchical && Coin();
+    spec.scale_far_field = Coin();
+    spec.level_bias = Coin();
+    spec.padding = OneOf({Padding::kMasked, Padding::kZeroKeys});
+    spec.positions =
+        OneOf({PositionEmbedding::kLearned, PositionEmbedding::kRope, PositionEmbedding::kNone});
+    if (spec.positions == PositionEmbedding::kRope) {
+      spec.far_positions = OneOf({FarPositions::kCenter, FarPositions::kNone});
+    }
+    return spec;
+  }
+
+  int64_t Below(int64_t end) {
+    return static_cast<int64_t>(random_() % static_cast<uint64_t>(end));
+  }
+  bool Coin() { return Below(2) == 0; }
+  template <typename T>
+  T OneOf(std::initializer_list<T> choices) {
+    return choices.begin()[Below(static_cast<int64_t>(choices.size()))];
+  }
+
+  std::mt19937 random_;
+};
+
+TEST(CheckpointBuilderTest, EveryConfigurationMakesACheckpointThatOpens) {
+  RandomConfig random(1);
+  for (int round = 0; round < 200; ++round) {
+    const ModelConfig config = random.Next();
+    const DType dtype = std::vector{DType::kF32, DType::kF16, DType::kBF16}[round % 3];
+    const int columns = 1 + round % config.attention.hierarchy.num_levels;
+    const testing::TempFolder folder;
+    ASSERT_TRUE(testing::WriteRandomCheckpoint(config, round, dtype, folder.path(), columns).ok());
+    const auto checkpoint = Checkpoint::Open(folder.path());
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status() << testing::ConfigJson(config);
+    EXPECT_EQ(testing::ConfigJson(checkpoint->config()), testing::ConfigJson(config));
+  }
+}
+
+TEST(CheckpointBuilderTest, TheSameSeedGivesTheSameBytes) {
+  const ModelConfig config = RandomConfig(2).Next();
+  const testing::TempFolder folder;
+  const auto write = [&](uint64_t seed) {
+    EXPECT_TRUE(testing::WriteRandomCheckpoint(config, seed, DType::kBF16, folder.path()).ok());
+    return testing::ReadFile(folder.path() / "model.safetensors");
+  };
+  const std::string first = write(7);
+  EXPECT_EQ(write(7), first);
+  EXPECT_NE(write(8), first);
+}
+
+TEST(CheckpointBuilderTest, ElementsHaveTheirFormat) {
+  using std::string_literals::operator""s;
+  std::string bytes;
+  testing::AppendElement(-1.5F, DType::kF32, bytes);
+  testing::AppendElement(-1.5F, DType::kF16, bytes);
+  testing::AppendElement(-1.5F, DType::kBF16, bytes);
+  testing::AppendElement(1e-7F, DType::kF16, bytes);
+  EXPECT_EQ(bytes, "\0\0\xC0\xBF\0\xBE\xC0\xBF\0\0"s);
+}
+
+}  // namespace
+}  // namespace fmaserver

@@ -1,0 +1,243 @@
+#include "model_loader/model_config.h"
+
+#include <cstdint>
+#include <limits>
+
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/model_loader/status_matchers.h"
+#include "tests/support/checkpoint_builder.h"
+
+namespace fmaserver {
+namespace {
+
+using nlohmann::json;
+using testing::ExpectRefusal;
+
+json Valid() {
+  return json::parse(R"({
+    "architectures": ["FmaForCausalLM"], "model_type": "fma", "vocab_size": 300,
+    "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2,
+    "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 8,
+    "max_position_embeddings": 128, "position_embedding": "rope", "rope_theta": 500000.0,
+    "norm": "rmsnorm", "norm_eps": 1e-05, "mlp": "swiglu", "attention_bias": true,
+    "mlp_bias": false, "tie_word_embeddings": true, "bos_token_id": 0, "eos_token_id": [1, 299],
+    "torch_dtype": "float32",
+    "fma": {"group_size": 8, "rank": 2, "num_levels": 4, "downsampling": "hierarchical",
+            "share_levels": true, "scale_far_field": true, "padding": "zero_keys",
+            "level_bias": true, "sink_tokens": 3, "far_positions": "none"}})");
+}
+
+TEST(ModelConfigTest, ReadsEveryKey) {
+  const auto config = ParseModelConfig(Valid().dump(), "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->vocab_size, 300);
+  EXPECT_EQ(config->hidden_size, 48);
+  EXPECT_EQ(config->intermediate_size, 96);
+  EXPECT_EQ(config->num_layers, 2);
+  EXPECT_EQ(config->max_position_embeddings, 128);
+  EXPECT_EQ(config->norm, NormKind::kRmsNorm);
+  EXPECT_EQ(config->norm_eps, 1e-5F);
+  EXPECT_EQ(config->mlp, MlpKind::kSwiglu);
+  EXPECT_TRUE(config->attention_bias);
+  EXPECT_FALSE(config->mlp_bias);
+  EXPECT_TRUE(config->tie_word_embeddings);
+  EXPECT_EQ(config->bos_token_ids, std::vector<int32_t>({0}));
+  EXPECT_EQ(config->eos_token_ids, std::vector<int32_t>({1, 299}));
+  EXPECT_FALSE(config->byte_tokenizer);
+  EXPECT_EQ(config->MaxSequenceLength(), std::numeric_limits<int64_t>::max());
+
+  const AttentionSpec& spec = config->attention;
+  EXPECT_EQ(spec.num_heads, 6);
+  EXPECT_EQ(spec.num_kv_heads, 2);
+  EXPECT_EQ(spec.head_dim, 8);
+  EXPECT_EQ(spec.hierarchy.group_size, 8);
+  EXPECT_EQ(spec.hierarchy.rank, 2);
+  EXPECT_EQ(spec.hierarchy.num_levels, 4);
+  EXPECT_EQ(spec.hierarchy.sink_tokens, 3);
+  EXPECT_EQ(spec.downsampling, Downsampling::kHierarchical);
+  EXPECT_TRUE(spec.share_levels);
+  EXPECT_TRUE(spec.scale_far_field);
+  EXPECT_TRUE(spec.level_bias);
+  EXPECT_EQ(spec.padding, Padding::kZeroKeys);
+  EXPECT_EQ(spec.positions, PositionEmbedding::kRope);
+  EXPECT_EQ(spec.far_positions, FarPositions::kNone);
+  EXPECT_EQ(spec.rope_theta, 500000.0);
+}
+
+TEST(ModelConfigTest, FillsInDefaults) {
+  json object = Valid();
+  for (const char* key : {"architectures", "num_key_value_heads", "rope_theta", "attention_bias",
+                          "mlp_bias", "tie_word_embeddings", "bos_token_id"}) {
+    object.erase(key);
+  }
+  object["head_dim"] = nullptr;
+  object["eos_token_id"] = nullptr;
+  for (const char* key : {"share_levels", "level_bias", "sink_tokens", "far_positions"}) {
+    object["fma"].erase(key);
+  }
+  const auto config = ParseModelConfig(object.dump(), "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->attention.num_kv_heads, 6);
+  EXPECT_EQ(config->attention.head_dim, 8);
+  EXPECT_EQ(config->attention.rope_theta, 10000.0);
+  EXPECT_FALSE(config->attention_bias);
+  EXPECT_FALSE(config->tie_word_embeddings);
+  EXPECT_TRUE(config->bos_token_ids.empty());
+  EXPECT_TRUE(config->eos_token_ids.empty());
+  EXPECT_FALSE(config->attention.share_levels);
+  EXPECT_FALSE(config->attention.level_bias);
+  EXPECT_EQ(config->attention.hierarchy.sink_tokens, 0);
+  EXPECT_EQ(config->attention.far_positions, FarPositions::kCenter);
+}
+
+TEST(ModelConfigTest, LearnedPositionsEndTheSequence) {
+  json object = Valid();
+  object["position_embedding"] = "learned";
+  object["fma"].erase("far_positions");
+  const auto config = ParseModelConfig(object.dump(), "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->MaxSequenceLength(), 128);
+}
+
+TEST(ModelConfigTest, HeadsNeedNotFillTheHiddenSize) {
+  json object = Valid();
+  object["hidden_size"] = 50;
+  EXPECT_TRUE(ParseModelConfig(object.dump(), "config.json").ok());
+}
+
+TEST(ModelConfigTest, BytesTokenizer) {
+  json object = Valid();
+  object["tokenizer"] = "bytes";
+  const auto config = ParseModelConfig(object.dump(), "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->byte_tokenizer);
+}
+
+TEST(ModelConfigTest, SurvivesTheRoundTripOfTheTestSupport) {
+  const auto config = ParseModelConfig(Valid().dump(), "config.json");
+  ASSERT_TRUE(config.ok());
+  const std::string written = testing::ConfigJson(*config);
+  const auto again = ParseModelConfig(written, "config.json");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(testing::ConfigJson(*again), written);
+}
+
+struct BadConfig {
+  const char* name;
+  const char* pointer;  ///< JSON pointer of the key to set
+  const char* value;    ///< what to set; null pointer: remove the key
+  std::vector<std::string> message;
+};
+
+class BadConfigTest : public ::testing::TestWithParam<BadConfig> {};
+
+TEST_P(BadConfigTest, IsRefused) {
+  const BadConfig& bad = GetParam();
+  json object = Valid();
+  const json::json_pointer pointer(bad.pointer);
+  if (bad.value == nullptr) {
+    object[pointer.parent_pointer()].erase(pointer.back());
+  } else {
+    object[pointer] = json::parse(bad.value);
+  }
+  std::vector<std::string> parts = bad.message;
+  parts.emplace_back("some/config.json: ");
+  parts.emplace_back("allowed: ");
+  ExpectRefusal(ParseModelConfig(object.dump(), "some/config.json").status(), parts);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, BadConfigTest,
+    ::testing::ValuesIn(std::vector<BadConfig>{
+        {"ModelType", "/model_type", "\"llama\"", {"\"model_type\" is \"llama\"", "\"fma\""}},
+        {"NoModelType", "/model_type", nullptr, {"\"model_type\" is missing"}},
+        {"Architectures", "/architectures", "[\"X\"]", {"\"architectures\"", "FmaForCausalLM"}},
+        {"ArchitecturesText", "/architectures", "\"FmaForCausalLM\"", {"\"architectures\""}},
+        {"NoVocab", "/vocab_size", nullptr, {"\"vocab_size\" is missing", "1 to 16777216"}},
+        {"NullVocab", "/vocab_size", "null", {"\"vocab_size\" is null"}},
+        {"ZeroVocab", "/vocab_size", "0", {"\"vocab_size\" is 0", "1 to 16777216"}},
+        {"BigVocab", "/vocab_size", "16777217", {"\"vocab_size\" is 16777217"}},
+        {"FloatVocab", "/vocab_size", "300.0", {"\"vocab_size\" is 300.0"}},
+        {"TextVocab", "/vocab_size", "\"300\"", {"\"vocab_size\" is \"300\""}},
+        {"NegativeHidden", "/hidden_size", "-48", {"\"hidden_size\" is -48", "1 to 65536"}},
+        {"Huge", "/hidden_size", "18446744073709551615", {"\"hidden_size\" is 1844"}},
+        {"Intermediate", "/intermediate_size", "1048577", {"1 to 1048576"}},
+        {"Layers", "/num_hidden_layers", "1025", {"\"num_hidden_layers\" is 1025", "1 to 1024"}},
+        {"Heads", "/num_attention_heads", "0", {"\"num_attention_heads\" is 0"}},
+        {"KvHeads", "/num_key_value_heads", "4", {"is 4", "divisor", "(6)"}},
+        {"KvHeadsAbove", "/num_key_value_heads", "12", {"is 12", "divisor", "(6)"}},
+        {"OddHead", "/head_dim", "7", {"\"head_dim\" is 7", "even", "rope"}},
+        {"BigHead", "/head_dim", "1026", {"\"head_dim\" is 1026", "1 to 1024"}},
+        {"MaxPositions", "/max_position_embeddings", "0", {"\"max_position_embeddings\" is 0"}},
+        {"Position", "/position_embedding", "\"alibi\"", {"\"learned\", \"rope\", \"none\""}},
+        {"Theta", "/rope_theta", "0", {"\"rope_theta\" is 0", "finite number above 0"}},
+        {"ThetaText", "/rope_theta", "\"NaN\"", {"\"rope_theta\" is \"NaN\""}},
+        {"Norm", "/norm", "\"batchnorm\"", {"\"layernorm\", \"rmsnorm\""}},
+        {"NormEps", "/norm_eps", "-1e-5", {"\"norm_eps\" is -1e-05"}},
+        {"TinyNormEps", "/norm_eps", "1e-60", {"\"norm_eps\" is 1e-60", "float32"}},
+        {"HugeNormEps", "/norm_eps", "1e60", {"\"norm_eps\" is 1e+60", "float32"}},
+        {"NoNormEps", "/norm_eps", nullptr, {"\"norm_eps\" is missing"}},
+        {"Mlp", "/mlp", "\"relu\"", {"\"gelu\", \"gelu_tanh\", \"swiglu\""}},
+        {"MlpNumber", "/mlp", "3", {"\"mlp\" is 3"}},
+        {"Bias", "/attention_bias", "1", {"\"attention_bias\" is 1", "true or false"}},
+        {"Bos", "/bos_token_id", "300", {"\"bos_token_id\" is 300", "0 to 299"}},
+        {"NegativeBos", "/bos_token_id", "-1", {"\"bos_token_id\" is -1"}},
+        {"Eos", "/eos_token_id", "[1, 300]", {"\"eos_token_id\" is [1,300]", "0 to 299"}},
+        {"EosNested", "/eos_token_id", "[[1]]", {"\"eos_token_id\" is [[1]]"}},
+        {"EosNull", "/eos_token_id", "[null]", {"\"eos_token_id\" is [null]"}},
+        {"Tokenizer", "/tokenizer", "\"tiktoken\"", {"\"tokenizer\" is \"tiktoken\"", "bytes"}},
+        {"NoFma", "/fma", nullptr, {"\"fma\" is missing", "an object"}},
+        {"FmaText", "/fma", "\"x\"", {"\"fma\" is \"x\"", "an object"}},
+        {"GroupSize", "/fma/group_size", "4097", {"\"fma.group_size\" is 4097", "1 to 4096"}},
+        {"Rank", "/fma/rank", "3", {"\"fma.rank\" is 3", "divisor of \"fma.group_size\" (8)"}},
+        {"ZeroRank", "/fma/rank", "0", {"\"fma.rank\" is 0"}},
+        {"RankAbove", "/fma/rank", "16", {"\"fma.rank\" is 16", "divisor"}},
+        {"Levels", "/fma/num_levels", "41", {"\"fma.num_levels\" is 41", "1 to 40"}},
+        {"NoLevels", "/fma/num_levels", nullptr, {"\"fma.num_levels\" is missing"}},
+        {"Downsampling", "/fma/downsampling", "\"max\"", {"\"fma.downsampling\" is \"max\""}},
+        {"Share", "/fma/downsampling", "\"conv\"", {"\"fma.share_levels\"", "hierarchical"}},
+        {"NoScale", "/fma/scale_far_field", nullptr, {"\"fma.scale_far_field\" is missing"}},
+        {"NoPadding", "/fma/padding", nullptr, {"\"fma.padding\" is missing"}},
+        {"Padding", "/fma/padding", "\"left\"", {"\"masked\", \"zero_keys\""}},
+        {"Sinks", "/fma/sink_tokens", "9", {"\"fma.sink_tokens\" is 9", "0 to 8"}},
+        {"FarPositions", "/fma/far_positions", "\"left\"", {"\"center\", \"none\""}},
+        {"FarNoRope", "/position_embedding", "\"none\"", {"\"fma.far_positions\"", "rope"}},
+        {"UnknownKey", "/fma/rnak", "2", {"unknown key \"fma.rnak\"", "rank"}},
+    }),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST(ModelConfigTest, RefusesAByteTokenizerWithFewerIdsThanBytes) {
+  json object = Valid();
+  object["tokenizer"] = "bytes";
+  object["vocab_size"] = 255;
+  object["eos_token_id"] = nullptr;
+  ExpectRefusal(ParseModelConfig(object.dump(), "c").status(),
+                {"c: \"vocab_size\" is 255, allowed: at least 256"});
+}
+
+TEST(ModelConfigTest, RefusesAHeadDimThatCannotBeDerived) {
+  json object = Valid();
+  object.erase("head_dim");
+  object["hidden_size"] = 50;
+  ExpectRefusal(ParseModelConfig(object.dump(), "c").status(),
+                {"\"head_dim\" is missing", "(6)", "(50)"});
+  object["hidden_size"] = 6150;
+  ExpectRefusal(ParseModelConfig(object.dump(), "c").status(), {"\"head_dim\" is 1025"});
+}
+
+TEST(ModelConfigTest, RefusesEveryTruncation) {
+  const std::string text = Valid().dump();
+  for (size_t length = 0; length < text.size(); ++length) {
+    EXPECT_FALSE(ParseModelConfig(text.substr(0, length), "c").ok()) << length;
+  }
+}
+
+TEST(ModelConfigTest, RefusesNan) {
+  std::string text = Valid().dump();
+  text.replace(text.find("500000.0"), 8, "NaN");
+  ExpectRefusal(ParseModelConfig(text, "c").status(), {"c: not valid JSON at byte"});
+}
+
+}  // namespace
+}  // namespace fmaserver

@@ -1,0 +1,81 @@
+// A small random model and an engine around it.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/engine/engine.h"
+#include "tests/support/temp_folder.h"
+
+namespace fmaserver::testing {
+
+/// Hierarchical, rope, 4 levels, GQA, byte tokenizer; vocab 260 with eos 257.
+ModelConfig SmallConfig();
+
+std::unique_ptr<Model> MakeModel(const ModelConfig& config, uint64_t seed, int32_t max_rows,
+                                 int threads = 1);
+
+/// What a request's sink was told. Thread-safe.
+class Recorder {
+ public:
+  /// Blocks until the request is over; false after ten seconds.
+  bool Wait() {
+    std::unique_lock lock(mutex_);
+    return over_.wait_for(lock, std::chrono::seconds(10), [this] { return is_over_; });
+  }
+  void End(std::optional<absl::Status> error) {
+    const std::lock_guard lock(mutex_);
+    status = error.value_or(absl::OkStatus());
+    is_over_ = true;
+    over_.notify_all();
+  }
+  absl::Status status;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable over_;
+  bool is_over_ = false;
+};
+
+class RecordingGenerateSink : public GenerateSink, public Recorder {
+ public:
+  void OnPromptProgress(int64_t processed, int64_t) override { progress.push_back(processed); }
+  void OnDelta(Delta delta) override {
+    tokens.insert(tokens.end(), delta.tokens.begin(), delta.tokens.end());
+    logprobs.insert(logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
+    text += delta.text;
+  }
+  void OnFinish(FinishReason why, const Usage& used, std::string rest) override {
+    reason = why;
+    usage = used;
+    text += rest;
+    End(std::nullopt);
+  }
+  void OnError(const absl::Status& error) override { End(error); }
+
+  std::vector<int64_t> progress;
+  std::vector<int32_t> tokens;
+  std::vector<float> logprobs;
+  std::string text;
+  FinishReason reason{};
+  Usage usage;
+};
+
+class RecordingScoreSink : public ScoreSink, public Recorder {
+ public:
+  void OnPromptProgress(int64_t, int64_t) override {}
+  void OnScores(std::vector<TokenScore> part) override {
+    scores.insert(scores.end(), part.begin(), part.end());
+  }
+  void OnFinish(const Usage&) override { End(std::nullopt); }
+  void OnError(const absl::Status& error) override { End(error); }
+
+  std::vector<TokenScore> scores;
+};
+
+}  // namespace fmaserver::testing

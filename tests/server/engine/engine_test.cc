@@ -1,0 +1,216 @@
+// Requests through the engine's thread: results, admission, cancellation, draining.
+#include "server/engine/engine.h"
+
+#include <cmath>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/server/engine/engine_fixture.h"
+
+namespace fmaserver::testing {
+namespace {
+
+std::unique_ptr<Engine> MakeEngine(EngineOptions options,
+                                   const ModelConfig& config = SmallConfig()) {
+  auto model = MakeModel(config, 3, Engine::MaxRows(options));
+  auto engine = Engine::Create(std::move(model), MakeByteTokenizer(config.vocab_size), options);
+  EXPECT_TRUE(engine.ok()) << engine.status();
+  return *std::move(engine);
+}
+
+GenerateRequest Prompt(int length, int64_t max_tokens, uint64_t seed) {
+  GenerateRequest request;
+  std::mt19937 random(seed);
+  for (int i = 0; i < length; ++i) request.prompt.push_back(static_cast<int32_t>(random() % 256));
+  request.max_tokens = max_tokens;
+  request.sampling.seed = seed;
+  request.ignore_eos = true;
+  request.logprobs = true;
+  return request;
+}
+
+std::shared_ptr<RecordingGenerateSink> Complete(Engine& engine, GenerateRequest request) {
+  auto sink = std::make_shared<RecordingGenerateSink>();
+  EXPECT_TRUE(engine.Submit(std::move(request), sink).ok());
+  EXPECT_TRUE(sink->Wait());
+  return sink;
+}
+
+TEST(Engine, ConcurrentStreamsEqualSoloRunsBitForBit) {
+  const auto engine = MakeEngine({.num_slots = 7, .max_queue = 64, .step_tokens = 50});
+  std::vector<std::shared_ptr<RecordingGenerateSink>> solo;
+  for (int i = 0; i < 24; ++i) solo.push_back(Complete(*engine, Prompt(1 + i * 9, 20 + i, i)));
+  std::vector<std::shared_ptr<RecordingGenerateSink>> together;
+  for (int i = 0; i < 24; ++i) {
+    together.push_back(std::make_shared<RecordingGenerateSink>());
+    ASSERT_TRUE(engine->Submit(Prompt(1 + i * 9, 20 + i, i), together.back()).ok());
+  }
+  for (int i = 0; i < 24; ++i) {
+    ASSERT_TRUE(together[i]->Wait());
+    EXPECT_TRUE(together[i]->status.ok());
+    EXPECT_EQ(together[i]->tokens, solo[i]->tokens);
+    EXPECT_EQ(together[i]->logprobs, solo[i]->logprobs);
+    EXPECT_EQ(together[i]->text, solo[i]->text);
+    EXPECT_EQ(together[i]->usage.prompt_tokens, 1 + i * 9);
+    EXPECT_EQ(together[i]->usage.generated_tokens, 20 + i);
+    EXPECT_EQ(together[i]->reason, FinishReason::kLength);
+  }
+}
+
+TEST(Engine, LongPromptReportsProgressAndDoesNotStopOthers) {
+  const auto engine = MakeEngine({.num_slots = 2, .max_queue = 4, .step_tokens = 10});
+  const auto sink = Complete(*engine, Prompt(95, 1, 1));
+  EXPECT_EQ(sink->progress, (std::vector<int64_t>{10, 20, 30, 40, 50, 60, 70, 80, 90, 95}));
+  auto slow = std::make_shared<RecordingGenerateSink>();
+  auto quick = std::make_shared<RecordingGenerateSink>();
+  const auto id = engine->Submit(Prompt(2'000'000, 1, 2), slow);
+  ASSERT_TRUE(id.ok());
+  ASSERT_TRUE(engine->Submit(Prompt(30, 30, 3), quick).ok());
+  EXPECT_TRUE(quick->Wait());
+  engine->Cancel(*id);
+  EXPECT_TRUE(slow->Wait());
+  EXPECT_EQ(slow->status.code(), absl::StatusCode::kCancelled);
+}
+
+TEST(Engine, StopsAtTheEndOfSequenceToken) {
+  ModelConfig config = SmallConfig();
+  for (int32_t id = 0; id < config.vocab_size; id += 2) config.eos_token_ids.push_back(id);
+  const auto engine = MakeEngine({.num_slots = 1, .max_queue = 1, .step_tokens = 16}, config);
+  GenerateRequest request = Prompt(5, 1000, 1);
+  request.ignore_eos = false;
+  const auto sink = Complete(*engine, request);
+  EXPECT_EQ(sink->reason, FinishReason::kEos);
+  for (const int32_t token : sink->tokens) EXPECT_EQ(token % 2, 1);
+}
+
+TEST(Engine, LearnedPositionsEndTheSequence) {
+  ModelConfig config = SmallConfig();
+  config.attention.positions = PositionEmbedding::kLearned;
+  config.attention.far_positions = FarPositions::kCenter;
+  config.max_position_embeddings = 40;
+  const auto engine = MakeEngine({.num_slots = 1, .max_queue = 1, .step_tokens = 16}, config);
+  const auto sink = Complete(*engine, Prompt(30, 1000, 1));
+  EXPECT_EQ(sink->reason, FinishReason::kLength);
+  EXPECT_EQ(sink->tokens.size(), 11U);  // the last one is never fed
+  auto refused = std::make_shared<RecordingGenerateSink>();
+  const auto status = engine->Submit(Prompt(41, 1, 1), refused).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("at most 40"), absl::string_view::npos) << status;
+}
+
+TEST(Engine, NamesWhatIsWrongWithARequest) {
+  const auto engine = MakeEngine({.num_slots = 1, .max_queue = 1, .step_tokens = 16});
+  const auto refusal = [&](auto change) {
+    GenerateRequest request = Prompt(3, 5, 1);
+    change(request);
+    const auto status =
+        engine->Submit(std::move(request), std::make_shared<RecordingGenerateSink>()).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    return std::string(status.message());
+  };
+  EXPECT_EQ(refusal([](auto& r) { r.prompt.clear(); }),
+            "prompt is empty; allowed: 1 token or more");
+  EXPECT_EQ(refusal([](auto& r) { r.prompt[1] = 260; }),
+            "prompt[1] is 260; allowed: token ids 0 to 259");
+  EXPECT_EQ(refusal([](auto& r) { r.prompt[0] = -1; }),
+            "prompt[0] is -1; allowed: token ids 0 to 259");
+  EXPECT_EQ(refusal([](auto& r) { r.sampling.temperature = -1; }),
+            "temperature is -1; allowed: 0 (greedy) or a positive number");
+  EXPECT_EQ(refusal([](auto& r) { r.sampling.temperature = NAN; }),
+            "temperature is nan; allowed: 0 (greedy) or a positive number");
+  EXPECT_EQ(refusal([](auto& r) { r.sampling.top_p = 0; }),
+            "top_p is 0; allowed: above 0, up to 1");
+  EXPECT_EQ(refusal([](auto& r) { r.sampling.top_k = 261; }),
+            "top_k is 261; allowed: 0 (all) to 260");
+  EXPECT_EQ(refusal([](auto& r) { r.max_tokens = 0; }), "max_tokens is 0; allowed: 1 or more");
+}
+
+TEST(Engine, ScoresEqualTheLogprobsOfGeneration) {
+  const auto engine = MakeEngine({.num_slots = 2, .max_queue = 4, .step_tokens = 13});
+  const GenerateRequest request = Prompt(20, 40, 9);
+  const auto generated = Complete(*engine, request);
+  ScoreRequest score{request.prompt, 3};
+  score.tokens.insert(score.tokens.end(), generated->tokens.begin(), generated->tokens.end());
+  const auto sink = std::make_shared<RecordingScoreSink>();
+  ASSERT_TRUE(engine->Submit(score, sink).ok());
+  ASSERT_TRUE(sink->Wait());
+  ASSERT_EQ(sink->scores.size(), 60U);
+  EXPECT_FALSE(sink->scores[0].logprob.has_value());
+  for (size_t i = 0; i < 60; ++i) EXPECT_EQ(sink->scores[i].token, score.tokens[i]);
+  for (size_t i = 20; i < 60; ++i) {
+    EXPECT_EQ(sink->scores[i].logprob, generated->logprobs[i - 20]);
+    ASSERT_EQ(sink->scores[i].top.size(), 3U);
+    EXPECT_GE(sink->scores[i].top[0].logprob, *sink->scores[i].logprob);
+  }
+}
+
+TEST(Engine, RefusesAtOnceWhenTheQueueIsFull) {
+  const auto engine = MakeEngine({.num_slots = 1, .max_queue = 2, .step_tokens = 4});
+  std::vector<std::shared_ptr<RecordingGenerateSink>> sinks;
+  std::vector<RequestId> ids;
+  absl::Status refusal;
+  for (int i = 0; i < 10 && refusal.ok(); ++i) {
+    sinks.push_back(std::make_shared<RecordingGenerateSink>());
+    const auto id = engine->Submit(Prompt(100'000, 1, i), sinks.back());
+    refusal = id.status();
+    if (id.ok()) ids.push_back(*id);
+  }
+  EXPECT_EQ(refusal.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ids.size(), 3U);
+  for (const RequestId id : ids) engine->Cancel(id);
+  for (size_t i = 0; i < ids.size(); ++i) EXPECT_TRUE(sinks[i]->Wait());
+  EXPECT_TRUE(Complete(*engine, Prompt(3, 3, 1))->status.ok());
+}
+
+TEST(Engine, AbortThenNextRequestWithOneSlotAThousandTimes) {
+  const auto engine = MakeEngine({.num_slots = 1, .max_queue = 4, .step_tokens = 64});
+  std::mt19937 random(1);
+  for (int i = 0; i < 1000; ++i) {
+    auto aborted = std::make_shared<RecordingGenerateSink>();
+    const auto id = engine->Submit(Prompt(1 + random() % 50, 1'000'000, i), aborted);
+    ASSERT_TRUE(id.ok()) << id.status();
+    if (random() % 2 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 300));
+    engine->Cancel(*id);
+    if (i % 50 == 0) {
+      ASSERT_TRUE(Complete(*engine, Prompt(3, 2, i))->status.ok());
+    }
+    ASSERT_TRUE(aborted->Wait());
+    ASSERT_EQ(aborted->status.code(), absl::StatusCode::kCancelled);
+  }
+  EXPECT_TRUE(Complete(*engine, Prompt(3, 3, 1))->status.ok());
+}
+
+TEST(Engine, DrainLetsTheRunningFinishAndRefusesNewWork) {
+  const auto engine = MakeEngine({.num_slots = 2, .max_queue = 4, .step_tokens = 64});
+  auto running = std::make_shared<RecordingGenerateSink>();
+  ASSERT_TRUE(engine->Submit(Prompt(10, 200, 1), running).ok());
+  engine->Drain(absl::Seconds(30));
+  ASSERT_TRUE(running->Wait());
+  EXPECT_TRUE(running->status.ok());
+  EXPECT_EQ(running->tokens.size(), 200U);
+  const auto status = engine->Submit(Prompt(1, 1, 1), std::make_shared<RecordingGenerateSink>());
+  EXPECT_EQ(status.status().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST(Engine, DrainEndsWhatOutlastsTheGrace) {
+  const auto engine = MakeEngine({.num_slots = 2, .max_queue = 4, .step_tokens = 64});
+  auto endless = std::make_shared<RecordingGenerateSink>();
+  ASSERT_TRUE(engine->Submit(Prompt(10, 1'000'000'000, 1), endless).ok());
+  engine->Drain(absl::Milliseconds(50));
+  ASSERT_TRUE(endless->Wait());
+  EXPECT_EQ(endless->status.code(), absl::StatusCode::kUnavailable);
+}
+
+TEST(Engine, ChecksItsOptions) {
+  const auto create = [](EngineOptions options, int32_t max_rows) {
+    return Engine::Create(MakeModel(SmallConfig(), 1, max_rows), nullptr, options).status().code();
+  };
+  EXPECT_EQ(create({.num_slots = 0}, 1000), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(create({.step_tokens = 0}, 1000), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(create({.num_slots = 10, .step_tokens = 10}, 19), absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace fmaserver::testing

@@ -1,0 +1,157 @@
+// The forward pass: however tokens are fed, the logits are the same bits.
+#include "server/engine/model.h"
+
+#include <algorithm>
+#include <random>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "server/engine/slot_pool.h"
+#include "tests/server/engine/engine_fixture.h"
+
+namespace fmaserver::testing {
+namespace {
+
+std::vector<int32_t> RandomTokens(int64_t count, int64_t vocab_size, std::mt19937& random) {
+  std::vector<int32_t> tokens(count);
+  for (int32_t& token : tokens) token = static_cast<int32_t>(random() % vocab_size);
+  return tokens;
+}
+
+/// All logits [n, V] of a sequence fed in pieces of `chunk()` tokens.
+template <typename Chunk>
+std::vector<float> Feed(Model& model, const std::vector<int32_t>& tokens, Chunk chunk) {
+  const auto pool = SlotPool::Create(model.backend(), model.slot_bytes(), 1);
+  const Slot slot = (*pool)->Acquire();
+  std::vector<float> all;
+  for (size_t position = 0; position < tokens.size();) {
+    const auto rows = std::min<size_t>(chunk(), tokens.size() - position);
+    const StepSegment segment{slot.data(), static_cast<int64_t>(position),
+                              std::span(tokens).subspan(position, rows),
+                              static_cast<int32_t>(rows)};
+    const auto logits = model.Step({&segment, 1});
+    EXPECT_TRUE(logits.ok()) << logits.status();
+    all.insert(all.end(), logits->begin(), logits->end());
+    position += rows;
+  }
+  return all;
+}
+
+ModelConfig RandomConfig(std::mt19937& random) {
+  ModelConfig config = SmallConfig();
+  config.norm = static_cast<NormKind>(random() % 2);
+  config.mlp = static_cast<MlpKind>(random() % 3);
+  config.attention_bias = random() % 2 == 0;
+  config.mlp_bias = random() % 2 == 0;
+  config.tie_word_embeddings = random() % 2 == 0;
+  AttentionSpec& attention = config.attention;
+  attention.positions = static_cast<PositionEmbedding>(random() % 3);
+  attention.far_positions = attention.positions == PositionEmbedding::kRope
+                                ? static_cast<FarPositions>(random() % 2)
+                                : FarPositions::kCenter;
+  attention.downsampling = static_cast<Downsampling>(random() % 4);
+  attention.share_levels =
+      attention.downsampling == Downsampling::kHierarchical && random() % 2 == 0;
+  attention.padding = static_cast<Padding>(random() % 2);
+  attention.level_bias = random() % 2 == 0;
+  attention.scale_far_field = random() % 2 == 0;
+  attention.hierarchy.num_levels = 1 + static_cast<int32_t>(random() % 3);
+  attention.hierarchy.sink_tokens = static_cast<int32_t>(random() % 4);
+  return config;
+}
+
+TEST(Model, PrefillDecodeAndAnyMixAgreeOnRandomConfigurations) {
+  std::mt19937 random(1);
+  for (int round = 0; round < 25; ++round) {
+    const ModelConfig config = RandomConfig(random);
+    const auto model = MakeModel(config, round, /*max_rows=*/300, /*threads=*/2);
+    const auto tokens = RandomTokens(250, config.vocab_size, random);
+    const auto whole = Feed(*model, tokens, [] { return 300; });
+    ASSERT_EQ(whole, Feed(*model, tokens, [] { return 1; })) << "round " << round;
+    ASSERT_EQ(whole, Feed(*model, tokens, [&] { return 1 + random() % 40; })) << "round " << round;
+  }
+}
+
+TEST(Model, SequencesOfAStepDoNotTouchEachOther) {
+  std::mt19937 random(2);
+  const auto model = MakeModel(SmallConfig(), 7, /*max_rows=*/64);
+  const auto pool = SlotPool::Create(model->backend(), model->slot_bytes(), 5);
+  std::vector<Slot> slots;
+  std::vector<std::vector<int32_t>> tokens;
+  std::vector<std::vector<float>> expected;
+  std::vector<std::vector<float>> actual(5);
+  for (int i = 0; i < 5; ++i) {
+    slots.push_back((*pool)->Acquire());
+    tokens.push_back(RandomTokens(40 + i * 13, 260, random));
+    expected.push_back(Feed(*model, tokens[i], [] { return 64; }));
+  }
+  for (;;) {
+    std::vector<StepSegment> segments;
+    std::vector<int> owners;
+    for (int i = 0; i < 5; ++i) {
+      const auto fed = static_cast<int64_t>(actual[i].size()) / 260;
+      const auto left = static_cast<int64_t>(tokens[i].size()) - fed;
+      const auto rows = std::min<int64_t>(left, 1 + random() % 10);
+      if (rows == 0) continue;
+      segments.push_back({slots[i].data(), fed, std::span(tokens[i]).subspan(fed, rows),
+                          static_cast<int32_t>(rows)});
+      owners.push_back(i);
+    }
+    if (segments.empty()) break;
+    const auto logits = model->Step(segments);
+    ASSERT_TRUE(logits.ok());
+    size_t offset = 0;
+    for (size_t part = 0; part < segments.size(); ++part) {
+      const auto rows = logits->subspan(offset, segments[part].tokens.size() * 260);
+      actual[owners[part]].insert(actual[owners[part]].end(), rows.begin(), rows.end());
+      offset += rows.size();
+    }
+  }
+  EXPECT_EQ(actual, expected);
+}
+
+TEST(Model, LogitsComeForTheLastRowsAskedFor) {
+  std::mt19937 random(3);
+  const auto model = MakeModel(SmallConfig(), 9, /*max_rows=*/64);
+  const auto tokens = RandomTokens(30, 260, random);
+  const auto all = Feed(*model, tokens, [] { return 64; });
+  const auto pool = SlotPool::Create(model->backend(), model->slot_bytes(), 1);
+  const Slot slot = (*pool)->Acquire();
+  const StepSegment segment{slot.data(), 0, tokens, 3};
+  const auto last = model->Step({&segment, 1});
+  ASSERT_TRUE(last.ok());
+  EXPECT_TRUE(std::equal(last->begin(), last->end(), all.end() - 3 * 260, all.end()));
+}
+
+TEST(Model, RefusesStepsThatDoNotFit) {
+  const auto model = MakeModel(SmallConfig(), 1, /*max_rows=*/4);
+  const std::vector<int32_t> tokens(5, 1);
+  const auto pool = SlotPool::Create(model->backend(), model->slot_bytes(), 1);
+  const Slot slot = (*pool)->Acquire();
+  const StepSegment segment{slot.data(), 0, tokens, 1};
+  EXPECT_EQ(model->Step({&segment, 1}).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(SlotPool, GivesEachSlotOnceAndTakesItBack) {
+  const auto backend = MakeCpuBackend(1);
+  const auto pool = SlotPool::Create(**backend, 256, 3);
+  ASSERT_TRUE(pool.ok());
+  std::vector<Slot> slots;
+  for (int i = 0; i < 3; ++i) slots.push_back((*pool)->Acquire());
+  EXPECT_FALSE((*pool)->Acquire());
+  std::byte* freed = slots[1].data();
+  slots[1] = Slot();
+  EXPECT_EQ((*pool)->num_free(), 1);
+  const Slot again = (*pool)->Acquire();
+  EXPECT_EQ(again.data(), freed);
+}
+
+TEST(SlotPool, SaysWhatDoesNotFit) {
+  const auto backend = MakeCpuBackend(1);
+  const auto pool = SlotPool::Create(**backend, int64_t{1} << 50, 4096);
+  EXPECT_EQ(pool.status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace fmaserver::testing

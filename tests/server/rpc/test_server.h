@@ -1,0 +1,66 @@
+// A server with a small random model, on a free port of this machine.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fma/v1/generation.grpc.pb.h"
+#include "model_loader/model_config.h"
+#include "server/engine/engine.h"
+#include "server/rpc/rpc_server.h"
+
+namespace fmaserver::testing {
+
+/// Ids are bytes, so that generated text is random bytes; any length; no end of sequence.
+ModelConfig ByteModelConfig();
+
+/// Learned positions for `positions` tokens.
+ModelConfig ShortModelConfig(int64_t positions);
+
+/// Without a tokenizer.
+ModelConfig IdModelConfig();
+
+/// An engine alone. Ends the process when it cannot be set up, as TestServer does.
+std::unique_ptr<Engine> MakeTestEngine(const ModelConfig& config, EngineOptions options);
+
+class TestServer {
+ public:
+  explicit TestServer(const ModelConfig& config = ByteModelConfig(), EngineOptions options = {});
+
+  Engine& engine() { return *engine_; }
+  RpcServer& rpc() { return *rpc_; }
+  v1::Generation::Stub& stub() { return *stub_; }
+  std::string Address() const;
+
+  /// A channel of its own, so of its own connection.
+  std::shared_ptr<grpc::Channel> NewChannel() const;
+
+ private:
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<RpcServer> rpc_;
+  std::unique_ptr<v1::Generation::Stub> stub_;
+};
+
+/// A whole Generate stream.
+struct Generated {
+  std::vector<uint64_t> progress;  // processed tokens of each progress message
+  std::vector<v1::Delta> deltas;
+  std::vector<v1::Finished> finished;
+  grpc::Status status;
+
+  std::vector<uint32_t> TokenIds() const;
+  /// Of the deltas and the final message.
+  std::string Text() const;
+};
+
+v1::GenerateRequest TextRequest(const std::string& text, uint32_t max_tokens);
+
+Generated Generate(v1::Generation::Stub& stub, const v1::GenerateRequest& request);
+
+/// Polls until `condition` holds; false after 20 s.
+bool Eventually(const std::function<bool()>& condition);
+
+}  // namespace fmaserver::testing

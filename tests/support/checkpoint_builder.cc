@@ -1,0 +1,171 @@
+#include "tests/support/checkpoint_builder.h"
+
+#include <cmath>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "model_loader/expected_tensors.h"
+#include "model_loader/text.h"
+#include "nlohmann/json.hpp"
+#include "tests/support/safetensors_writer.h"
+#include "tests/support/temp_folder.h"
+
+namespace fmaserver::testing {
+namespace {
+
+using nlohmann::json;
+
+std::string_view NameOf(Downsampling kind) {
+  switch (kind) {
+    case Downsampling::kGroupedConv:
+      return "grouped_conv";
+    case Downsampling::kConv:
+      return "conv";
+    case Downsampling::kAverage:
+      return "average";
+    case Downsampling::kHierarchical:
+      return "hierarchical";
+  }
+  return "";
+}
+
+std::string_view NameOf(PositionEmbedding kind) {
+  switch (kind) {
+    case PositionEmbedding::kLearned:
+      return "learned";
+    case PositionEmbedding::kRope:
+      return "rope";
+    case PositionEmbedding::kNone:
+      return "none";
+  }
+  return "";
+}
+
+std::string_view NameOf(MlpKind kind) {
+  switch (kind) {
+    case MlpKind::kGelu:
+      return "gelu";
+    case MlpKind::kGeluTanh:
+      return "gelu_tanh";
+    case MlpKind::kSwiglu:
+      return "swiglu";
+  }
+  return "";
+}
+
+json FmaJson(const AttentionSpec& spec) {
+  json fma = {
+      {"group_size", spec.hierarchy.group_size},
+      {"rank", spec.hierarchy.rank},
+      {"num_levels", spec.hierarchy.num_levels},
+      {"sink_tokens", spec.hierarchy.sink_tokens},
+      {"downsampling", NameOf(spec.downsampling)},
+      {"share_levels", spec.share_levels},
+      {"scale_far_field", spec.scale_far_field},
+      {"level_bias", spec.level_bias},
+      {"padding", spec.padding == Padding::kMasked ? "masked" : "zero_keys"},
+  };
+  if (spec.positions == PositionEmbedding::kRope) {
+    fma["far_positions"] = spec.far_positions == FarPositions::kCenter ? "center" : "none";
+  }
+  return fma;
+}
+
+/// splitmix64: the same numbers with every standard library.
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed) {}
+
+  /// Mean 0, variance 1, within about +-1.73.
+  float Next() {
+    state_ += 0x9E3779B97F4A7C15;
+    uint64_t z = state_;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
+    z = (z ^ z >> 27) * 0x94D049BB133111EB;
+    z ^= z >> 31;
+    const double uniform = static_cast<double>(z >> 11) * 0x1p-53;
+    return static_cast<float>((2.0 * uniform - 1.0) * std::sqrt(3.0));
+  }
+
+ private:
+  uint64_t state_;
+};
+
+struct Distribution {
+  float mean = 0.0F;
+  float deviation = 1.0F;
+};
+
+Distribution DistributionOf(const ExpectedTensor& tensor) {
+  const std::string_view name = tensor.name;
+  if (name.ends_with("norm.weight")) return {.mean = 1.0F, .deviation = 0.2F};
+  if (name.ends_with(".bias")) return {.deviation = 0.2F};
+  if (name == kEmbedTokens || name == kEmbedPositions) return {.deviation = 0.5F};
+  if (name.ends_with("level_bias.weight")) return {.mean = -0.5F, .deviation = 1.0F};
+  int64_t inputs = 1;
+  for (size_t i = 1; i < tensor.shape.size(); ++i) inputs *= tensor.shape[i];
+  return {.deviation = 1.0F / std::sqrt(static_cast<float>(inputs))};
+}
+
+StoredTensor RandomTensor(const ExpectedTensor& expected, DType dtype, Random& random) {
+  StoredTensor tensor{.name = expected.name, .dtype = dtype, .shape = expected.shape, .bytes = {}};
+  int64_t elements = 1;
+  for (const int64_t extent : expected.shape) elements *= extent;
+  const Distribution distribution = DistributionOf(expected);
+  for (int64_t i = 0; i < elements; ++i) {
+    const float value = distribution.mean + distribution.deviation * random.Next();
+    AppendElement(value, dtype, tensor.bytes);
+  }
+  return tensor;
+}
+
+}  // namespace
+
+std::string ConfigJson(const ModelConfig& config) {
+  const AttentionSpec& spec = config.attention;
+  json object = {
+      {"architectures", {"FmaForCausalLM"}},
+      {"model_type", "fma"},
+      {"vocab_size", config.vocab_size},
+      {"hidden_size", config.hidden_size},
+      {"intermediate_size", config.intermediate_size},
+      {"num_hidden_layers", config.num_layers},
+      {"num_attention_heads", spec.num_heads},
+      {"num_key_value_heads", spec.num_kv_heads},
+      {"head_dim", spec.head_dim},
+      {"max_position_embeddings", config.max_position_embeddings},
+      {"position_embedding", NameOf(spec.positions)},
+      {"rope_theta", spec.rope_theta},
+      {"norm", config.norm == NormKind::kLayerNorm ? "layernorm" : "rmsnorm"},
+      {"norm_eps", config.norm_eps},
+      {"mlp", NameOf(config.mlp)},
+      {"attention_bias", config.attention_bias},
+      {"mlp_bias", config.mlp_bias},
+      {"tie_word_embeddings", config.tie_word_embeddings},
+      {"bos_token_id", config.bos_token_ids},
+      {"eos_token_id", config.eos_token_ids},
+      {"fma", FmaJson(spec)},
+  };
+  if (config.byte_tokenizer) object["tokenizer"] = "bytes";
+  return object.dump(1);
+}
+
+absl::Status WriteRandomCheckpoint(const ModelConfig& config, uint64_t seed, DType dtype,
+                                   const std::filesystem::path& folder, int level_bias_columns) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  Random random(seed);
+  std::vector<StoredTensor> tensors;
+  for (ExpectedTensor& expected : ExpectedTensors(config)) {
+    if (expected.last_is_maximum) expected.shape.back() = level_bias_columns;
+    tensors.push_back(RandomTensor(expected, dtype, random));
+  }
+  if (!WriteFile(folder / "config.json", ConfigJson(config)) ||
+      !WriteFile(folder / "model.safetensors", SafetensorsImage(tensors))) {
+    return absl::UnavailableError(Concat("cannot write into ", folder.string()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace fmaserver::testing

@@ -1,0 +1,123 @@
+"""The trainer on a tiny model: it learns, resumes exactly, and its export is scored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fma_training import evaluate, export, train
+from fma_training.checkpoint import load_model
+from fma_training.config import FmaSettings
+from fma_training.optimizer import orthogonalise
+from fma_training.schedule import Schedule
+from fma_training.scoring import token_sizes, windows_of
+from fma_training.tokenizer import ByteTokenizer, train_sentencepiece
+from test_model import SMALL
+
+BYTES = replace(
+    SMALL, vocab_size=256, tie_word_embeddings=True, tokenizer="bytes", eos_token_id=0,
+    fma=FmaSettings(8, 2, 6, share_levels=True, level_bias=True, far_positions="none"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, prose: str) -> Path:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "x-train-0.txt").write_text(prose, "utf-8")
+    (folder / "x-valid.txt").write_text(prose[:3000], "utf-8")
+    BYTES.save(folder)
+    return folder
+
+
+def run(corpus: Path, work: Path, steps: int, *extra: str) -> Path:
+    words = ["--config", str(corpus / "config.json"), "--corpus", str(corpus), "--work", str(work)]
+    sizes = ["--context", "64", "--batch", "4", "--micro-batch", "2", "--level-bias-columns", "2"]
+    course = ["--steps", str(steps), "--decay-steps", "2", "--warmup-steps", "2", "--lr", "1e-2"]
+    train.main([*words, *sizes, *course, *extra])
+    return work
+
+
+def state(work: Path) -> dict[str, torch.Tensor]:
+    return torch.load(work / train.STATE_FILE)["model"]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_resuming_equals_going_on(corpus: Path, tmp_path: Path, optimizer: str) -> None:
+    whole = state(run(corpus, tmp_path / "a", 8, "--optimizer", optimizer))
+    # Stopped after its first step, then resumed to the end.
+    run(corpus, tmp_path / "b", 8, "--optimizer", optimizer, "--max-minutes", "0")
+    assert torch.load(tmp_path / "b" / train.STATE_FILE)["step"] == 1
+    resumed = state(run(corpus, tmp_path / "b", 8, "--optimizer", optimizer))
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+
+
+def test_training_export_and_score(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    work = run(corpus, tmp_path / "run", 60, "--bf16", "--valid-windows", "4", "--valid-every", "30")
+    lines = (work / train.LOG_FILE).read_text("utf-8").splitlines()
+    validations = [float(line.split()[3]) for line in lines if "validation" in line]
+    assert len(validations) == 2 and validations[1] < validations[0] < 8
+    config = str(corpus / "config.json")
+    export.main(["--work", str(work), "--config", config, "--out", str(tmp_path / "out")])
+    capsys.readouterr()
+    evaluate.main(["score", str(tmp_path / "out"), str(corpus / "x-valid.txt"), "--context", "64"])
+    printed = capsys.readouterr().out
+    assert "positions 0-7:" in printed and "all:" in printed
+    out, text = str(tmp_path / "logits.npy"), str(corpus / "x-valid.txt")
+    evaluate.main(["logits", str(tmp_path / "out"), text, out, "--context", "40"])
+    assert np.load(out).shape == (40, 256)
+    evaluate.main(["generate", str(tmp_path / "out"), "The ", "--tokens", "3"])
+    assert capsys.readouterr().out.startswith("The ")
+
+
+def test_a_score_is_the_definitions(corpus: Path, tmp_path: Path) -> None:
+    work = run(corpus, tmp_path / "run", 3)
+    export.main(["--work", str(work), "--config", str(corpus / "config.json"), "--out", str(tmp_path / "out")])
+    model, tokens = load_model(tmp_path / "out"), np.frombuffer(b"It was the best of times, it was", np.uint8)
+    sizes = token_sizes(ByteTokenizer(), 256)
+    scores = evaluate.score_by_position(model, tokens, sizes, 12, 2, [0, 8, 12])
+    nats = 0.0
+    for start in (0, 12, 24):
+        window = torch.from_numpy(tokens[start : start + 12].astype(np.int64))
+        with torch.no_grad():
+            log_probability = model(window[None])[0].log_softmax(-1)
+        nats -= sum(float(log_probability[i, window[i + 1]]) for i in range(len(window) - 1))
+    assert sum(s.nats for s in scores) == pytest.approx(nats, rel=1e-5)
+    assert [s.tokens for s in scores] == [8 + 8 + 7, 3 + 3]
+    evaluate.remove_far_field(model)
+    hidden = evaluate.score_by_position(model, np.tile(tokens, 3), sizes, 96, 1, [0, 96])
+    assert np.isfinite(hidden[0].nats)
+
+
+def test_a_tokenizer_is_needed_and_must_fit(corpus: Path, tmp_path: Path, prose: str) -> None:
+    replace(BYTES, tokenizer=None).save(corpus)
+    with pytest.raises(SystemExit, match="--tokenizer is missing"):
+        run(corpus, tmp_path / "run", 1)
+    train_sentencepiece([prose], tmp_path / "tokenizer.model", 400)
+    with pytest.raises(SystemExit, match="400 ids"):
+        run(corpus, tmp_path / "run", 1, "--tokenizer", str(tmp_path / "tokenizer.model"))
+
+
+def test_windows_cover_the_text_once() -> None:
+    tokens = np.arange(23)
+    windows = list(windows_of(tokens, 5, 3))
+    assert [w.shape for w in windows] == [(3, 5), (1, 5), (1, 3)]
+    assert np.array_equal(np.concatenate([w.ravel() for w in windows]), tokens)
+
+
+def test_schedule() -> None:
+    schedule = Schedule(warmup_steps=4, steps=20, decay_steps=5)
+    factors = [schedule.factor(step) for step in range(20)]
+    assert factors[0] == pytest.approx(0.2) and max(factors) == 1.0
+    assert factors[4:15] == [1.0] * 11 and factors[15:] == sorted(factors[15:], reverse=True)
+    assert factors[-1] == pytest.approx(1 / 6)
+
+
+@pytest.mark.parametrize("shape", [(16, 40), (40, 16), (24, 24)])
+def test_orthogonalised_singular_values_are_near_one(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    values = torch.linalg.svdvals(orthogonalise(torch.randn(shape)))
+    assert 0.5 < values.median() < 1.4 and values.max() < 1.5

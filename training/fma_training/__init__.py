@@ -1,0 +1,1 @@
+"""Training, export and evaluation of Fast Multipole Attention (FMA) language models."""

@@ -1,0 +1,55 @@
+"""Text on disk to token arrays, and random windows of them."""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from .tokenizer import Tokenizer
+
+TOKEN_TYPE = np.uint16
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, plain or .xz, every character kept as it is."""
+    raw = lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
+    return raw.decode("utf-8")
+
+
+def corpus_files(corpus: Path, split: str) -> list[Path]:
+    """The files of one split: names with `-train` or `-valid` in them, .txt or .txt.xz."""
+    files = sorted(f for f in corpus.iterdir() if f"-{split}" in f.name and ".txt" in f.suffixes)
+    if not files:
+        raise FileNotFoundError(f"no *-{split}*.txt or .txt.xz in {corpus}")
+    return files
+
+
+def read_split(corpus: Path, split: str) -> Iterator[str]:
+    for file in corpus_files(corpus, split):
+        yield read_text(file)
+
+
+def cached_tokens(corpus: Path, split: str, tokenizer: Tokenizer, work: Path) -> np.ndarray:
+    """Token ids of a split [tokens] as a read-only map of a file in `work`, made on first use."""
+    if tokenizer.vocab_size > np.iinfo(TOKEN_TYPE).max + 1:
+        raise ValueError(f"{tokenizer.vocab_size} ids do not fit {np.dtype(TOKEN_TYPE)}")
+    path = work / f"{split}-{tokenizer.name}.tokens"
+    if not path.is_file():
+        work.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as out:
+            for text in read_split(corpus, split):
+                np.asarray(tokenizer.encode(text), TOKEN_TYPE).tofile(out)
+        partial.rename(path)
+    return np.memmap(path, TOKEN_TYPE, mode="r")
+
+
+def random_windows(tokens: np.ndarray, count: int, length: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` windows of `length` + 1 consecutive ids [count, length + 1], int64."""
+    if len(tokens) <= length:
+        raise ValueError(f"{len(tokens)} tokens are too few for windows of {length} + 1")
+    starts = rng.integers(0, len(tokens) - length, count)
+    return np.stack([tokens[s : s + length + 1] for s in starts]).astype(np.int64)

@@ -1,0 +1,41 @@
+"""The language-model loss without the logits of a whole batch in memory."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHUNK_TOKENS = 256
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """Mean cross-entropy of hidden @ weight^T; gradients are made in the forward pass, chunk by chunk."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        head = weight.to(hidden.dtype)
+        hidden_grad = torch.empty_like(hidden)
+        weight_grad = torch.zeros_like(weight)
+        total = torch.zeros((), device=hidden.device)
+        for start in range(0, len(targets), CHUNK_TOKENS):
+            chunk = slice(start, start + CHUNK_TOKENS)
+            target = targets[chunk, None]
+            log_probability = F.log_softmax((hidden[chunk] @ head.t()).float(), -1)
+            total -= log_probability.gather(1, target).sum()
+            grad = log_probability.exp_().scatter_add_(1, target, torch.full_like(target, -1, dtype=torch.float32))
+            grad = grad.mul_(1 / len(targets)).to(hidden.dtype)
+            hidden_grad[chunk] = grad @ head
+            weight_grad += grad.t() @ hidden[chunk]
+        ctx.save_for_backward(hidden_grad, weight_grad)
+        return total / len(targets)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        hidden_grad, weight_grad = ctx.saved_tensors
+        return hidden_grad * grad, weight_grad * grad, None
+
+
+def language_model_loss(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Mean nats per token: hidden [n, D] (its type is the type of the products), weight [V, D], targets [n]."""
+    return _ChunkedCrossEntropy.apply(hidden, weight, targets)

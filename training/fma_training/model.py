@@ -1,0 +1,129 @@
+"""The decoder around the attention ("Around the attention" of the definition).
+
+Module names are the tensor names of a checkpoint, so `state_dict()` is what is saved.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .attention import FmaAttention, SequencePlan, sequence_plan
+from .config import FmaConfig
+
+INITIAL_DEVIATION = 0.02
+
+
+class RmsNorm(nn.Module):
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps) * self.weight
+
+
+class Mlp(nn.Module):
+    def __init__(self, config: FmaConfig) -> None:
+        super().__init__()
+        self.kind = config.mlp
+        width, inner, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
+        if self.kind == "swiglu":
+            self.gate_proj = nn.Linear(width, inner, bias=bias)
+        self.up_proj = nn.Linear(width, inner, bias=bias)
+        self.down_proj = nn.Linear(inner, width, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        up = self.up_proj(x)
+        if self.kind == "swiglu":
+            return self.down_proj(F.silu(self.gate_proj(x)) * up)
+        return self.down_proj(F.gelu(up, approximate="tanh" if self.kind == "gelu_tanh" else "none"))
+
+
+class Layer(nn.Module):
+    def __init__(self, config: FmaConfig, level_bias_columns: int) -> None:
+        super().__init__()
+        self.input_layernorm = _norm(config)
+        self.self_attn = FmaAttention(config, level_bias_columns)
+        self.post_attention_layernorm = _norm(config)
+        self.mlp = Mlp(config)
+
+    def forward(self, x: Tensor, plan: SequencePlan) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), plan)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Decoder(nn.Module):
+    def __init__(self, config: FmaConfig, level_bias_columns: int) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        if config.position_embedding == "learned":
+            self.embed_positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config, level_bias_columns) for _ in range(config.num_hidden_layers))
+        self.norm = _norm(config)
+        self._plans: dict[tuple[int, torch.device], SequencePlan] = {}
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Final hidden states [B, n, hidden] of tokens [B, n]."""
+        length = tokens.shape[1]
+        x = self.embed_tokens(tokens)
+        if self.config.position_embedding == "learned":
+            if length > self.config.max_position_embeddings:
+                raise ValueError(f"{length} tokens are more than {self.config.max_position_embeddings} positions")
+            x = x + self.embed_positions.weight[:length]
+        # What stands behind a token cannot change it, so a sequence is filled up with anything.
+        x = F.pad(x, (0, 0, 0, -length % self.config.fma.group_size))
+        plan = self._plan(x.shape[1], x.device)
+        for layer in self.layers:
+            x = layer(x, plan)
+        return self.norm(x[:, :length])
+
+    def _plan(self, length: int, device: torch.device) -> SequencePlan:
+        key = (length, device)
+        if key not in self._plans:
+            self._plans.clear()  # lengths come in runs; one plan is all that is worth keeping
+            self._plans[key] = sequence_plan(self.config, length, device)
+        return self._plans[key]
+
+
+class FmaForCausalLM(nn.Module):
+    """A causal language model. `level_bias_columns` is a checkpoint's own; L when left out."""
+
+    def __init__(self, config: FmaConfig, level_bias_columns: int | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Decoder(config, level_bias_columns or config.fma.num_levels)
+        if not config.tie_word_embeddings:
+            self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Normal weights of deviation 0.02, smaller where a layer writes to the residual stream."""
+        residual = INITIAL_DEVIATION / math.sqrt(2 * self.config.num_hidden_layers)
+        for name, module in self.named_modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                writes_residual = name.endswith(("o_proj", "down_proj"))
+                nn.init.normal_(module.weight, std=residual if writes_residual else INITIAL_DEVIATION)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """The output matrix [V, hidden]."""
+        return self.model.embed_tokens.weight if self.config.tie_word_embeddings else self.lm_head.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits [B, n, V] of tokens [B, n]."""
+        return F.linear(self.model(tokens), self.head_weight)
+
+
+def _norm(config: FmaConfig) -> nn.Module:
+    if config.norm == "rmsnorm":
+        return RmsNorm(config.hidden_size, config.norm_eps)
+    return nn.LayerNorm(config.hidden_size, eps=config.norm_eps)

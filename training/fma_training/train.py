@@ -1,0 +1,212 @@
+"""Trains a model on a corpus of texts, with a state to resume from.
+
+First run:
+
+    python3 -m fma_training.train --config config.json --tokenizer tokenizer.model \\
+        --corpus CORPUS --work RUN --steps 2000 --decay-steps 400
+
+Run the same command again to go on from the last saved state; give another --steps to move the end.
+RUN holds the token cache, state.pt and log.txt. Make a checkpoint of it with fma_training.export.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .config import FmaConfig
+from .data import cached_tokens, random_windows
+from .loss import language_model_loss
+from .model import FmaForCausalLM
+from .optimizer import make_optimizers
+from .schedule import Schedule
+from .scoring import Score, token_nats, token_sizes, windows_of
+from .tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
+
+STATE_FILE = "state.pt"
+LOG_FILE = "log.txt"
+CLIP_NORM = 1.0
+
+
+class Trainer:
+    """Model, optimizers, data and progress of one run."""
+
+    def __init__(self, config: FmaConfig, tokenizer: Tokenizer, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.manual_seed(arguments.seed)
+        self.model = FmaForCausalLM(config, arguments.level_bias_columns).to(self.device)
+        self.body: nn.Module = torch.compile(self.model.model, dynamic=False) if arguments.compile else self.model.model
+        self.optimizers = make_optimizers(self.model, arguments.optimizer, arguments.lr, arguments.weight_decay)
+        self.train_tokens = cached_tokens(arguments.corpus, "train", tokenizer, arguments.work)
+        self.valid_tokens = cached_tokens(arguments.corpus, "valid", tokenizer, arguments.work)
+        self.sizes = token_sizes(tokenizer, config.vocab_size)
+        self.schedule = Schedule(arguments.warmup_steps, arguments.steps, arguments.decay_steps)
+        self.step = 0
+        self.seconds = 0.0
+        if (arguments.work / STATE_FILE).is_file():
+            self._load_state()
+
+    def run(self) -> None:
+        """Trains up to the last step, or until --max-minutes of this call have passed."""
+        arguments, began = self.arguments, time.monotonic()
+        saved = began
+        while self.step < arguments.steps:
+            started = time.monotonic()
+            loss, bits = self._train_step()
+            self.seconds += time.monotonic() - started
+            if self.step % arguments.log_every == 0 or self.step == arguments.steps:
+                self._report(loss, bits, time.monotonic() - started)
+            if self.step % arguments.valid_every == 0 or self.step == arguments.steps:
+                self._log(f"step {self.step} validation {self.validate():.4f} bits per byte")
+            out_of_time = time.monotonic() - began > 60 * arguments.max_minutes
+            if time.monotonic() - saved > 60 * arguments.save_minutes or out_of_time:
+                self.save_state()
+                saved = time.monotonic()
+            if out_of_time:
+                self._log(f"step {self.step} stopped after {arguments.max_minutes} minutes")
+                return
+        self.save_state()
+
+    def validate(self) -> float:
+        """Bits per byte of the first --valid-windows windows of the validation text."""
+        arguments, score = self.arguments, Score()
+        tokens = self.valid_tokens[: arguments.valid_windows * arguments.context]
+        for windows in windows_of(tokens, arguments.context, arguments.micro_batch):
+            if windows.shape != (arguments.micro_batch, arguments.context):
+                break  # only whole batches, so that a compiled model sees one shape
+            with self._autocast():
+                nats = token_nats(self.body, self.model.head_weight, torch.from_numpy(windows).to(self.device))
+            score.add(nats, self.sizes[windows[:, 1:]])
+        return score.bits_per_byte
+
+    def save_state(self) -> None:
+        """Writes everything a resumed run needs; an interrupted save leaves the old state."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        path = self.arguments.work / STATE_FILE
+        torch.save(state, path.with_suffix(".partial"))
+        path.with_suffix(".partial").replace(path)
+
+    def _load_state(self) -> None:
+        # The state is this trainer's own file; a pickle from elsewhere could run code.
+        state = torch.load(self.arguments.work / STATE_FILE, map_location=self.device)
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"]):
+            optimizer.load_state_dict(saved)
+        self.step, self.seconds = state["step"], state["seconds"]
+        self._log(f"step {self.step} resumed")
+
+    def _train_step(self) -> tuple[float, float]:
+        """One optimizer step; gives its loss in nats per token and in bits per byte."""
+        arguments = self.arguments
+        # Seeded by the step: a resumed run sees the windows that an uninterrupted one would.
+        rng = np.random.default_rng([arguments.seed, self.step])
+        windows = random_windows(self.train_tokens, arguments.batch, arguments.context, rng)
+        parts = np.split(windows, arguments.batch // arguments.micro_batch)
+        loss = sum(self._accumulate(torch.from_numpy(part).to(self.device), len(parts)) for part in parts)
+        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+        lr = arguments.lr * self.schedule.factor(self.step)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        nats = float(loss) * (windows.size - len(windows))
+        return float(loss), nats / np.log(2) / self.sizes[windows[:, 1:]].sum()
+
+    def _accumulate(self, windows: Tensor, parts: int) -> Tensor:
+        """Adds a micro-batch's gradients and gives its share of the loss."""
+        with self._autocast():
+            hidden = self.body(windows[:, :-1])
+        product_type = torch.bfloat16 if self.arguments.bf16 else torch.float32
+        loss = language_model_loss(
+            hidden.flatten(0, 1).to(product_type), self.model.head_weight, windows[:, 1:].flatten()
+        )
+        (loss / parts).backward()
+        return loss.detach() / parts
+
+    def _autocast(self) -> AbstractContextManager:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.arguments.bf16)
+
+    def _report(self, loss: float, bits: float, step_seconds: float) -> None:
+        arguments = self.arguments
+        rate = arguments.batch * arguments.context / step_seconds
+        left = (arguments.steps - self.step) * step_seconds / 60
+        lr = self.optimizers[0].param_groups[0]["lr"]
+        self._log(
+            f"step {self.step}/{arguments.steps} loss {loss:.4f} bpb {bits:.4f} lr {lr:.2e} "
+            f"{rate:.0f} tokens/s, {self.seconds / 60:.1f} min done, {left:.1f} min left"
+        )
+
+    def _log(self, line: str) -> None:
+        print(line, flush=True)
+        with (self.arguments.work / LOG_FILE).open("a", encoding="utf-8") as log:
+            log.write(line + "\n")
+
+
+def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--config", type=Path, required=True, help="config.json of the model to train")
+    add("--corpus", type=Path, required=True, help="folder of *-train*.txt and *-valid*.txt, plain or .xz")
+    add("--work", type=Path, required=True, help="folder of this run: tokens, state, log")
+    add("--tokenizer", type=Path, help='tokenizer.model; not needed when the config says "tokenizer": "bytes"')
+    add("--level-bias-columns", type=int, help="levels that the context reaches, when the config has more")
+    add("--context", type=int, default=2048, help="tokens per window (default %(default)s)")
+    add("--batch", type=int, default=8, help="windows per step (default %(default)s)")
+    add("--micro-batch", type=int, default=4, help="windows at a time; divides --batch (default %(default)s)")
+    add("--steps", type=int, default=1000, help="the last step of the schedule (default %(default)s)")
+    add("--warmup-steps", type=int, default=50, help="(default %(default)s)")
+    add("--decay-steps", type=int, default=200, help="steps of linear decay at the end (default %(default)s)")
+    add("--optimizer", choices=("adamw", "muon"), default="adamw", help="(default %(default)s)")
+    add("--lr", type=float, default=2e-3, help="peak learning rate (default %(default)s)")
+    add("--weight-decay", type=float, default=0.1, help="on matrices only (default %(default)s)")
+    add("--seed", type=int, default=0)
+    add("--threads", type=int, default=1, help="CPU threads (default %(default)s)")
+    add("--bf16", action="store_true", help="products in bfloat16, sums and norms in float32")
+    add("--compile", action="store_true", help="torch.compile the model (PyTorch 2 and a C++ compiler)")
+    add("--log-every", type=int, default=10, help="steps (default %(default)s)")
+    add("--valid-every", type=int, default=200, help="steps (default %(default)s)")
+    add("--valid-windows", type=int, default=64, help="windows per validation (default %(default)s)")
+    add("--save-minutes", type=float, default=3, help="minutes between saved states (default %(default)s)")
+    add("--max-minutes", type=float, default=float("inf"), help="stop cleanly after so many minutes")
+    arguments = parser.parse_args(words)
+    if arguments.batch % arguments.micro_batch:
+        parser.error("--micro-batch does not divide --batch")
+    return arguments
+
+
+def _tokenizer(config: FmaConfig, model_file: Path | None) -> Tokenizer:
+    if config.tokenizer == "bytes":
+        return ByteTokenizer()
+    if model_file is None:
+        raise SystemExit('--tokenizer is missing and the config does not say "tokenizer": "bytes"')
+    tokenizer = SentencePieceTokenizer(model_file)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise SystemExit(f"{model_file} has {tokenizer.vocab_size} ids, the config's vocab_size is {config.vocab_size}")
+    return tokenizer
+
+
+def main(words: list[str] | None = None) -> None:
+    arguments = parse_arguments(words)
+    torch.set_num_threads(arguments.threads)
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    config = FmaConfig.load(arguments.config)
+    tokenizer = _tokenizer(config, arguments.tokenizer)
+    Trainer(config, tokenizer, arguments).run()
+
+
+if __name__ == "__main__":
+    main()
