@@ -37,7 +37,7 @@ class CpuBackend : public Backend {
   explicit CpuBackend(int threads) : pool_(threads) {}
 
   std::string Description() const override {
-    const int64_t targets = hwy::SupportedTargets() & ~int64_t{HWY_DISABLED_TARGETS};
+    const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
     const int64_t best = targets & -targets;  // Highway numbers better targets lower
     return absl::StrCat("cpu, ", pool_.threads(), pool_.threads() == 1 ? " thread, " : " threads, ",
                         hwy::TargetName(best));

@@ -88,10 +88,11 @@ absl::StatusOr<int32_t> Sampler::Sample(std::span<const float> logits) {
   }
   if (params_.temperature == 0) return static_cast<int32_t>(best - logits.begin());
 
-  const bool filters = params_.top_k > 0 || params_.top_p < 1;
-  const size_t keep = params_.top_k > 0 ? static_cast<size_t>(params_.top_k) : logits.size();
+  // top_k of the whole vocabulary filters nothing and must draw what 0 draws.
+  const bool cuts = params_.top_k > 0 && static_cast<size_t>(params_.top_k) < logits.size();
+  const size_t keep = cuts ? static_cast<size_t>(params_.top_k) : logits.size();
   std::vector<Candidate> candidates;
-  if (filters) {
+  if (cuts || params_.top_p < 1) {
     candidates = MostLikely(logits, keep);
   } else {
     for (const float logit : logits) {

@@ -1,0 +1,43 @@
+# The two commands of the README are `make demo` and `make test`; each does all of its own set-up.
+.PHONY: help build demo test lint sanitize clean
+
+help:
+	@echo "make demo      build, then watch the bundled model continue a page of a book"
+	@echo "make test      build, then run every test"
+	@echo "make lint      clang-format, clang-tidy and ruff"
+	@echo "make sanitize  the tests under AddressSanitizer and ThreadSanitizer, then the fuzzers"
+	@echo "make build     the programs, in build/release/bin"
+
+build:
+	scripts/setup build
+	cmake --preset release
+	cmake --build --preset release
+
+demo: build
+	scripts/demo
+
+test:
+	scripts/setup test
+	$(MAKE) build
+	ctest --preset release
+	/usr/bin/python3 -m pytest -q tests/training tests/e2e
+
+lint:
+	scripts/setup test
+	test -x .venv/bin/ruff || { /usr/bin/python3 -m venv .venv && .venv/bin/pip install -q ruff==0.6.9; }
+	cmake --preset release
+	cmake --build --preset release --target fma_proto
+	scripts/lint
+
+sanitize:
+	scripts/setup test
+	cmake --preset asan
+	cmake --build --preset asan
+	ctest --preset asan
+	scripts/fuzz 10
+	cmake --preset tsan
+	cmake --build --preset tsan
+	ctest --preset tsan
+
+clean:
+	rm -rf build
