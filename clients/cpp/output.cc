@@ -1,5 +1,6 @@
 #include "clients/cpp/output.h"
 
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -34,7 +35,7 @@ std::string HumanBytes(uint64_t bytes) {
 
 std::string HumanRate(double per_second) {
   return per_second < 100 ? absl::StrFormat("%.1f", per_second)
-                          : WithCommas(static_cast<uint64_t>(per_second + 0.5));
+                          : WithCommas(static_cast<uint64_t>(std::llround(per_second)));
 }
 
 ExitCode ReportUsage(const absl::Status& status) {

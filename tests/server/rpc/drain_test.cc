@@ -46,6 +46,20 @@ TEST(DrainTest, ReflectionListsTheServices) {
   EXPECT_THAT(answer.bytes, HasSubstr("grpc.health.v1.Health"));
 }
 
+TEST(DrainTest, ReflectionDescribesTheServices) {
+  TestServer server;
+  constexpr int kFileContainingSymbol = 4;
+  const auto describe = [&](const std::string& service) {
+    const RawAnswer answer = RawCall(
+        server.NewChannel(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        BytesField(kFileContainingSymbol, service));
+    EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+    return answer.bytes;
+  };
+  EXPECT_THAT(describe("fma.v1.Generation"), HasSubstr("GenerateRequest"));
+  EXPECT_THAT(describe("grpc.health.v1.Health"), HasSubstr("HealthCheckRequest"));
+}
+
 TEST(DrainTest, RunningStreamsFinishAndNewOnesAreRefused) {
   TestServer server;
   const v1::GenerateRequest request = TextRequest("running", 5'000);
