@@ -156,8 +156,9 @@ class Parser {
         return Refuse(Concat("piece ", id), Concat("a second ", Quoted(piece.text)),
                       "each text once");
       }
-      const absl::Status status = NoteSpecial(piece, static_cast<int32_t>(id));
-      if (!status.ok()) return status;
+      if (absl::Status status = NoteSpecial(piece, static_cast<int32_t>(id)); !status.ok()) {
+        return status;
+      }
     }
     if (model_.unknown_id < 0) {
       return Refuse("number of pieces of type 2 (unknown)", "0", "1");

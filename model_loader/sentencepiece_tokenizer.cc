@@ -128,16 +128,15 @@ class SentencePieceTokenizer final : public Tokenizer {
   }
 
   void AppendIds(const Segment& segment, std::vector<int32_t>& ids) const {
-    if (segment.id != model_.unknown_id) {
-      ids.push_back(segment.id);
-    } else if (model_.byte_fallback) {
+    const bool is_unknown = segment.id == model_.unknown_id;
+    if (is_unknown && model_.byte_fallback) {
       for (const char byte : segment.text) {
         ids.push_back(model_.byte_ids[static_cast<unsigned char>(byte)]);
       }
-    } else if (ids.empty() || ids.back() != model_.unknown_id) {
-      // A run of unknown characters is one unknown token.
-      ids.push_back(segment.id);
+      return;
     }
+    // A run of unknown characters is one unknown token.
+    if (!is_unknown || ids.empty() || ids.back() != model_.unknown_id) ids.push_back(segment.id);
   }
 
   const SentencePieceModel model_;

@@ -143,7 +143,6 @@ class HeadTask {
     }
     for (int level = 1; level <= h.num_levels; ++level) ShowLevel(level, fine_group);
 
-    near_length_ = length;
     AddNearRun((fine_group - 1) * h.group_size, fine_group * h.group_size);
     AddNearRun(fine_group * h.group_size, length);
     if (spec_.padding == Padding::kZeroKeys && fine_group == 0) {
@@ -233,7 +232,6 @@ class HeadTask {
   HeadCache<T> cache_;
 
   int64_t far_end_ = 0;
-  int64_t near_length_ = 0;
   std::vector<ColumnRun> runs_;
   std::vector<std::vector<MissingKeys>> missing_;
 };
@@ -333,7 +331,7 @@ AttentionScratch::AttentionScratch(const AttentionSpec& spec, const SlotLayout& 
   key = AllocateAligned<float>(layout.padded_dim);
   rotated_key = AllocateAligned<float>(layout.padded_dim);
   value = AllocateAligned<float>(layout.padded_dim);
-  output = AllocateAligned<float>(4 * layout.padded_dim);
+  output = AllocateAligned<float>(kRowTile * layout.padded_dim);
   rotation = AllocateAligned<float>(spec.head_dim);
 }
 

@@ -53,6 +53,9 @@ class PackedAttention : public AttentionWeights {
 /// Rows of a block at most; longer fine groups are walked in several blocks.
 inline constexpr int64_t kMaxBlockRows = 64;
 
+/// Rows of a block that share the loads of keys and values.
+inline constexpr int kRowTile = 4;
+
 /// Working memory of one thread.
 struct AttentionScratch {
   AttentionScratch(const AttentionSpec& spec, const SlotLayout& layout);
@@ -64,7 +67,7 @@ struct AttentionScratch {
   AlignedArray<float> key;           ///< [D]
   AlignedArray<float> rotated_key;   ///< [D]
   AlignedArray<float> value;         ///< [D]
-  AlignedArray<float> output;        ///< [4, D]
+  AlignedArray<float> output;        ///< [kRowTile, D]
   AlignedArray<float> rotation;      ///< [d]
 };
 

@@ -14,13 +14,13 @@
 
 #include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
+#include "kernels/cpu/attention.h"
 #include "kernels/cpu/load-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fmaserver::cpu::HWY_NAMESPACE {
 
-/// Rows that share the loads of keys and values.
-inline constexpr int kRowTile = 4;
+/// Vectors of columns or channels that a tile holds: 16 accumulators with 16 lanes, 8 with 8.
 inline constexpr int kVecTile = hn::MaxLanes(FloatTag()) == 16 ? 4 : 2;
 
 /// scores[r][0 .. kVecs vectors) = queries[r] . keys; every lane sums channels in order.

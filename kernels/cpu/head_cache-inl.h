@@ -16,11 +16,11 @@
 HWY_BEFORE_NAMESPACE();
 namespace fmaserver::cpu::HWY_NAMESPACE {
 
-/// sums += scale * x over `n` channels, a multiple of SlotLayout::kLane. `scale` is a float for all
-/// channels or a pointer to one per channel.
 HWY_INLINE FloatVec ScaleAt(float scale, int64_t) { return hn::Set(FloatTag(), scale); }
 HWY_INLINE FloatVec ScaleAt(const float* scale, int64_t c) { return LoadFloats(scale + c); }
 
+/// sums += scale * x over `n` channels, a multiple of SlotLayout::kLane. `scale` is a float for all
+/// channels or a pointer to one per channel.
 template <typename Scale>
 HWY_INLINE void MulAddTo(Scale scale, const float* HWY_RESTRICT x, int64_t n,
                          float* HWY_RESTRICT sums) {

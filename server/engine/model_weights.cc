@@ -59,6 +59,7 @@ class WeightLoader {
 
   std::unique_ptr<LinearWeights> Linear(const std::vector<std::string>& names) {
     std::vector<HostLinear> parts;
+    parts.reserve(names.size());
     for (const std::string& name : names) {
       parts.push_back({Required(name + ".weight"), IfPresent(name + ".bias")});
     }
