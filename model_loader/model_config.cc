@@ -170,10 +170,9 @@ void ReadFma(ConfigReader& reader, AttentionSpec& spec) {
   spec.padding = OneOf(reader, "padding", kPaddings);
   spec.far_positions =
       OneOf(reader, "far_positions", kFarPositions, std::optional(FarPositions::kCenter));
-  const json* far_positions = reader.Find("far_positions");
-  if (far_positions != nullptr && spec.positions != PositionEmbedding::kRope) {
-    reader.Refuse("far_positions", Excerpt(*far_positions),
-                  "no such key unless \"position_embedding\" is \"rope\"");
+  if (spec.far_positions != FarPositions::kCenter && spec.positions != PositionEmbedding::kRope) {
+    reader.Refuse("far_positions", Excerpt(*reader.Find("far_positions")),
+                  "\"center\" unless \"position_embedding\" is \"rope\"");
   }
   reader.RefuseOtherKeys();
 }

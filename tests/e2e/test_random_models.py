@@ -1,0 +1,75 @@
+"""Random small models of every kind, written by the exporter: the server's logits are PyTorch's."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import BIN, run
+from fma_training.checkpoint import load_model, save_model
+from fma_training.config import DOWNSAMPLINGS, MLPS, NORMS, PADDINGS, POSITIONS, FmaConfig, FmaSettings
+from fma_training.model import FmaForCausalLM
+
+
+def random_config(draw: random.Random) -> FmaConfig:
+    position = draw.choice(POSITIONS)
+    downsampling = draw.choice(DOWNSAMPLINGS)
+    group_size = draw.choice((2, 4, 8, 12))
+    flip = (False, True)
+    settings = FmaSettings(
+        group_size=group_size,
+        rank=draw.choice([p for p in (1, 2, 4) if group_size % p == 0]),
+        num_levels=draw.randint(1, 4),
+        downsampling=downsampling,
+        share_levels=downsampling == "hierarchical" and draw.choice(flip),
+        scale_far_field=draw.choice(flip),
+        padding=draw.choice(PADDINGS),
+        level_bias=draw.choice(flip),
+        sink_tokens=draw.choice((0, 1, group_size)),
+        far_positions=draw.choice(("center", "none")) if position == "rope" else "center",
+    )
+    kv_heads = draw.choice((1, 2))
+    return FmaConfig(
+        vocab_size=draw.choice((50, 64, 131)),
+        hidden_size=draw.choice((16, 24, 40)),
+        intermediate_size=draw.choice((24, 48)),
+        num_hidden_layers=2,
+        num_attention_heads=kv_heads * draw.choice((1, 2, 3)),
+        num_key_value_heads=kv_heads,
+        head_dim=draw.choice((4, 8, 20)),
+        max_position_embeddings=160,
+        fma=settings,
+        position_embedding=position,
+        norm=draw.choice(NORMS),
+        mlp=draw.choice(MLPS),
+        attention_bias=draw.choice(flip),
+        mlp_bias=draw.choice(flip),
+        tie_word_embeddings=draw.choice(flip),
+    )
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_logits_are_the_same(seed: int, tmp_path: Path) -> None:
+    draw = random.Random(seed)
+    torch.manual_seed(seed)
+    config = random_config(draw)
+    columns = draw.randint(1, config.fma.num_levels) if config.fma.level_bias else None
+    model = FmaForCausalLM(config, columns)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    save_model(tmp_path, config, model.state_dict(), draw.choice(("float32", "float16", "bfloat16")))
+
+    tokens = [draw.randrange(config.vocab_size) for _ in range(150)]
+    (tmp_path / "tokens.json").write_text(str(tokens))
+    with torch.no_grad():
+        expected = load_model(tmp_path)(torch.tensor([tokens]))[0].log_softmax(-1).numpy()
+    run(
+        BIN / "fma-eval", "--model", tmp_path, "--token-ids", tmp_path / "tokens.json",
+        "--logits", tmp_path / "logits.npy", "--chunk", draw.choice((1, 9, 256)),
+    )  # fmt: skip
+    logits = torch.from_numpy(np.load(tmp_path / "logits.npy")).log_softmax(-1).numpy()
+    assert np.abs(logits - expected).max() <= 1e-3, config
