@@ -69,7 +69,7 @@ TEXTS = [
     "<s> </s> <unk> <0x41>",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 ]
-ALPHABET = list("etaoin shrdlu \n\n0123.,'") + ["the", "ing", "<sep>", "\u00e9", "\U0001f600", "\ufb01", "\t", "\u2581"]
+ALPHABET = [*"etaoin shrdlu \n\n0123.,'", "the", "ing", "<sep>", "\u00e9", "\U0001f600", "\ufb01", "\t", "\u2581"]
 
 
 def train(name: str, options: dict[str, object], text: str) -> bytes:
