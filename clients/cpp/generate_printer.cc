@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "clients/cpp/alternatives.h"
 #include "clients/cpp/output.h"
 
 namespace fmaserver {
@@ -20,6 +21,10 @@ const char* NameOf(v1::FinishReason reason) {
       return "eos";
     case v1::FINISH_REASON_LENGTH:
       return "length";
+    case v1::FINISH_REASON_STOP_SEQUENCE:
+      return "stop_sequence";
+    case v1::FINISH_REASON_TIME_LIMIT:
+      return "time_limit";
     default:
       return "unspecified";
   }
@@ -28,23 +33,29 @@ const char* NameOf(v1::FinishReason reason) {
 json ToJson(const v1::Delta& delta) {
   json object = {{"event", "delta"}, {"token_ids", delta.token_ids()}, {"text", delta.text()}};
   if (delta.logprobs_size() > 0) object["logprobs"] = delta.logprobs();
+  for (const v1::TopLogprobs& top : delta.top_logprobs()) {
+    object["top_logprobs"].push_back(AlternativesToJson(top.tokens()));
+  }
   return object;
 }
 
 json ToJson(const v1::Finished& finished, const v1::Model& model) {
   const v1::Usage& usage = finished.usage();
   const uint64_t tokens = usage.prompt_tokens() + usage.generated_tokens();
-  return {{"event", "finished"},
-          {"reason", NameOf(finished.reason())},
-          {"text", finished.text()},
-          {"usage",
-           {{"prompt_tokens", usage.prompt_tokens()},
-            {"generated_tokens", usage.generated_tokens()},
-            {"queue_seconds", usage.queue_seconds()},
-            {"prefill_seconds", usage.prefill_seconds()},
-            {"decode_seconds", usage.decode_seconds()}}},
-          {"cache_bytes", model.slot_bytes()},
-          {"full_cache_bytes", tokens * model.full_cache_bytes_per_token()}};
+  json object = {{"event", "finished"},
+                 {"reason", NameOf(finished.reason())},
+                 {"text", finished.text()},
+                 {"usage",
+                  {{"prompt_tokens", usage.prompt_tokens()},
+                   {"generated_tokens", usage.generated_tokens()},
+                   {"queue_seconds", usage.queue_seconds()},
+                   {"prefill_seconds", usage.prefill_seconds()},
+                   {"decode_seconds", usage.decode_seconds()}}},
+                 {"cache_bytes", model.slot_bytes()},
+                 {"full_cache_bytes", tokens * model.full_cache_bytes_per_token()}};
+  if (finished.has_stop()) object["stop"] = finished.stop();
+  if (finished.has_stop_token_id()) object["stop_token_id"] = finished.stop_token_id();
+  return object;
 }
 
 // "64 tokens in 0.80 s (78.8 tok/s)"; the rate counts only the tokens that the time was spent on.

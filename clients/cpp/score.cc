@@ -8,6 +8,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "clients/cpp/alternatives.h"
 #include "clients/cpp/commands.h"
 #include "clients/cpp/input.h"
 #include "clients/cpp/output.h"
@@ -36,10 +37,7 @@ struct Options {
 json ToJson(const v1::TokenScore& score) {
   json object = {{"event", "token"}, {"token_id", score.token_id()}, {"token", score.token()}};
   object["logprob"] = score.has_logprob() ? json(score.logprob()) : json();
-  for (const v1::TokenLogprob& top : score.top()) {
-    object["top"].push_back(
-        {{"token_id", top.token_id()}, {"token", top.token()}, {"logprob", top.logprob()}});
-  }
+  if (score.top_size() > 0) object["top"] = AlternativesToJson(score.top());
   return object;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "model_loader/model_config.h"
@@ -10,6 +11,7 @@
 #include "server/engine/request.h"
 #include "server/engine/sampler.h"
 #include "server/engine/sequence.h"
+#include "server/engine/stop_matcher.h"
 
 namespace fmaserver {
 
@@ -29,19 +31,23 @@ class GenerateSequence : public Sequence {
  private:
   int64_t PromptTokens() const { return static_cast<int64_t>(request_.prompt.size()); }
   bool Choose(std::span<const float> logits);
-  bool IsEos(int32_t token) const;
+  bool Accept(int32_t token, std::span<const float> logits);
+  bool TimeIsUp() const;
   void Emit(int32_t token, std::span<const float> logits);
-  bool Finish(FinishReason reason);
+  bool End(FinishReason reason, std::optional<int32_t> stop_token = {}, std::string stop = {});
 
   const GenerateRequest request_;
   const std::shared_ptr<GenerateSink> sink_;
   const ModelConfig& config_;
   const Tokenizer* const tokenizer_;
+  const std::vector<int32_t> eos_tokens_;   // that end this sequence
+  const std::vector<int32_t> stop_tokens_;  // eos_tokens_ and the request's
   Sampler sampler_;
-  Utf8Stream text_;
+  Utf8Stream characters_;
+  StopMatcher stops_;
   int32_t last_token_ = 0;
   int64_t generated_ = 0;
-  Clock::time_point first_token_;
+  std::optional<Clock::time_point> first_token_;
 };
 
 }  // namespace fmaserver

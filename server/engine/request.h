@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,21 +13,46 @@
 
 namespace fmaserver {
 
-/// How the next token is chosen; filters apply in the order temperature, top_k, top_p.
+/// How the next token is chosen. Filters apply in the order allowed_token_ids, banned_token_ids,
+/// logit_bias, repetition_penalty, frequency_penalty, presence_penalty, temperature, min_p, top_k,
+/// top_p; greedy sampling heeds those before temperature.
 struct SamplingParams {
-  float temperature = 1.0F;      ///< 0: the most likely token; else >= 0 and finite
-  int32_t top_k = 0;             ///< 0: all
-  float top_p = 1.0F;            ///< in (0, 1]
-  std::optional<uint64_t> seed;  ///< drawn at random when absent
+  float temperature = 1.0F;                  ///< 0: the most likely token; else >= 0 and finite
+  int32_t top_k = 0;                         ///< 0: all
+  float top_p = 1.0F;                        ///< in (0, 1]
+  float min_p = 0.0F;                        ///< in [0, 1], relative to the most likely token
+  float repetition_penalty = 1.0F;           ///< in [kMinRepetitionPenalty, kMaxRepetitionPenalty]
+  float frequency_penalty = 0.0F;            ///< in [-kMaxPenalty, kMaxPenalty]
+  float presence_penalty = 0.0F;             ///< in [-kMaxPenalty, kMaxPenalty]
+  std::map<int32_t, float> logit_bias = {};  ///< biases in [-kMaxLogitBias, kMaxLogitBias]
+  std::vector<int32_t> allowed_token_ids = {};  ///< empty: all
+  std::vector<int32_t> banned_token_ids = {};
+  std::optional<uint64_t> seed = {};  ///< drawn at random when absent
 };
+
+inline constexpr float kMinRepetitionPenalty = 0.01F;
+inline constexpr float kMaxRepetitionPenalty = 100;
+inline constexpr float kMaxPenalty = 2;
+inline constexpr float kMaxLogitBias = 100;
 
 struct GenerateRequest {
   std::vector<int32_t> prompt;  ///< one token or more, each in [0, V)
   SamplingParams sampling;
   int64_t max_tokens = 16;  ///< >= 1
+  int64_t min_tokens = 0;   ///< 0..max_tokens; before, neither EOS nor a stop ends the text
   bool ignore_eos = false;
+  std::vector<std::string> stop;        ///< at most kMaxStops, each of 1..kMaxStopBytes bytes
+  std::vector<int32_t> stop_token_ids;  ///< at most kMaxStopTokenIds
+  bool include_stop = false;            ///< the stop string or token is part of the output
+  /// > 0; from the first step on, so that the wait for a slot does not count.
+  double time_limit_seconds = std::numeric_limits<double>::infinity();
   bool logprobs = false;
+  int32_t top_logprobs = 0;  ///< 0..kMaxTopLogprobs
 };
+
+inline constexpr size_t kMaxStops = 16;
+inline constexpr size_t kMaxStopBytes = 256;
+inline constexpr size_t kMaxStopTokenIds = 128;
 
 struct ScoreRequest {
   std::vector<int32_t> tokens;  ///< one or more, each in [0, V)
@@ -34,7 +61,7 @@ struct ScoreRequest {
 
 inline constexpr int32_t kMaxTopLogprobs = 100;
 
-enum class FinishReason : uint8_t { kEos, kLength };
+enum class FinishReason : uint8_t { kEos, kStopSequence, kLength, kTimeLimit };
 
 struct Usage {
   int64_t prompt_tokens = 0;
@@ -44,16 +71,28 @@ struct Usage {
   double decode_seconds = 0;
 };
 
+struct TokenLogprob {
+  int32_t token = 0;
+  float logprob = 0;
+};
+
 /// Tokens generated since the last delta, with the text that they complete.
 struct Delta {
   std::vector<int32_t> tokens;
   std::string text;
   std::vector<float> logprobs;  ///< one per token when asked for, else empty
+  std::vector<std::vector<TokenLogprob>> top_logprobs;  ///< likewise; each best first
 };
 
-struct TokenLogprob {
-  int32_t token = 0;
-  float logprob = 0;
+/// How a generation ended.
+struct Finished {
+  FinishReason reason{};
+  std::optional<int32_t> stop_token;  ///< kEos, or kStopSequence by a token
+  std::string stop;                   ///< kStopSequence by a string
+  Usage usage;
+  /// What was still held back: the start of a stop string, the replacement of an unfinished
+  /// character.
+  std::string text;
 };
 
 struct TokenScore {
@@ -75,8 +114,7 @@ class RequestSink {
 class GenerateSink : public RequestSink {
  public:
   virtual void OnDelta(Delta delta) = 0;
-  /// `text` is what the decoder still held back: the replacement of an unfinished character.
-  virtual void OnFinish(FinishReason reason, const Usage& usage, std::string text) = 0;
+  virtual void OnFinish(Finished finish) = 0;
 };
 
 class ScoreSink : public RequestSink {

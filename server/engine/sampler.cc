@@ -18,35 +18,57 @@ bool MoreLikely(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
 }
 
-/// The `count` most likely of the vocabulary, best first.
-std::vector<Candidate> MostLikely(std::span<const float> logits, size_t count) {
+/// The whole vocabulary, in its own order.
+std::vector<Candidate> Everything(std::span<const float> logits) {
   std::vector<Candidate> candidates(logits.size());
   for (size_t i = 0; i < logits.size(); ++i) {
     candidates[i] = {logits[i], static_cast<int32_t>(i), 0};
   }
+  return candidates;
+}
+
+/// The `count` most likely of the vocabulary, best first.
+std::vector<Candidate> MostLikely(std::span<const float> logits, size_t count) {
+  std::vector<Candidate> candidates = Everything(logits);
   const auto end = candidates.begin() + static_cast<int64_t>(std::min(count, logits.size()));
   std::partial_sort(candidates.begin(), end, candidates.end(), MoreLikely);
   candidates.erase(end, candidates.end());
   return candidates;
 }
 
-/// Sets the weights at `temperature` and returns their sum.
-double Weigh(std::vector<Candidate>& candidates, float temperature, float max_logit) {
-  double total = 0;
+/// Sets the weights at `temperature`; that of `max_logit` is 1.
+void Weigh(std::vector<Candidate>& candidates, float temperature, float max_logit) {
   for (Candidate& candidate : candidates) {
     candidate.weight = std::exp((static_cast<double>(candidate.logit) - max_logit) / temperature);
-    total += candidate.weight;
   }
+}
+
+double TotalWeight(std::span<const Candidate> candidates) {
+  double total = 0;
+  for (const Candidate& candidate : candidates) total += candidate.weight;
   return total;
 }
 
-/// Keeps the shortest prefix that holds `top_p` of the total weight; returns the kept weight.
-double KeepNucleus(std::vector<Candidate>& candidates, double total, float top_p) {
+/// Keeps the shortest prefix that holds `top_p` of the total weight.
+void KeepNucleus(std::vector<Candidate>& candidates, float top_p) {
+  const double wanted = top_p * TotalWeight(candidates);
   double kept = 0;
   size_t count = 0;
-  while (count < candidates.size() && kept < top_p * total) kept += candidates[count++].weight;
+  while (count < candidates.size() && kept < wanted) kept += candidates[count++].weight;
   candidates.resize(count);
-  return kept;
+}
+
+/// The candidate at `uniform`, in [0, 1), of the total weight.
+int32_t Draw(std::span<const Candidate> candidates, double uniform) {
+  double rest = uniform * TotalWeight(candidates);
+  for (const Candidate& candidate : candidates) {
+    rest -= candidate.weight;
+    if (rest < 0) return candidate.token;
+  }
+  // Rounding may leave a sliver: it belongs to the last candidate with any weight.
+  const auto last = std::find_if(candidates.rbegin(), candidates.rend(),
+                                 [](const Candidate& c) { return c.weight > 0; });
+  return last->token;
 }
 
 /// SplitMix64's output function: a bijection that scatters consecutive counters.
@@ -80,37 +102,46 @@ double Sampler::NextUniform() {
   return static_cast<double>(bits >> 11) * 0x1p-53;
 }
 
-absl::StatusOr<int32_t> Sampler::Sample(std::span<const float> logits) {
+Sampler::Sampler(const SamplingParams& params, uint64_t seed, std::span<const int32_t> prompt)
+    : temperature_(params.temperature),
+      top_k_(params.top_k),
+      top_p_(params.top_p),
+      min_p_(params.min_p),
+      filters_(params, prompt),
+      seed_(seed) {}
+
+absl::StatusOr<int32_t> Sampler::Sample(std::span<const float> logits,
+                                        std::span<const int32_t> suppressed) {
+  std::vector<float> filtered;
+  if (filters_.Active() || !suppressed.empty()) {
+    filtered.assign(logits.begin(), logits.end());
+    filters_.Apply(filtered);
+    Ban(suppressed, filtered);
+    logits = filtered;
+  }
+  absl::StatusOr<int32_t> token = Choose(logits);
+  if (token.ok()) filters_.AddGenerated(*token);
+  return token;
+}
+
+absl::StatusOr<int32_t> Sampler::Choose(std::span<const float> logits) {
   const auto best = std::max_element(logits.begin(), logits.end());
   const bool has_nan = std::any_of(logits.begin(), logits.end(), [](float x) { return x != x; });
   if (has_nan || !std::isfinite(*best)) {
     return absl::InternalError("the model's logits are not finite; its weights may be damaged");
   }
-  if (params_.temperature == 0) return static_cast<int32_t>(best - logits.begin());
+  if (temperature_ == 0) return static_cast<int32_t>(best - logits.begin());
 
   // top_k of the whole vocabulary filters nothing and must draw what 0 draws.
-  const bool cuts = params_.top_k > 0 && static_cast<size_t>(params_.top_k) < logits.size();
-  const size_t keep = cuts ? static_cast<size_t>(params_.top_k) : logits.size();
-  std::vector<Candidate> candidates;
-  if (cuts || params_.top_p < 1) {
-    candidates = MostLikely(logits, keep);
-  } else {
-    for (const float logit : logits) {
-      candidates.push_back({logit, static_cast<int32_t>(candidates.size()), 0});
-    }
-  }
-  double total = Weigh(candidates, params_.temperature, *best);
-  if (params_.top_p < 1) total = KeepNucleus(candidates, total, params_.top_p);
-
-  double rest = NextUniform() * total;
-  for (const Candidate& candidate : candidates) {
-    rest -= candidate.weight;
-    if (rest < 0) return candidate.token;
-  }
-  // Rounding may leave a sliver: it belongs to the last candidate with any weight.
-  const auto last = std::find_if(candidates.rbegin(), candidates.rend(),
-                                 [](const Candidate& c) { return c.weight > 0; });
-  return last->token;
+  const bool cuts = top_k_ > 0 && static_cast<size_t>(top_k_) < logits.size();
+  std::vector<Candidate> candidates =
+      cuts || top_p_ < 1 ? MostLikely(logits, cuts ? static_cast<size_t>(top_k_) : logits.size())
+                         : Everything(logits);
+  // Temperature and min_p keep the order, so top_k may come first, which spares exponentials.
+  Weigh(candidates, temperature_, *best);
+  if (min_p_ > 0) std::erase_if(candidates, [&](const Candidate& c) { return c.weight < min_p_; });
+  if (top_p_ < 1) KeepNucleus(candidates, top_p_);
+  return Draw(candidates, NextUniform());
 }
 
 }  // namespace fmaserver

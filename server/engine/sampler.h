@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/engine/logit_filters.h"
 #include "server/engine/request.h"
 
 namespace fmaserver {
@@ -28,21 +29,30 @@ class LogProbabilities {
   double log_sum_ = 0;  // of exp(logit)
 };
 
-/// Draws tokens of one sequence. Its whole state is (seed, tokens drawn): draw i of a seed is the
-/// same whatever came before.
+/// Draws tokens of one sequence. Its whole state is (seed, tokens drawn, counts for penalties): the
+/// random number of draw i of a seed is the same whatever came before.
 class Sampler {
  public:
-  Sampler(const SamplingParams& params, uint64_t seed) : params_(params), seed_(seed) {}
+  /// The penalties count from `prompt` on, which is only read here.
+  Sampler(const SamplingParams& params, uint64_t seed, std::span<const int32_t> prompt);
 
-  /// One token from logits [V]. Filters apply in the order temperature, top_k, top_p; among equal
-  /// logits the lower id counts as more likely. INTERNAL when the logits are not finite.
-  absl::StatusOr<int32_t> Sample(std::span<const float> logits);
+  /// One token from logits [V], none of `suppressed`. Filters apply in the order that
+  /// SamplingParams gives; among equal logits the lower id counts as more likely. INTERNAL when the
+  /// logits are not finite.
+  absl::StatusOr<int32_t> Sample(std::span<const float> logits,
+                                 std::span<const int32_t> suppressed = {});
 
  private:
+  absl::StatusOr<int32_t> Choose(std::span<const float> logits);
+
   /// Uniform in [0, 1).
   double NextUniform();
 
-  SamplingParams params_;
+  const float temperature_;
+  const int32_t top_k_;
+  const float top_p_;
+  const float min_p_;
+  LogitFilters filters_;
   uint64_t seed_;
   uint64_t drawn_ = 0;
 };

@@ -1,7 +1,9 @@
 #include "server/engine/validate.h"
 
+#include <algorithm>
 #include <cmath>
 #include <span>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -14,6 +16,46 @@ absl::Status OutOfRange(absl::string_view field, Value value, const Allowed&... 
   return absl::InvalidArgumentError(absl::StrCat(field, " is ", value, "; allowed: ", allowed...));
 }
 
+/// Affirmative, so that NaN is out of range.
+absl::Status ValidateRange(absl::string_view field, double value, double least, double most) {
+  if (value >= least && value <= most) return absl::OkStatus();
+  return OutOfRange(field, value, least, " to ", most);
+}
+
+absl::Status ValidateIds(absl::string_view field, std::span<const int32_t> ids,
+                         const ModelConfig& config) {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] >= 0 && ids[i] < config.vocab_size) continue;
+    return OutOfRange(absl::StrCat(field, "[", i, "]"), ids[i], "token ids 0 to ",
+                      config.vocab_size - 1);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidatePenalties(const SamplingParams& sampling) {
+  absl::Status status = ValidateRange("repetition_penalty", sampling.repetition_penalty,
+                                      kMinRepetitionPenalty, kMaxRepetitionPenalty);
+  status.Update(
+      ValidateRange("frequency_penalty", sampling.frequency_penalty, -kMaxPenalty, kMaxPenalty));
+  status.Update(
+      ValidateRange("presence_penalty", sampling.presence_penalty, -kMaxPenalty, kMaxPenalty));
+  return status;
+}
+
+absl::Status ValidateTokenFilters(const SamplingParams& sampling, const ModelConfig& config) {
+  absl::Status status = ValidateIds("allowed_token_ids", sampling.allowed_token_ids, config);
+  status.Update(ValidateIds("banned_token_ids", sampling.banned_token_ids, config));
+  for (const auto& [token, bias] : sampling.logit_bias) {
+    const std::string field = absl::StrCat("logit_bias[", token, "]");
+    if (token < 0 || token >= config.vocab_size) {
+      status.Update(absl::InvalidArgumentError(
+          absl::StrCat(field, " names no token; allowed: token ids 0 to ", config.vocab_size - 1)));
+    }
+    status.Update(ValidateRange(field, bias, -kMaxLogitBias, kMaxLogitBias));
+  }
+  return status;
+}
+
 absl::Status ValidateSampling(const SamplingParams& sampling, const ModelConfig& config) {
   if (!(sampling.temperature >= 0) || std::isinf(sampling.temperature)) {
     return OutOfRange("temperature", sampling.temperature, "0 (greedy) or a positive number");
@@ -24,7 +66,64 @@ absl::Status ValidateSampling(const SamplingParams& sampling, const ModelConfig&
   if (!(sampling.top_p > 0 && sampling.top_p <= 1)) {
     return OutOfRange("top_p", sampling.top_p, "above 0, up to 1");
   }
+  absl::Status status = ValidateRange("min_p", sampling.min_p, 0, 1);
+  status.Update(ValidatePenalties(sampling));
+  status.Update(ValidateTokenFilters(sampling, config));
+  return status;
+}
+
+absl::Status ValidateStopStrings(const std::vector<std::string>& stop) {
+  if (stop.size() > kMaxStops) {
+    return OutOfRange("stop", absl::StrCat(stop.size(), " strings"), "at most ", kMaxStops);
+  }
+  for (size_t i = 0; i < stop.size(); ++i) {
+    if (!stop[i].empty() && stop[i].size() <= kMaxStopBytes) continue;
+    return OutOfRange(absl::StrCat("stop[", i, "]"), absl::StrCat(stop[i].size(), " bytes long"),
+                      "1 to ", kMaxStopBytes);
+  }
   return absl::OkStatus();
+}
+
+absl::Status ValidateStopping(const GenerateRequest& request, const ModelConfig& config) {
+  if (request.max_tokens < 1) return OutOfRange("max_tokens", request.max_tokens, "1 or more");
+  if (request.min_tokens < 0 || request.min_tokens > request.max_tokens) {
+    return OutOfRange("min_tokens", request.min_tokens, "0 to max_tokens, ", request.max_tokens);
+  }
+  if (!(request.time_limit_seconds > 0)) {
+    return OutOfRange("time_limit_seconds", request.time_limit_seconds, "a positive number");
+  }
+  if (request.stop_token_ids.size() > kMaxStopTokenIds) {
+    return OutOfRange("stop_token_ids", absl::StrCat(request.stop_token_ids.size(), " ids"),
+                      "at most ", kMaxStopTokenIds);
+  }
+  absl::Status status = ValidateIds("stop_token_ids", request.stop_token_ids, config);
+  status.Update(ValidateStopStrings(request.stop));
+  return status;
+}
+
+/// Before min_tokens, neither what stops the sequence nor what is banned may be drawn: something
+/// must be left. The ids are valid.
+absl::Status ValidateTokensLeft(const GenerateRequest& request, const ModelConfig& config) {
+  const SamplingParams& sampling = request.sampling;
+  std::vector<bool> left(static_cast<size_t>(config.vocab_size),
+                         sampling.allowed_token_ids.empty());
+  for (const int32_t token : sampling.allowed_token_ids) left[token] = true;
+  for (const int32_t token : sampling.banned_token_ids) left[token] = false;
+  if (request.min_tokens > 0) {
+    for (const int32_t token : request.stop_token_ids) left[token] = false;
+    if (!request.ignore_eos) {
+      for (const int32_t token : config.eos_token_ids) left[token] = false;
+    }
+  }
+  if (std::ranges::find(left, true) != left.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "allowed_token_ids, banned_token_ids and what min_tokens postpones leave no token to choose; "
+      "allowed: 1 or more");
+}
+
+absl::Status ValidateTopLogprobs(int32_t count) {
+  if (count >= 0 && count <= kMaxTopLogprobs) return absl::OkStatus();
+  return OutOfRange("top_logprobs", count, "0 to ", kMaxTopLogprobs);
 }
 
 }  // namespace
@@ -39,31 +138,23 @@ absl::Status ValidateTokens(absl::string_view field, std::span<const int32_t> to
         absl::StrCat(field, " is a sequence of ", length, " tokens; allowed: at most ",
                      config.MaxSequenceLength(), ", the positions that this model has learned"));
   }
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] < 0 || tokens[i] >= config.vocab_size) {
-      return OutOfRange(absl::StrCat(field, "[", i, "]"), tokens[i], "token ids 0 to ",
-                        config.vocab_size - 1);
-    }
-  }
-  return absl::OkStatus();
+  return ValidateIds(field, tokens, config);
 }
 
 absl::Status Validate(const GenerateRequest& request, const ModelConfig& config) {
   absl::Status status =
       ValidateTokens("prompt", request.prompt, config, static_cast<int64_t>(request.prompt.size()));
   status.Update(ValidateSampling(request.sampling, config));
-  if (request.max_tokens < 1) {
-    status.Update(OutOfRange("max_tokens", request.max_tokens, "1 or more"));
-  }
-  return status;
+  status.Update(ValidateStopping(request, config));
+  status.Update(ValidateTopLogprobs(request.top_logprobs));
+  // It relies on the checks above.
+  return status.ok() ? ValidateTokensLeft(request, config) : status;
 }
 
 absl::Status Validate(const ScoreRequest& request, const ModelConfig& config) {
   absl::Status status =
       ValidateTokens("tokens", request.tokens, config, static_cast<int64_t>(request.tokens.size()));
-  if (request.top_logprobs < 0 || request.top_logprobs > kMaxTopLogprobs) {
-    status.Update(OutOfRange("top_logprobs", request.top_logprobs, "0 to ", kMaxTopLogprobs));
-  }
+  status.Update(ValidateTopLogprobs(request.top_logprobs));
   return status;
 }
 

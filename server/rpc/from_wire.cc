@@ -18,7 +18,7 @@ absl::StatusOr<std::vector<int32_t>> InputTokens(const Request& request,
   }
   const bool is_text = request.has_text();
   auto tokens = is_text ? TokensFromText(request.text(), vocabulary)
-                        : TokensFromIds(request.token_ids().ids(), vocabulary);
+                        : TokensFromIds("token_ids", request.token_ids().ids(), vocabulary);
   if (tokens.ok() && tokens->empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat(is_text ? "text" : "token_ids", ": 0 tokens found; at least 1 is needed"));
@@ -26,14 +26,65 @@ absl::StatusOr<std::vector<int32_t>> InputTokens(const Request& request,
   return tokens;
 }
 
-SamplingParams FromWire(const v1::SamplingParams& params, const Vocabulary& vocabulary) {
+absl::Status IdNotAllowed(absl::string_view field, uint32_t id, const Vocabulary& vocabulary) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, ": ", id, " found; allowed are 0 to ", vocabulary.size - 1));
+}
+
+// Moves the tokens named by `field` to `tokens`, or says what is wrong with them.
+absl::Status AssignTokens(absl::string_view field,
+                          const google::protobuf::RepeatedField<uint32_t>& ids,
+                          const Vocabulary& vocabulary, std::vector<int32_t>& tokens) {
+  auto found = TokensFromIds(field, ids, vocabulary);
+  if (!found.ok()) return found.status();
+  tokens = *std::move(found);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SamplingParams> FromWire(const v1::SamplingParams& params,
+                                        const Vocabulary& vocabulary) {
   SamplingParams sampling;
   if (params.has_temperature()) sampling.temperature = params.temperature();
   if (params.has_top_p()) sampling.top_p = params.top_p();
   if (params.has_seed()) sampling.seed = params.seed();
   // A k of the whole vocabulary or more filters nothing, which the engine calls 0.
   sampling.top_k = params.top_k() < vocabulary.size ? static_cast<int32_t>(params.top_k()) : 0;
+  sampling.min_p = params.min_p();
+  if (params.has_repetition_penalty()) sampling.repetition_penalty = params.repetition_penalty();
+  sampling.frequency_penalty = params.frequency_penalty();
+  sampling.presence_penalty = params.presence_penalty();
+  for (const auto& [id, bias] : params.logit_bias()) {
+    if (id >= vocabulary.size) return IdNotAllowed("logit_bias", id, vocabulary);
+    sampling.logit_bias.emplace(static_cast<int32_t>(id), bias);
+  }
+  absl::Status status = AssignTokens("allowed_token_ids", params.allowed_token_ids(), vocabulary,
+                                     sampling.allowed_token_ids);
+  status.Update(AssignTokens("banned_token_ids", params.banned_token_ids(), vocabulary,
+                             sampling.banned_token_ids));
+  if (!status.ok()) return status;
   return sampling;
+}
+
+absl::Status SetStopping(const v1::GenerateRequest& request, const Vocabulary& vocabulary,
+                         GenerateRequest& result) {
+  if (request.stop_size() > 0 && vocabulary.tokenizer == nullptr) {
+    return absl::FailedPreconditionError(
+        "stop: this model has no tokenizer; send stop_token_ids instead");
+  }
+  if (request.has_max_tokens()) result.max_tokens = request.max_tokens();
+  result.min_tokens = request.min_tokens();
+  result.ignore_eos = request.ignore_eos();
+  result.stop.assign(request.stop().begin(), request.stop().end());
+  result.include_stop = request.include_stop();
+  if (request.has_time_limit_seconds()) result.time_limit_seconds = request.time_limit_seconds();
+  return AssignTokens("stop_token_ids", request.stop_token_ids(), vocabulary,
+                      result.stop_token_ids);
+}
+
+absl::StatusOr<int32_t> TopLogprobs(uint32_t count) {
+  if (count <= kMaxTopLogprobs) return static_cast<int32_t>(count);
+  return absl::InvalidArgumentError(
+      absl::StrCat("top_logprobs: ", count, " found; allowed are 0 to ", kMaxTopLogprobs));
 }
 
 }  // namespace
@@ -56,11 +107,11 @@ absl::StatusOr<std::vector<int32_t>> TokensFromText(std::string_view text,
 }
 
 absl::StatusOr<std::vector<int32_t>> TokensFromIds(
-    const google::protobuf::RepeatedField<uint32_t>& ids, const Vocabulary& vocabulary) {
+    absl::string_view field, const google::protobuf::RepeatedField<uint32_t>& ids,
+    const Vocabulary& vocabulary) {
   for (int i = 0; i < ids.size(); ++i) {
     if (ids[i] < vocabulary.size) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "token_ids[", i, "]: ", ids[i], " found; allowed are 0 to ", vocabulary.size - 1));
+    return IdNotAllowed(absl::StrCat(field, "[", i, "]"), ids[i], vocabulary);
   }
   return std::vector<int32_t>(ids.begin(), ids.end());
 }
@@ -69,25 +120,26 @@ absl::StatusOr<GenerateRequest> FromWire(const v1::GenerateRequest& request,
                                          const Vocabulary& vocabulary) {
   auto prompt = InputTokens(request, vocabulary);
   if (!prompt.ok()) return prompt.status();
+  auto sampling = FromWire(request.sampling(), vocabulary);
+  if (!sampling.ok()) return sampling.status();
+  const auto top_logprobs = TopLogprobs(request.top_logprobs());
+  if (!top_logprobs.ok()) return top_logprobs.status();
   GenerateRequest result;
   result.prompt = *std::move(prompt);
-  result.sampling = FromWire(request.sampling(), vocabulary);
-  if (request.has_max_tokens()) result.max_tokens = request.max_tokens();
-  result.ignore_eos = request.ignore_eos();
+  result.sampling = *std::move(sampling);
   result.logprobs = request.logprobs();
+  result.top_logprobs = *top_logprobs;
+  if (absl::Status status = SetStopping(request, vocabulary, result); !status.ok()) return status;
   return result;
 }
 
 absl::StatusOr<ScoreRequest> FromWire(const v1::ScoreRequest& request,
                                       const Vocabulary& vocabulary) {
-  if (request.top_logprobs() > kMaxTopLogprobs) {
-    return absl::InvalidArgumentError(absl::StrCat("top_logprobs: ", request.top_logprobs(),
-                                                   " found; allowed are 0 to ", kMaxTopLogprobs));
-  }
+  const auto top_logprobs = TopLogprobs(request.top_logprobs());
+  if (!top_logprobs.ok()) return top_logprobs.status();
   auto tokens = InputTokens(request, vocabulary);
   if (!tokens.ok()) return tokens.status();
-  return ScoreRequest{.tokens = *std::move(tokens),
-                      .top_logprobs = static_cast<int32_t>(request.top_logprobs())};
+  return ScoreRequest{.tokens = *std::move(tokens), .top_logprobs = *top_logprobs};
 }
 
 }  // namespace fmaserver

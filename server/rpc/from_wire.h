@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "fma/v1/generation.pb.h"
 #include "model_loader/tokenizer.h"
 #include "server/engine/engine.h"
@@ -31,7 +32,8 @@ Vocabulary VocabularyOf(const Engine& engine);
 absl::StatusOr<std::vector<int32_t>> TokensFromText(std::string_view text,
                                                     const Vocabulary& vocabulary);
 absl::StatusOr<std::vector<int32_t>> TokensFromIds(
-    const google::protobuf::RepeatedField<uint32_t>& ids, const Vocabulary& vocabulary);
+    absl::string_view field, const google::protobuf::RepeatedField<uint32_t>& ids,
+    const Vocabulary& vocabulary);
 absl::StatusOr<GenerateRequest> FromWire(const v1::GenerateRequest& request,
                                          const Vocabulary& vocabulary);
 absl::StatusOr<ScoreRequest> FromWire(const v1::ScoreRequest& request,

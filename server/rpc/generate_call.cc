@@ -36,16 +36,13 @@ void GenerateCall::OnPromptProgress(int64_t processed_tokens, int64_t total_toke
 
 void GenerateCall::OnDelta(Delta delta) {
   v1::GenerateResponse response;
-  *response.mutable_delta() = ToWire(delta);
+  *response.mutable_delta() = ToWire(delta, engine().tokenizer());
   Send(std::move(response));
 }
 
-void GenerateCall::OnFinish(FinishReason reason, const Usage& usage, std::string text) {
+void GenerateCall::OnFinish(Finished finish) {
   v1::GenerateResponse response;
-  v1::Finished& finished = *response.mutable_finished();
-  finished.set_reason(ToWire(reason));
-  *finished.mutable_usage() = ToWire(usage);
-  finished.set_text(std::move(text));
+  *response.mutable_finished() = ToWire(finish);
   Send(std::move(response));
   Close(absl::OkStatus());
 }
@@ -62,6 +59,7 @@ bool GenerateCall::Merge(v1::GenerateResponse& last, const v1::GenerateResponse&
   delta.mutable_token_ids()->MergeFrom(next.delta().token_ids());
   delta.mutable_text()->append(next.delta().text());
   delta.mutable_logprobs()->MergeFrom(next.delta().logprobs());
+  delta.mutable_top_logprobs()->MergeFrom(next.delta().top_logprobs());
   return true;
 }
 

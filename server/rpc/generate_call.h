@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include "fma/v1/generation.pb.h"
 #include "server/engine/request.h"
@@ -19,7 +18,7 @@ class GenerateCall final : public StreamCall<v1::GenerateResponse>, public Gener
 
   void OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) override;
   void OnDelta(Delta delta) override;
-  void OnFinish(FinishReason reason, const Usage& usage, std::string text) override;
+  void OnFinish(Finished finish) override;
   void OnError(const absl::Status& status) override;
 
  private:

@@ -29,7 +29,7 @@ absl::StatusOr<v1::DetokenizeResponse> AnswerDetokenize(const v1::DetokenizeRequ
   if (vocabulary.tokenizer == nullptr) {
     return absl::FailedPreconditionError("token_ids: this model has no tokenizer to decode with");
   }
-  auto tokens = TokensFromIds(request.token_ids(), vocabulary);
+  auto tokens = TokensFromIds("token_ids", request.token_ids(), vocabulary);
   if (!tokens.ok()) return tokens.status();
   auto text = vocabulary.tokenizer->Decode(*tokens);
   if (!text.ok()) return text.status();

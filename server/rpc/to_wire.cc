@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <string>
+#include <vector>
 
 namespace fmaserver {
 namespace {
@@ -12,13 +13,15 @@ uint64_t MaxSequenceLengthOnWire(const ModelConfig& config) {
   return length == std::numeric_limits<int64_t>::max() ? 0 : static_cast<uint64_t>(length);
 }
 
-}  // namespace
+std::string BytesOf(int32_t token, const Tokenizer* tokenizer) {
+  return tokenizer == nullptr ? std::string() : tokenizer->TokenBytes(token);
+}
 
-v1::Delta ToWire(const Delta& delta) {
-  v1::Delta message;
-  message.mutable_token_ids()->Add(delta.tokens.begin(), delta.tokens.end());
-  message.set_text(delta.text);
-  message.mutable_logprobs()->Add(delta.logprobs.begin(), delta.logprobs.end());
+v1::TokenLogprob ToWire(const TokenLogprob& candidate, const Tokenizer* tokenizer) {
+  v1::TokenLogprob message;
+  message.set_token_id(candidate.token);
+  message.set_token(BytesOf(candidate.token, tokenizer));
+  message.set_logprob(candidate.logprob);
   return message;
 }
 
@@ -26,8 +29,12 @@ v1::FinishReason ToWire(FinishReason reason) {
   switch (reason) {
     case FinishReason::kEos:
       return v1::FINISH_REASON_EOS;
+    case FinishReason::kStopSequence:
+      return v1::FINISH_REASON_STOP_SEQUENCE;
     case FinishReason::kLength:
       return v1::FINISH_REASON_LENGTH;
+    case FinishReason::kTimeLimit:
+      return v1::FINISH_REASON_TIME_LIMIT;
   }
   return v1::FINISH_REASON_UNSPECIFIED;
 }
@@ -42,19 +49,39 @@ v1::Usage ToWire(const Usage& usage) {
   return message;
 }
 
+}  // namespace
+
+v1::Finished ToWire(const Finished& finish) {
+  v1::Finished message;
+  message.set_reason(ToWire(finish.reason));
+  *message.mutable_usage() = ToWire(finish.usage);
+  message.set_text(finish.text);
+  if (finish.stop_token.has_value()) message.set_stop_token_id(*finish.stop_token);
+  if (!finish.stop.empty()) message.set_stop(finish.stop);
+  return message;
+}
+
+v1::Delta ToWire(const Delta& delta, const Tokenizer* tokenizer) {
+  v1::Delta message;
+  message.mutable_token_ids()->Add(delta.tokens.begin(), delta.tokens.end());
+  message.set_text(delta.text);
+  message.mutable_logprobs()->Add(delta.logprobs.begin(), delta.logprobs.end());
+  for (const std::vector<TokenLogprob>& candidates : delta.top_logprobs) {
+    v1::TopLogprobs& top = *message.add_top_logprobs();
+    for (const TokenLogprob& candidate : candidates) {
+      *top.add_tokens() = ToWire(candidate, tokenizer);
+    }
+  }
+  return message;
+}
+
 v1::TokenScore ToWire(const TokenScore& score, const Tokenizer* tokenizer) {
-  const auto bytes_of = [tokenizer](int32_t id) {
-    return tokenizer == nullptr ? std::string() : tokenizer->TokenBytes(id);
-  };
   v1::TokenScore message;
   message.set_token_id(score.token);
-  message.set_token(bytes_of(score.token));
+  message.set_token(BytesOf(score.token, tokenizer));
   if (score.logprob.has_value()) message.set_logprob(*score.logprob);
   for (const TokenLogprob& candidate : score.top) {
-    v1::TokenLogprob& top = *message.add_top();
-    top.set_token_id(candidate.token);
-    top.set_token(bytes_of(candidate.token));
-    top.set_logprob(candidate.logprob);
+    *message.add_top() = ToWire(candidate, tokenizer);
   }
   return message;
 }

@@ -8,11 +8,10 @@
 
 namespace fmaserver {
 
-v1::Delta ToWire(const Delta& delta);
-v1::FinishReason ToWire(FinishReason reason);
-v1::Usage ToWire(const Usage& usage);
+v1::Finished ToWire(const Finished& finish);
 
 /// `tokenizer` may be null: then tokens come without their bytes.
+v1::Delta ToWire(const Delta& delta, const Tokenizer* tokenizer);
 v1::TokenScore ToWire(const TokenScore& score, const Tokenizer* tokenizer);
 
 /// The answer of GetModel: the model, its limits and what one sequence costs.

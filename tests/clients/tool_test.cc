@@ -100,6 +100,68 @@ TEST_F(ToolTest, GenerateKeepsTextAndSummaryApart) {
   EXPECT_EQ(json.Lines().back()["reason"], "length");
 }
 
+TEST_F(ToolTest, SamplingOptionsReachTheServer) {
+  const Result letters =
+      Run({"generate", "--allow-token", "97", "--allow-token", "98", "--ban-token", "98", "hi"});
+  EXPECT_EQ(letters.output, std::string(16, 'a')) << letters.errors;
+  const auto greedy = [&](const std::string& bias) {
+    return Run({"generate", "hi", "--temperature", "0", "--logit-bias", bias}).output;
+  };
+  EXPECT_EQ(greedy("97=100"), std::string(16, 'a'));
+  EXPECT_EQ(greedy("98=100"), std::string(16, 'b'));
+  // What each of these does is the engine's matter; here, that it gets there.
+  const auto seeded = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"generate", "hi", "-n", "60", "--seed", "4"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Run(arguments).output;
+  };
+  const std::string plain = seeded({});
+  EXPECT_EQ(seeded({}), plain);
+  for (const char* option : {"--presence-penalty", "--frequency-penalty", "--repetition-penalty"}) {
+    EXPECT_NE(seeded({option, "2"}), plain) << option;
+  }
+  const Result narrow = Run({"generate", "hi", "--min-p", "1"});
+  EXPECT_EQ(narrow.output, Run({"generate", "hi", "--temperature", "0"}).output);
+}
+
+TEST_F(ToolTest, StoppingOptionsReachTheServer) {
+  const std::vector<std::string> letters = {
+      "generate",      "hi", "--seed",        "5",  "--temperature", "9", "--json",
+      "--allow-token", "97", "--allow-token", "98", "--allow-token", "99"};
+  const auto with = [&](std::vector<std::string> more, const std::string& max_tokens = "40") {
+    more.insert(more.begin(), letters.begin(), letters.end());
+    more.insert(more.end(), {"-n", max_tokens});
+    return Run(more).Lines();
+  };
+  const auto text_of = [](const std::vector<nlohmann::json>& lines) {
+    std::string text;
+    for (const nlohmann::json& line : lines) text += line["text"].get<std::string>();
+    return text;
+  };
+  const std::string whole = text_of(with({}));
+  ASSERT_EQ(whole.size(), 40U);
+  const std::string stop = whole.substr(10, 3);
+  const size_t at = whole.find(stop);
+
+  const auto stopped = with({"--stop", "never", "--stop", stop});
+  EXPECT_EQ(text_of(stopped), whole.substr(0, at));
+  EXPECT_EQ(stopped.back()["reason"], "stop_sequence");
+  EXPECT_EQ(stopped.back()["stop"], stop);
+  EXPECT_EQ(text_of(with({"--stop", stop, "--include-stop"})), whole.substr(0, at + 3));
+
+  const auto by_token = with({"--stop-token", "98"});
+  EXPECT_EQ(text_of(by_token), whole.substr(0, whole.find('b')));
+  EXPECT_EQ(by_token.back()["stop_token_id"], 98);
+  EXPECT_GE(text_of(with({"--stop-token", "98", "--min-tokens", "7"})).size(), 7U);
+
+  const auto timed = with({"--time-limit", "0.05"}, kEndless);
+  EXPECT_EQ(timed.back()["reason"], "time_limit");
+
+  const auto top = with({"--top-logprobs", "3"});
+  EXPECT_EQ(top[0]["top_logprobs"][0].size(), 3U);
+  EXPECT_LT(top[0]["top_logprobs"][0][0]["logprob"], 0);
+}
+
 TEST_F(ToolTest, PromptComesFromArgumentFileOrStandardInput) {
   const std::string file = (folder_.path() / "prompt").string();
   ASSERT_TRUE(WriteFile(file, "same"));
@@ -152,6 +214,11 @@ TEST_F(ToolTest, WrongUsageIsExitCode2) {
   EXPECT_EQ(Run({"generate", "hi", "--prompt-file", "-"}).exit_code, 2);
   EXPECT_EQ(Run({"generate", "hi", "-n", "many"}).exit_code, 2);
   EXPECT_THAT(Run({"generate", "--token-ids", "[1, -2]"}).errors, HasSubstr("JSON array"));
+  for (const char* bias : {"97", "a=1", "97=", "-1=2"}) {
+    const Result result = Run({"generate", "hi", "--logit-bias", bias});
+    EXPECT_EQ(result.exit_code, 2) << bias;
+    EXPECT_THAT(result.errors, HasSubstr("--logit-bias")) << bias;
+  }
   const Result no_file = Run({"score", "--prompt-file", "/no/such/file"});
   EXPECT_EQ(no_file.exit_code, 2);
   EXPECT_THAT(no_file.errors, HasSubstr("/no/such/file"));

@@ -48,12 +48,12 @@ class RecordingGenerateSink : public GenerateSink, public Recorder {
   void OnDelta(Delta delta) override {
     tokens.insert(tokens.end(), delta.tokens.begin(), delta.tokens.end());
     logprobs.insert(logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
+    top_logprobs.insert(top_logprobs.end(), delta.top_logprobs.begin(), delta.top_logprobs.end());
     text += delta.text;
   }
-  void OnFinish(FinishReason why, const Usage& used, std::string rest) override {
-    reason = why;
-    usage = used;
-    text += rest;
+  void OnFinish(Finished how) override {
+    text += how.text;
+    finish = std::move(how);
     End(std::nullopt);
   }
   void OnError(const absl::Status& error) override { End(error); }
@@ -61,9 +61,9 @@ class RecordingGenerateSink : public GenerateSink, public Recorder {
   std::vector<int64_t> progress;
   std::vector<int32_t> tokens;
   std::vector<float> logprobs;
-  std::string text;
-  FinishReason reason{};
-  Usage usage;
+  std::vector<std::vector<TokenLogprob>> top_logprobs;
+  std::string text;  ///< with the rest that the finish brings
+  Finished finish;
 };
 
 class RecordingScoreSink : public ScoreSink, public Recorder {

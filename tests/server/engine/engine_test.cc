@@ -53,9 +53,9 @@ TEST(Engine, ConcurrentStreamsEqualSoloRunsBitForBit) {
     EXPECT_EQ(together[i]->tokens, solo[i]->tokens);
     EXPECT_EQ(together[i]->logprobs, solo[i]->logprobs);
     EXPECT_EQ(together[i]->text, solo[i]->text);
-    EXPECT_EQ(together[i]->usage.prompt_tokens, 1 + i * 9);
-    EXPECT_EQ(together[i]->usage.generated_tokens, 20 + i);
-    EXPECT_EQ(together[i]->reason, FinishReason::kLength);
+    EXPECT_EQ(together[i]->finish.usage.prompt_tokens, 1 + i * 9);
+    EXPECT_EQ(together[i]->finish.usage.generated_tokens, 20 + i);
+    EXPECT_EQ(together[i]->finish.reason, FinishReason::kLength);
   }
 }
 
@@ -81,7 +81,7 @@ TEST(Engine, StopsAtTheEndOfSequenceToken) {
   GenerateRequest request = Prompt(5, 1000, 1);
   request.ignore_eos = false;
   const auto sink = Complete(*engine, request);
-  EXPECT_EQ(sink->reason, FinishReason::kEos);
+  EXPECT_EQ(sink->finish.reason, FinishReason::kEos);
   for (const int32_t token : sink->tokens) EXPECT_EQ(token % 2, 1);
 }
 
@@ -92,7 +92,7 @@ TEST(Engine, LearnedPositionsEndTheSequence) {
   config.max_position_embeddings = 40;
   const auto engine = MakeEngine({.num_slots = 1, .max_queue = 1, .step_tokens = 16}, config);
   const auto sink = Complete(*engine, Prompt(30, 1000, 1));
-  EXPECT_EQ(sink->reason, FinishReason::kLength);
+  EXPECT_EQ(sink->finish.reason, FinishReason::kLength);
   EXPECT_EQ(sink->tokens.size(), 11U);  // the last one is never fed
   auto refused = std::make_shared<RecordingGenerateSink>();
   const auto status = engine->Submit(Prompt(41, 1, 1), refused).status();

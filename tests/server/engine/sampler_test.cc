@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
 #include <numeric>
 #include <random>
 #include <vector>
@@ -22,57 +21,219 @@ std::vector<float> RandomLogits(int count, uint64_t seed) {
   return logits;
 }
 
-/// The distribution that the parameters ask for, term by term.
-std::vector<double> Expected(const std::vector<float>& logits, const SamplingParams& params) {
-  std::vector<int> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return logits[a] > logits[b]; });
-  if (params.top_k > 0) order.resize(std::min<size_t>(order.size(), params.top_k));
-  double total = 0;
-  for (int i : order) total += std::exp(logits[i] / params.temperature);
-  std::vector<double> probabilities(logits.size());
-  double cumulative = 0;
-  double kept = 0;
-  for (int i : order) {
-    if (cumulative >= params.top_p) break;
-    const double probability = std::exp(logits[i] / params.temperature) / total;
-    probabilities[i] = probability;
-    cumulative += probability;
-    kept += probability;
+/// The logits after the filters that greedy sampling heeds too, token by token.
+std::vector<float> Adjusted(std::vector<float> logits, const SamplingParams& params,
+                            const std::vector<int32_t>& prompt,
+                            const std::vector<int32_t>& output) {
+  for (int32_t token = 0; token < static_cast<int32_t>(logits.size()); ++token) {
+    float& logit = logits[token];
+    const auto& allowed = params.allowed_token_ids;
+    if ((!allowed.empty() && std::ranges::count(allowed, token) == 0) ||
+        std::ranges::count(params.banned_token_ids, token) > 0) {
+      logit = -INFINITY;
+    }
+    if (params.logit_bias.contains(token)) logit += params.logit_bias.at(token);
+    const auto times = std::ranges::count(output, token);
+    if (times > 0 || std::ranges::count(prompt, token) > 0) {
+      if (logit > 0) {
+        logit /= params.repetition_penalty;
+      } else {
+        logit *= params.repetition_penalty;
+      }
+    }
+    for (int i = 0; i < times; ++i) logit -= params.frequency_penalty;
+    if (times > 0) logit -= params.presence_penalty;
   }
-  for (double& probability : probabilities) probability /= kept;
+  return logits;
+}
+
+void Normalize(std::vector<double>& probabilities) {
+  const double total = std::accumulate(probabilities.begin(), probabilities.end(), 0.0);
+  for (double& probability : probabilities) probability /= total;
+}
+
+/// Tokens from the most to the least probable.
+std::vector<int> Ranked(const std::vector<double>& probabilities) {
+  std::vector<int> order(probabilities.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order,
+                           [&](int a, int b) { return probabilities[a] > probabilities[b]; });
+  return order;
+}
+
+/// The distribution that the parameters ask for: one filter after the other, the probabilities
+/// normalized in between.
+std::vector<double> Expected(const std::vector<float>& logits, const SamplingParams& params,
+                             const std::vector<int32_t>& prompt = {},
+                             const std::vector<int32_t>& output = {}) {
+  const std::vector<float> adjusted = Adjusted(logits, params, prompt, output);
+  const double max = *std::ranges::max_element(adjusted);
+  std::vector<double> probabilities;
+  for (const float logit : adjusted) {
+    probabilities.push_back(std::exp((logit - max) / params.temperature));
+  }
+  Normalize(probabilities);
+
+  const double best = *std::ranges::max_element(probabilities);
+  for (double& probability : probabilities) {
+    if (probability < params.min_p * best) probability = 0;
+  }
+  Normalize(probabilities);
+
+  const std::vector<int> order = Ranked(probabilities);
+  for (size_t rank = 0; rank < order.size(); ++rank) {
+    if (params.top_k > 0 && rank >= static_cast<size_t>(params.top_k)) {
+      probabilities[order[rank]] = 0;
+    }
+  }
+  Normalize(probabilities);
+
+  double cumulative = 0;
+  for (const int token : order) {
+    const bool inside = cumulative < params.top_p;
+    cumulative += probabilities[token];
+    if (!inside) probabilities[token] = 0;
+  }
+  Normalize(probabilities);
   return probabilities;
+}
+
+/// Within five standard deviations of a binomial count, for every token.
+void ExpectCounts(const std::vector<int>& counts, const std::vector<double>& expected) {
+  const int draws = std::accumulate(counts.begin(), counts.end(), 0);
+  for (size_t i = 0; i < counts.size(); ++i) {
+    const double p = expected[i];
+    EXPECT_NEAR(counts[i], draws * p, 5 * std::sqrt(draws * p * (1 - p)) + 1e-9) << "token " << i;
+  }
+}
+
+void ExpectDistribution(const std::vector<float>& logits, const SamplingParams& params) {
+  Sampler sampler(params, 42, {});
+  std::vector<int> counts(logits.size());
+  for (int i = 0; i < 50000; ++i) ++counts[*sampler.Sample(logits)];
+  ExpectCounts(counts, Expected(logits, params));
 }
 
 TEST(Sampler, FrequenciesFollowTheFilteredDistribution) {
   const std::vector<float> logits = RandomLogits(20, 1);
-  for (const SamplingParams& params :
-       {SamplingParams{1.0F, 0, 1.0F, {}}, SamplingParams{0.5F, 0, 1.0F, {}},
-        SamplingParams{1.0F, 5, 1.0F, {}}, SamplingParams{1.3F, 0, 0.7F, {}},
-        SamplingParams{2.0F, 8, 0.8F, {}}}) {
-    Sampler sampler(params, 42);
-    constexpr int kDraws = 100000;
+  for (const SamplingParams& params : std::vector<SamplingParams>{
+           {},
+           {.temperature = 0.5F},
+           {.top_k = 5},
+           {.temperature = 1.3F, .top_p = 0.7F},
+           {.temperature = 2, .top_k = 8, .top_p = 0.8F},
+           {.min_p = 0.1F},
+           {.temperature = 3, .min_p = 0.3F},
+           {.temperature = 2, .top_k = 9, .top_p = 0.9F, .min_p = 0.2F},
+           {.logit_bias = {{0, 4}, {7, -3.5F}, {19, 0.25F}}},
+           {.allowed_token_ids = {3, 17, 4, 3, 8}},
+           {.banned_token_ids = {0, 1, 2, 2, 19}},
+           {.logit_bias = {{5, 100}, {6, 2}},
+           .allowed_token_ids = {5, 6, 7},
+           .banned_token_ids = {5}},
+           {.top_k = 3, .banned_token_ids = {0, 3, 9, 10}},
+       }) {
+    ExpectDistribution(logits, params);
+  }
+}
+
+// One step after a history. Its draws have different random numbers because their seeds differ.
+TEST(Sampler, PenaltiesFollowPromptAndOutput) {
+  const std::vector<float> logits = RandomLogits(12, 5);
+  const std::vector<int32_t> prompt = {0, 1, 1, 2};
+  const std::vector<int32_t> output = {2, 3, 3, 3, 4};
+  for (const SamplingParams& params : std::vector<SamplingParams>{
+           {.repetition_penalty = 1.5F},
+           {.repetition_penalty = 0.5F},
+           {.frequency_penalty = 0.7F},
+           {.frequency_penalty = -0.4F},
+           {.presence_penalty = 1.5F},
+           {.temperature = 0.8F,
+           .top_k = 8,
+           .top_p = 0.95F,
+           .min_p = 0.02F,
+           .repetition_penalty = 1.3F,
+           .frequency_penalty = 0.3F,
+           .presence_penalty = 0.6F,
+           .logit_bias = {{3, 2}},
+           .banned_token_ids = {11}},
+       }) {
     std::vector<int> counts(logits.size());
-    for (int i = 0; i < kDraws; ++i) ++counts[*sampler.Sample(logits)];
-    const std::vector<double> expected = Expected(logits, params);
-    for (size_t i = 0; i < logits.size(); ++i) {
-      // Five standard deviations of a binomial count.
-      const double p = expected[i];
-      EXPECT_NEAR(counts[i], kDraws * p, 5 * std::sqrt(kDraws * p * (1 - p)) + 1e-9)
-          << "token " << i;
+    for (uint64_t seed = 0; seed < 20000; ++seed) {
+      Sampler sampler(params, seed, prompt);
+      for (const int32_t token : output) {
+        std::vector<float> certain(logits.size(), -1000);
+        certain[token] = 1000;
+        ASSERT_EQ(*sampler.Sample(certain), token);
+      }
+      ++counts[*sampler.Sample(logits)];
+    }
+    ExpectCounts(counts, Expected(logits, params, prompt, output));
+  }
+}
+
+TEST(Sampler, GreedyHeedsTheFiltersBeforeTemperature) {
+  const std::vector<float> logits = {5, 4, 3, 2};
+  const auto greedy = [&](SamplingParams params, std::vector<int32_t> prompt = {}) {
+    params.temperature = 0;
+    Sampler sampler(params, 1, prompt);
+    return *sampler.Sample(logits);
+  };
+  EXPECT_EQ(greedy({}), 0);
+  EXPECT_EQ(greedy({.banned_token_ids = {0}}), 1);
+  EXPECT_EQ(greedy({.allowed_token_ids = {2, 3}}), 2);
+  EXPECT_EQ(greedy({.logit_bias = {{3, 4}}}), 3);
+  EXPECT_EQ(greedy({.repetition_penalty = 3}, {0, 1}), 2);
+
+  Sampler sampler({.temperature = 0, .presence_penalty = 1.5F}, 1, {});
+  EXPECT_EQ(*sampler.Sample(logits), 0);
+  EXPECT_EQ(*sampler.Sample(logits), 1);
+}
+
+TEST(Sampler, SuppressedTokensAreNeverDrawn) {
+  const std::vector<float> logits = RandomLogits(6, 2);
+  const std::vector<int32_t> suppressed = {0, 2, 4};
+  Sampler sampler({}, 1, {});
+  for (int i = 0; i < 1000; ++i) EXPECT_EQ(*sampler.Sample(logits, suppressed) % 2, 1);
+}
+
+// Every random draw from random filters has a probability above zero.
+TEST(Sampler, RandomFiltersNeverLetAnExcludedTokenThrough) {
+  std::mt19937 random(7);
+  const auto uniform = [&](double from, double to) {
+    return static_cast<float>(std::uniform_real_distribution<double>(from, to)(random));
+  };
+  for (int round = 0; round < 2000; ++round) {
+    const std::vector<float> logits = RandomLogits(10, round);
+    SamplingParams params{.temperature = uniform(0.1, 3),
+                          .top_k = static_cast<int32_t>(random() % 11),
+                          .top_p = uniform(0.05, 1),
+                          .min_p = uniform(0, 0.5),
+                          .repetition_penalty = uniform(0.5, 2),
+                          .frequency_penalty = uniform(-2, 2),
+                          .presence_penalty = uniform(-2, 2)};
+    for (int i = random() % 3; i > 0; --i) params.banned_token_ids.push_back(random() % 10);
+    for (int i = random() % 3; i > 0; --i) params.logit_bias[random() % 10] = uniform(-5, 5);
+    const std::vector<int32_t> prompt = {static_cast<int32_t>(random() % 10)};
+    std::vector<int32_t> output;
+    Sampler sampler(params, round, prompt);
+    for (int i = 0; i < 5; ++i) {
+      const int32_t token = *sampler.Sample(logits);
+      EXPECT_GT(Expected(logits, params, prompt, output)[token], 0) << "round " << round;
+      output.push_back(token);
     }
   }
 }
 
 TEST(Sampler, GreedyTakesTheFirstOfTheBest) {
-  Sampler sampler({0.0F, 0, 1.0F, {}}, 1);
+  Sampler sampler({.temperature = 0}, 1, {});
   EXPECT_EQ(*sampler.Sample(std::vector<float>{1, 3, 2, 3}), 1);
 }
 
 TEST(Sampler, SameSeedSameTokens) {
   const std::vector<float> logits = RandomLogits(50, 3);
   const auto draw = [&](uint64_t seed) {
-    Sampler sampler({}, seed);
+    Sampler sampler({}, seed, {});
     std::vector<int32_t> tokens;
     for (int i = 0; i < 20; ++i) tokens.push_back(*sampler.Sample(logits));
     return tokens;
@@ -82,7 +243,7 @@ TEST(Sampler, SameSeedSameTokens) {
 }
 
 TEST(Sampler, RefusesLogitsThatAreNotFinite) {
-  Sampler sampler({}, 1);
+  Sampler sampler({}, 1, {});
   for (const float bad : {NAN, INFINITY}) {
     const auto token = sampler.Sample(std::vector<float>{0, bad, 1});
     EXPECT_EQ(token.status().code(), absl::StatusCode::kInternal);

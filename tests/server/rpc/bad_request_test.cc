@@ -77,7 +77,59 @@ TEST_F(BadRequestTest, SamplingOutOfRange) {
   for (const float value : {0.0F, -1.0F, 1.5F, nan}) {
     ExpectInvalid([value](auto& r) { r.mutable_sampling()->set_top_p(value); }, HasSubstr("top_p"));
   }
+  for (const float value : {-0.1F, 1.1F, nan}) {
+    ExpectInvalid([value](auto& r) { r.mutable_sampling()->set_min_p(value); }, HasSubstr("min_p"));
+  }
+  for (const float value : {0.0F, -1.0F, 101.0F, nan}) {
+    ExpectInvalid([value](auto& r) { r.mutable_sampling()->set_repetition_penalty(value); },
+                  HasSubstr("repetition_penalty"));
+  }
+  for (const float value : {-2.1F, 2.1F, nan}) {
+    ExpectInvalid([value](auto& r) { r.mutable_sampling()->set_frequency_penalty(value); },
+                  HasSubstr("frequency_penalty"));
+    ExpectInvalid([value](auto& r) { r.mutable_sampling()->set_presence_penalty(value); },
+                  HasSubstr("presence_penalty"));
+  }
+  for (const float value : {-101.0F, infinity, nan}) {
+    ExpectInvalid([value](auto& r) { (*r.mutable_sampling()->mutable_logit_bias())[7] = value; },
+                  HasSubstr("logit_bias[7]"));
+  }
   ExpectInvalid([](auto& r) { r.set_max_tokens(0); }, HasSubstr("max_tokens"));
+}
+
+TEST_F(BadRequestTest, UnknownIdsOfFilters) {
+  for (const uint32_t id : {256U, std::numeric_limits<uint32_t>::max()}) {
+    const std::string found = std::to_string(id);
+    ExpectInvalid([id](auto& r) { (*r.mutable_sampling()->mutable_logit_bias())[id] = 1; },
+                  AllOf(HasSubstr("logit_bias"), HasSubstr(found), HasSubstr("255")));
+    ExpectInvalid([id](auto& r) { r.mutable_sampling()->add_allowed_token_ids(id); },
+                  AllOf(HasSubstr("allowed_token_ids[0]"), HasSubstr(found), HasSubstr("255")));
+    ExpectInvalid([id](auto& r) { r.mutable_sampling()->add_banned_token_ids(id); },
+                  AllOf(HasSubstr("banned_token_ids[0]"), HasSubstr(found), HasSubstr("255")));
+    ExpectInvalid([id](auto& r) { r.add_stop_token_ids(id); },
+                  AllOf(HasSubstr("stop_token_ids[0]"), HasSubstr(found), HasSubstr("255")));
+  }
+}
+
+TEST_F(BadRequestTest, StoppingOutOfRange) {
+  ExpectInvalid([](auto& r) { r.set_min_tokens(4); },
+                AllOf(HasSubstr("min_tokens is 4"), HasSubstr("3")));
+  ExpectInvalid([](auto& r) { r.add_stop(); }, AllOf(HasSubstr("stop[0]"), HasSubstr("256")));
+  ExpectInvalid([](auto& r) { r.add_stop(std::string(257, 'x')); }, HasSubstr("stop[0] is 257"));
+  ExpectInvalid(
+      [](auto& r) {
+        for (int i = 0; i < 17; ++i) r.add_stop(std::string(1, 'x'));
+      },
+      AllOf(HasSubstr("stop is 17"), HasSubstr("16")));
+  for (const double value : {0.0, -1.0, std::nan("")}) {
+    ExpectInvalid([value](auto& r) { r.set_time_limit_seconds(value); },
+                  HasSubstr("time_limit_seconds"));
+  }
+  ExpectInvalid(
+      [](auto& r) {
+        for (uint32_t id = 0; id < 256; ++id) r.mutable_sampling()->add_banned_token_ids(id);
+      },
+      AllOf(HasSubstr("banned_token_ids"), HasSubstr("no token")));
 }
 
 TEST_F(BadRequestTest, LargeTopKKeepsAll) {
@@ -118,6 +170,8 @@ TEST_F(BadRequestTest, MoreAlternativesThanAllowed) {
     ExpectRefused(server_.stub().Score(&context, request)->Finish(),
                   grpc::StatusCode::INVALID_ARGUMENT,
                   AllOf(HasSubstr("top_logprobs"), HasSubstr("100")));
+    ExpectInvalid([top](auto& r) { r.set_top_logprobs(top); },
+                  AllOf(HasSubstr("top_logprobs"), HasSubstr("100")));
   }
 }
 
@@ -135,6 +189,12 @@ TEST(BadRequestWithoutTokenizerTest, TextIsAFailedPrecondition) {
   const grpc::Status status = Generate(server.stub(), TextRequest("hi", 3)).status;
   EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   EXPECT_THAT(status.error_message(), HasSubstr("token_ids"));
+  v1::GenerateRequest stops;
+  stops.mutable_token_ids()->add_ids(1);
+  stops.add_stop(std::string(1, 'x'));
+  const grpc::Status refused = Generate(server.stub(), stops).status;
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(refused.error_message(), AllOf(HasSubstr("stop:"), HasSubstr("stop_token_ids")));
   v1::DetokenizeResponse response;
   grpc::ClientContext context;
   EXPECT_EQ(server.stub().Detokenize(&context, {}, &response).error_code(),

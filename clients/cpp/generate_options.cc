@@ -1,0 +1,143 @@
+#include "clients/cpp/generate_options.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+
+namespace fmaserver {
+namespace {
+
+/// Adds options to one group of the help.
+class Group {
+ public:
+  Group(CLI::App& command, std::string name) : command_(command), name_(std::move(name)) {}
+
+  template <class Value>
+  CLI::Option& Add(const char* flag, Value& value, const char* help) {
+    return *command_.add_option(flag, value, help)->group(name_);
+  }
+
+  /// An option that may be given many times, with one value each.
+  template <class Value>
+  CLI::Option& AddMany(const char* flag, std::vector<Value>& values, const char* help) {
+    return *Add(flag, values, help).allow_extra_args(false);
+  }
+
+  void AddFlag(const char* flag, bool& value, const char* help) {
+    command_.add_flag(flag, value, help)->group(name_);
+  }
+
+ private:
+  CLI::App& command_;
+  const std::string name_;
+};
+
+void AddSamplingOptions(Group group, GenerateOptions& options) {
+  group.Add("--temperature", options.temperature, "0 takes the most likely token (server: 1)");
+  group.Add("--top-k", options.top_k, "Choose among the k most likely tokens; 0: all (server: 0)");
+  group.Add("--top-p", options.top_p,
+            "Choose among tokens that sum to this, in (0, 1] (server: 1)");
+  group.Add("--min-p", options.min_p,
+            "Choose among tokens with this part of the best one's probability (server: 0)");
+  group.Add("--repetition-penalty", options.repetition_penalty,
+            "Above 1: fewer tokens of prompt and output again (server: 1)");
+  group.Add("--frequency-penalty", options.frequency_penalty,
+            "Off a token's logit for each time the output holds it, -2 to 2 (server: 0)");
+  group.Add("--presence-penalty", options.presence_penalty,
+            "Off a token's logit once the output holds it, -2 to 2 (server: 0)");
+  group
+      .AddMany("--logit-bias", options.logit_bias,
+               "Add to a token's logit, -100 to 100; may repeat")
+      .type_name("ID=BIAS");
+  group.AddMany("--allow-token", options.allowed_token_ids, "Generate only these; may repeat")
+      .type_name("ID");
+  group.AddMany("--ban-token", options.banned_token_ids, "Never generate these; may repeat")
+      .type_name("ID");
+  group.Add("--seed", options.seed, "Repeats a result (server: at random)");
+}
+
+void AddStoppingOptions(Group group, GenerateOptions& options) {
+  group.Add("-n,--max-tokens", options.max_tokens,
+            "Most tokens to generate, 1 or more (server: 16)");
+  group.Add("--min-tokens", options.min_tokens, "Fewest tokens to generate (server: 0)");
+  group.AddMany("--stop", options.stop, "End before this text; may repeat");
+  group.AddMany("--stop-token", options.stop_token_ids, "End before this token; may repeat")
+      .type_name("ID");
+  group.AddFlag("--include-stop", options.include_stop, "End after the stop text or token");
+  group.AddFlag("--ignore-eos", options.ignore_eos, "Go on past the end of the text");
+  group.Add("--time-limit", options.time_limit_seconds,
+            "Seconds to read and generate (server: no limit)");
+}
+
+template <class Ids>
+void AddIds(const std::vector<uint32_t>& ids, Ids& field) {
+  field.Add(ids.begin(), ids.end());
+}
+
+absl::Status AddLogitBias(const std::string& option, v1::SamplingParams& sampling) {
+  const size_t equals = option.find('=');
+  const absl::string_view text = option;
+  uint32_t id = 0;
+  float bias = 0;
+  if (equals == std::string::npos || !absl::SimpleAtoi(text.substr(0, equals), &id) ||
+      !absl::SimpleAtof(text.substr(equals + 1), &bias)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--logit-bias ", option, ": a token id and a number are needed, such as 42=-1.5"));
+  }
+  (*sampling.mutable_logit_bias())[id] = bias;
+  return absl::OkStatus();
+}
+
+absl::Status SetSampling(const GenerateOptions& options, v1::SamplingParams& sampling) {
+  if (options.temperature) sampling.set_temperature(*options.temperature);
+  if (options.top_k) sampling.set_top_k(*options.top_k);
+  if (options.top_p) sampling.set_top_p(*options.top_p);
+  if (options.min_p) sampling.set_min_p(*options.min_p);
+  if (options.repetition_penalty) sampling.set_repetition_penalty(*options.repetition_penalty);
+  if (options.frequency_penalty) sampling.set_frequency_penalty(*options.frequency_penalty);
+  if (options.presence_penalty) sampling.set_presence_penalty(*options.presence_penalty);
+  AddIds(options.allowed_token_ids, *sampling.mutable_allowed_token_ids());
+  AddIds(options.banned_token_ids, *sampling.mutable_banned_token_ids());
+  if (options.seed) sampling.set_seed(*options.seed);
+  absl::Status status;
+  for (const std::string& bias : options.logit_bias) status.Update(AddLogitBias(bias, sampling));
+  return status;
+}
+
+void SetStopping(const GenerateOptions& options, v1::GenerateRequest& request) {
+  if (options.max_tokens) request.set_max_tokens(*options.max_tokens);
+  if (options.min_tokens) request.set_min_tokens(*options.min_tokens);
+  request.mutable_stop()->Add(options.stop.begin(), options.stop.end());
+  AddIds(options.stop_token_ids, *request.mutable_stop_token_ids());
+  request.set_include_stop(options.include_stop);
+  request.set_ignore_eos(options.ignore_eos);
+  if (options.time_limit_seconds) request.set_time_limit_seconds(*options.time_limit_seconds);
+}
+
+}  // namespace
+
+void AddGenerateOptions(CLI::App& command, GenerateOptions& options) {
+  AddInputOptions(command, options.input);
+  AddSamplingOptions({command, "Sampling"}, options);
+  AddStoppingOptions({command, "Stopping"}, options);
+  command.add_flag("--logprobs", options.logprobs, "With --json: each token's log-probability");
+  command.add_option("--top-logprobs", options.top_logprobs,
+                     "With --json: alternatives to list at every token, 0 to 100");
+}
+
+absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateOptions& options) {
+  v1::GenerateRequest request;
+  absl::Status status = ReadInput(options.input, request);
+  if (status.ok()) status = SetSampling(options, *request.mutable_sampling());
+  if (!status.ok()) return status;
+  SetStopping(options, request);
+  request.set_logprobs(options.logprobs);
+  if (options.top_logprobs) request.set_top_logprobs(*options.top_logprobs);
+  return request;
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,51 @@
+// What changes a model's logits before a token is drawn from them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <vector>
+
+#include "server/engine/request.h"
+#include "server/engine/token_counts.h"
+
+namespace fmaserver {
+
+/// The filters of one sequence that greedy sampling heeds too. They apply in this order: allowed
+/// and banned tokens, logit bias, repetition, frequency and presence penalty.
+class LogitFilters {
+ public:
+  /// `prompt` is only read here.
+  LogitFilters(const SamplingParams& params, std::span<const int32_t> prompt);
+
+  /// Whether Apply changes anything.
+  bool Active() const {
+    return !allowed_.empty() || !banned_.empty() || !bias_.empty() || penalizes_;
+  }
+
+  /// Changes `logits` [V]; a token that must not be drawn gets minus infinity.
+  void Apply(std::span<float> logits) const;
+
+  /// `token` was drawn.
+  void AddGenerated(int32_t token) {
+    if (penalizes_) counts_.AddGenerated(token);
+  }
+
+ private:
+  void KeepAllowed(std::span<float> logits) const;
+  void Penalize(std::span<float> logits) const;
+
+  std::vector<int32_t> allowed_;  // sorted, each once; empty: all
+  std::vector<int32_t> banned_;   // sorted, each once
+  std::map<int32_t, float> bias_;
+  float repetition_penalty_;
+  float frequency_penalty_;
+  float presence_penalty_;
+  bool penalizes_;
+  TokenCounts counts_;  // empty unless penalizes_
+};
+
+/// Gives each of `tokens` minus infinity.
+void Ban(std::span<const int32_t> tokens, std::span<float> logits);
+
+}  // namespace fmaserver
