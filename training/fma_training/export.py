@@ -12,6 +12,7 @@ import torch
 
 from .checkpoint import DTYPES, save_model
 from .config import FmaConfig
+from .stability import bound_merges
 from .train import STATE_FILE
 
 
@@ -22,6 +23,11 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tokenizer", type=Path, help="tokenizer.model to put beside the weights")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="(default %(default)s)")
+    parser.add_argument(
+        "--bound-merges",
+        action="store_true",
+        help="scale shared merges so that levels deeper than training saw cannot grow: for long contexts",
+    )
     return parser.parse_args(words)
 
 
@@ -30,7 +36,8 @@ def main(words: list[str] | None = None) -> None:
     # The state is the trainer's own file; a pickle from elsewhere could run code.
     state = torch.load(arguments.work / STATE_FILE, map_location="cpu")
     config = FmaConfig.load(arguments.config)
-    save_model(arguments.out, config, state["model"], arguments.dtype, arguments.tokenizer)
+    tensors = bound_merges(config, state["model"]) if arguments.bound_merges else state["model"]
+    save_model(arguments.out, config, tensors, arguments.dtype, arguments.tokenizer)
     print(f"{arguments.out}: step {state['step']}, {arguments.dtype}")
 
 
