@@ -28,6 +28,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 def main(words: list[str] | None = None) -> None:
     arguments = parse_arguments(words)
     texts = islice(read_split(arguments.corpus, "train"), arguments.files)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     train_sentencepiece(texts, arguments.out, arguments.vocab_size, arguments.threads)
     tokenizer = SentencePieceTokenizer(arguments.out)
     text = next(read_split(arguments.corpus, "valid"))
