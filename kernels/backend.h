@@ -145,6 +145,11 @@ class Backend {
 
   /// Copies into host memory; waits for the operations before it.
   virtual absl::Status CopyToHost(Matrix x, std::span<float> out) = 0;
+
+  /// Copies a slot's bytes out to host memory or back in, between steps; waits until it is done.
+  /// The bytes are the same on every backend: only SlotLayout says what they mean.
+  virtual absl::Status SaveSlot(const std::byte* slot, std::span<std::byte> out) = 0;
+  virtual absl::Status RestoreSlot(std::span<const std::byte> in, std::byte* slot) = 0;
 };
 
 }  // namespace fmaserver

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "server/engine/snapshot.h"
 
 namespace fmaserver {
 
@@ -37,8 +38,16 @@ inline constexpr float kMaxLogitBias = 100;
 
 struct GenerateRequest {
   std::vector<int32_t> prompt;  ///< one token or more, each in [0, V)
+  /// Where it starts: the state after the tokens before `prompt`; null: an empty sequence.
+  SnapshotPtr state;
+  /// Last tokens before the prompt, for the repetition penalty.
+  std::vector<int32_t> history;
+  /// What an earlier run of this request generated after the prompt before it was interrupted:
+  /// counts as generated, but is not reported again.
+  std::vector<int32_t> generated;
   SamplingParams sampling;
-  int64_t max_tokens = 16;  ///< >= 1
+  int32_t n = 1;            ///< samples, 1..kMaxSamples; sample i draws with seed + i
+  int64_t max_tokens = 16;  ///< >= 1, or 0 with keep_state
   int64_t min_tokens = 0;   ///< 0..max_tokens; before, neither EOS nor a stop ends the text
   bool ignore_eos = false;
   std::vector<std::string> stop;        ///< at most kMaxStops, each of 1..kMaxStopBytes bytes
@@ -47,9 +56,21 @@ struct GenerateRequest {
   /// > 0; from the first step on, so that the wait for a slot does not count.
   double time_limit_seconds = std::numeric_limits<double>::infinity();
   bool logprobs = false;
-  int32_t top_logprobs = 0;  ///< 0..kMaxTopLogprobs
+  int32_t top_logprobs = 0;                ///< 0..kMaxTopLogprobs
+  std::optional<int32_t> prompt_logprobs;  ///< alternatives, 0..kMaxTopLogprobs; absent: none
+  bool echo = false;                       ///< report the prompt's tokens first
+  int32_t priority = 0;                    ///< kMinPriority (first) to kMaxPriority
+  std::vector<int64_t> marks;  ///< report the state after this many tokens of the prompt
+  bool keep_state = false;     ///< report the state at the end, and now and then before (OnState)
+  /// Prompts find each other's states only within one scope (tenant and salt); absent: neither
+  /// looks up nor stores.
+  std::optional<std::string> cache_scope;
 };
 
+inline constexpr int32_t kMaxSamples = 128;
+inline constexpr size_t kMaxMarks = 64;
+inline constexpr int32_t kMinPriority = -100;
+inline constexpr int32_t kMaxPriority = 100;
 inline constexpr size_t kMaxStops = 16;
 inline constexpr size_t kMaxStopBytes = 256;
 inline constexpr size_t kMaxStopTokenIds = 128;
@@ -65,6 +86,7 @@ enum class FinishReason : uint8_t { kEos, kStopSequence, kLength, kTimeLimit };
 
 struct Usage {
   int64_t prompt_tokens = 0;
+  int64_t cached_tokens = 0;  ///< of the prompt, found in the prefix cache
   int64_t generated_tokens = 0;
   double queue_seconds = 0;
   double prefill_seconds = 0;
@@ -78,14 +100,24 @@ struct TokenLogprob {
 
 /// Tokens generated since the last delta, with the text that they complete.
 struct Delta {
+  int32_t index = 0;  ///< which of the n samples
   std::vector<int32_t> tokens;
   std::string text;
   std::vector<float> logprobs;  ///< one per token when asked for, else empty
   std::vector<std::vector<TokenLogprob>> top_logprobs;  ///< likewise; each best first
 };
 
+/// What a request with keep_state leaves behind, finished or interrupted.
+struct Kept {
+  SnapshotPtr state;  ///< null: no token was read and there was none before
+  /// Every token chosen, in order, also the one that ended the text. The prompt and these are the
+  /// sequence; `state` holds a part of it, without the last.
+  std::vector<int32_t> generated;
+};
+
 /// How a generation ended.
 struct Finished {
+  int32_t index = 0;  ///< which of the n samples
   FinishReason reason{};
   std::optional<int32_t> stop_token;  ///< kEos, or kStopSequence by a token
   std::string stop;                   ///< kStopSequence by a string
@@ -93,11 +125,12 @@ struct Finished {
   /// What was still held back: the start of a stop string, the replacement of an unfinished
   /// character.
   std::string text;
+  Kept kept;  ///< with keep_state
 };
 
 struct TokenScore {
   int32_t token = 0;
-  std::optional<float> logprob;   ///< absent for a sequence's first token
+  std::optional<float> logprob;   ///< absent for a sequence's first token, or not asked for
   std::vector<TokenLogprob> top;  ///< best first
 };
 
@@ -113,8 +146,15 @@ class RequestSink {
 
 class GenerateSink : public RequestSink {
  public:
+  /// Tokens of the prompt, in order.
+  virtual void OnPrompt(std::vector<TokenScore> /*tokens*/) {}
   virtual void OnDelta(Delta delta) = 0;
+  /// The state at a mark, or where one may be worth keeping; only with keep_state.
+  virtual void OnState(SnapshotPtr /*state*/) {}
+  /// Once for each sample; the request is over with the last.
   virtual void OnFinish(Finished finish) = 0;
+  /// The engine shuts down; ends a request with keep_state instead of OnError.
+  virtual void OnInterrupted(Kept /*kept*/, uint64_t /*seed*/) {}
 };
 
 class ScoreSink : public RequestSink {

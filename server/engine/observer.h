@@ -1,0 +1,50 @@
+// What the engine reports about itself, for metrics and logs.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "server/engine/request.h"
+
+namespace fmaserver {
+
+/// One turn of the engine's loop.
+struct StepReport {
+  double seconds = 0;
+  int32_t decode_rows = 0;    ///< sequences that got a token each
+  int32_t prompt_tokens = 0;  ///< rows of prompts being read
+};
+
+/// What holds right after a step, a submission or an end.
+struct LoadReport {
+  int32_t running = 0;      ///< sequences that hold a slot
+  int32_t waiting = 0;      ///< requests that wait for one
+  int64_t cache_bytes = 0;  ///< snapshots in the prefix cache
+};
+
+/// How one request ended.
+struct EndReport {
+  absl::StatusCode code = absl::StatusCode::kOk;  ///< kCancelled, kUnavailable, ... when it failed
+  FinishReason reason{};                          ///< when code is kOk
+  Usage usage;
+  double end_to_end_seconds = 0;  ///< from arrival
+};
+
+/// Called on the engine's thread except where noted: must return quickly and never block.
+class EngineObserver {
+ public:
+  virtual ~EngineObserver() = default;
+  virtual void OnStep(const StepReport& /*step*/) {}
+  virtual void OnLoad(const LoadReport& /*load*/) {}
+  /// The first token of a sequence was chosen, `seconds` after the request arrived.
+  virtual void OnFirstToken(double /*seconds*/) {}
+  /// A later token was chosen, `seconds` after the one before, at `position` tokens of context.
+  virtual void OnNextToken(double /*seconds*/, int64_t /*position*/) {}
+  /// A prompt was looked up in the prefix cache.
+  virtual void OnCacheLookup(int64_t /*prompt_tokens*/, int64_t /*cached_tokens*/) {}
+  virtual void OnEnd(const EndReport& /*end*/) {}
+  /// A request was refused at once. Any thread.
+  virtual void OnRejected(absl::StatusCode /*code*/) {}
+};
+
+}  // namespace fmaserver

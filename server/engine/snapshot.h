@@ -1,0 +1,33 @@
+// A sequence's state, taken out of its slot.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace fmaserver {
+
+/// The bytes of a slot that has taken exactly tokens() tokens. Filled once, then shared as a
+/// constant by any number of sessions, rewind points and cache entries, which makes a fork free.
+class Snapshot {
+ public:
+  /// `bytes` bytes of unspecified contents.
+  Snapshot(int64_t tokens, int64_t bytes)
+      : tokens_(tokens),
+        data_(std::make_unique_for_overwrite<std::byte[]>(static_cast<size_t>(bytes))),
+        size_(static_cast<size_t>(bytes)) {}
+
+  int64_t tokens() const { return tokens_; }
+  std::span<const std::byte> bytes() const { return {data_.get(), size_}; }
+  std::span<std::byte> mutable_bytes() { return {data_.get(), size_}; }
+
+ private:
+  const int64_t tokens_;
+  const std::unique_ptr<std::byte[]> data_;
+  const size_t size_;
+};
+
+using SnapshotPtr = std::shared_ptr<const Snapshot>;
+
+}  // namespace fmaserver
