@@ -22,8 +22,7 @@ absl::Status BlobParser::Explain(const absl::Status& status) const {
   const std::string where = has_session_
                                 ? Concat("state ", states_ + 1, " of ", contents_.points.size())
                                 : std::string("session");
-  return absl::InvalidArgumentError(
-      Concat("data: ", where, ": ", status.message()));
+  return absl::InvalidArgumentError(Concat("data: ", where, ": ", status.message()));
 }
 
 absl::Status BlobParser::Write(std::string_view bytes) {

@@ -114,8 +114,7 @@ absl::Status ReadHeader(RecordReader& reader, FilePieces& pieces) {
   }
   const int64_t rest = pieces.remaining() - static_cast<int64_t>(kSha256Bytes);
   if (rest == static_cast<int64_t>(reader.header().payload_bytes())) return absl::OkStatus();
-  return absl::InvalidArgumentError(Concat("damaged: the file holds ", rest, " bytes where ",
-                                           reader.header().payload_bytes(), " belong"));
+  return absl::InvalidArgumentError("damaged: the file has not the size that its header says");
 }
 
 }  // namespace

@@ -20,8 +20,7 @@ namespace fs = std::filesystem;
 absl::Status Refused(const fs::path& file, const absl::Status& status) {
   if (status.code() != absl::StatusCode::kInvalidArgument) return status;
   SetAside(file, status);
-  return absl::DataLossError(
-      Concat(file.string(), ": ", status.message(), "; set aside"));
+  return absl::DataLossError(Concat(file.string(), ": ", status.message(), "; set aside"));
 }
 
 absl::Status ChangedMeanwhile(const SessionName& name) {
