@@ -220,8 +220,8 @@ TEST(StoreTest, TheSweeperFindsExpiredSessionsByItself) {
                                   {.dir = folder.path() / "s", .sweep_seconds = 0.01}, nullptr);
   ASSERT_TRUE(store.ok());
   ASSERT_TRUE((*store)->Create(kName, {.ttl_seconds = 0.01}).ok());
-  while (testing::CountFiles(folder.path(), ".session") > 0) SleepMilliseconds(5);
-  EXPECT_EQ((*store)->Stats().in_memory, 0);
+  while ((*store)->Stats().in_memory > 0) SleepMilliseconds(5);
+  EXPECT_EQ(testing::CountFiles(folder.path(), ".session"), 0);
 }
 
 TEST(StoreTest, WithoutADirectoryRewindPointsGoFirst) {
