@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,17 +25,27 @@ def run(*command: object) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="session")
-def demo_server() -> Iterator[str]:
-    """HOST:PORT of a server with the demo model; it must end with exit code 0 on SIGTERM."""
-    command = [str(BIN / "fma-server"), "--model", str(DEMO_MODEL), "--listen", "127.0.0.1:0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+@contextmanager
+def serve(model: Path, *flags: object) -> Iterator[str]:
+    """HOST:PORT of a server of `model`; it must end with exit code 0 on SIGTERM."""
+    command = [BIN / "fma-server", "--model", model, "--listen", "127.0.0.1:0", *flags]
+    words = [str(word) for word in command]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
         assert server.stdout is not None
         for line in server.stdout:
             if found := re.search(r"listening on .*, port (\d+)", line):
                 break
         else:
             pytest.fail("fma-server ended before it listened")
-        yield f"127.0.0.1:{found.group(1)}"
-        server.terminate()
+        try:
+            yield f"127.0.0.1:{found.group(1)}"
+        finally:
+            server.terminate()
         assert server.wait(timeout=60) == 0
+
+
+@pytest.fixture(scope="session")
+def demo_server() -> Iterator[str]:
+    """HOST:PORT of a server with the demo model."""
+    with serve(DEMO_MODEL) as address:
+        yield address
