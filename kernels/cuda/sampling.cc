@@ -11,6 +11,15 @@ int64_t ResultBytes(const SampleOperation& operation) {
          static_cast<int64_t>(sizeof(TokenValue));
 }
 
+/// Appends each of `tokens` once, as no two threads may write one logit; returns how many.
+int32_t AppendOnce(std::span<const int32_t> tokens, std::vector<TokenValue>& edits) {
+  std::vector<int32_t> sorted(tokens.begin(), tokens.end());
+  std::ranges::sort(sorted);
+  sorted.erase(std::ranges::unique(sorted).begin(), sorted.end());
+  for (const int32_t token : sorted) edits.push_back({token, 0});
+  return static_cast<int32_t>(sorted.size());
+}
+
 /// Makes `memory` at least `bytes` large; returns whether it moved.
 absl::StatusOr<bool> Grow(Memory& memory, Memory::Kind kind, int64_t bytes) {
   if (memory.bytes() >= bytes) return false;
@@ -36,12 +45,10 @@ SamplingLists::SamplingLists(std::span<const RowSampling> wanted) {
     on_device.logprob = row.logprob ? 1 : 0;
     on_device.top_logprobs = row.top_logprobs;
     on_device.first = static_cast<int32_t>(edits.size());
-    on_device.allowed = static_cast<int32_t>(row.allowed.size());
-    on_device.banned = static_cast<int32_t>(row.banned.size());
+    on_device.allowed = AppendOnce(row.allowed, edits);
+    on_device.banned = AppendOnce(row.banned, edits);
     on_device.bias = static_cast<int32_t>(row.bias.size());
     on_device.counts = static_cast<int32_t>(row.counts.size());
-    for (const int32_t token : row.allowed) edits.push_back({token, 0});
-    for (const int32_t token : row.banned) edits.push_back({token, 0});
     edits.insert(edits.end(), row.bias.begin(), row.bias.end());
     edits.insert(edits.end(), row.counts.begin(), row.counts.end());
     top_stride = std::max(top_stride, row.top_logprobs);

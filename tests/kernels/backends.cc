@@ -1,6 +1,7 @@
 #include "tests/kernels/backends.h"
 
 #include <cstdint>
+#include <utility>
 
 #include "hwy/targets.h"
 #include "kernels/cpu/cpu_backend.h"
@@ -44,10 +45,11 @@ std::vector<std::string> BackendNames() {
   for (const int64_t target : CpuTargets()) {
     names.push_back(std::string("cpu_") + hwy::TargetName(target));
   }
-  names.emplace_back(kEmulated);
-  names.emplace_back(kGpu);
+  for (std::string& name : CudaBackendNames()) names.push_back(std::move(name));
   return names;
 }
+
+std::vector<std::string> CudaBackendNames() { return {kEmulated, kGpu}; }
 
 void BackendTest::SetUp() {
   auto backend = MakeByName(GetParam());

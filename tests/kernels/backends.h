@@ -16,6 +16,8 @@ namespace fmaserver::testing {
 
 /// Names of the variants, for example "cpu_AVX3", "cuda_emulated", "cuda_gpu".
 std::vector<std::string> BackendNames();
+/// Those of CUDA alone.
+std::vector<std::string> CudaBackendNames();
 
 /// A test on one variant, the CPU with two threads; the choice of instruction set ends with the
 /// test. Skipped on "cuda_gpu", with the reason, where there is no GPU.
@@ -56,8 +58,9 @@ class DeviceMatrix {
   Matrix view_;
 };
 
-#define FMA_ON_EVERY_BACKEND(suite)                                              \
-  INSTANTIATE_TEST_SUITE_P(Backends, suite, ::testing::ValuesIn(BackendNames()), \
+#define FMA_ON_BACKENDS(suite, names)                                     \
+  INSTANTIATE_TEST_SUITE_P(Backends, suite, ::testing::ValuesIn(names()), \
                            [](const auto& name) { return name.param; })
+#define FMA_ON_EVERY_BACKEND(suite) FMA_ON_BACKENDS(suite, BackendNames)
 
 }  // namespace fmaserver::testing
