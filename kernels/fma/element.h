@@ -52,4 +52,26 @@ constexpr BFloat16 FromFloat<BFloat16>(float value) {
   return {static_cast<uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16)};
 }
 
+/// Rounds to nearest, ties to even; too large becomes infinite, NaN stays NaN.
+template <>
+constexpr Float16 FromFloat<Float16>(float value) {
+  constexpr uint32_t kInfinity = 0x7C00;
+  constexpr float kLeastNormal = 0x1p-14F;
+  constexpr float kTooLarge = 0x1p16F;
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const uint32_t sign = (bits >> 16) & 0x8000U;
+  const uint32_t magnitude_bits = bits & 0x7FFFFFFFU;
+  const auto magnitude = std::bit_cast<float>(magnitude_bits);
+  if (value != value) return {static_cast<uint16_t>(sign | kInfinity | 0x200U)};
+  if (magnitude >= kTooLarge) return {static_cast<uint16_t>(sign | kInfinity)};
+  if (magnitude < kLeastNormal) {
+    // The last bit of a sum with 1/2 is worth 2^-24, one unit of a subnormal.
+    const uint32_t units = std::bit_cast<uint32_t>(magnitude + 0.5F) - 0x3F000000U;
+    return {static_cast<uint16_t>(sign | units)};
+  }
+  constexpr uint32_t kRebias = (127U - 15U) << 23;
+  const uint32_t rounded = magnitude_bits - kRebias + 0xFFFU + ((magnitude_bits >> 13) & 1U);
+  return {static_cast<uint16_t>(sign | (rounded >> 13))};
+}
+
 }  // namespace fmaserver
