@@ -9,8 +9,8 @@
 //   Load(p), LoadConstant(p), Store(p, v) global memory; LoadConstant: nobody writes it meanwhile
 //   AtomicAdd(p, v), AtomicMax(p, v)      global memory
 //   SharedArena, Shared<T>                the block's shared memory, in order of Take()
-//   FastExp(x), SinCos(angle, &s, &c)     single precision, a few units in the last place
-//   FMA_DEVICE                            marks every function that a kernel's body calls
+//   FastExp(x), SinCosPi(x, &s, &c)       single precision, right to a few units in the last place
+//   FMA_DEVICE, FMA_UNROLL                for every function that a body calls; for the next loop
 //
 // A kernel is a struct of parameters with `static constexpr int kThreads`, `kName` and
 // `FMA_DEVICE void operator()() const`; launch.h runs it. There is no static shared memory: a
@@ -21,8 +21,10 @@
 
 #ifdef __CUDACC__
 #define FMA_DEVICE __device__ __forceinline__
+#define FMA_UNROLL _Pragma("unroll")
 #else
 #define FMA_DEVICE inline
+#define FMA_UNROLL
 #endif
 
 namespace fmaserver::cuda {

@@ -173,9 +173,10 @@ class SharedArena {
 };
 
 inline float FastExp(float x) { return std::exp(x); }
-inline void SinCos(float angle, float* sine, float* cosine) {
-  *sine = std::sin(angle);
-  *cosine = std::cos(angle);
+inline void SinCosPi(float half_turns, float* sine, float* cosine) {
+  constexpr double kPi = 3.141592653589793;
+  *sine = static_cast<float>(std::sin(half_turns * kPi));
+  *cosine = static_cast<float>(std::cos(half_turns * kPi));
 }
 
 }  // namespace fmaserver::cuda

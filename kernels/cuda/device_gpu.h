@@ -102,6 +102,8 @@ class SharedArena {
 };
 
 FMA_DEVICE float FastExp(float x) { return __expf(x); }
-FMA_DEVICE void SinCos(float angle, float* sine, float* cosine) { sincosf(angle, sine, cosine); }
+FMA_DEVICE void SinCosPi(float half_turns, float* sine, float* cosine) {
+  sincospif(half_turns, sine, cosine);
+}
 
 }  // namespace fmaserver::cuda

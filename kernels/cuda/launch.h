@@ -38,8 +38,18 @@ inline absl::Status CheckShape(const char* name, const LaunchShape& shape) {
 
 #ifdef __CUDACC__
 
+/// Blocks of a kernel that one multiprocessor must be able to hold: its kMinBlocks, or 1.
 template <typename Kernel>
-__global__ __launch_bounds__(Kernel::kThreads) void RunKernel(
+constexpr int MinBlocks() {
+  if constexpr (requires { Kernel::kMinBlocks; }) {
+    return Kernel::kMinBlocks;
+  } else {
+    return 1;
+  }
+}
+
+template <typename Kernel>
+__global__ __launch_bounds__(Kernel::kThreads, MinBlocks<Kernel>()) void RunKernel(
     const __grid_constant__ Kernel kernel) {
   kernel();
 }
