@@ -218,17 +218,13 @@ void CudaBackend::Linear(Matrix x, const LinearWeights& weights, bool accumulate
 }
 
 void CudaBackend::Attend(const AttentionWeights& weights, int32_t layer, Matrix qkv, Matrix out) {
-  AttendOperation operation{.attention = static_cast<const PackedAttention&>(weights).view,
-                            .layout = layout_,
-                            .plan = plan_,
-                            .layer = layer};
   qkv.rows = out.rows = PaddedRows(qkv.rows, {qkv, out});
-  operation.qkv = qkv;
-  operation.out = out;
-  if (bucket_ != 0) operation.plan.decode_rows = out.rows;
+  DevicePlan plan = plan_;
+  if (bucket_ != 0) plan.decode_rows = out.rows;
   // Not only when there are such rows now: others come with the same graph.
-  operation.clears = bucket_ > kFewRows && out.rows == bucket_;
-  recorded_.emplace_back(operation);
+  const bool clears = bucket_ > kFewRows && out.rows == bucket_;
+  recorded_.push_back(AttendOperation{static_cast<const PackedAttention&>(weights).view, layout_,
+                                      plan, layer, qkv, out, clears});
 }
 
 void CudaBackend::Activate(MlpKind kind, Matrix in, Matrix out) {
