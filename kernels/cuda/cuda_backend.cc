@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_weights.h"
 #include "kernels/cuda/buffers.h"
 #include "kernels/cuda/executor.h"
 #include "kernels/cuda/graph_cache.h"
@@ -53,6 +55,11 @@ class CudaBackend : public Backend, private RowSampler {
     if (absl::Status status = UseDevice(device_); !status.ok()) return status;
     return PackedNorm::Pack(norm, uploader_);
   }
+  absl::StatusOr<std::unique_ptr<AttentionWeights>> PackAttention(
+      const AttentionSpec& spec, const HostAttention& weights) override {
+    if (absl::Status status = UseDevice(device_); !status.ok()) return status;
+    return PackedAttention::Pack(spec, weights, *stream_);
+  }
 
   void BeginStep(const AttentionSpec& spec, const SlotLayout& layout,
                  std::span<const Segment> segments) override;
@@ -63,11 +70,7 @@ class CudaBackend : public Backend, private RowSampler {
   void Norm(Matrix x, const NormWeights& weights, Matrix out) override;
   void Linear(Matrix x, const LinearWeights& weights, bool accumulate, Matrix y) override;
   void Activate(MlpKind kind, Matrix in, Matrix out) override;
-  absl::StatusOr<std::unique_ptr<AttentionWeights>> PackAttention(const AttentionSpec&,
-                                                                  const HostAttention&) override {
-    return absl::UnimplementedError("attention");
-  }
-  void Attend(const AttentionWeights&, int32_t, Matrix, Matrix) override {}
+  void Attend(const AttentionWeights& weights, int32_t layer, Matrix qkv, Matrix out) override;
   void GatherRows(Matrix x, std::span<const int32_t> rows, Matrix out) override;
 
   absl::Status CopyToHost(Matrix x, std::span<float> out) override;
@@ -99,6 +102,9 @@ class CudaBackend : public Backend, private RowSampler {
   template <typename T>
   const T* Put(std::span<const T> values, int64_t count);
 
+  /// Takes the plan into the step's data.
+  void PutPlan(const AttentionPlan& plan);
+
   /// Runs what was recorded. Returns once it is enqueued.
   absl::Status Flush();
   /// Waits for what was flushed and returns the first error since the last call.
@@ -116,9 +122,12 @@ class CudaBackend : public Backend, private RowSampler {
   GraphCache graphs_;
   StepData data_;
   SamplingMemory sampling_;
+  Memory scratch_;  // of slices, which no graph holds
   std::vector<Operation> recorded_;
   absl::Status error_;
   bool in_step_ = false;
+  SlotLayout layout_;  // of the step, as are the next
+  DevicePlan plan_;
   int64_t step_rows_ = 0;
   int64_t bucket_ = 0;  // rows to pad to in this step; 0: none, and no graph
 };
@@ -167,7 +176,7 @@ const T* CudaBackend::Put(std::span<const T> values, int64_t count) {
   return nullptr;
 }
 
-void CudaBackend::BeginStep(const AttentionSpec& /*spec*/, const SlotLayout& /*layout*/,
+void CudaBackend::BeginStep(const AttentionSpec& spec, const SlotLayout& layout,
                             std::span<const Segment> segments) {
   recorded_.clear();  // of a step that was given up
   Note(UseDevice(device_));
@@ -180,6 +189,28 @@ void CudaBackend::BeginStep(const AttentionSpec& /*spec*/, const SlotLayout& /*l
     decodes = decodes && segment.rows == 1;
   }
   bucket_ = decodes ? BucketOf(step_rows_) : 0;
+  layout_ = layout;
+  PutPlan(AttentionPlan(spec, layout, segments));
+}
+
+void CudaBackend::PutPlan(const AttentionPlan& plan) {
+  plan_ = {};
+  plan_.decode_rows = static_cast<int64_t>(plan.decode.size());
+  plan_.decode = Put<DecodeRow>(plan.decode, std::max(bucket_, plan_.decode_rows));
+  if (plan.segments.empty()) return;
+  plan_.num_segments = static_cast<int64_t>(plan.segments.size());
+  plan_.num_groups = static_cast<int64_t>(plan.groups.size());
+  plan_.num_blocks = static_cast<int64_t>(plan.blocks.size());
+  plan_.segments = Put<PrefillSegment>(plan.segments, plan_.num_segments);
+  plan_.groups = Put<GroupTask>(plan.groups, plan_.num_groups);
+  plan_.blocks = Put<QueryBlock>(plan.blocks, plan_.num_blocks);
+  if (plan.scratch_bytes > scratch_.bytes()) {
+    scratch_ = Memory();
+    absl::StatusOr<Memory> memory = Memory::Allocate(Memory::Kind::kDevice, plan.scratch_bytes);
+    Note(memory.status());
+    if (memory.ok()) scratch_ = *std::move(memory);
+  }
+  plan_.scratch = scratch_.data();
 }
 
 absl::Status CudaBackend::EndStep() {
@@ -206,6 +237,16 @@ void CudaBackend::Linear(Matrix x, const LinearWeights& weights, bool accumulate
   x.rows = y.rows = PaddedRows(x.rows, {x, y});
   recorded_.push_back(
       LinearOperation{x, static_cast<const PackedLinear&>(weights).view, accumulate, y});
+}
+
+void CudaBackend::Attend(const AttentionWeights& weights, int32_t layer, Matrix qkv, Matrix out) {
+  qkv.rows = out.rows = PaddedRows(qkv.rows, {qkv, out});
+  DevicePlan plan = plan_;
+  if (bucket_ != 0) plan.decode_rows = out.rows;
+  // Not only when there are such rows now: others come with the same graph.
+  const bool clears = bucket_ > kFewRows && out.rows == bucket_;
+  recorded_.push_back(AttendOperation{static_cast<const PackedAttention&>(weights).view, layout_,
+                                      plan, layer, qkv, out, clears});
 }
 
 void CudaBackend::Activate(MlpKind kind, Matrix in, Matrix out) {

@@ -6,10 +6,6 @@
 
 #ifdef __CUDACC__
 #include <cuda_fp16.h>
-/// Asks nvcc to unroll the loop that follows.
-#define FMA_UNROLL _Pragma("unroll")
-#else
-#define FMA_UNROLL
 #endif
 
 namespace fmaserver::cuda {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/cuda/attention.h"
 #include "kernels/cuda/dense.h"
 
 namespace fmaserver::cuda {
@@ -75,6 +76,16 @@ absl::Status Executor::RunOne(Stream& stream, const EmbedOperation& operation) {
 
 absl::Status Executor::RunOne(Stream& stream, const NormOperation& operation) {
   return LaunchNorm(stream, operation.x, operation.weights, operation.out);
+}
+
+absl::Status Executor::RunOne(Stream& stream, const AttendOperation& operation) {
+  const Matrix& out = operation.out;
+  if (operation.clears) {
+    const int64_t bytes = out.rows * out.cols * static_cast<int64_t>(sizeof(float));
+    if (absl::Status status = stream.Fill(out.data, 0, bytes); !status.ok()) return status;
+  }
+  return LaunchAttention(stream, operation.attention, operation.layout, operation.plan,
+                         operation.layer, operation.qkv, out);
 }
 
 absl::Status Executor::RunOne(Stream& stream, const ActivateOperation& operation) {

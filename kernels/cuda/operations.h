@@ -7,6 +7,8 @@
 #include <variant>
 
 #include "kernels/backend.h"
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_data.h"
 #include "kernels/cuda/dense.h"
 #include "kernels/cuda/sampling.h"
 
@@ -35,6 +37,17 @@ struct LinearOperation {
   bool operator==(const LinearOperation&) const = default;
 };
 
+struct AttendOperation {
+  DeviceAttention attention;
+  SlotLayout layout;
+  DevicePlan plan;
+  int32_t layer = 0;
+  Matrix qkv;
+  Matrix out;
+  bool clears = false;  ///< there may be rows without a segment, whose output becomes 0
+  bool operator==(const AttendOperation&) const = default;
+};
+
 struct ActivateOperation {
   MlpKind kind = MlpKind::kGelu;
   Matrix in;
@@ -49,7 +62,7 @@ struct GatherOperation {
   bool operator==(const GatherOperation&) const = default;
 };
 
-using Operation = std::variant<EmbedOperation, NormOperation, LinearOperation, ActivateOperation,
-                               GatherOperation, SampleOperation>;
+using Operation = std::variant<EmbedOperation, NormOperation, LinearOperation, AttendOperation,
+                               ActivateOperation, GatherOperation, SampleOperation>;
 
 }  // namespace fmaserver::cuda
