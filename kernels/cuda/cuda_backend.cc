@@ -102,6 +102,9 @@ class CudaBackend : public Backend, private RowSampler {
   template <typename T>
   const T* Put(std::span<const T> values, int64_t count);
 
+  /// Takes the plan into the step's data.
+  void PutPlan(const AttentionPlan& plan);
+
   /// Runs what was recorded. Returns once it is enqueued.
   absl::Status Flush();
   /// Waits for what was flushed and returns the first error since the last call.
@@ -119,6 +122,7 @@ class CudaBackend : public Backend, private RowSampler {
   GraphCache graphs_;
   StepData data_;
   SamplingMemory sampling_;
+  Memory scratch_;  // of slices, which no graph holds
   std::vector<Operation> recorded_;
   absl::Status error_;
   bool in_step_ = false;
@@ -186,9 +190,27 @@ void CudaBackend::BeginStep(const AttentionSpec& spec, const SlotLayout& layout,
   }
   bucket_ = decodes ? BucketOf(step_rows_) : 0;
   layout_ = layout;
-  const AttentionPlan plan(spec, layout, segments);
+  PutPlan(AttentionPlan(spec, layout, segments));
+}
+
+void CudaBackend::PutPlan(const AttentionPlan& plan) {
+  plan_ = {};
   plan_.decode_rows = static_cast<int64_t>(plan.decode.size());
   plan_.decode = Put<DecodeRow>(plan.decode, std::max(bucket_, plan_.decode_rows));
+  if (plan.segments.empty()) return;
+  plan_.num_segments = static_cast<int64_t>(plan.segments.size());
+  plan_.num_groups = static_cast<int64_t>(plan.groups.size());
+  plan_.num_blocks = static_cast<int64_t>(plan.blocks.size());
+  plan_.segments = Put<PrefillSegment>(plan.segments, plan_.num_segments);
+  plan_.groups = Put<GroupTask>(plan.groups, plan_.num_groups);
+  plan_.blocks = Put<QueryBlock>(plan.blocks, plan_.num_blocks);
+  if (plan.scratch_bytes > scratch_.bytes()) {
+    scratch_ = Memory();
+    absl::StatusOr<Memory> memory = Memory::Allocate(Memory::Kind::kDevice, plan.scratch_bytes);
+    Note(memory.status());
+    if (memory.ok()) scratch_ = *std::move(memory);
+  }
+  plan_.scratch = scratch_.data();
 }
 
 absl::Status CudaBackend::EndStep() {
