@@ -16,7 +16,6 @@ import torch
 from torch.nn import functional
 
 
-
 def make_layers(args: argparse.Namespace, context: int) -> list[dict[str, torch.Tensor]]:
     hidden, inner = args.hidden, args.intermediate
     cache = (args.sequences, hidden // args.head_dim, context + 1, args.head_dim)

@@ -50,10 +50,22 @@ class Device {
     const cuda::AttentionPlan plan(spec_, layout_, segments);
     const Memory input = Upload(qkv);
     const Memory decode = Upload(plan.decode);
+    const Memory segments_on_device = Upload(plan.segments);
+    const Memory groups = Upload(plan.groups);
+    const Memory blocks = Upload(plan.blocks);
+    const Memory scratch =
+        *Memory::Allocate(Memory::Kind::kDevice, std::max<int64_t>(1, plan.scratch_bytes));
     const int64_t columns = int64_t{spec_.num_heads} * spec_.head_dim;
     const Memory output = *Memory::Allocate(Memory::Kind::kDevice, rows * columns * 4);
     const cuda::DevicePlan on_device = {decode.As<cuda::DecodeRow>(),
-                                        static_cast<int64_t>(plan.decode.size())};
+                                        segments_on_device.As<cuda::PrefillSegment>(),
+                                        groups.As<cuda::GroupTask>(),
+                                        blocks.As<cuda::QueryBlock>(),
+                                        scratch.data(),
+                                        static_cast<int64_t>(plan.decode.size()),
+                                        static_cast<int64_t>(plan.segments.size()),
+                                        static_cast<int64_t>(plan.groups.size()),
+                                        static_cast<int64_t>(plan.blocks.size())};
     const absl::Status status = cuda::LaunchAttention(
         *stream_, weights_->view, layout_, on_device, 0,
         {input.As<float>(), rows, spec_.QkvColumns()}, {output.As<float>(), rows, columns});
@@ -115,6 +127,22 @@ TEST(CudaAttentionTest, DecodeEqualsTheDefinitionOverSeveralHorizons) {
     const int64_t n = std::min<int64_t>(2 * spec.hierarchy.Horizon() + 5, 150);
     const auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);
     ASSERT_LE(LargestDifference(device.Feed(qkv, [] { return 1; }), layer.Evaluate(qkv)), 2e-5);
+  }
+}
+
+TEST(CudaAttentionTest, EveryChunkingEqualsTheDefinition) {
+  std::mt19937 random(2);
+  for (int round = 0; round < 60; ++round) {
+    const AttentionSpec spec = RandomSpec(random);
+    SCOPED_TRACE(Describe(spec));
+    const ReferenceAttention layer = RandomAttention(spec, random);
+    Device device(layer, DType::kF32);
+    const int64_t n = std::min<int64_t>(2 * spec.hierarchy.Horizon() + 5, 150);
+    const auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);
+    const auto expected = layer.Evaluate(qkv);
+    ASSERT_LE(LargestDifference(device.Feed(qkv, [&] { return n; }), expected), 2e-5);
+    ASSERT_LE(LargestDifference(device.Feed(qkv, [&] { return 1 + random() % 23; }), expected),
+              2e-5);
   }
 }
 
