@@ -117,10 +117,8 @@ TEST_P(CudaModelTest, GoldenLogitsWithABf16Cache) {
     ModelOptions options{.cache_dtype = DType::kBF16};
     const auto model = Load(entry.path(), Shared(), options);
     // 8 bits of mantissa in every key and value of two layers, as tests/e2e/test_golden.py.
-    for (const size_t chunk : {1, 50}) {
-      const auto logits = Feed(*model, tokens, chunk);
-      ASSERT_LE(LargestDifference(logits, expected, model->config().vocab_size), 0.3);
-    }
+    const auto logits = Feed(*model, tokens, 40);
+    ASSERT_LE(LargestDifference(logits, expected, model->config().vocab_size), 0.3);
   }
 }
 
