@@ -1,5 +1,7 @@
 #include "server/flags.h"
 
+#include "kernels/device.h"
+
 namespace fmaserver {
 namespace {
 
@@ -18,9 +20,11 @@ void AddModelFlags(CLI::App& app, Flags& flags) {
       ->envname("FMA_MODEL")
       ->type_name("DIR")
       ->group("Model");
-  app.add_option("--device", flags.device, "Where to compute")
+  app.add_option("--device", flags.device,
+                 "Where to compute; auto: cuda:0 if there is one, else cpu")
       ->envname("FMA_DEVICE")
-      ->check(CLI::IsMember({"cpu"}))
+      ->check([](const std::string& name) { return std::string(CheckDeviceName(name).message()); })
+      ->type_name("auto|cpu|cuda:N")
       ->group("Model");
   app.add_option("--threads", flags.threads, "Threads of the cpu device; 0: one per core")
       ->envname("FMA_THREADS")
