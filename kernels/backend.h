@@ -5,7 +5,9 @@
 // per token of the step. Weights are handed over once and live in opaque handles.
 //
 // Operations are called from one thread and take effect in the order of the calls; on a device they
-// may still be under way when they return. EndStep() waits and reports what went wrong. Row
+// may still be under way when they return, so what they name must stay until EndStep() or a copy to
+// the host has waited; those report what went wrong. Within a step, an operation may also write the
+// rows of its buffer that follow its output: activations of a step share no buffer. Row
 // invariance: every row's result is the same in every bit whatever other rows share the step and
 // however a sequence is cut into segments.
 #pragma once
@@ -20,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/fma/slot_layout.h"
 #include "kernels/fma/spec.h"
+#include "kernels/sampling.h"
 
 namespace fmaserver {
 
@@ -30,6 +33,7 @@ struct Matrix {
   int64_t cols = 0;
 
   float* Row(int64_t row) const { return data + row * cols; }
+  bool operator==(const Matrix&) const = default;
 };
 
 /// [rows, cols] of `dtype` in host memory, perhaps unaligned. Does not own; a vector has one row.
@@ -150,6 +154,9 @@ class Backend {
   /// The bytes are the same on every backend: only SlotLayout says what they mean.
   virtual absl::Status SaveSlot(const std::byte* slot, std::span<std::byte> out) = 0;
   virtual absl::Status RestoreSlot(std::span<const std::byte> in, std::byte* slot) = 0;
+
+  /// Chooses tokens without a copy of the logits; null: this backend's logits are at hand.
+  virtual RowSampler* sampler() { return nullptr; }
 };
 
 }  // namespace fmaserver

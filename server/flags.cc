@@ -1,5 +1,7 @@
 #include "server/flags.h"
 
+#include "kernels/device.h"
+
 namespace fmaserver {
 namespace {
 
@@ -18,9 +20,11 @@ void AddModelFlags(CLI::App& app, Flags& flags) {
       ->envname("FMA_MODEL")
       ->type_name("DIR")
       ->group("Model");
-  app.add_option("--device", flags.device, "Where to compute")
+  app.add_option("--device", flags.device,
+                 "Where to compute; auto: cuda:0 if there is one, else cpu")
       ->envname("FMA_DEVICE")
-      ->check(CLI::IsMember({"cpu"}))
+      ->check([](const std::string& name) { return std::string(CheckDeviceName(name).message()); })
+      ->type_name("auto|cpu|cuda:N")
       ->group("Model");
   app.add_option("--threads", flags.threads, "Threads of the cpu device; 0: one per core")
       ->envname("FMA_THREADS")
@@ -40,6 +44,16 @@ void AddEngineFlags(CLI::App& app, EngineOptions& engine) {
   app.add_option("--step-tokens", engine.step_tokens, "Prompt tokens of one step, at most")
       ->envname("FMA_STEP_TOKENS")
       ->check(CLI::Range(1, 1 << 20))
+      ->group("Engine");
+  app.add_option("--prefix-cache-memory", engine.prefix_cache_bytes,
+                 "Bytes for states of prompts, found again by prompts that begin alike; 0: none")
+      ->envname("FMA_PREFIX_CACHE_MEMORY")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->group("Engine");
+  app.add_option("--max-stall-seconds", engine.max_stall_seconds,
+                 "How long a reader may be behind before its request ends")
+      ->envname("FMA_MAX_STALL_SECONDS")
+      ->check(CLI::Range(0.001, 1e9))
       ->group("Engine");
 }
 

@@ -11,7 +11,7 @@ namespace fmaserver {
 
 struct Flags {
   std::string model;
-  std::string device = "cpu";
+  std::string device = "auto";
   int threads = 0;
   EngineOptions engine;
   RpcServerOptions rpc;

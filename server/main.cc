@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/device.h"
 #include "model_loader/checkpoint.h"
 #include "server/engine/engine.h"
 #include "server/flags.h"
@@ -31,10 +31,11 @@ void SetUpLogging(const std::string& level) {
 absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Flags& flags) {
   auto checkpoint = Checkpoint::Open(flags.model);
   if (!checkpoint.ok()) return checkpoint.status();
-  auto backend = MakeCpuBackend(flags.threads);
-  if (!backend.ok()) return backend.status();
-  auto model =
-      Model::Load(*checkpoint, *std::move(backend), {.max_rows = Engine::MaxRows(flags.engine)});
+  auto device = MakeBackend(flags.device, flags.threads);
+  if (!device.ok()) return device.status();
+  if (!device->why.empty()) spdlog::info("no GPU: {}", device->why);
+  auto model = Model::Load(*checkpoint, std::move(device->backend),
+                           {.max_rows = Engine::MaxRows(flags.engine)});
   if (!model.ok()) return model.status();
   return Engine::Create(*std::move(model), checkpoint->tokenizer(), flags.engine);
 }

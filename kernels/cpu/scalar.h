@@ -1,60 +1,15 @@
-// Scalar conversions between float32 and the 16-bit element types, and unaligned reads of weights.
+// Elements of weights in host memory, which need not be aligned, as float32.
 #pragma once
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 #include "kernels/backend.h"
 #include "kernels/fma/dtype.h"
+#include "kernels/fma/element.h"
 
 namespace fmaserver {
-
-/// A bfloat16 in memory: the upper half of a float32.
-struct BFloat16 {
-  uint16_t bits;
-};
-
-/// An IEEE binary16 in memory.
-struct Float16 {
-  uint16_t bits;
-};
-
-inline float ToFloat(float value) { return value; }
-
-inline float ToFloat(BFloat16 value) {
-  return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16);
-}
-
-inline float ToFloat(Float16 value) {
-  const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000U) << 16;
-  const uint32_t exponent = (value.bits >> 10) & 0x1FU;
-  const uint32_t mantissa = value.bits & 0x3FFU;
-  constexpr float kSubnormalUnit = 0x1p-24F;
-  if (exponent == 0) {
-    const float magnitude = static_cast<float>(mantissa) * kSubnormalUnit;
-    return std::bit_cast<float>(std::bit_cast<uint32_t>(magnitude) | sign);
-  }
-  const uint32_t wide_exponent = exponent == 0x1F ? 0xFF : exponent + 127 - 15;
-  return std::bit_cast<float>(sign | (wide_exponent << 23) | (mantissa << 13));
-}
-
-template <typename T>
-T FromFloat(float value);
-
-template <>
-inline float FromFloat<float>(float value) {
-  return value;
-}
-
-/// Rounds to nearest, ties to even; NaN stays NaN.
-template <>
-inline BFloat16 FromFloat<BFloat16>(float value) {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  if (value != value) return {static_cast<uint16_t>((bits >> 16) | 0x40U)};
-  return {static_cast<uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16)};
-}
 
 template <typename T>
 T LoadUnaligned(const std::byte* data, int64_t index) {

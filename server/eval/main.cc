@@ -14,7 +14,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/device.h"
 #include "model_loader/checkpoint.h"
 #include "nlohmann/json.hpp"
 #include "server/engine/model.h"
@@ -33,7 +33,7 @@ struct Flags {
   int32_t chunk = 256;
   std::string logits_file;
   std::string cache_dtype = "f32";
-  std::string device = "cpu";
+  std::string device = "auto";
   int threads = 0;
 };
 
@@ -61,8 +61,10 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
   app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache: f32 or bf16")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
-  app.add_option("--device", flags.device, "Where to compute")
-      ->check(CLI::IsMember({"cpu"}))
+  app.add_option("--device", flags.device,
+                 "Where to compute; auto: cuda:0 if there is one, else cpu")
+      ->check([](const std::string& name) { return std::string(CheckDeviceName(name).message()); })
+      ->type_name("auto|cpu|cuda:N")
       ->capture_default_str();
   app.add_option("--threads", flags.threads, "Threads (0: one per core)")
       ->check(CLI::Range(0, 1024))
@@ -145,12 +147,12 @@ void PrintResult(const Evaluation& result, std::optional<int64_t> bytes) {
 
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const Flags& flags, const Checkpoint& checkpoint,
                                                  int32_t chunk) {
-  absl::StatusOr<std::unique_ptr<Backend>> backend = MakeCpuBackend(flags.threads);
-  if (!backend.ok()) return backend.status();
+  absl::StatusOr<ChosenBackend> device = MakeBackend(flags.device, flags.threads);
+  if (!device.ok()) return device.status();
   ModelOptions options;
   options.max_rows = chunk;
   options.cache_dtype = flags.cache_dtype == "bf16" ? DType::kBF16 : DType::kF32;
-  return Model::Load(checkpoint, *std::move(backend), options);
+  return Model::Load(checkpoint, std::move(device->backend), options);
 }
 
 absl::Status Run(const Flags& flags) {

@@ -1,13 +1,19 @@
 #include "tests/kernels/backends.h"
 
 #include <cstdint>
+#include <utility>
 
 #include "hwy/targets.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda_library.h"
 
 namespace fmaserver::testing {
 namespace {
+
+constexpr char kEmulated[] = "cuda_emulated";
+constexpr char kGpu[] = "cuda_gpu";
 
 /// Every target that the kernels are compiled for and this processor has.
 std::vector<int64_t> CpuTargets() {
@@ -23,6 +29,15 @@ void Choose(int64_t targets) {
   hwy::GetChosenTarget().DeInit();
 }
 
+absl::StatusOr<std::unique_ptr<Backend>> MakeByName(const std::string& name) {
+  if (name == kEmulated) return cuda::MakeCudaBackend(0);
+  if (name == kGpu) return LoadCudaBackend(0);
+  for (const int64_t target : CpuTargets()) {
+    if (name == std::string("cpu_") + hwy::TargetName(target)) Choose(target);
+  }
+  return MakeCpuBackend(2);
+}
+
 }  // namespace
 
 std::vector<std::string> BackendNames() {
@@ -30,18 +45,50 @@ std::vector<std::string> BackendNames() {
   for (const int64_t target : CpuTargets()) {
     names.push_back(std::string("cpu_") + hwy::TargetName(target));
   }
+  for (std::string& name : CudaBackendNames()) names.push_back(std::move(name));
   return names;
 }
 
+std::vector<std::string> CudaBackendNames() { return {kEmulated, kGpu}; }
+
 void BackendTest::SetUp() {
-  for (const int64_t target : CpuTargets()) {
-    if (GetParam() == std::string("cpu_") + hwy::TargetName(target)) Choose(target);
+  auto backend = MakeByName(GetParam());
+  if (GetParam() == kGpu && absl::IsUnavailable(backend.status())) {
+    GTEST_SKIP() << "no GPU: " << backend.status().message();
   }
-  auto backend = MakeCpuBackend(2);
   ASSERT_TRUE(backend.ok()) << backend.status();
   backend_ = *std::move(backend);
 }
 
 void BackendTest::TearDown() { Choose(0); }
+
+void BackendTest::ExpectSameRows(std::span<const float> a, std::span<const float> b,
+                                 float tolerance) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (IsCuda()) {
+      ASSERT_NEAR(a[i], b[i], tolerance) << "at " << i;
+    } else {
+      ASSERT_EQ(a[i], b[i]) << "at " << i;
+    }
+  }
+}
+
+DeviceMatrix::DeviceMatrix(Backend& backend, int64_t rows, const std::vector<float>& values)
+    : backend_(backend) {
+  const auto bytes = std::as_bytes(std::span(values));
+  auto buffer = backend.Allocate(static_cast<int64_t>(bytes.size()));
+  EXPECT_TRUE(buffer.ok()) << buffer.status();
+  buffer_ = *std::move(buffer);
+  EXPECT_TRUE(backend.RestoreSlot(bytes, buffer_->data).ok());
+  view_ = {reinterpret_cast<float*>(buffer_->data), rows,
+           static_cast<int64_t>(values.size()) / rows};
+}
+
+std::vector<float> DeviceMatrix::Read() const {
+  std::vector<float> values(view_.rows * view_.cols);
+  EXPECT_TRUE(backend_.CopyToHost(view_, values).ok());
+  return values;
+}
 
 }  // namespace fmaserver::testing

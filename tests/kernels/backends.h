@@ -1,7 +1,11 @@
-// The backends that the suite runs on: the CPU once per instruction set that this machine has.
+// The backends that the suite runs on: the CPU once per instruction set that this machine has, CUDA
+// over the block emulator, and CUDA on a GPU where there is one.
 #pragma once
 
+#include <cmath>
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -10,23 +14,53 @@
 
 namespace fmaserver::testing {
 
-/// Names of the variants, for example "cpu_AVX3".
+/// Names of the variants, for example "cpu_AVX3", "cuda_emulated", "cuda_gpu".
 std::vector<std::string> BackendNames();
+/// Those of CUDA alone.
+std::vector<std::string> CudaBackendNames();
 
-/// A test on one variant with two threads; the choice of instruction set ends with the test.
+/// A test on one variant, the CPU with two threads; the choice of instruction set ends with the
+/// test. Skipped on "cuda_gpu", with the reason, where there is no GPU.
 class BackendTest : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override;
   void TearDown() override;
 
   Backend& backend() { return *backend_; }
+  bool IsCuda() const { return GetParam().starts_with("cuda"); }
+  /// For cases that are many only to find what needs luck: all of them, or a few in the emulator.
+  int Rounds(int all) const { return GetParam() == "cuda_emulated" ? (all + 5) / 6 : all; }
+
+  /// The same bits on the CPU; on CUDA, where a larger step may sum in another order, nearly.
+  void ExpectSameRows(std::span<const float> a, std::span<const float> b, float tolerance);
 
  private:
   std::unique_ptr<Backend> backend_;
 };
 
-#define FMA_ON_EVERY_BACKEND(suite)                                              \
-  INSTANTIATE_TEST_SUITE_P(Backends, suite, ::testing::ValuesIn(BackendNames()), \
+/// A matrix in a backend's memory.
+class DeviceMatrix {
+ public:
+  /// Holds `values`, row by row.
+  DeviceMatrix(Backend& backend, int64_t rows, const std::vector<float>& values);
+  /// Holds NaN.
+  DeviceMatrix(Backend& backend, int64_t rows, int64_t cols)
+      : DeviceMatrix(backend, rows, std::vector<float>(rows * cols, NAN)) {}
+
+  operator Matrix() const { return view_; }  // NOLINT: stands for its matrix in calls
+  Matrix Rows(int64_t first, int64_t count) const { return {view_.Row(first), count, view_.cols}; }
+  /// Waits for what was called before.
+  std::vector<float> Read() const;
+
+ private:
+  Backend& backend_;
+  std::unique_ptr<Buffer> buffer_;
+  Matrix view_;
+};
+
+#define FMA_ON_BACKENDS(suite, names)                                     \
+  INSTANTIATE_TEST_SUITE_P(Backends, suite, ::testing::ValuesIn(names()), \
                            [](const auto& name) { return name.param; })
+#define FMA_ON_EVERY_BACKEND(suite) FMA_ON_BACKENDS(suite, BackendNames)
 
 }  // namespace fmaserver::testing

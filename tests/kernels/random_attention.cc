@@ -78,19 +78,19 @@ std::string Describe(const AttentionSpec& spec) {
       " far ", static_cast<int>(spec.far_positions));
 }
 
-std::unique_ptr<AttentionWeights> PackFor(Backend& backend, const ReferenceAttention& layer) {
+HostLayer::HostLayer(const ReferenceAttention& layer) {
   const int64_t outputs = int64_t{layer.spec.head_dim} * layer.spec.hierarchy.rank;
-  std::vector<HostDownsampling> keys;
-  std::vector<HostDownsampling> values;
   for (const ReferenceDownsampling& one : layer.keys) {
-    keys.push_back({AsHost(one.weight, outputs), AsHost(one.bias, 1)});
+    keys_.push_back({AsHost(one.weight, outputs), AsHost(one.bias, 1)});
   }
   for (const ReferenceDownsampling& one : layer.values) {
-    values.push_back({AsHost(one.weight, outputs), AsHost(one.bias, 1)});
+    values_.push_back({AsHost(one.weight, outputs), AsHost(one.bias, 1)});
   }
-  HostMatrix level_bias;
-  if (!layer.level_bias.empty()) level_bias = AsHost(layer.level_bias, layer.spec.num_heads);
-  auto packed = backend.PackAttention(layer.spec, {keys, values, level_bias});
+  if (!layer.level_bias.empty()) level_bias_ = AsHost(layer.level_bias, layer.spec.num_heads);
+}
+
+std::unique_ptr<AttentionWeights> PackFor(Backend& backend, const ReferenceAttention& layer) {
+  auto packed = backend.PackAttention(layer.spec, HostLayer(layer).view());
   return packed.ok() ? *std::move(packed) : nullptr;
 }
 

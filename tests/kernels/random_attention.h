@@ -22,6 +22,18 @@ ReferenceAttention RandomAttention(const AttentionSpec& spec, std::mt19937& rand
 /// For failure messages: what the specification asks for.
 std::string Describe(const AttentionSpec& spec);
 
+/// The layer's weights as backends take them; the layer must outlive it.
+class HostLayer {
+ public:
+  explicit HostLayer(const ReferenceAttention& layer);
+  HostAttention view() const { return {keys_, values_, level_bias_}; }
+
+ private:
+  std::vector<HostDownsampling> keys_;
+  std::vector<HostDownsampling> values_;
+  HostMatrix level_bias_;
+};
+
 std::unique_ptr<AttentionWeights> PackFor(Backend& backend, const ReferenceAttention& layer);
 
 }  // namespace fmaserver::testing

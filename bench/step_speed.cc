@@ -1,0 +1,157 @@
+// Time of the steps of a model on any device, as one JSON object:
+//   step_speed --model DIR --device cuda:0 --sequences 256 --context 131072 --rows 1 --steps 50
+//
+// Every sequence starts at --context with a slot of zeros: what a step costs depends on the
+// position and never on the contents, so nothing has to be read first. `floor_bytes` is what has to
+// move in a step: every weight once, every slot once.
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "kernels/device.h"
+#include "model_loader/checkpoint.h"
+#include "nlohmann/json.hpp"
+#include "server/engine/model.h"
+#include "server/engine/slot_pool.h"
+
+namespace fmaserver {
+namespace {
+
+struct Flags {
+  std::string model;
+  std::string device = "auto";
+  std::string cache_dtype = "f32";
+  int threads = 0;
+  int32_t sequences = 1;
+  int32_t rows = 1;
+  int64_t context = 1024;
+  int warm_up = 5;
+  int steps = 50;
+};
+
+class Sequences {
+ public:
+  static absl::StatusOr<std::unique_ptr<Sequences>> Create(Model& model, const Flags& flags) {
+    auto pool = SlotPool::Create(model.backend(), model.slot_bytes(), flags.sequences);
+    if (!pool.ok()) return pool.status();
+    std::unique_ptr<Sequences> sequences(new Sequences(model, flags, *std::move(pool)));
+    const std::vector<std::byte> zeros(static_cast<size_t>(model.slot_bytes()));
+    for (const Slot& slot : sequences->slots_) {
+      const absl::Status status = model.backend().RestoreSlot(zeros, slot.data());
+      if (!status.ok()) return status;
+    }
+    return sequences;
+  }
+
+  /// Seconds of one step of every sequence, each with the logits of its last row.
+  absl::StatusOr<double> Step() {
+    std::vector<StepSegment> segments;
+    for (const Slot& slot : slots_) segments.push_back({slot.data(), position_, tokens_, 1});
+    const auto start = std::chrono::steady_clock::now();
+    const auto logits = model_.Step(segments);
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    if (!logits.ok()) return logits.status();
+    position_ += static_cast<int64_t>(tokens_.size());
+    return elapsed.count();
+  }
+
+ private:
+  Sequences(Model& model, const Flags& flags, std::unique_ptr<SlotPool> pool)
+      : model_(model), pool_(std::move(pool)), tokens_(flags.rows, 7), position_(flags.context) {
+    for (int32_t i = 0; i < flags.sequences; ++i) slots_.push_back(pool_->Acquire());
+  }
+
+  Model& model_;
+  const std::unique_ptr<SlotPool> pool_;
+  const std::vector<int32_t> tokens_;
+  int64_t position_;
+  std::vector<Slot> slots_;
+};
+
+absl::StatusOr<std::vector<double>> Measure(Model& model, const Flags& flags) {
+  auto sequences = Sequences::Create(model, flags);
+  if (!sequences.ok()) return sequences.status();
+  std::vector<double> seconds;
+  for (int step = 0; step < flags.warm_up + flags.steps; ++step) {
+    const absl::StatusOr<double> one = (*sequences)->Step();
+    if (!one.ok()) return one.status();
+    if (step >= flags.warm_up) seconds.push_back(*one);
+  }
+  std::ranges::sort(seconds);
+  return seconds;
+}
+
+absl::StatusOr<nlohmann::json> Run(const Flags& flags) {
+  const absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(flags.model);
+  if (!checkpoint.ok()) return checkpoint.status();
+  absl::StatusOr<ChosenBackend> device = MakeBackend(flags.device, flags.threads);
+  if (!device.ok()) return device.status();
+  ModelOptions options{.max_rows = flags.sequences * flags.rows};
+  if (flags.cache_dtype == "bf16") options.cache_dtype = DType::kBF16;
+  const auto model = Model::Load(*checkpoint, std::move(device->backend), options);
+  if (!model.ok()) return model.status();
+  const auto seconds = Measure(**model, flags);
+  if (!seconds.ok()) return seconds.status();
+  const double median = (*seconds)[seconds->size() / 2];
+  const int64_t floor_bytes =
+      (*model)->weight_bytes() + int64_t{flags.sequences} * (*model)->slot_bytes();
+  return nlohmann::json{
+      {"device", (*model)->device()},
+      {"parameters", (*model)->num_parameters()},
+      {"sequences", flags.sequences},
+      {"rows_of_each", flags.rows},
+      {"context", flags.context},
+      {"step_ms_median", median * 1e3},
+      {"step_ms_least", seconds->front() * 1e3},
+      {"step_ms_most", seconds->back() * 1e3},
+      {"tokens_per_second", flags.sequences * flags.rows / median},
+      {"weight_bytes", (*model)->weight_bytes()},
+      {"slot_bytes", (*model)->slot_bytes()},
+      {"floor_bytes", floor_bytes},
+      {"floor_gb_per_second", static_cast<double>(floor_bytes) / median / 1e9},
+      {"tflop_per_second", 2e-12 * static_cast<double>((*model)->num_parameters()) *
+                               flags.sequences * flags.rows / median},
+  };
+}
+
+void DeclareFlags(CLI::App& app, Flags& flags) {
+  app.option_defaults()->always_capture_default();
+  app.add_option("--model", flags.model, "Checkpoint folder")
+      ->required()
+      ->check(CLI::ExistingDirectory);
+  app.add_option("--device", flags.device, "auto, cpu or cuda:N");
+  app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache")
+      ->check(CLI::IsMember({"f32", "bf16"}));
+  app.add_option("--threads", flags.threads, "Threads of the cpu device");
+  app.add_option("--sequences", flags.sequences, "Sequences in every step")
+      ->check(CLI::Range(1, 1 << 16));
+  app.add_option("--rows", flags.rows, "Tokens of each in a step: 1 decodes, more read a prompt")
+      ->check(CLI::Range(1, 1 << 16));
+  app.add_option("--context", flags.context, "Tokens before the first step")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--warm-up", flags.warm_up, "Steps that are not measured");
+  app.add_option("--steps", flags.steps, "Steps that are")->check(CLI::PositiveNumber);
+}
+
+}  // namespace
+}  // namespace fmaserver
+
+int main(int argc, char** argv) {
+  fmaserver::Flags flags;
+  CLI::App app("Times the steps of a model.");
+  fmaserver::DeclareFlags(app, flags);
+  CLI11_PARSE(app, argc, argv);
+  const absl::StatusOr<nlohmann::json> result = fmaserver::Run(flags);
+  if (!result.ok()) {
+    std::fprintf(stderr, "step_speed: %s\n", std::string(result.status().message()).c_str());
+    return 1;
+  }
+  std::printf("%s\n", result->dump().c_str());
+  return 0;
+}

@@ -1,0 +1,44 @@
+// Memory that the backend handed out, and how much of it lies behind a matrix.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "kernels/backend.h"
+#include "kernels/cuda/runtime.h"
+
+namespace fmaserver::cuda {
+
+/// First byte and size of every buffer that lives.
+using LiveBuffers = std::map<const std::byte*, int64_t>;
+
+class DeviceBuffer : public Buffer {
+ public:
+  DeviceBuffer(Memory memory, std::shared_ptr<LiveBuffers> live)
+      : memory_(std::move(memory)), live_(std::move(live)) {
+    data = memory_.data();
+    bytes = memory_.bytes();
+    live_->emplace(data, bytes);
+  }
+  ~DeviceBuffer() override { live_->erase(data); }
+  DeviceBuffer(const DeviceBuffer&) = delete;
+  DeviceBuffer& operator=(const DeviceBuffer&) = delete;
+
+ private:
+  Memory memory_;
+  std::shared_ptr<LiveBuffers> live_;
+};
+
+/// Whether the buffer of `matrix` has room for `rows` rows from its first on.
+inline bool HasRoom(const LiveBuffers& live, const Matrix& matrix, int64_t rows) {
+  const auto* first = reinterpret_cast<const std::byte*>(matrix.data);
+  auto buffer = live.upper_bound(first);
+  if (buffer == live.begin()) return false;
+  --buffer;
+  const int64_t bytes = rows * matrix.cols * static_cast<int64_t>(sizeof(float));
+  return first + bytes <= buffer->first + buffer->second;
+}
+
+}  // namespace fmaserver::cuda

@@ -1,0 +1,333 @@
+#include "kernels/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <cstring>
+#include <initializer_list>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_weights.h"
+#include "kernels/cuda/buffers.h"
+#include "kernels/cuda/executor.h"
+#include "kernels/cuda/graph_cache.h"
+#include "kernels/cuda/operations.h"
+#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/step_data.h"
+#include "kernels/cuda/weights.h"
+
+namespace fmaserver::cuda {
+namespace {
+
+constexpr int kLeastMajor = 8;
+constexpr int64_t kTransferBytes = int64_t{8} << 20;
+
+/// Rows of the graph that runs a decode step of `rows`: exact while products take few rows, then in
+/// steps of an eighth to a quarter.
+int64_t BucketOf(int64_t rows) {
+  if (rows <= kFewRows) return rows;
+  int64_t step = 4;
+  while (rows > 8 * step) step *= 2;
+  return SlotLayout::RoundUp(rows, step);
+}
+
+class CudaBackend : public Backend, private RowSampler {
+ public:
+  static absl::StatusOr<std::unique_ptr<Backend>> Create(int device);
+
+  std::string Description() const override { return description_; }
+
+  absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) override {
+    if (absl::Status status = UseDevice(device_); !status.ok()) return status;
+    auto memory = Memory::Allocate(Memory::Kind::kDevice, bytes);
+    if (!memory.ok()) return memory.status();
+    return std::make_unique<DeviceBuffer>(*std::move(memory), live_);
+  }
+
+  absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
+      std::span<const HostLinear> stacked) override {
+    if (absl::Status status = UseDevice(device_); !status.ok()) return status;
+    return PackedLinear::Pack(stacked, uploader_);
+  }
+  absl::StatusOr<std::unique_ptr<NormWeights>> PackNorm(const HostNorm& norm) override {
+    if (absl::Status status = UseDevice(device_); !status.ok()) return status;
+    return PackedNorm::Pack(norm, uploader_);
+  }
+  absl::StatusOr<std::unique_ptr<AttentionWeights>> PackAttention(
+      const AttentionSpec& spec, const HostAttention& weights) override {
+    if (absl::Status status = UseDevice(device_); !status.ok()) return status;
+    return PackedAttention::Pack(spec, weights, *stream_);
+  }
+
+  void BeginStep(const AttentionSpec& spec, const SlotLayout& layout,
+                 std::span<const Segment> segments) override;
+  absl::Status EndStep() override;
+
+  void Embed(std::span<const int64_t> ids, const LinearWeights& table, bool accumulate,
+             Matrix x) override;
+  void Norm(Matrix x, const NormWeights& weights, Matrix out) override;
+  void Linear(Matrix x, const LinearWeights& weights, bool accumulate, Matrix y) override;
+  void Activate(MlpKind kind, Matrix in, Matrix out) override;
+  void Attend(const AttentionWeights& weights, int32_t layer, Matrix qkv, Matrix out) override;
+  void GatherRows(Matrix x, std::span<const int32_t> rows, Matrix out) override;
+
+  absl::Status CopyToHost(Matrix x, std::span<float> out) override;
+  absl::Status SaveSlot(const std::byte* slot, std::span<std::byte> out) override;
+  absl::Status RestoreSlot(std::span<const std::byte> in, std::byte* slot) override;
+
+  RowSampler* sampler() override { return this; }
+
+ private:
+  absl::Status Sample(Matrix logits, std::span<const RowSampling> rows,
+                      std::span<SampledRow> out) override;
+
+  CudaBackend(int device, std::string description, std::unique_ptr<Stream> stream,
+              std::unique_ptr<Executor> executor, Memory transfer)
+      : device_(device),
+        description_(std::move(description)),
+        stream_(std::move(stream)),
+        executor_(std::move(executor)),
+        transfer_(std::move(transfer)),
+        uploader_(*stream_) {}
+
+  /// Keeps the first error of a step.
+  void Note(const absl::Status& status) { error_.Update(status); }
+
+  /// Rows that an operation on `matrices` of `rows` rows each computes: those of the bucket when
+  /// it is one of the whole step and all of them have room.
+  int64_t PaddedRows(int64_t rows, std::initializer_list<Matrix> matrices) const;
+  /// `values`, and zeros up to `count`, in the step's data; null after an error.
+  template <typename T>
+  const T* Put(std::span<const T> values, int64_t count);
+
+  /// Puts the plan of the step's attention into its data.
+  void PutPlan(const AttentionPlan& plan);
+
+  /// Runs what was recorded. Returns once it is enqueued.
+  absl::Status Flush();
+  /// Waits for what was flushed and returns the first error since the last call.
+  absl::Status Finish();
+  /// Copies device memory out through pinned memory, after what was flushed.
+  absl::Status CopyOut(const std::byte* from, std::span<std::byte> out);
+
+  const int device_;  // CUDA knows one per thread, and threads change between load and serving
+  const std::string description_;
+  const std::shared_ptr<LiveBuffers> live_ = std::make_shared<LiveBuffers>();
+  const std::unique_ptr<Stream> stream_;
+  const std::unique_ptr<Executor> executor_;
+  const Memory transfer_;  // pinned, kTransferBytes
+  Uploader uploader_;
+  GraphCache graphs_;
+  StepData data_;
+  SamplingMemory sampling_;
+  Memory scratch_;  // of slices of prompts; no graph uses it
+  std::vector<Operation> recorded_;
+  absl::Status error_;
+  bool in_step_ = false;
+  SlotLayout layout_;  // of the step, as are the next
+  DevicePlan plan_;
+  int64_t step_rows_ = 0;
+  int64_t bucket_ = 0;  // rows to pad to in this step; 0: none, and no graph
+};
+
+absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::Create(int device) {
+  const absl::StatusOr<int> devices = CountDevices();
+  if (!devices.ok()) return devices.status();
+  if (device < 0 || device >= *devices) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no GPU ", device, "; the driver knows ", *devices));
+  }
+  const absl::StatusOr<DeviceInfo> info = DescribeDevice(device);
+  if (!info.ok()) return info.status();
+  const std::string architecture = absl::StrCat(info->major, ".", info->minor);
+  if (info->major < kLeastMajor) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("GPU ", device, " (", info->name, ") has compute capability ", architecture,
+                     "; supported: ", kLeastMajor, ".0 and above"));
+  }
+  if (absl::Status status = UseDevice(device); !status.ok()) return status;
+  auto stream = Stream::Create();
+  if (!stream.ok()) return stream.status();
+  auto executor = Executor::Create(**stream);
+  if (!executor.ok()) return executor.status();
+  auto transfer = Memory::Allocate(Memory::Kind::kPinned, kTransferBytes);
+  if (!transfer.ok()) return transfer.status();
+  return std::unique_ptr<Backend>(
+      new CudaBackend(device,
+                      absl::StrCat("cuda:", device, ", ", info->name, ", sm_", info->major,
+                                   info->minor, ", ", info->total_bytes >> 20, " MiB"),
+                      *std::move(stream), *std::move(executor), *std::move(transfer)));
+}
+
+int64_t CudaBackend::PaddedRows(int64_t rows, std::initializer_list<Matrix> matrices) const {
+  if (bucket_ == 0 || rows != step_rows_) return rows;
+  const bool all_fit = std::ranges::all_of(
+      matrices, [&](const Matrix& matrix) { return HasRoom(*live_, matrix, bucket_); });
+  return all_fit ? bucket_ : rows;
+}
+
+template <typename T>
+const T* CudaBackend::Put(std::span<const T> values, int64_t count) {
+  absl::StatusOr<const T*> device = data_.Put(values, count);
+  if (device.ok()) return *device;
+  Note(device.status());
+  return nullptr;
+}
+
+void CudaBackend::BeginStep(const AttentionSpec& spec, const SlotLayout& layout,
+                            std::span<const Segment> segments) {
+  recorded_.clear();  // of a step that was given up
+  Note(UseDevice(device_));
+  if (data_.Clear()) graphs_.Clear();
+  in_step_ = true;
+  step_rows_ = 0;
+  bool decodes = true;
+  for (const Segment& segment : segments) {
+    step_rows_ += segment.rows;
+    decodes = decodes && segment.rows == 1;
+  }
+  bucket_ = decodes ? BucketOf(step_rows_) : 0;
+  layout_ = layout;
+  PutPlan(AttentionPlan(spec, layout, segments));
+}
+
+void CudaBackend::PutPlan(const AttentionPlan& plan) {
+  const auto count = [](const auto& list) { return static_cast<int64_t>(list.size()); };
+  plan_ = {};
+  plan_.decode_rows = count(plan.decode);
+  plan_.num_segments = count(plan.segments);
+  plan_.num_groups = count(plan.groups);
+  plan_.num_blocks = count(plan.blocks);
+  plan_.decode = Put<DecodeRow>(plan.decode, std::max(bucket_, plan_.decode_rows));
+  if (plan_.num_segments == 0) return;
+  plan_.segments = Put<PrefillSegment>(plan.segments, plan_.num_segments);
+  plan_.groups = Put<GroupTask>(plan.groups, plan_.num_groups);
+  plan_.blocks = Put<QueryBlock>(plan.blocks, plan_.num_blocks);
+  Note(GrowMemory(scratch_, Memory::Kind::kDevice, plan.scratch_bytes).status());
+  plan_.scratch = scratch_.data();
+}
+
+absl::Status CudaBackend::EndStep() {
+  Note(Flush());
+  in_step_ = false;
+  bucket_ = 0;
+  return Finish();
+}
+
+void CudaBackend::Embed(std::span<const int64_t> ids, const LinearWeights& table, bool accumulate,
+                        Matrix x) {
+  x.rows = PaddedRows(x.rows, {x});
+  const int64_t* on_device = Put(ids, x.rows);
+  recorded_.push_back(
+      EmbedOperation{on_device, static_cast<const PackedLinear&>(table).view, accumulate, x});
+}
+
+void CudaBackend::Norm(Matrix x, const NormWeights& weights, Matrix out) {
+  x.rows = out.rows = PaddedRows(x.rows, {x, out});
+  recorded_.push_back(NormOperation{x, static_cast<const PackedNorm&>(weights).view, out});
+}
+
+void CudaBackend::Linear(Matrix x, const LinearWeights& weights, bool accumulate, Matrix y) {
+  x.rows = y.rows = PaddedRows(x.rows, {x, y});
+  recorded_.push_back(
+      LinearOperation{x, static_cast<const PackedLinear&>(weights).view, accumulate, y});
+}
+
+void CudaBackend::Attend(const AttentionWeights& weights, int32_t layer, Matrix qkv, Matrix out) {
+  qkv.rows = out.rows = PaddedRows(qkv.rows, {qkv, out});
+  DevicePlan plan = plan_;
+  if (bucket_ != 0) plan.decode_rows = out.rows;
+  // Not only when there are such rows now: others come with the same graph.
+  const bool clears = bucket_ > kFewRows && out.rows == bucket_;
+  recorded_.push_back(AttendOperation{static_cast<const PackedAttention&>(weights).view, layout_,
+                                      plan, layer, qkv, out, clears});
+}
+
+void CudaBackend::Activate(MlpKind kind, Matrix in, Matrix out) {
+  in.rows = out.rows = PaddedRows(in.rows, {in, out});
+  recorded_.push_back(ActivateOperation{kind, in, out});
+}
+
+void CudaBackend::GatherRows(Matrix x, std::span<const int32_t> rows, Matrix out) {
+  out.rows = PaddedRows(out.rows, {out});
+  x.rows = PaddedRows(x.rows, {x});
+  recorded_.push_back(GatherOperation{x, Put(rows, out.rows), out});
+}
+
+absl::Status CudaBackend::Flush() {
+  if (absl::Status status = UseDevice(device_); !status.ok()) return status;
+  std::vector<Operation> operations = std::exchange(recorded_, {});
+  if (!error_.ok() || operations.empty()) return absl::OkStatus();  // Finish() tells
+  const absl::StatusOr<bool> moved = executor_->Prepare(operations);
+  if (!moved.ok()) return moved.status();
+  if (*moved) graphs_.Clear();
+  if (absl::Status status = data_.Upload(*stream_); !status.ok()) return status;
+  if (bucket_ == 0) return executor_->Run(*stream_, operations);
+  return graphs_.Run(*stream_, *executor_, operations);
+}
+
+absl::Status CudaBackend::Finish() {
+  Note(executor_->Finish(*stream_));
+  if (!in_step_ && data_.Clear()) graphs_.Clear();
+  return std::exchange(error_, absl::OkStatus());
+}
+
+absl::Status CudaBackend::CopyOut(const std::byte* from, std::span<std::byte> out) {
+  Note(Flush());
+  const auto total = static_cast<int64_t>(out.size());
+  for (int64_t first = 0; first < total && error_.ok(); first += kTransferBytes) {
+    const int64_t bytes = std::min(kTransferBytes, total - first);
+    Note(stream_->CopyToHost(transfer_.data(), from + first, bytes));
+    Note(stream_->Synchronize());
+    if (error_.ok()) std::memcpy(out.data() + first, transfer_.data(), static_cast<size_t>(bytes));
+  }
+  return Finish();
+}
+
+absl::Status CudaBackend::CopyToHost(Matrix x, std::span<float> out) {
+  const auto bytes = static_cast<size_t>(x.rows * x.cols) * sizeof(float);
+  return CopyOut(reinterpret_cast<const std::byte*>(x.data),
+                 std::as_writable_bytes(out).first(bytes));
+}
+
+absl::Status CudaBackend::SaveSlot(const std::byte* slot, std::span<std::byte> out) {
+  return CopyOut(slot, out);
+}
+
+absl::Status CudaBackend::RestoreSlot(std::span<const std::byte> in, std::byte* slot) {
+  Note(Flush());
+  const auto total = static_cast<int64_t>(in.size());
+  for (int64_t first = 0; first < total && error_.ok(); first += kTransferBytes) {
+    const int64_t bytes = std::min(kTransferBytes, total - first);
+    std::memcpy(transfer_.data(), in.data() + first, static_cast<size_t>(bytes));
+    Note(stream_->CopyToDevice(slot + first, transfer_.data(), bytes));
+    Note(stream_->Synchronize());
+  }
+  return Finish();
+}
+
+absl::Status CudaBackend::Sample(Matrix logits, std::span<const RowSampling> rows,
+                                 std::span<SampledRow> out) {
+  const SamplingLists lists(rows);
+  logits.rows = PaddedRows(logits.rows, {logits});
+  SampleOperation operation{.logits = logits, .top_stride = lists.top_stride};
+  const absl::StatusOr<bool> moved = sampling_.Reserve(operation, !lists.edits.empty());
+  Note(moved.status());
+  if (moved.ok() && *moved) graphs_.Clear();
+  operation.rows = Put<DeviceRowSampling>(lists.rows, logits.rows);
+  operation.edits = Put<TokenValue>(lists.edits, static_cast<int64_t>(lists.edits.size()));
+  recorded_.emplace_back(operation);
+  Note(Flush());
+  if (error_.ok()) Note(sampling_.Read(*stream_, operation, rows, out));
+  return Finish();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(int device) {
+  return CudaBackend::Create(device);
+}
+
+}  // namespace fmaserver::cuda

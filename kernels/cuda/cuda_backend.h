@@ -1,0 +1,26 @@
+// The CUDA backend, over kernels/cuda/runtime.h: on a GPU in libfma_cuda.so, and in tests over the
+// block emulator.
+//
+// Operations are recorded and run when somebody waits: EndStep() or a copy. So a decode step, whose
+// operations are those of the step before, runs as one graph (graph_cache.h): the host sends one
+// block of step data and one graph. Decode steps are padded to a few batch sizes, so that there are
+// few graphs.
+//
+// Sums are float32. Float32 weights meet float32 inputs; 16-bit weights meet float32 inputs in
+// steps of up to kFewRows rows and inputs rounded to their own type in larger ones. A row's result
+// does not depend on its neighbours up to kFewRows rows; beyond, the library's choice of an
+// algorithm for a shape may move it by rounding.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+
+namespace fmaserver::cuda {
+
+/// INVALID_ARGUMENT when there is no such device, FAILED_PRECONDITION when its architecture is
+/// below 8.0, UNAVAILABLE when there is no driver.
+absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(int device);
+
+}  // namespace fmaserver::cuda

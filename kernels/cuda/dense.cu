@@ -1,0 +1,117 @@
+#include "kernels/cuda/dense.h"
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/linear_kernel.h"
+#include "kernels/cuda/norm_kernel.h"
+#include "kernels/cuda/pointwise_kernel.h"
+
+namespace fmaserver::cuda {
+namespace {
+
+/// Calls `function` with a value of the element type.
+template <typename Function>
+absl::Status WithElement(DType dtype, const Function& function) {
+  switch (dtype) {
+    case DType::kF32:
+      return function(float{});
+    case DType::kF16:
+      return function(Float16{});
+    case DType::kBF16:
+      return function(BFloat16{});
+  }
+  return absl::InvalidArgumentError("no such element type");
+}
+
+LaunchShape PointwiseShape(int64_t rows, int64_t cols) {
+  return {.blocks_x = rows * Pointwise::Chunks(cols)};
+}
+
+template <typename T, int kRows, int kOutputs, int kDepth>
+absl::Status LaunchLinearAs(Stream& stream, Matrix x, const DeviceWeight& weights, bool accumulate,
+                            Matrix y) {
+  using Kernel = LinearKernel<T, kRows, kOutputs, kDepth>;
+  Kernel kernel;
+  kernel.weight = static_cast<const T*>(weights.data);
+  kernel.bias = weights.bias;
+  kernel.x = x.data;
+  kernel.y = y.data;
+  kernel.pitch = weights.pitch;
+  kernel.in = weights.in;
+  kernel.out = weights.out;
+  kernel.rows = static_cast<int32_t>(x.rows);
+  kernel.x_is_aligned = x.cols % 4 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
+  kernel.accumulate = accumulate;
+  return Launch(stream, {.blocks_x = Kernel::Blocks(weights.out)}, kernel);
+}
+
+}  // namespace
+
+absl::Status LaunchEmbed(Stream& stream, const int64_t* ids, const DeviceWeight& table,
+                         bool accumulate, Matrix x) {
+  return WithElement(table.dtype, [&]<typename T>(T) {
+    EmbedKernel<T> kernel;
+    kernel.ids = ids;
+    kernel.table = static_cast<const T*>(table.data);
+    kernel.pitch = table.pitch;
+    kernel.x = x.data;
+    kernel.cols = x.cols;
+    kernel.accumulate = accumulate;
+    return Launch(stream, PointwiseShape(x.rows, x.cols), kernel);
+  });
+}
+
+absl::Status LaunchNorm(Stream& stream, Matrix x, const DeviceNormWeight& weights, Matrix out) {
+  NormKernel kernel;
+  kernel.x = x.data;
+  kernel.weight = weights.weight;
+  kernel.bias = weights.bias;
+  kernel.out = out.data;
+  kernel.cols = x.cols;
+  kernel.eps = weights.eps;
+  kernel.kind = weights.kind;
+  return Launch(stream, {.blocks_x = x.rows, .shared_bytes = NormKernel::kSharedBytes}, kernel);
+}
+
+absl::Status LaunchLinear(Stream& stream, Matrix x, const DeviceWeight& weights, bool accumulate,
+                          Matrix y) {
+  return WithElement(weights.dtype, [&]<typename T>(T) {
+    // Few rows: pieces on their way (depth). More rows: inputs that more outputs share.
+    if (x.rows == 1) return LaunchLinearAs<T, 1, 2, 4>(stream, x, weights, accumulate, y);
+    if (x.rows == 2) return LaunchLinearAs<T, 2, 2, 4>(stream, x, weights, accumulate, y);
+    if (x.rows <= 4) return LaunchLinearAs<T, 4, 2, 4>(stream, x, weights, accumulate, y);
+    return LaunchLinearAs<T, kFewRows, 4, 1>(stream, x, weights, accumulate, y);
+  });
+}
+
+absl::Status LaunchActivate(Stream& stream, MlpKind kind, Matrix in, Matrix out) {
+  ActivateKernel kernel;
+  kernel.in = in.data;
+  kernel.out = out.data;
+  kernel.cols = out.cols;
+  kernel.kind = kind;
+  return Launch(stream, PointwiseShape(out.rows, out.cols), kernel);
+}
+
+absl::Status LaunchGather(Stream& stream, Matrix x, const int32_t* rows, Matrix out) {
+  GatherKernel kernel;
+  kernel.rows = rows;
+  kernel.x = x.data;
+  kernel.out = out.data;
+  kernel.cols = out.cols;
+  return Launch(stream, PointwiseShape(out.rows, out.cols), kernel);
+}
+
+absl::Status LaunchRound(Stream& stream, Matrix x, DType dtype, int64_t pitch, void* out,
+                         int32_t* overflow) {
+  return WithElement(dtype, [&]<typename T>(T) {
+    RoundKernel<T> kernel;
+    kernel.x = x.data;
+    kernel.out = static_cast<T*>(out);
+    kernel.cols = x.cols;
+    kernel.pitch = pitch;
+    kernel.overflow = overflow;
+    return Launch(stream, PointwiseShape(x.rows, pitch), kernel);
+  });
+}
+
+}  // namespace fmaserver::cuda

@@ -1,0 +1,52 @@
+// Puts recorded operations into a stream.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/cuda/operations.h"
+#include "kernels/cuda/products.h"
+#include "kernels/cuda/runtime.h"
+
+namespace fmaserver::cuda {
+
+class Executor {
+ public:
+  static absl::StatusOr<std::unique_ptr<Executor>> Create(Stream& stream);
+
+  /// Before `operations` run, captured or not: makes room for their intermediates. Returns whether
+  /// addresses changed, so that what was captured over the old ones is void; nothing that uses them
+  /// may be under way.
+  absl::StatusOr<bool> Prepare(std::span<const Operation> operations);
+
+  /// Enqueues; may be captured into a graph.
+  absl::Status Run(Stream& stream, std::span<const Operation> operations);
+
+  /// Waits; then INTERNAL when inputs of a product since the last call did not fit its weights'
+  /// element type, so that results are not to be trusted.
+  absl::Status Finish(Stream& stream);
+
+ private:
+  Executor(std::unique_ptr<Products> products, Memory overflow, Memory overflow_on_host);
+
+  absl::Status RunOne(Stream& stream, const EmbedOperation& operation);
+  absl::Status RunOne(Stream& stream, const NormOperation& operation);
+  absl::Status RunOne(Stream& stream, const LinearOperation& operation);
+  absl::Status RunOne(Stream& stream, const AttendOperation& operation);
+  absl::Status RunOne(Stream& stream, const ActivateOperation& operation);
+  absl::Status RunOne(Stream& stream, const GatherOperation& operation);
+  absl::Status RunOne(Stream& stream, const SampleOperation& operation);
+
+  absl::Status MultiplyManyRows(Stream& stream, const LinearOperation& operation);
+
+  std::unique_ptr<Products> products_;
+  Memory rounded_;           // inputs of one product in its weights' element type
+  Memory overflow_;          // int32: some input did not fit
+  Memory overflow_on_host_;  // pinned
+  bool rounds_ = false;      // whether operations since Finish() may raise overflow_
+};
+
+}  // namespace fmaserver::cuda

@@ -1,0 +1,36 @@
+// Graphs of steps that come again: a whole decode step is launched as one.
+#pragma once
+
+#include <list>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "kernels/cuda/executor.h"
+#include "kernels/cuda/operations.h"
+#include "kernels/cuda/runtime.h"
+
+namespace fmaserver::cuda {
+
+/// The key of a graph is everything that its operations have baked in: the operations themselves.
+class GraphCache {
+ public:
+  /// Enqueues `operations`: as they are the first time, which also brings kernels and libraries in;
+  /// captured the second time; as a graph from then on.
+  absl::Status Run(Stream& stream, Executor& executor, const std::vector<Operation>& operations);
+
+  /// Forgets all graphs; none may be under way.
+  void Clear() { entries_.clear(); }
+
+ private:
+  struct Entry {
+    std::vector<Operation> operations;
+    std::optional<Graph> graph;
+  };
+
+  Entry* Find(const std::vector<Operation>& operations);
+
+  std::list<Entry> entries_;  // most recently used first
+};
+
+}  // namespace fmaserver::cuda

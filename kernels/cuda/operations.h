@@ -1,0 +1,68 @@
+// One step's operations as plain data: recorded as the model calls them, compared with those of
+// earlier steps, then run. Equal operations do the same with what lies in memory, so a graph that
+// was captured from some may be launched for all that equal them.
+#pragma once
+
+#include <cstdint>
+#include <variant>
+
+#include "kernels/backend.h"
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_data.h"
+#include "kernels/cuda/dense.h"
+#include "kernels/cuda/sampling.h"
+
+namespace fmaserver::cuda {
+
+struct EmbedOperation {
+  const int64_t* ids = nullptr;  // [x.rows] in device memory
+  DeviceWeight table;
+  bool accumulate = false;
+  Matrix x;
+  bool operator==(const EmbedOperation&) const = default;
+};
+
+struct NormOperation {
+  Matrix x;
+  DeviceNormWeight weights;
+  Matrix out;
+  bool operator==(const NormOperation&) const = default;
+};
+
+struct LinearOperation {
+  Matrix x;
+  DeviceWeight weights;
+  bool accumulate = false;
+  Matrix y;
+  bool operator==(const LinearOperation&) const = default;
+};
+
+struct AttendOperation {
+  DeviceAttention attention;
+  SlotLayout layout;
+  DevicePlan plan;
+  int32_t layer = 0;
+  Matrix qkv;
+  Matrix out;
+  bool clears = false;  ///< there may be rows without a segment, whose output becomes 0
+  bool operator==(const AttendOperation&) const = default;
+};
+
+struct ActivateOperation {
+  MlpKind kind = MlpKind::kGelu;
+  Matrix in;
+  Matrix out;
+  bool operator==(const ActivateOperation&) const = default;
+};
+
+struct GatherOperation {
+  Matrix x;
+  const int32_t* rows = nullptr;  // [out.rows] in device memory
+  Matrix out;
+  bool operator==(const GatherOperation&) const = default;
+};
+
+using Operation = std::variant<EmbedOperation, NormOperation, LinearOperation, AttendOperation,
+                               ActivateOperation, GatherOperation, SampleOperation>;
+
+}  // namespace fmaserver::cuda

@@ -1,0 +1,54 @@
+// What the host tells the device about one step: ids, segments, rows to gather. Collected while a
+// step is recorded and uploaded at once before it runs. Two steps that put the same sizes in the
+// same order get the same addresses, so a graph that was captured over them can be launched again.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/cuda/runtime.h"
+
+namespace fmaserver::cuda {
+
+class StepData {
+ public:
+  /// Takes `values` and zeros after them up to `count` elements; returns where they will be in
+  /// device memory. RESOURCE_EXHAUSTED.
+  template <typename T>
+  absl::StatusOr<const T*> Put(std::span<const T> values, int64_t count) {
+    const absl::StatusOr<Place> place = Take(count * static_cast<int64_t>(sizeof(T)));
+    if (!place.ok()) return place.status();
+    std::memset(place->host, 0, static_cast<size_t>(count) * sizeof(T));
+    if (!values.empty()) std::memcpy(place->host, values.data(), values.size_bytes());
+    return reinterpret_cast<const T*>(place->device);
+  }
+
+  /// Enqueues the copy of everything that was put since Clear().
+  absl::Status Upload(Stream& stream) const;
+
+  /// Forgets what was put; nothing that reads it may be under way. Returns whether addresses
+  /// changed, so that what was captured over the old ones is void.
+  bool Clear();
+
+ private:
+  struct Place {
+    std::byte* host = nullptr;
+    std::byte* device = nullptr;
+  };
+  struct Block {
+    Memory host;  // pinned
+    Memory device;
+    int64_t used = 0;
+  };
+
+  absl::StatusOr<Place> Take(int64_t bytes);
+
+  std::vector<Block> blocks_;  // one, or more until the Clear() after a step that was too large
+  int64_t next_bytes_ = int64_t{64} << 10;
+};
+
+}  // namespace fmaserver::cuda

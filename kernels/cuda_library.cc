@@ -1,0 +1,51 @@
+#include "kernels/cuda_library.h"
+
+#include <dlfcn.h>
+
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <system_error>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace fmaserver {
+namespace {
+
+absl::StatusOr<std::string> LibraryPath() {
+  if (const char* path = std::getenv("FMA_CUDA_LIBRARY"); path != nullptr) return path;
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+  const std::filesystem::path path = program.parent_path() / "libfma_cuda.so";
+  if (error || !std::filesystem::exists(path, error)) {
+    return absl::UnavailableError(absl::StrCat("there is no ", path.string(),
+                                               " (built by the preset `cuda`), and ",
+                                               "FMA_CUDA_LIBRARY names no other"));
+  }
+  return path.string();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Backend>> LoadCudaBackend(int device) {
+  const absl::StatusOr<std::string> path = LibraryPath();
+  if (!path.ok()) return path.status();
+  void* library = dlopen(path->c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    return absl::UnavailableError(absl::StrCat("cannot load the CUDA backend: ", dlerror()));
+  }
+  auto* entry = reinterpret_cast<CudaEntry*>(dlsym(library, kCudaEntryName));
+  if (entry == nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(*path, " is no CUDA backend: it has no ", kCudaEntryName));
+  }
+  Backend* backend = nullptr;
+  std::array<char, 1024> message = {};
+  const int code = entry(FMA_BACKEND_ABI, device, &backend, message.data(), message.size());
+  if (code != 0) return absl::Status(static_cast<absl::StatusCode>(code), message.data());
+  return std::unique_ptr<Backend>(backend);
+}
+
+}  // namespace fmaserver

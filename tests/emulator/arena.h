@@ -1,0 +1,58 @@
+// Emulated device memory: one reserved range of addresses with a shadow, so that every address is
+// known or refused without a search. Allocations are poisoned and lie apart from each other.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+
+#include "tests/emulator/shadow.h"
+
+namespace fmaserver::cuda::emulator {
+
+/// What launches loaded and stored, in bytes and in the sectors of 32 bytes that memory moves. What
+/// a block touches several times counts once: the caches keep it that long.
+struct Traffic {
+  int64_t launches = 0;
+  int64_t loaded_bytes = 0;
+  int64_t stored_bytes = 0;
+  int64_t loaded_sectors = 0;
+  int64_t stored_sectors = 0;
+};
+
+class DeviceArena {
+ public:
+  static constexpr int64_t kBytes = int64_t{4} << 30;
+  static constexpr int64_t kAlignment = 256;
+
+  static DeviceArena& Instance();
+
+  /// Null when there is no room.
+  std::byte* Allocate(int64_t bytes);
+  void Free(std::byte* data);
+  int64_t free_bytes() const { return kBytes - used_; }
+
+  /// A kernel's access.
+  void Touch(const void* address, int64_t bytes, Access access, const Actor& actor,
+             const Phases& phases, Traffic& traffic, const Site& site);
+
+  /// A copy's or a fill's: fails when the range is not inside one allocation.
+  void CheckRange(const void* address, int64_t bytes, const char* operation);
+  void MarkWritten(void* address, int64_t bytes);
+  void CopyWritten(void* to, const void* from, int64_t bytes);
+
+ private:
+  DeviceArena();
+  int64_t OffsetOf(const void* address) const {
+    return static_cast<const std::byte*>(address) - data_;
+  }
+
+  std::byte* data_;
+  Cell* cells_;
+  uint32_t* sector_loads_;  // the stamp of the last visit
+  uint32_t* sector_stores_;
+  std::map<int64_t, int64_t> live_;  // offset -> bytes
+  int64_t used_ = 0;
+};
+
+}  // namespace fmaserver::cuda::emulator
