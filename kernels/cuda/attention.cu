@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/decode_attention_kernel.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/prefill.h"
 
 namespace fmaserver::cuda {
 namespace {
@@ -46,37 +47,21 @@ absl::Status LaunchDecode(Stream& stream, const DeviceAttention& attention,
   return LaunchDecodeAs<T, 1>(stream, attention, layout, plan, layer, qkv, out);
 }
 
-template <typename T>
-absl::Status LaunchAs(Stream& stream, const DeviceAttention& attention, const SlotLayout& layout,
-                      const DevicePlan& plan, int32_t layer, const Matrix& qkv, const Matrix& out) {
-  return LaunchDecode<T>(stream, attention, layout, plan, layer, qkv, out);
-}
-
 }  // namespace
-
-AttentionPlan::AttentionPlan(const AttentionSpec& spec, const SlotLayout& layout,
-                             std::span<const Segment> segments) {
-  (void)spec;
-  (void)layout;
-  int64_t row = 0;
-  for (const Segment& segment : segments) {
-    if (segment.rows == 1) decode.push_back({segment.slot, segment.position, row});
-    row += segment.rows;
-  }
-}
 
 absl::Status LaunchAttention(Stream& stream, const DeviceAttention& attention,
                              const SlotLayout& layout, const DevicePlan& plan, int32_t layer,
                              const Matrix& qkv, const Matrix& out) {
-  switch (layout.dtype) {
-    case DType::kF32:
-      return LaunchAs<float>(stream, attention, layout, plan, layer, qkv, out);
-    case DType::kBF16:
-      return LaunchAs<BFloat16>(stream, attention, layout, plan, layer, qkv, out);
-    case DType::kF16:
-      break;
+  if (layout.dtype == DType::kF16) {
+    return absl::InvalidArgumentError("cache slots of F16; allowed: F32, BF16");
   }
-  return absl::InvalidArgumentError("cache slots of F16; allowed: F32, BF16");
+  absl::Status status =
+      layout.dtype == DType::kF32
+          ? LaunchDecode<float>(stream, attention, layout, plan, layer, qkv, out)
+          : LaunchDecode<BFloat16>(stream, attention, layout, plan, layer, qkv, out);
+  if (plan.num_segments == 0) return status;
+  status.Update(LaunchPrefill(stream, {attention, layout, plan, layer, qkv.data, out.data}));
+  return status;
 }
 
 }  // namespace fmaserver::cuda

@@ -16,23 +16,24 @@
 
 namespace fmaserver::cuda {
 
-/// The step's work, in host memory.
+/// The step's work, in host memory: each list and number is a member of DevicePlan.
 struct AttentionPlan {
   AttentionPlan(const AttentionSpec& spec, const SlotLayout& layout,
                 std::span<const Segment> segments);
 
   std::vector<DecodeRow> decode;
+  std::vector<PrefillSegment> segments;
+  std::vector<GroupTask> groups;
+  std::vector<QueryBlock> blocks;
+  int64_t scratch_bytes = 0;  ///< of DevicePlan::scratch, aligned to SlotLayout::kAlignment
+
+ private:
+  void AddPrefill(const AttentionSpec& spec, const SlotLayout& layout, const Segment& segment,
+                  int64_t first_row);
 };
 
-/// The same in device memory. `decode_rows` may exceed the plan's: what follows is zeros.
-struct DevicePlan {
-  const DecodeRow* decode = nullptr;
-  int64_t decode_rows = 0;
-
-  bool operator==(const DevicePlan&) const = default;
-};
-
-/// See Backend::Attend. qkv [n, QkvColumns()] and out [n, H*d] in device memory.
+/// See Backend::Attend. qkv [n, QkvColumns()] and out [n, H*d] in device memory. One launch for
+/// what is decoded and six for slices, whatever their number and length.
 absl::Status LaunchAttention(Stream& stream, const DeviceAttention& attention,
                              const SlotLayout& layout, const DevicePlan& plan, int32_t layer,
                              const Matrix& qkv, const Matrix& out);

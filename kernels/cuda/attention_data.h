@@ -63,4 +63,44 @@ struct DecodeRow {
   int64_t row = 0;  ///< of the step's matrices
 };
 
+/// A segment of several rows.
+struct PrefillSegment {
+  std::byte* slot = nullptr;
+  int64_t position = 0;
+  int64_t first_row = 0;  ///< of the step's matrices
+  int64_t rows = 0;
+  int64_t scratch = 0;  ///< where its PrefillScratch begins, in bytes
+};
+
+/// One group of one level that tokens of a segment fall into, at a level that tokens feed.
+struct GroupTask {
+  int64_t group = 0;
+  int32_t segment = 0;
+  int32_t level = 0;
+};
+
+/// Rows of a segment that lie in one fine group, so that they share one list of keys.
+struct QueryBlock {
+  static constexpr int kMaxRows = 64;
+
+  int64_t first = 0;  ///< of the segment's rows
+  int32_t rows = 0;   ///< up to kMaxRows
+  int32_t segment = 0;
+};
+
+/// A step's attention in device memory. Decode rows may exceed what the step has: zeros follow.
+struct DevicePlan {
+  const DecodeRow* decode = nullptr;
+  const PrefillSegment* segments = nullptr;
+  const GroupTask* groups = nullptr;
+  const QueryBlock* blocks = nullptr;
+  std::byte* scratch = nullptr;
+  int64_t decode_rows = 0;
+  int64_t num_segments = 0;
+  int64_t num_groups = 0;
+  int64_t num_blocks = 0;
+
+  bool operator==(const DevicePlan&) const = default;
+};
+
 }  // namespace fmaserver::cuda

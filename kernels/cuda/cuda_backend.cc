@@ -102,6 +102,9 @@ class CudaBackend : public Backend, private RowSampler {
   template <typename T>
   const T* Put(std::span<const T> values, int64_t count);
 
+  /// Puts the plan of the step's attention into its data.
+  void PutPlan(const AttentionPlan& plan);
+
   /// Runs what was recorded. Returns once it is enqueued.
   absl::Status Flush();
   /// Waits for what was flushed and returns the first error since the last call.
@@ -119,6 +122,7 @@ class CudaBackend : public Backend, private RowSampler {
   GraphCache graphs_;
   StepData data_;
   SamplingMemory sampling_;
+  Memory scratch_;  // of slices of prompts; no graph uses it
   std::vector<Operation> recorded_;
   absl::Status error_;
   bool in_step_ = false;
@@ -186,9 +190,23 @@ void CudaBackend::BeginStep(const AttentionSpec& spec, const SlotLayout& layout,
   }
   bucket_ = decodes ? BucketOf(step_rows_) : 0;
   layout_ = layout;
-  const AttentionPlan plan(spec, layout, segments);
-  plan_.decode_rows = static_cast<int64_t>(plan.decode.size());
+  PutPlan(AttentionPlan(spec, layout, segments));
+}
+
+void CudaBackend::PutPlan(const AttentionPlan& plan) {
+  const auto count = [](const auto& list) { return static_cast<int64_t>(list.size()); };
+  plan_ = {};
+  plan_.decode_rows = count(plan.decode);
+  plan_.num_segments = count(plan.segments);
+  plan_.num_groups = count(plan.groups);
+  plan_.num_blocks = count(plan.blocks);
   plan_.decode = Put<DecodeRow>(plan.decode, std::max(bucket_, plan_.decode_rows));
+  if (plan_.num_segments == 0) return;
+  plan_.segments = Put<PrefillSegment>(plan.segments, plan_.num_segments);
+  plan_.groups = Put<GroupTask>(plan.groups, plan_.num_groups);
+  plan_.blocks = Put<QueryBlock>(plan.blocks, plan_.num_blocks);
+  Note(GrowMemory(scratch_, Memory::Kind::kDevice, plan.scratch_bytes).status());
+  plan_.scratch = scratch_.data();
 }
 
 absl::Status CudaBackend::EndStep() {

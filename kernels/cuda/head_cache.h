@@ -89,10 +89,16 @@ class HeadCache {
   }
 
   FMA_DEVICE void StoreKey(int64_t channel, int64_t column, float key) const {
-    Store(keys_ + channel * layout_.columns + column, FromFloat<T>(key));
+    StoreKeyElement(channel, column, FromFloat<T>(key));
   }
   FMA_DEVICE void StoreValue(int64_t column, int64_t channel, float value) const {
-    Store(values_ + column * layout_.padded_dim + channel, FromFloat<T>(value));
+    StoreValueElement(column, channel, FromFloat<T>(value));
+  }
+  FMA_DEVICE void StoreKeyElement(int64_t channel, int64_t column, T key) const {
+    Store(keys_ + channel * layout_.columns + column, key);
+  }
+  FMA_DEVICE void StoreValueElement(int64_t column, int64_t channel, T value) const {
+    Store(values_ + column * layout_.padded_dim + channel, value);
   }
 
   /// The running sum of summary `r` of the open group of `level`.

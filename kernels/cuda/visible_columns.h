@@ -38,6 +38,8 @@ class VisibleColumns {
   }
 
   FMA_DEVICE int32_t count() const { return count_; }
+  /// Entries before it are sinks and summaries, the rest near tokens.
+  FMA_DEVICE int32_t far_end() const { return far_end_; }
 
   FMA_DEVICE VisibleKey At(int32_t entry) const {
     VisibleKey key;

@@ -1,0 +1,99 @@
+// Devices by name, and the CUDA backend as a library that may be missing, broken or another
+// build's.
+#include "kernels/device.h"
+
+#include <dlfcn.h>
+
+#include <array>
+#include <cstdlib>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/cuda_library.h"
+
+namespace fmaserver::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+const std::string kEmulatedLibrary = std::string(FMA_BIN_DIR) + "/libfma_cuda_emulated.so";
+
+/// FMA_CUDA_LIBRARY for one test.
+class DeviceTest : public ::testing::Test {
+ protected:
+  void UseLibrary(const std::string& path) { setenv("FMA_CUDA_LIBRARY", path.c_str(), 1); }
+  void TearDown() override { unsetenv("FMA_CUDA_LIBRARY"); }
+};
+
+TEST_F(DeviceTest, KnowsItsNames) {
+  for (const char* name : {"auto", "cpu", "cuda:0", "cuda:7", "cuda:255"}) {
+    EXPECT_TRUE(CheckDeviceName(name).ok()) << name;
+  }
+  for (const char* name : {"", "CPU", "cuda", "cuda:", "cuda:-1", "cuda:+1", "cuda:256", "cuda:1x",
+                           "cuda: 1", "cuda:99999999999", "gpu"}) {
+    EXPECT_EQ(CheckDeviceName(name).code(), absl::StatusCode::kInvalidArgument) << name;
+  }
+}
+
+TEST_F(DeviceTest, CpuNeedsNoLibrary) {
+  UseLibrary("/nonexistent/library.so");
+  const auto chosen = MakeBackend("cpu", 1);
+  ASSERT_TRUE(chosen.ok());
+  EXPECT_THAT(chosen->backend->Description(), StartsWith("cpu"));
+  EXPECT_EQ(chosen->why, "");
+}
+
+TEST_F(DeviceTest, AutoSaysWhyThereIsNoGpu) {
+  UseLibrary("/nonexistent/library.so");
+  const auto chosen = MakeBackend("auto", 1);
+  ASSERT_TRUE(chosen.ok());
+  EXPECT_THAT(chosen->backend->Description(), StartsWith("cpu"));
+  EXPECT_THAT(chosen->why, HasSubstr("/nonexistent/library.so"));
+  const auto cuda = MakeBackend("cuda:0", 1);
+  EXPECT_EQ(cuda.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(cuda.status().message(), HasSubstr("/nonexistent/library.so"));
+}
+
+TEST_F(DeviceTest, RefusesALibraryThatIsNoBackend) {
+  UseLibrary("libm.so.6");
+  const auto cuda = MakeBackend("cuda:0", 1);
+  EXPECT_EQ(cuda.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(cuda.status().message(), HasSubstr(kCudaEntryName));
+}
+
+TEST_F(DeviceTest, TakesALibraryOfThisBuild) {
+  UseLibrary(kEmulatedLibrary);
+  for (const char* name : {"auto", "cuda:0"}) {
+    const auto chosen = MakeBackend(name, 1);
+    ASSERT_TRUE(chosen.ok()) << chosen.status();
+    EXPECT_THAT(chosen->backend->Description(), StartsWith("cuda:0, block emulator"));
+    EXPECT_EQ(chosen->why, "");
+  }
+}
+
+TEST_F(DeviceTest, SaysThatThereIsNoSuchGpu) {
+  UseLibrary(kEmulatedLibrary);
+  const auto cuda = MakeBackend("cuda:1", 1);
+  EXPECT_EQ(cuda.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(cuda.status().message(), HasSubstr("device cuda:1: there is no GPU 1"));
+}
+
+TEST_F(DeviceTest, RefusesAnotherBuildsLibrary) {
+  void* library = dlopen(kEmulatedLibrary.c_str(), RTLD_NOW | RTLD_LOCAL);
+  ASSERT_NE(library, nullptr) << dlerror();
+  auto* entry = reinterpret_cast<CudaEntry*>(dlsym(library, kCudaEntryName));
+  ASSERT_NE(entry, nullptr);
+  Backend* backend = nullptr;
+  std::array<char, 20> message;
+  message.fill('x');
+  EXPECT_EQ(entry("another", 0, &backend, message.data(), message.size()),
+            static_cast<int>(absl::StatusCode::kFailedPrecondition));
+  EXPECT_EQ(backend, nullptr);
+  EXPECT_EQ(std::string(message.data()), "libfma_cuda.so is o");  // cut where the room ends
+  EXPECT_EQ(dlsym(library, "_ZN9fmaserver4cuda15MakeCudaBackendEi"), nullptr) << "shows too much";
+}
+
+}  // namespace
+}  // namespace fmaserver::testing

@@ -1,0 +1,227 @@
+// The forward pass on the CUDA backend: the golden logits, and batches against the CPU backend.
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "model_loader/checkpoint.h"
+#include "nlohmann/json.hpp"
+#include "server/engine/model.h"
+#include "server/engine/slot_pool.h"
+#include "tests/kernels/backends.h"
+#include "tests/server/engine/engine_fixture.h"
+#include "tests/support/checkpoint_builder.h"
+
+namespace fmaserver::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kGolden = fs::path(FMA_SOURCE_DIR) / "tests" / "data" / "golden";
+
+std::vector<int32_t> GoldenTokens(const fs::path& folder) {
+  std::ifstream file(folder / "case.json");
+  return nlohmann::json::parse(file)["tokens"].get<std::vector<int32_t>>();
+}
+
+/// The numbers of a .npy file of float32, version 1.
+std::vector<float> GoldenLogits(const fs::path& folder) {
+  std::ifstream file(folder / "logits.npy", std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const size_t header = 10 + static_cast<uint8_t>(bytes[8]) + 256 * static_cast<uint8_t>(bytes[9]);
+  std::vector<float> values((bytes.size() - header) / sizeof(float));
+  std::memcpy(values.data(), bytes.data() + header, values.size() * sizeof(float));
+  return values;
+}
+
+/// The largest difference of log-probabilities, row by row; NaN when there is one.
+double LargestDifference(std::span<const float> a, std::span<const float> b, int64_t vocab) {
+  double largest = a.size() == b.size() ? 0 : INFINITY;
+  for (size_t row = 0; row + vocab <= a.size() && a.size() == b.size(); row += vocab) {
+    double sum_a = 0;
+    double sum_b = 0;
+    for (int64_t i = 0; i < vocab; ++i) {
+      sum_a += std::exp(static_cast<double>(a[row + i]));
+      sum_b += std::exp(static_cast<double>(b[row + i]));
+    }
+    for (int64_t i = 0; i < vocab; ++i) {
+      const double difference =
+          std::abs(a[row + i] - std::log(sum_a) - (b[row + i] - std::log(sum_b)));
+      if (!(difference <= largest)) largest = difference;
+    }
+  }
+  return largest;
+}
+
+class CudaModelTest : public BackendTest {
+ protected:
+  std::unique_ptr<Model> Load(const fs::path& folder, std::shared_ptr<Backend> backend,
+                              ModelOptions options) {
+    const auto checkpoint = Checkpoint::Open(folder);
+    EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
+    auto model = Model::Load(*checkpoint, std::move(backend), options);
+    EXPECT_TRUE(model.ok()) << model.status();
+    return *std::move(model);
+  }
+
+  /// The test's backend, which stays the fixture's.
+  std::shared_ptr<Backend> Shared() {
+    return {&backend(), [](Backend*) {}};
+  }
+};
+
+/// All logits [n, V] of a sequence fed in pieces of `chunk` tokens.
+std::vector<float> Feed(Model& model, const std::vector<int32_t>& tokens, size_t chunk) {
+  const auto pool = SlotPool::Create(model.backend(), model.slot_bytes(), 1);
+  const Slot slot = (*pool)->Acquire();
+  std::vector<float> all;
+  for (size_t position = 0; position < tokens.size(); position += chunk) {
+    const size_t rows = std::min(chunk, tokens.size() - position);
+    const StepSegment segment{slot.data(), static_cast<int64_t>(position),
+                              std::span(tokens).subspan(position, rows),
+                              static_cast<int32_t>(rows)};
+    const auto logits = model.Step({&segment, 1});
+    EXPECT_TRUE(logits.ok()) << logits.status();
+    if (!logits.ok()) return all;
+    all.insert(all.end(), logits->begin(), logits->end());
+  }
+  return all;
+}
+
+TEST_P(CudaModelTest, GoldenLogitsInEveryWayOfFeeding) {
+  for (const auto& entry : fs::directory_iterator(kGolden)) {
+    SCOPED_TRACE(entry.path().filename());
+    const auto tokens = GoldenTokens(entry.path());
+    const auto expected = GoldenLogits(entry.path());
+    const auto max_rows = static_cast<int32_t>(tokens.size());
+    const auto model = Load(entry.path(), Shared(), {.max_rows = max_rows});
+    const int64_t vocab = model->config().vocab_size;
+    for (const size_t chunk : {size_t{1}, size_t{7}, tokens.size()}) {
+      ASSERT_LE(LargestDifference(Feed(*model, tokens, chunk), expected, vocab), 1e-3)
+          << "in pieces of " << chunk;
+    }
+  }
+}
+
+TEST_P(CudaModelTest, GoldenLogitsWithABf16Cache) {
+  for (const auto& entry : fs::directory_iterator(kGolden)) {
+    SCOPED_TRACE(entry.path().filename());
+    const auto tokens = GoldenTokens(entry.path());
+    const auto expected = GoldenLogits(entry.path());
+    ModelOptions options{.cache_dtype = DType::kBF16};
+    const auto model = Load(entry.path(), Shared(), options);
+    // 8 bits of mantissa in every key and value of two layers, as tests/e2e/test_golden.py.
+    const auto logits = Feed(*model, tokens, 40);
+    ASSERT_LE(LargestDifference(logits, expected, model->config().vocab_size), 0.3);
+  }
+}
+
+/// Sequences that are decoded together, each from its own start to its own end.
+class Batch {
+ public:
+  Batch(Model& model, const std::vector<std::vector<int32_t>>& tokens)
+      : model_(model),
+        tokens_(tokens),
+        pool_(*SlotPool::Create(model.backend(), model.slot_bytes(),
+                                static_cast<int32_t>(tokens.size()))) {
+    for (size_t i = 0; i < tokens.size(); ++i) slots_.push_back(pool_->Acquire());
+  }
+
+  /// Step `step` feeds one token of each sequence i with step >= i and tokens left. Returns the
+  /// logits; empty at the end.
+  std::vector<float> Step(int64_t step) {
+    std::vector<StepSegment> segments;
+    for (int64_t i = 0; i < static_cast<int64_t>(tokens_.size()); ++i) {
+      const int64_t position = step - i;
+      if (position < 0 || position >= static_cast<int64_t>(tokens_[i].size())) continue;
+      segments.push_back(
+          {slots_[i].data(), position, std::span(tokens_[i]).subspan(position, 1), 1});
+    }
+    if (segments.empty()) return {};
+    const auto logits = model_.Step(segments);
+    EXPECT_TRUE(logits.ok()) << logits.status();
+    return logits.ok() ? std::vector<float>(logits->begin(), logits->end()) : std::vector<float>();
+  }
+
+ private:
+  Model& model_;
+  const std::vector<std::vector<int32_t>>& tokens_;
+  std::unique_ptr<SlotPool> pool_;
+  std::vector<Slot> slots_;
+};
+
+/// One more row a step up to 14, so that every graph's padding is met, and down again; the steps of
+/// one size come at different positions.
+TEST_P(CudaModelTest, DecodeBatchesOfEverySizeEqualTheCpu) {
+  std::mt19937 random(1);
+  const TempFolder folder;
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    SCOPED_TRACE(NameOf(dtype));
+    ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 3, dtype, folder.path()).ok());
+    const auto model = Load(folder.path(), Shared(), {.max_rows = 20});
+    const auto reference = Load(folder.path(), *MakeCpuBackend(1), {.max_rows = 20});
+    std::vector<std::vector<int32_t>> tokens(14);
+    for (auto& sequence : tokens) {
+      sequence.resize(20 + random() % 12);
+      for (int32_t& token : sequence) token = static_cast<int32_t>(random() % 260);
+    }
+    Batch batch(*model, tokens);
+    Batch expected(*reference, tokens);
+    // Inputs of more than 8 rows are rounded to 16-bit weights' type.
+    const double tolerance = dtype == DType::kF32 ? 1e-3 : 0.15;
+    for (int64_t step = 0;; ++step) {
+      const auto logits = batch.Step(step);
+      ASSERT_LE(LargestDifference(logits, expected.Step(step), 260), tolerance) << step;
+      if (logits.empty()) break;
+    }
+  }
+}
+
+TEST_P(CudaModelTest, SlotsMoveBetweenBackends) {
+  std::mt19937 random(2);
+  const TempFolder folder;
+  ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 4, DType::kF32, folder.path()).ok());
+  const auto there = Load(folder.path(), Shared(), {.max_rows = 16});
+  const auto here = Load(folder.path(), *MakeCpuBackend(1), {.max_rows = 16});
+  std::vector<int32_t> tokens(90);
+  for (int32_t& token : tokens) token = static_cast<int32_t>(random() % 260);
+  const auto expected = Feed(*here, tokens, 16);
+
+  const auto pool_there = SlotPool::Create(there->backend(), there->slot_bytes(), 1);
+  const auto pool_here = SlotPool::Create(here->backend(), here->slot_bytes(), 1);
+  const Slot slot_there = (*pool_there)->Acquire();
+  const Slot slot_here = (*pool_here)->Acquire();
+  std::vector<std::byte> bytes(there->slot_bytes());
+  bool on_device = true;
+  std::vector<float> logits;
+  for (int64_t position = 0; position < 90; ++position, on_device = position % 13 < 7) {
+    Model& model = on_device ? *there : *here;
+    const Slot& slot = on_device ? slot_there : slot_here;
+    const StepSegment segment{slot.data(), position, std::span(tokens).subspan(position, 1), 1};
+    const auto row = model.Step({&segment, 1});
+    ASSERT_TRUE(row.ok()) << row.status();
+    logits.insert(logits.end(), row->begin(), row->end());
+    ASSERT_TRUE(model.backend().SaveSlot(slot.data(), bytes).ok());
+    ASSERT_TRUE(there->backend().RestoreSlot(bytes, slot_there.data()).ok());
+    ASSERT_TRUE(here->backend().RestoreSlot(bytes, slot_here.data()).ok());
+  }
+  EXPECT_LE(LargestDifference(logits, expected, 260), 1e-3);
+}
+
+TEST_P(CudaModelTest, SaysWhatDoesNotFit) {
+  const auto pool = SlotPool::Create(backend(), int64_t{1} << 40, 4096);
+  EXPECT_EQ(pool.status().code(), absl::StatusCode::kResourceExhausted) << pool.status();
+  // And what fits is still to be had.
+  EXPECT_TRUE(SlotPool::Create(backend(), 1 << 10, 16).ok());
+}
+
+FMA_ON_BACKENDS(CudaModelTest, CudaBackendNames);
+
+}  // namespace
+}  // namespace fmaserver::testing
