@@ -83,8 +83,10 @@ TEST_F(ToolTest, GenerateKeepsTextAndSummaryApart) {
   as_json.emplace_back("--json");
   const Result json = Run(as_json);
   EXPECT_EQ(json.exit_code, 0) << json.errors;
-  std::string joined = "hi";
-  for (const nlohmann::json& line : json.Lines()) joined += line["text"].get<std::string>();
+  std::string joined;
+  for (const nlohmann::json& line : json.Lines()) {
+    joined += line.at(line["event"] == "prompt" ? "token" : "text").get<std::string>();
+  }
   EXPECT_EQ(text.output, joined) << "standard output holds the text and nothing else";
   EXPECT_EQ(json.errors, "");
   EXPECT_EQ(json.Lines().back()["event"], "finished");
@@ -174,7 +176,8 @@ TEST_F(ToolTest, SamplesAreThoseOfSingleRuns) {
   std::vector<std::string> texts(3);
   int finished = 0;
   for (const nlohmann::json& line : Run(as_json).Lines()) {
-    texts.at(line["index"].get<size_t>()) += line["text"].get<std::string>();
+    if (line["event"] == "progress") continue;
+    texts.at(line.at("index").get<size_t>()) += line.at("text").get<std::string>();
     finished += line["event"] == "finished" ? 1 : 0;
   }
   EXPECT_EQ(finished, 3);
