@@ -21,7 +21,7 @@ struct Site {
 };
 
 enum class Access : uint8_t { kLoad, kStore, kAtomic };
-enum class WarpOperation : uint8_t { kSync, kShuffle, kBallot };
+enum class WarpOperation : uint8_t { kSync, kShuffle, kBallot, kGather };
 
 /// The fiber that runs now: where it is in its block and its block in the grid.
 struct Coordinates {
@@ -45,6 +45,8 @@ void MeetBlock(const Site& site);
 /// value is not 0.
 uint64_t MeetWarp(WarpOperation operation, uint32_t mask, uint64_t value, int lane,
                   const Site& site);
+/// Waits for the whole warp; returns the value of each lane, until this one's next warp operation.
+const uint64_t* GatherWarp(uint64_t value, const Site& site);
 
 }  // namespace emulator
 
@@ -139,20 +141,30 @@ class Shared {
   }
   template <typename U>
   U GetAs(int index, const emulator::Site& site = emulator::Site::Current()) const {
-    static_assert(sizeof(U) % sizeof(T) == 0);
-    Touch(index, sizeof(U) / sizeof(T), emulator::Access::kLoad, site);
-    if (reinterpret_cast<uintptr_t>(data_ + index) % alignof(U) != 0) {
-      emulator::FailIndex(index, count_, site);
-    }
+    TouchAs<U>(index, emulator::Access::kLoad, site);
     U value;
     std::memcpy(&value, data_ + index, sizeof(U));
     return value;
+  }
+  template <typename U>
+  void SetAs(int index, U value, const emulator::Site& site = emulator::Site::Current()) const {
+    TouchAs<U>(index, emulator::Access::kStore, site);
+    std::memcpy(data_ + index, &value, sizeof(U));
   }
 
  private:
   void Touch(int index, int count, emulator::Access access, const emulator::Site& site) const {
     if (index < 0 || index > count_ - count) emulator::FailIndex(index, count_, site);
     emulator::TouchShared(data_ + index, int64_t{count} * sizeof(T), access, site);
+  }
+
+  template <typename U>
+  void TouchAs(int index, emulator::Access access, const emulator::Site& site) const {
+    static_assert(sizeof(U) % sizeof(T) == 0);
+    Touch(index, sizeof(U) / sizeof(T), access, site);
+    if (reinterpret_cast<uintptr_t>(data_ + index) % alignof(U) != 0) {
+      emulator::FailIndex(index, count_, site);
+    }
   }
 
   T* data_;

@@ -77,10 +77,14 @@ class Shared {
   FMA_DEVICE void Set(int index, T value) const { data_[index] = value; }
   FMA_DEVICE T AtomicAdd(int index, T value) const { return atomicAdd(data_ + index, value); }
 
-  /// `count` elements of U from element `index` on.
+  /// One U in the place of several elements from `index` on; aligned to its size.
   template <typename U>
   FMA_DEVICE U GetAs(int index) const {
     return *reinterpret_cast<const U*>(data_ + index);
+  }
+  template <typename U>
+  FMA_DEVICE void SetAs(int index, U value) const {
+    *reinterpret_cast<U*>(data_ + index) = value;
   }
 
  private:

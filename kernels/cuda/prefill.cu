@@ -4,6 +4,7 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/prefill_commit_kernel.h"
 #include "kernels/cuda/prefill_summaries_kernel.h"
+#include "kernels/cuda/tensor_attention_kernel.h"
 
 namespace fmaserver::cuda {
 namespace {
@@ -41,13 +42,33 @@ absl::Status LaunchBlockAttention(Stream& stream, const PrefillParameters& param
                             Kernel::SharedMemory(parameters.layout));
 }
 
+template <int kDim>
+absl::Status LaunchTensorAttention(Stream& stream, const PrefillParameters& parameters) {
+  using Kernel = TensorAttentionKernel<kDim>;
+  const int64_t queries =
+      int64_t{QueryBlock::kMaxRows} * parameters.attention.spec.QueriesPerKvHead();
+  return LaunchEach<Kernel>(stream, parameters, parameters.plan.num_blocks,
+                            (queries + Kernel::kQueries - 1) / Kernel::kQueries,
+                            Kernel::SharedMemory());
+}
+
+absl::Status LaunchBlocks(Stream& stream, const PrefillParameters& parameters) {
+  const SlotLayout& layout = parameters.layout;
+  constexpr int kWide = 512;  // channels that leave shared memory for only few queries
+  if (layout.dtype == DType::kF32) {
+    return layout.padded_dim < kWide ? LaunchBlockAttention<float, 16>(stream, parameters)
+                                     : LaunchBlockAttention<float, 4>(stream, parameters);
+  }
+  if (layout.padded_dim <= 64) return LaunchTensorAttention<64>(stream, parameters);
+  if (layout.padded_dim <= 128) return LaunchTensorAttention<128>(stream, parameters);
+  return layout.padded_dim < kWide ? LaunchBlockAttention<BFloat16, 16>(stream, parameters)
+                                   : LaunchBlockAttention<BFloat16, 4>(stream, parameters);
+}
+
 template <typename T>
 absl::Status LaunchAs(Stream& stream, const PrefillParameters& parameters) {
   absl::Status status = LaunchSummaries<T>(stream, parameters);
-  constexpr int kWide = 512;  // channels that leave shared memory for only few queries
-  status.Update(parameters.layout.padded_dim < kWide
-                    ? LaunchBlockAttention<T, 16>(stream, parameters)
-                    : LaunchBlockAttention<T, 4>(stream, parameters));
+  status.Update(LaunchBlocks(stream, parameters));
   status.Update(
       LaunchEach<PrefillCommitKernel<T>>(stream, parameters, parameters.plan.num_segments));
   return status;

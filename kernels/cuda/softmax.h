@@ -8,6 +8,35 @@
 
 namespace fmaserver::cuda {
 
+/// The largest score so far and the sum of the weights relative to it.
+struct SoftmaxStart {
+  float max = -INFINITY;
+  float total = 0;
+
+  /// `count` keys of the same score.
+  FMA_DEVICE void Add(float score, int64_t count) {
+    const float next = score > max ? score : max;
+    total = total * FastExp(max - next) + static_cast<float>(count) * FastExp(score - next);
+    max = next;
+  }
+};
+
+/// The keys of zeros that padding puts in the place of missing groups.
+FMA_DEVICE SoftmaxStart StartSoftmax(const DeviceAttention& attention, const Hierarchy& hierarchy,
+                                     int head, int64_t fine_group) {
+  SoftmaxStart start;
+  if (attention.spec.padding != Padding::kZeroKeys) return start;
+  if (fine_group == 0) start.Add(0.0F, hierarchy.group_size);
+  for (int level = 1; level <= hierarchy.num_levels; ++level) {
+    const int64_t missing = Hierarchy::FarGroups(level, fine_group).Missing();
+    if (missing == 0) continue;
+    const float bias =
+        LoadConstant(attention.far_bias + int64_t{head} * hierarchy.num_levels + level - 1);
+    start.Add(bias, missing * hierarchy.rank);
+  }
+  return start;
+}
+
 class SoftmaxState {
  public:
   static constexpr int64_t SharedMemory(int rows) { return 3 * SharedBytes<float>(rows); }
@@ -20,20 +49,9 @@ class SoftmaxState {
   /// One thread: only the keys of zeros that padding puts in the place of missing groups.
   FMA_DEVICE void Start(int row, const DeviceAttention& attention, const Hierarchy& hierarchy,
                         int head, int64_t fine_group) const {
-    float max = -INFINITY;
-    float total = 0;
-    if (attention.spec.padding == Padding::kZeroKeys) {
-      if (fine_group == 0) Add(0.0F, hierarchy.group_size, &max, &total);
-      for (int level = 1; level <= hierarchy.num_levels; ++level) {
-        const int64_t missing = Hierarchy::FarGroups(level, fine_group).Missing();
-        if (missing == 0) continue;
-        const float bias =
-            LoadConstant(attention.far_bias + int64_t{head} * hierarchy.num_levels + level - 1);
-        Add(bias, missing * hierarchy.rank, &max, &total);
-      }
-    }
-    max_.Set(row, max);
-    total_.Set(row, total);
+    const SoftmaxStart start = StartSoftmax(attention, hierarchy, head, fine_group);
+    max_.Set(row, start.max);
+    total_.Set(row, start.total);
   }
 
   /// One warp: turns scores[first .. first + count), count > 0, into weights. Afterwards older sums
@@ -66,13 +84,6 @@ class SoftmaxState {
   FMA_DEVICE float Total(int row) const { return total_.Get(row); }
 
  private:
-  /// `count` keys of the same score.
-  FMA_DEVICE static void Add(float score, int64_t count, float* max, float* total) {
-    const float next = score > *max ? score : *max;
-    *total = *total * FastExp(*max - next) + static_cast<float>(count) * FastExp(score - next);
-    *max = next;
-  }
-
   Shared<float> max_;
   Shared<float> total_;
   Shared<float> rescale_;

@@ -73,20 +73,26 @@ void DeviceArena::Touch(const void* address, int64_t bytes, Access access, const
   if (offset % std::min<int64_t>(bytes, 16) != 0 || bytes % kCellBytes != 0) {
     Fail(absl::StrCat("misaligned access of ", bytes, " bytes"), &site);
   }
-  for (int64_t cell = offset / kCellBytes; cell < (offset + bytes) / kCellBytes; ++cell) {
-    emulator::Touch(cells_[cell], access, actor, phases, "global", site);
-  }
-  const auto count = [&](uint32_t* last, int64_t& sum, int64_t& sectors) {
-    sum += bytes;
-    for (int64_t s = offset / kSectorBytes; s <= (offset + bytes - 1) / kSectorBytes; ++s) {
-      // A stamp of an earlier phase of the same block is the same block's visit.
-      const bool seen = phases.OfThisLaunch(last[s]) && phases.BlockOf(last[s]) == actor.block;
-      if (!seen) ++sectors;
-      last[s] = actor.stamp;
-    }
+  // A stamp of an earlier phase of the same block is the same block's visit.
+  const auto is_new = [&](uint32_t stamp) {
+    return !phases.OfThisLaunch(stamp) || phases.BlockOf(stamp) != actor.block;
   };
-  if (access != Access::kStore) count(sector_loads_, traffic.loaded_bytes, traffic.loaded_sectors);
-  if (access != Access::kLoad) count(sector_stores_, traffic.stored_bytes, traffic.stored_sectors);
+  for (int64_t i = offset / kCellBytes; i < (offset + bytes) / kCellBytes; ++i) {
+    Cell& cell = cells_[i];
+    if (access != Access::kStore && is_new(cell.read_stamp)) traffic.loaded_bytes += kCellBytes;
+    if (access != Access::kLoad && is_new(cell.write_stamp)) traffic.stored_bytes += kCellBytes;
+    emulator::Touch(cell, access, actor, phases, "global", site);
+  }
+  for (int64_t s = offset / kSectorBytes; s <= (offset + bytes - 1) / kSectorBytes; ++s) {
+    if (access != Access::kStore) {
+      if (is_new(sector_loads_[s])) ++traffic.loaded_sectors;
+      sector_loads_[s] = actor.stamp;
+    }
+    if (access != Access::kLoad) {
+      if (is_new(sector_stores_[s])) ++traffic.stored_sectors;
+      sector_stores_[s] = actor.stamp;
+    }
+  }
 }
 
 void DeviceArena::CheckRange(const void* address, int64_t bytes, const char* operation) {

@@ -10,8 +10,8 @@
 
 namespace fmaserver::cuda::emulator {
 
-/// Bytes that a launch loaded and stored, as asked for by the kernel and in the sectors of 32 bytes
-/// that memory moves. A block that touches a sector several times counts it once.
+/// What launches loaded and stored, in bytes and in the sectors of 32 bytes that memory moves. What
+/// a block touches several times counts once: the caches keep it that long.
 struct Traffic {
   int64_t launches = 0;
   int64_t loaded_bytes = 0;
@@ -49,7 +49,7 @@ class DeviceArena {
 
   std::byte* data_;
   Cell* cells_;
-  uint32_t* sector_loads_;  // stamp-free: the block, counted over all launches, that came last
+  uint32_t* sector_loads_;  // the stamp of the last visit
   uint32_t* sector_stores_;
   std::map<int64_t, int64_t> live_;  // offset -> bytes
   int64_t used_ = 0;

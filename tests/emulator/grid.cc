@@ -34,6 +34,7 @@ struct Thread {
   uint64_t value = 0;
   int lane = 0;
   uint64_t result = 0;
+  std::array<uint64_t, kWarpSize> gathered = {};
 };
 
 struct Launch {
@@ -200,7 +201,12 @@ class Block {
       lanes[lane] = &other;
     }
     for (Thread* thread : lanes) {
-      if (thread != nullptr) thread->result = ResultOf(*thread, lanes);
+      if (thread == nullptr) continue;
+      if (last.operation == WarpOperation::kGather) {
+        for (int lane = 0; lane < kWarpSize; ++lane) thread->gathered[lane] = lanes[lane]->value;
+      } else {
+        thread->result = ResultOf(*thread, lanes);
+      }
     }
     for (Thread* thread : lanes) {
       if (thread == nullptr) continue;
@@ -346,6 +352,11 @@ uint64_t MeetWarp(WarpOperation operation, uint32_t mask, uint64_t value, int la
   thread.value = value;
   thread.lane = lane;
   return state.block->MeetWarp(thread);
+}
+
+const uint64_t* GatherWarp(uint64_t value, const Site& site) {
+  MeetWarp(WarpOperation::kGather, kFullWarp, value, 0, site);
+  return TheState().thread->gathered.data();
 }
 
 }  // namespace fmaserver::cuda::emulator

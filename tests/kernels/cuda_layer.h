@@ -1,0 +1,123 @@
+// One attention layer on the emulated device, below the backend: kernels and their plan.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_weights.h"
+#include "kernels/cuda/runtime.h"
+#include "tests/kernels/random_attention.h"
+
+namespace fmaserver::testing {
+
+/// Runs steps of one layer on the emulated device.
+class CudaLayer {
+ public:
+  CudaLayer(const ReferenceAttention& layer, DType dtype)
+      : spec_(layer.spec), layout_(layer.spec, 1, dtype) {
+    const HostLayer host(layer);
+    auto packed = cuda::PackedAttention::Pack(spec_, host.view(), *stream_);
+    EXPECT_TRUE(packed.ok()) << packed.status();
+    weights_ = *std::move(packed);
+  }
+
+  const SlotLayout& layout() const { return layout_; }
+  cuda::Memory NewSlot() {
+    return *cuda::Memory::Allocate(cuda::Memory::Kind::kDevice, layout_.slot_bytes);
+  }
+
+  struct Part {
+    std::byte* slot;
+    int64_t position;
+    int32_t rows;
+    std::span<const float> qkv;  // [rows, QkvColumns()]
+  };
+
+  /// One step; returns [rows of all parts, H*d].
+  std::vector<float> Step(const std::vector<Part>& parts) {
+    std::vector<Segment> segments;
+    std::vector<float> qkv;
+    for (const Part& part : parts) {
+      segments.push_back({part.slot, part.position, part.rows});
+      qkv.insert(qkv.end(), part.qkv.begin(), part.qkv.end());
+    }
+    const int64_t rows = static_cast<int64_t>(qkv.size()) / spec_.QkvColumns();
+    const cuda::AttentionPlan plan(spec_, layout_, segments);
+    const cuda::Memory input = Upload(qkv);
+    const cuda::Memory decode = Upload(plan.decode);
+    const cuda::Memory segments_on_device = Upload(plan.segments);
+    const cuda::Memory groups = Upload(plan.groups);
+    const cuda::Memory blocks = Upload(plan.blocks);
+    const cuda::Memory scratch = *cuda::Memory::Allocate(cuda::Memory::Kind::kDevice,
+                                                         std::max<int64_t>(1, plan.scratch_bytes));
+    const int64_t columns = int64_t{spec_.num_heads} * spec_.head_dim;
+    const cuda::Memory output =
+        *cuda::Memory::Allocate(cuda::Memory::Kind::kDevice, rows * columns * 4);
+    const cuda::DevicePlan on_device = {decode.As<cuda::DecodeRow>(),
+                                        segments_on_device.As<cuda::PrefillSegment>(),
+                                        groups.As<cuda::GroupTask>(),
+                                        blocks.As<cuda::QueryBlock>(),
+                                        scratch.data(),
+                                        static_cast<int64_t>(plan.decode.size()),
+                                        static_cast<int64_t>(plan.segments.size()),
+                                        static_cast<int64_t>(plan.groups.size()),
+                                        static_cast<int64_t>(plan.blocks.size())};
+    const absl::Status status = cuda::LaunchAttention(
+        *stream_, weights_->view, layout_, on_device, 0,
+        {input.As<float>(), rows, spec_.QkvColumns()}, {output.As<float>(), rows, columns});
+    EXPECT_TRUE(status.ok()) << status;
+    std::vector<float> out(rows * columns);
+    EXPECT_TRUE(stream_->CopyToHost(out.data(), output.data(), output.bytes()).ok());
+    EXPECT_TRUE(stream_->Synchronize().ok());
+    return out;
+  }
+
+  /// Feeds a whole sequence in pieces of `chunk()` rows.
+  template <typename Chunk>
+  std::vector<float> Feed(const std::vector<float>& qkv, Chunk chunk) {
+    const cuda::Memory slot = NewSlot();
+    const auto n = static_cast<int64_t>(qkv.size()) / spec_.QkvColumns();
+    std::vector<float> out;
+    for (int64_t position = 0; position < n;) {
+      const auto rows = static_cast<int32_t>(std::min<int64_t>(chunk(), n - position));
+      const auto part = Step({{slot.data(), position, rows, RowsOf(qkv, position, rows)}});
+      out.insert(out.end(), part.begin(), part.end());
+      position += rows;
+    }
+    return out;
+  }
+
+  std::span<const float> RowsOf(const std::vector<float>& qkv, int64_t first, int64_t rows) const {
+    return std::span(qkv).subspan(first * spec_.QkvColumns(), rows * spec_.QkvColumns());
+  }
+
+  /// Writes a slot's bytes.
+  void Fill(const cuda::Memory& slot, std::span<const std::byte> bytes) {
+    EXPECT_TRUE(
+        stream_->CopyToDevice(slot.data(), bytes.data(), static_cast<int64_t>(bytes.size())).ok());
+    EXPECT_TRUE(stream_->Synchronize().ok());
+  }
+
+ private:
+  template <typename T>
+  cuda::Memory Upload(const std::vector<T>& values) {
+    const auto bytes = static_cast<int64_t>(values.size() * sizeof(T));
+    if (bytes == 0) return {};
+    cuda::Memory memory = *cuda::Memory::Allocate(cuda::Memory::Kind::kDevice, bytes);
+    EXPECT_TRUE(stream_->CopyToDevice(memory.data(), values.data(), bytes).ok());
+    EXPECT_TRUE(stream_->Synchronize().ok());
+    return memory;
+  }
+
+  AttentionSpec spec_;
+  SlotLayout layout_;
+  std::unique_ptr<cuda::Stream> stream_ = *cuda::Stream::Create();
+  std::unique_ptr<cuda::PackedAttention> weights_;
+};
+
+}  // namespace fmaserver::testing
