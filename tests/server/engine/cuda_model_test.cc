@@ -1,6 +1,7 @@
 // The forward pass on the CUDA backend: the golden logits, and batches against the CPU backend.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -17,6 +18,7 @@
 #include "tests/kernels/backends.h"
 #include "tests/server/engine/engine_fixture.h"
 #include "tests/support/checkpoint_builder.h"
+#include "tests/support/paths.h"
 #include "tests/support/temp_folder.h"
 
 namespace fmaserver::testing {
@@ -24,7 +26,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kGolden = fs::path(FMA_SOURCE_DIR) / "tests" / "data" / "golden";
+const fs::path kGolden = SourceDir() / "tests" / "data" / "golden";
 
 std::vector<int32_t> GoldenTokens(const fs::path& folder) {
   std::ifstream file(folder / "case.json");
