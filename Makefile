@@ -4,7 +4,7 @@
 help:
 	@echo "make demo      build, then watch the bundled model continue a page of a book"
 	@echo "make test      build, then run every test"
-	@echo "make lint      clang-format, clang-tidy and ruff"
+	@echo "make lint      clang-format, clang-tidy, ruff and mypy"
 	@echo "make sanitize  the tests under AddressSanitizer and ThreadSanitizer, then the fuzzers"
 	@echo "make build     the programs, in build/release/bin"
 
@@ -21,10 +21,12 @@ test:
 	$(MAKE) build
 	ctest --preset release
 	/usr/bin/python3 -m pytest -q tests/training tests/e2e
+	scripts/venv
+	.venv/bin/python -m pytest -q tests/clients/python
 
 lint:
 	scripts/setup test
-	test -x .venv/bin/ruff || { /usr/bin/python3 -m venv .venv && .venv/bin/pip install -q ruff==0.6.9; }
+	scripts/venv
 	cmake --preset release
 	cmake --build --preset release --target fma_proto
 	scripts/lint

@@ -45,6 +45,16 @@ void AddEngineFlags(CLI::App& app, EngineOptions& engine) {
       ->envname("FMA_STEP_TOKENS")
       ->check(CLI::Range(1, 1 << 20))
       ->group("Engine");
+  app.add_option("--prefix-cache-memory", engine.prefix_cache_bytes,
+                 "Bytes for states of prompts, found again by prompts that begin alike; 0: none")
+      ->envname("FMA_PREFIX_CACHE_MEMORY")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->group("Engine");
+  app.add_option("--max-stall-seconds", engine.max_stall_seconds,
+                 "How long a reader may be behind before its request ends")
+      ->envname("FMA_MAX_STALL_SECONDS")
+      ->check(CLI::Range(0.001, 1e9))
+      ->group("Engine");
 }
 
 void AddServerFlags(CLI::App& app, Flags& flags) {

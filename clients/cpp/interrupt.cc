@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <utility>
 
 #include "clients/cpp/output.h"
 
@@ -18,7 +19,7 @@ sigset_t InterruptSet() {
 
 }  // namespace
 
-Interrupt::Interrupt() {
+Interrupt::Interrupt(std::function<void()> on_interrupt) : on_interrupt_(std::move(on_interrupt)) {
   const sigset_t set = InterruptSet();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   thread_ = std::thread([this] { Wait(); });
@@ -34,13 +35,6 @@ Interrupt::~Interrupt() {
   thread_.join();
 }
 
-grpc::ClientContext& Interrupt::NewContext() {
-  const std::lock_guard lock(mutex_);
-  context_ = std::make_unique<grpc::ClientContext>();
-  if (happened_) context_->TryCancel();
-  return *context_;
-}
-
 bool Interrupt::Happened() const {
   const std::lock_guard lock(mutex_);
   return happened_;
@@ -51,11 +45,13 @@ void Interrupt::Wait() {
   while (true) {
     int signal = 0;
     sigwait(&set, &signal);
-    const std::lock_guard lock(mutex_);
-    if (stopping_) return;
-    if (happened_) _exit(kInterrupted);
-    happened_ = true;
-    if (context_ != nullptr) context_->TryCancel();
+    {
+      const std::lock_guard lock(mutex_);
+      if (stopping_) return;
+      if (happened_) _exit(kInterrupted);
+      happened_ = true;
+    }
+    on_interrupt_();
   }
 }
 

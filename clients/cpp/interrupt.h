@@ -1,33 +1,29 @@
-// Ctrl-C ends the running call, so that the tool can still print what it has.
+// Ctrl-C ends what a program does, so that it can still print what it has.
 #pragma once
 
-#include <grpcpp/client_context.h>
-
-#include <memory>
+#include <functional>
 #include <mutex>
 #include <thread>
 
 namespace fmaserver {
 
-/// While one exists, SIGINT cancels the current call; a second SIGINT ends the process at once.
-/// Create it before the client: gRPC's threads must inherit the blocked signal.
+/// While one exists, the first SIGINT runs `on_interrupt` on a thread of its own; a second one ends
+/// the process at once. Create it before any gRPC object: gRPC's threads must inherit the blocked
+/// signal.
 class Interrupt {
  public:
-  Interrupt();
+  explicit Interrupt(std::function<void()> on_interrupt);
   ~Interrupt();
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
-
-  /// A context for the next call, which replaces the one before; cancelled if SIGINT came already.
-  grpc::ClientContext& NewContext();
 
   bool Happened() const;
 
  private:
   void Wait();
 
+  const std::function<void()> on_interrupt_;
   mutable std::mutex mutex_;
-  std::unique_ptr<grpc::ClientContext> context_;
   bool happened_ = false;
   bool stopping_ = false;
   std::thread thread_;

@@ -1,5 +1,6 @@
 #include "clients/cpp/output.h"
 
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -11,7 +12,9 @@
 namespace fmaserver {
 namespace {
 
-void PrintError(absl::string_view message) { absl::FPrintF(stderr, "fma: %s\n", message); }
+void PrintError(absl::string_view message) {
+  absl::FPrintF(stderr, "%s: %s\n", program_invocation_short_name, message);
+}
 
 }  // namespace
 

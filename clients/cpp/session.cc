@@ -17,6 +17,21 @@ void AddSessionOptions(CLI::App& command, SessionOptions& options) {
   command.add_flag("--json", options.json, "Print JSON lines for programs");
 }
 
+Session::Session(const SessionOptions& options)
+    : options_(options), interrupt_([this] { CancelCall(); }), client_(options.server) {}
+
+grpc::ClientContext& Session::NewContext() {
+  const std::lock_guard lock(mutex_);
+  context_ = std::make_unique<grpc::ClientContext>();
+  if (interrupt_.Happened()) context_->TryCancel();
+  return *context_;
+}
+
+void Session::CancelCall() {
+  const std::lock_guard lock(mutex_);
+  if (context_ != nullptr) context_->TryCancel();
+}
+
 absl::StatusOr<v1::Model> Session::GetModel() {
   grpc::ClientContext& context = NewContext();
   context.set_deadline(std::chrono::system_clock::now() + kConnectTime);

@@ -1,7 +1,11 @@
 // What every subcommand shares: the options of the connection, the client, and Ctrl-C.
 #pragma once
 
+#include <grpcpp/client_context.h>
+
 #include <CLI/CLI.hpp>
+#include <memory>
+#include <mutex>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -23,11 +27,13 @@ void AddSessionOptions(CLI::App& command, SessionOptions& options);
 /// Ctrl-C no longer ends the process by itself.
 class Session {
  public:
-  explicit Session(const SessionOptions& options) : options_(options), client_(options.server) {}
+  explicit Session(const SessionOptions& options);
 
   Client& client() { return client_; }
   const SessionOptions& options() const { return options_; }
-  grpc::ClientContext& NewContext() { return interrupt_.NewContext(); }
+
+  /// A context for the next call, which replaces the one before; cancelled if SIGINT came already.
+  grpc::ClientContext& NewContext();
   bool Interrupted() const { return interrupt_.Happened(); }
 
   /// Also finds out, within seconds, whether there is a server.
@@ -37,8 +43,12 @@ class Session {
   ExitCode Report(const absl::Status& status) const;
 
  private:
+  void CancelCall();
+
   SessionOptions options_;
-  Interrupt interrupt_;  // before client_: see Interrupt
+  std::mutex mutex_;
+  std::unique_ptr<grpc::ClientContext> context_;  // guarded by mutex_
+  Interrupt interrupt_;                           // before client_: see Interrupt
   Client client_;
 };
 

@@ -102,7 +102,7 @@ class CudaBackend : public Backend, private RowSampler {
   template <typename T>
   const T* Put(std::span<const T> values, int64_t count);
 
-  /// Takes the plan into the step's data.
+  /// Puts the plan of the step's attention into its data.
   void PutPlan(const AttentionPlan& plan);
 
   /// Runs what was recorded. Returns once it is enqueued.
@@ -122,7 +122,7 @@ class CudaBackend : public Backend, private RowSampler {
   GraphCache graphs_;
   StepData data_;
   SamplingMemory sampling_;
-  Memory scratch_;  // of slices, which no graph holds
+  Memory scratch_;  // of slices of prompts; no graph uses it
   std::vector<Operation> recorded_;
   absl::Status error_;
   bool in_step_ = false;
@@ -194,22 +194,18 @@ void CudaBackend::BeginStep(const AttentionSpec& spec, const SlotLayout& layout,
 }
 
 void CudaBackend::PutPlan(const AttentionPlan& plan) {
+  const auto count = [](const auto& list) { return static_cast<int64_t>(list.size()); };
   plan_ = {};
-  plan_.decode_rows = static_cast<int64_t>(plan.decode.size());
+  plan_.decode_rows = count(plan.decode);
+  plan_.num_segments = count(plan.segments);
+  plan_.num_groups = count(plan.groups);
+  plan_.num_blocks = count(plan.blocks);
   plan_.decode = Put<DecodeRow>(plan.decode, std::max(bucket_, plan_.decode_rows));
-  if (plan.segments.empty()) return;
-  plan_.num_segments = static_cast<int64_t>(plan.segments.size());
-  plan_.num_groups = static_cast<int64_t>(plan.groups.size());
-  plan_.num_blocks = static_cast<int64_t>(plan.blocks.size());
+  if (plan_.num_segments == 0) return;
   plan_.segments = Put<PrefillSegment>(plan.segments, plan_.num_segments);
   plan_.groups = Put<GroupTask>(plan.groups, plan_.num_groups);
   plan_.blocks = Put<QueryBlock>(plan.blocks, plan_.num_blocks);
-  if (plan.scratch_bytes > scratch_.bytes()) {
-    scratch_ = Memory();
-    absl::StatusOr<Memory> memory = Memory::Allocate(Memory::Kind::kDevice, plan.scratch_bytes);
-    Note(memory.status());
-    if (memory.ok()) scratch_ = *std::move(memory);
-  }
+  Note(GrowMemory(scratch_, Memory::Kind::kDevice, plan.scratch_bytes).status());
   plan_.scratch = scratch_.data();
 }
 

@@ -41,11 +41,7 @@ absl::StatusOr<bool> Executor::Prepare(std::span<const Operation> operations) {
   int64_t bytes = 0;
   for (const Operation& operation : operations) bytes = std::max(bytes, RoundedBytes(operation));
   rounds_ = rounds_ || bytes > 0;
-  if (bytes <= rounded_.bytes()) return false;
-  auto memory = Memory::Allocate(Memory::Kind::kDevice, bytes);
-  if (!memory.ok()) return memory.status();
-  rounded_ = *std::move(memory);
-  return true;
+  return GrowMemory(rounded_, Memory::Kind::kDevice, bytes);
 }
 
 absl::Status Executor::Run(Stream& stream, std::span<const Operation> operations) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -67,6 +68,17 @@ class Memory {
   std::byte* data_ = nullptr;
   int64_t bytes_ = 0;
 };
+
+/// Makes `memory` at least `bytes` large; returns whether it is another one now, with nothing of
+/// the old in it. Nothing may use the old one.
+inline absl::StatusOr<bool> GrowMemory(Memory& memory, Memory::Kind kind, int64_t bytes) {
+  if (bytes <= memory.bytes()) return false;
+  memory = Memory();  // first, so that both need not fit
+  absl::StatusOr<Memory> larger = Memory::Allocate(kind, bytes);
+  if (!larger.ok()) return larger.status();
+  memory = *std::move(larger);
+  return true;
+}
 
 /// Operations recorded once and launched as one. Owns.
 class Graph {

@@ -15,18 +15,9 @@ int64_t ResultBytes(const SampleOperation& operation) {
 int32_t AppendOnce(std::span<const int32_t> tokens, std::vector<TokenValue>& edits) {
   std::vector<int32_t> sorted(tokens.begin(), tokens.end());
   std::ranges::sort(sorted);
-  sorted.erase(std::ranges::unique(sorted).begin(), sorted.end());
+  sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
   for (const int32_t token : sorted) edits.push_back({token, 0});
   return static_cast<int32_t>(sorted.size());
-}
-
-/// Makes `memory` at least `bytes` large; returns whether it moved.
-absl::StatusOr<bool> Grow(Memory& memory, Memory::Kind kind, int64_t bytes) {
-  if (memory.bytes() >= bytes) return false;
-  auto larger = Memory::Allocate(kind, bytes);
-  if (!larger.ok()) return larger.status();
-  memory = *std::move(larger);
-  return true;
 }
 
 }  // namespace
@@ -57,14 +48,15 @@ SamplingLists::SamplingLists(std::span<const RowSampling> wanted) {
 
 absl::StatusOr<bool> SamplingMemory::Reserve(SampleOperation& operation, bool filters) {
   const int64_t bytes = ResultBytes(operation);
-  absl::StatusOr<bool> moved = Grow(results_, Memory::Kind::kDevice, bytes);
+  absl::StatusOr<bool> moved = GrowMemory(results_, Memory::Kind::kDevice, bytes);
   if (!moved.ok()) return moved;
-  if (auto host = Grow(results_on_host_, Memory::Kind::kPinned, bytes); !host.ok()) return host;
+  if (auto host = GrowMemory(results_on_host_, Memory::Kind::kPinned, bytes); !host.ok())
+    return host;
   operation.chosen = results_.As<TokenValue>();
   if (!filters) return moved;
   const int64_t logits = operation.logits.rows * operation.logits.cols;
-  const absl::StatusOr<bool> also =
-      Grow(filtered_, Memory::Kind::kDevice, logits * static_cast<int64_t>(sizeof(float)));
+  absl::StatusOr<bool> also =
+      GrowMemory(filtered_, Memory::Kind::kDevice, logits * static_cast<int64_t>(sizeof(float)));
   if (!also.ok()) return also;
   operation.filtered = filtered_.As<float>();
   return *moved || *also;

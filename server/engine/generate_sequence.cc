@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/engine/score_sequence.h"
+
 namespace fmaserver {
 namespace {
 
@@ -10,7 +12,7 @@ std::vector<int32_t> EosTokens(const GenerateRequest& request, const ModelConfig
   return request.ignore_eos ? std::vector<int32_t>() : config.eos_token_ids;
 }
 
-std::vector<int32_t> Joined(std::vector<int32_t> first, const std::vector<int32_t>& second) {
+std::vector<int32_t> Joined(std::vector<int32_t> first, std::span<const int32_t> second) {
   first.insert(first.end(), second.begin(), second.end());
   return first;
 }
@@ -19,43 +21,166 @@ bool Contains(const std::vector<int32_t>& tokens, int32_t token) {
   return std::ranges::find(tokens, token) != tokens.end();
 }
 
+std::span<const int32_t> PenaltyContext(const GenerateRequest& request) {
+  return request.penalty_context ? *request.penalty_context : request.prompt;
+}
+
 }  // namespace
 
-GenerateSequence::GenerateSequence(RequestId id, GenerateRequest request, uint64_t seed,
-                                   std::shared_ptr<GenerateSink> sink, const ModelConfig& config,
-                                   const Tokenizer* tokenizer)
-    : Sequence(id, Clock::now()),
+GenerateSequence::GenerateSequence(RequestId id, std::shared_ptr<const GenerateRequest> request,
+                                   uint64_t seed, std::shared_ptr<GenerateSink> sink,
+                                   const SequenceContext& context)
+    : Sequence(id, request->priority, Clock::now()),
       request_(std::move(request)),
       sink_(std::move(sink)),
-      config_(config),
-      tokenizer_(tokenizer),
-      eos_tokens_(EosTokens(request_, config)),
-      stop_tokens_(Joined(eos_tokens_, request_.stop_token_ids)),
-      sampler_(request_.sampling, seed, request_.prompt),
-      stops_(request_.stop, request_.include_stop) {}
+      context_(context),
+      seed_(seed),
+      fork_(),
+      eos_tokens_(EosTokens(*request_, context.config)),
+      stop_tokens_(Joined(eos_tokens_, request_->stop_token_ids)),
+      sampler_(request_->sampling, seed_, PenaltyContext(*request_)),
+      stops_(request_->stop, request_->include_stop) {}
 
-bool GenerateSequence::Reading() const { return position() < PromptTokens(); }
+GenerateSequence::GenerateSequence(const GenerateSequence& first, Fork fork)
+    : Sequence(first.id(), first.priority(), first.arrival()),
+      request_(first.request_),
+      sink_(first.sink_),
+      context_(first.context_),
+      seed_(first.seed_ + static_cast<uint64_t>(fork.index)),
+      fork_(std::move(fork)),
+      eos_tokens_(first.eos_tokens_),
+      stop_tokens_(first.stop_tokens_),
+      sampler_(request_->sampling, seed_, PenaltyContext(*request_)),
+      stops_(request_->stop, request_->include_stop),
+      start_(first.start_),
+      cached_(first.cached_) {}
+
+bool GenerateSequence::Begin() {
+  // Without an answer to choose, the last token stays pending: the next turn reads it first.
+  to_read_ = request_->max_tokens > 0 ? PromptTokens() : PromptTokens() - 1;
+  SnapshotPtr state = fork_.index > 0 ? fork_.state : request_->state;
+  if (fork_.index == 0) {
+    start_ = state == nullptr ? 0 : state->tokens();
+    if (request_->n > 1) points_.SetFork(start_ + PromptTokens() - 1);
+    for (const int64_t mark : request_->marks) points_.AddMark(start_ + request_->pending + mark);
+    if (request_->keep_state) points_.KeepRegularly();
+    if (state == nullptr) state = FindCached();
+  }
+  absl::Status status = state == nullptr ? absl::OkStatus() : Restore(*state);
+  if (status.ok() && points_.IsFork(position())) status = KeepPoint();
+  if (!status.ok()) {
+    Fail(status);
+    return false;
+  }
+  SkipGenerated();
+  ReportPrompt(/*before=*/0, {}, 0);
+  return Reading() || End(FinishReason::kLength);
+}
+
+/// A state of the prompt's beginning; also plans which states of it to keep.
+SnapshotPtr GenerateSequence::FindCached() {
+  if (context_.cache == nullptr || !request_->cache_scope || request_->prompt_logprobs) return {};
+  PrefixCache::Lookup found = context_.cache->Find(*request_->cache_scope, request_->prompt);
+  for (const int64_t point : found.points) points_.AddCache(point);
+  if (!request_->keep_state) {
+    for (const int64_t mark : request_->marks) points_.AddCache(request_->pending + mark);
+  }
+  if (found.state != nullptr) cached_ = found.state->tokens();
+  context_.observer->OnCacheLookup(PromptTokens(), cached_);
+  return found.state;
+}
+
+/// What an earlier run chose has been reported, but counts.
+void GenerateSequence::SkipGenerated() {
+  for (const int32_t token : request_->generated) {
+    sampler_.Skip(token);
+    chosen_.push_back(token);
+    ++emitted_;
+    Text(token);
+  }
+}
 
 std::span<const int32_t> GenerateSequence::Pending() const {
-  if (!Reading()) return {&last_token_, 1};
-  return std::span(request_.prompt).subspan(static_cast<size_t>(position()));
+  if (!Reading()) return {&chosen_.back(), 1};
+  const int64_t end = std::min(start_ + to_read_, points_.After(position()));
+  return std::span(request_->prompt)
+      .subspan(static_cast<size_t>(Read()), static_cast<size_t>(end - position()));
 }
 
 int32_t GenerateSequence::LogitsWanted(int32_t rows) const {
-  return position() + rows >= PromptTokens() ? 1 : 0;
+  if (request_->prompt_logprobs && fork_.index == 0 && Reading()) return rows;
+  return Read() + rows >= PromptTokens() ? 1 : 0;
 }
 
-bool GenerateSequence::Advance(int32_t rows, std::span<const float> logits, int64_t /*vocab*/) {
+bool GenerateSequence::Advance(int32_t rows, std::span<const float> logits, int64_t vocab_size) {
   const bool was_reading = Reading();
+  const int64_t before = Read();
   AddFed(rows);
-  if (was_reading) sink_->OnPromptProgress(position(), PromptTokens());
-  if (!Reading()) return Choose(logits);
+  if (was_reading && fork_.index == 0) {
+    ReportPrompt(before, logits, vocab_size);
+    sink_->OnPromptProgress(Read(), PromptTokens());
+  }
+  if (const absl::Status status = KeepPoint(); !status.ok()) {
+    Fail(status);
+    return false;
+  }
+  if (Read() >= PromptTokens()) return Choose(logits.last(static_cast<size_t>(vocab_size)));
+  if (!Reading()) return End(FinishReason::kLength);
   return !TimeIsUp() || End(FinishReason::kTimeLimit);
 }
 
+/// Takes the state if this is a point for it, and hands it to whom it is for.
+absl::Status GenerateSequence::KeepPoint() {
+  const int64_t tokens = position();
+  if (!points_.IsAny(tokens)) return absl::OkStatus();
+  SnapshotPtr state;
+  if (tokens > 0) {
+    auto saved = Save();
+    if (!saved.ok()) return saved.status();
+    state = *std::move(saved);
+  }
+  if (points_.IsCache(tokens)) {
+    context_.cache->Insert(*request_->cache_scope, request_->prompt, state);
+  }
+  if (request_->keep_state) sink_->OnState(state);
+  if (!points_.IsFork(tokens)) return absl::OkStatus();
+  for (int32_t index = 1; index < request_->n; ++index) {
+    forks_.emplace_back(new GenerateSequence(*this, {index, state}));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<std::unique_ptr<Sequence>> GenerateSequence::TakeForks() {
+  return std::exchange(forks_, {});
+}
+
+/// Reports tokens of the prompt when asked to, as far as they are known to be read: `before` of
+/// them were before this step, which gave `logits`.
+void GenerateSequence::ReportPrompt(int64_t before, std::span<const float> logits,
+                                    int64_t vocab_size) {
+  if (fork_.index > 0 || !(request_->echo || request_->prompt_logprobs)) return;
+  const std::span<const int32_t> prompt = request_->prompt;
+  const int64_t pending = request_->pending;
+  std::vector<TokenScore> scores;
+  if (request_->prompt_logprobs) {
+    const auto rows = static_cast<int32_t>(Read() - before);
+    if (before == 0 && rows > 0 && pending == 0) scores.push_back({prompt[0], std::nullopt, {}});
+    std::vector<TokenScore> rest =
+        ScoreFollowers(prompt, before, rows, logits, vocab_size, *request_->prompt_logprobs);
+    const auto skipped = std::clamp<int64_t>(pending - before - 1, 0, std::ssize(rest));
+    scores.insert(scores.end(), rest.begin() + skipped, rest.end());
+  } else {
+    // A last token that stays pending is reported all the same.
+    const int64_t end = Reading() ? Read() : PromptTokens();
+    for (int64_t i = std::max(before, pending); i < end; ++i) {
+      scores.push_back({prompt[i], std::nullopt, {}});
+    }
+  }
+  if (!scores.empty()) sink_->OnPrompt(std::move(scores));
+}
+
 bool GenerateSequence::Choose(std::span<const float> logits) {
-  if (!first_token_) first_token_ = Clock::now();
-  const bool may_stop = generated_ >= request_.min_tokens;
+  const bool may_stop = emitted_ >= request_->min_tokens;
   const absl::StatusOr<int32_t> token =
       sampler_.Sample(logits, may_stop ? std::span<const int32_t>() : stop_tokens_);
   if (token.ok()) return Accept(*token, logits);
@@ -64,37 +189,55 @@ bool GenerateSequence::Choose(std::span<const float> logits) {
 }
 
 bool GenerateSequence::Accept(int32_t token, std::span<const float> logits) {
+  ReportLatency();
+  chosen_.push_back(token);
   if (Contains(eos_tokens_, token)) return End(FinishReason::kEos, token);
   const bool stops = Contains(stop_tokens_, token);
-  if (!stops || request_.include_stop) Emit(token, logits);
+  if (!stops || request_->include_stop) Emit(token, logits);
   if (stops) return End(FinishReason::kStopSequence, token);
   if (stops_.matched() != nullptr) {
     return End(FinishReason::kStopSequence, {}, *stops_.matched());
   }
   // The new token would take position position(): past the end there is no place for it.
-  const bool full = position() >= config_.MaxSequenceLength();
-  if (generated_ >= request_.max_tokens || full) return End(FinishReason::kLength);
-  if (TimeIsUp()) return End(FinishReason::kTimeLimit);
-  last_token_ = token;
-  return true;
+  const bool full = position() >= context_.config.MaxSequenceLength();
+  if (emitted_ >= request_->max_tokens || full) return End(FinishReason::kLength);
+  return !TimeIsUp() || End(FinishReason::kTimeLimit);
 }
 
 bool GenerateSequence::TimeIsUp() const {
-  return SecondsBetween(started(), Clock::now()) >= request_.time_limit_seconds;
+  return SecondsBetween(started(), Clock::now()) >= request_->time_limit_seconds;
+}
+
+void GenerateSequence::ReportLatency() {
+  const Clock::time_point now = Clock::now();
+  if (!first_token_) {
+    first_token_ = now;
+    context_.observer->OnFirstToken(SecondsBetween(arrival(), now));
+  } else {
+    context_.observer->OnNextToken(SecondsBetween(*last_token_, now), position());
+  }
+  last_token_ = now;
+}
+
+/// The text that `token` makes certain; emitted_ counts it already.
+std::string GenerateSequence::Text(int32_t token) {
+  if (context_.tokenizer == nullptr) return {};
+  std::string text = characters_.Push(context_.tokenizer->TokenBytes(token));
+  // Nothing within min_tokens counts as a stop string, nor as the start of one.
+  return emitted_ > request_->min_tokens ? stops_.Push(text) : text;
 }
 
 void GenerateSequence::Emit(int32_t token, std::span<const float> logits) {
-  ++generated_;
+  ++emitted_;
   Delta delta;
+  delta.index = fork_.index;
   delta.tokens.push_back(token);
-  if (tokenizer_ != nullptr) delta.text = characters_.Push(tokenizer_->TokenBytes(token));
-  // Nothing within min_tokens counts as a stop string, nor as the start of one.
-  if (generated_ > request_.min_tokens) delta.text = stops_.Push(delta.text);
-  if (request_.logprobs || request_.top_logprobs > 0) {
+  delta.text = Text(token);
+  if (request_->logprobs || request_->top_logprobs > 0) {
     const LogProbabilities probabilities(logits);
-    if (request_.logprobs) delta.logprobs.push_back(probabilities.Of(token));
-    if (request_.top_logprobs > 0) {
-      delta.top_logprobs.push_back(probabilities.Top(request_.top_logprobs));
+    if (request_->logprobs) delta.logprobs.push_back(probabilities.Of(token));
+    if (request_->top_logprobs > 0) {
+      delta.top_logprobs.push_back(probabilities.Top(request_->top_logprobs));
     }
   }
   sink_->OnDelta(std::move(delta));
@@ -103,20 +246,81 @@ void GenerateSequence::Emit(int32_t token, std::span<const float> logits) {
 bool GenerateSequence::End(FinishReason reason, std::optional<int32_t> stop_token,
                            std::string stop) {
   Finished finish;
+  if (request_->keep_state && position() > 0) {
+    absl::StatusOr<SnapshotPtr> state = Save();
+    if (!state.ok()) {
+      Fail(state.status());
+      return false;
+    }
+    finish.kept = {*std::move(state), chosen_};
+  }
+  CacheAll();
+  finish.index = fork_.index;
   finish.reason = reason;
   finish.stop_token = stop_token;
   finish.stop = std::move(stop);
-  const Clock::time_point now = Clock::now();
-  finish.usage.prompt_tokens = PromptTokens();
-  finish.usage.generated_tokens = generated_;
-  finish.usage.queue_seconds = SecondsBetween(arrival(), started());
-  finish.usage.prefill_seconds = SecondsBetween(started(), first_token_.value_or(now));
-  finish.usage.decode_seconds = SecondsBetween(first_token_.value_or(now), now);
+  finish.usage = CurrentUsage();
   finish.text = stops_.Finish();
   // Past a stop string there is no text.
   if (stops_.matched() == nullptr) finish.text += characters_.Finish();
+  ReportEnd(absl::StatusCode::kOk, reason);
   sink_->OnFinish(std::move(finish));
   return false;
+}
+
+Usage GenerateSequence::CurrentUsage() const {
+  const Clock::time_point now = Clock::now();
+  const Clock::time_point first_token = first_token_.value_or(now);
+  Usage usage;
+  usage.prompt_tokens = PromptTokens() - request_->pending;
+  usage.cached_tokens = std::max<int64_t>(0, cached_ - request_->pending);
+  usage.generated_tokens = emitted_;
+  if (!slot()) {
+    usage.queue_seconds = SecondsBetween(arrival(), now);
+    return usage;
+  }
+  usage.queue_seconds = SecondsBetween(arrival(), started());
+  usage.prefill_seconds = SecondsBetween(started(), first_token);
+  usage.decode_seconds = SecondsBetween(first_token, now);
+  return usage;
+}
+
+/// Prompts that quote this answer, as the next turn of a chat does, find all of it.
+void GenerateSequence::CacheAll() {
+  const bool cacheable = context_.cache != nullptr && request_->cache_scope &&
+                         request_->state == nullptr && !request_->keep_state;
+  if (!cacheable || Read() < PromptTokens()) return;
+  auto state = Save();
+  // A copy that failed costs the next prompt some time, this one nothing.
+  if (!state.ok()) return;
+  context_.cache->Insert(*request_->cache_scope, Joined(request_->prompt, chosen_),
+                         *std::move(state));
+}
+
+void GenerateSequence::ReportEnd(absl::StatusCode code, FinishReason reason) {
+  context_.observer->OnEnd({.code = code,
+                            .reason = reason,
+                            .usage = CurrentUsage(),
+                            .end_to_end_seconds = SecondsBetween(arrival(), Clock::now())});
+}
+
+void GenerateSequence::Fail(const absl::Status& status) {
+  ReportEnd(status.code(), {});
+  sink_->OnError(status);
+}
+
+void GenerateSequence::Interrupt(const absl::Status& status) {
+  if (!request_->keep_state) return Fail(status);
+  Kept kept{request_->state, chosen_};
+  if (slot() && position() > 0) {
+    absl::StatusOr<SnapshotPtr> state = Save();
+    if (!state.ok()) return Fail(state.status());
+    kept.state = *std::move(state);
+  } else if (!slot()) {
+    kept.generated = request_->generated;
+  }
+  ReportEnd(status.code(), {});
+  sink_->OnInterrupted(std::move(kept), seed_);
 }
 
 }  // namespace fmaserver

@@ -8,46 +8,88 @@
 #include "model_loader/model_config.h"
 #include "model_loader/tokenizer.h"
 #include "model_loader/utf8.h"
+#include "server/engine/observer.h"
+#include "server/engine/prefix_cache.h"
 #include "server/engine/request.h"
 #include "server/engine/sampler.h"
 #include "server/engine/sequence.h"
+#include "server/engine/state_points.h"
 #include "server/engine/stop_matcher.h"
 
 namespace fmaserver {
 
+/// What the sequences of one engine share; outlives them.
+struct SequenceContext {
+  const ModelConfig& config;
+  const Tokenizer* tokenizer = nullptr;  ///< may be null
+  PrefixCache* cache = nullptr;          ///< may be null
+  EngineObserver* observer = nullptr;
+};
+
+/// One sample of a request. Sample 0 reads the prompt; when only its last token is left to read,
+/// it hands the state to the others (TakeForks).
 class GenerateSequence : public Sequence {
  public:
-  /// `tokenizer` may be null; it and `config` outlive the sequence.
-  GenerateSequence(RequestId id, GenerateRequest request, uint64_t seed,
-                   std::shared_ptr<GenerateSink> sink, const ModelConfig& config,
-                   const Tokenizer* tokenizer);
+  GenerateSequence(RequestId id, std::shared_ptr<const GenerateRequest> request, uint64_t seed,
+                   std::shared_ptr<GenerateSink> sink, const SequenceContext& context);
 
+  bool HasRoom() const override { return sink_->HasRoom(); }
   std::span<const int32_t> Pending() const override;
-  bool Reading() const override;
+  bool Reading() const override { return Read() < to_read_; }
   int32_t LogitsWanted(int32_t rows) const override;
   bool Advance(int32_t rows, std::span<const float> logits, int64_t vocab_size) override;
-  void Fail(const absl::Status& status) override { sink_->OnError(status); }
+  std::vector<std::unique_ptr<Sequence>> TakeForks() override;
+  void Fail(const absl::Status& status) override;
+  void Interrupt(const absl::Status& status) override;
+
+ protected:
+  bool Begin() override;
 
  private:
-  int64_t PromptTokens() const { return static_cast<int64_t>(request_.prompt.size()); }
+  struct Fork {
+    int32_t index = 0;
+    SnapshotPtr state;  // null: an empty sequence
+  };
+  GenerateSequence(const GenerateSequence& first, Fork fork);
+
+  int64_t PromptTokens() const { return static_cast<int64_t>(request_->prompt.size()); }
+  /// Tokens of the prompt that the slot holds.
+  int64_t Read() const { return position() - start_; }
+
+  SnapshotPtr FindCached();
+  void SkipGenerated();
+  absl::Status KeepPoint();
+  void ReportPrompt(int64_t before, std::span<const float> logits, int64_t vocab_size);
   bool Choose(std::span<const float> logits);
   bool Accept(int32_t token, std::span<const float> logits);
   bool TimeIsUp() const;
+  void ReportLatency();
   void Emit(int32_t token, std::span<const float> logits);
+  std::string Text(int32_t token);
   bool End(FinishReason reason, std::optional<int32_t> stop_token = {}, std::string stop = {});
+  Usage CurrentUsage() const;
+  void CacheAll();
+  void ReportEnd(absl::StatusCode code, FinishReason reason);
 
-  const GenerateRequest request_;
+  const std::shared_ptr<const GenerateRequest> request_;
   const std::shared_ptr<GenerateSink> sink_;
-  const ModelConfig& config_;
-  const Tokenizer* const tokenizer_;
+  const SequenceContext context_;
+  const uint64_t seed_;                     // of this sample
+  const Fork fork_;                         // index 0: the sample that reads the prompt
   const std::vector<int32_t> eos_tokens_;   // that end this sequence
   const std::vector<int32_t> stop_tokens_;  // eos_tokens_ and the request's
   Sampler sampler_;
   Utf8Stream characters_;
   StopMatcher stops_;
-  int32_t last_token_ = 0;
-  int64_t generated_ = 0;
+  StatePoints points_;
+  std::vector<std::unique_ptr<Sequence>> forks_;
+  int64_t start_ = 0;    // position of the prompt's first token
+  int64_t to_read_ = 0;  // tokens of the prompt that must be read before the first choice
+  int64_t cached_ = 0;
+  int64_t emitted_ = 0;          // of the output
+  std::vector<int32_t> chosen_;  // all tokens so far, also what is not output
   std::optional<Clock::time_point> first_token_;
+  std::optional<Clock::time_point> last_token_;
 };
 
 }  // namespace fmaserver

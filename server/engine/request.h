@@ -38,12 +38,14 @@ inline constexpr float kMaxLogitBias = 100;
 
 struct GenerateRequest {
   std::vector<int32_t> prompt;  ///< one token or more, each in [0, V)
+  /// How many of the prompt's first tokens belong to an earlier turn: read, but not reported.
+  int64_t pending = 0;
   /// Where it starts: the state after the tokens before `prompt`; null: an empty sequence.
   SnapshotPtr state;
-  /// Last tokens before the prompt, for the repetition penalty.
-  std::vector<int32_t> history;
-  /// What an earlier run of this request generated after the prompt before it was interrupted:
-  /// counts as generated, but is not reported again.
+  /// Tokens before the output that the repetition penalty counts; absent: `prompt`.
+  std::optional<std::vector<int32_t>> penalty_context;
+  /// What an earlier, interrupted run of this request chose: counts as generated, but is not
+  /// reported again. `prompt` holds as much of its end as `state` does not.
   std::vector<int32_t> generated;
   SamplingParams sampling;
   int32_t n = 1;            ///< samples, 1..kMaxSamples; sample i draws with seed + i
@@ -60,8 +62,10 @@ struct GenerateRequest {
   std::optional<int32_t> prompt_logprobs;  ///< alternatives, 0..kMaxTopLogprobs; absent: none
   bool echo = false;                       ///< report the prompt's tokens first
   int32_t priority = 0;                    ///< kMinPriority (first) to kMaxPriority
-  std::vector<int64_t> marks;  ///< report the state after this many tokens of the prompt
-  bool keep_state = false;     ///< report the state at the end, and now and then before (OnState)
+  /// Keep the state after this many tokens of the prompt, pending ones not counted: each in
+  /// 1..prompt.
+  std::vector<int64_t> marks;
+  bool keep_state = false;  ///< report the state at the end, at marks and now and then (OnState)
   /// Prompts find each other's states only within one scope (tenant and salt); absent: neither
   /// looks up nor stores.
   std::optional<std::string> cache_scope;
@@ -139,6 +143,8 @@ struct TokenScore {
 class RequestSink {
  public:
   virtual ~RequestSink() = default;
+  /// False while the reader is behind: the request pauses until Engine::Wake() finds room again.
+  virtual bool HasRoom() const { return true; }
   /// A slice of the prompt was read.
   virtual void OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) = 0;
   virtual void OnError(const absl::Status& status) = 0;
@@ -147,13 +153,14 @@ class RequestSink {
 class GenerateSink : public RequestSink {
  public:
   /// Tokens of the prompt, in order.
-  virtual void OnPrompt(std::vector<TokenScore> /*tokens*/) {}
+  virtual void OnPrompt(std::vector<TokenScore> tokens) = 0;
   virtual void OnDelta(Delta delta) = 0;
   /// The state at a mark, or where one may be worth keeping; only with keep_state.
   virtual void OnState(SnapshotPtr /*state*/) {}
   /// Once for each sample; the request is over with the last.
   virtual void OnFinish(Finished finish) = 0;
-  /// The engine shuts down; ends a request with keep_state instead of OnError.
+  /// The engine shuts down: ends a request with keep_state instead of OnError. With this seed and
+  /// what is kept, another engine goes on as this one would have.
   virtual void OnInterrupted(Kept /*kept*/, uint64_t /*seed*/) {}
 };
 

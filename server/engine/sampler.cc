@@ -49,13 +49,29 @@ double TotalWeight(std::span<const Candidate> candidates) {
   return total;
 }
 
-/// Keeps the shortest prefix that holds `top_p` of the total weight.
-void KeepNucleus(std::vector<Candidate>& candidates, float top_p) {
-  const double wanted = top_p * TotalWeight(candidates);
-  double kept = 0;
-  size_t count = 0;
-  while (count < candidates.size() && kept < wanted) kept += candidates[count++].weight;
-  candidates.resize(count);
+/// How many of the most likely candidates it takes to hold `wanted` of the weight: the fewest, or
+/// all. They come to the front, the least likely of them last. Each turn halves the part that is
+/// searched, so the cost is in proportion to the number of candidates; only the last few are
+/// sorted.
+size_t BringToFront(std::span<Candidate> candidates, double wanted) {
+  constexpr size_t kSorted = 32;
+  const auto at = [&](size_t i) { return candidates.begin() + static_cast<int64_t>(i); };
+  size_t begin = 0;
+  size_t end = candidates.size();
+  while (end - begin > kSorted) {
+    const size_t middle = begin + (end - begin) / 2;
+    std::nth_element(at(begin), at(middle), at(end), MoreLikely);
+    const double upper = TotalWeight(candidates.subspan(begin, middle - begin));
+    if (upper < wanted) {
+      wanted -= upper;
+      begin = middle;
+    } else {
+      end = middle;
+    }
+  }
+  std::sort(at(begin), at(end), MoreLikely);
+  while (begin < end && wanted > 0) wanted -= candidates[begin++].weight;
+  return begin;
 }
 
 /// The candidate at `uniform`, in [0, 1), of the total weight.
@@ -65,10 +81,14 @@ int32_t Draw(std::span<const Candidate> candidates, double uniform) {
     rest -= candidate.weight;
     if (rest < 0) return candidate.token;
   }
-  // Rounding may leave a sliver: it belongs to the last candidate with any weight.
-  const auto last = std::find_if(candidates.rbegin(), candidates.rend(),
-                                 [](const Candidate& c) { return c.weight > 0; });
-  return last->token;
+  return candidates.back().token;  // rounding left a sliver
+}
+
+/// As Draw among the fewest most likely that hold `top_p` of the weight, in order of likelihood.
+int32_t DrawFromNucleus(std::span<Candidate> candidates, float top_p, double uniform) {
+  const auto nucleus = candidates.first(BringToFront(candidates, top_p * TotalWeight(candidates)));
+  const size_t count = BringToFront(nucleus, uniform * TotalWeight(nucleus));
+  return nucleus[count > 0 ? count - 1 : 0].token;
 }
 
 /// SplitMix64's output function: a bijection that scatters consecutive counters.
@@ -135,13 +155,12 @@ absl::StatusOr<int32_t> Sampler::Choose(std::span<const float> logits) {
   // top_k of the whole vocabulary filters nothing and must draw what 0 draws.
   const bool cuts = top_k_ > 0 && static_cast<size_t>(top_k_) < logits.size();
   std::vector<Candidate> candidates =
-      cuts || top_p_ < 1 ? MostLikely(logits, cuts ? static_cast<size_t>(top_k_) : logits.size())
-                         : Everything(logits);
+      cuts ? MostLikely(logits, static_cast<size_t>(top_k_)) : Everything(logits);
   // Temperature and min_p keep the order, so top_k may come first, which spares exponentials.
   Weigh(candidates, temperature_, *best);
-  if (min_p_ > 0) std::erase_if(candidates, [&](const Candidate& c) { return c.weight < min_p_; });
-  if (top_p_ < 1) KeepNucleus(candidates, top_p_);
-  return Draw(candidates, NextUniform());
+  std::erase_if(candidates, [&](const Candidate& c) { return c.weight < min_p_ || c.weight == 0; });
+  const double uniform = NextUniform();
+  return top_p_ < 1 ? DrawFromNucleus(candidates, top_p_, uniform) : Draw(candidates, uniform);
 }
 
 }  // namespace fmaserver

@@ -42,6 +42,12 @@ class Sampler {
   absl::StatusOr<int32_t> Sample(std::span<const float> logits,
                                  std::span<const int32_t> suppressed = {});
 
+  /// As if Sample had drawn `token`: it counts for the penalties and uses up one random number.
+  void Skip(int32_t token) {
+    filters_.AddGenerated(token);
+    ++drawn_;
+  }
+
  private:
   absl::StatusOr<int32_t> Choose(std::span<const float> logits);
 

@@ -6,22 +6,33 @@
 
 namespace fmaserver {
 
+std::vector<TokenScore> ScoreFollowers(std::span<const int32_t> tokens, int64_t position,
+                                       int32_t rows, std::span<const float> logits,
+                                       int64_t vocab_size, int32_t top_logprobs) {
+  std::vector<TokenScore> scores;
+  const auto size = static_cast<int64_t>(tokens.size());
+  for (int64_t row = 0; row < rows && position + row + 1 < size; ++row) {
+    const LogProbabilities probabilities(
+        logits.subspan(static_cast<size_t>(row * vocab_size), static_cast<size_t>(vocab_size)));
+    const int32_t token = tokens[position + row + 1];
+    scores.push_back({token, probabilities.Of(token), probabilities.Top(top_logprobs)});
+  }
+  return scores;
+}
+
 ScoreSequence::ScoreSequence(RequestId id, ScoreRequest request, std::shared_ptr<ScoreSink> sink)
-    : Sequence(id, Clock::now()), request_(std::move(request)), sink_(std::move(sink)) {}
+    : Sequence(id, /*priority=*/0, Clock::now()),
+      request_(std::move(request)),
+      sink_(std::move(sink)) {}
 
 std::span<const int32_t> ScoreSequence::Pending() const {
   return std::span(request_.tokens).subspan(static_cast<size_t>(position()));
 }
 
 bool ScoreSequence::Advance(int32_t rows, std::span<const float> logits, int64_t vocab_size) {
-  std::vector<TokenScore> scores;
-  if (position() == 0) scores.push_back({request_.tokens.front(), std::nullopt, {}});
-  for (int64_t row = 0; row < rows && position() + row + 1 < NumTokens(); ++row) {
-    const LogProbabilities probabilities(
-        logits.subspan(static_cast<size_t>(row * vocab_size), static_cast<size_t>(vocab_size)));
-    const int32_t token = request_.tokens[position() + row + 1];
-    scores.push_back({token, probabilities.Of(token), probabilities.Top(request_.top_logprobs)});
-  }
+  std::vector<TokenScore> scores =
+      ScoreFollowers(request_.tokens, position(), rows, logits, vocab_size, request_.top_logprobs);
+  if (position() == 0) scores.insert(scores.begin(), {request_.tokens.front(), std::nullopt, {}});
   AddFed(rows);
   sink_->OnScores(std::move(scores));
   sink_->OnPromptProgress(position(), NumTokens());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "server/engine/request.h"
@@ -9,10 +10,17 @@
 
 namespace fmaserver {
 
+/// Scores of the tokens that follow `rows` fed ones, tokens[position + 1, position + rows + 1) as
+/// far as there are any; row i of `logits` [rows, vocab_size] came from tokens[position + i].
+std::vector<TokenScore> ScoreFollowers(std::span<const int32_t> tokens, int64_t position,
+                                       int32_t rows, std::span<const float> logits,
+                                       int64_t vocab_size, int32_t top_logprobs);
+
 class ScoreSequence : public Sequence {
  public:
   ScoreSequence(RequestId id, ScoreRequest request, std::shared_ptr<ScoreSink> sink);
 
+  bool HasRoom() const override { return sink_->HasRoom(); }
   std::span<const int32_t> Pending() const override;
   bool Reading() const override { return true; }
   int32_t LogitsWanted(int32_t rows) const override { return rows; }

@@ -6,7 +6,10 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "server/engine/request.h"
@@ -17,26 +20,39 @@ namespace fmaserver {
 using RequestId = uint64_t;
 using Clock = std::chrono::steady_clock;
 
+inline double SecondsBetween(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
 class Sequence {
  public:
-  Sequence(RequestId id, Clock::time_point arrival) : id_(id), arrival_(arrival) {}
+  /// The samples of one request share its id.
+  Sequence(RequestId id, int32_t priority, Clock::time_point arrival)
+      : id_(id), priority_(priority), arrival_(arrival) {}
   virtual ~Sequence() = default;
   Sequence(const Sequence&) = delete;
   Sequence& operator=(const Sequence&) = delete;
 
   RequestId id() const { return id_; }
+  int32_t priority() const { return priority_; }
 
-  /// Called once, when a slot is free.
-  void Start(Slot slot) {
+  /// Called once, when a slot is free. False: the sequence is over already, its sink told.
+  bool Start(Slot slot) {
     slot_ = std::move(slot);
     started_ = Clock::now();
+    return Begin();
   }
-  std::byte* slot() const { return slot_.data(); }
+  const Slot& slot() const { return slot_; }
+  Clock::time_point started() const { return started_; }
 
   /// Tokens already in the cache; the position of the next one.
   int64_t position() const { return position_; }
 
-  /// Tokens known but not fed yet; never empty while the sequence lives.
+  /// Whether the reader keeps up; if not, the sequence takes part in no step.
+  virtual bool HasRoom() const = 0;
+
+  /// Tokens known but not fed yet, as many as may be fed in one step; never empty while the
+  /// sequence lives.
   virtual std::span<const int32_t> Pending() const = 0;
 
   /// Whether this is still reading its prompt: then a step takes a slice, else one row.
@@ -49,23 +65,36 @@ class Sequence {
   /// the sequence is over; then it has told its sink.
   virtual bool Advance(int32_t rows, std::span<const float> logits, int64_t vocab_size) = 0;
 
+  /// Other samples of the same request that can start now; each needs a slot of its own.
+  virtual std::vector<std::unique_ptr<Sequence>> TakeForks() { return {}; }
+
   virtual void Fail(const absl::Status& status) = 0;
 
+  /// Ends the sequence because the engine shuts down; `status` says so.
+  virtual void Interrupt(const absl::Status& status) { Fail(status); }
+
+  /// Since when it waits for its reader; the engine's own note.
+  std::optional<Clock::time_point> paused_since;
+
  protected:
+  virtual bool Begin() { return true; }
+
   Clock::time_point arrival() const { return arrival_; }
-  Clock::time_point started() const { return started_; }
   void AddFed(int32_t rows) { position_ += rows; }
+
+  absl::StatusOr<SnapshotPtr> Save() const { return slot_.Save(position_); }
+  absl::Status Restore(const Snapshot& snapshot) {
+    position_ = snapshot.tokens();
+    return slot_.Restore(snapshot);
+  }
 
  private:
   const RequestId id_;
+  const int32_t priority_;
   const Clock::time_point arrival_;
   Clock::time_point started_;
   Slot slot_;
   int64_t position_ = 0;
 };
-
-inline double SecondsBetween(Clock::time_point from, Clock::time_point to) {
-  return std::chrono::duration<double>(to - from).count();
-}
 
 }  // namespace fmaserver

@@ -13,6 +13,22 @@ void Slot::Release() {
   data_ = nullptr;
 }
 
+absl::StatusOr<SnapshotPtr> Slot::Save(int64_t tokens) const {
+  auto snapshot = std::make_shared<Snapshot>(tokens, pool_->slot_bytes_);
+  const absl::Status status = pool_->backend_.SaveSlot(data_, snapshot->mutable_bytes());
+  if (!status.ok()) return status;
+  return snapshot;
+}
+
+absl::Status Slot::Restore(const Snapshot& snapshot) {
+  const auto bytes = static_cast<int64_t>(snapshot.bytes().size());
+  if (bytes != pool_->slot_bytes_) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a state of ", bytes, " bytes; this model's have ", pool_->slot_bytes_));
+  }
+  return pool_->backend_.RestoreSlot(snapshot.bytes(), data_);
+}
+
 absl::StatusOr<std::unique_ptr<SlotPool>> SlotPool::Create(Backend& backend, int64_t slot_bytes,
                                                            int32_t num_slots) {
   int64_t bytes = 0;
@@ -27,11 +43,16 @@ absl::StatusOr<std::unique_ptr<SlotPool>> SlotPool::Create(Backend& backend, int
         absl::StrCat("cannot hold ", num_slots, " slots of ", slot_bytes,
                      " bytes: ", memory.status().message(), "; ask for fewer slots"));
   }
-  return std::unique_ptr<SlotPool>(new SlotPool(*std::move(memory), slot_bytes, num_slots));
+  return std::unique_ptr<SlotPool>(
+      new SlotPool(backend, *std::move(memory), slot_bytes, num_slots));
 }
 
-SlotPool::SlotPool(std::unique_ptr<Buffer> memory, int64_t slot_bytes, int32_t num_slots)
-    : memory_(std::move(memory)), num_slots_(num_slots) {
+SlotPool::SlotPool(Backend& backend, std::unique_ptr<Buffer> memory, int64_t slot_bytes,
+                   int32_t num_slots)
+    : backend_(backend),
+      memory_(std::move(memory)),
+      slot_bytes_(slot_bytes),
+      num_slots_(num_slots) {
   for (int32_t i = num_slots - 1; i >= 0; --i) free_.push_back(memory_->data + i * slot_bytes);
 }
 

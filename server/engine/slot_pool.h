@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
+#include "server/engine/snapshot.h"
 
 namespace fmaserver {
 
@@ -30,6 +31,13 @@ class Slot {
   }
 
   std::byte* data() const { return data_; }
+
+  /// Copies the slot out, which has taken exactly `tokens` tokens. Between steps only.
+  absl::StatusOr<SnapshotPtr> Save(int64_t tokens) const;
+
+  /// Makes the slot what it was when `snapshot`, of this model, was saved. Between steps only.
+  absl::Status Restore(const Snapshot& snapshot);
+
   explicit operator bool() const { return data_ != nullptr; }
 
  private:
@@ -41,8 +49,8 @@ class Slot {
   std::byte* data_ = nullptr;
 };
 
-/// Outlives its slots. Thread-compatible. What a slot held before is not erased: a sequence never
-/// reads what it did not write (SlotLayout).
+/// Outlives its slots; `backend` outlives it. Thread-compatible. What a slot held before is not
+/// erased: a sequence never reads what it did not write (SlotLayout).
 class SlotPool {
  public:
   /// RESOURCE_EXHAUSTED, with the sum, when the backend has no room.
@@ -60,9 +68,11 @@ class SlotPool {
 
  private:
   friend class Slot;
-  SlotPool(std::unique_ptr<Buffer> memory, int64_t slot_bytes, int32_t num_slots);
+  SlotPool(Backend& backend, std::unique_ptr<Buffer> memory, int64_t slot_bytes, int32_t num_slots);
 
+  Backend& backend_;
   const std::unique_ptr<Buffer> memory_;
+  const int64_t slot_bytes_;
   const int32_t num_slots_;
   std::vector<std::byte*> free_;
 };

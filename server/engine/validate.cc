@@ -85,7 +85,10 @@ absl::Status ValidateStopStrings(const std::vector<std::string>& stop) {
 }
 
 absl::Status ValidateStopping(const GenerateRequest& request, const ModelConfig& config) {
-  if (request.max_tokens < 1) return OutOfRange("max_tokens", request.max_tokens, "1 or more");
+  if (request.max_tokens < (request.keep_state ? 0 : 1)) {
+    return OutOfRange("max_tokens", request.max_tokens,
+                      request.keep_state ? "0 or more" : "1 or more");
+  }
   if (request.min_tokens < 0 || request.min_tokens > request.max_tokens) {
     return OutOfRange("min_tokens", request.min_tokens, "0 to max_tokens, ", request.max_tokens);
   }
@@ -121,9 +124,43 @@ absl::Status ValidateTokensLeft(const GenerateRequest& request, const ModelConfi
       "allowed: 1 or more");
 }
 
-absl::Status ValidateTopLogprobs(int32_t count) {
+absl::Status ValidateTopLogprobs(absl::string_view field, int32_t count) {
   if (count >= 0 && count <= kMaxTopLogprobs) return absl::OkStatus();
-  return OutOfRange("top_logprobs", count, "0 to ", kMaxTopLogprobs);
+  return OutOfRange(field, count, "0 to ", kMaxTopLogprobs);
+}
+
+absl::Status ValidateMarks(const GenerateRequest& request) {
+  if (request.marks.size() > kMaxMarks) {
+    return OutOfRange("marks", absl::StrCat(request.marks.size(), " places"), "at most ",
+                      kMaxMarks);
+  }
+  const int64_t most = std::ssize(request.prompt) - request.pending;
+  for (size_t i = 0; i < request.marks.size(); ++i) {
+    if (request.marks[i] >= 1 && request.marks[i] <= most) continue;
+    return OutOfRange(absl::StrCat("marks[", i, "]"), request.marks[i], "1 to ", most,
+                      ", the tokens of the prompt");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateSequence(const GenerateRequest& request, const ModelConfig& config) {
+  const int64_t before = request.state == nullptr ? 0 : request.state->tokens();
+  absl::Status status =
+      ValidateTokens("prompt", request.prompt, config, before + std::ssize(request.prompt));
+  status.Update(ValidateIds("generated", request.generated, config));
+  if (request.pending < 0 || request.pending > std::ssize(request.prompt)) {
+    status.Update(OutOfRange("pending", request.pending, "0 to ", request.prompt.size()));
+  }
+  if (request.n < 1 || request.n > kMaxSamples) {
+    status.Update(OutOfRange("n", request.n, "1 to ", kMaxSamples));
+  }
+  if (request.n > 1 && request.keep_state) {
+    status.Update(OutOfRange("n", request.n, "1 in a session, which can be forked instead"));
+  }
+  if (request.priority < kMinPriority || request.priority > kMaxPriority) {
+    status.Update(OutOfRange("priority", request.priority, kMinPriority, " to ", kMaxPriority));
+  }
+  return status;
 }
 
 }  // namespace
@@ -142,11 +179,12 @@ absl::Status ValidateTokens(absl::string_view field, std::span<const int32_t> to
 }
 
 absl::Status Validate(const GenerateRequest& request, const ModelConfig& config) {
-  absl::Status status =
-      ValidateTokens("prompt", request.prompt, config, static_cast<int64_t>(request.prompt.size()));
+  absl::Status status = ValidateSequence(request, config);
   status.Update(ValidateSampling(request.sampling, config));
   status.Update(ValidateStopping(request, config));
-  status.Update(ValidateTopLogprobs(request.top_logprobs));
+  status.Update(ValidateTopLogprobs("top_logprobs", request.top_logprobs));
+  status.Update(ValidateTopLogprobs("prompt_logprobs", request.prompt_logprobs.value_or(0)));
+  if (status.ok()) status = ValidateMarks(request);
   // It relies on the checks above.
   return status.ok() ? ValidateTokensLeft(request, config) : status;
 }
@@ -154,7 +192,7 @@ absl::Status Validate(const GenerateRequest& request, const ModelConfig& config)
 absl::Status Validate(const ScoreRequest& request, const ModelConfig& config) {
   absl::Status status =
       ValidateTokens("tokens", request.tokens, config, static_cast<int64_t>(request.tokens.size()));
-  status.Update(ValidateTopLogprobs(request.top_logprobs));
+  status.Update(ValidateTopLogprobs("top_logprobs", request.top_logprobs));
   return status;
 }
 

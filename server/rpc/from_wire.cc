@@ -1,5 +1,7 @@
 #include "server/rpc/from_wire.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -81,10 +83,45 @@ absl::Status SetStopping(const v1::GenerateRequest& request, const Vocabulary& v
                       result.stop_token_ids);
 }
 
-absl::StatusOr<int32_t> TopLogprobs(uint32_t count) {
-  if (count <= kMaxTopLogprobs) return static_cast<int32_t>(count);
+absl::StatusOr<int32_t> AtMost(absl::string_view field, uint64_t value, int32_t most) {
+  if (value <= static_cast<uint64_t>(most)) return static_cast<int32_t>(value);
   return absl::InvalidArgumentError(
-      absl::StrCat("top_logprobs: ", count, " found; allowed are 0 to ", kMaxTopLogprobs));
+      absl::StrCat(field, ": ", value, " found; allowed are 0 to ", most));
+}
+
+absl::Status AssignAtMost(absl::string_view field, uint64_t value, int32_t most, int32_t& place) {
+  const auto found = AtMost(field, value, most);
+  if (found.ok()) place = *found;
+  return found.status();
+}
+
+// What a request asks about tokens besides choosing them: samples, log-probabilities, states.
+absl::Status SetExtras(const v1::GenerateRequest& request, absl::string_view tenant,
+                       GenerateRequest& result) {
+  if (request.cache_salt().size() > kMaxCacheSaltBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("cache_salt: ", request.cache_salt().size(),
+                                                   " bytes found; allowed are 0 to ",
+                                                   kMaxCacheSaltBytes));
+  }
+  if (!request.skip_prefix_cache()) {
+    // No tenant's name holds a 0, so no salt can imitate another tenant.
+    result.cache_scope = absl::StrCat(tenant, absl::string_view("\0", 1), request.cache_salt());
+  }
+  result.logprobs = request.logprobs();
+  result.echo = request.echo();
+  result.priority = request.priority();
+  for (const uint64_t mark : request.marks()) {
+    // Whatever is too large for the engine's type is past every prompt.
+    result.marks.push_back(static_cast<int64_t>(std::min<uint64_t>(mark, INT64_MAX)));
+  }
+  absl::Status status =
+      AssignAtMost("top_logprobs", request.top_logprobs(), kMaxTopLogprobs, result.top_logprobs);
+  if (request.has_n()) status.Update(AssignAtMost("n", request.n(), kMaxSamples, result.n));
+  if (request.has_prompt_logprobs()) {
+    status.Update(AssignAtMost("prompt_logprobs", request.prompt_logprobs(), kMaxTopLogprobs,
+                               result.prompt_logprobs.emplace()));
+  }
+  return status;
 }
 
 }  // namespace
@@ -117,25 +154,26 @@ absl::StatusOr<std::vector<int32_t>> TokensFromIds(
 }
 
 absl::StatusOr<GenerateRequest> FromWire(const v1::GenerateRequest& request,
-                                         const Vocabulary& vocabulary) {
-  auto prompt = InputTokens(request, vocabulary);
-  if (!prompt.ok()) return prompt.status();
+                                         absl::string_view tenant, const Vocabulary& vocabulary) {
   auto sampling = FromWire(request.sampling(), vocabulary);
   if (!sampling.ok()) return sampling.status();
-  const auto top_logprobs = TopLogprobs(request.top_logprobs());
-  if (!top_logprobs.ok()) return top_logprobs.status();
   GenerateRequest result;
-  result.prompt = *std::move(prompt);
   result.sampling = *std::move(sampling);
-  result.logprobs = request.logprobs();
-  result.top_logprobs = *top_logprobs;
-  if (absl::Status status = SetStopping(request, vocabulary, result); !status.ok()) return status;
+  // What a session holds already may be all there is to go on from.
+  if (request.session_id().empty() || request.has_text() || request.has_token_ids()) {
+    auto prompt = InputTokens(request, vocabulary);
+    if (!prompt.ok()) return prompt.status();
+    result.prompt = *std::move(prompt);
+  }
+  absl::Status status = SetStopping(request, vocabulary, result);
+  status.Update(SetExtras(request, tenant, result));
+  if (!status.ok()) return status;
   return result;
 }
 
 absl::StatusOr<ScoreRequest> FromWire(const v1::ScoreRequest& request,
                                       const Vocabulary& vocabulary) {
-  const auto top_logprobs = TopLogprobs(request.top_logprobs());
+  const auto top_logprobs = AtMost("top_logprobs", request.top_logprobs(), kMaxTopLogprobs);
   if (!top_logprobs.ok()) return top_logprobs.status();
   auto tokens = InputTokens(request, vocabulary);
   if (!tokens.ok()) return tokens.status();

@@ -34,8 +34,11 @@ absl::StatusOr<std::vector<int32_t>> TokensFromText(std::string_view text,
 absl::StatusOr<std::vector<int32_t>> TokensFromIds(
     absl::string_view field, const google::protobuf::RepeatedField<uint32_t>& ids,
     const Vocabulary& vocabulary);
+/// The prompt is empty only for a session that brings its own tokens. `tenant` and cache_salt make
+/// the scope of the prefix cache.
 absl::StatusOr<GenerateRequest> FromWire(const v1::GenerateRequest& request,
-                                         const Vocabulary& vocabulary);
+                                         absl::string_view tenant, const Vocabulary& vocabulary);
+inline constexpr size_t kMaxCacheSaltBytes = 256;
 absl::StatusOr<ScoreRequest> FromWire(const v1::ScoreRequest& request,
                                       const Vocabulary& vocabulary);
 

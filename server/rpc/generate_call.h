@@ -16,17 +16,21 @@ class GenerateCall final : public StreamCall<v1::GenerateResponse>, public Gener
   static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(Engine& engine,
                                                            const grpc::ByteBuffer& request);
 
+  bool HasRoom() const override { return KeepsUp(); }
   void OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) override;
+  void OnPrompt(std::vector<TokenScore> tokens) override;
   void OnDelta(Delta delta) override;
   void OnFinish(Finished finish) override;
   void OnError(const absl::Status& status) override;
 
  private:
-  explicit GenerateCall(Engine& engine) : StreamCall(engine) {}
+  GenerateCall(Engine& engine, int32_t samples) : StreamCall(engine), unfinished_(samples) {}
 
   bool Merge(v1::GenerateResponse& last, const v1::GenerateResponse& next) override;
 
-  bool progress_sent_ = false;  // engine thread only
+  // Engine thread only.
+  bool progress_sent_ = false;
+  int32_t unfinished_;  // samples
 };
 
 }  // namespace fmaserver

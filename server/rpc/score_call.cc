@@ -10,9 +10,6 @@
 namespace fmaserver {
 namespace {
 
-// Tokens of one message: with 100 alternatives each, some 100 KiB.
-constexpr int kTokensPerMessage = 64;
-
 absl::StatusOr<ScoreRequest> ParseRequest(const grpc::ByteBuffer& bytes, const Engine& engine) {
   v1::ScoreRequest message;
   if (absl::Status status = ParseMessage(bytes, message); !status.ok()) return status;
@@ -27,18 +24,16 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* ScoreCall::Start(Engine& engine,
 }
 
 void ScoreCall::OnScores(std::vector<TokenScore> scores) {
-  v1::ScoreResponse response;
   for (const TokenScore& score : scores) {
-    if (score.logprob.has_value()) {
-      ++scored_tokens_;
-      total_logprob_ += *score.logprob;
-    }
-    *response.mutable_scores()->add_tokens() = ToWire(score, engine().tokenizer());
-    if (response.scores().tokens_size() == kTokensPerMessage) {
-      Send(std::exchange(response, {}));
-    }
+    if (!score.logprob.has_value()) continue;
+    ++scored_tokens_;
+    total_logprob_ += *score.logprob;
   }
-  if (response.has_scores()) Send(std::move(response));
+  for (v1::TokenScores& chunk : ToWireChunks(scores, engine().tokenizer())) {
+    v1::ScoreResponse response;
+    *response.mutable_scores() = std::move(chunk);
+    Send(std::move(response));
+  }
 }
 
 void ScoreCall::OnFinish(const Usage& usage) {

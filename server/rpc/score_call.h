@@ -17,6 +17,7 @@ class ScoreCall final : public StreamCall<v1::ScoreResponse>, public ScoreSink {
   static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(Engine& engine,
                                                            const grpc::ByteBuffer& request);
 
+  bool HasRoom() const override { return KeepsUp(); }
   /// The scores themselves tell how far it is.
   void OnPromptProgress(int64_t, int64_t) override {}
   void OnScores(std::vector<TokenScore> scores) override;

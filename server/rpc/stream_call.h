@@ -6,12 +6,14 @@
 //
 // Threads: the engine thread sends, gRPC's threads report writes and cancellation; one mutex guards
 // all state and nothing blocks under it. At most one write is in flight; meanwhile messages wait
-// and are merged where their kind allows it, and a reader that falls too far behind loses the call.
+// and are merged where their kind allows it, and while too much waits the engine pauses the
+// request.
 #pragma once
 
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <atomic>
 #include <cstddef>
 #include <deque>
 #include <memory>
@@ -21,7 +23,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
 #include "server/engine/engine.h"
 #include "server/rpc/byte_buffer.h"
 #include "server/rpc/status.h"
@@ -33,19 +34,22 @@ class StreamCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
   /// Waiting messages are merged up to this size, well below the 4 MiB that clients accept.
   static constexpr size_t kMaxMergedBytes = size_t{256} << 10;
-  /// What may wait for a slow reader before its call ends with RESOURCE_EXHAUSTED.
-  static constexpr size_t kMaxPendingBytes = size_t{16} << 20;
+  /// While this much waits for a slow reader, its request pauses.
+  static constexpr size_t kMaxPendingBytes = size_t{1} << 20;
 
   void OnWriteDone(bool ok) final {
     {
       const std::lock_guard lock(mutex_);
       writing_ = false;
-      if (ok) {
-        Pump();
-        return;
-      }
+      const bool was_full = !KeepsUp();
+      if (ok) Pump();
+      if (ok && !(was_full && KeepsUp())) return;
     }
-    Abandon(absl::CancelledError("the client went away"));
+    if (ok) {
+      engine_.Wake();
+    } else {
+      Abandon(absl::CancelledError("the client went away"));
+    }
   }
 
   void OnCancel() final { Abandon(absl::CancelledError("the client cancelled the call")); }
@@ -77,19 +81,14 @@ class StreamCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   }
 
   void Send(Response response) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (closed_) return;
-      Enqueue(std::move(response));
-      if (pending_bytes_ <= kMaxPendingBytes) {
-        Pump();
-        return;
-      }
-    }
-    Abandon(absl::ResourceExhaustedError(absl::StrCat("the client reads too slowly: more than ",
-                                                      kMaxPendingBytes,
-                                                      " bytes of this stream wait for it")));
+    const std::lock_guard lock(mutex_);
+    if (closed_) return;
+    Enqueue(std::move(response));
+    Pump();
   }
+
+  /// Whether there is room for more messages. Takes no lock: the engine asks at every step.
+  bool KeepsUp() const { return pending_bytes_ < kMaxPendingBytes; }
 
   /// Ends the stream with `status` after what was sent; later calls have no effect.
   void Close(const absl::Status& status) {
@@ -98,6 +97,24 @@ class StreamCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     closed_ = true;
     status_ = status;
     Pump();
+  }
+
+  /// Drops what waits, ends the stream and the engine's request.
+  void Abandon(const absl::Status& status) {
+    std::optional<RequestId> running;
+    {
+      const std::lock_guard lock(mutex_);
+      pending_.clear();
+      pending_bytes_ = 0;
+      if (!closed_) {
+        closed_ = true;
+        abandoned_ = true;
+        status_ = status;
+        running = id_;
+      }
+      Pump();
+    }
+    if (running.has_value()) engine_.Cancel(*running);
   }
 
  private:
@@ -148,31 +165,13 @@ class StreamCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     }
   }
 
-  // Drops what waits, ends the stream and the engine's request.
-  void Abandon(const absl::Status& status) {
-    std::optional<RequestId> running;
-    {
-      const std::lock_guard lock(mutex_);
-      pending_.clear();
-      pending_bytes_ = 0;
-      if (!closed_) {
-        closed_ = true;
-        abandoned_ = true;
-        status_ = status;
-        running = id_;
-      }
-      Pump();
-    }
-    if (running.has_value()) engine_.Cancel(*running);
-  }
-
   Engine& engine_;
   std::shared_ptr<StreamCall> self_;
 
   std::mutex mutex_;
   std::optional<RequestId> id_;
   std::deque<Pending> pending_;
-  size_t pending_bytes_ = 0;
+  std::atomic<size_t> pending_bytes_ = 0;  // written under mutex_
   grpc::ByteBuffer in_flight_;
   bool writing_ = false;
   bool closed_ = false;     // no more messages; status_ is the last word

@@ -25,6 +25,17 @@ v1::TokenLogprob ToWire(const TokenLogprob& candidate, const Tokenizer* tokenize
   return message;
 }
 
+v1::TokenScore ToWire(const TokenScore& score, const Tokenizer* tokenizer) {
+  v1::TokenScore message;
+  message.set_token_id(score.token);
+  message.set_token(BytesOf(score.token, tokenizer));
+  if (score.logprob.has_value()) message.set_logprob(*score.logprob);
+  for (const TokenLogprob& candidate : score.top) {
+    *message.add_top() = ToWire(candidate, tokenizer);
+  }
+  return message;
+}
+
 v1::FinishReason ToWire(FinishReason reason) {
   switch (reason) {
     case FinishReason::kEos:
@@ -42,6 +53,7 @@ v1::FinishReason ToWire(FinishReason reason) {
 v1::Usage ToWire(const Usage& usage) {
   v1::Usage message;
   message.set_prompt_tokens(usage.prompt_tokens);
+  message.set_cached_tokens(usage.cached_tokens);
   message.set_generated_tokens(usage.generated_tokens);
   message.set_queue_seconds(usage.queue_seconds);
   message.set_prefill_seconds(usage.prefill_seconds);
@@ -53,6 +65,7 @@ v1::Usage ToWire(const Usage& usage) {
 
 v1::Finished ToWire(const Finished& finish) {
   v1::Finished message;
+  message.set_index(finish.index);
   message.set_reason(ToWire(finish.reason));
   *message.mutable_usage() = ToWire(finish.usage);
   message.set_text(finish.text);
@@ -63,6 +76,7 @@ v1::Finished ToWire(const Finished& finish) {
 
 v1::Delta ToWire(const Delta& delta, const Tokenizer* tokenizer) {
   v1::Delta message;
+  message.set_index(delta.index);
   message.mutable_token_ids()->Add(delta.tokens.begin(), delta.tokens.end());
   message.set_text(delta.text);
   message.mutable_logprobs()->Add(delta.logprobs.begin(), delta.logprobs.end());
@@ -75,15 +89,15 @@ v1::Delta ToWire(const Delta& delta, const Tokenizer* tokenizer) {
   return message;
 }
 
-v1::TokenScore ToWire(const TokenScore& score, const Tokenizer* tokenizer) {
-  v1::TokenScore message;
-  message.set_token_id(score.token);
-  message.set_token(BytesOf(score.token, tokenizer));
-  if (score.logprob.has_value()) message.set_logprob(*score.logprob);
-  for (const TokenLogprob& candidate : score.top) {
-    *message.add_top() = ToWire(candidate, tokenizer);
+std::vector<v1::TokenScores> ToWireChunks(std::span<const TokenScore> scores,
+                                          const Tokenizer* tokenizer) {
+  constexpr int kTokensPerMessage = 64;
+  std::vector<v1::TokenScores> chunks;
+  for (const TokenScore& score : scores) {
+    if (chunks.empty() || chunks.back().tokens_size() == kTokensPerMessage) chunks.emplace_back();
+    *chunks.back().add_tokens() = ToWire(score, tokenizer);
   }
-  return message;
+  return chunks;
 }
 
 v1::Model DescribeModel(const Engine& engine) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/clients/process.h"
+#include "tests/clients/server_process.h"
 #include "tests/server/rpc/test_server.h"
 #include "tests/support/checkpoint_builder.h"
 #include "tests/support/temp_folder.h"
@@ -44,19 +45,10 @@ class ToolTest : public ::testing::Test {
   void SetUp() override {
     ASSERT_TRUE(
         WriteRandomCheckpoint(ByteModelConfig(), 1, DType::kF32, folder_.path() / "tiny").ok());
-    server_ = std::make_unique<Process>(std::vector<std::string>{
-        kBin + "/fma-server", "--model", (folder_.path() / "tiny").string(), "--listen",
-        "127.0.0.1:0", "--slots", "2", "--threads", "1", "--drain-seconds", "0.2"});
-    const std::string marker = "port ";
-    ASSERT_TRUE(Eventually([&] {
-      const std::string log = server_->Output();
-      const size_t at = log.rfind(marker);
-      if (at == std::string::npos || log.back() != '\n') return false;
-      address_ = "127.0.0.1:" + log.substr(at + marker.size());
-      address_.pop_back();
-      return true;
-    })) << server_->Output()
-        << server_->Errors();
+    server_ = std::make_unique<ServerProcess>(
+        folder_.path() / "tiny",
+        std::vector<std::string>{"--slots", "2", "--threads", "1", "--drain-seconds", "0.2"});
+    address_ = server_->address();
   }
 
   std::vector<std::string> Command(std::vector<std::string> arguments) const {
@@ -75,7 +67,7 @@ class ToolTest : public ::testing::Test {
 
   TempFolder folder_;
   std::string address_;
-  std::unique_ptr<Process> server_;
+  std::unique_ptr<ServerProcess> server_;
 };
 
 TEST_F(ToolTest, GenerateKeepsTextAndSummaryApart) {
@@ -246,8 +238,8 @@ TEST_F(ToolTest, CtrlCPrintsWhatThereIs) {
 TEST_F(ToolTest, ServerDrainsOnSigterm) {
   Process tool(Command({"generate", "endless", "-n", kEndless}));
   ASSERT_TRUE(Eventually([&] { return !tool.Output().empty(); }));
-  server_->Signal(SIGTERM);
-  EXPECT_EQ(server_->Wait(), 0) << server_->Output();
+  server_->process().Signal(SIGTERM);
+  EXPECT_EQ(server_->process().Wait(), 0) << server_->process().Output();
   EXPECT_EQ(tool.Wait(), 4);
   EXPECT_THAT(tool.Errors(), HasSubstr("shut down"));
 }

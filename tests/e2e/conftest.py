@@ -1,40 +1,23 @@
-"""Programs, servers and data for the end-to-end tests: everything runs as a user would run it."""
+"""Servers and data for the end-to-end tests."""
 
 from __future__ import annotations
 
-import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-BIN = ROOT / "build" / "release" / "bin"
-GOLDEN = ROOT / "tests" / "data" / "golden"
-DEMO_MODEL = ROOT / "models" / "fma-books-11m"
-sys.path.insert(0, str(ROOT / "training"))
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "support"), str(TESTS.parent / "training")]
 
+from programs import BIN, DEMO_MODEL, GOLDEN, ROOT, run, serve  # noqa: E402
 
-def run(*command: object) -> str:
-    """Standard output of a command that must succeed."""
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+__all__ = ["BIN", "DEMO_MODEL", "GOLDEN", "ROOT", "run", "serve"]
 
 
 @pytest.fixture(scope="session")
 def demo_server() -> Iterator[str]:
-    """HOST:PORT of a server with the demo model; it must end with exit code 0 on SIGTERM."""
-    command = [str(BIN / "fma-server"), "--model", str(DEMO_MODEL), "--listen", "127.0.0.1:0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        assert server.stdout is not None
-        for line in server.stdout:
-            if found := re.search(r"listening on .*, port (\d+)", line):
-                break
-        else:
-            pytest.fail("fma-server ended before it listened")
-        yield f"127.0.0.1:{found.group(1)}"
-        server.terminate()
-        assert server.wait(timeout=60) == 0
+    """HOST:PORT of a server with the demo model."""
+    with serve(DEMO_MODEL) as address:
+        yield address

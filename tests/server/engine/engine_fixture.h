@@ -45,26 +45,49 @@ class Recorder {
 class RecordingGenerateSink : public GenerateSink, public Recorder {
  public:
   void OnPromptProgress(int64_t processed, int64_t) override { progress.push_back(processed); }
+  void OnPrompt(std::vector<TokenScore> part) override {
+    prompt.insert(prompt.end(), part.begin(), part.end());
+  }
   void OnDelta(Delta delta) override {
     tokens.insert(tokens.end(), delta.tokens.begin(), delta.tokens.end());
     logprobs.insert(logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
     top_logprobs.insert(top_logprobs.end(), delta.top_logprobs.begin(), delta.top_logprobs.end());
     text += delta.text;
   }
+  void OnState(SnapshotPtr state) override { states.push_back(std::move(state)); }
   void OnFinish(Finished how) override {
     text += how.text;
     finish = std::move(how);
     End(std::nullopt);
   }
+  void OnInterrupted(Kept what, uint64_t its_seed) override {
+    interrupted = std::move(what);
+    seed = its_seed;
+    End(absl::UnavailableError("interrupted"));
+  }
   void OnError(const absl::Status& error) override { End(error); }
 
+  std::vector<SnapshotPtr> states;
+  std::optional<Kept> interrupted;
+  uint64_t seed = 0;  ///< of `interrupted`
   std::vector<int64_t> progress;
+  std::vector<TokenScore> prompt;
   std::vector<int32_t> tokens;
   std::vector<float> logprobs;
   std::vector<std::vector<TokenLogprob>> top_logprobs;
   std::string text;  ///< with the rest that the finish brings
   Finished finish;
 };
+
+/// An engine around a random model (seed 3) with a byte tokenizer.
+std::unique_ptr<Engine> MakeEngine(EngineOptions options,
+                                   const ModelConfig& config = SmallConfig());
+
+/// Random prompt of `length` bytes, sampled with `seed`, never ended by EOS, with logprobs.
+GenerateRequest Prompt(int length, int64_t max_tokens, uint64_t seed);
+
+/// Submits and waits for the end.
+std::shared_ptr<RecordingGenerateSink> Complete(Engine& engine, GenerateRequest request);
 
 class RecordingScoreSink : public ScoreSink, public Recorder {
  public:

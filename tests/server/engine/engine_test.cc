@@ -12,32 +12,6 @@
 namespace fmaserver::testing {
 namespace {
 
-std::unique_ptr<Engine> MakeEngine(EngineOptions options,
-                                   const ModelConfig& config = SmallConfig()) {
-  auto model = MakeModel(config, 3, Engine::MaxRows(options));
-  auto engine = Engine::Create(std::move(model), MakeByteTokenizer(config.vocab_size), options);
-  EXPECT_TRUE(engine.ok()) << engine.status();
-  return *std::move(engine);
-}
-
-GenerateRequest Prompt(int length, int64_t max_tokens, uint64_t seed) {
-  GenerateRequest request;
-  std::mt19937 random(seed);
-  for (int i = 0; i < length; ++i) request.prompt.push_back(static_cast<int32_t>(random() % 256));
-  request.max_tokens = max_tokens;
-  request.sampling.seed = seed;
-  request.ignore_eos = true;
-  request.logprobs = true;
-  return request;
-}
-
-std::shared_ptr<RecordingGenerateSink> Complete(Engine& engine, GenerateRequest request) {
-  auto sink = std::make_shared<RecordingGenerateSink>();
-  EXPECT_TRUE(engine.Submit(std::move(request), sink).ok());
-  EXPECT_TRUE(sink->Wait());
-  return sink;
-}
-
 TEST(Engine, ConcurrentStreamsEqualSoloRunsBitForBit) {
   const auto engine = MakeEngine({.num_slots = 7, .max_queue = 64, .step_tokens = 50});
   std::vector<std::shared_ptr<RecordingGenerateSink>> solo;

@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -222,6 +223,64 @@ TEST(Sampler, RandomFiltersNeverLetAnExcludedTokenThrough) {
       EXPECT_GT(Expected(logits, params, prompt, output)[token], 0) << "round " << round;
       output.push_back(token);
     }
+  }
+}
+
+/// The random number of draw 0 of `seed`, in [0, 1): SplitMix64, twice.
+double FirstUniform(uint64_t seed) {
+  const auto scatter = [](uint64_t x) {
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
+    return x ^ (x >> 31);
+  };
+  return static_cast<double>(scatter(scatter(seed) + 0x9E3779B97F4A7C15U) >> 11) * 0x1p-53;
+}
+
+/// The definition by a whole sort: the shortest most likely prefix that holds top_p of what min_p
+/// leaves, walked until the random number's part of it is reached.
+int32_t SortedDraw(const std::vector<float>& logits, const SamplingParams& params, double uniform) {
+  const float max = *std::ranges::max_element(logits);
+  std::vector<std::pair<double, int32_t>> weights;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    const double weight = std::exp((double{logits[i]} - max) / params.temperature);
+    if (weight >= params.min_p) weights.emplace_back(-weight, static_cast<int32_t>(i));
+  }
+  std::ranges::sort(weights);
+  double total = 0;
+  for (const auto& [negative, token] : weights) total -= negative;
+  double kept = 0;
+  size_t count = 0;
+  while (count < weights.size() && kept < params.top_p * total) kept -= weights[count++].first;
+  double rest = uniform * kept;
+  for (size_t i = 0; i < count; ++i) {
+    rest += weights[i].first;
+    if (rest < 0) return weights[i].second;
+  }
+  return weights[count - 1].second;
+}
+
+// Vocabularies of every size around the partial selection's, logits with many equals and holes.
+TEST(Sampler, NucleusIsThatOfAWholeSort) {
+  std::mt19937 random(11);
+  const auto uniform = [&](double from, double to) {
+    return static_cast<float>(std::uniform_real_distribution<double>(from, to)(random));
+  };
+  for (uint64_t round = 0; round < 6000; ++round) {
+    const size_t vocab = 1 + random() % (round % 10 == 0 ? 5000 : 150);
+    const float spread = uniform(0, 6);
+    const float step = random() % 2 == 0 ? 0.5F : 0.001F;
+    std::vector<float> logits = RandomLogits(static_cast<int>(vocab), round);
+    for (float& logit : logits) {
+      logit = std::round(logit * spread / step) * step;
+      if (random() % 20 == 0) logit = -INFINITY;
+    }
+    logits[random() % vocab] = 1;
+    const SamplingParams params{.temperature = uniform(0.2, 3),
+                                .top_p = random() % 4 == 0 ? 0.999999F : uniform(0.01, 1),
+                                .min_p = random() % 2 == 0 ? 0 : uniform(0, 0.3)};
+    Sampler sampler(params, round, {});
+    EXPECT_EQ(*sampler.Sample(logits), SortedDraw(logits, params, FirstUniform(round)))
+        << "round " << round << ", vocabulary " << vocab << ", top_p " << params.top_p;
   }
 }
 

@@ -2,7 +2,9 @@
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/server/rpc/test_server.h"
@@ -105,15 +107,37 @@ TEST_F(ScoreTest, AgreesWithGeneratedLogprobs) {
 }
 
 // 100 alternatives for each of 40,000 tokens are some 40 MB, more than may wait for a reader.
-TEST_F(ScoreTest, ReaderThatFallsTooFarBehindLosesTheCall) {
+v1::ScoreRequest LargeRequest() {
   v1::ScoreRequest request;
   request.set_text(std::string(40'000, 'a'));
   request.set_top_logprobs(100);
+  return request;
+}
+
+TEST_F(ScoreTest, SlowReaderOnlySlowsItself) {
   grpc::ClientContext context;
-  const auto reader = server_.stub().Score(&context, request);
+  const auto reader = server_.stub().Score(&context, LargeRequest());
   v1::ScoreResponse response;
   ASSERT_TRUE(reader->Read(&response));
-  ASSERT_TRUE(Eventually([&] { return server_.engine().FreeSlots() == 2; }));
+  size_t tokens = response.scores().tokens_size();
+  // Long enough for a server that does not wait for its reader to be done with all of it.
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_EQ(server_.engine().FreeSlots(), 1);
+  EXPECT_TRUE(Generate(server_.stub(), TextRequest("hello", 20)).status.ok());
+  while (reader->Read(&response)) tokens += response.scores().tokens_size();
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(tokens, 40'000U);
+}
+
+TEST(ScoreStallTest, ReaderThatStaysBehindLosesTheCall) {
+  EngineOptions options{.num_slots = 2, .max_queue = 8, .step_tokens = 128};
+  options.max_stall_seconds = 0.2;
+  TestServer server(ByteModelConfig(), options);
+  grpc::ClientContext context;
+  const auto reader = server.stub().Score(&context, LargeRequest());
+  v1::ScoreResponse response;
+  ASSERT_TRUE(reader->Read(&response));
+  ASSERT_TRUE(Eventually([&] { return server.engine().FreeSlots() == 2; }));
   while (reader->Read(&response)) {
   }
   const grpc::Status status = reader->Finish();

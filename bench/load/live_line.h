@@ -1,0 +1,27 @@
+// A line on standard error that shows how a load is going, drawn in place.
+#pragma once
+
+#include <thread>
+
+#include "bench/load/stream.h"
+
+namespace fmaserver {
+
+/// Draws while it exists, if standard error is a terminal; takes the line away at its end.
+class LiveLine {
+ public:
+  /// `live` must outlive the object.
+  explicit LiveLine(const LiveCounts& live);
+  ~LiveLine();
+  LiveLine(const LiveLine&) = delete;
+  LiveLine& operator=(const LiveLine&) = delete;
+
+ private:
+  void Draw();
+
+  const LiveCounts& live_;
+  CallGroup stop_;
+  std::thread thread_;
+};
+
+}  // namespace fmaserver

@@ -1,0 +1,118 @@
+#include "bench/load/neighbour.h"
+
+#include <algorithm>
+#include <cmath>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace fmaserver {
+namespace {
+
+constexpr int64_t kAloneTokens = 32'768;
+constexpr int64_t kEndless = 1'000'000'000;
+constexpr double kPollSeconds = 0.01;
+
+/// Streams that generate until they are stopped, on threads of their own.
+class Streams {
+ public:
+  Streams(int count, const RequestSource& source, Client& client)
+      : records_(static_cast<size_t>(count)) {
+    for (int i = 0; i < count; ++i) {
+      threads_.emplace_back([this, i, &client, request = source.Make(i, 1, kEndless)] {
+        records_[i] = MeasureStream(client, group_, request, NowSeconds(), 0, live_);
+        ++ended_;
+      });
+    }
+  }
+  ~Streams() { Stop(); }
+  Streams(const Streams&) = delete;
+  Streams& operator=(const Streams&) = delete;
+
+  bool AllDecode() const { return live_.decoding == static_cast<int64_t>(records_.size()); }
+  bool AnyEnded() const { return ended_ > 0; }
+
+  /// The records are complete from then on.
+  const std::vector<StreamRecord>& Stop() {
+    group_.Cancel();
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+    return records_;
+  }
+
+ private:
+  CallGroup group_;
+  LiveCounts live_;
+  std::atomic<int> ended_{0};
+  std::vector<StreamRecord> records_;
+  std::vector<std::thread> threads_;
+};
+
+/// Of those gaps that lie whole in [from, to].
+Latencies Gaps(const std::vector<StreamRecord>& records, double from, double to) {
+  std::vector<double> gaps;
+  for (const StreamRecord& record : records) {
+    for (size_t i = 1; i < record.deltas.size(); ++i) {
+      if (record.deltas[i - 1] >= from && record.deltas[i] <= to) {
+        gaps.push_back(record.deltas[i] - record.deltas[i - 1]);
+      }
+    }
+  }
+  return Latencies::Of(std::move(gaps));
+}
+
+absl::Status Precondition(Streams& streams) {
+  for (const StreamRecord& record : streams.Stop()) {
+    if (!record.status.ok() && !absl::IsCancelled(record.status)) return record.status;
+  }
+  return absl::FailedPreconditionError(
+      "a stream ended before the prompt was read: the model's positions are limited");
+}
+
+void CountSlices(const StreamRecord& record, NeighbourResult& result) {
+  // A prompt of a single slice has no progress messages.
+  const auto tokens = static_cast<int64_t>(record.usage.prompt_tokens());
+  result.slice_tokens =
+      record.progress.empty() ? tokens : static_cast<int64_t>(record.progress.front());
+  const int64_t slices = (tokens + result.slice_tokens - 1) / result.slice_tokens;
+  result.slice_seconds = record.usage.prefill_seconds() / static_cast<double>(slices);
+}
+
+}  // namespace
+
+absl::StatusOr<NeighbourResult> RunNeighbour(const NeighbourPlan& plan, const RequestSource& source,
+                                             Client& client, CallGroup& group) {
+  NeighbourResult result;
+  LiveCounts live;
+  // Different prompts, so that nothing of the second is known from the first.
+  const auto read = [&](int64_t number, int64_t tokens) {
+    return MeasureStream(client, group, source.Make(number, tokens, 1), NowSeconds(), 0, live);
+  };
+  const StreamRecord alone = read(-1, std::min(plan.prompt_tokens, kAloneTokens));
+  if (!alone.status.ok()) return alone.status;
+  CountSlices(alone, result);
+
+  Streams streams(plan.streams, source, client);
+  while (!streams.AllDecode()) {
+    if (streams.AnyEnded()) return Precondition(streams);
+    if (!group.SleepUntil(NowSeconds() + kPollSeconds)) return absl::CancelledError("interrupted");
+  }
+  const double begin = NowSeconds();
+  if (!group.SleepUntil(begin + plan.alone_seconds)) return absl::CancelledError("interrupted");
+
+  const double load_begin = NowSeconds();
+  const StreamRecord loaded = read(-2, plan.prompt_tokens);
+  if (!loaded.status.ok()) return loaded.status;
+  if (streams.AnyEnded()) return Precondition(streams);
+  const double load_end = loaded.deltas.front();
+  const std::vector<StreamRecord>& records = streams.Stop();
+  result.alone = Gaps(records, begin, load_begin);
+  result.loading = Gaps(records, load_begin, load_end);
+  result.load_seconds = load_end - load_begin;
+  return result;
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,36 @@
+// What a long prompt does to those who are generating: the gaps between their tokens without and
+// with it, beside the cost of one of the slices that the server reads it in.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "bench/load/latencies.h"
+#include "bench/load/requests.h"
+#include "bench/load/stream.h"
+#include "clients/cpp/client.h"
+
+namespace fmaserver {
+
+struct NeighbourPlan {
+  int64_t prompt_tokens = 0;
+  int streams = 1;
+  double alone_seconds = 5;
+};
+
+struct NeighbourResult {
+  int64_t slice_tokens = 0;
+  double slice_seconds = 0;  ///< mean of the slices of a prompt that is read alone
+  Latencies alone;           ///< gaps between the tokens of the streams
+  Latencies loading;         ///< the same while the prompt is read
+  double load_seconds = 0;
+};
+
+/// Reads such a prompt alone, at most 32,768 tokens of it, for the cost of a slice; starts the
+/// streams; reads a whole one beside them. The server should have nothing else to do.
+/// CANCELLED when `group` was; FAILED_PRECONDITION when a stream ended early; else the server's
+/// error.
+absl::StatusOr<NeighbourResult> RunNeighbour(const NeighbourPlan& plan, const RequestSource& source,
+                                             Client& client, CallGroup& group);
+
+}  // namespace fmaserver

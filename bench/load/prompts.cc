@@ -1,0 +1,54 @@
+#include "bench/load/prompts.h"
+
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+
+namespace fmaserver {
+namespace {
+
+constexpr size_t kMaxFileBytes = 16U << 20;
+
+absl::StatusOr<std::string> ReadText(const std::string& file) {
+  std::ifstream stream(file, std::ios::binary);
+  std::string text(kMaxFileBytes + 1, '\0');
+  if (!stream) return absl::NotFoundError(absl::StrCat("cannot read the file ", file));
+  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<size_t>(stream.gcount()));
+  if (text.empty() || text.size() > kMaxFileBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file, " is empty or too large; allowed: 1 to ", kMaxFileBytes, " bytes"));
+  }
+  return text;
+}
+
+}  // namespace
+
+absl::StatusOr<PromptSource> PromptSource::FromFile(const std::string& file, Client& client) {
+  auto text = ReadText(file);
+  if (!text.ok()) return text.status();
+  v1::TokenizeRequest request;
+  request.set_text(*std::move(text));
+  grpc::ClientContext context;
+  const auto tokens = client.Tokenize(context, request);
+  if (!tokens.ok()) return tokens.status();
+  return PromptSource(0, {tokens->token_ids().begin(), tokens->token_ids().end()});
+}
+
+std::vector<uint32_t> PromptSource::Make(int64_t length, std::mt19937_64& random) const {
+  std::vector<uint32_t> ids(static_cast<size_t>(length));
+  const uint64_t last = (text_.empty() ? vocab_size_ : text_.size()) - 1;
+  std::uniform_int_distribution<uint64_t> uniform(0, last);
+  if (text_.empty()) {
+    for (uint32_t& id : ids) id = static_cast<uint32_t>(uniform(random));
+    return ids;
+  }
+  size_t at = uniform(random);
+  for (uint32_t& id : ids) {
+    id = text_[at];
+    at = at < last ? at + 1 : 0;
+  }
+  return ids;
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,217 @@
+// Many long sessions at once: makes one session of --tokens tokens, imports --sessions copies of it
+// into a running fma-server, then lets random ones of them answer. Reports how long each operation
+// takes and, given the server's process id, what it holds in memory.
+//
+//   fma-server --model models/fma-books-11m --session-dir /var/tmp/sessions --session-memory 2G &
+//   many_sessions --sessions 5000 --server-pid $!
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "fma/v1/generation.grpc.pb.h"
+#include "fma/v1/sessions.grpc.pb.h"
+
+namespace fmaserver {
+namespace {
+
+struct Options {
+  std::string server = "127.0.0.1:50051";
+  int sessions = 100;
+  int tokens = 100'000;
+  int answers = 500;
+  int server_pid = 0;
+};
+
+using Clock = std::chrono::steady_clock;
+
+double Milliseconds(Clock::time_point since) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - since).count();
+}
+
+/// The first failure ends the program.
+void Check(const grpc::Status& status, const char* what) {
+  if (status.ok()) return;
+  std::fprintf(stderr, "many_sessions: %s: %s\n", what, status.error_message().c_str());
+  std::exit(EXIT_FAILURE);
+}
+
+void PrintTimes(const char* what, std::vector<double> milliseconds) {
+  std::ranges::sort(milliseconds);
+  const auto at = [&](double part) {
+    return milliseconds[static_cast<size_t>(part * static_cast<double>(milliseconds.size() - 1))];
+  };
+  std::printf("%-8s %6zu times   median %8.2f ms   p99 %8.2f ms   worst %8.2f ms\n", what,
+              milliseconds.size(), at(0.5), at(0.99), at(1));
+}
+
+int64_t ResidentKibibytes(int pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("VmRSS:")) return std::atoll(line.c_str() + 6);
+  }
+  return 0;
+}
+
+class Bench {
+ public:
+  explicit Bench(const Options& options)
+      : options_(options),
+        channel_(grpc::CreateChannel(options.server, grpc::InsecureChannelCredentials())),
+        generation_(v1::Generation::NewStub(channel_)),
+        sessions_(v1::Sessions::NewStub(channel_)) {}
+
+  void Run() {
+    const std::string first = MakeLongSession();
+    const std::string blob = Export(first);
+    std::printf("one session of %d tokens: %.2f MiB as a blob\n", options_.tokens,
+                static_cast<double>(blob.size()) / (1 << 20));
+    std::vector<std::string> ids;
+    std::vector<double> imports;
+    for (int i = 0; i < options_.sessions; ++i) {
+      const auto begin = Clock::now();
+      ids.push_back(Import(blob));
+      imports.push_back(Milliseconds(begin));
+      if (i % 50 == 0) std::fprintf(stderr, "\rimported %d of %d ", i, options_.sessions);
+    }
+    std::fprintf(stderr, "\n");
+    PrintTimes("import", imports);
+    PrintResident();
+    std::mt19937 random(1);
+    std::vector<double> answers;
+    std::vector<double> forks;
+    for (int i = 0; i < options_.answers; ++i) {
+      const std::string& id = ids[random() % ids.size()];
+      answers.push_back(Answer(id));
+      forks.push_back(ForkAndDelete(id));
+    }
+    PrintTimes("answer", answers);
+    PrintTimes("fork", forks);
+    PrintResident();
+  }
+
+ private:
+  std::string MakeLongSession() {
+    grpc::ClientContext create;
+    v1::Session session;
+    Check(sessions_->Create(&create, {}, &session), "Create");
+    v1::GenerateRequest request;
+    request.set_session_id(session.session_id());
+    request.set_max_tokens(0);
+    std::mt19937 random(1);
+    for (int i = 0; i < options_.tokens; ++i) {
+      request.mutable_token_ids()->add_ids(5 + random() % 200);
+    }
+    const auto begin = Clock::now();
+    Generate(request);
+    std::printf("read %d tokens in %.1f s\n", options_.tokens, Milliseconds(begin) / 1000);
+    return session.session_id();
+  }
+
+  /// Returns milliseconds to the first token.
+  double Generate(const v1::GenerateRequest& request) {
+    grpc::ClientContext context;
+    const auto begin = Clock::now();
+    double first_token = 0;
+    const auto reader = generation_->Generate(&context, request);
+    v1::GenerateResponse response;
+    while (reader->Read(&response)) {
+      if (response.has_progress()) {
+        std::fprintf(stderr, "\rread %lu tokens ", response.progress().processed_tokens());
+      }
+      if (response.has_delta() && first_token == 0) first_token = Milliseconds(begin);
+    }
+    Check(reader->Finish(), "Generate");
+    return first_token;
+  }
+
+  double Answer(const std::string& id) {
+    v1::GenerateRequest request;
+    request.set_session_id(id);
+    request.mutable_token_ids()->add_ids(10);
+    request.set_max_tokens(4);
+    request.set_ignore_eos(true);
+    return Generate(request);
+  }
+
+  double ForkAndDelete(const std::string& id) {
+    grpc::ClientContext context;
+    v1::ForkSessionRequest request;
+    request.set_session_id(id);
+    v1::ForkSessionResponse response;
+    const auto begin = Clock::now();
+    Check(sessions_->Fork(&context, request, &response), "Fork");
+    const double milliseconds = Milliseconds(begin);
+    grpc::ClientContext deletion;
+    v1::DeleteSessionRequest child;
+    child.set_session_id(response.children(0).session_id());
+    v1::DeleteSessionResponse nothing;
+    Check(sessions_->Delete(&deletion, child, &nothing), "Delete");
+    return milliseconds;
+  }
+
+  std::string Export(const std::string& id) {
+    grpc::ClientContext context;
+    v1::ExportSessionRequest request;
+    request.set_session_id(id);
+    request.set_head_only(true);
+    const auto reader = sessions_->Export(&context, request);
+    std::string blob;
+    v1::ExportSessionResponse response;
+    while (reader->Read(&response)) blob += response.data();
+    Check(reader->Finish(), "Export");
+    return blob;
+  }
+
+  std::string Import(const std::string& blob) {
+    constexpr size_t kPiece = size_t{1} << 20;
+    grpc::ClientContext context;
+    v1::Session session;
+    const auto writer = sessions_->Import(&context, &session);
+    for (size_t begin = 0; begin < blob.size(); begin += kPiece) {
+      v1::ImportSessionRequest request;
+      request.set_data(blob.substr(begin, kPiece));
+      writer->Write(request);
+    }
+    writer->WritesDone();
+    Check(writer->Finish(), "Import");
+    return session.session_id();
+  }
+
+  void PrintResident() const {
+    if (options_.server_pid == 0) return;
+    std::printf("server: %.2f GiB resident\n",
+                static_cast<double>(ResidentKibibytes(options_.server_pid)) / (1 << 20));
+  }
+
+  const Options options_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<v1::Generation::Stub> generation_;
+  const std::unique_ptr<v1::Sessions::Stub> sessions_;
+};
+
+}  // namespace
+}  // namespace fmaserver
+
+int main(int argc, char** argv) {
+  fmaserver::Options options;
+  CLI::App app("many_sessions - many long sessions in one fma-server");
+  app.option_defaults()->always_capture_default();
+  app.add_option("--server", options.server, "Where it listens");
+  app.add_option("--sessions", options.sessions, "Copies to import")->check(CLI::Range(1, 1000000));
+  app.add_option("--tokens", options.tokens, "Tokens of each")->check(CLI::Range(2, 5000000));
+  app.add_option("--answers", options.answers, "Random ones that answer")
+      ->check(CLI::Range(1, 1000000));
+  app.add_option("--server-pid", options.server_pid, "Report this process's memory");
+  CLI11_PARSE(app, argc, argv);
+  fmaserver::Bench(options).Run();
+  return EXIT_SUCCESS;
+}

@@ -1,0 +1,86 @@
+"""Python client of FMA Server: Client blocks, AsyncClient is for asyncio.
+
+>>> from fma_client import Client
+>>> with Client(address) as client:
+...     client.generate("It was a dark", max_tokens=5, seed=1).completions[0].index
+0
+"""
+
+from ._connection import Tls
+from .aio import AsyncClient, AsyncGeneration, AsyncSession
+from .client import Client, Generation
+from .errors import (
+    AbortedError,
+    AlreadyExistsError,
+    CancelledError,
+    DataLossError,
+    DeadlineExceededError,
+    FailedPreconditionError,
+    FmaError,
+    InternalError,
+    InvalidArgumentError,
+    NotFoundError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnimplementedError,
+)
+from .options import GenerateOptions, Prompt
+from .retry import NO_RETRY, Retry
+from .session import Session
+from .types import (
+    Completion,
+    Delta,
+    FinishReason,
+    Model,
+    Place,
+    Score,
+    SessionInfo,
+    SessionTurn,
+    TokenLogprob,
+    Tokens,
+    TokenScore,
+    Usage,
+)
+
+__all__ = [
+    "NO_RETRY",
+    "AbortedError",
+    "AlreadyExistsError",
+    "AsyncClient",
+    "AsyncGeneration",
+    "AsyncSession",
+    "CancelledError",
+    "Client",
+    "Completion",
+    "DataLossError",
+    "DeadlineExceededError",
+    "Delta",
+    "FailedPreconditionError",
+    "FinishReason",
+    "FmaError",
+    "GenerateOptions",
+    "Generation",
+    "InternalError",
+    "InvalidArgumentError",
+    "Model",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "Place",
+    "Prompt",
+    "ResourceExhaustedError",
+    "Retry",
+    "Score",
+    "Session",
+    "SessionInfo",
+    "SessionTurn",
+    "Tls",
+    "TokenLogprob",
+    "TokenScore",
+    "Tokens",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UnimplementedError",
+    "Usage",
+]

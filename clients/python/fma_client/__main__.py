@@ -1,0 +1,230 @@
+"""python -m fma_client: the commands of the `fma` tool, with the same options, output and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from ._cli_options import (
+    UsageError,
+    add_connection,
+    add_generate,
+    add_input,
+    connect,
+    generate_options,
+    parse_ids,
+    read_input,
+)
+from ._cli_output import (
+    delta_event,
+    finished_event,
+    note,
+    write,
+    write_json,
+    write_model,
+    write_score,
+    write_score_json,
+    write_session,
+    write_summary,
+    write_tokens,
+)
+from .client import Generation
+from .errors import DeadlineExceededError, FmaError, UnavailableError
+from .types import Model
+
+_EXIT_WRONG_USAGE = 2
+_EXIT_REFUSED = 3
+_EXIT_UNREACHABLE = 4
+_EXIT_INTERRUPTED = 130
+
+_CONNECT_SECONDS = 10
+
+
+def _generate(args: argparse.Namespace) -> None:
+    prompt = None if args.session and not _has_input(args) else read_input(args)
+    options = generate_options(args)
+    with connect(args) as client:
+        model = client.model(timeout=_CONNECT_SECONDS)
+        source = client.session(args.session) if args.session else client
+        on_progress = _write_progress if args.json else None
+        if args.echo and not args.json and isinstance(prompt, str):
+            write(prompt)
+        started = time.monotonic()
+        stream = source.generate(prompt or "", on_progress=on_progress, **options)
+        interrupted = True
+        try:
+            _show(stream, model, args)
+            interrupted = False
+        finally:
+            if not args.json:
+                write_summary(stream.completions, model, started, interrupted)
+
+
+def _has_input(args: argparse.Namespace) -> bool:
+    return any(value is not None for value in (args.text, args.prompt_file, args.token_ids))
+
+
+def _write_progress(processed: int, total: int) -> None:
+    write_json({"event": "progress", "processed_tokens": processed, "total_tokens": total})
+
+
+def _show(stream: Generation, model: Model, args: argparse.Namespace) -> None:
+    indexed = (args.n or 1) > 1
+    for delta in stream:
+        if args.json:
+            write_json(delta_event(delta, indexed))
+        elif not indexed:
+            write(delta.text if model.tokenizer else "".join(f"{token} " for token in delta.token_ids))
+    for completion in stream.completions:
+        if args.json:
+            write_json(finished_event(completion, model, indexed))
+        elif indexed:
+            write(f"--- {completion.index}\n{completion.text}\n")
+
+
+def _score(args: argparse.Namespace) -> None:
+    text = read_input(args)
+    with connect(args) as client:
+        score = client.score(text, top_logprobs=args.top_logprobs)
+        if args.json:
+            write_score_json(score)
+        else:
+            write_score(score, args.tokens or args.top_logprobs > 0)
+
+
+def _tokenize(args: argparse.Namespace) -> None:
+    text = read_input(args)
+    with connect(args) as client:
+        tokens = client.tokenize(str(text))
+        if args.json:
+            write_json(tokens)
+        else:
+            write_tokens(tokens)
+
+
+def _detokenize(args: argparse.Namespace) -> None:
+    ids = args.ids or parse_ids(sys.stdin.read())
+    with connect(args) as client:
+        text = client.detokenize(ids)
+        if args.json:
+            write_json({"text": text})
+        else:
+            write(text)
+
+
+def _models(args: argparse.Namespace) -> None:
+    with connect(args) as client:
+        model = client.model(timeout=_CONNECT_SECONDS)
+        if args.json:
+            write_json(model)
+        else:
+            write_model(model)
+
+
+def _sessions(args: argparse.Namespace) -> None:
+    with connect(args) as client:
+        match args.action:
+            case "create":
+                made = client.create_session(args.id or "", ttl_seconds=args.ttl, pinned=args.pin)
+                write_session(made.info(), args.json)
+            case "list":
+                for info in client.list_sessions():
+                    write_session(info, args.json)
+            case "show":
+                write_session(client.session(args.id).info(), args.json)
+            case "fork":
+                for child in client.session(args.id).fork(args.children):
+                    write_session(child.info(), args.json)
+            case "rewind":
+                write_session(client.session(args.id).rewind(args.tokens), args.json)
+            case "delete":
+                client.session(args.id).delete()
+            case "export":
+                with open(args.file, "wb") as file:
+                    file.writelines(client.session(args.id).export(head_only=args.head_only))
+            case "import":
+                with open(args.file, "rb") as file:
+                    pieces = iter(lambda: file.read(1 << 20), b"")
+                    made = client.import_session(pieces, args.id or "", ttl_seconds=args.ttl, pinned=args.pin)
+                write_session(made.info(), args.json)
+
+
+def _add_sessions(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        made = actions.add_parser(name, help=text, description=text)
+        add_connection(made)
+        if name != "list":
+            made.add_argument("id", nargs="?" if name == "create" else None, metavar="ID")
+        return made
+
+    create = action("create", "A new, empty session")
+    action("list", "The sessions, in order of their ids")
+    action("show", "One session")
+    fork = action("fork", "New sessions that hold the same")
+    fork.add_argument("--children", type=int, default=1)
+    action("rewind", "Forgets the tokens past a point").add_argument("tokens", type=int, metavar="TOKENS")
+    action("delete", "Forgets a session")
+    export = action("export", "Writes a session into a file")
+    export.add_argument("--head-only", action="store_true", help="Without its rewind points")
+    imported = action("import", "Makes a session of an exported file")
+    for command in (create, imported):
+        command.add_argument("--ttl", type=float, metavar="SECONDS", help="Expires after so long without use")
+        command.add_argument("--pin", action="store_true", help="Never expires")
+    for command in (export, imported):
+        command.add_argument("file", metavar="FILE")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m fma_client", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(run=run)
+        return made
+
+    generate = command("generate", "Continue a prompt and stream the text", _generate)
+    add_generate(generate)
+    score = command("score", "Log-probabilities of a given text", _score)
+    add_input(score)
+    score.add_argument("--tokens", action="store_true", help="Print every token")
+    score.add_argument("--top-logprobs", type=int, default=0, help="Alternatives to list at every token")
+    tokenize = command("tokenize", "The token ids of a text", _tokenize)
+    add_input(tokenize, token_ids=False)
+    detokenize = command("detokenize", "The text of token ids", _detokenize)
+    detokenize.add_argument("ids", type=int, nargs="*")
+    models = command("models", "What the server serves and what a sequence costs", _models)
+    for each in (generate, score, tokenize, detokenize, models):
+        add_connection(each)
+    _add_sessions(command("sessions", "Conversations that the server keeps", _sessions))
+    return parser
+
+
+def main() -> int:
+    args = _parser().parse_args()
+    try:
+        args.run(args)
+    except (UsageError, UnicodeDecodeError, ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0  # whoever closed the pipe has what they wanted
+        note(f"fma_client: {error}")
+        return _EXIT_WRONG_USAGE
+    except (UnavailableError, DeadlineExceededError) as error:
+        note(f"fma_client: the server at {args.server} is not available: {error.message}")
+        return _EXIT_UNREACHABLE
+    except FmaError as error:
+        note(f"fma_client: the server refused the request ({error})")
+        return _EXIT_REFUSED
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""The options of the command line: those of the `fma` tool."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ._connection import Tls
+from .client import Client
+from .options import Prompt
+
+#: Options of generate: flag, what argparse needs, and the name in GenerateOptions.
+_SINGLE: tuple[tuple[str, type, str, str], ...] = (
+    ("--temperature", float, "0 takes the most likely token (server: 1)", "temperature"),
+    ("--top-k", int, "Choose among the k most likely tokens; 0: all", "top_k"),
+    ("--top-p", float, "Choose among tokens that sum to this, in (0, 1]", "top_p"),
+    ("--min-p", float, "Choose among tokens with this part of the best one's probability", "min_p"),
+    ("--repetition-penalty", float, "Above 1: fewer tokens of prompt and output again", "repetition_penalty"),
+    ("--frequency-penalty", float, "Off a token's logit for each time the output holds it", "frequency_penalty"),
+    ("--presence-penalty", float, "Off a token's logit once the output holds it", "presence_penalty"),
+    ("--seed", int, "Repeats a result (server: at random)", "seed"),
+    ("--min-tokens", int, "Fewest tokens to generate", "min_tokens"),
+    ("--time-limit", float, "Seconds to read and generate", "time_limit_seconds"),
+    ("--top-logprobs", int, "With --json: alternatives to list at every token", "top_logprobs"),
+    ("--prompt-logprobs", int, "With --json: the prompt's log-probabilities, with alternatives", "prompt_logprobs"),
+    ("--n", int, "Samples from one reading of the prompt (server: 1)", "n"),
+    ("--priority", int, "Lower is served first, -100 to 100 (server: 0)", "priority"),
+)
+_MANY: tuple[tuple[str, type, str, str], ...] = (
+    ("--allow-token", int, "Generate only these; may repeat", "allowed_token_ids"),
+    ("--ban-token", int, "Never generate these; may repeat", "banned_token_ids"),
+    ("--stop", str, "End before this text; may repeat", "stop"),
+    ("--stop-token", int, "End before this token; may repeat", "stop_token_ids"),
+)
+_FLAGS = (
+    ("--include-stop", "End after the stop text or token", "include_stop"),
+    ("--ignore-eos", "Go on past the end of the text", "ignore_eos"),
+    ("--logprobs", "With --json: each token's log-probability", "logprobs"),
+)
+
+
+class UsageError(Exception):
+    """Wrong use of the command line."""
+
+
+def add_connection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--server", metavar="HOST:PORT", default=os.environ.get("FMA_SERVER", "localhost:50051"))
+    parser.add_argument("--json", action="store_true", help="Print JSON lines for programs")
+    parser.add_argument("--tls", action="store_true", help="Use TLS and trust the system's certificates")
+    parser.add_argument("--tls-ca", metavar="FILE", help="Use TLS and trust these certificates")
+    parser.add_argument("--tls-cert", metavar="FILE", help="This client's certificate, with --tls-key")
+    parser.add_argument("--tls-key", metavar="FILE")
+    parser.add_argument("--token", default=os.environ.get("FMA_TOKEN"), help="Bearer token")
+
+
+def connect(args: argparse.Namespace) -> Client:
+    tls: Tls | bool = args.tls
+    if args.tls_ca or args.tls_cert or args.tls_key:
+        tls = Tls(ca=args.tls_ca, cert=args.tls_cert, key=args.tls_key)
+    try:
+        return Client(args.server, tls=tls, token=args.token or None)
+    except (OSError, ValueError) as error:
+        raise UsageError(str(error)) from None
+
+
+def add_input(parser: argparse.ArgumentParser, token_ids: bool = True) -> None:
+    given = parser.add_mutually_exclusive_group()
+    given.add_argument("text", nargs="?", help="The text itself")
+    given.add_argument("-f", "--prompt-file", metavar="FILE", help="The text's file; - reads standard input")
+    if token_ids:
+        given.add_argument("--token-ids", metavar="JSON", help="Token ids as a JSON array")
+
+
+def read_input(args: argparse.Namespace) -> Prompt:
+    """The prompt; without any option it is read from standard input, unless that is a terminal."""
+    if getattr(args, "token_ids", None) is not None:
+        return parse_ids(args.token_ids)
+    if args.text is not None:
+        return os.fsencode(args.text).decode()
+    if args.prompt_file in (None, "-"):
+        if args.prompt_file is None and sys.stdin.isatty():
+            raise UsageError("give a text, or --prompt-file")
+        return sys.stdin.buffer.read().decode()
+    try:
+        return Path(args.prompt_file).read_bytes().decode()
+    except OSError as error:
+        raise UsageError(f"cannot read {args.prompt_file}: {error.strerror}") from None
+
+
+def parse_ids(text: str) -> list[int]:
+    try:
+        ids = json.loads(text)
+    except ValueError:
+        ids = None
+    if not isinstance(ids, list) or not all(type(i) is int and 0 <= i < 1 << 32 for i in ids):
+        raise UsageError(f"{text}: token ids are a JSON array of whole numbers such as [1, 2, 3]")
+    return ids
+
+
+def add_generate(parser: argparse.ArgumentParser) -> None:
+    add_input(parser)
+    parser.add_argument("-n", "--max-tokens", type=int, help="Most tokens to generate (server: 16)")
+    for flag, kind, text, name in _SINGLE:
+        parser.add_argument(flag, type=kind, help=text, dest=name)
+    for flag, kind, text, name in _MANY:
+        parser.add_argument(flag, type=kind, help=text, dest=name, action="append")
+    for flag, text, name in _FLAGS:
+        parser.add_argument(flag, help=text, dest=name, action="store_true", default=None)
+    parser.add_argument("--logit-bias", metavar="ID=BIAS", action="append", help="Add to a logit; may repeat")
+    parser.add_argument("--echo", action="store_true", help="Print the prompt before its continuation")
+    parser.add_argument("--session", metavar="ID", help="Continue this session; only the new text is sent")
+
+
+def generate_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Keyword arguments of Client.generate()."""
+    flags = [name for _, _, name in _FLAGS]
+    names = ["max_tokens", *flags, *(name for _, _, _, name in (*_SINGLE, *_MANY))]
+    options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.logit_bias:
+        options["logit_bias"] = dict(_bias(text) for text in args.logit_bias)
+    return options
+
+
+def _bias(text: str) -> tuple[int, float]:
+    token, _, bias = text.partition("=")
+    try:
+        if int(token) >= 0:
+            return int(token), float(bias)
+    except ValueError:
+        pass
+    raise UsageError(f"--logit-bias {text}: a token id and a number are needed, such as 42=-1.5")

@@ -1,0 +1,178 @@
+"""What the command line prints: the same as the `fma` tool."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from .types import Completion, Delta, Model, Score, SessionInfo, TokenLogprob, Tokens, TokenScore
+
+_ESCAPES = {10: b"\\n", 13: b"\\r", 9: b"\\t", 34: b'\\"', 39: b"\\'", 92: b"\\\\"}
+_HEX_DIGITS = b"0123456789abcdefABCDEF"
+
+
+def write(text: str | bytes) -> None:
+    """To standard output at once."""
+    sys.stdout.buffer.write(text if isinstance(text, bytes) else text.encode())
+    sys.stdout.buffer.flush()
+
+
+def note(text: str) -> None:
+    """A line on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def write_json(value: Any) -> None:
+    """One JSON line, U+FFFD where a token is not UTF-8."""
+    write(json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return asdict(value)
+
+
+def escape(token: bytes) -> bytes:
+    """As in C: control characters and quotes are escaped, UTF-8 is not."""
+    out = bytearray()
+    after_hex = False
+    for byte in token:
+        plain = byte >= 0x80 or (0x20 <= byte < 0x7F and not (after_hex and byte in _HEX_DIGITS))
+        after_hex = byte not in _ESCAPES and not plain
+        out += _ESCAPES.get(byte) or (bytes([byte]) if plain else b"\\x%02x" % byte)
+    return bytes(out)
+
+
+def human_bytes(count: float) -> str:
+    if count < 1024:
+        return f"{count} B"
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        count /= 1024
+        if count < 1024 or unit == "TiB":
+            return f"{count:.1f} {unit}"
+    raise AssertionError
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:.1f}" if per_second < 100 else f"{round(per_second):,}"
+
+
+def _speed(tokens: int, seconds: float, timed: int) -> str:
+    rate = f" ({_rate(timed / seconds)} tok/s)" if seconds > 0 and timed > 0 else ""
+    return f"{tokens:,} tokens in {seconds:.2f} s{rate}"
+
+
+def finished_event(completion: Completion, model: Model, indexed: bool) -> dict[str, Any]:
+    usage = completion.usage
+    assert usage is not None
+    tokens = usage.prompt_tokens + usage.generated_tokens
+    event = {
+        "event": "finished",
+        "reason": completion.finish_reason or "unspecified",
+        "text": "",
+        "usage": asdict(usage),
+        "cache_bytes": model.slot_bytes,
+        "full_cache_bytes": tokens * model.full_cache_bytes_per_token,
+    }
+    for name in ("stop", "stop_token_id", "session"):
+        if getattr(completion, name) is not None:
+            event[name] = getattr(completion, name)
+    return {**event, "index": completion.index} if indexed else event
+
+
+def delta_event(delta: Delta, indexed: bool) -> dict[str, Any]:
+    event: dict[str, Any] = {"event": "delta", "text": delta.text, "token_ids": delta.token_ids}
+    if delta.logprobs:
+        event["logprobs"] = delta.logprobs
+    if delta.top_logprobs:
+        event["top_logprobs"] = delta.top_logprobs
+    return {**event, "index": delta.index} if indexed else event
+
+
+def write_summary(completions: Sequence[Completion], model: Model, started: float, interrupted: bool) -> None:
+    """What a generation took, on standard error."""
+    if interrupted:
+        generated = sum(len(completion.token_ids) for completion in completions)
+        note(f"interrupted; generated {_speed(generated, time.monotonic() - started, generated)}")
+    usages = [completion.usage for completion in completions if completion.usage is not None]
+    if not usages or len(usages) < len(completions):
+        return
+    first = usages[0]
+    generated = sum(usage.generated_tokens for usage in usages)
+    decode = max(usage.decode_seconds for usage in usages)
+    decoded = sum(max(usage.generated_tokens - 1, 0) for usage in usages)
+    note(
+        f"prompt {_speed(first.prompt_tokens, first.prefill_seconds, first.prompt_tokens)}; "
+        f"generated {_speed(generated, decode, decoded)}"
+    )
+    tokens = first.prompt_tokens + first.generated_tokens
+    full = tokens * model.full_cache_bytes_per_token
+    if model.slot_bytes:
+        note(
+            f"cache {human_bytes(model.slot_bytes)}, a full KV cache would hold {human_bytes(full)} at {tokens:,} "
+            f"tokens, {full / model.slot_bytes:.3g}x"
+        )
+
+
+def _shown(token: TokenLogprob | TokenScore) -> bytes:
+    return b'"%s"' % escape(token.token) if token.token else b"%d" % token.token_id
+
+
+def write_score(score: Score, every_token: bool) -> None:
+    for token in score.tokens if every_token else ():
+        logprob = "-" if token.logprob is None else f"{token.logprob:.4f}"
+        line = b"%7d  %9s  %s" % (token.token_id, logprob.encode(), _shown(token))
+        write(line + b"".join(b"  %s %.4f" % (_shown(top), top.logprob) for top in token.top) + b"\n")
+    summary = f"scored {score.scored_tokens:,} tokens, total log-probability {score.total_logprob:.4f}"
+    if score.scored_tokens:
+        mean = score.total_logprob / score.scored_tokens
+        summary += f", mean {mean:.4f}, perplexity {math.exp(-mean):.4g}"
+    write(summary + "\n")
+
+
+def write_score_json(score: Score) -> None:
+    for token in score.tokens:
+        event = {"event": "token", **asdict(token)}
+        if not token.top:
+            del event["top"]
+        write_json(event)
+    write_json({"event": "summary", **{k: v for k, v in asdict(score).items() if k != "tokens"}})
+
+
+def write_tokens(tokens: Tokens) -> None:
+    for token_id, token in zip(tokens.token_ids, tokens.tokens):
+        write(b'%7d  "%s"\n' % (token_id, escape(token)))
+
+
+def write_model(model: Model) -> None:
+    limit = f"{model.max_sequence_length:,} tokens" if model.max_sequence_length else "unlimited"
+    for name, value in (
+        ("model", model.name),
+        ("parameters", f"{model.parameters:,} ({human_bytes(model.weight_bytes)})"),
+        ("vocabulary", f"{model.vocab_size:,} tokens"),
+        ("tokenizer", model.tokenizer or "none: send token ids"),
+        ("sequence length", limit),
+        ("horizon", f"{model.horizon_tokens:,} tokens"),
+        ("end of sequence", ", ".join(map(str, model.eos_token_ids))),
+        ("sequence cache", f"{human_bytes(model.slot_bytes)}, however long it is"),
+        ("full KV cache", f"{human_bytes(model.full_cache_bytes_per_token)} per token"),
+        ("slots", f"{model.num_slots:,} ({human_bytes(model.num_slots * model.slot_bytes)})"),
+        ("device", model.device),
+        ("server", model.server_version),
+    ):
+        write(f"{name:<16}  {value}\n")
+
+
+def write_session(info: SessionInfo, as_json: bool) -> None:
+    if as_json:
+        write_json({**asdict(info), "place": info.place.name.lower()})
+        return
+    kept = "pinned" if info.pinned else f"expires after {info.ttl_seconds:g} s" if info.ttl_seconds else "kept"
+    where = info.place.name.lower().replace("_", " ") + (", durable" if info.durable else "")
+    write(f"{info.session_id}  {info.tokens:,} tokens  {human_bytes(info.bytes)}  {where}  {kept}\n")

@@ -1,0 +1,95 @@
+"""The options of a generation, and the request that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict
+
+from ._wire import generation
+
+__all__ = ["GenerateOptions", "OnProgress", "Prompt"]
+
+#: A text, or token ids. A resume token or a session may make it unnecessary.
+Prompt = str | Sequence[int]
+
+
+#: Called with the prompt's tokens that are read, and all of them, while a long prompt is read.
+OnProgress = Callable[[int, int], None]
+
+
+class GenerateOptions(TypedDict, total=False):
+    """Keyword arguments of generate(); what is left out has the server's default.
+
+    Ranges and meanings stand in docs/api.md and in the comments of proto/fma/v1/generation.proto.
+    """
+
+    max_tokens: int  #: default 16
+    min_tokens: int
+    stop: str | Sequence[str]  #: texts that end the generation
+    stop_token_ids: Sequence[int]
+    include_stop: bool
+    ignore_eos: bool
+    time_limit_seconds: float
+
+    temperature: float  #: 0 takes the most likely token; default 1
+    top_k: int
+    top_p: float
+    min_p: float
+    repetition_penalty: float
+    frequency_penalty: float
+    presence_penalty: float
+    logit_bias: Mapping[int, float]
+    allowed_token_ids: Sequence[int]
+    banned_token_ids: Sequence[int]
+    seed: int
+
+    n: int  #: samples from one reading of the prompt; default 1
+    logprobs: bool
+    top_logprobs: int
+    prompt_logprobs: int
+    echo: bool
+    priority: int  #: lower is served first; default 0
+    cache_salt: str
+    marks: Sequence[int]
+    skip_prefix_cache: bool
+
+
+def make_request(
+    prompt: Prompt | None, options: Mapping[str, Any], session_id: str = ""
+) -> generation.GenerateRequest:
+    """TypeError for an option that there is not, or one of a wrong type; ValueError for one that does not fit."""
+    request = generation.GenerateRequest(session_id=session_id)
+    set_prompt(request, prompt)
+    for name, value in options.items():
+        if name not in GenerateOptions.__annotations__:
+            raise TypeError(f"generate() has no option {name!r}")
+        if value is not None:
+            sampling = name in generation.SamplingParams.DESCRIPTOR.fields_by_name
+            _set(request.sampling if sampling else request, name, value)
+    return request
+
+
+def set_prompt(request: Any, prompt: Prompt | None) -> None:
+    """Fills the fields `text` or `token_ids` of a request."""
+    if isinstance(prompt, str):
+        request.text = prompt
+    elif isinstance(prompt, bytes):
+        raise TypeError("the prompt is bytes; allowed: a str, or a sequence of token ids")
+    elif prompt is not None:
+        request.token_ids.SetInParent()
+        _set(request.token_ids, "ids", prompt)
+
+
+def _set(message: Any, name: str, value: Any) -> None:
+    target = getattr(message, name)
+    try:
+        if isinstance(target, str | int | float):
+            setattr(message, name, value)
+        elif isinstance(value, Mapping):
+            target.update(value)
+        else:
+            target.extend([value] if isinstance(value, str) else value)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None

@@ -1,0 +1,172 @@
+"""What the calls return. Fields have the names and meanings of proto/fma/v1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from enum import IntEnum, StrEnum
+from typing import Any, TypeVar
+
+__all__ = [
+    "Completion",
+    "Delta",
+    "FinishReason",
+    "Model",
+    "Place",
+    "Score",
+    "SessionInfo",
+    "SessionTurn",
+    "TokenLogprob",
+    "TokenScore",
+    "Tokens",
+    "Usage",
+]
+
+T = TypeVar("T")
+
+
+def copy_fields(cls: type[T], message: Any, **others: Any) -> T:
+    """An object of dataclass `cls` with the fields of the same name of a Protobuf `message`."""
+    names = [item.name for item in fields(cls) if item.name not in others]  # type: ignore[arg-type]
+    values = {name: getattr(message, name) for name in names}
+    scalar = (str, bytes, int, float)
+    return cls(**{n: v if isinstance(v, scalar) else tuple(v) for n, v in values.items()}, **others)
+
+
+class FinishReason(StrEnum):
+    """Why a generation is complete."""
+
+    EOS = "eos"
+    LENGTH = "length"
+    STOP_SEQUENCE = "stop_sequence"
+    TIME_LIMIT = "time_limit"
+
+
+class Place(IntEnum):
+    """Where a session's state is."""
+
+    UNSPECIFIED = 0
+    ACTIVE = 1
+    IN_MEMORY = 2
+    ON_DISK = 3
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """A token that might have come, and its log-probability."""
+
+    token_id: int
+    token: bytes
+    logprob: float
+
+
+@dataclass(frozen=True)
+class TokenScore:
+    """A token of a given text: `logprob` is None for the first one. `top` holds alternatives, best first."""
+
+    token_id: int
+    token: bytes
+    logprob: float | None
+    top: tuple[TokenLogprob, ...]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of a generation and where its time went."""
+
+    prompt_tokens: int
+    generated_tokens: int
+    queue_seconds: float
+    prefill_seconds: float
+    decode_seconds: float
+    cached_tokens: int
+
+
+@dataclass(frozen=True)
+class SessionTurn:
+    """What the session holds after a generation."""
+
+    session_id: str
+    tokens: int
+    durable: bool
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What was generated since the last one. `text` never ends in the middle of a character."""
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    top_logprobs: tuple[tuple[TokenLogprob, ...], ...] = ()
+    index: int = 0  #: which of the `n` samples
+
+
+@dataclass
+class Completion:
+    """One sample: what has arrived of it, and once it is complete how it ended."""
+
+    index: int
+    text: str = ""
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    top_logprobs: list[tuple[TokenLogprob, ...]] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    stop: str | None = None  #: the stop string that ended it
+    stop_token_id: int | None = None  #: the end-of-sequence or stop token that ended it
+    usage: Usage | None = None
+    session: SessionTurn | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """Log-probabilities of a text; `total_logprob` sums over all tokens but the first."""
+
+    tokens: tuple[TokenScore, ...]
+    scored_tokens: int
+    total_logprob: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A text as the model sees it: ids, and the bytes of each token."""
+
+    token_ids: tuple[int, ...]
+    tokens: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is served, its limits, and what one sequence costs."""
+
+    name: str
+    vocab_size: int
+    max_sequence_length: int  #: 0: unlimited
+    horizon_tokens: int
+    tokenizer: str
+    bos_token_ids: tuple[int, ...]
+    eos_token_ids: tuple[int, ...]
+    parameters: int
+    weight_bytes: int
+    slot_bytes: int
+    full_cache_bytes_per_token: int
+    num_slots: int
+    device: str
+    server_version: str
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """The state of a session."""
+
+    session_id: str
+    tokens: int
+    place: Place
+    bytes: int
+    rewind_points: tuple[int, ...]
+    log_begin: int
+    durable: bool
+    pinned: bool
+    ttl_seconds: float
+    idle_seconds: float
+    resume_token: str

@@ -1,0 +1,95 @@
+// States of prompts read before, found again by the tokens that they share with a new one.
+//
+// A trie for every scope: an edge is a block of kBlock tokens, compared token by token, so that no
+// collision can give one prompt another's state. A node holds the states kept at most kBlock - 1
+// tokens past it. Every path that was read stays marked, with a state or without, so that the cache
+// knows where a new prompt parts from the earlier ones: the point that a third one will share.
+//
+// Snapshots are copied out of slots and into slots, never lent. One budget in bytes for states and
+// nodes; the least recently used go first.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "server/engine/snapshot.h"
+
+namespace fmaserver {
+
+/// Thread-compatible. Scopes share nothing but the budget.
+class PrefixCache {
+ public:
+  static constexpr size_t kBlock = 32;
+  /// States kept along one prompt at even distances, at most, besides those at its end, at marks
+  /// and where it parts from others; and the least such distance.
+  static constexpr int64_t kMaxGridPoints = 16;
+  static constexpr int64_t kMinGridDistance = 2048;
+
+  explicit PrefixCache(int64_t max_bytes) : max_bytes_(max_bytes) {}
+  ~PrefixCache();
+  PrefixCache(const PrefixCache&) = delete;
+  PrefixCache& operator=(const PrefixCache&) = delete;
+
+  struct Lookup {
+    /// The longest kept prefix that leaves at least one token to read; null: none.
+    SnapshotPtr state;
+    /// Token counts past it, ascending, at which a state is worth keeping: where the prompt parts
+    /// from earlier ones, a grid along it, and its end less the last token (so that the same prompt
+    /// again finds all that it may use).
+    std::vector<int64_t> points;
+  };
+
+  /// Looks `prompt` up and marks its path as seen.
+  Lookup Find(const std::string& scope, std::span<const int32_t> prompt);
+
+  /// Keeps `state`, whose tokens() are the first of `tokens`. One state for equal tokens.
+  void Insert(const std::string& scope, std::span<const int32_t> tokens, SnapshotPtr state);
+
+  int64_t bytes() const { return bytes_; }
+  int64_t max_bytes() const { return max_bytes_; }
+
+ private:
+  using Block = std::array<int32_t, kBlock>;
+  struct Node;
+  struct Entry {
+    Node* node = nullptr;
+    std::vector<int32_t> tail;  // tokens past the node, less than kBlock
+    SnapshotPtr state;          // null: only the path is marked
+  };
+  using Entries = std::list<Entry>;  // most recently used first
+  /// Lives as long as an entry lies at it or below it.
+  struct Node {
+    Node* parent = nullptr;  // null: the root of `scope`
+    std::string scope;       // of a root
+    Block block{};           // the edge from the parent
+    absl::flat_hash_map<Block, std::unique_ptr<Node>> children;
+    absl::flat_hash_map<std::vector<int32_t>, Entries::iterator> entries;  // by tail
+  };
+
+  static Block BlockAt(std::span<const int32_t> tokens, size_t index);
+  static int64_t Bytes(const Entry& entry);
+  static std::vector<int64_t> PointsWorthKeeping(int64_t shared, int64_t kept, int64_t usable);
+
+  Node& Extend(Node& node, const Block& block);
+  Node& Root(const std::string& scope);
+  std::vector<Node*> WalkSeen(const std::string& scope, std::span<const int32_t> tokens);
+  SnapshotPtr LongestState(std::span<Node* const> path, std::span<const int32_t> tokens);
+  Entry& Mark(const std::string& scope, std::span<const int32_t> tokens);
+  void Touch(Entries::iterator entry) { entries_.splice(entries_.begin(), entries_, entry); }
+  void MakeRoom();
+  void Remove(Entries::iterator entry);
+  void Prune(Node* node);
+
+  const int64_t max_bytes_;
+  int64_t bytes_ = 0;
+  Entries entries_;
+  absl::flat_hash_map<std::string, std::unique_ptr<Node>> roots_;
+};
+
+}  // namespace fmaserver

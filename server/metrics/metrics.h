@@ -1,0 +1,91 @@
+// The metrics of the served model: what the engine reports, counted. docs/metrics.md lists them.
+#pragma once
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "kernels/fma/slot_layout.h"
+#include "server/engine/observer.h"
+#include "server/metrics/buckets.h"
+
+namespace fmaserver {
+
+/// What is known of the model before the first request.
+struct ModelFacts {
+  std::string name;  ///< the label model_name of every series
+  SlotLayout layout;
+  int32_t slots = 0;
+  int64_t weight_bytes = 0;
+};
+
+/// Thread-safe. Every series exists from the start, at zero, so that rates and dashboards have data
+/// before the first request.
+class Metrics final : public EngineObserver {
+ public:
+  explicit Metrics(const ModelFacts& facts);
+
+  std::shared_ptr<const prometheus::Registry> registry() const { return registry_; }
+
+  void OnStep(const StepReport& step) override;
+  void OnLoad(const LoadReport& load) override;
+  void OnFirstToken(double seconds) override;
+  void OnNextToken(double seconds, int64_t position) override;
+  void OnCacheLookup(int64_t prompt_tokens, int64_t cached_tokens) override;
+  void OnEnd(const EndReport& end) override;
+  void OnRejected(absl::StatusCode code) override;
+
+ private:
+  using Counter = prometheus::Counter;
+  using Gauge = prometheus::Gauge;
+  using Histogram = prometheus::Histogram;
+
+  static constexpr size_t kFinishReasons = 4;
+
+  void SetFacts(const ModelFacts& facts);
+  prometheus::Labels ModelLabel() const { return {{"model_name", model_name_}}; }
+  prometheus::Family<Counter>& CounterFamily(const char* name, const char* help);
+  Counter& AddCounter(const char* name, const char* help);
+  Gauge& AddGauge(const char* name, const char* help);
+  prometheus::Family<Histogram>& HistogramFamily(const char* name, const char* help);
+  Histogram& AddHistogram(const char* name, const char* help, const Histogram::BucketBoundaries&);
+
+  const std::string model_name_;
+  const std::shared_ptr<prometheus::Registry> registry_;
+
+  // Owned by the registry. Declared in the order in which the page shows them within their type.
+  Gauge& running_;
+  Gauge& waiting_;
+  Gauge& slots_used_;
+  Gauge& cache_bytes_;
+
+  Counter& prompt_tokens_;
+  Counter& generated_tokens_;
+  Counter& cache_queries_;
+  Counter& cache_hits_;
+  Counter& cancelled_;
+  std::array<Counter*, kFinishReasons> finished_{};
+  prometheus::Family<Counter>& failed_;
+  prometheus::Family<Counter>& rejected_;
+
+  Histogram& first_token_;
+  std::array<Histogram*, kContextBuckets.size()> next_token_{};
+  Histogram& end_to_end_;
+  Histogram& queue_;
+  Histogram& prefill_;
+  Histogram& decode_;
+  Histogram& request_prompt_tokens_;
+  Histogram& request_generated_tokens_;
+  Histogram& context_length_;
+  Histogram& step_seconds_;
+  Histogram& step_decode_rows_;
+  Histogram& step_prompt_tokens_;
+};
+
+}  // namespace fmaserver

@@ -1,0 +1,17 @@
+// What the process itself takes, and which build it is.
+#pragma once
+
+#include <prometheus/collectable.h>
+
+#include <vector>
+
+namespace fmaserver {
+
+/// The usual process_* metrics, read from /proc when scraped, and fma_build_info. Thread-safe. A
+/// value that the system does not tell is left out.
+class ProcessMetrics final : public prometheus::Collectable {
+ public:
+  std::vector<prometheus::MetricFamily> Collect() const override;
+};
+
+}  // namespace fmaserver

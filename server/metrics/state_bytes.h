@@ -1,0 +1,21 @@
+// What the bytes of a cache slot are for.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/fma/slot_layout.h"
+
+namespace fmaserver {
+
+/// Bytes of one slot by kind; together they are layout.slot_bytes.
+struct StateBytes {
+  int64_t near_field = 0;  ///< tokens kept exactly: the ring of the last two fine groups
+  int64_t sinks = 0;       ///< first tokens that stay exact for ever
+  int64_t far = 0;         ///< summaries of all levels
+  int64_t sums = 0;        ///< running sums of the groups being filled
+  int64_t padding = 0;     ///< alignment
+};
+
+StateBytes StateBytesOf(const SlotLayout& layout);
+
+}  // namespace fmaserver

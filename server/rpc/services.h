@@ -1,0 +1,17 @@
+// What every call works with.
+#pragma once
+
+#include "server/engine/engine.h"
+#include "server/rpc/worker_pool.h"
+#include "server/sessions/session_store.h"
+
+namespace fmaserver {
+
+/// All of them outlive the calls.
+struct Services {
+  Engine& engine;
+  SessionStore& sessions;
+  WorkerPool& workers;
+};
+
+}  // namespace fmaserver

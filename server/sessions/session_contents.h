@@ -1,0 +1,56 @@
+// What a session holds: everything that its file says, with or without the bytes in memory.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/engine/snapshot.h"
+
+namespace fmaserver {
+
+/// A state that sessions share: the slot's bytes after `tokens` tokens. Whoever holds the id finds
+/// the same bytes in every file of that id.
+struct Point {
+  std::string id;  ///< 22 random characters
+  int64_t tokens = 0;
+  bool turn_end = false;
+
+  // Guarded by the store's mutex once a session holds the point.
+  SnapshotPtr snapshot;          ///< null: on disk only
+  int64_t sessions = 0;          ///< that hold it
+  int64_t durable_sessions = 0;  ///< that hold it in files too
+};
+
+using PointPtr = std::shared_ptr<Point>;
+
+/// The part of a session that may be long, and leaves memory with its states.
+struct Tail {
+  std::vector<int32_t> log;  ///< the last tokens
+  std::string request;       ///< InterruptedTurn.request
+  int64_t sessions = 0;      ///< that hold it; guarded by the store's mutex
+};
+
+/// An interrupted turn, but for its request.
+struct Interruption {
+  std::string token;  ///< for BeginResume
+  uint64_t seed = 0;
+  int64_t generated = 0;
+  int64_t first_token = 0;  ///< where the turn began
+};
+
+struct SessionContents {
+  int64_t tokens = 0;
+  int64_t log_begin = 0;         ///< the log holds tokens [log_begin, tokens)
+  std::shared_ptr<Tail> tail;    ///< null: on disk only
+  std::vector<PointPtr> points;  ///< ascending counts, at most `tokens`; the last is the head
+  std::optional<Interruption> interruption;
+  double ttl_seconds = 0;
+  bool pinned = false;
+
+  int64_t head_tokens() const { return points.empty() ? 0 : points.back()->tokens; }
+};
+
+}  // namespace fmaserver

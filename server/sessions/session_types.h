@@ -1,0 +1,104 @@
+// The words of the sessions room: names, options, and what the store reports.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace fmaserver {
+
+/// The tenant of callers that do not say who they are.
+inline constexpr char kDefaultTenant[] = "default";
+
+/// A session belongs to a tenant: the same id in two tenants is two sessions. Both parts are 1 to
+/// kMaxSessionNameChars characters of A-Z a-z 0-9 _ and -.
+struct SessionName {
+  std::string tenant;
+  std::string id;
+
+  auto operator<=>(const SessionName&) const = default;
+};
+
+inline constexpr size_t kMaxSessionNameChars = 64;
+
+/// What every state that the store takes or reads must be of.
+struct SessionModel {
+  std::string fingerprint;  ///< ModelFingerprint(): 32 bytes
+  int64_t slot_bytes = 0;
+  int64_t vocab_size = 0;
+};
+
+inline constexpr int64_t kMaxRewindPoints = 1000;
+inline constexpr int64_t kMaxLogTokens = int64_t{1} << 24;
+inline constexpr double kMaxTtlSeconds = 1e9;
+
+struct SessionOptions {
+  std::filesystem::path dir;                ///< empty: sessions live in memory only
+  int64_t memory_bytes = int64_t{1} << 30;  ///< for parked states and token logs
+  int64_t rewind_points = 8;                ///< per session, besides the head; 0..kMaxRewindPoints
+  int64_t log_tokens = 65'536;              ///< last tokens kept of each; 1..kMaxLogTokens
+  double ttl_seconds = 86'400;              ///< without use; 0: never expires
+  int64_t max_sessions = 100'000;
+  double sweep_seconds = 30;  ///< between searches for expired sessions; 0: only Sweep()
+};
+
+/// How long a session lives; what is absent keeps its value, or takes the default.
+struct SessionLifetime {
+  std::optional<double> ttl_seconds;  ///< 0 (never expires) to kMaxTtlSeconds
+  std::optional<bool> pinned;         ///< never expires while true
+};
+
+enum class SessionPlace : uint8_t { kActive, kInMemory, kOnDisk };
+
+struct SessionInfo {
+  std::string id;
+  int64_t tokens = 0;
+  SessionPlace place{};
+  int64_t bytes = 0;                   ///< of its states; what it shares with forks included
+  std::vector<int64_t> rewind_points;  ///< token counts of its states, ascending; last the head
+  int64_t log_begin = 0;               ///< first token that the log holds
+  bool durable = false;                ///< would survive a crash
+  bool pinned = false;
+  double ttl_seconds = 0;
+  double idle_seconds = 0;
+  std::string resume_token;  ///< of an interrupted turn, else empty
+};
+
+struct SessionPage {
+  std::vector<SessionInfo> sessions;
+  std::string next;  ///< where the next page begins; empty on the last
+};
+
+/// A turn that a shutdown cut short, as whoever ran it wants it back.
+struct InterruptedTurn {
+  std::string request;    ///< opaque; at most kMaxInterruptedRequestBytes
+  uint64_t seed = 0;      ///< what the sampler drew with
+  int64_t generated = 0;  ///< how many of the session's last tokens the turn generated
+};
+
+inline constexpr size_t kMaxInterruptedRequestBytes = size_t{64} << 20;
+
+/// What holds at one moment.
+struct SessionStats {
+  int64_t active = 0;        ///< sessions with a live turn
+  int64_t in_memory = 0;     ///< parked, the newest state in memory
+  int64_t on_disk = 0;       ///< parked, the newest state on disk only
+  int64_t memory_bytes = 0;  ///< states and logs in memory, each once though shared
+  int64_t disk_bytes = 0;    ///< states in the directory, each once though shared
+};
+
+/// What happens, for metrics. Called on any thread, without locks held; must not block.
+class SessionObserver {
+ public:
+  virtual ~SessionObserver() = default;
+  virtual void OnSave(double /*seconds*/) {}     ///< made durable
+  virtual void OnSaveFailed() {}                 ///< goes on in memory only
+  virtual void OnRestore(double /*seconds*/) {}  ///< a state was read from disk
+  virtual void OnFork(int64_t /*children*/) {}
+  virtual void OnRewind() {}
+};
+
+}  // namespace fmaserver

@@ -1,0 +1,86 @@
+// One turn of a session: the tokens that a Generate call adds to it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/engine/snapshot.h"
+#include "server/sessions/session_contents.h"
+#include "server/sessions/session_types.h"
+
+namespace fmaserver {
+
+class SessionStore;
+struct Session;
+
+/// Made by SessionStore::BeginTurn or BeginResume, which outlives it. While it lives the session is
+/// kActive; destroyed without Commit or Interrupt it leaves the session as it was. One thread at a
+/// time. Commit and Interrupt write files and may block; the rest returns at once.
+class Turn {
+ public:
+  /// Tokens before the prompt that history() and pending() hold together, if the log has them.
+  static constexpr int64_t kHistoryTokens = 4096;
+
+  ~Turn();
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+  /// Where to start; null: an empty sequence.
+  const SnapshotPtr& state() const { return state_; }
+
+  /// Tokens of the session after state(), to be read before the new ones. Usually exactly one.
+  const std::vector<int32_t>& pending() const { return pending_; }
+
+  /// Tokens right before pending(), for the repetition penalty: history() and pending() together
+  /// are the last kHistoryTokens of the session, or all of pending(). Of a resumed turn they begin
+  /// kHistoryTokens before the turn itself.
+  const std::vector<int32_t>& history() const { return history_; }
+
+  /// Tokens that the session holds.
+  int64_t tokens() const { return before_.tokens; }
+
+  /// A state on the way, to rewind to later. Counts ascend; thinned when there are too many.
+  void AddPoint(SnapshotPtr state);
+
+  /// Ends the turn: the session is longer by `appended` (new prompt and all tokens chosen), of
+  /// which `head` has read a part. `head` may be null when no token was read. ABORTED when another
+  /// server changed the session since; INVALID_ARGUMENT for a state that does not fit. Otherwise
+  /// the turn is kept, with SessionInfo.durable false where the directory failed.
+  absl::StatusOr<SessionInfo> Commit(std::vector<int32_t> appended, SnapshotPtr head);
+
+  /// Commits what there is so far and stores `record`. Returns the token for BeginResume: it holds
+  /// the session's id and 128 random bits.
+  absl::StatusOr<std::string> Interrupt(std::vector<int32_t> appended, SnapshotPtr head,
+                                        InterruptedTurn record);
+
+ private:
+  friend class SessionStore;
+  Turn(SessionStore& store, std::shared_ptr<Session> session, SessionContents before,
+       int64_t first_token);
+
+  absl::StatusOr<SessionInfo> Finish(std::vector<int32_t> appended, SnapshotPtr head,
+                                     std::optional<Interruption> interruption, std::string request);
+
+  SessionStore& store_;
+  std::shared_ptr<Session> session_;  // null once over
+  const SessionContents before_;
+  const int64_t first_token_;  // where the turn began: of a resumed one, before the interruption
+  SnapshotPtr state_;
+  std::vector<int32_t> pending_;
+  std::vector<int32_t> history_;
+  std::vector<PointPtr> points_;  // before_.points and those added
+};
+
+/// An interrupted turn taken up again.
+struct ResumedTurn {
+  std::unique_ptr<Turn> turn;
+  InterruptedTurn record;
+  std::vector<int32_t> generated;  ///< its record.generated tokens; they may overlap pending()
+};
+
+}  // namespace fmaserver

@@ -1,0 +1,136 @@
+"""python -m fma_client prints what the `fma` tool prints, and ends as it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from programs import BIN
+
+PYTHON = [sys.executable, "-m", "fma_client"]
+TOOL = [str(BIN / "fma")]
+PROMPT = 'It was a "dark"\n\tand café 🙂 night'
+
+
+def start(program: list[str], *words: object, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    """Bytes that are no UTF-8, as the tokens of a character are, become odd characters instead of an error."""
+    pipes = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*program, *map(str, words)], **pipes, encoding="utf-8", errors="surrogateescape")
+
+
+def finish(process: subprocess.Popen[str], given: str | None = None) -> tuple[int, str, str]:
+    output, errors = process.communicate(given, timeout=60)
+    return process.returncode, output, errors
+
+
+def both(*words: object) -> tuple[str, str]:
+    """Standard output of both; both must succeed."""
+    results = [finish(start(program, *words)) for program in (PYTHON, TOOL)]
+    for code, _, errors in results:
+        assert code == 0, errors
+    return results[0][1], results[1][1]
+
+
+@pytest.fixture(autouse=True)
+def _server(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMA_SERVER", address)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("score", PROMPT),
+        ("score", PROMPT, "--tokens"),
+        ("score", PROMPT, "--top-logprobs", 2),
+        ("score", "--token-ids", "[5, 6, 7]"),
+        ("tokenize", PROMPT),
+        ("detokenize", 300, 301, 302),
+        ("models",),
+        ("generate", PROMPT, "-n", 30, "--seed", 4, "--temperature", 0.9, "--echo"),
+        ("generate", PROMPT, "--temperature", 0, "--stop", " the", "--max-tokens", 100),
+        ("generate", "--token-ids", "[5, 6]", "--allow-token", 300, "--allow-token", 301, "--ban-token", 301),
+        ("generate", PROMPT, "--logit-bias", "300=100", "--stop-token", 300, "--include-stop"),
+    ],
+    ids=lambda words: " ".join(map(str, words))[:50],
+)
+def test_text_is_the_same(words: tuple[object, ...]) -> None:
+    mine, theirs = both(*words)
+    assert mine == theirs and mine
+
+
+@pytest.mark.parametrize("words", [("score", PROMPT, "--top-logprobs", 2), ("tokenize", PROMPT), ("models",)])
+def test_json_is_the_same(words: tuple[object, ...]) -> None:
+    mine, theirs = ([json.loads(line) for line in output.splitlines()] for output in both(*words, "--json"))
+    for event in (*mine, *theirs):
+        event.pop("seconds", None)
+    assert mine == theirs
+
+
+def test_generate_json_holds_the_same(tmp_path) -> None:
+    prompt = tmp_path / "prompt"
+    prompt.write_text("many words of a long prompt " * 200)
+    outputs = both(
+        "generate", "--prompt-file", prompt, "--json", "-n", 20, "--seed", 1, "--logprobs", "--top-logprobs", 2
+    )
+    found = []
+    for output in outputs:
+        events = [json.loads(line) for line in output.splitlines()]
+        deltas = [event for event in events if event["event"] == "delta"]
+        lists = ("token_ids", "logprobs", "top_logprobs")
+        joined = {name: [item for delta in deltas for item in delta[name]] for name in lists}
+        text = "".join(event.get("text", "") for event in events)
+        last = events[-1]
+        if not found:  # the second one finds the prompt read
+            assert any(event["event"] == "progress" for event in events)
+        usage = {name: last["usage"][name] for name in ("prompt_tokens", "generated_tokens")}
+        found.append((joined, text, last["reason"], last["cache_bytes"], last["full_cache_bytes"], usage))
+    assert found[0] == found[1]
+
+
+def test_input_from_standard_input_and_summary_apart() -> None:
+    for program in (PYTHON, TOOL):
+        process = start(program, "generate", "-n", 5, "--seed", 2, stdin=subprocess.PIPE)
+        code, output, errors = finish(process, PROMPT)
+        assert code == 0 and output == both("generate", PROMPT, "-n", 5, "--seed", 2)[0]
+        assert "generated 5 tokens" in errors and "a full KV cache would hold" in errors
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("generate", "hi", "--temperature", -1), 3, "temperature"),
+        (("generate", "hi", "--no-such-option"), 2, ""),
+        (("generate", "hi", "--logit-bias", "a=1"), 2, "--logit-bias"),
+        (("generate", "--token-ids", "[1, -2]"), 2, "JSON array"),
+        (("generate", "hi", "--prompt-file", "-"), 2, ""),
+        (("score", "--prompt-file", "/no/such/file"), 2, "/no/such/file"),
+        (("models", "--server", "127.0.0.1:1"), 4, "127.0.0.1:1"),
+    ],
+    ids=str,
+)
+def test_failures_end_alike(words: tuple[object, ...], code: int, message: str) -> None:
+    for program in (PYTHON, TOOL):
+        found, output, errors = finish(start(program, *words))
+        assert (found, output) == (code, "") and message in errors
+
+
+def test_ctrl_c_prints_what_there_is() -> None:
+    process = start(PYTHON, "generate", "endless", "-n", 10**8, "--ignore-eos")
+    assert process.stdout is not None and process.stdout.read(1)
+    process.send_signal(signal.SIGINT)
+    code, _, errors = finish(process)
+    assert code == 130 and "interrupted; generated" in errors
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    process = start(PYTHON, "generate", "endless", "-n", 10**8, "--ignore-eos")
+    assert process.stdout is not None and process.stderr is not None
+    os.read(process.stdout.fileno(), 1)
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()

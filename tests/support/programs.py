@@ -1,0 +1,42 @@
+"""The built programs and the data of the tests, for Python: everything runs as a user would run it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = ROOT / "build" / "release" / "bin"
+GOLDEN = ROOT / "tests" / "data" / "golden"
+DEMO_MODEL = ROOT / "models" / "fma-books-11m"
+
+
+def run(*command: object) -> str:
+    """Standard output of a command that must succeed."""
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextmanager
+def serve(model: Path, *flags: object, listen: str = "127.0.0.1:0") -> Iterator[str]:
+    """HOST:PORT of a server of `model`; it must end with exit code 0 on SIGTERM."""
+    command = [BIN / "fma-server", "--model", model, "--listen", listen, *flags]
+    words = [str(word) for word in command]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        assert server.stdout is not None
+        for line in server.stdout:
+            if found := re.search(r"listening on .*, port (\d+)", line):
+                break
+        else:
+            pytest.fail("fma-server ended before it listened")
+        try:
+            yield f"127.0.0.1:{found.group(1)}"
+        finally:
+            server.terminate()
+        assert server.wait(timeout=60) == 0
