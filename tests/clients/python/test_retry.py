@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import grpc
 import pytest
-from fma_client import Client, FmaError, InvalidArgumentError, Retry, UnavailableError
+from fma_client import NO_RETRY, Client, FmaError, InvalidArgumentError, Retry, UnavailableError
 from fma_client.errors import ResourceExhaustedError, retry_after
 from fma_client.retry import Attempts
 from google.protobuf import any_pb2, duration_pb2
@@ -57,6 +57,17 @@ def test_only_what_cannot_do_harm_is_sent_again(error: FmaError, idempotent: boo
 
 def test_a_deadline_bounds_the_waiting() -> None:
     attempts = Attempts(Retry(first_delay=1), idempotent=True, timeout=0.2)
+    with pytest.raises(UnavailableError):
+        attempts.delay_after(unavailable())
+
+
+def test_an_interrupted_generation_has_time_of_its_own() -> None:
+    attempts = Attempts(Retry(attempts=2, first_delay=0, resume_seconds=1000), idempotent=False, timeout=None)
+    attempts.interrupted()
+    for _ in range(50):
+        attempts.delay_after(unavailable())
+    attempts = Attempts(NO_RETRY, idempotent=False, timeout=None)
+    attempts.interrupted()
     with pytest.raises(UnavailableError):
         attempts.delay_after(unavailable())
 
