@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import socket
 import threading
 from collections.abc import Callable
 
@@ -14,7 +13,7 @@ from fma_client.errors import ResourceExhaustedError, retry_after
 from fma_client.retry import Attempts
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
-from programs import DEMO_MODEL, serve
+from programs import DEMO_MODEL, free_port, serve
 
 
 def unavailable(hint: float | None = None) -> FmaError:
@@ -83,12 +82,6 @@ def test_the_hint_is_found_among_other_details() -> None:
     status = status_pb2.Status(code=8, details=[packed(other), packed(info)])
     assert retry_after(status.SerializeToString()) == 2.5
     assert retry_after(status_pb2.Status(code=8, details=[packed(other)]).SerializeToString()) is None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(
