@@ -33,7 +33,7 @@ ModelConfig Shape(int layers, int32_t hidden, int32_t intermediate, int32_t voca
 const std::map<std::string, ModelConfig>& Shapes() {
   static const std::map<std::string, ModelConfig> shapes = {
       {"tiny", Shape(2, 256, 512, 512, 8)},
-      {"1.3b", Shape(24, 2048, 5504, 32768, 14)},
+      {"1.3b", Shape(24, 2048, 5504, 32768, 13)},
   };
   return shapes;
 }

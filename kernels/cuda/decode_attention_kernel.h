@@ -26,7 +26,7 @@ namespace fmaserver::cuda {
 template <typename T, int kHeads>
 struct DecodeAttentionKernel {
   static constexpr int kThreads = 256;
-  static constexpr int kMinBlocks = 2;
+  static constexpr int kMinBlocks = kHeads > 2 ? 2 : 3;
   static constexpr const char* kName = "decode_attention";
   static constexpr int kTile = 64;
   static constexpr int kSlices = kThreads / kTile;
@@ -53,28 +53,17 @@ struct DecodeAttentionKernel {
   }
 
   FMA_DEVICE void operator()() const {
-    const int kv_head = static_cast<int>(BlockIndex() % attention.spec.num_kv_heads);
-    const DecodeRow row = {Load(&rows[BlockIndex() / attention.spec.num_kv_heads].slot),
-                           Load(&rows[BlockIndex() / attention.spec.num_kv_heads].position),
-                           Load(&rows[BlockIndex() / attention.spec.num_kv_heads].row)};
-    if (row.slot == nullptr) return;
     const Memory memory(layout);
-    const HeadCache<T> cache(attention, layout, row.slot + layout.HeadOffset(layer, kv_head));
-    const float* input = qkv + row.row * attention.spec.QkvColumns();
-
-    PlaceToken(memory, row, input, kv_head);
-    SyncThreads();
-    const TokenVectors token = {memory.key, memory.placed_key, memory.value};
-    cache.WriteToken(row.position, token);
-    cache.AddToken(row.position, token);
+    if (!Append(memory)) return;
     const int heads = attention.spec.QueriesPerKvHead();
+    FMA_NO_UNROLL
     for (int first = 0; first < heads; first += kHeads) {
-      const int first_head = kv_head * heads + first;
-      const int count = heads - first < kHeads ? heads - first : kHeads;
-      AttendHeads(memory, cache, row, input, first_head, count);
+      AttendHeads(memory, KvHead() * heads + first,
+                  heads - first < kHeads ? heads - first : kHeads);
     }
     // Every thread has seen what closing replaces: the last pass ended with a barrier.
-    cache.CloseGroups(row.position + 1);
+    const DecodeRow row = Row();
+    Cache(row).CloseGroups(row.position + 1);
   }
 
  private:
@@ -112,14 +101,42 @@ struct DecodeAttentionKernel {
 
   FMA_DEVICE bool Rotates() const { return attention.spec.positions == PositionEmbedding::kRope; }
 
+  FMA_DEVICE int KvHead() const {
+    return static_cast<int>(BlockIndex() % attention.spec.num_kv_heads);
+  }
+  /// Loaded anew by every phase: a register that is kept through all of them costs more.
+  FMA_DEVICE DecodeRow Row() const {
+    const DecodeRow* row = rows + BlockIndex() / attention.spec.num_kv_heads;
+    return {Load(&row->slot), Load(&row->position), Load(&row->row)};
+  }
+  FMA_DEVICE HeadCache<T> Cache(const DecodeRow& row) const {
+    return HeadCache<T>(attention, layout, row.slot + layout.HeadOffset(layer, KvHead()));
+  }
+  FMA_DEVICE const float* Input(const DecodeRow& row) const {
+    return qkv + row.row * attention.spec.QkvColumns();
+  }
+
+  /// Takes the token into the slot; false: there is none.
+  FMA_DEVICE bool Append(const Memory& memory) const {
+    const DecodeRow row = Row();
+    if (row.slot == nullptr) return false;
+    PlaceToken(memory, row, KvHead());
+    SyncThreads();
+    const TokenVectors token = {memory.key, memory.placed_key, memory.value};
+    const HeadCache<T> cache = Cache(row);
+    cache.WriteToken(row.position, token);
+    cache.AddToken(row.position, token);
+    return true;
+  }
+
   /// The token's key and value from the product into shared memory.
-  FMA_DEVICE void PlaceToken(const Memory& memory, const DecodeRow& row, const float* input,
-                             int kv_head) const {
+  FMA_DEVICE void PlaceToken(const Memory& memory, const DecodeRow& row, int kv_head) const {
     const AttentionSpec& spec = attention.spec;
     const int dim = spec.head_dim;
-    const float* key = input + int64_t{spec.num_heads + kv_head} * dim;
+    const float* key = Input(row) + int64_t{spec.num_heads + kv_head} * dim;
     const float* value = key + int64_t{spec.num_kv_heads} * dim;
     const int half = dim / 2;
+    FMA_NO_UNROLL
     for (int c = ThreadIndex(); c < layout.padded_dim; c += kThreads) {
       const float own = c < dim ? LoadConstant(key + c) : 0.0F;
       memory.key.Set(c, own);
@@ -139,13 +156,14 @@ struct DecodeAttentionKernel {
   }
 
   /// `count` queries from head `first_head` on, scaled: as near and as far keys want them.
-  FMA_DEVICE void PlaceQueries(const Memory& memory, const DecodeRow& row, const float* input,
-                               int first_head, int count) const {
+  FMA_DEVICE void PlaceQueries(const Memory& memory, const DecodeRow& row, int first_head,
+                               int count) const {
     const int dim = attention.spec.head_dim;
     const int stride = static_cast<int>(layout.padded_dim);
     const int pairs = (dim + 1) / 2;
     const int half = dim / 2;
     const float scale = 1.0F / sqrtf(static_cast<float>(dim));
+    FMA_NO_UNROLL
     for (int i = ThreadIndex(); i < kHeads * pairs; i += kThreads) {
       const int head = i / pairs;
       const int low = i % pairs;
@@ -153,7 +171,7 @@ struct DecodeAttentionKernel {
       const int at = head * stride;
       // Heads past the last score nothing that is used, but must score something.
       const bool real = head < count;
-      const float* query = input + int64_t{first_head + head} * dim;
+      const float* query = Input(row) + int64_t{first_head + head} * dim;
       const int own_channel = low < half ? low : dim - 1;
       const float own = real ? LoadConstant(query + own_channel) * scale : 0.0F;
       const float other = real && high < dim ? LoadConstant(query + high) * scale : 0.0F;
@@ -172,11 +190,12 @@ struct DecodeAttentionKernel {
     }
   }
 
-  FMA_DEVICE void AttendHeads(const Memory& memory, const HeadCache<T>& cache, const DecodeRow& row,
-                              const float* input, int first_head, int count) const {
+  FMA_DEVICE void AttendHeads(const Memory& memory, int first_head, int count) const {
+    const DecodeRow row = Row();
+    const HeadCache<T> cache = Cache(row);
     const int64_t fine_group = layout.hierarchy.FineGroup(row.position);
     const VisibleColumns visible(layout.hierarchy, fine_group, row.position + 1);
-    PlaceQueries(memory, row, input, first_head, count);
+    PlaceQueries(memory, row, first_head, count);
     for (int i = ThreadIndex(); i < kHeads * Accumulators(layout); i += kThreads) {
       memory.sum.Set(i, 0.0F);
     }
@@ -184,6 +203,7 @@ struct DecodeAttentionKernel {
       memory.softmax.Start(ThreadIndex(), attention, layout.hierarchy, first_head + ThreadIndex(),
                            fine_group);
     }
+    FMA_NO_UNROLL
     for (int tile = 0; tile < visible.count(); tile += kTile) {
       const int rest = visible.count() - tile;
       const int columns = rest < kTile ? rest : kTile;
@@ -200,7 +220,7 @@ struct DecodeAttentionKernel {
       AddValues(memory, cache, count, columns);
       SyncThreads();
     }
-    StoreOutput(memory, row, first_head, count);
+    StoreOutput(memory, first_head, count);
     SyncThreads();
   }
 
@@ -250,6 +270,7 @@ struct DecodeAttentionKernel {
       for (int i = LaneIndex(); i < columns; i += kWarpSize) memory.weight.Set(head * kTile + i, 0);
       return;
     }
+    FMA_NO_UNROLL
     for (int column = LaneIndex(); column < columns; column += kWarpSize) {
       float score = 0;
       for (int slice = 0; slice < kSlices; ++slice) {
@@ -276,6 +297,7 @@ struct DecodeAttentionKernel {
     const int per_slice = (columns + slices - 1) / slices;
     const int first = slice * per_slice;
     const int end = first + per_slice < columns ? first + per_slice : columns;
+    FMA_NO_UNROLL
     for (int channel = ThreadIndex() % lanes; channel < dim; channel += kThreads) {
       float sum[kHeads] = {};
       int j = first;
@@ -309,12 +331,12 @@ struct DecodeAttentionKernel {
     }
   }
 
-  FMA_DEVICE void StoreOutput(const Memory& memory, const DecodeRow& row, int first_head,
-                              int count) const {
+  FMA_DEVICE void StoreOutput(const Memory& memory, int first_head, int count) const {
     const int dim = attention.spec.head_dim;
     const int padded = static_cast<int>(layout.padded_dim);
     const int slices = padded < kThreads ? kThreads / padded : 1;
-    float* to = out + row.row * attention.spec.num_heads * dim + int64_t{first_head} * dim;
+    float* to = out + Row().row * attention.spec.num_heads * dim + int64_t{first_head} * dim;
+    FMA_NO_UNROLL
     for (int i = ThreadIndex(); i < count * dim; i += kThreads) {
       const int head = i / dim;
       float sum = 0;

@@ -10,7 +10,8 @@
 //   AtomicAdd(p, v), AtomicMax(p, v)      global memory
 //   SharedArena, Shared<T>                the block's shared memory, in order of Take()
 //   FastExp(x), SinCosPi(x, &s, &c)       single precision, right to a few units in the last place
-//   FMA_DEVICE, FMA_UNROLL                for every function that a body calls; for the next loop
+//   FMA_DEVICE                            for every function that a body calls
+//   FMA_UNROLL, FMA_NO_UNROLL             for the loop that follows; the latter saves registers
 //
 // A kernel is a struct of parameters with `static constexpr int kThreads`, `kName` and
 // `FMA_DEVICE void operator()() const`; launch.h runs it. There is no static shared memory: a
@@ -22,9 +23,11 @@
 #ifdef __CUDACC__
 #define FMA_DEVICE __device__ __forceinline__
 #define FMA_UNROLL _Pragma("unroll")
+#define FMA_NO_UNROLL _Pragma("unroll 1")
 #else
 #define FMA_DEVICE inline
 #define FMA_UNROLL
+#define FMA_NO_UNROLL
 #endif
 
 namespace fmaserver::cuda {

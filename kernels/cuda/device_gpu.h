@@ -67,38 +67,49 @@ FMA_DEVICE T AtomicMax(T* to, T value) {
   return atomicMax(to, value);
 }
 
-/// An array in shared memory. Set and Get are plain accesses; AtomicAdd returns the old value.
+/// The block's shared memory, all of it asked for at the launch.
+FMA_DEVICE unsigned char* SharedBase() {
+  extern __shared__ __align__(kSharedAlignment) unsigned char dynamic_shared[];
+  return dynamic_shared;
+}
+
+/// An array in shared memory. Set and Get are plain accesses; AtomicAdd returns the old value. It
+/// is kept as an offset, which takes one register where a pointer takes two.
 template <typename T>
 class Shared {
  public:
-  FMA_DEVICE Shared(T* data, int count) : data_(data) { (void)count; }
+  FMA_DEVICE Shared(int offset, int count) : offset_(offset) { (void)count; }
 
-  FMA_DEVICE T Get(int index) const { return data_[index]; }
-  FMA_DEVICE void Set(int index, T value) const { data_[index] = value; }
-  FMA_DEVICE T AtomicAdd(int index, T value) const { return atomicAdd(data_ + index, value); }
+  FMA_DEVICE T Get(int index) const { return *At<T>(index); }
+  FMA_DEVICE void Set(int index, T value) const { *At<T>(index) = value; }
+  FMA_DEVICE T AtomicAdd(int index, T value) const { return atomicAdd(At<T>(index), value); }
 
   /// One U in the place of several elements from `index` on; aligned to its size.
   template <typename U>
   FMA_DEVICE U GetAs(int index) const {
-    return *reinterpret_cast<const U*>(data_ + index);
+    return *At<U>(index);
   }
   template <typename U>
   FMA_DEVICE void SetAs(int index, U value) const {
-    *reinterpret_cast<U*>(data_ + index) = value;
+    *At<U>(index) = value;
   }
 
  private:
-  T* data_;
+  template <typename U>
+  FMA_DEVICE U* At(int index) const {
+    return reinterpret_cast<U*>(SharedBase() + offset_ + index * static_cast<int>(sizeof(T)));
+  }
+
+  int offset_;
 };
 
 class SharedArena {
  public:
   template <typename T>
   FMA_DEVICE Shared<T> Take(int count) {
-    extern __shared__ __align__(kSharedAlignment) unsigned char dynamic_shared[];
-    T* data = reinterpret_cast<T*>(dynamic_shared + used_);
+    const int offset = used_;
     used_ += static_cast<int>(SharedBytes<T>(count));
-    return Shared<T>(data, count);
+    return Shared<T>(offset, count);
   }
 
  private:

@@ -28,17 +28,13 @@ template <typename T>
 class HeadCache {
  public:
   FMA_DEVICE HeadCache(const DeviceAttention& attention, const SlotLayout& layout, std::byte* head)
-      : attention_(attention),
-        layout_(layout),
-        keys_(reinterpret_cast<T*>(head)),
-        values_(reinterpret_cast<T*>(head + layout.values_offset)),
-        sums_(reinterpret_cast<float*>(head + layout.sums_offset)) {}
+      : attention_(attention), layout_(layout), head_(head) {}
 
   FMA_DEVICE const T* KeyAt(int64_t channel, int64_t column) const {
-    return keys_ + channel * layout_.columns + column;
+    return Keys() + channel * layout_.columns + column;
   }
   FMA_DEVICE const T* ValueAt(int64_t column, int64_t channel) const {
-    return values_ + column * layout_.padded_dim + channel;
+    return Values() + column * layout_.padded_dim + channel;
   }
 
   /// Writes the token at `position` to the ring, and to the sinks if it is one.
@@ -46,6 +42,7 @@ class HeadCache {
     const int64_t near = layout_.NearColumn(position);
     const bool is_sink = position < layout_.hierarchy.sink_tokens;
     const Shared<float> sink_key = attention_.spec.FarIsRotated() ? token.placed_key : token.key;
+    FMA_NO_UNROLL
     for (int c = ThreadIndex(); c < layout_.padded_dim; c += ThreadCount()) {
       if (c < layout_.head_dim) StoreKey(c, near, token.placed_key.Get(c));
       StoreValue(near, c, token.value.Get(c));
@@ -62,6 +59,7 @@ class HeadCache {
     const int levels = hierarchical ? 1 : h.num_levels;
     const int fours = static_cast<int>(layout_.padded_dim / 4);
     const int per_level = h.rank * fours;
+    FMA_NO_UNROLL
     for (int i = ThreadIndex(); i < 2 * levels * per_level; i += ThreadCount()) {
       const bool of_keys = i < levels * per_level;
       const int in_kind = of_keys ? i : i - levels * per_level;
@@ -77,14 +75,14 @@ class HeadCache {
   FMA_DEVICE void CloseGroups(int64_t position) const {
     if (!layout_.hierarchy.CompletesGroup(1, position)) return;
     const int dim = static_cast<int>(layout_.padded_dim);
+    const bool rotated = attention_.spec.FarIsRotated();
+    const int key_channels = rotated ? layout_.head_dim / 2 : layout_.head_dim;
+    FMA_NO_UNROLL
     for (int i = ThreadIndex(); i < 2 * dim; i += ThreadCount()) {
-      if (i >= dim) {
-        CloseChannel(false, position, i - dim, -1);
-      } else if (!attention_.spec.FarIsRotated()) {
-        if (i < layout_.head_dim) CloseChannel(true, position, i, -1);
-      } else if (i < layout_.head_dim / 2) {
-        CloseChannel(true, position, i, i + layout_.head_dim / 2);
-      }
+      const bool of_keys = i < dim;
+      const int channel = of_keys ? i : i - dim;
+      if (of_keys && channel >= key_channels) continue;
+      CloseChannel(of_keys, position, channel, of_keys && rotated ? channel + key_channels : -1);
     }
   }
 
@@ -95,19 +93,22 @@ class HeadCache {
     StoreValueElement(column, channel, FromFloat<T>(value));
   }
   FMA_DEVICE void StoreKeyElement(int64_t channel, int64_t column, T key) const {
-    Store(keys_ + channel * layout_.columns + column, key);
+    Store(Keys() + channel * layout_.columns + column, key);
   }
   FMA_DEVICE void StoreValueElement(int64_t column, int64_t channel, T value) const {
-    Store(values_ + column * layout_.padded_dim + channel, value);
+    Store(Values() + column * layout_.padded_dim + channel, value);
   }
 
   /// The running sum of summary `r` of the open group of `level`.
   FMA_DEVICE float* Sum(bool of_keys, int level, int r, int64_t channel) const {
-    return sums_ + (of_keys ? 0 : layout_.SumsPerKind()) + layout_.SumIndex(level) +
+    auto* sums = reinterpret_cast<float*>(head_ + layout_.sums_offset);
+    return sums + (of_keys ? 0 : layout_.SumsPerKind()) + layout_.SumIndex(level) +
            r * layout_.padded_dim + channel;
   }
 
  private:
+  FMA_DEVICE T* Keys() const { return reinterpret_cast<T*>(head_); }
+  FMA_DEVICE T* Values() const { return reinterpret_cast<T*>(head_ + layout_.values_offset); }
   FMA_DEVICE const float* Weights(bool of_keys) const {
     return attention_.downsampling + (of_keys ? 0 : attention_.downsampling_layout.floats);
   }
@@ -152,14 +153,17 @@ class HeadCache {
   /// `partner` is the channel that rotates together with this one, -1 for none.
   FMA_DEVICE void CloseChannel(bool of_keys, int64_t position, int channel, int partner) const {
     const Hierarchy& h = layout_.hierarchy;
+    FMA_NO_UNROLL
     for (int level = 1; level <= h.num_levels && h.CompletesGroup(level, position); ++level) {
       const int64_t group = position / h.GroupTokens(level) - 1;
       StoreSummaries(of_keys, level, group, channel, partner);
       const bool merges =
           attention_.spec.downsampling == Downsampling::kHierarchical && level < h.num_levels;
       if (!merges) continue;
-      Merge(of_keys, level + 1, group & 1, channel);
-      if (partner >= 0) Merge(of_keys, level + 1, group & 1, partner);
+      FMA_NO_UNROLL
+      for (int c = channel; c >= 0; c = c == channel ? partner : -1) {
+        Merge(of_keys, level + 1, group & 1, c);
+      }
     }
   }
 
@@ -173,6 +177,7 @@ class HeadCache {
                                  int partner) const {
     const Hierarchy& h = layout_.hierarchy;
     const int64_t column = layout_.FarColumn(level, group);
+    FMA_NO_UNROLL
     for (int r = 0; r < h.rank; ++r) {
       const float own = Summary(of_keys, level, r, channel);
       if (!of_keys) {
@@ -195,10 +200,12 @@ class HeadCache {
     const DownsamplingLayout& at = attention_.downsampling_layout;
     const int index = DownsamplingIndex(attention_.spec, level);
     const float* weights = Weights(of_keys) + channel;
+    FMA_NO_UNROLL
     for (int r = 0; r < rank; ++r) {
       float* sums = Sum(of_keys, level, r, channel);
       float sum =
           child == 0 ? LoadConstant(weights + at.Bias(index) + r * layout_.padded_dim) : Load(sums);
+      FMA_NO_UNROLL
       for (int i = 0; i < rank; ++i) {
         const float tap =
             LoadConstant(weights + at.Taps(index, child * rank + i) + r * layout_.padded_dim);
@@ -210,9 +217,7 @@ class HeadCache {
 
   const DeviceAttention& attention_;
   const SlotLayout& layout_;
-  T* keys_;      // [d, C]
-  T* values_;    // [C, D]
-  float* sums_;  // [2, L, p, D]
+  std::byte* const head_;  // keys [d, C], values [C, D], sums [2, L, p, D]
 };
 
 }  // namespace fmaserver::cuda

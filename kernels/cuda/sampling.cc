@@ -15,7 +15,7 @@ int64_t ResultBytes(const SampleOperation& operation) {
 int32_t AppendOnce(std::span<const int32_t> tokens, std::vector<TokenValue>& edits) {
   std::vector<int32_t> sorted(tokens.begin(), tokens.end());
   std::ranges::sort(sorted);
-  sorted.erase(std::ranges::unique(sorted).begin(), sorted.end());
+  sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
   for (const int32_t token : sorted) edits.push_back({token, 0});
   return static_cast<int32_t>(sorted.size());
 }
@@ -55,7 +55,7 @@ absl::StatusOr<bool> SamplingMemory::Reserve(SampleOperation& operation, bool fi
   operation.chosen = results_.As<TokenValue>();
   if (!filters) return moved;
   const int64_t logits = operation.logits.rows * operation.logits.cols;
-  const absl::StatusOr<bool> also =
+  absl::StatusOr<bool> also =
       GrowMemory(filtered_, Memory::Kind::kDevice, logits * static_cast<int64_t>(sizeof(float)));
   if (!also.ok()) return also;
   operation.filtered = filtered_.As<float>();

@@ -30,8 +30,7 @@ absl::StatusOr<StepData::Place> StepData::Take(int64_t bytes) {
 absl::Status StepData::Upload(Stream& stream) const {
   for (const Block& block : blocks_) {
     if (block.used == 0) continue;
-    const absl::Status status =
-        stream.CopyToDevice(block.device.data(), block.host.data(), block.used);
+    absl::Status status = stream.CopyToDevice(block.device.data(), block.host.data(), block.used);
     if (!status.ok()) return status;
   }
   return absl::OkStatus();

@@ -33,8 +33,7 @@ class VisibleColumns {
       const GroupRange groups = Hierarchy::FarGroups(level, fine_group).Existing();
       far_end_ += static_cast<int32_t>(groups.end - groups.first) * hierarchy.rank;
     }
-    near_first_ = (fine_group > 0 ? fine_group - 1 : 0) * hierarchy.group_size;
-    count_ = far_end_ + static_cast<int32_t>(end - near_first_);
+    count_ = far_end_ + static_cast<int32_t>(end - NearFirst());
   }
 
   FMA_DEVICE int32_t count() const { return count_; }
@@ -44,7 +43,7 @@ class VisibleColumns {
   FMA_DEVICE VisibleKey At(int32_t entry) const {
     VisibleKey key;
     if (entry >= far_end_) {
-      key.position = near_first_ + entry - far_end_;
+      key.position = NearFirst() + entry - far_end_;
       return key;
     }
     key.level = VisibleKey::kSink;
@@ -65,11 +64,14 @@ class VisibleColumns {
   }
 
  private:
+  FMA_DEVICE int64_t NearFirst() const {
+    return (fine_group_ > 0 ? fine_group_ - 1 : 0) * hierarchy_.group_size;
+  }
+
   const Hierarchy& hierarchy_;
   int64_t fine_group_;
   int32_t sinks_;
   int32_t far_end_;  // entries before the near tokens
-  int64_t near_first_;
   int32_t count_;
 };
 

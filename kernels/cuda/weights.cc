@@ -72,7 +72,7 @@ absl::StatusOr<Memory> Uploader::Floats(const HostMatrix& from) {
   auto memory = Memory::Allocate(Memory::Kind::kDevice,
                                  from.rows * from.cols * static_cast<int64_t>(sizeof(float)));
   if (!memory.ok()) return memory;
-  const absl::Status status = Rows(from, DType::kF32, from.cols, memory->data());
+  absl::Status status = Rows(from, DType::kF32, from.cols, memory->data());
   if (!status.ok()) return status;
   return memory;
 }
@@ -97,7 +97,7 @@ absl::StatusOr<std::unique_ptr<PackedLinear>> PackedLinear::Pack(
   std::byte* to = packed->data_.data();
   view.data = to;
   for (const HostLinear& part : stacked) {
-    const absl::Status status = uploader.Rows(part.weight, view.dtype, view.pitch, to);
+    absl::Status status = uploader.Rows(part.weight, view.dtype, view.pitch, to);
     if (!status.ok()) return status;
     to += part.weight.rows * row_bytes;
   }

@@ -59,7 +59,7 @@ grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context,
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(Context* /*context*/,
                                                                         const Bytes* request) {
-  return GenerateCall::Start(engine_, *request);
+  return GenerateCall::Start(services_, kDefaultTenant, *request);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(Context* /*context*/,

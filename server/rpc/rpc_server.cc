@@ -25,13 +25,13 @@ void SetChannelArguments(grpc::ServerBuilder& builder) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(Engine& engine,
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(Engine& engine, SessionStore& sessions,
                                                             const RpcServerOptions& options) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   // gRPC's own health service has no descriptor; this one lets reflection describe it.
   google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();
-  auto server = absl::WrapUnique(new RpcServer(engine));
+  auto server = absl::WrapUnique(new RpcServer(engine, sessions));
   grpc::ServerBuilder builder;
   builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &server->port_);
   builder.SetMaxReceiveMessageSize(options.max_receive_bytes);

@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/cuda_library.h"
+#include "tests/support/paths.h"
 
 namespace fmaserver::testing {
 namespace {
@@ -18,7 +19,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-const std::string kEmulatedLibrary = std::string(FMA_BIN_DIR) + "/libfma_cuda_emulated.so";
+const std::string kEmulatedLibrary = BinDir() / "libfma_cuda_emulated.so";
 
 /// FMA_CUDA_LIBRARY for one test.
 class DeviceTest : public ::testing::Test {

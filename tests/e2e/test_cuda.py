@@ -1,0 +1,59 @@
+"""The programs on the CUDA backend: over the block emulator, which they load in place of libfma_cuda.so."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import BIN, GOLDEN, run
+from test_golden import evaluate, log_softmax
+
+EMULATED = BIN / "libfma_cuda_emulated.so"
+
+
+@pytest.mark.parametrize("mode", ["decode", "prefill"])
+def test_eval_gives_the_golden_logits(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
+    golden = np.load(GOLDEN / "modern_hierarchical" / "logits.npy")
+    out = tmp_path / "logits.npy"
+    logits = evaluate("modern_hierarchical", out, "--mode", mode, "--device", "cuda:0")
+    assert np.abs(log_softmax(logits) - log_softmax(golden)).max() <= 1e-3
+
+
+def test_server_continues_greedily(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
+    folder = GOLDEN / "paper_conv"
+    case = json.loads((folder / "case.json").read_text())
+    prompt = case["tokens"][: case["greedy_prompt_len"]]
+    command = [BIN / "fma-server", "--model", folder, "--listen", "127.0.0.1:0", "--slots", "2"]
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            log = ""
+            while not (listening := re.search(r"listening on .*, port (\d+)", log)):
+                line = server.stdout.readline()
+                assert line, log
+                log += line
+            assert "device cuda:0, block emulator" in log
+            answer = run(
+                BIN / "fma", "generate", "--server", f"127.0.0.1:{listening.group(1)}", "--json",
+                "--temperature", "0", "--ignore-eos", "--max-tokens", len(case["greedy"]),
+                "--token-ids", json.dumps(prompt),
+            )  # fmt: skip
+        finally:
+            server.terminate()
+        assert server.wait(timeout=60) == 0
+    tokens = [token for line in answer.splitlines() for token in json.loads(line).get("token_ids", [])]
+    assert tokens == case["greedy"]
+
+
+def test_programs_say_why_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMA_CUDA_LIBRARY", "/nonexistent/libfma_cuda.so")
+    command = [BIN / "fma-server", "--model", GOLDEN / "average", "--device", "cuda:0"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "device cuda:0: cannot load the CUDA backend: /nonexistent/libfma_cuda.so" in done.stdout

@@ -1,0 +1,20 @@
+// Where tests find the source tree and the programs: where this build has them, or where the
+// environment says, when tests run on another machine (scripts/gpu-bundle).
+#pragma once
+
+#include <cstdlib>
+#include <filesystem>
+
+namespace fmaserver::testing {
+
+inline std::filesystem::path SourceDir() {
+  const char* elsewhere = std::getenv("FMA_SOURCE_DIR");
+  return elsewhere != nullptr ? elsewhere : FMA_SOURCE_DIR;
+}
+
+inline std::filesystem::path BinDir() {
+  const char* elsewhere = std::getenv("FMA_BIN_DIR");
+  return elsewhere != nullptr ? elsewhere : FMA_BIN_DIR;
+}
+
+}  // namespace fmaserver::testing
