@@ -36,6 +36,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(Engine& engine, Sess
   builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &server->port_);
   builder.SetMaxReceiveMessageSize(options.max_receive_bytes);
   builder.RegisterService(&server->service_);
+  builder.RegisterService(&server->sessions_service_);
   SetChannelArguments(builder);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || server->port_ == 0) {
@@ -56,6 +57,7 @@ void RpcServer::SetServing(bool serving) {
   // "" stands for the server as a whole.
   health->SetServingStatus("", serving);
   health->SetServingStatus(v1::Generation::service_full_name(), serving);
+  health->SetServingStatus(v1::Sessions::service_full_name(), serving);
 }
 
 void RpcServer::Shutdown(absl::Duration grace) {

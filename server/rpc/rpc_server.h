@@ -1,4 +1,5 @@
-// The gRPC server: the Generation service, standard health checks and reflection on one port.
+// The gRPC server: the services Generation and Sessions, standard health checks and reflection on
+// one port.
 #pragma once
 
 #include <grpcpp/server.h>
@@ -9,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/rpc/generation_service.h"
+#include "server/rpc/sessions_service.h"
 #include "server/rpc/worker_pool.h"
 #include "server/sessions/session_store.h"
 
@@ -42,12 +44,15 @@ class RpcServer {
 
  private:
   RpcServer(Engine& engine, SessionStore& sessions)
-      : workers_(kWorkers), service_({engine, sessions, workers_}) {}
+      : workers_(kWorkers),
+        service_({engine, sessions, workers_}),
+        sessions_service_({engine, sessions, workers_}) {}
 
   static constexpr int kWorkers = 4;
 
   WorkerPool workers_;
   GenerationService service_;
+  SessionsService sessions_service_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
 };

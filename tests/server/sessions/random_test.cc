@@ -274,9 +274,9 @@ TEST_P(RandomTest, AgreesWithPlainTexts) {
 
 INSTANTIATE_TEST_SUITE_P(Worlds, RandomTest,
                          ::testing::Values(World{"Memory", false, int64_t{1} << 30, 1, 20'000},
-                                           World{"Directory", true, int64_t{1} << 30, 1, 8'000},
-                                           World{"TinyMemory", true, 4'000, 1, 8'000},
-                                           World{"SharedDirectory", true, 20'000, 3, 8'000}),
+                                           World{"Directory", true, int64_t{1} << 30, 1, 4'000},
+                                           World{"TinyMemory", true, 4'000, 1, 4'000},
+                                           World{"SharedDirectory", true, 20'000, 3, 4'000}),
                          [](const ::testing::TestParamInfo<World>& info) {
                            return std::string(info.param.name);
                          });
