@@ -12,6 +12,7 @@
 #include "kernels/cuda/attention_weights.h"
 #include "kernels/cuda/buffers.h"
 #include "kernels/cuda/executor.h"
+#include "kernels/cuda/fusion.h"
 #include "kernels/cuda/graph_cache.h"
 #include "kernels/cuda/operations.h"
 #include "kernels/cuda/runtime.h"
@@ -258,7 +259,7 @@ void CudaBackend::GatherRows(Matrix x, std::span<const int32_t> rows, Matrix out
 
 absl::Status CudaBackend::Flush() {
   if (absl::Status status = UseDevice(device_); !status.ok()) return status;
-  std::vector<Operation> operations = std::exchange(recorded_, {});
+  const std::vector<Operation> operations = Fused(std::exchange(recorded_, {}));
   if (!error_.ok() || operations.empty()) return absl::OkStatus();  // Finish() tells
   const absl::StatusOr<bool> moved = executor_->Prepare(operations);
   if (!moved.ok()) return moved.status();
