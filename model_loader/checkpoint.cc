@@ -8,6 +8,7 @@
 #include "model_loader/expected_tensors.h"
 #include "model_loader/json.h"
 #include "model_loader/mapped_file.h"
+#include "model_loader/sha256.h"
 #include "model_loader/shard_index.h"
 #include "model_loader/text.h"
 
@@ -16,9 +17,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::string_view kConfigFile = "config.json";
 constexpr std::string_view kWeightsFile = "model.safetensors";
 constexpr std::string_view kIndexFile = "model.safetensors.index.json";
 constexpr std::string_view kTokenizerFile = "tokenizer.model";
+
+std::string DigestOf(std::span<const std::byte> bytes) {
+  Sha256 hash;
+  hash.Update(bytes);
+  return hash.Digest();
+}
 
 bool Exists(const fs::path& file) {
   std::error_code error;
@@ -128,14 +136,17 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> OpenTokenizer(const ModelConfig
 }  // namespace
 
 absl::StatusOr<Checkpoint> Checkpoint::Open(const fs::path& folder) {
-  absl::StatusOr<ModelConfig> config = ReadModelConfig(folder / "config.json");
+  absl::StatusOr<ModelConfig> config = ReadModelConfig(folder / kConfigFile);
   if (!config.ok()) return config.status();
+  const absl::StatusOr<MappedFile> config_file = MappedFile::Open(folder / kConfigFile);
+  if (!config_file.ok()) return config_file.status();
   absl::StatusOr<std::vector<Safetensors>> files = OpenWeights(folder);
   if (!files.ok()) return files.status();
 
   Checkpoint checkpoint;
   checkpoint.name_ = FolderName(folder);
   checkpoint.config_ = *std::move(config);
+  checkpoint.config_digest_ = DigestOf(config_file->bytes());
   checkpoint.files_ = *std::move(files);
   for (const Safetensors& file : checkpoint.files_) {
     checkpoint.tensors_.insert(file.tensors().begin(), file.tensors().end());
@@ -169,6 +180,14 @@ int64_t Checkpoint::WeightBytes() const {
   int64_t bytes = 0;
   for (const auto& [name, view] : tensors_) bytes += view.NumElements() * SizeOf(view.dtype);
   return bytes;
+}
+
+std::string Checkpoint::Fingerprint() const {
+  // Digests of digests, so that bytes cannot move from one file into the next unnoticed.
+  Sha256 hash;
+  hash.Update(config_digest_);
+  for (const Safetensors& file : files_) hash.Update(DigestOf(file.bytes()));
+  return hash.Digest();
 }
 
 }  // namespace fmaserver

@@ -43,11 +43,16 @@ class Checkpoint {
   int64_t NumParameters() const;
   int64_t WeightBytes() const;
 
+  /// Tells models apart: SHA-256 over config.json and all bytes of the weight files, kSha256Bytes
+  /// bytes. Reads every weight, which takes a second for each gigabyte or two.
+  std::string Fingerprint() const;
+
  private:
   Checkpoint() = default;
 
   std::string name_;
   ModelConfig config_;
+  std::string config_digest_;
   std::vector<Safetensors> files_;
   absl::flat_hash_map<std::string, TensorView> tensors_;
   std::shared_ptr<const Tokenizer> tokenizer_;

@@ -30,6 +30,9 @@ class Safetensors {
 
   const std::vector<NamedTensor>& tensors() const { return tensors_; }
 
+  /// The whole file.
+  std::span<const std::byte> bytes() const { return file_.bytes(); }
+
  private:
   Safetensors(MappedFile file, std::vector<NamedTensor> tensors)
       : file_(std::move(file)), tensors_(std::move(tensors)) {}

@@ -57,6 +57,37 @@ void AddEngineFlags(CLI::App& app, EngineOptions& engine) {
       ->group("Engine");
 }
 
+void AddSessionFlags(CLI::App& app, SessionOptions& sessions) {
+  app.add_option("--session-dir", sessions.dir,
+                 "Where sessions are saved; without it they end with the server")
+      ->envname("FMA_SESSION_DIR")
+      ->type_name("DIR")
+      ->group("Sessions");
+  app.add_option("--session-memory", sessions.memory_bytes,
+                 "Bytes for sessions that wait for their next turn")
+      ->envname("FMA_SESSION_MEMORY")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->group("Sessions");
+  app.add_option("--session-ttl", sessions.ttl_seconds,
+                 "Seconds without use after which a session expires; 0: never")
+      ->envname("FMA_SESSION_TTL")
+      ->check(CLI::Range(0.0, kMaxTtlSeconds))
+      ->group("Sessions");
+  app.add_option("--rewind-points", sessions.rewind_points,
+                 "States kept of a session besides the newest")
+      ->envname("FMA_REWIND_POINTS")
+      ->check(CLI::Range(int64_t{0}, kMaxRewindPoints))
+      ->group("Sessions");
+  app.add_option("--session-log-tokens", sessions.log_tokens, "Last tokens kept of a session")
+      ->envname("FMA_SESSION_LOG_TOKENS")
+      ->check(CLI::Range(int64_t{1}, kMaxLogTokens))
+      ->group("Sessions");
+  app.add_option("--max-sessions", sessions.max_sessions, "Sessions that may be kept")
+      ->envname("FMA_MAX_SESSIONS")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+      ->group("Sessions");
+}
+
 void AddServerFlags(CLI::App& app, Flags& flags) {
   app.add_option("--listen", flags.rpc.listen, "Address; port 0 takes a free one")
       ->envname("FMA_LISTEN")
@@ -79,6 +110,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.footer(kFooter);
   AddModelFlags(app, flags);
   AddEngineFlags(app, flags.engine);
+  AddSessionFlags(app, flags.sessions);
   AddServerFlags(app, flags);
 }
 

@@ -6,6 +6,7 @@
 
 #include "server/engine/engine.h"
 #include "server/rpc/rpc_server.h"
+#include "server/sessions/session_types.h"
 
 namespace fmaserver {
 
@@ -14,6 +15,7 @@ struct Flags {
   std::string device = "auto";
   int threads = 0;
   EngineOptions engine;
+  SessionOptions sessions;
   RpcServerOptions rpc;
   double drain_seconds = 30;
   std::string log_level = "info";

@@ -15,6 +15,8 @@
 #include "server/engine/engine.h"
 #include "server/flags.h"
 #include "server/rpc/rpc_server.h"
+#include "server/sessions/fingerprint.h"
+#include "server/sessions/session_store.h"
 
 namespace fmaserver {
 namespace {
@@ -28,16 +30,43 @@ void SetUpLogging(const std::string& level) {
          const std::string& message) { spdlog::debug("protobuf: {}", message); });
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Flags& flags) {
-  auto checkpoint = Checkpoint::Open(flags.model);
-  if (!checkpoint.ok()) return checkpoint.status();
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Checkpoint& checkpoint,
+                                                   const Flags& flags) {
   auto device = MakeBackend(flags.device, flags.threads);
   if (!device.ok()) return device.status();
   if (!device->why.empty()) spdlog::info("no GPU: {}", device->why);
-  auto model = Model::Load(*checkpoint, std::move(device->backend),
+  auto model = Model::Load(checkpoint, std::move(device->backend),
                            {.max_rows = Engine::MaxRows(flags.engine)});
   if (!model.ok()) return model.status();
-  return Engine::Create(*std::move(model), checkpoint->tokenizer(), flags.engine);
+  return Engine::Create(*std::move(model), checkpoint.tokenizer(), flags.engine);
+}
+
+absl::StatusOr<std::unique_ptr<SessionStore>> OpenSessions(const Checkpoint& checkpoint,
+                                                           const Engine& engine,
+                                                           const Flags& flags) {
+  const Model& model = engine.model();
+  return SessionStore::Open(
+      {.fingerprint = ModelFingerprint(checkpoint.Fingerprint(), model.layout()),
+       .slot_bytes = model.slot_bytes(),
+       .vocab_size = model.config().vocab_size},
+      flags.sessions, /*observer=*/nullptr);
+}
+
+/// What the services serve.
+struct Served {
+  std::unique_ptr<Engine> engine;
+  std::unique_ptr<SessionStore> sessions;
+};
+
+// The checkpoint itself is closed again: the engine has a copy of the weights.
+absl::StatusOr<Served> Load(const Flags& flags) {
+  const auto checkpoint = Checkpoint::Open(flags.model);
+  if (!checkpoint.ok()) return checkpoint.status();
+  auto engine = MakeEngine(*checkpoint, flags);
+  if (!engine.ok()) return engine.status();
+  auto sessions = OpenSessions(*checkpoint, **engine, flags);
+  if (!sessions.ok()) return sessions.status();
+  return Served{.engine = *std::move(engine), .sessions = *std::move(sessions)};
 }
 
 std::string Mebibytes(int64_t bytes) {
@@ -54,6 +83,13 @@ void LogStart(const Engine& engine, const RpcServer& server, const Flags& flags)
   spdlog::info("{} slots of {}: {} of sequence state, whatever the length", slots,
                Mebibytes(model.slot_bytes()), Mebibytes(slots * model.slot_bytes()));
   spdlog::info("listening on {}, port {}", flags.rpc.listen, server.port());
+}
+
+void LogSessions(const SessionStore& sessions) {
+  const SessionOptions& options = sessions.options();
+  spdlog::info("sessions: {} in memory at most, {}", Mebibytes(options.memory_bytes),
+               options.dir.empty() ? "none saved" : "saved in " + options.dir.string());
+  if (!options.dir.empty()) spdlog::info("{} sessions found", sessions.Stats().on_disk);
 }
 
 sigset_t TerminationSignals() {
@@ -93,13 +129,15 @@ int Run(const Flags& flags) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   SetUpLogging(flags.log_level);
-  auto engine = MakeEngine(flags);
-  if (!engine.ok()) return Fail(engine.status());
-  auto server = RpcServer::Start(**engine, flags.rpc);
+  const auto served = Load(flags);
+  if (!served.ok()) return Fail(served.status());
+  Engine& engine = *served->engine;
+  auto server = RpcServer::Start(engine, *served->sessions, flags.rpc);
   if (!server.ok()) return Fail(server.status());
-  LogStart(**engine, **server, flags);
+  LogStart(engine, **server, flags);
+  LogSessions(*served->sessions);
   WaitForTermination(signals);
-  Drain(**engine, **server, flags.drain_seconds);
+  Drain(engine, **server, flags.drain_seconds);
   return EXIT_SUCCESS;
 }
 

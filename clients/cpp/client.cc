@@ -36,33 +36,97 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
 }  // namespace
 
 Client::Client(const std::string& address)
-    : channel_(Connect(address)), stub_(v1::Generation::NewStub(channel_)) {}
+    : channel_(Connect(address)),
+      generation_(v1::Generation::NewStub(channel_)),
+      sessions_(v1::Sessions::NewStub(channel_)) {}
 
 absl::Status Client::Generate(grpc::ClientContext& context, const v1::GenerateRequest& request,
                               const GenerateHandler& handler) {
-  return ReadAll(*stub_->Generate(&context, request), handler);
+  return ReadAll(*generation_->Generate(&context, request), handler);
 }
 
 absl::Status Client::Score(grpc::ClientContext& context, const v1::ScoreRequest& request,
                            const ScoreHandler& handler) {
-  return ReadAll(*stub_->Score(&context, request), handler);
+  return ReadAll(*generation_->Score(&context, request), handler);
 }
 
 absl::StatusOr<v1::TokenizeResponse> Client::Tokenize(grpc::ClientContext& context,
                                                       const v1::TokenizeRequest& request) {
   v1::TokenizeResponse response;
-  return Answer(stub_->Tokenize(&context, request, &response), response);
+  return Answer(generation_->Tokenize(&context, request, &response), response);
 }
 
 absl::StatusOr<v1::DetokenizeResponse> Client::Detokenize(grpc::ClientContext& context,
                                                           const v1::DetokenizeRequest& request) {
   v1::DetokenizeResponse response;
-  return Answer(stub_->Detokenize(&context, request, &response), response);
+  return Answer(generation_->Detokenize(&context, request, &response), response);
 }
 
 absl::StatusOr<v1::Model> Client::GetModel(grpc::ClientContext& context) {
   v1::Model response;
-  return Answer(stub_->GetModel(&context, {}, &response), response);
+  return Answer(generation_->GetModel(&context, {}, &response), response);
+}
+
+absl::StatusOr<v1::Session> Client::CreateSession(grpc::ClientContext& context,
+                                                  const v1::CreateSessionRequest& request) {
+  v1::Session response;
+  return Answer(sessions_->Create(&context, request, &response), response);
+}
+
+absl::StatusOr<v1::Session> Client::GetSession(grpc::ClientContext& context,
+                                               const v1::GetSessionRequest& request) {
+  v1::Session response;
+  return Answer(sessions_->Get(&context, request, &response), response);
+}
+
+absl::StatusOr<v1::ListSessionsResponse> Client::ListSessions(
+    grpc::ClientContext& context, const v1::ListSessionsRequest& request) {
+  v1::ListSessionsResponse response;
+  return Answer(sessions_->List(&context, request, &response), response);
+}
+
+absl::StatusOr<v1::Session> Client::UpdateSession(grpc::ClientContext& context,
+                                                  const v1::UpdateSessionRequest& request) {
+  v1::Session response;
+  return Answer(sessions_->Update(&context, request, &response), response);
+}
+
+absl::StatusOr<v1::ForkSessionResponse> Client::ForkSession(grpc::ClientContext& context,
+                                                            const v1::ForkSessionRequest& request) {
+  v1::ForkSessionResponse response;
+  return Answer(sessions_->Fork(&context, request, &response), response);
+}
+
+absl::StatusOr<v1::Session> Client::RewindSession(grpc::ClientContext& context,
+                                                  const v1::RewindSessionRequest& request) {
+  v1::Session response;
+  return Answer(sessions_->Rewind(&context, request, &response), response);
+}
+
+absl::Status Client::DeleteSession(grpc::ClientContext& context,
+                                   const v1::DeleteSessionRequest& request) {
+  v1::DeleteSessionResponse response;
+  return ToAbsl(sessions_->Delete(&context, request, &response));
+}
+
+absl::Status Client::ExportSession(grpc::ClientContext& context,
+                                   const v1::ExportSessionRequest& request,
+                                   const ExportHandler& handler) {
+  return ReadAll(*sessions_->Export(&context, request), handler);
+}
+
+absl::StatusOr<v1::Session> Client::ImportSession(grpc::ClientContext& context,
+                                                  const v1::CreateSessionRequest& session,
+                                                  const BlobReader& blob) {
+  v1::Session response;
+  const auto writer = sessions_->Import(&context, &response);
+  v1::ImportSessionRequest request;
+  *request.mutable_session() = session;
+  bool open = writer->Write(request);
+  request.clear_session();
+  while (open && blob(*request.mutable_data())) open = writer->Write(request);
+  writer->WritesDone();
+  return Answer(writer->Finish(), response);
 }
 
 }  // namespace fmaserver

@@ -1,4 +1,4 @@
-// A C++ client of the Generation service: calls in, absl::Status and messages out.
+// A C++ client of the Generation and Sessions services: calls in, absl::Status and messages out.
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "fma/v1/generation.grpc.pb.h"
+#include "fma/v1/sessions.grpc.pb.h"
 
 namespace fmaserver {
 
@@ -24,6 +25,10 @@ class Client {
   /// Receives a stream's messages in order, on the calling thread.
   using GenerateHandler = std::function<void(const v1::GenerateResponse&)>;
   using ScoreHandler = std::function<void(const v1::ScoreResponse&)>;
+  using ExportHandler = std::function<void(const v1::ExportSessionResponse&)>;
+
+  /// Puts the next piece of a blob into its argument; false at the end.
+  using BlobReader = std::function<bool(std::string&)>;
 
   /// `address` is HOST:PORT of a server without TLS.
   explicit Client(const std::string& address);
@@ -40,9 +45,32 @@ class Client {
                                                     const v1::DetokenizeRequest& request);
   absl::StatusOr<v1::Model> GetModel(grpc::ClientContext& context);
 
+  absl::StatusOr<v1::Session> CreateSession(grpc::ClientContext& context,
+                                            const v1::CreateSessionRequest& request);
+  absl::StatusOr<v1::Session> GetSession(grpc::ClientContext& context,
+                                         const v1::GetSessionRequest& request);
+  absl::StatusOr<v1::ListSessionsResponse> ListSessions(grpc::ClientContext& context,
+                                                        const v1::ListSessionsRequest& request);
+  absl::StatusOr<v1::Session> UpdateSession(grpc::ClientContext& context,
+                                            const v1::UpdateSessionRequest& request);
+  absl::StatusOr<v1::ForkSessionResponse> ForkSession(grpc::ClientContext& context,
+                                                      const v1::ForkSessionRequest& request);
+  absl::StatusOr<v1::Session> RewindSession(grpc::ClientContext& context,
+                                            const v1::RewindSessionRequest& request);
+  absl::Status DeleteSession(grpc::ClientContext& context, const v1::DeleteSessionRequest& request);
+
+  /// Returns when the whole blob has gone to `handler`.
+  absl::Status ExportSession(grpc::ClientContext& context, const v1::ExportSessionRequest& request,
+                             const ExportHandler& handler);
+  /// Reads until the blob's end, or until the server refuses it.
+  absl::StatusOr<v1::Session> ImportSession(grpc::ClientContext& context,
+                                            const v1::CreateSessionRequest& session,
+                                            const BlobReader& blob);
+
  private:
   std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<v1::Generation::Stub> stub_;
+  std::unique_ptr<v1::Generation::Stub> generation_;
+  std::unique_ptr<v1::Sessions::Stub> sessions_;
 };
 
 }  // namespace fmaserver

@@ -2,10 +2,10 @@
 #include <memory>
 
 #include "clients/cpp/commands.h"
+#include "clients/cpp/connection.h"
 #include "clients/cpp/generate_options.h"
 #include "clients/cpp/generate_printer.h"
 #include "clients/cpp/output.h"
-#include "clients/cpp/session.h"
 
 namespace fmaserver {
 namespace {
@@ -18,33 +18,38 @@ Examples:
   fma generate "Once upon a time" --max-tokens 200
   fma generate --prompt-file book.txt --temperature 0
   fma generate "Q: Why? A:" --stop "Q:" --repetition-penalty 1.1
+  fma generate "Once upon a time" --n 3 --seed 1
+  fma generate --session story "And then"
   git diff | fma generate --prompt-file - --top-p 0.9 --seed 1)";
 
 struct Options {
-  SessionOptions session;
+  ConnectionOptions connection;
   GenerateOptions generate;
-  bool echo = false;
 };
 
 int RunGenerate(const Options& options) {
   auto request = MakeRequest(options.generate);
   if (!request.ok()) return ReportUsage(request.status());
-  Session session(options.session);
-  const auto model = session.GetModel();
-  if (!model.ok()) return session.Report(model.status());
+  Connection connection(options.connection);
+  const auto model = connection.GetModel();
+  if (!model.ok()) return connection.Report(model.status());
 
-  if (options.echo && !options.session.json) PrintText(request->text());
-  GeneratePrinter printer(*model, options.session.json);
+  if (request->echo() && request->has_text() && !options.connection.json) {
+    // Byte for byte, which its tokens need not be.
+    PrintText(request->text());
+    request->set_echo(false);
+  }
+  GeneratePrinter printer(*model, options.connection.json, request->n());
   bool readers_left = true;
-  grpc::ClientContext& context = session.NewContext();
+  grpc::ClientContext& context = connection.NewContext();
   const absl::Status status =
-      session.client().Generate(context, *request, [&](const v1::GenerateResponse& response) {
+      connection.client().Generate(context, *request, [&](const v1::GenerateResponse& response) {
         readers_left = readers_left && printer.Print(response);
         if (!readers_left) context.TryCancel();
       });
-  printer.PrintSummary(session.Interrupted());
+  printer.PrintSummary(connection.Interrupted());
   // Whoever closed the pipe has what they wanted.
-  return readers_left ? session.Report(status) : kDone;
+  return readers_left ? connection.Report(status) : kDone;
 }
 
 }  // namespace
@@ -54,8 +59,7 @@ void AddGenerateCommand(CLI::App& app, RunCommand& run) {
   CLI::App& command = *app.add_subcommand("generate", "Continue a prompt and stream the text");
   command.footer(kFooter);
   AddGenerateOptions(command, options->generate);
-  command.add_flag("--echo", options->echo, "Print the prompt before its continuation");
-  AddSessionOptions(command, options->session);
+  AddConnectionOptions(command, options->connection);
   command.callback([options, &run] { run = [options] { return RunGenerate(*options); }; });
 }
 

@@ -73,6 +73,17 @@ void AddStoppingOptions(Group group, GenerateOptions& options) {
             "Seconds to read and generate (server: no limit)");
 }
 
+void AddStateOptions(Group group, GenerateOptions& options) {
+  group.Add("--session", options.session_id, "Continue this session; only the new text is sent")
+      .type_name("ID");
+  group.Add("--resume", options.resume_token, "Go on with what a server's shutdown interrupted")
+      .type_name("TOKEN");
+  group.AddMany("--mark", options.marks, "Keep the state after so many prompt tokens; may repeat")
+      .type_name("TOKENS");
+  group.Add("--cache-salt", options.cache_salt, "Share cached prompts only with the same salt");
+  group.AddFlag("--skip-prefix-cache", options.skip_prefix_cache, "Read the whole prompt");
+}
+
 template <class Ids>
 void AddIds(const std::vector<uint32_t>& ids, Ids& field) {
   field.Add(ids.begin(), ids.end());
@@ -118,25 +129,56 @@ void SetStopping(const GenerateOptions& options, v1::GenerateRequest& request) {
   if (options.time_limit_seconds) request.set_time_limit_seconds(*options.time_limit_seconds);
 }
 
+void SetState(const GenerateOptions& options, v1::GenerateRequest& request) {
+  request.set_session_id(options.session_id);
+  request.mutable_marks()->Add(options.marks.begin(), options.marks.end());
+  request.set_cache_salt(options.cache_salt);
+  request.set_skip_prefix_cache(options.skip_prefix_cache);
+}
+
+// A session may be continued without anything new.
+absl::Status ReadPrompt(const GenerateOptions& options, v1::GenerateRequest& request) {
+  const absl::Status status = ReadInput(options.input, request);
+  if (options.session_id.empty() || options.input.IsGiven()) return status;
+  if (request.text().empty()) request.clear_prompt();
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void AddGenerateOptions(CLI::App& command, GenerateOptions& options) {
   AddInputOptions(command, options.input);
   AddSamplingOptions({command, "Sampling"}, options);
   AddStoppingOptions({command, "Stopping"}, options);
+  AddStateOptions({command, "State"}, options);
+  command.add_option("--n", options.samples, "Samples from one reading of the prompt (server: 1)");
+  command.add_option("--priority", options.priority,
+                     "Lower is served first, -100 to 100 (server: 0)");
+  command.add_flag("--echo", options.echo, "Print the prompt before its continuation");
   command.add_flag("--logprobs", options.logprobs, "With --json: each token's log-probability");
   command.add_option("--top-logprobs", options.top_logprobs,
                      "With --json: alternatives to list at every token, 0 to 100");
+  command.add_option("--prompt-logprobs", options.prompt_logprobs,
+                     "With --json: the prompt's log-probabilities with so many alternatives");
 }
 
 absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateOptions& options) {
   v1::GenerateRequest request;
-  absl::Status status = ReadInput(options.input, request);
+  if (!options.resume_token.empty()) {
+    request.set_resume_token(options.resume_token);
+    return request;
+  }
+  absl::Status status = ReadPrompt(options, request);
   if (status.ok()) status = SetSampling(options, *request.mutable_sampling());
   if (!status.ok()) return status;
   SetStopping(options, request);
   request.set_logprobs(options.logprobs);
   if (options.top_logprobs) request.set_top_logprobs(*options.top_logprobs);
+  SetState(options, request);
+  if (options.samples) request.set_n(*options.samples);
+  if (options.priority) request.set_priority(*options.priority);
+  request.set_echo(options.echo);
+  if (options.prompt_logprobs) request.set_prompt_logprobs(*options.prompt_logprobs);
   return request;
 }
 

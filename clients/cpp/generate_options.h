@@ -38,6 +38,16 @@ struct GenerateOptions {
   bool include_stop = false;
   bool ignore_eos = false;
   std::optional<double> time_limit_seconds;
+
+  std::string session_id;
+  std::string resume_token;
+  std::optional<uint32_t> samples;
+  std::optional<int32_t> priority;
+  bool echo = false;
+  std::optional<uint32_t> prompt_logprobs;
+  std::string cache_salt;
+  std::vector<uint64_t> marks;
+  bool skip_prefix_cache = false;
 };
 
 void AddGenerateOptions(CLI::App& command, GenerateOptions& options);

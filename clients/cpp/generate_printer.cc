@@ -2,13 +2,14 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "clients/cpp/alternatives.h"
 #include "clients/cpp/output.h"
+#include "clients/cpp/token_json.h"
 
 namespace fmaserver {
 namespace {
@@ -50,11 +51,23 @@ json ToJson(const v1::Finished& finished, const v1::Model& model) {
                    {"generated_tokens", usage.generated_tokens()},
                    {"queue_seconds", usage.queue_seconds()},
                    {"prefill_seconds", usage.prefill_seconds()},
-                   {"decode_seconds", usage.decode_seconds()}}},
+                   {"decode_seconds", usage.decode_seconds()},
+                   {"cached_tokens", usage.cached_tokens()}}},
                  {"cache_bytes", model.slot_bytes()},
                  {"full_cache_bytes", tokens * model.full_cache_bytes_per_token()}};
   if (finished.has_stop()) object["stop"] = finished.stop();
   if (finished.has_stop_token_id()) object["stop_token_id"] = finished.stop_token_id();
+  if (finished.has_session()) {
+    object["session"] = {{"session_id", finished.session().session_id()},
+                         {"tokens", finished.session().tokens()},
+                         {"durable", finished.session().durable()}};
+  }
+  return object;
+}
+
+// Which sample a message belongs to; samples are only named when there are several.
+json WithIndex(json object, uint32_t index, bool several) {
+  if (several) object["index"] = index;
   return object;
 }
 
@@ -76,21 +89,44 @@ bool GeneratePrinter::Print(const v1::GenerateResponse& response) {
 
 void GeneratePrinter::Count(const v1::GenerateResponse& response) {
   if (response.has_progress()) usage_.set_prompt_tokens(response.progress().total_tokens());
+  if (response.has_interrupted()) resume_token_ = response.interrupted().resume_token();
   usage_.set_generated_tokens(usage_.generated_tokens() + response.delta().token_ids_size());
-  if (response.has_finished()) {
-    usage_ = response.finished().usage();
-    finished_ = true;
-  }
+  if (response.has_finished()) CountFinished(response.finished().usage());
+}
+
+// Samples share the prompt and decode side by side.
+void GeneratePrinter::CountFinished(const v1::Usage& usage) {
+  usage_.set_prompt_tokens(usage.prompt_tokens());
+  usage_.set_prefill_seconds(usage.prefill_seconds());
+  usage_.set_decode_seconds(std::max(usage_.decode_seconds(), usage.decode_seconds()));
+  // The first token comes out of the prompt's last step.
+  decoded_ += usage.generated_tokens() > 0 ? usage.generated_tokens() - 1 : 0;
+  finished_ = true;
 }
 
 bool GeneratePrinter::PrintJson(const v1::GenerateResponse& response) const {
-  if (response.has_progress()) {
-    return PrintJsonLine({{"event", "progress"},
-                          {"processed_tokens", response.progress().processed_tokens()},
-                          {"total_tokens", response.progress().total_tokens()}});
+  const bool several = !texts_.empty();
+  switch (response.event_case()) {
+    case v1::GenerateResponse::kProgress:
+      return PrintJsonLine({{"event", "progress"},
+                            {"processed_tokens", response.progress().processed_tokens()},
+                            {"total_tokens", response.progress().total_tokens()}});
+    case v1::GenerateResponse::kPrompt:
+      for (const v1::TokenScore& score : response.prompt().tokens()) {
+        if (!PrintJsonLine(TokenScoreToJson("prompt", score))) return false;
+      }
+      return true;
+    case v1::GenerateResponse::kDelta:
+      return PrintJsonLine(WithIndex(ToJson(response.delta()), response.delta().index(), several));
+    case v1::GenerateResponse::kFinished:
+      return PrintJsonLine(
+          WithIndex(ToJson(response.finished(), model_), response.finished().index(), several));
+    case v1::GenerateResponse::kInterrupted:
+      return PrintJsonLine(
+          {{"event", "interrupted"}, {"resume_token", response.interrupted().resume_token()}});
+    default:
+      return true;
   }
-  return PrintJsonLine(response.has_delta() ? ToJson(response.delta())
-                                            : ToJson(response.finished(), model_));
 }
 
 bool GeneratePrinter::PrintPlain(const v1::GenerateResponse& response) {
@@ -99,9 +135,34 @@ bool GeneratePrinter::PrintPlain(const v1::GenerateResponse& response) {
     return true;
   }
   bar_.Clear();
-  std::string text = response.has_delta() ? response.delta().text() : response.finished().text();
+  if (response.has_prompt()) return PrintPrompt(response.prompt());
+  if (response.has_finished()) {
+    return PrintSampleText(response.finished().index(), response.finished().text());
+  }
+  const v1::Delta& delta = response.delta();
+  std::string text = delta.text();
   if (model_.tokenizer().empty()) {
-    for (const uint32_t id : response.delta().token_ids()) absl::StrAppend(&text, id, " ");
+    for (const uint32_t id : delta.token_ids()) absl::StrAppend(&text, id, " ");
+  }
+  return PrintSampleText(delta.index(), text);
+}
+
+bool GeneratePrinter::PrintPrompt(const v1::TokenScores& prompt) {
+  std::string text;
+  for (const v1::TokenScore& score : prompt.tokens()) {
+    if (model_.tokenizer().empty()) {
+      absl::StrAppend(&text, score.token_id(), " ");
+    } else {
+      text += score.token();
+    }
+  }
+  return PrintText(text);
+}
+
+bool GeneratePrinter::PrintSampleText(uint32_t index, const std::string& text) {
+  if (index < texts_.size()) {
+    texts_[index] += text;
+    return true;
   }
   if (!text.empty()) line_open_ = text.back() != '\n';
   return PrintText(text);
@@ -120,6 +181,9 @@ std::string GeneratePrinter::CacheLine() const {
 void GeneratePrinter::PrintSummary(bool interrupted) {
   bar_.Clear();
   if (json_) return;
+  for (size_t i = 0; i < texts_.size(); ++i) {
+    PrintText(absl::StrCat("--- ", i, "\n", texts_[i], "\n"));
+  }
   // The terminal's next line; a pipe gets the text as it is.
   if (line_open_ && isatty(STDERR_FILENO) != 0) std::fputs("\n", stderr);
   const uint64_t prompt = usage_.prompt_tokens();
@@ -129,12 +193,13 @@ void GeneratePrinter::PrintSummary(bool interrupted) {
     absl::FPrintF(stderr, "interrupted; generated %s\n",
                   Speed(generated, elapsed.count(), generated));
   }
+  if (!resume_token_.empty()) {
+    absl::FPrintF(stderr, "the server stopped; go on with --resume %s\n", resume_token_);
+  }
   if (!finished_) return;
-  // The first token comes out of the prompt's last step.
-  const uint64_t decoded = generated > 0 ? generated - 1 : 0;
   absl::FPrintF(stderr, "prompt %s; generated %s\n%s",
                 Speed(prompt, usage_.prefill_seconds(), prompt),
-                Speed(generated, usage_.decode_seconds(), decoded), CacheLine());
+                Speed(generated, usage_.decode_seconds(), decoded_), CacheLine());
 }
 
 }  // namespace fmaserver

@@ -14,6 +14,8 @@ struct InputOptions {
   std::string text;       ///< the argument itself
   std::string file;       ///< a path, or "-" for standard input
   std::string token_ids;  ///< a JSON array
+
+  bool IsGiven() const { return !text.empty() || !file.empty() || !token_ids.empty(); }
 };
 
 /// Adds TEXT and --prompt-file to `command`, or these and --token-ids; at most one may be given.

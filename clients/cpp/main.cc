@@ -14,6 +14,7 @@ Examples:
   fma generate --prompt-file book.txt        ... from a file; '-' reads standard input
   fma score --top-logprobs 5 "Hello"         log-probabilities of a text
   fma models                                 what the server serves and what it costs
+  fma sessions list                          the conversations that the server keeps
 
 Standard output holds just the result; progress and summaries go to standard error.
 Exit codes: 0 done, 2 wrong usage, 3 refused by the server, 4 server not reachable,
@@ -25,7 +26,7 @@ int main(int argc, char** argv) {
   // Broken UTF-8 in a prompt is the server's to refuse, with a better message.
   google::protobuf::SetLogHandler(nullptr);
 
-  CLI::App app("fma - generate, score and tokenize with a running FMA Server");
+  CLI::App app("fma - generate, score, tokenize and keep conversations with a running FMA Server");
   app.require_subcommand(1);
   app.footer(kFooter);
   fmaserver::RunCommand run;
@@ -34,6 +35,7 @@ int main(int argc, char** argv) {
   fmaserver::AddTokenizeCommand(app, run);
   fmaserver::AddDetokenizeCommand(app, run);
   fmaserver::AddModelsCommand(app, run);
+  fmaserver::AddSessionsCommand(app, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -7,8 +7,8 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "clients/cpp/commands.h"
+#include "clients/cpp/connection.h"
 #include "clients/cpp/output.h"
-#include "clients/cpp/session.h"
 
 namespace fmaserver {
 namespace {
@@ -58,21 +58,21 @@ std::string Table(const v1::Model& model) {
   return text;
 }
 
-int RunModels(const SessionOptions& options) {
-  Session session(options);
-  const auto model = session.GetModel();
+int RunModels(const ConnectionOptions& options) {
+  Connection connection(options);
+  const auto model = connection.GetModel();
   if (model.ok() && options.json) PrintJsonLine(ToJson(*model));
   if (model.ok() && !options.json) PrintText(Table(*model));
-  return session.Report(model.status());
+  return connection.Report(model.status());
 }
 
 }  // namespace
 
 void AddModelsCommand(CLI::App& app, RunCommand& run) {
-  auto options = std::make_shared<SessionOptions>();
+  auto options = std::make_shared<ConnectionOptions>();
   CLI::App& command =
       *app.add_subcommand("models", "What the server serves and what a sequence costs");
-  AddSessionOptions(command, *options);
+  AddConnectionOptions(command, *options);
   command.callback([options, &run] { run = [options] { return RunModels(*options); }; });
 }
 

@@ -8,11 +8,11 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "clients/cpp/alternatives.h"
 #include "clients/cpp/commands.h"
+#include "clients/cpp/connection.h"
 #include "clients/cpp/input.h"
 #include "clients/cpp/output.h"
-#include "clients/cpp/session.h"
+#include "clients/cpp/token_json.h"
 
 namespace fmaserver {
 namespace {
@@ -28,18 +28,11 @@ Examples:
   fma score --prompt-file chapter.txt --json | jq .logprob)";
 
 struct Options {
-  SessionOptions session;
+  ConnectionOptions connection;
   InputOptions input;
   uint32_t top_logprobs = 0;
   bool tokens = false;
 };
-
-json ToJson(const v1::TokenScore& score) {
-  json object = {{"event", "token"}, {"token_id", score.token_id()}, {"token", score.token()}};
-  object["logprob"] = score.has_logprob() ? json(score.logprob()) : json();
-  if (score.top_size() > 0) object["top"] = AlternativesToJson(score.top());
-  return object;
-}
 
 json ToJson(const v1::ScoreSummary& summary) {
   return {{"event", "summary"},
@@ -79,7 +72,7 @@ std::string SummaryLine(const v1::ScoreSummary& summary) {
 
 bool PrintJson(const v1::ScoreResponse& response) {
   for (const v1::TokenScore& score : response.scores().tokens()) {
-    if (!PrintJsonLine(ToJson(score))) return false;
+    if (!PrintJsonLine(TokenScoreToJson("token", score))) return false;
   }
   return !response.has_summary() || PrintJsonLine(ToJson(response.summary()));
 }
@@ -99,17 +92,17 @@ int RunScore(const Options& options) {
     return ReportUsage(status);
   }
   request.set_top_logprobs(options.top_logprobs);
-  Session session(options.session);
+  Connection connection(options.connection);
   const bool tokens = options.tokens || options.top_logprobs > 0;
   bool readers_left = true;
-  grpc::ClientContext& context = session.NewContext();
+  grpc::ClientContext& context = connection.NewContext();
   const absl::Status status =
-      session.client().Score(context, request, [&](const v1::ScoreResponse& response) {
-        readers_left = readers_left &&
-                       (options.session.json ? PrintJson(response) : PrintPlain(response, tokens));
+      connection.client().Score(context, request, [&](const v1::ScoreResponse& response) {
+        readers_left = readers_left && (options.connection.json ? PrintJson(response)
+                                                                : PrintPlain(response, tokens));
         if (!readers_left) context.TryCancel();
       });
-  return readers_left ? session.Report(status) : kDone;
+  return readers_left ? connection.Report(status) : kDone;
 }
 
 }  // namespace
@@ -122,7 +115,7 @@ void AddScoreCommand(CLI::App& app, RunCommand& run) {
   command.add_flag("--tokens", options->tokens, "Print every token");
   command.add_option("--top-logprobs", options->top_logprobs,
                      "Alternatives to list at every token, 0 to 100");
-  AddSessionOptions(command, options->session);
+  AddConnectionOptions(command, options->connection);
   command.callback([options, &run] { run = [options] { return RunScore(*options); }; });
 }
 

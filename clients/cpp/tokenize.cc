@@ -8,9 +8,9 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_format.h"
 #include "clients/cpp/commands.h"
+#include "clients/cpp/connection.h"
 #include "clients/cpp/input.h"
 #include "clients/cpp/output.h"
-#include "clients/cpp/session.h"
 
 namespace fmaserver {
 namespace {
@@ -30,12 +30,12 @@ Examples:
   fma tokenize --json "Hello" | jq .token_ids | fma detokenize)";
 
 struct TokenizeOptions {
-  SessionOptions session;
+  ConnectionOptions connection;
   InputOptions input;
 };
 
 struct DetokenizeOptions {
-  SessionOptions session;
+  ConnectionOptions connection;
   std::vector<uint32_t> ids;
 };
 
@@ -57,10 +57,10 @@ int RunTokenize(const TokenizeOptions& options) {
   if (!text.ok()) return ReportUsage(text.status());
   v1::TokenizeRequest request;
   request.set_text(*std::move(text));
-  Session session(options.session);
-  const auto response = session.client().Tokenize(session.NewContext(), request);
-  if (response.ok()) PrintTokens(*response, options.session.json);
-  return session.Report(response.status());
+  Connection connection(options.connection);
+  const auto response = connection.client().Tokenize(connection.NewContext(), request);
+  if (response.ok()) PrintTokens(*response, options.connection.json);
+  return connection.Report(response.status());
 }
 
 absl::StatusOr<std::vector<uint32_t>> ReadIds(const DetokenizeOptions& options) {
@@ -75,11 +75,11 @@ int RunDetokenize(const DetokenizeOptions& options) {
   if (!ids.ok()) return ReportUsage(ids.status());
   v1::DetokenizeRequest request;
   request.mutable_token_ids()->Add(ids->begin(), ids->end());
-  Session session(options.session);
-  const auto response = session.client().Detokenize(session.NewContext(), request);
-  if (response.ok() && options.session.json) PrintJsonLine({{"text", response->text()}});
-  if (response.ok() && !options.session.json) PrintText(response->text());
-  return session.Report(response.status());
+  Connection connection(options.connection);
+  const auto response = connection.client().Detokenize(connection.NewContext(), request);
+  if (response.ok() && options.connection.json) PrintJsonLine({{"text", response->text()}});
+  if (response.ok() && !options.connection.json) PrintText(response->text());
+  return connection.Report(response.status());
 }
 
 }  // namespace
@@ -89,7 +89,7 @@ void AddTokenizeCommand(CLI::App& app, RunCommand& run) {
   CLI::App& command = *app.add_subcommand("tokenize", "The token ids of a text");
   command.footer(kTokenizeFooter);
   AddTextOptions(command, options->input);
-  AddSessionOptions(command, options->session);
+  AddConnectionOptions(command, options->connection);
   command.callback([options, &run] { run = [options] { return RunTokenize(*options); }; });
 }
 
@@ -98,7 +98,7 @@ void AddDetokenizeCommand(CLI::App& app, RunCommand& run) {
   CLI::App& command = *app.add_subcommand("detokenize", "The text of token ids");
   command.footer(kDetokenizeFooter);
   command.add_option("ids", options->ids, "Token ids");
-  AddSessionOptions(command, options->session);
+  AddConnectionOptions(command, options->connection);
   command.callback([options, &run] { run = [options] { return RunDetokenize(*options); }; });
 }
 

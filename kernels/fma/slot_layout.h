@@ -24,6 +24,10 @@
 
 namespace fmaserver {
 
+/// Changes whenever a slot's bytes come to mean something else for the same SlotLayout: what was
+/// saved before is then refused.
+inline constexpr int32_t kSlotLayoutVersion = 1;
+
 struct SlotLayout {
   static constexpr int64_t kLane = 16;       ///< columns and channels are padded to this
   static constexpr int64_t kAlignment = 64;  ///< of head blocks and slots, in bytes

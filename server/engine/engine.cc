@@ -344,26 +344,61 @@ void Engine::Step() {
     const auto rows = static_cast<int32_t>(segments[i].tokens.size());
     (stepped_[i]->Reading() ? report.prompt_tokens : report.decode_rows) += rows;
   }
-  absl::StatusOr<std::span<const float>> logits = model_->Step(segments);
-  const int64_t vocab_size = model_->config().vocab_size;
-  std::vector<const Sequence*> finished;
-  size_t offset = 0;
-  for (size_t i = 0; i < segments.size(); ++i) {
-    bool alive = false;
-    if (logits.ok()) {
-      const auto size = static_cast<size_t>(segments[i].logits * vocab_size);
-      const auto rows = static_cast<int32_t>(segments[i].tokens.size());
-      alive = stepped_[i]->Advance(rows, logits->subspan(offset, size), vocab_size);
-      offset += size;
-      QueueForks(*stepped_[i]);
-    } else {
-      stepped_[i]->Fail(logits.status());
-    }
-    if (!alive) finished.push_back(stepped_[i]);
-  }
+  const std::vector<const Sequence*> finished = Advance(segments, model_->Run(segments));
   if (!finished.empty()) Retire(finished);
   report.seconds = SecondsBetween(begin, Clock::now());
   observer_->OnStep(report);
+}
+
+/// Whether the backend chose the tokens of the whole step: then sampled_ holds them. Not if any
+/// sequence wants logits, or if they cannot be chosen from, of which each must be told by itself.
+bool Engine::ChooseOnDevice(Matrix logits, std::span<const StepSegment> segments) {
+  RowSampler* const sampler = model_->backend().sampler();
+  if (sampler == nullptr || logits.rows == 0) return false;
+  std::vector<RowSampling> choices;
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (segments[i].logits == 0) continue;
+    std::optional<RowSampling> choice = stepped_[i]->Choice();
+    if (!choice) return false;
+    choices.push_back(*choice);
+  }
+  sampled_.assign(choices.size(), {});
+  return sampler->Sample(logits, choices, sampled_).ok();
+}
+
+/// Hands every sequence what the step made of its rows. Returns those that are over.
+std::vector<const Sequence*> Engine::Advance(std::span<const StepSegment> segments,
+                                             const absl::StatusOr<Matrix>& logits) {
+  absl::StatusOr<std::span<const float>> copied = std::span<const float>();
+  const bool on_device = logits.ok() && ChooseOnDevice(*logits, segments);
+  if (!logits.ok()) {
+    copied = logits.status();
+  } else if (!on_device) {
+    copied = model_->CopyLogits(*logits);
+  }
+  std::vector<const Sequence*> finished;
+  int64_t row = 0;
+  for (size_t i = 0; i < segments.size(); ++i) {
+    bool alive = false;
+    if (copied.ok()) {
+      StepOutcome outcome;
+      outcome.vocab_size = model_->config().vocab_size;
+      const int64_t wanted = segments[i].logits;
+      if (!on_device) {
+        outcome.logits = copied->subspan(static_cast<size_t>(row * outcome.vocab_size),
+                                         static_cast<size_t>(wanted * outcome.vocab_size));
+      } else if (wanted > 0) {
+        outcome.chosen = &sampled_[row];
+      }
+      row += wanted;
+      alive = stepped_[i]->Advance(static_cast<int32_t>(segments[i].tokens.size()), outcome);
+      QueueForks(*stepped_[i]);
+    } else {
+      stepped_[i]->Fail(copied.status());
+    }
+    if (!alive) finished.push_back(stepped_[i]);
+  }
+  return finished;
 }
 
 void Engine::Retire(const std::vector<const Sequence*>& finished) {

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -104,6 +105,9 @@ class Engine {
   void QueueForks(Sequence& sequence);
   void DropStalled();
   void Step();
+  bool ChooseOnDevice(Matrix logits, std::span<const StepSegment> segments);
+  std::vector<const Sequence*> Advance(std::span<const StepSegment> segments,
+                                       const absl::StatusOr<Matrix>& logits);
   std::vector<StepSegment> ComposeStep();
   std::vector<Sequence*> ReadyByPriority() const;
   void Retire(const std::vector<const Sequence*>& finished);
@@ -115,8 +119,9 @@ class Engine {
   const std::unique_ptr<SlotPool> slots_;
   PrefixCache cache_;  // the loop's thread alone
   const SequenceContext context_;
-  Sequences running_;               // the loop's thread alone; each holds a slot
-  std::vector<Sequence*> stepped_;  // whose segments the current step holds, in its order
+  Sequences running_;                // the loop's thread alone; each holds a slot
+  std::vector<Sequence*> stepped_;   // whose segments the current step holds, in its order
+  std::vector<SampledRow> sampled_;  // its choices, one for every row of logits
 
   mutable std::mutex mutex_;
   std::condition_variable work_;

@@ -73,7 +73,7 @@ bool GenerateSequence::Begin() {
     return false;
   }
   SkipGenerated();
-  ReportPrompt(/*before=*/0, {}, 0);
+  ReportPrompt(/*before=*/0, {});
   return Reading() || End(FinishReason::kLength);
 }
 
@@ -112,21 +112,38 @@ int32_t GenerateSequence::LogitsWanted(int32_t rows) const {
   return Read() + rows >= PromptTokens() ? 1 : 0;
 }
 
-bool GenerateSequence::Advance(int32_t rows, std::span<const float> logits, int64_t vocab_size) {
+std::optional<RowSampling> GenerateSequence::Choice() {
+  if (request_->prompt_logprobs && fork_.index == 0 && Reading()) return std::nullopt;
+  RowSampling row = sampler_.Describe(Suppressed());
+  row.logprob = request_->logprobs;
+  row.top_logprobs = request_->top_logprobs;
+  return row;
+}
+
+bool GenerateSequence::Advance(int32_t rows, const StepOutcome& outcome) {
   const bool was_reading = Reading();
   const int64_t before = Read();
   AddFed(rows);
   if (was_reading && fork_.index == 0) {
-    ReportPrompt(before, logits, vocab_size);
+    ReportPrompt(before, outcome);
     sink_->OnPromptProgress(Read(), PromptTokens());
   }
   if (const absl::Status status = KeepPoint(); !status.ok()) {
     Fail(status);
     return false;
   }
-  if (Read() >= PromptTokens()) return Choose(logits.last(static_cast<size_t>(vocab_size)));
-  if (!Reading()) return End(FinishReason::kLength);
-  return !TimeIsUp() || End(FinishReason::kTimeLimit);
+  if (Read() < PromptTokens()) {
+    if (!Reading()) return End(FinishReason::kLength);
+    return !TimeIsUp() || End(FinishReason::kTimeLimit);
+  }
+  if (outcome.chosen != nullptr) {
+    sampler_.Skip(outcome.chosen->token);
+    return Accept(*outcome.chosen);
+  }
+  const auto choice = Choose(outcome.logits.last(static_cast<size_t>(outcome.vocab_size)));
+  if (choice.ok()) return Accept(*choice);
+  Fail(choice.status());
+  return false;
 }
 
 /// Takes the state if this is a point for it, and hands it to whom it is for.
@@ -155,9 +172,8 @@ std::vector<std::unique_ptr<Sequence>> GenerateSequence::TakeForks() {
 }
 
 /// Reports tokens of the prompt when asked to, as far as they are known to be read: `before` of
-/// them were before this step, which gave `logits`.
-void GenerateSequence::ReportPrompt(int64_t before, std::span<const float> logits,
-                                    int64_t vocab_size) {
+/// them were before this step, with this outcome.
+void GenerateSequence::ReportPrompt(int64_t before, const StepOutcome& outcome) {
   if (fork_.index > 0 || !(request_->echo || request_->prompt_logprobs)) return;
   const std::span<const int32_t> prompt = request_->prompt;
   const int64_t pending = request_->pending;
@@ -165,8 +181,8 @@ void GenerateSequence::ReportPrompt(int64_t before, std::span<const float> logit
   if (request_->prompt_logprobs) {
     const auto rows = static_cast<int32_t>(Read() - before);
     if (before == 0 && rows > 0 && pending == 0) scores.push_back({prompt[0], std::nullopt, {}});
-    std::vector<TokenScore> rest =
-        ScoreFollowers(prompt, before, rows, logits, vocab_size, *request_->prompt_logprobs);
+    std::vector<TokenScore> rest = ScoreFollowers(prompt, before, rows, outcome.logits,
+                                                  outcome.vocab_size, *request_->prompt_logprobs);
     const auto skipped = std::clamp<int64_t>(pending - before - 1, 0, std::ssize(rest));
     scores.insert(scores.end(), rest.begin() + skipped, rest.end());
   } else {
@@ -179,21 +195,32 @@ void GenerateSequence::ReportPrompt(int64_t before, std::span<const float> logit
   if (!scores.empty()) sink_->OnPrompt(std::move(scores));
 }
 
-bool GenerateSequence::Choose(std::span<const float> logits) {
+/// Tokens that must not be chosen yet.
+std::span<const int32_t> GenerateSequence::Suppressed() const {
   const bool may_stop = emitted_ >= request_->min_tokens;
-  const absl::StatusOr<int32_t> token =
-      sampler_.Sample(logits, may_stop ? std::span<const int32_t>() : stop_tokens_);
-  if (token.ok()) return Accept(*token, logits);
-  Fail(token.status());
-  return false;
+  return may_stop ? std::span<const int32_t>() : stop_tokens_;
 }
 
-bool GenerateSequence::Accept(int32_t token, std::span<const float> logits) {
+absl::StatusOr<SampledRow> GenerateSequence::Choose(std::span<const float> logits) {
+  const absl::StatusOr<int32_t> token = sampler_.Sample(logits, Suppressed());
+  if (!token.ok()) return token.status();
+  SampledRow choice;
+  choice.token = *token;
+  if (request_->logprobs || request_->top_logprobs > 0) {
+    const LogProbabilities probabilities(logits);
+    choice.logprob = probabilities.Of(*token);
+    choice.top = probabilities.Top(request_->top_logprobs);
+  }
+  return choice;
+}
+
+bool GenerateSequence::Accept(const SampledRow& choice) {
+  const int32_t token = choice.token;
   ReportLatency();
   chosen_.push_back(token);
   if (Contains(eos_tokens_, token)) return End(FinishReason::kEos, token);
   const bool stops = Contains(stop_tokens_, token);
-  if (!stops || request_->include_stop) Emit(token, logits);
+  if (!stops || request_->include_stop) Emit(choice);
   if (stops) return End(FinishReason::kStopSequence, token);
   if (stops_.matched() != nullptr) {
     return End(FinishReason::kStopSequence, {}, *stops_.matched());
@@ -227,19 +254,14 @@ std::string GenerateSequence::Text(int32_t token) {
   return emitted_ > request_->min_tokens ? stops_.Push(text) : text;
 }
 
-void GenerateSequence::Emit(int32_t token, std::span<const float> logits) {
+void GenerateSequence::Emit(const SampledRow& choice) {
   ++emitted_;
   Delta delta;
   delta.index = fork_.index;
-  delta.tokens.push_back(token);
-  delta.text = Text(token);
-  if (request_->logprobs || request_->top_logprobs > 0) {
-    const LogProbabilities probabilities(logits);
-    if (request_->logprobs) delta.logprobs.push_back(probabilities.Of(token));
-    if (request_->top_logprobs > 0) {
-      delta.top_logprobs.push_back(probabilities.Top(request_->top_logprobs));
-    }
-  }
+  delta.tokens.push_back(choice.token);
+  delta.text = Text(choice.token);
+  if (request_->logprobs) delta.logprobs.push_back(choice.logprob);
+  if (request_->top_logprobs > 0) delta.top_logprobs.push_back(choice.top);
   sink_->OnDelta(std::move(delta));
 }
 

@@ -37,7 +37,8 @@ class GenerateSequence : public Sequence {
   std::span<const int32_t> Pending() const override;
   bool Reading() const override { return Read() < to_read_; }
   int32_t LogitsWanted(int32_t rows) const override;
-  bool Advance(int32_t rows, std::span<const float> logits, int64_t vocab_size) override;
+  std::optional<RowSampling> Choice() override;
+  bool Advance(int32_t rows, const StepOutcome& outcome) override;
   std::vector<std::unique_ptr<Sequence>> TakeForks() override;
   void Fail(const absl::Status& status) override;
   void Interrupt(const absl::Status& status) override;
@@ -59,12 +60,13 @@ class GenerateSequence : public Sequence {
   SnapshotPtr FindCached();
   void SkipGenerated();
   absl::Status KeepPoint();
-  void ReportPrompt(int64_t before, std::span<const float> logits, int64_t vocab_size);
-  bool Choose(std::span<const float> logits);
-  bool Accept(int32_t token, std::span<const float> logits);
+  void ReportPrompt(int64_t before, const StepOutcome& outcome);
+  std::span<const int32_t> Suppressed() const;
+  absl::StatusOr<SampledRow> Choose(std::span<const float> logits);
+  bool Accept(const SampledRow& choice);
   bool TimeIsUp() const;
   void ReportLatency();
-  void Emit(int32_t token, std::span<const float> logits);
+  void Emit(const SampledRow& choice);
   std::string Text(int32_t token);
   bool End(FinishReason reason, std::optional<int32_t> stop_token = {}, std::string stop = {});
   Usage CurrentUsage() const;

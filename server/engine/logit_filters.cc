@@ -42,6 +42,23 @@ void LogitFilters::Apply(std::span<float> logits) const {
   if (penalizes_) Penalize(logits);
 }
 
+void LogitFilters::Describe(RowSampling& row) {
+  row.allowed = allowed_;
+  row.banned = banned_;
+  bias_values_.clear();
+  for (const auto& [token, bias] : bias_) bias_values_.push_back({token, bias});
+  row.bias = bias_values_;
+  if (!penalizes_) return;
+  count_values_.clear();
+  for (const auto& [token, times] : counts_.generated()) {
+    count_values_.push_back({token, static_cast<float>(times)});
+  }
+  row.counts = count_values_;
+  row.repetition_penalty = repetition_penalty_;
+  row.frequency_penalty = frequency_penalty_;
+  row.presence_penalty = presence_penalty_;
+}
+
 void LogitFilters::KeepAllowed(std::span<float> logits) const {
   if (allowed_.empty()) return;
   std::vector<float> kept;

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/sampling.h"
 #include "server/engine/request.h"
 #include "server/engine/token_counts.h"
 
@@ -26,6 +27,9 @@ class LogitFilters {
   /// Changes `logits` [V]; a token that must not be drawn gets minus infinity.
   void Apply(std::span<float> logits) const;
 
+  /// Sets what `row` says of these filters. Spans, valid until the next call.
+  void Describe(RowSampling& row);
+
   /// `token` was drawn.
   void AddGenerated(int32_t token) {
     if (penalizes_) counts_.AddGenerated(token);
@@ -43,6 +47,9 @@ class LogitFilters {
   float presence_penalty_;
   bool penalizes_;
   TokenCounts counts_;  // empty unless penalizes_
+  // The same for Describe().
+  std::vector<TokenValue> bias_values_;
+  std::vector<TokenValue> count_values_;
 };
 
 /// Gives each of `tokens` minus infinity.

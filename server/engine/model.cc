@@ -74,6 +74,12 @@ Matrix Model::Rows(Matrix activation, int64_t rows) {
 }
 
 absl::StatusOr<std::span<const float>> Model::Step(std::span<const StepSegment> segments) {
+  absl::StatusOr<Matrix> logits = Run(segments);
+  if (!logits.ok()) return logits.status();
+  return CopyLogits(*logits);
+}
+
+absl::StatusOr<Matrix> Model::Run(std::span<const StepSegment> segments) {
   std::vector<Segment> parts;
   int64_t rows = 0;
   for (const StepSegment& segment : segments) {
@@ -88,7 +94,7 @@ absl::StatusOr<std::span<const float>> Model::Step(std::span<const StepSegment> 
   backend_->BeginStep(config_.attention, layout_, parts);
   Embed(segments, x);
   for (int32_t layer = 0; layer < config_.num_layers; ++layer) Layer(layer, x);
-  absl::StatusOr<std::span<const float>> logits = Logits(segments, x);
+  const Matrix logits = Logits(segments, x);
   if (absl::Status status = backend_->EndStep(); !status.ok()) return status;
   return logits;
 }
@@ -126,15 +132,14 @@ void Model::Layer(int32_t index, Matrix x) {
   backend_->Linear(activated, *layer.down, /*accumulate=*/true, x);
 }
 
-absl::StatusOr<std::span<const float>> Model::Logits(std::span<const StepSegment> segments,
-                                                     Matrix x) {
+Matrix Model::Logits(std::span<const StepSegment> segments, Matrix x) {
   std::vector<int32_t> rows;
   int32_t end = 0;
   for (const StepSegment& segment : segments) {
     end += static_cast<int32_t>(segment.tokens.size());
     for (int32_t row = end - segment.logits; row < end; ++row) rows.push_back(row);
   }
-  if (rows.empty()) return std::span<const float>();
+  if (rows.empty()) return {};
   const auto count = static_cast<int64_t>(rows.size());
   const Matrix chosen = Rows(chosen_, count);
   const Matrix normed = Rows(normed_, count);
@@ -142,7 +147,12 @@ absl::StatusOr<std::span<const float>> Model::Logits(std::span<const StepSegment
   backend_->GatherRows(x, rows, chosen);
   backend_->Norm(chosen, *weights_.norm, normed);
   backend_->Linear(normed, weights_.head(), /*accumulate=*/false, logits);
-  host_logits_.resize(count * logits.cols);
+  return logits;
+}
+
+absl::StatusOr<std::span<const float>> Model::CopyLogits(Matrix logits) {
+  if (logits.rows == 0) return std::span<const float>();
+  host_logits_.resize(static_cast<size_t>(logits.rows * logits.cols));
   if (absl::Status status = backend_->CopyToHost(logits, host_logits_); !status.ok()) return status;
   return std::span<const float>(host_logits_);
 }

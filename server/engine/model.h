@@ -36,8 +36,15 @@ class Model {
                                                      std::shared_ptr<Backend> backend,
                                                      ModelOptions options);
 
-  /// Feeds every segment and returns the logits asked for, [sum of logits, V] in segment order;
-  /// valid until the next call. Segments are of different slots and max_rows rows in all.
+  /// Feeds every segment and returns the logits asked for, [sum of logits, V] in segment order, in
+  /// the backend's memory (null data: none); valid until the next call. Segments are of different
+  /// slots and max_rows rows in all.
+  absl::StatusOr<Matrix> Run(std::span<const StepSegment> segments);
+
+  /// Rows of Run() in host memory; valid until the next call.
+  absl::StatusOr<std::span<const float>> CopyLogits(Matrix logits);
+
+  /// Both in one.
   absl::StatusOr<std::span<const float>> Step(std::span<const StepSegment> segments);
 
   const ModelConfig& config() const { return config_; }
@@ -62,7 +69,7 @@ class Model {
 
   void Embed(std::span<const StepSegment> segments, Matrix x);
   void Layer(int32_t index, Matrix x);
-  absl::StatusOr<std::span<const float>> Logits(std::span<const StepSegment> segments, Matrix x);
+  Matrix Logits(std::span<const StepSegment> segments, Matrix x);
 
   const std::string name_;
   const ModelConfig config_;

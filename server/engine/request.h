@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "kernels/sampling.h"
 #include "server/engine/snapshot.h"
 
 namespace fmaserver {
@@ -97,10 +98,7 @@ struct Usage {
   double decode_seconds = 0;
 };
 
-struct TokenLogprob {
-  int32_t token = 0;
-  float logprob = 0;
-};
+using TokenLogprob = TokenValue;
 
 /// Tokens generated since the last delta, with the text that they complete.
 struct Delta {

@@ -116,9 +116,9 @@ std::vector<TokenLogprob> LogProbabilities::Top(int32_t count) const {
   return top;
 }
 
-double Sampler::NextUniform() {
+double Sampler::NextUniform() const {
   constexpr uint64_t kGoldenRatio = 0x9E3779B97F4A7C15U;
-  const uint64_t bits = Scatter(Scatter(seed_) + ++drawn_ * kGoldenRatio);
+  const uint64_t bits = Scatter(Scatter(seed_) + (drawn_ + 1) * kGoldenRatio);
   return static_cast<double>(bits >> 11) * 0x1p-53;
 }
 
@@ -140,8 +140,22 @@ absl::StatusOr<int32_t> Sampler::Sample(std::span<const float> logits,
     logits = filtered;
   }
   absl::StatusOr<int32_t> token = Choose(logits);
-  if (token.ok()) filters_.AddGenerated(*token);
+  if (token.ok()) Skip(*token);
   return token;
+}
+
+RowSampling Sampler::Describe(std::span<const int32_t> suppressed) {
+  RowSampling row;
+  row.temperature = temperature_;
+  row.top_k = top_k_;
+  row.top_p = top_p_;
+  row.min_p = min_p_;
+  row.uniform = NextUniform();
+  filters_.Describe(row);
+  banned_.assign(row.banned.begin(), row.banned.end());
+  banned_.insert(banned_.end(), suppressed.begin(), suppressed.end());
+  row.banned = banned_;
+  return row;
 }
 
 absl::StatusOr<int32_t> Sampler::Choose(std::span<const float> logits) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/sampling.h"
 #include "server/engine/logit_filters.h"
 #include "server/engine/request.h"
 
@@ -42,6 +43,10 @@ class Sampler {
   absl::StatusOr<int32_t> Sample(std::span<const float> logits,
                                  std::span<const int32_t> suppressed = {});
 
+  /// The same choice, to be made where the logits are: RowSampler::Sample with this takes the token
+  /// that Sample would, and Skip must follow. Spans into this sampler, valid until its next call.
+  RowSampling Describe(std::span<const int32_t> suppressed = {});
+
   /// As if Sample had drawn `token`: it counts for the penalties and uses up one random number.
   void Skip(int32_t token) {
     filters_.AddGenerated(token);
@@ -51,8 +56,8 @@ class Sampler {
  private:
   absl::StatusOr<int32_t> Choose(std::span<const float> logits);
 
-  /// Uniform in [0, 1).
-  double NextUniform();
+  /// The random number of the next draw, in [0, 1).
+  double NextUniform() const;
 
   const float temperature_;
   const int32_t top_k_;
@@ -61,6 +66,7 @@ class Sampler {
   LogitFilters filters_;
   uint64_t seed_;
   uint64_t drawn_ = 0;
+  std::vector<int32_t> banned_;  // what Describe() points at
 };
 
 }  // namespace fmaserver

@@ -29,9 +29,9 @@ std::span<const int32_t> ScoreSequence::Pending() const {
   return std::span(request_.tokens).subspan(static_cast<size_t>(position()));
 }
 
-bool ScoreSequence::Advance(int32_t rows, std::span<const float> logits, int64_t vocab_size) {
-  std::vector<TokenScore> scores =
-      ScoreFollowers(request_.tokens, position(), rows, logits, vocab_size, request_.top_logprobs);
+bool ScoreSequence::Advance(int32_t rows, const StepOutcome& outcome) {
+  std::vector<TokenScore> scores = ScoreFollowers(request_.tokens, position(), rows, outcome.logits,
+                                                  outcome.vocab_size, request_.top_logprobs);
   if (position() == 0) scores.insert(scores.begin(), {request_.tokens.front(), std::nullopt, {}});
   AddFed(rows);
   sink_->OnScores(std::move(scores));

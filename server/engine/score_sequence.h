@@ -24,7 +24,7 @@ class ScoreSequence : public Sequence {
   std::span<const int32_t> Pending() const override;
   bool Reading() const override { return true; }
   int32_t LogitsWanted(int32_t rows) const override { return rows; }
-  bool Advance(int32_t rows, std::span<const float> logits, int64_t vocab_size) override;
+  bool Advance(int32_t rows, const StepOutcome& outcome) override;
   void Fail(const absl::Status& status) override { sink_->OnError(status); }
 
  private:

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "kernels/sampling.h"
 #include "server/engine/request.h"
 #include "server/engine/slot_pool.h"
 
@@ -23,6 +24,13 @@ using Clock = std::chrono::steady_clock;
 inline double SecondsBetween(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
 }
+
+/// What a step made of one sequence's rows.
+struct StepOutcome {
+  std::span<const float> logits;  ///< [LogitsWanted(rows), vocab_size], unless something is chosen
+  int64_t vocab_size = 0;
+  const SampledRow* chosen = nullptr;  ///< by Choice()
+};
 
 class Sequence {
  public:
@@ -61,9 +69,14 @@ class Sequence {
   /// How many of the last rows need logits when the next `rows` pending tokens are fed.
   virtual int32_t LogitsWanted(int32_t rows) const = 0;
 
-  /// `rows` tokens were fed and gave `logits` [LogitsWanted(rows), vocab_size]. Returns false when
-  /// the sequence is over; then it has told its sink.
-  virtual bool Advance(int32_t rows, std::span<const float> logits, int64_t vocab_size) = 0;
+  /// How to choose, where the logits are, the token that they lead to; absent: the sequence must
+  /// have the logits themselves. Asked only for a step that gives it logits; spans into the
+  /// sequence.
+  virtual std::optional<RowSampling> Choice() { return std::nullopt; }
+
+  /// `rows` tokens were fed, with this outcome. Returns false when the sequence is over; then it
+  /// has told its sink.
+  virtual bool Advance(int32_t rows, const StepOutcome& outcome) = 0;
 
   /// Other samples of the same request that can start now; each needs a slot of its own.
   virtual std::vector<std::unique_ptr<Sequence>> TakeForks() { return {}; }

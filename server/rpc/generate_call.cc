@@ -8,21 +8,31 @@
 #include "server/rpc/to_wire.h"
 
 namespace fmaserver {
-namespace {
 
-absl::StatusOr<GenerateRequest> ParseRequest(const grpc::ByteBuffer& bytes, const Engine& engine) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerateCall::Start(const Services& services,
+                                                                const std::string& tenant,
+                                                                const grpc::ByteBuffer& request) {
+  const std::shared_ptr<GenerateCall> call(new GenerateCall(services, tenant));
+  auto* reactor = Open(call);
   v1::GenerateRequest message;
-  if (absl::Status status = ParseMessage(bytes, message); !status.ok()) return status;
-  return FromWire(message, "default", VocabularyOf(engine));
+  if (absl::Status status = ParseMessage(request, message); !status.ok()) {
+    call->Close(status);
+  } else if (!message.session_id().empty() || !message.resume_token().empty()) {
+    services.workers.Run([call, message = std::move(message)] { call->BeginTurn(message); });
+  } else {
+    auto parsed = FromWire(message, tenant, VocabularyOf(services.engine));
+    if (parsed.ok()) call->unfinished_ = parsed->n;
+    Submit(call, std::move(parsed));
+  }
+  return reactor;
 }
 
-}  // namespace
-
-grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerateCall::Start(Engine& engine,
-                                                                const grpc::ByteBuffer& request) {
-  absl::StatusOr<GenerateRequest> parsed = ParseRequest(request, engine);
-  const int32_t samples = parsed.ok() ? parsed->n : 1;
-  return Run(std::shared_ptr<GenerateCall>(new GenerateCall(engine, samples)), std::move(parsed));
+void GenerateCall::BeginTurn(const v1::GenerateRequest& message) {
+  auto turn =
+      SessionTurn::Begin(services_.sessions, message, tenant_, VocabularyOf(services_.engine));
+  if (!turn.ok()) return Close(turn.status());
+  turn_ = *std::move(turn);
+  Submit(shared_from_this(), absl::StatusOr<GenerateRequest>(turn_->TakeRequest()));
 }
 
 void GenerateCall::OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) {
@@ -49,15 +59,54 @@ void GenerateCall::OnDelta(Delta delta) {
   Send(std::move(response));
 }
 
+void GenerateCall::OnState(SnapshotPtr state) { turn_->AddPoint(std::move(state)); }
+
 void GenerateCall::OnFinish(Finished finish) {
+  if (turn_ != nullptr) {
+    services_.workers.Run([call = shared_from_this(), finish = std::move(finish)]() mutable {
+      call->CommitTurn(std::move(finish));
+    });
+    return;
+  }
   v1::GenerateResponse response;
   *response.mutable_finished() = ToWire(finish);
   Send(std::move(response));
   if (--unfinished_ == 0) Close(absl::OkStatus());
 }
 
+// What the session holds is said only once it holds it.
+void GenerateCall::CommitTurn(Finished finish) {
+  const auto session = turn_->Commit(std::move(finish.kept));
+  turn_.reset();
+  if (!session.ok()) return Close(session.status());
+  v1::GenerateResponse response;
+  *response.mutable_finished() = ToWire(finish);
+  *response.mutable_finished()->mutable_session() = *session;
+  Send(std::move(response));
+  Close(absl::OkStatus());
+}
+
+void GenerateCall::OnInterrupted(Kept kept, uint64_t seed) {
+  services_.workers.Run([call = shared_from_this(), kept = std::move(kept), seed]() mutable {
+    call->InterruptTurn(std::move(kept), seed);
+  });
+}
+
+void GenerateCall::InterruptTurn(Kept kept, uint64_t seed) {
+  const auto token = turn_->Interrupt(std::move(kept), seed);
+  turn_.reset();
+  if (!token.ok()) return Close(token.status());
+  v1::GenerateResponse response;
+  response.mutable_interrupted()->set_resume_token(*token);
+  Send(std::move(response));
+  Close(absl::UnavailableError("the server shuts down; go on elsewhere with the resume token"));
+}
+
 // One sample's failure is the call's, so the others end too.
-void GenerateCall::OnError(const absl::Status& status) { Abandon(status); }
+void GenerateCall::OnError(const absl::Status& status) {
+  turn_.reset();
+  Abandon(status);
+}
 
 bool GenerateCall::Merge(v1::GenerateResponse& last, const v1::GenerateResponse& next) {
   if (last.has_progress() && next.has_progress()) {

@@ -3,34 +3,56 @@
 
 #include <cstdint>
 
+#include <memory>
+#include <string>
+#include <vector>
+
 #include "fma/v1/generation.pb.h"
 #include "server/engine/request.h"
+#include "server/rpc/services.h"
+#include "server/rpc/session_turn.h"
 #include "server/rpc/stream_call.h"
 
 namespace fmaserver {
 
-/// See StreamCall for ownership and threads.
-class GenerateCall final : public StreamCall<v1::GenerateResponse>, public GenerateSink {
+/// See StreamCall for ownership and threads. A call with a session takes and ends its turn on a
+/// worker's thread.
+class GenerateCall final : public StreamCall<v1::GenerateResponse>,
+                           public GenerateSink,
+                           public std::enable_shared_from_this<GenerateCall> {
  public:
   /// Parses `request`, submits it and returns the reactor, which frees itself.
-  static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(Engine& engine,
+  static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(const Services& services,
+                                                           const std::string& tenant,
                                                            const grpc::ByteBuffer& request);
 
   bool HasRoom() const override { return KeepsUp(); }
   void OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) override;
   void OnPrompt(std::vector<TokenScore> tokens) override;
   void OnDelta(Delta delta) override;
+  void OnState(SnapshotPtr state) override;
   void OnFinish(Finished finish) override;
+  void OnInterrupted(Kept kept, uint64_t seed) override;
   void OnError(const absl::Status& status) override;
 
  private:
-  GenerateCall(Engine& engine, int32_t samples) : StreamCall(engine), unfinished_(samples) {}
+  GenerateCall(const Services& services, std::string tenant)
+      : StreamCall(services.engine), services_(services), tenant_(std::move(tenant)) {}
 
+  void BeginTurn(const v1::GenerateRequest& message);
+  void CommitTurn(Finished finish);
+  void InterruptTurn(Kept kept, uint64_t seed);
   bool Merge(v1::GenerateResponse& last, const v1::GenerateResponse& next) override;
+
+  const Services services_;
+  const std::string tenant_;
+  /// Of a call with a session. The worker that begins the turn, the engine and the worker that ends
+  /// it use it one after the other.
+  std::unique_ptr<SessionTurn> turn_;
 
   // Engine thread only.
   bool progress_sent_ = false;
-  int32_t unfinished_;  // samples
+  int32_t unfinished_ = 1;  // samples
 };
 
 }  // namespace fmaserver

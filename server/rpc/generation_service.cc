@@ -4,12 +4,11 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "server/rpc/byte_buffer.h"
 #include "server/rpc/from_wire.h"
 #include "server/rpc/generate_call.h"
 #include "server/rpc/score_call.h"
-#include "server/rpc/status.h"
 #include "server/rpc/to_wire.h"
+#include "server/rpc/unary.h"
 
 namespace fmaserver {
 namespace {
@@ -38,20 +37,12 @@ absl::StatusOr<v1::DetokenizeResponse> AnswerDetokenize(const v1::DetokenizeRequ
   return response;
 }
 
-// Parses a `Request`, lets `answer` turn it into absl::StatusOr<response>, and finishes the call.
 template <class Request, class Answer>
 grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context,
-                                const grpc::ByteBuffer& request_bytes,
-                                grpc::ByteBuffer& response_bytes, const Answer& answer) {
+                                const grpc::ByteBuffer& request, grpc::ByteBuffer& response,
+                                const Answer& answer) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  Request request;
-  absl::Status status = ParseMessage(request_bytes, request);
-  if (status.ok()) {
-    const auto response = answer(request);
-    status = response.status();
-    if (response.ok()) response_bytes = SerializeMessage(*response);
-  }
-  reactor->Finish(ToGrpcStatus(status));
+  FinishUnary<Request>(*reactor, request, response, answer);
   return reactor;
 }
 
@@ -59,7 +50,7 @@ grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context,
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(Context* /*context*/,
                                                                         const Bytes* request) {
-  return GenerateCall::Start(engine_, *request);
+  return GenerateCall::Start(services_, kDefaultTenant, *request);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(Context* /*context*/,

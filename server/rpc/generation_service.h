@@ -6,6 +6,7 @@
 
 #include "fma/v1/generation.grpc.pb.h"
 #include "server/engine/engine.h"
+#include "server/rpc/services.h"
 
 namespace fmaserver {
 
@@ -19,8 +20,9 @@ using RawGenerationService = v1::Generation::WithRawCallbackMethod_Generate<
 /// of many megabytes keeps one of them busy for as long as that takes.
 class GenerationService final : public RawGenerationService {
  public:
-  /// `engine` outlives the server that this service is registered with.
-  explicit GenerationService(Engine& engine) : engine_(engine) {}
+  /// `services` outlive the server that this service is registered with.
+  explicit GenerationService(const Services& services)
+      : services_(services), engine_(services.engine) {}
 
  private:
   using Context = grpc::CallbackServerContext;
@@ -35,6 +37,7 @@ class GenerationService final : public RawGenerationService {
   grpc::ServerUnaryReactor* GetModel(Context* context, const Bytes* request,
                                      Bytes* response) override;
 
+  const Services services_;
   Engine& engine_;
 };
 

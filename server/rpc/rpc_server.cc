@@ -25,17 +25,18 @@ void SetChannelArguments(grpc::ServerBuilder& builder) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(Engine& engine,
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(Engine& engine, SessionStore& sessions,
                                                             const RpcServerOptions& options) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   // gRPC's own health service has no descriptor; this one lets reflection describe it.
   google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();
-  auto server = absl::WrapUnique(new RpcServer(engine));
+  auto server = absl::WrapUnique(new RpcServer(engine, sessions));
   grpc::ServerBuilder builder;
   builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &server->port_);
   builder.SetMaxReceiveMessageSize(options.max_receive_bytes);
   builder.RegisterService(&server->service_);
+  builder.RegisterService(&server->sessions_service_);
   SetChannelArguments(builder);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || server->port_ == 0) {
@@ -56,6 +57,7 @@ void RpcServer::SetServing(bool serving) {
   // "" stands for the server as a whole.
   health->SetServingStatus("", serving);
   health->SetServingStatus(v1::Generation::service_full_name(), serving);
+  health->SetServingStatus(v1::Sessions::service_full_name(), serving);
 }
 
 void RpcServer::Shutdown(absl::Duration grace) {

@@ -1,4 +1,5 @@
-// The gRPC server: the Generation service, standard health checks and reflection on one port.
+// The gRPC server: the services Generation and Sessions, standard health checks and reflection on
+// one port.
 #pragma once
 
 #include <grpcpp/server.h>
@@ -9,6 +10,9 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/rpc/generation_service.h"
+#include "server/rpc/sessions_service.h"
+#include "server/rpc/worker_pool.h"
+#include "server/sessions/session_store.h"
 
 namespace fmaserver {
 
@@ -20,8 +24,9 @@ struct RpcServerOptions {
 /// Thread-safe. Destruction ends running calls at once.
 class RpcServer {
  public:
-  /// Serves `engine`, which outlives the server. UNAVAILABLE when the address cannot be had.
-  static absl::StatusOr<std::unique_ptr<RpcServer>> Start(Engine& engine,
+  /// Serves `engine` and `sessions`, which outlive the server. UNAVAILABLE when the address cannot
+  /// be had.
+  static absl::StatusOr<std::unique_ptr<RpcServer>> Start(Engine& engine, SessionStore& sessions,
                                                           const RpcServerOptions& options);
   ~RpcServer();
   RpcServer(const RpcServer&) = delete;
@@ -38,9 +43,16 @@ class RpcServer {
   void Shutdown(absl::Duration grace);
 
  private:
-  explicit RpcServer(Engine& engine) : service_(engine) {}
+  RpcServer(Engine& engine, SessionStore& sessions)
+      : workers_(kWorkers),
+        service_({engine, sessions, workers_}),
+        sessions_service_({engine, sessions, workers_}) {}
 
+  static constexpr int kWorkers = 4;
+
+  WorkerPool workers_;
   GenerationService service_;
+  SessionsService sessions_service_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
 };

@@ -20,7 +20,10 @@ absl::StatusOr<ScoreRequest> ParseRequest(const grpc::ByteBuffer& bytes, const E
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ScoreCall::Start(Engine& engine,
                                                              const grpc::ByteBuffer& request) {
-  return Run(std::shared_ptr<ScoreCall>(new ScoreCall(engine)), ParseRequest(request, engine));
+  const std::shared_ptr<ScoreCall> call(new ScoreCall(engine));
+  auto* reactor = Open(call);
+  Submit(call, ParseRequest(request, engine));
+  return reactor;
 }
 
 void ScoreCall::OnScores(std::vector<TokenScore> scores) {

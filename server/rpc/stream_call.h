@@ -62,22 +62,21 @@ class StreamCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
   Engine& engine() { return engine_; }
 
-  /// Submits `request` with `call`, a new StreamCall, as its sink; an error ends the call instead.
-  /// Returns the reactor for gRPC, which frees itself.
-  template <class Call, class Request>
-  static grpc::ServerWriteReactor<grpc::ByteBuffer>* Run(const std::shared_ptr<Call>& call,
-                                                         absl::StatusOr<Request> request) {
+  /// Hands the reactor to gRPC, which frees it after the end. Headers go out at once: a client
+  /// learns that its call is heard before a long prompt is read.
+  template <class Call>
+  static grpc::ServerWriteReactor<grpc::ByteBuffer>* Open(const std::shared_ptr<Call>& call) {
     StreamCall& self = *call;
     self.self_ = call;
-    if (!request.ok()) {
-      self.Close(request.status());
-      return call.get();
-    }
-    // Headers go out before the prompt is read, which may take long; and before Submit, because the
-    // engine may send at once and a first write would take them along.
     self.StartSendInitialMetadata();
-    self.Started(self.engine_.Submit(*std::move(request), call));
     return call.get();
+  }
+
+  /// Submits `request` with `call`, which is open, as its sink; an error ends the call instead.
+  template <class Call, class Request>
+  static void Submit(const std::shared_ptr<Call>& call, absl::StatusOr<Request> request) {
+    StreamCall& self = *call;
+    self.Started(request.ok() ? self.engine_.Submit(*std::move(request), call) : request.status());
   }
 
   void Send(Response response) {

@@ -21,7 +21,7 @@ v1::TokenLogprob ToWire(const TokenLogprob& candidate, const Tokenizer* tokenize
   v1::TokenLogprob message;
   message.set_token_id(candidate.token);
   message.set_token(BytesOf(candidate.token, tokenizer));
-  message.set_logprob(candidate.logprob);
+  message.set_logprob(candidate.value);
   return message;
 }
 

@@ -19,7 +19,8 @@ struct Point {
   bool turn_end = false;
 
   // Guarded by the store's mutex once a session holds the point.
-  SnapshotPtr snapshot;          ///< null: on disk only
+  SnapshotPtr snapshot = {};     ///< null: on disk only
+  uint64_t used_tick = 0;        ///< when it was last used, as Session::used_tick
   int64_t sessions = 0;          ///< that hold it
   int64_t durable_sessions = 0;  ///< that hold it in files too
 };
@@ -28,9 +29,9 @@ using PointPtr = std::shared_ptr<Point>;
 
 /// The part of a session that may be long, and leaves memory with its states.
 struct Tail {
-  std::vector<int32_t> log;  ///< the last tokens
-  std::string request;       ///< InterruptedTurn.request
-  int64_t sessions = 0;      ///< that hold it; guarded by the store's mutex
+  std::vector<int32_t> log = {};  ///< the last tokens
+  std::string request = {};       ///< InterruptedTurn.request
+  int64_t sessions = 0;           ///< that hold it; guarded by the store's mutex
 };
 
 /// An interrupted turn, but for its request.
@@ -43,14 +44,24 @@ struct Interruption {
 
 struct SessionContents {
   int64_t tokens = 0;
-  int64_t log_begin = 0;         ///< the log holds tokens [log_begin, tokens)
-  std::shared_ptr<Tail> tail;    ///< null: on disk only
-  std::vector<PointPtr> points;  ///< ascending counts, at most `tokens`; the last is the head
-  std::optional<Interruption> interruption;
+  int64_t log_begin = 0;              ///< the log holds tokens [log_begin, tokens)
+  std::shared_ptr<Tail> tail = {};    ///< null: on disk only
+  std::vector<PointPtr> points = {};  ///< ascending counts, at most `tokens`; the last is the head
+  std::optional<Interruption> interruption = {};
   double ttl_seconds = 0;
   bool pinned = false;
 
   int64_t head_tokens() const { return points.empty() ? 0 : points.back()->tokens; }
 };
+
+/// Forgets log tokens before token `begin`, but none after the head.
+void TrimLog(SessionContents& contents, int64_t begin);
+
+/// Gives up points (thinning.h) until at most `limit` are left besides the head.
+void ThinPoints(std::vector<PointPtr>& points, int64_t limit);
+
+/// What is left of `contents` when all past the first `tokens` (0..contents.tokens) is forgotten;
+/// SessionStore::Rewind says where it lands. The interrupted turn goes too.
+SessionContents Rewound(const SessionContents& contents, int64_t tokens);
 
 }  // namespace fmaserver

@@ -3,9 +3,16 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/sessions/record.h"
+#include "server/sessions/session_contents.h"
+#include "server/sessions/session_directory.h"
+#include "server/sessions/session_types.h"
 
 namespace fmaserver {
 
@@ -13,11 +20,35 @@ namespace fmaserver {
 /// whatever happens to the session; at most one state that is not in memory is read at a time.
 class SessionExport {
  public:
-  virtual ~SessionExport() = default;
-
   /// The next bytes, at most `max_bytes` (1 or more); empty at the end. DATA_LOSS for a damaged
   /// file.
-  virtual absl::StatusOr<std::string> Next(size_t max_bytes) = 0;
+  absl::StatusOr<std::string> Next(size_t max_bytes);
+
+ private:
+  friend class SessionStore;
+
+  struct State {
+    PointPtr point;
+    SnapshotPtr snapshot;               ///< or
+    std::optional<OpenFile> file = {};  ///< where it is
+  };
+
+  SessionExport(const SessionModel& model, const SessionDirectory* directory,
+                SessionContents contents, std::vector<State> states);
+
+  absl::Status OpenRecord();
+
+  const SessionModel& model_;
+  const SessionDirectory* const directory_;
+  const SessionContents contents_;
+  std::vector<State> states_;
+  size_t next_state_ = 0;
+
+  // The record that is being read.
+  std::string session_payload_;
+  SnapshotPtr snapshot_;
+  SealedRecord record_;
+  std::vector<std::string_view> parts_;  // of record_, that are still to be given
 };
 
 }  // namespace fmaserver

@@ -1,13 +1,21 @@
 // All sessions of one server: kept in memory within a budget and, given a directory, on disk.
 #pragma once
 
+#include <atomic>
+#include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/sessions/session_directory.h"
+#include "server/sessions/session_table.h"
 #include "server/sessions/session_types.h"
 #include "server/sessions/turn.h"
 
@@ -85,6 +93,76 @@ class SessionStore {
   void Sweep();
 
   SessionStats Stats() const;
+
+  const SessionModel& model() const { return model_; }
+  const SessionOptions& options() const { return options_; }
+
+ private:
+  friend class Turn;
+  friend class SessionImport;
+  using Lock = std::unique_lock<std::mutex>;
+
+  SessionStore(SessionModel model, SessionOptions options, SessionObserver* observer);
+
+  // Those that take a Lock need mutex_; the others must be called without it.
+
+  /// The session as it is now, also when another server changed it. Waits while it changes.
+  absl::StatusOr<SessionPtr> Find(Lock& lock, const SessionName& name);
+  absl::Status Refresh(const SessionName& name, const SessionPtr& known);
+  absl::Status Remove(Lock& lock, const SessionPtr& session);
+  bool IsExpired(const Session& session) const;
+
+  /// Finds a session for the caller alone, until Unclaim.
+  absl::StatusOr<SessionPtr> Claim(Lock& lock, const SessionName& name, Session::Use use);
+  void Unclaim(const SessionPtr& session);
+
+  /// Of a claimed session: into memory what is only on disk.
+  absl::Status LoadTail(const SessionPtr& session);
+  absl::StatusOr<SnapshotPtr> LoadState(const SessionPtr& session, const PointPtr& point);
+
+  /// Gives a claimed session other contents, saved if that is possible. ABORTED.
+  absl::Status Replace(const SessionPtr& session, SessionContents next);
+  absl::StatusOr<SessionInfo> Change(const SessionName& name,
+                                     const std::function<absl::Status(SessionContents&)>& change);
+
+  /// Saves a plan; the version is not durable when the disk fails. ABORTED.
+  absl::StatusOr<SessionVersion> Save(SavePlan plan);
+  /// Without snapshots where they are on disk only.
+  SavePlan PlanFor(Lock& lock, SessionContents contents) const;
+
+  absl::Status CheckRoom(Lock& lock, int64_t sessions);
+  /// New sessions of these contents, whose tail is there. `parent` is whose states they share, or
+  /// the only one of `names` itself.
+  absl::StatusOr<std::vector<SessionInfo>> Add(Lock& lock, std::vector<SessionName> names,
+                                               SessionContents contents, const SessionName& parent,
+                                               const std::optional<FileStamp>& parent_stamp);
+  absl::Status CheckNew(Lock& lock, const SessionName& name);
+  SessionContents EmptyContents(const SessionLifetime& lifetime) const;
+  absl::StatusOr<std::vector<SessionInfo>> TryFork(const SessionName& name, int64_t children);
+  absl::StatusOr<std::vector<std::string>> IdsFrom(const std::string& tenant,
+                                                   const std::string& from);
+
+  absl::StatusOr<std::unique_ptr<Turn>> MakeTurn(const SessionPtr& session, int64_t min_pending,
+                                                 bool resume);
+
+  SessionInfo InfoOf(const Session& session) const;
+  SessionInfo Info(const SessionPtr& session);
+
+  const SessionModel model_;
+  const SessionOptions options_;
+  SessionObserver* const observer_;
+  std::unique_ptr<SessionDirectory> directory_;  // null: none
+  std::atomic<bool> saving_fails_ = false;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;  // a use of kChanging is over
+  SessionTable table_;
+
+  std::condition_variable_any stop_sweeping_;
+  std::jthread sweeper_;
 };
+
+/// INVALID_ARGUMENT for numbers out of range.
+absl::Status CheckLifetime(const SessionLifetime& lifetime);
 
 }  // namespace fmaserver

@@ -36,7 +36,7 @@ inline constexpr int64_t kMaxLogTokens = int64_t{1} << 24;
 inline constexpr double kMaxTtlSeconds = 1e9;
 
 struct SessionOptions {
-  std::filesystem::path dir;                ///< empty: sessions live in memory only
+  std::filesystem::path dir = {};           ///< empty: sessions live in memory only
   int64_t memory_bytes = int64_t{1} << 30;  ///< for parked states and token logs
   int64_t rewind_points = 8;                ///< per session, besides the head; 0..kMaxRewindPoints
   int64_t log_tokens = 65'536;              ///< last tokens kept of each; 1..kMaxLogTokens
@@ -47,8 +47,8 @@ struct SessionOptions {
 
 /// How long a session lives; what is absent keeps its value, or takes the default.
 struct SessionLifetime {
-  std::optional<double> ttl_seconds;  ///< 0 (never expires) to kMaxTtlSeconds
-  std::optional<bool> pinned;         ///< never expires while true
+  std::optional<double> ttl_seconds = {};  ///< 0 (never expires) to kMaxTtlSeconds
+  std::optional<bool> pinned = {};         ///< never expires while true
 };
 
 enum class SessionPlace : uint8_t { kActive, kInMemory, kOnDisk };
@@ -57,14 +57,15 @@ struct SessionInfo {
   std::string id;
   int64_t tokens = 0;
   SessionPlace place{};
-  int64_t bytes = 0;                   ///< of its states; what it shares with forks included
-  std::vector<int64_t> rewind_points;  ///< token counts of its states, ascending; last the head
-  int64_t log_begin = 0;               ///< first token that the log holds
-  bool durable = false;                ///< would survive a crash
+  int64_t bytes = 0;  ///< of its states; what it shares with forks included
+  std::vector<int64_t> rewind_points =
+      {};                 ///< token counts of its states, ascending; last the head
+  int64_t log_begin = 0;  ///< first token that the log holds
+  bool durable = false;   ///< would survive a crash
   bool pinned = false;
   double ttl_seconds = 0;
   double idle_seconds = 0;
-  std::string resume_token;  ///< of an interrupted turn, else empty
+  std::string resume_token = {};  ///< of an interrupted turn, else empty
 };
 
 struct SessionPage {

@@ -61,7 +61,9 @@ class Turn {
  private:
   friend class SessionStore;
   Turn(SessionStore& store, std::shared_ptr<Session> session, SessionContents before,
-       int64_t first_token);
+       SnapshotPtr state, int64_t first_token);
+
+  void Push(SnapshotPtr state, bool turn_end);
 
   absl::StatusOr<SessionInfo> Finish(std::vector<int32_t> appended, SnapshotPtr head,
                                      std::optional<Interruption> interruption, std::string request);
@@ -74,13 +76,14 @@ class Turn {
   std::vector<int32_t> pending_;
   std::vector<int32_t> history_;
   std::vector<PointPtr> points_;  // before_.points and those added
+  absl::Status status_;           // what was wrong with one of them
 };
 
 /// An interrupted turn taken up again.
 struct ResumedTurn {
-  std::unique_ptr<Turn> turn;
+  std::unique_ptr<Turn> turn = {};
   InterruptedTurn record;
-  std::vector<int32_t> generated;  ///< its record.generated tokens; they may overlap pending()
+  std::vector<int32_t> generated = {};  ///< its record.generated tokens; they may overlap pending()
 };
 
 }  // namespace fmaserver

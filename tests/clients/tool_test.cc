@@ -83,8 +83,10 @@ TEST_F(ToolTest, GenerateKeepsTextAndSummaryApart) {
   as_json.emplace_back("--json");
   const Result json = Run(as_json);
   EXPECT_EQ(json.exit_code, 0) << json.errors;
-  std::string joined = "hi";
-  for (const nlohmann::json& line : json.Lines()) joined += line["text"].get<std::string>();
+  std::string joined;
+  for (const nlohmann::json& line : json.Lines()) {
+    joined += line.at(line["event"] == "prompt" ? "token" : "text").get<std::string>();
+  }
   EXPECT_EQ(text.output, joined) << "standard output holds the text and nothing else";
   EXPECT_EQ(json.errors, "");
   EXPECT_EQ(json.Lines().back()["event"], "finished");
@@ -152,6 +154,62 @@ TEST_F(ToolTest, StoppingOptionsReachTheServer) {
   const auto top = with({"--top-logprobs", "3"});
   EXPECT_EQ(top[0]["top_logprobs"][0].size(), 3U);
   EXPECT_LT(top[0]["top_logprobs"][0][0]["logprob"], 0);
+}
+
+TEST_F(ToolTest, SamplesAreThoseOfSingleRuns) {
+  const std::vector<std::string> arguments = {
+      "generate",      "hi", "-n", "12", "--n", "3", "--seed", "20", "--allow-token", "97",
+      "--allow-token", "98"};
+  std::string expected;
+  for (int i = 0; i < 3; ++i) {
+    const Result solo = Run({"generate", "hi", "-n", "12", "--seed", std::to_string(20 + i),
+                             "--allow-token", "97", "--allow-token", "98"});
+    expected += "--- " + std::to_string(i) + "\n" + solo.output + "\n";
+  }
+  const Result text = Run(arguments);
+  EXPECT_EQ(text.exit_code, 0) << text.errors;
+  EXPECT_EQ(text.output, expected);
+  EXPECT_THAT(text.errors, HasSubstr("generated 36 tokens"));
+
+  std::vector<std::string> as_json = arguments;
+  as_json.emplace_back("--json");
+  std::vector<std::string> texts(3);
+  int finished = 0;
+  for (const nlohmann::json& line : Run(as_json).Lines()) {
+    if (line["event"] == "progress") continue;
+    texts.at(line.at("index").get<size_t>()) += line.at("text").get<std::string>();
+    finished += line["event"] == "finished" ? 1 : 0;
+  }
+  EXPECT_EQ(finished, 3);
+  for (int i = 0; i < 3; ++i) EXPECT_THAT(expected, HasSubstr("\n" + texts[i] + "\n"));
+}
+
+TEST_F(ToolTest, PromptIsReturnedWithItsLogProbabilities) {
+  const Result echo = Run({"generate", "--token-ids", "[104, 105]", "--echo", "--seed", "3"});
+  EXPECT_EQ(echo.output, "hi" + Run({"generate", "hi", "--seed", "3"}).output) << echo.errors;
+
+  const auto scores = Run({"score", "hello", "--top-logprobs", "2", "--json"}).Lines();
+  const auto lines = Run({"generate", "hello", "--prompt-logprobs", "2", "--json"}).Lines();
+  ASSERT_GT(lines.size(), 5U);
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(lines[i]["event"], "prompt");
+    for (const char* field : {"token_id", "token", "logprob"}) {
+      EXPECT_EQ(lines[i][field], scores[i][field]) << i << field;
+    }
+    EXPECT_EQ(lines[i].contains("top"), i > 0);
+  }
+}
+
+TEST_F(ToolTest, StateOptionsReachTheServer) {
+  EXPECT_EQ(Run({"generate", "hi", "--priority", "-100", "--cache-salt", "x", "--mark", "1",
+                 "--mark", "2", "--skip-prefix-cache"})
+                .exit_code,
+            0);
+  EXPECT_THAT(Run({"generate", "hi", "--priority", "101"}).errors, HasSubstr("priority"));
+  EXPECT_THAT(Run({"generate", "hi", "--mark", "3"}).errors, HasSubstr("marks"));
+  EXPECT_THAT(Run({"generate", "hi", "--cache-salt", std::string(257, 'x')}).errors,
+              HasSubstr("cache_salt"));
+  EXPECT_THAT(Run({"generate", "hi", "--n", "129"}).errors, HasSubstr("129"));
 }
 
 TEST_F(ToolTest, PromptComesFromArgumentFileOrStandardInput) {

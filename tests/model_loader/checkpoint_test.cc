@@ -337,5 +337,26 @@ TEST(ShardedCheckpointTest, RefusesATensorInTwoShards) {
   ExpectRefusal(draft.Open().status(), {"two.safetensors: found tensor \"" + draft.first[0].name});
 }
 
+TEST(CheckpointTest, AnyByteChangesTheFingerprint) {
+  const TempFolder folder;
+  Draft(TinyConfig()).Write(folder.path());
+  const std::string fingerprint = Checkpoint::Open(folder.path())->Fingerprint();
+  EXPECT_EQ(fingerprint.size(), 32);
+  EXPECT_EQ(Checkpoint::Open(folder.path())->Fingerprint(), fingerprint);
+
+  const fs::path weights = folder.path() / "model.safetensors";
+  std::string bytes = testing::ReadFile(weights);
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  ASSERT_TRUE(WriteFile(weights, bytes));
+  EXPECT_NE(Checkpoint::Open(folder.path())->Fingerprint(), fingerprint);
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  ASSERT_TRUE(WriteFile(weights, bytes));
+  EXPECT_EQ(Checkpoint::Open(folder.path())->Fingerprint(), fingerprint);
+
+  const fs::path config = folder.path() / "config.json";
+  ASSERT_TRUE(WriteFile(config, testing::ReadFile(config) + " "));
+  EXPECT_NE(Checkpoint::Open(folder.path())->Fingerprint(), fingerprint);
+}
+
 }  // namespace
 }  // namespace fmaserver

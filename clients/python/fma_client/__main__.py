@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ._cli_options import (
     UsageError,
@@ -17,6 +17,7 @@ from ._cli_options import (
     generate_options,
     parse_ids,
     read_input,
+    read_prompt,
 )
 from ._cli_output import (
     delta_event,
@@ -28,7 +29,9 @@ from ._cli_output import (
     write_score,
     write_score_json,
     write_session,
+    write_session_details,
     write_summary,
+    write_token,
     write_tokens,
 )
 from .client import Generation
@@ -44,16 +47,21 @@ _CONNECT_SECONDS = 10
 
 
 def _generate(args: argparse.Namespace) -> None:
-    prompt = None if args.session and not _has_input(args) else read_input(args)
+    prompt = None if args.resume else read_prompt(args)
     options = generate_options(args)
+    on_progress = _write_progress if args.json else None
     with connect(args) as client:
         model = client.model(timeout=_CONNECT_SECONDS)
-        source = client.session(args.session) if args.session else client
-        on_progress = _write_progress if args.json else None
         if args.echo and not args.json and isinstance(prompt, str):
-            write(prompt)
+            write(prompt)  # byte for byte, which its tokens need not be
+            del options["echo"]
         started = time.monotonic()
-        stream = source.generate(prompt or "", on_progress=on_progress, **options)
+        if args.resume:
+            stream = client.resume(args.resume)
+        elif args.session:
+            stream = client.session(args.session).generate(prompt, on_progress=on_progress, **options)
+        else:
+            stream = client.generate("" if prompt is None else prompt, on_progress=on_progress, **options)
         interrupted = True
         try:
             _show(stream, model, args)
@@ -63,17 +71,17 @@ def _generate(args: argparse.Namespace) -> None:
                 write_summary(stream.completions, model, started, interrupted)
 
 
-def _has_input(args: argparse.Namespace) -> bool:
-    return any(value is not None for value in (args.text, args.prompt_file, args.token_ids))
-
-
 def _write_progress(processed: int, total: int) -> None:
     write_json({"event": "progress", "processed_tokens": processed, "total_tokens": total})
 
 
 def _show(stream: Generation, model: Model, args: argparse.Namespace) -> None:
     indexed = (args.n or 1) > 1
+    first = True
     for delta in stream:
+        if first:
+            _show_prompt(stream, model, args)
+            first = False
         if args.json:
             write_json(delta_event(delta, indexed))
         elif not indexed:
@@ -83,6 +91,14 @@ def _show(stream: Generation, model: Model, args: argparse.Namespace) -> None:
             write_json(finished_event(completion, model, indexed))
         elif indexed:
             write(f"--- {completion.index}\n{completion.text}\n")
+
+
+def _show_prompt(stream: Generation, model: Model, args: argparse.Namespace) -> None:
+    for token in stream.prompt:
+        if args.json:
+            write_token("prompt", token)
+        else:
+            write(token.token if model.tokenizer else f"{token.token_id} ")
 
 
 def _score(args: argparse.Namespace) -> None:
@@ -134,7 +150,10 @@ def _sessions(args: argparse.Namespace) -> None:
                 for info in client.list_sessions():
                     write_session(info, args.json)
             case "show":
-                write_session(client.session(args.id).info(), args.json)
+                write_session_details(client.session(args.id).info(), args.json)
+            case "update":
+                pinned = True if args.pin else False if args.unpin else None
+                write_session(client.session(args.id).update(ttl_seconds=args.ttl, pinned=pinned), args.json)
             case "fork":
                 for child in client.session(args.id).fork(args.children):
                     write_session(child.info(), args.json)
@@ -143,8 +162,7 @@ def _sessions(args: argparse.Namespace) -> None:
             case "delete":
                 client.session(args.id).delete()
             case "export":
-                with open(args.file, "wb") as file:
-                    file.writelines(client.session(args.id).export(head_only=args.head_only))
+                _export(client.session(args.id).export(head_only=args.head_only), args.file)
             case "import":
                 with open(args.file, "rb") as file:
                     pieces = iter(lambda: file.read(1 << 20), b"")
@@ -152,31 +170,46 @@ def _sessions(args: argparse.Namespace) -> None:
                 write_session(made.info(), args.json)
 
 
+def _export(pieces: Iterator[bytes], path: str) -> None:
+    """Under another name first, so that no half of a blob is ever taken for a whole one."""
+    unfinished = path + ".part"
+    try:
+        with open(unfinished, "wb") as file:
+            file.writelines(pieces)
+        os.replace(unfinished, path)
+    finally:
+        if os.path.exists(unfinished):
+            os.remove(unfinished)
+
+
 def _add_sessions(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    def action(name: str, text: str) -> argparse.ArgumentParser:
+    def action(name: str, text: str, *positional: str) -> argparse.ArgumentParser:
         made = actions.add_parser(name, help=text, description=text)
         add_connection(made)
-        if name != "list":
-            made.add_argument("id", nargs="?" if name == "create" else None, metavar="ID")
+        for each in positional:
+            made.add_argument(each.rstrip("?"), metavar=each.rstrip("?").upper(), nargs="?" if "?" in each else None)
         return made
 
-    create = action("create", "A new, empty session")
-    action("list", "The sessions, in order of their ids")
-    action("show", "One session")
-    fork = action("fork", "New sessions that hold the same")
-    fork.add_argument("--children", type=int, default=1)
-    action("rewind", "Forgets the tokens past a point").add_argument("tokens", type=int, metavar="TOKENS")
-    action("delete", "Forgets a session")
-    export = action("export", "Writes a session into a file")
-    export.add_argument("--head-only", action="store_true", help="Without its rewind points")
-    imported = action("import", "Makes a session of an exported file")
-    for command in (create, imported):
+    create = action("create", "A new, empty session", "id?")
+    action("list", "All sessions, in order of their ids")
+    action("show", "All about one session", "id")
+    update = action("update", "Changes how long it is kept", "id")
+    fork = action("fork", "New sessions that hold the same", "id")
+    fork.add_argument("--children", type=int, default=1, help="How many")
+    rewind = action("rewind", "Forgets the tokens past a point", "id")
+    rewind.add_argument("tokens", type=int, metavar="TOKENS", help="How many to keep")
+    action("delete", "Forgets a session", "id")
+    export = action("export", "Writes a session into a file", "id", "file")
+    export.add_argument("--head-only", action="store_true", help="Without its rewind points: smaller")
+    imported = action("import", "Makes a session of an exported file", "file", "id?")
+    for command in (create, update, imported):
         command.add_argument("--ttl", type=float, metavar="SECONDS", help="Expires after so long without use")
-        command.add_argument("--pin", action="store_true", help="Never expires")
-    for command in (export, imported):
-        command.add_argument("file", metavar="FILE")
+        pinning = command.add_mutually_exclusive_group()
+        pinning.add_argument("--pin", action="store_true", help="Never expires")
+        if command is update:
+            pinning.add_argument("--unpin", action="store_true", help="Expires again")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -29,17 +29,21 @@ _SINGLE: tuple[tuple[str, type, str, str], ...] = (
     ("--prompt-logprobs", int, "With --json: the prompt's log-probabilities, with alternatives", "prompt_logprobs"),
     ("--n", int, "Samples from one reading of the prompt (server: 1)", "n"),
     ("--priority", int, "Lower is served first, -100 to 100 (server: 0)", "priority"),
+    ("--cache-salt", str, "Share cached prompts only with the same salt", "cache_salt"),
 )
 _MANY: tuple[tuple[str, type, str, str], ...] = (
     ("--allow-token", int, "Generate only these; may repeat", "allowed_token_ids"),
     ("--ban-token", int, "Never generate these; may repeat", "banned_token_ids"),
     ("--stop", str, "End before this text; may repeat", "stop"),
     ("--stop-token", int, "End before this token; may repeat", "stop_token_ids"),
+    ("--mark", int, "Keep the state after so many prompt tokens; may repeat", "marks"),
 )
 _FLAGS = (
     ("--include-stop", "End after the stop text or token", "include_stop"),
     ("--ignore-eos", "Go on past the end of the text", "ignore_eos"),
     ("--logprobs", "With --json: each token's log-probability", "logprobs"),
+    ("--skip-prefix-cache", "Read the whole prompt", "skip_prefix_cache"),
+    ("--echo", "Print the prompt before its continuation", "echo"),
 )
 
 
@@ -91,6 +95,15 @@ def read_input(args: argparse.Namespace) -> Prompt:
         raise UsageError(f"cannot read {args.prompt_file}: {error.strerror}") from None
 
 
+def read_prompt(args: argparse.Namespace) -> Prompt | None:
+    """As read_input; a session may be continued without anything new."""
+    given = any(value is not None for value in (args.text, args.prompt_file, args.token_ids))
+    if args.session and not given and sys.stdin.isatty():
+        return None
+    prompt = read_input(args)
+    return None if args.session and not given and not prompt else prompt
+
+
 def parse_ids(text: str) -> list[int]:
     try:
         ids = json.loads(text)
@@ -111,8 +124,8 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     for flag, text, name in _FLAGS:
         parser.add_argument(flag, help=text, dest=name, action="store_true", default=None)
     parser.add_argument("--logit-bias", metavar="ID=BIAS", action="append", help="Add to a logit; may repeat")
-    parser.add_argument("--echo", action="store_true", help="Print the prompt before its continuation")
     parser.add_argument("--session", metavar="ID", help="Continue this session; only the new text is sent")
+    parser.add_argument("--resume", metavar="TOKEN", help="Go on with what a server's shutdown interrupted")
 
 
 def generate_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def write_summary(completions: Sequence[Completion], model: Model, started: floa
         f"prompt {_speed(first.prompt_tokens, first.prefill_seconds, first.prompt_tokens)}; "
         f"generated {_speed(generated, decode, decoded)}"
     )
-    tokens = first.prompt_tokens + first.generated_tokens
+    tokens = first.prompt_tokens + generated
     full = tokens * model.full_cache_bytes_per_token
     if model.slot_bytes:
         note(
@@ -136,12 +136,17 @@ def write_score(score: Score, every_token: bool) -> None:
     write(summary + "\n")
 
 
+def write_token(event: str, token: TokenScore) -> None:
+    """A JSON line of a scored token."""
+    fields = asdict(token)
+    if not token.top:
+        del fields["top"]
+    write_json({"event": event, **fields})
+
+
 def write_score_json(score: Score) -> None:
     for token in score.tokens:
-        event = {"event": "token", **asdict(token)}
-        if not token.top:
-            del event["top"]
-        write_json(event)
+        write_token("token", token)
     write_json({"event": "summary", **{k: v for k, v in asdict(score).items() if k != "tokens"}})
 
 
@@ -169,10 +174,39 @@ def write_model(model: Model) -> None:
         write(f"{name:<16}  {value}\n")
 
 
+def _kept(info: SessionInfo) -> str:
+    if info.pinned:
+        return "pinned"
+    return f"expires after {info.ttl_seconds:g} s" if info.ttl_seconds else "kept"
+
+
+def _session_json(info: SessionInfo) -> None:
+    write_json({**asdict(info), "place": info.place.name.lower()})
+
+
 def write_session(info: SessionInfo, as_json: bool) -> None:
+    """One line."""
     if as_json:
-        write_json({**asdict(info), "place": info.place.name.lower()})
-        return
-    kept = "pinned" if info.pinned else f"expires after {info.ttl_seconds:g} s" if info.ttl_seconds else "kept"
-    where = info.place.name.lower().replace("_", " ") + (", durable" if info.durable else "")
-    write(f"{info.session_id}  {info.tokens:,} tokens  {human_bytes(info.bytes)}  {where}  {kept}\n")
+        return _session_json(info)
+    size, place = human_bytes(info.bytes), info.place.name.lower() + (", durable" if info.durable else "")
+    write(f"{info.session_id}  {info.tokens:,} tokens  {size}  {place}  {_kept(info)}\n")
+
+
+def write_session_details(info: SessionInfo, as_json: bool) -> None:
+    """All of it."""
+    if as_json:
+        return _session_json(info)
+    rows = [
+        ("session", info.session_id),
+        ("tokens", f"{info.tokens:,}"),
+        ("size", human_bytes(info.bytes)),
+        ("place", info.place.name.lower() + (", durable" if info.durable else "")),
+        ("kept", _kept(info)),
+        ("idle", f"{info.idle_seconds:.1f} s"),
+        ("rewind points", ", ".join(map(str, info.rewind_points))),
+        ("log begins at", f"{info.log_begin:,}"),
+    ]
+    if info.resume_token:
+        rows.append(("resume token", info.resume_token))
+    for name, value in rows:
+        write(f"{name:<14}  {value}\n")

@@ -54,6 +54,8 @@ def _server(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ("generate", PROMPT, "--temperature", 0, "--stop", " the", "--max-tokens", 100),
         ("generate", "--token-ids", "[5, 6]", "--allow-token", 300, "--allow-token", 301, "--ban-token", 301),
         ("generate", PROMPT, "--logit-bias", "300=100", "--stop-token", 300, "--include-stop"),
+        ("generate", PROMPT, "--n", 3, "--seed", 5, "-n", 8, "--priority", -3, "--cache-salt", "x", "--mark", 2),
+        ("generate", "--token-ids", "[500, 600, 700]", "--echo", "--temperature", 0, "--skip-prefix-cache"),
     ],
     ids=lambda words: " ".join(map(str, words))[:50],
 )
@@ -74,21 +76,30 @@ def test_generate_json_holds_the_same(tmp_path) -> None:
     prompt = tmp_path / "prompt"
     prompt.write_text("many words of a long prompt " * 200)
     outputs = both(
-        "generate", "--prompt-file", prompt, "--json", "-n", 20, "--seed", 1, "--logprobs", "--top-logprobs", 2
-    )
+        "generate", "--prompt-file", prompt, "--json", "-n", 20, "--seed", 1, "--logprobs", "--top-logprobs", 2,
+        "--n", 2,
+    )  # fmt: skip
     found = []
     for output in outputs:
         events = [json.loads(line) for line in output.splitlines()]
-        deltas = [event for event in events if event["event"] == "delta"]
+        deltas = sorted((e for e in events if e["event"] == "delta"), key=lambda event: event["index"])
         lists = ("token_ids", "logprobs", "top_logprobs")
-        joined = {name: [item for delta in deltas for item in delta[name]] for name in lists}
-        text = "".join(event.get("text", "") for event in events)
-        last = events[-1]
+        joined = {name: [item for delta in deltas for item in delta.get(name, [])] for name in lists}
+        text = "".join(delta["text"] for delta in deltas)
+        last = [event for event in events if event["event"] == "finished"]
+        assert sorted(event["index"] for event in last) == [0, 1]
         if not found:  # the second one finds the prompt read
             assert any(event["event"] == "progress" for event in events)
-        usage = {name: last["usage"][name] for name in ("prompt_tokens", "generated_tokens")}
-        found.append((joined, text, last["reason"], last["cache_bytes"], last["full_cache_bytes"], usage))
+        ends = [(e["reason"], e["cache_bytes"], e["full_cache_bytes"], e["usage"]["generated_tokens"]) for e in last]
+        found.append((joined, text, ends))
     assert found[0] == found[1]
+
+
+def test_prompt_logprobs_are_those_of_score() -> None:
+    for output in both("generate", PROMPT, "--json", "--prompt-logprobs", 2):
+        prompt = [event for event in map(json.loads, output.splitlines()) if event["event"] == "prompt"]
+        scores = [json.loads(line) for line in both("score", PROMPT, "--json", "--top-logprobs", 2)[1].splitlines()]
+        assert [{**event, "event": "token"} for event in prompt] == scores[:-1]
 
 
 def test_input_from_standard_input_and_summary_apart() -> None:

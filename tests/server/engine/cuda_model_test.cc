@@ -19,6 +19,7 @@
 #include "tests/server/engine/engine_fixture.h"
 #include "tests/support/checkpoint_builder.h"
 #include "tests/support/paths.h"
+#include "tests/support/temp_folder.h"
 
 namespace fmaserver::testing {
 namespace {
@@ -214,6 +215,38 @@ TEST_P(CudaModelTest, SlotsMoveBetweenBackends) {
     ASSERT_TRUE(here->backend().RestoreSlot(bytes, slot_here.data()).ok());
   }
   EXPECT_LE(LargestDifference(logits, expected, 260), 1e-3);
+}
+
+TEST_P(CudaModelTest, GeneratesWhatTheCpuGenerates) {
+  const TempFolder folder;
+  ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 3, DType::kF32, folder.path()).ok());
+  constexpr EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 40};
+  const auto make = [&](std::shared_ptr<Backend> backend) {
+    auto engine = Engine::Create(
+        Load(folder.path(), std::move(backend), {.max_rows = Engine::MaxRows(kOptions)}), nullptr,
+        kOptions);
+    EXPECT_TRUE(engine.ok()) << engine.status();
+    return *std::move(engine);
+  };
+  const auto cpu = make(*MakeCpuBackend(1));
+  const auto cuda = make(Shared());
+  for (int i = 0; i < Rounds(12); ++i) {
+    GenerateRequest request = Prompt(10 + 17 * i, 8, i);
+    request.sampling.temperature = i % 4 == 0 ? 0 : 0.7F;
+    if (i % 2 == 0) request.sampling.top_p = 0.9F;
+    if (i % 3 == 0) request.sampling.repetition_penalty = 1.3F;
+    request.top_logprobs = 2;
+    if (i % 3 == 2) request.prompt_logprobs = 0;  // wants logits, so the host chooses
+    const auto expected = Complete(*cpu, request);
+    const auto found = Complete(*cuda, request);
+    ASSERT_TRUE(found->status.ok()) << found->status;
+    EXPECT_EQ(found->tokens, expected->tokens);
+    ASSERT_EQ(found->logprobs.size(), expected->logprobs.size());
+    for (size_t t = 0; t < found->logprobs.size(); ++t) {
+      EXPECT_NEAR(found->logprobs[t], expected->logprobs[t], 1e-3);
+      EXPECT_EQ(found->top_logprobs[t][0].token, expected->top_logprobs[t][0].token);
+    }
+  }
 }
 
 TEST_P(CudaModelTest, SaysWhatDoesNotFit) {

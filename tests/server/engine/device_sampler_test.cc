@@ -160,7 +160,7 @@ TEST_P(DeviceSamplerTest, LogProbabilitiesAreThoseOfThePlainLogits) {
       ASSERT_EQ(out[i].top.size(), top.size());
       for (size_t rank = 0; rank < top.size(); ++rank) {
         EXPECT_EQ(out[i].top[rank].token, top[rank].token);
-        EXPECT_NEAR(out[i].top[rank].value, top[rank].logprob, 1e-5);
+        EXPECT_NEAR(out[i].top[rank].value, top[rank].value, 1e-5);
       }
     }
   }

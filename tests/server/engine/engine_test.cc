@@ -116,7 +116,7 @@ TEST(Engine, ScoresEqualTheLogprobsOfGeneration) {
   for (size_t i = 20; i < 60; ++i) {
     EXPECT_EQ(sink->scores[i].logprob, generated->logprobs[i - 20]);
     ASSERT_EQ(sink->scores[i].top.size(), 3U);
-    EXPECT_GE(sink->scores[i].top[0].logprob, *sink->scores[i].logprob);
+    EXPECT_GE(sink->scores[i].top[0].value, *sink->scores[i].logprob);
   }
 }
 

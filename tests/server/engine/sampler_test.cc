@@ -318,7 +318,7 @@ TEST(LogProbabilities, SumToOneAndRankTheBest) {
   const auto top = probabilities.Top(7);
   ASSERT_EQ(top.size(), 7U);
   EXPECT_EQ(top[0].token, std::max_element(logits.begin(), logits.end()) - logits.begin());
-  for (size_t i = 1; i < top.size(); ++i) EXPECT_GE(top[i - 1].logprob, top[i].logprob);
+  for (size_t i = 1; i < top.size(); ++i) EXPECT_GE(top[i - 1].value, top[i].value);
   EXPECT_TRUE(probabilities.Top(0).empty());
 }
 

@@ -191,7 +191,7 @@ TEST_F(SamplingRequestTest, TopLogprobsComeForEveryTokenAndHoldIt) {
   for (size_t i = 0; i < 20; ++i) {
     ASSERT_EQ(sink->top_logprobs[i].size(), 5U);
     EXPECT_EQ(sink->top_logprobs[i][0].token, sink->tokens[i]);
-    EXPECT_EQ(sink->top_logprobs[i][0].logprob, sink->logprobs[i]);
+    EXPECT_EQ(sink->top_logprobs[i][0].value, sink->logprobs[i]);
   }
   // They describe the model, whatever the filters made of it.
   request.sampling.banned_token_ids = {sink->tokens[0]};

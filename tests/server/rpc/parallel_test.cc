@@ -16,26 +16,40 @@ namespace {
 // Longer than any test runs.
 constexpr uint32_t kEndless = 100'000'000;
 
-TEST(ParallelTest, SixteenClientsGetWhatEachGetsAlone) {
-  TestServer server(ByteModelConfig(), {.num_slots = 4, .max_queue = 16, .step_tokens = 16});
+TEST(ParallelTest, SixtyFourClientsGetWhatEachGetsAlone) {
+  constexpr int kClients = 64;
+  TestServer server(ByteModelConfig(), {.num_slots = 24, .max_queue = kClients, .step_tokens = 50});
   const auto request_of = [](int client) {
-    return TextRequest(std::string(1 + client * 7, static_cast<char>('a' + client)), 40);
+    v1::GenerateRequest request =
+        TextRequest(std::string(1 + client * 13, static_cast<char>('!' + client)), 10 + client);
+    request.mutable_sampling()->set_seed(client);
+    request.set_logprobs(true);
+    request.set_skip_prefix_cache(client % 2 == 0);
+    return request;
   };
-  std::vector<std::vector<uint32_t>> alone(16);
-  for (int i = 0; i < 16; ++i) alone[i] = Generate(server.stub(), request_of(i)).TokenIds();
+  const auto logprobs_of = [](const Generated& generated) {
+    std::vector<float> logprobs;
+    for (const v1::Delta& delta : generated.deltas) {
+      logprobs.insert(logprobs.end(), delta.logprobs().begin(), delta.logprobs().end());
+    }
+    return logprobs;
+  };
+  std::vector<Generated> alone;
+  for (int i = 0; i < kClients; ++i) alone.push_back(Generate(server.stub(), request_of(i)));
 
-  std::vector<Generated> together(16);
+  std::vector<Generated> together(kClients);
   std::vector<std::thread> clients;
-  for (int i = 0; i < 16; ++i) {
+  for (int i = 0; i < kClients; ++i) {
     clients.emplace_back([&, i] {
       const auto stub = v1::Generation::NewStub(server.NewChannel());
       together[i] = Generate(*stub, request_of(i));
     });
   }
   for (std::thread& client : clients) client.join();
-  for (int i = 0; i < 16; ++i) {
+  for (int i = 0; i < kClients; ++i) {
     EXPECT_TRUE(together[i].status.ok()) << together[i].status.error_message();
-    EXPECT_EQ(together[i].TokenIds(), alone[i]) << "client " << i;
+    EXPECT_EQ(together[i].TokenIds(), alone[i].TokenIds()) << "client " << i;
+    EXPECT_EQ(logprobs_of(together[i]), logprobs_of(alone[i])) << "client " << i;
   }
 }
 
@@ -76,6 +90,7 @@ TEST(ParallelTest, FullQueueRefuses) {
 
 TEST(ParallelTest, SlowReaderLosesNothingAndStopsNobody) {
   TestServer server(ByteModelConfig(), {.num_slots = 2, .max_queue = 8});
+  // Less than what may wait for a reader.
   const v1::GenerateRequest request = TextRequest("slow", 30'000);
   grpc::ClientContext context;
   const auto reader = server.stub().Generate(&context, request);

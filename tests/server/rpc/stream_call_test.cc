@@ -113,11 +113,14 @@ class StreamCallTest : public ::testing::Test {
   }
 
   FakeWriter::Reactor* Start(uint32_t max_tokens) {
-    return GenerateCall::Start(*engine_, SerializeMessage(TextRequest("hi", max_tokens)));
+    return GenerateCall::Start({*engine_, *sessions_, workers_}, kDefaultTenant,
+                               SerializeMessage(TextRequest("hi", max_tokens)));
   }
 
   const std::unique_ptr<Engine> engine_ =
       MakeTestEngine(ByteModelConfig(), {.num_slots = 4, .max_queue = 100});
+  const std::unique_ptr<SessionStore> sessions_ = MakeTestSessions(*engine_, {});
+  WorkerPool workers_{1};
 };
 
 TEST_F(StreamCallTest, NothingIsLostWhateverTheReadersPace) {

@@ -72,9 +72,20 @@ std::unique_ptr<Engine> MakeTestEngine(const ModelConfig& config, EngineOptions 
   return *std::move(engine);
 }
 
-TestServer::TestServer(const ModelConfig& config, EngineOptions options)
+std::unique_ptr<SessionStore> MakeTestSessions(const Engine& engine, SessionOptions options) {
+  const SessionModel model{.fingerprint = std::string(32, 'f'),
+                           .slot_bytes = engine.model().slot_bytes(),
+                           .vocab_size = engine.model().config().vocab_size};
+  auto sessions = SessionStore::Open(model, std::move(options), nullptr);
+  Require(sessions.status());
+  return *std::move(sessions);
+}
+
+TestServer::TestServer(const ModelConfig& config, EngineOptions options,
+                       SessionOptions session_options)
     : engine_(MakeTestEngine(config, options)) {
-  auto rpc = RpcServer::Start(*engine_, {.listen = "127.0.0.1:0"});
+  sessions_ = MakeTestSessions(*engine_, std::move(session_options));
+  auto rpc = RpcServer::Start(*engine_, *sessions_, {.listen = "127.0.0.1:0"});
   Require(rpc.status());
   rpc_ = *std::move(rpc);
   stub_ = v1::Generation::NewStub(NewChannel());
@@ -120,6 +131,7 @@ Generated Generate(v1::Generation::Stub& stub, const v1::GenerateRequest& reques
     if (response.has_progress()) result.progress.push_back(response.progress().processed_tokens());
     if (response.has_delta()) result.deltas.push_back(response.delta());
     if (response.has_finished()) result.finished.push_back(response.finished());
+    if (response.has_interrupted()) result.resume_token = response.interrupted().resume_token();
   }
   result.status = reader->Finish();
   return result;

@@ -11,6 +11,7 @@
 #include "model_loader/model_config.h"
 #include "server/engine/engine.h"
 #include "server/rpc/rpc_server.h"
+#include "server/sessions/session_store.h"
 
 namespace fmaserver::testing {
 
@@ -28,9 +29,11 @@ std::unique_ptr<Engine> MakeTestEngine(const ModelConfig& config, EngineOptions 
 
 class TestServer {
  public:
-  explicit TestServer(const ModelConfig& config = ByteModelConfig(), EngineOptions options = {});
+  explicit TestServer(const ModelConfig& config = ByteModelConfig(), EngineOptions options = {},
+                      SessionOptions session_options = {});
 
   Engine& engine() { return *engine_; }
+  SessionStore& sessions() { return *sessions_; }
   RpcServer& rpc() { return *rpc_; }
   v1::Generation::Stub& stub() { return *stub_; }
   std::string Address() const;
@@ -39,6 +42,7 @@ class TestServer {
   std::shared_ptr<grpc::Channel> NewChannel() const;
 
  private:
+  std::unique_ptr<SessionStore> sessions_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<RpcServer> rpc_;
   std::unique_ptr<v1::Generation::Stub> stub_;
@@ -49,6 +53,7 @@ struct Generated {
   std::vector<uint64_t> progress;  // processed tokens of each progress message
   std::vector<v1::Delta> deltas;
   std::vector<v1::Finished> finished;
+  std::string resume_token;
   grpc::Status status;
 
   std::vector<uint32_t> TokenIds() const;
@@ -59,6 +64,9 @@ struct Generated {
 v1::GenerateRequest TextRequest(const std::string& text, uint32_t max_tokens);
 
 Generated Generate(v1::Generation::Stub& stub, const v1::GenerateRequest& request);
+
+/// Sessions of `engine`'s model.
+std::unique_ptr<SessionStore> MakeTestSessions(const Engine& engine, SessionOptions options);
 
 /// Polls until `condition` holds; false after 20 s.
 bool Eventually(const std::function<bool()>& condition);

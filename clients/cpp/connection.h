@@ -15,22 +15,22 @@
 
 namespace fmaserver {
 
-struct SessionOptions {
+struct ConnectionOptions {
   std::string server = "localhost:50051";
   bool json = false;
 };
 
 /// Adds --server and --json to `command`.
-void AddSessionOptions(CLI::App& command, SessionOptions& options);
+void AddConnectionOptions(CLI::App& command, ConnectionOptions& options);
 
 /// One run of a subcommand against one server. Create it when the input has been read: from then on
 /// Ctrl-C no longer ends the process by itself.
-class Session {
+class Connection {
  public:
-  explicit Session(const SessionOptions& options);
+  explicit Connection(const ConnectionOptions& options);
 
   Client& client() { return client_; }
-  const SessionOptions& options() const { return options_; }
+  const ConnectionOptions& options() const { return options_; }
 
   /// A context for the next call, which replaces the one before; cancelled if SIGINT came already.
   grpc::ClientContext& NewContext();
@@ -45,7 +45,7 @@ class Session {
  private:
   void CancelCall();
 
-  SessionOptions options_;
+  ConnectionOptions options_;
   std::mutex mutex_;
   std::unique_ptr<grpc::ClientContext> context_;  // guarded by mutex_
   Interrupt interrupt_;                           // before client_: see Interrupt

@@ -1,4 +1,4 @@
-#include "clients/cpp/session.h"
+#include "clients/cpp/connection.h"
 
 #include <chrono>
 
@@ -9,7 +9,7 @@ constexpr std::chrono::seconds kConnectTime(10);
 
 }  // namespace
 
-void AddSessionOptions(CLI::App& command, SessionOptions& options) {
+void AddConnectionOptions(CLI::App& command, ConnectionOptions& options) {
   command.add_option("--server", options.server, "Address of the server")
       ->type_name("HOST:PORT")
       ->envname("FMA_SERVER")
@@ -17,28 +17,28 @@ void AddSessionOptions(CLI::App& command, SessionOptions& options) {
   command.add_flag("--json", options.json, "Print JSON lines for programs");
 }
 
-Session::Session(const SessionOptions& options)
+Connection::Connection(const ConnectionOptions& options)
     : options_(options), interrupt_([this] { CancelCall(); }), client_(options.server) {}
 
-grpc::ClientContext& Session::NewContext() {
+grpc::ClientContext& Connection::NewContext() {
   const std::lock_guard lock(mutex_);
   context_ = std::make_unique<grpc::ClientContext>();
   if (interrupt_.Happened()) context_->TryCancel();
   return *context_;
 }
 
-void Session::CancelCall() {
+void Connection::CancelCall() {
   const std::lock_guard lock(mutex_);
   if (context_ != nullptr) context_->TryCancel();
 }
 
-absl::StatusOr<v1::Model> Session::GetModel() {
+absl::StatusOr<v1::Model> Connection::GetModel() {
   grpc::ClientContext& context = NewContext();
   context.set_deadline(std::chrono::system_clock::now() + kConnectTime);
   return client_.GetModel(context);
 }
 
-ExitCode Session::Report(const absl::Status& status) const {
+ExitCode Connection::Report(const absl::Status& status) const {
   if (Interrupted()) return kInterrupted;
   if (status.ok()) return kDone;
   return ReportFailure(status, options_.server);

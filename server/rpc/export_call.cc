@@ -1,0 +1,53 @@
+#include "server/rpc/export_call.h"
+
+#include <utility>
+
+#include "fma/v1/sessions.pb.h"
+#include "server/rpc/byte_buffer.h"
+#include "server/rpc/status.h"
+
+namespace fmaserver {
+
+ExportCall* ExportCall::Start(const Services& services, const std::string& tenant,
+                              const grpc::ByteBuffer& request) {
+  auto* call = new ExportCall(services, tenant);
+  services.workers.Run([call, request] {
+    if (absl::Status status = call->Open(request); !status.ok()) {
+      call->Finish(ToGrpcStatus(status));
+    } else {
+      call->WriteNext();
+    }
+  });
+  return call;
+}
+
+absl::Status ExportCall::Open(const grpc::ByteBuffer& request) {
+  v1::ExportSessionRequest message;
+  if (absl::Status status = ParseMessage(request, message); !status.ok()) return status;
+  auto blob = services_.sessions.Export({tenant_, message.session_id()}, message.head_only());
+  if (blob.ok()) blob_ = *std::move(blob);
+  return blob.status();
+}
+
+void ExportCall::WriteNext() {
+  constexpr size_t kPieceBytes = size_t{512} << 10;  // well below the 4 MiB that clients accept
+  absl::StatusOr<std::string> piece = blob_->Next(kPieceBytes);
+  if (!piece.ok() || piece->empty()) {
+    Finish(ToGrpcStatus(piece.status()));
+    return;
+  }
+  v1::ExportSessionResponse response;
+  response.set_data(*std::move(piece));
+  in_flight_ = SerializeMessage(response);
+  StartWrite(&in_flight_);
+}
+
+void ExportCall::OnWriteDone(bool ok) {
+  if (!ok) {
+    Finish(ToGrpcStatus(absl::CancelledError("the client went away")));
+    return;
+  }
+  services_.workers.Run([this] { WriteNext(); });
+}
+
+}  // namespace fmaserver

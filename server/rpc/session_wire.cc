@@ -1,0 +1,69 @@
+#include "server/rpc/session_wire.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+
+namespace fmaserver {
+namespace {
+
+v1::Session::Place ToWire(SessionPlace place) {
+  switch (place) {
+    case SessionPlace::kActive:
+      return v1::Session::PLACE_ACTIVE;
+    case SessionPlace::kInMemory:
+      return v1::Session::PLACE_IN_MEMORY;
+    case SessionPlace::kOnDisk:
+      return v1::Session::PLACE_ON_DISK;
+  }
+  return v1::Session::PLACE_UNSPECIFIED;
+}
+
+}  // namespace
+
+v1::Session ToWire(const SessionInfo& info) {
+  v1::Session session;
+  session.set_session_id(info.id);
+  session.set_tokens(info.tokens);
+  session.set_place(ToWire(info.place));
+  session.set_bytes(info.bytes);
+  session.mutable_rewind_points()->Add(info.rewind_points.begin(), info.rewind_points.end());
+  session.set_log_begin(info.log_begin);
+  session.set_durable(info.durable);
+  session.set_pinned(info.pinned);
+  session.set_ttl_seconds(info.ttl_seconds);
+  session.set_idle_seconds(info.idle_seconds);
+  session.set_resume_token(info.resume_token);
+  return session;
+}
+
+SessionLifetime LifetimeOf(const v1::CreateSessionRequest& request) {
+  SessionLifetime lifetime{.pinned = request.pinned()};
+  if (request.has_ttl_seconds()) lifetime.ttl_seconds = request.ttl_seconds();
+  return lifetime;
+}
+
+SessionLifetime LifetimeOf(const v1::UpdateSessionRequest& request) {
+  SessionLifetime lifetime;
+  if (request.has_ttl_seconds()) lifetime.ttl_seconds = request.ttl_seconds();
+  if (request.has_pinned()) lifetime.pinned = request.pinned();
+  return lifetime;
+}
+
+absl::StatusOr<int64_t> PageSizeOf(const v1::ListSessionsRequest& request) {
+  constexpr int64_t kDefault = 100;
+  constexpr int64_t kMost = 1000;
+  if (!request.has_page_size()) return kDefault;
+  const int64_t size = request.page_size();
+  if (size >= 1 && size <= kMost) return size;
+  return absl::InvalidArgumentError(
+      absl::StrCat("page_size: found ", size, ", allowed: 1 to ", kMost));
+}
+
+int64_t TokensOf(uint64_t tokens) {
+  return static_cast<int64_t>(
+      std::min(tokens, static_cast<uint64_t>(std::numeric_limits<int64_t>::max())));
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,27 @@
+// A unary call in raw bytes; see byte_buffer.h for why.
+#pragma once
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include "absl/status/status.h"
+#include "server/rpc/byte_buffer.h"
+#include "server/rpc/status.h"
+
+namespace fmaserver {
+
+/// Parses a `Request`, lets `answer` turn it into absl::StatusOr<response>, and finishes the call.
+template <class Request, class Answer>
+void FinishUnary(grpc::ServerUnaryReactor& reactor, const grpc::ByteBuffer& request_bytes,
+                 grpc::ByteBuffer& response_bytes, const Answer& answer) {
+  Request request;
+  absl::Status status = ParseMessage(request_bytes, request);
+  if (status.ok()) {
+    const auto response = answer(request);
+    status = response.status();
+    if (response.ok()) response_bytes = SerializeMessage(*response);
+  }
+  reactor.Finish(ToGrpcStatus(status));
+}
+
+}  // namespace fmaserver

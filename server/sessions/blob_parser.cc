@@ -1,0 +1,104 @@
+#include "server/sessions/blob_parser.h"
+
+#include <utility>
+
+#include "model_loader/text.h"
+#include "server/sessions/names.h"
+#include "server/sessions/session_codec.h"
+
+namespace fmaserver {
+
+BlobParser::BlobParser(const SessionModel& model, Reserve reserve)
+    : model_(model), reserve_(std::move(reserve)) {
+  reader_.emplace(model_.fingerprint);
+}
+
+bool BlobParser::complete() const {
+  return has_session_ && states_ == contents_.points.size() && reader_->at_start();
+}
+
+absl::Status BlobParser::Explain(const absl::Status& status) const {
+  if (absl::IsResourceExhausted(status)) return status;
+  const std::string where = has_session_
+                                ? Concat("state ", states_ + 1, " of ", contents_.points.size())
+                                : std::string("session");
+  return absl::InvalidArgumentError(Concat("data: ", where, ": ", status.message()));
+}
+
+absl::Status BlobParser::Write(std::string_view bytes) {
+  while (status_.ok() && !bytes.empty()) {
+    if (complete()) {
+      status_ = absl::InvalidArgumentError("data: bytes follow the last state");
+    } else if (absl::Status status = Advance(bytes); !status.ok()) {
+      status_ = Explain(status);
+    }
+  }
+  return status_;
+}
+
+absl::Status BlobParser::Advance(std::string_view& bytes) {
+  absl::StatusOr<RecordReader::Event> event = reader_->Read(bytes);
+  if (!event.ok()) return event.status();
+  if (*event == RecordReader::Event::kHeader) {
+    if (absl::Status status = has_session_ ? BeginState() : BeginSession(); !status.ok()) {
+      return status;
+    }
+    // An empty payload may be complete without another byte.
+    event = reader_->Read(bytes);
+    if (!event.ok()) return event.status();
+  }
+  return *event == RecordReader::Event::kDone ? EndRecord() : absl::OkStatus();
+}
+
+absl::Status BlobParser::BeginSession() {
+  const internal::RecordHeader& header = reader_->header();
+  absl::StatusOr<SessionContents> contents = ContentsFromHeader(header);
+  if (!contents.ok()) return contents.status();
+  if (header.session().log_tokens() > static_cast<uint64_t>(kMaxLogTokens) ||
+      header.session().has_interruption()) {
+    return absl::InvalidArgumentError(Concat("a log of ", header.session().log_tokens(),
+                                             " tokens, allowed: up to ", kMaxLogTokens,
+                                             ", and no interrupted turn"));
+  }
+  contents_ = *std::move(contents);
+  const int64_t bytes = static_cast<int64_t>(header.payload_bytes()) +
+                        std::ssize(contents_.points) * model_.slot_bytes;
+  if (absl::Status status = reserve_(bytes); !status.ok()) return status;
+  session_payload_.resize(header.payload_bytes());
+  reader_->SetPayload(std::as_writable_bytes(std::span(session_payload_)));
+  return absl::OkStatus();
+}
+
+absl::Status BlobParser::BeginState() {
+  const Point& point = *contents_.points[states_];
+  absl::Status status = CheckStateHeader(reader_->header(), point, model_);
+  if (!status.ok()) return status;
+  snapshot_ = std::make_shared<Snapshot>(point.tokens, model_.slot_bytes);
+  reader_->SetPayload(snapshot_->mutable_bytes());
+  return absl::OkStatus();
+}
+
+absl::Status BlobParser::EndRecord() {
+  if (has_session_) {
+    contents_.points[states_++]->snapshot = std::move(snapshot_);
+  } else {
+    auto tail = TailFromPayload(reader_->header(), std::exchange(session_payload_, {}), model_);
+    if (!tail.ok()) return tail.status();
+    contents_.tail = *std::move(tail);
+    has_session_ = true;
+  }
+  reader_.emplace(model_.fingerprint);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SessionContents> BlobParser::Finish() {
+  if (!status_.ok()) return status_;
+  if (!complete()) {
+    return Explain(absl::InvalidArgumentError("the blob ends too early"));
+  }
+  // The ids were the sender's choice; here they name files.
+  for (const PointPtr& point : contents_.points) point->id = RandomId();
+  return std::move(contents_);
+}
+
+}  // namespace fmaserver

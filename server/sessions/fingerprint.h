@@ -1,0 +1,15 @@
+// Which model a state belongs to.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "kernels/fma/slot_layout.h"
+
+namespace fmaserver {
+
+/// SHA-256 over the checkpoint's fingerprint (Checkpoint::Fingerprint) and all that decides what a
+/// slot's bytes mean: element type, layout version, size. The same on every backend.
+std::string ModelFingerprint(std::string_view checkpoint, const SlotLayout& layout);
+
+}  // namespace fmaserver

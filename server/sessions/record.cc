@@ -1,0 +1,134 @@
+#include "server/sessions/record.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "model_loader/sha256.h"
+#include "model_loader/text.h"
+
+namespace fmaserver {
+namespace {
+
+constexpr std::string_view kMagic = "FMASESS\n";
+constexpr size_t kPrefixBytes = kMagic.size() + 8;
+
+void AppendU32(uint32_t value, std::string& out) {
+  for (int shift = 0; shift < 32; shift += 8) out += static_cast<char>(value >> shift & 0xFF);
+}
+
+uint32_t ReadU32(std::string_view bytes) {
+  uint32_t value = 0;
+  for (int i = 3; i >= 0; --i) value = value << 8 | static_cast<unsigned char>(bytes[i]);
+  return value;
+}
+
+uint32_t VersionOf(std::string_view head) { return ReadU32(head.substr(kMagic.size())); }
+uint32_t HeaderBytesOf(std::string_view head) { return ReadU32(head.substr(kMagic.size() + 4)); }
+
+std::string DigestOf(std::string_view head) {
+  Sha256 hash;
+  hash.Update(head);
+  return hash.Digest();
+}
+
+std::string DigestOf(std::string_view head, std::span<const std::byte> payload) {
+  Sha256 hash;
+  hash.Update(head);
+  hash.Update(payload);
+  return hash.Digest();
+}
+
+}  // namespace
+
+SealedRecord SealRecord(internal::RecordHeader header, std::span<const std::byte> payload) {
+  header.set_payload_bytes(payload.size());
+  const std::string encoded = header.SerializeAsString();
+  SealedRecord record;
+  record.head = kMagic;
+  AppendU32(kRecordVersion, record.head);
+  AppendU32(static_cast<uint32_t>(encoded.size()), record.head);
+  record.head += encoded;
+  record.head += DigestOf(record.head);
+  record.payload = payload;
+  record.digest = DigestOf(record.head, payload);
+  return record;
+}
+
+bool RecordReader::Fill(std::string_view& bytes, size_t size) {
+  const size_t taken = std::min(size - buffer_.size(), bytes.size());
+  buffer_.append(bytes.data(), taken);
+  bytes.remove_prefix(taken);
+  return buffer_.size() == size;
+}
+
+absl::StatusOr<RecordReader::Event> RecordReader::Read(std::string_view& bytes) {
+  if (part_ == Part::kPrefix) {
+    if (!Fill(bytes, kPrefixBytes)) return Event::kNeedsMore;
+    if (absl::Status status = TakePrefix(); !status.ok()) return status;
+  }
+  if (part_ == Part::kHeader) {
+    if (!Fill(bytes, head_bytes_)) return Event::kNeedsMore;
+    if (absl::Status status = TakeHeader(); !status.ok()) return status;
+    return Event::kHeader;
+  }
+  if (part_ == Part::kPayload) {
+    const size_t taken = std::min(payload_.size() - filled_, bytes.size());
+    if (taken > 0) std::memcpy(payload_.data() + filled_, bytes.data(), taken);
+    bytes.remove_prefix(taken);
+    filled_ += taken;
+    if (filled_ < payload_.size()) return Event::kNeedsMore;
+    part_ = Part::kDigest;
+  }
+  if (part_ == Part::kDigest) {
+    if (!Fill(bytes, kSha256Bytes)) return Event::kNeedsMore;
+    if (absl::Status status = TakeDigest(); !status.ok()) return status;
+    part_ = Part::kDone;
+  }
+  return Event::kDone;
+}
+
+absl::Status RecordReader::TakePrefix() {
+  if (std::string_view(buffer_).substr(0, kMagic.size()) != kMagic) {
+    return absl::InvalidArgumentError("it does not begin as a session of FMA Server does");
+  }
+  const uint32_t header_bytes = HeaderBytesOf(buffer_);
+  if (header_bytes > kMaxRecordHeaderBytes) {
+    return absl::InvalidArgumentError(Concat("damaged: a header of ", header_bytes,
+                                             " bytes, allowed: up to ", kMaxRecordHeaderBytes));
+  }
+  head_bytes_ = kPrefixBytes + header_bytes + kSha256Bytes;
+  part_ = Part::kHeader;
+  return absl::OkStatus();
+}
+
+absl::Status RecordReader::TakeHeader() {
+  const std::string_view head(buffer_);
+  if (DigestOf(head.substr(0, head.size() - kSha256Bytes)) !=
+      head.substr(head.size() - kSha256Bytes)) {
+    return absl::InvalidArgumentError("damaged: the header does not have its checksum");
+  }
+  if (VersionOf(head) != kRecordVersion) {
+    return absl::FailedPreconditionError(
+        Concat("its format has version ", VersionOf(head), ", allowed: ", kRecordVersion));
+  }
+  const std::string_view encoded = head.substr(kPrefixBytes, HeaderBytesOf(head));
+  if (!header_.ParseFromArray(encoded.data(), static_cast<int>(encoded.size())) ||
+      header_.payload_bytes() > uint64_t{std::numeric_limits<int64_t>::max()}) {
+    return absl::InvalidArgumentError("damaged: the header cannot be read");
+  }
+  if (header_.model() != model_) {
+    return absl::FailedPreconditionError("it is a session of another model");
+  }
+  head_ = std::exchange(buffer_, {});
+  part_ = Part::kPayload;
+  return absl::OkStatus();
+}
+
+absl::Status RecordReader::TakeDigest() const {
+  if (DigestOf(head_, payload_) == buffer_) return absl::OkStatus();
+  return absl::InvalidArgumentError("damaged: the contents do not have their checksum");
+}
+
+}  // namespace fmaserver

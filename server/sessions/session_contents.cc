@@ -1,0 +1,43 @@
+#include "server/sessions/session_contents.h"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "server/sessions/thinning.h"
+
+namespace fmaserver {
+
+void TrimLog(SessionContents& contents, int64_t begin) {
+  begin = std::min(begin, contents.head_tokens());
+  if (begin <= contents.log_begin) return;
+  auto tail = std::make_shared<Tail>();
+  const std::vector<int32_t>& log = contents.tail->log;
+  tail->log.assign(log.begin() + (begin - contents.log_begin), log.end());
+  tail->request = contents.tail->request;
+  contents.tail = std::move(tail);
+  contents.log_begin = begin;
+}
+
+void ThinPoints(std::vector<PointPtr>& points, int64_t limit) {
+  while (std::ssize(points) > limit + 1) {
+    std::vector<PointPlace> places;
+    places.reserve(points.size());
+    for (const PointPtr& point : points) places.push_back({point->tokens, point->turn_end});
+    points.erase(points.begin() + static_cast<ptrdiff_t>(PointToDrop(places)));
+  }
+}
+
+SessionContents Rewound(const SessionContents& contents, int64_t tokens) {
+  SessionContents next = contents;
+  std::erase_if(next.points, [tokens](const PointPtr& point) { return point->tokens > tokens; });
+  const bool covered = contents.log_begin <= next.head_tokens();
+  next.tokens = covered ? tokens : next.head_tokens();
+  next.log_begin = std::min(contents.log_begin, next.tokens);
+  next.interruption.reset();
+  next.tail = std::make_shared<Tail>();
+  const std::vector<int32_t>& log = contents.tail->log;
+  next.tail->log.assign(log.begin(), log.begin() + (next.tokens - next.log_begin));
+  return next;
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,78 @@
+// Blobs of sessions. A random change never survives a checksum, so the input is also taken as the
+// description of a blob whose checksums are right: pieces of two bytes of length and that much of a
+// record's header and payload.
+#include <span>
+#include <string>
+
+#include "server/sessions/blob_parser.h"
+#include "tests/fuzz/fuzz_target.h"
+
+using fmaserver::AsText;
+using fmaserver::BlobParser;
+using fmaserver::Require;
+
+namespace {
+
+constexpr int64_t kMemoryBytes = 1 << 16;
+
+const fmaserver::SessionModel& Model() {
+  static const fmaserver::SessionModel model{
+      .fingerprint = std::string(32, 'f'), .slot_bytes = 64, .vocab_size = 256};
+  return model;
+}
+
+void Parse(std::string_view blob, size_t piece_bytes) {
+  int64_t reserved = 0;
+  BlobParser parser(Model(), [&reserved](int64_t bytes) {
+    Require(reserved == 0 && bytes >= 0);
+    if (bytes > kMemoryBytes) return absl::ResourceExhaustedError("too large");
+    reserved = bytes;
+    return absl::OkStatus();
+  });
+  for (size_t at = 0; at < blob.size(); at += piece_bytes) {
+    if (!parser.Write(blob.substr(at, piece_bytes)).ok()) break;
+  }
+  const auto contents = parser.Finish();
+  if (!contents.ok()) return;
+  Require(contents->log_begin <= contents->head_tokens());
+  Require(contents->tokens - contents->log_begin == std::ssize(contents->tail->log));
+  Require(std::ssize(contents->points) * Model().slot_bytes <= reserved);
+  for (const auto& point : contents->points) {
+    Require(point->snapshot != nullptr && point->snapshot->tokens() == point->tokens);
+    Require(point->tokens <= contents->tokens);
+  }
+}
+
+/// Takes a piece of `input` whose length its first two bytes say.
+std::string_view Take(std::string_view& input) {
+  if (input.size() < 2) return std::exchange(input, {});
+  const size_t size = static_cast<unsigned char>(input[0]) |
+                      static_cast<size_t>(static_cast<unsigned char>(input[1])) << 8;
+  const std::string_view piece = input.substr(2, size);
+  input.remove_prefix(2 + piece.size());
+  return piece;
+}
+
+std::string WithChecksums(std::string_view input) {
+  std::string blob;
+  while (!input.empty()) {
+    fmaserver::internal::RecordHeader header;
+    const std::string_view encoded = Take(input);
+    header.ParsePartialFromArray(encoded.data(), static_cast<int>(encoded.size()));
+    header.set_model(Model().fingerprint);
+    const std::string_view payload = Take(input);
+    const auto record = SealRecord(std::move(header), std::as_bytes(std::span(payload)));
+    blob.append(record.head).append(payload).append(record.digest);
+  }
+  return blob;
+}
+
+}  // namespace
+
+int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string_view input = AsText(data, size);
+  const size_t piece_bytes = size == 0 ? 1 : data[0] + 1;
+  Parse(input, piece_bytes);
+  Parse(WithChecksums(input), piece_bytes);
+  return 0;
+}

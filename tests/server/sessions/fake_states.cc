@@ -1,0 +1,119 @@
+#include "tests/server/sessions/fake_states.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "gtest/gtest.h"
+
+namespace fmaserver::testing {
+namespace {
+
+uint64_t Mix(uint64_t hash, uint64_t value) {
+  hash ^= value + 0x9E3779B97F4A7C15;
+  hash *= 0xBF58476D1CE4E5B9;
+  return hash ^ hash >> 29;
+}
+
+std::vector<std::byte> BytesAfter(const Text& text, int64_t tokens) {
+  uint64_t hash = 1;
+  for (int64_t i = 0; i < tokens; ++i) hash = Mix(hash, static_cast<uint64_t>(text[i]));
+  std::vector<std::byte> bytes(kSlotBytes);
+  for (std::byte& byte : bytes) {
+    hash = Mix(hash, 7);
+    byte = static_cast<std::byte>(hash >> 32);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+SessionModel FakeModel() {
+  return {.fingerprint = std::string(32, 'm'), .slot_bytes = kSlotBytes, .vocab_size = kVocabSize};
+}
+
+std::unique_ptr<SessionStore> OpenStore(SessionOptions options) {
+  options.sweep_seconds = 0;
+  auto store = SessionStore::Open(FakeModel(), std::move(options), nullptr);
+  EXPECT_TRUE(store.ok()) << store.status();
+  return *std::move(store);
+}
+
+SnapshotPtr StateAfter(const Text& text, int64_t tokens) {
+  if (tokens == 0) return nullptr;
+  auto state = std::make_shared<Snapshot>(tokens, kSlotBytes);
+  std::ranges::copy(BytesAfter(text, tokens), state->mutable_bytes().begin());
+  return state;
+}
+
+bool IsStateAfter(const Snapshot& state, const Text& text) {
+  return state.tokens() <= std::ssize(text) &&
+         std::ranges::equal(state.bytes(), BytesAfter(text, state.tokens()));
+}
+
+void ExpectTurnOf(const Turn& turn, const Text& text) {
+  ASSERT_EQ(turn.tokens(), std::ssize(text));
+  const int64_t start = turn.state() == nullptr ? 0 : turn.state()->tokens();
+  if (turn.state() != nullptr) {
+    EXPECT_TRUE(IsStateAfter(*turn.state(), text)) << start << " of " << text.size();
+  }
+  ASSERT_LE(start, std::ssize(text));
+  EXPECT_EQ(turn.pending(), Text(text.begin() + start, text.end()));
+  const int64_t history = std::ssize(turn.history());
+  ASSERT_LE(history, start);
+  EXPECT_EQ(turn.history(), Text(text.begin() + (start - history), text.begin() + start));
+}
+
+Text NextTokens(const Text& text, int64_t count, int32_t salt) {
+  Text tokens;
+  for (int64_t i = 0; i < count; ++i) {
+    tokens.push_back(static_cast<int32_t>(Mix(salt, text.size() + i) % kVocabSize));
+  }
+  return tokens;
+}
+
+absl::StatusOr<SessionInfo> RunTurn(SessionStore& store, const SessionName& name, Text& text,
+                                    const Text& appended, const std::vector<int64_t>& points) {
+  auto turn = store.BeginTurn(name);
+  if (!turn.ok()) return turn.status();
+  ExpectTurnOf(**turn, text);
+  Text whole = text;
+  whole.insert(whole.end(), appended.begin(), appended.end());
+  for (const int64_t tokens : points) (*turn)->AddPoint(StateAfter(whole, tokens));
+  const int64_t read = std::max<int64_t>(0, std::ssize(whole) - 1);
+  auto info = (*turn)->Commit(appended, StateAfter(whole, read));
+  if (info.ok()) text = std::move(whole);
+  return info;
+}
+
+absl::StatusOr<std::string> ReadAll(SessionExport& blob, size_t piece_bytes) {
+  std::string bytes;
+  for (;;) {
+    const auto piece = blob.Next(piece_bytes);
+    if (!piece.ok()) return piece.status();
+    if (piece->empty()) return bytes;
+    EXPECT_LE(piece->size(), piece_bytes);
+    bytes += *piece;
+  }
+}
+
+absl::StatusOr<SessionInfo> ImportAll(SessionStore& store, const SessionName& name,
+                                      const std::string& blob, size_t piece_bytes) {
+  auto import = store.Import(name, {});
+  if (!import.ok()) return import.status();
+  for (size_t at = 0; at < blob.size(); at += piece_bytes) {
+    const absl::Status status = (*import)->Write(std::string_view(blob).substr(at, piece_bytes));
+    if (!status.ok()) return status;
+  }
+  return (*import)->Finish();
+}
+
+int64_t CountFiles(const std::filesystem::path& folder, const std::string& suffix) {
+  int64_t count = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file() && entry.path().filename().string().ends_with(suffix)) ++count;
+  }
+  return count;
+}
+
+}  // namespace fmaserver::testing

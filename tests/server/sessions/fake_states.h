@@ -1,0 +1,48 @@
+// States of a model that does not compute: their bytes are a function of the whole text before
+// them, so that a state of another text, or of another place in it, is recognised.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/sessions/session_export.h"
+#include "server/sessions/session_import.h"
+#include "server/sessions/session_store.h"
+
+namespace fmaserver::testing {
+
+using Text = std::vector<int32_t>;
+
+inline constexpr int64_t kSlotBytes = 192;
+inline constexpr int64_t kVocabSize = 1000;
+
+SessionModel FakeModel();
+
+/// Opens a store without a sweeper; the test fails when it cannot.
+std::unique_ptr<SessionStore> OpenStore(SessionOptions options);
+
+/// After the first `tokens` tokens of `text`; null for 0.
+SnapshotPtr StateAfter(const Text& text, int64_t tokens);
+bool IsStateAfter(const Snapshot& state, const Text& text);
+
+/// Checks that the turn starts where `text` stops: its state, pending tokens and history.
+void ExpectTurnOf(const Turn& turn, const Text& text);
+
+/// `count` tokens that continue `text`, a function of its length and `salt`.
+Text NextTokens(const Text& text, int64_t count, int32_t salt);
+
+/// Runs a whole turn: reads all but the last of `appended`, which may hold points on the way.
+absl::StatusOr<SessionInfo> RunTurn(SessionStore& store, const SessionName& name, Text& text,
+                                    const Text& appended, const std::vector<int64_t>& points = {});
+
+absl::StatusOr<std::string> ReadAll(SessionExport& blob, size_t piece_bytes);
+absl::StatusOr<SessionInfo> ImportAll(SessionStore& store, const SessionName& name,
+                                      const std::string& blob, size_t piece_bytes);
+
+/// How many files below `folder` have a name that ends so.
+int64_t CountFiles(const std::filesystem::path& folder, const std::string& suffix);
+
+}  // namespace fmaserver::testing

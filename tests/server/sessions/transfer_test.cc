@@ -1,0 +1,222 @@
+// Blobs: whole, in pieces, cut short, damaged, foreign.
+#include <random>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/server/sessions/fake_states.h"
+
+namespace fmaserver {
+namespace {
+
+using testing::FakeModel;
+using ::testing::HasSubstr;
+using testing::ImportAll;
+using testing::NextTokens;
+using testing::OpenStore;
+using testing::ReadAll;
+using testing::Text;
+
+const SessionName kSource{kDefaultTenant, "source"};
+
+class TransferTest : public ::testing::Test {
+ protected:
+  TransferTest() : store_(OpenStore({})) {
+    EXPECT_TRUE(store_->Create(kSource, {}).ok());
+    for (const int64_t count : {20, 1, 7}) {
+      EXPECT_TRUE(
+          testing::RunTurn(*store_, kSource, text_, NextTokens(text_, count, 3), {4, 9}).ok());
+    }
+  }
+
+  std::string Blob(bool head_only = false) {
+    auto blob = store_->Export(kSource, head_only);
+    EXPECT_TRUE(blob.ok()) << blob.status();
+    auto bytes = ReadAll(**blob, 100);
+    EXPECT_TRUE(bytes.ok()) << bytes.status();
+    return *std::move(bytes);
+  }
+
+  // What the import of `blob` says, which must leave nothing.
+  absl::Status Refusal(const std::string& blob) {
+    const auto info = ImportAll(*store_, {kDefaultTenant, "copy"}, blob, 1000);
+    EXPECT_EQ(store_->Get({kDefaultTenant, "copy"}).status().code(), absl::StatusCode::kNotFound);
+    return info.status();
+  }
+
+  Text text_;
+  std::unique_ptr<SessionStore> store_;
+};
+
+TEST_F(TransferTest, APieceOfAnySizeWillDo) {
+  const std::string blob = Blob();
+  for (const size_t piece : {size_t{1}, size_t{2}, size_t{63}, blob.size()}) {
+    const auto info = ImportAll(*store_, {"other", "copy"}, blob, piece);
+    ASSERT_TRUE(info.ok()) << info.status();
+    const auto source = store_->Get(kSource);
+    EXPECT_EQ(info->tokens, source->tokens);
+    EXPECT_EQ(info->rewind_points, source->rewind_points);
+    EXPECT_EQ(info->log_begin, source->log_begin);
+    testing::ExpectTurnOf(**store_->BeginTurn({"other", "copy"}), text_);
+    ASSERT_TRUE(store_->Rewind({"other", "copy"}, 20).ok());
+    testing::ExpectTurnOf(**store_->BeginTurn({"other", "copy"}),
+                          Text(text_.begin(), text_.begin() + 20));
+    ASSERT_TRUE(store_->Delete({"other", "copy"}).ok());
+  }
+}
+
+TEST_F(TransferTest, TheHeadAloneIsSmaller) {
+  const std::string blob = Blob(/*head_only=*/true);
+  EXPECT_LT(blob.size(), Blob().size() - 3 * testing::kSlotBytes);
+  const auto info = ImportAll(*store_, {kDefaultTenant, "copy"}, blob, 50);
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_EQ(info->rewind_points, std::vector<int64_t>{27});
+  testing::ExpectTurnOf(**store_->BeginTurn({kDefaultTenant, "copy"}), text_);
+}
+
+TEST_F(TransferTest, AnEmptySessionTravelsToo) {
+  ASSERT_TRUE(store_->Rewind(kSource, 0).ok());
+  const auto info = ImportAll(*store_, {kDefaultTenant, "copy"}, Blob(), 50);
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_EQ(info->tokens, 0);
+}
+
+TEST_F(TransferTest, AnyFlippedByteIsRefused) {
+  const std::string blob = Blob();
+  for (size_t at = 0; at < blob.size(); ++at) {
+    for (const char flip : {'\x01', '\x80'}) {
+      std::string damaged = blob;
+      damaged[at] = static_cast<char>(damaged[at] ^ flip);
+      const absl::Status status = Refusal(damaged);
+      ASSERT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << at << ": " << status;
+      ASSERT_THAT(std::string(status.message()), HasSubstr("data: ")) << at;
+    }
+  }
+}
+
+TEST_F(TransferTest, AnyTruncationIsRefused) {
+  const std::string blob = Blob();
+  for (size_t size = 0; size < blob.size(); ++size) {
+    ASSERT_EQ(Refusal(blob.substr(0, size)).code(), absl::StatusCode::kInvalidArgument) << size;
+  }
+  EXPECT_THAT(std::string(Refusal(blob.substr(0, blob.size() - 1)).message()),
+              HasSubstr("ends too early"));
+  EXPECT_THAT(std::string(Refusal(blob + "x").message()), HasSubstr("follow"));
+  EXPECT_EQ(Refusal(blob + blob).code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(TransferTest, NoiseIsRefused) {
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 2'000; ++i) {
+    std::string noise(random() % 400, '\0');
+    for (char& byte : noise) byte = static_cast<char>(random());
+    // Half of it begins as it should.
+    if (i % 2 == 0) noise = Blob().substr(0, random() % 60) + noise;
+    ASSERT_EQ(Refusal(noise).code(), absl::StatusCode::kInvalidArgument);
+  }
+}
+
+// A record with a sound checksum and any header: what a sender with bad intent makes.
+std::string Forged(const internal::RecordHeader& header, const std::string& payload) {
+  const SealedRecord record = SealRecord(header, std::as_bytes(std::span(payload)));
+  return record.head + payload + record.digest;
+}
+
+internal::RecordHeader SessionHeaderOf(uint64_t tokens, uint64_t log_tokens) {
+  internal::RecordHeader header;
+  header.set_model(FakeModel().fingerprint);
+  header.mutable_session()->set_tokens(tokens);
+  header.mutable_session()->set_log_tokens(log_tokens);
+  return header;
+}
+
+TEST_F(TransferTest, NumbersThatDoNotFitAreRefused) {
+  const auto refused = [this](const internal::RecordHeader& header, const std::string& payload,
+                              const char* part) {
+    const absl::Status status = Refusal(Forged(header, payload));
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(part));
+  };
+  const std::string two(8, '\0');
+  EXPECT_TRUE(ImportAll(*store_, {"t", "fine"}, Forged(SessionHeaderOf(2, 2), two), 10).ok());
+  refused(SessionHeaderOf(2, 3), std::string(12, '\0'), "a log of 3 of 2 tokens");
+  refused(SessionHeaderOf(2, 2), std::string(9, '\0'), "9 bytes");
+  refused(SessionHeaderOf(uint64_t{1} << 63, 2), two, "tokens");
+  refused(SessionHeaderOf(5, (uint64_t{1} << 62) + 2), two, "a log of");
+  refused(SessionHeaderOf(3, 2), two, "the log begins at token 1");
+  refused(SessionHeaderOf(2, 2), std::string("\xE8\x03\0\0\0\0\0\0", 8), "token 1000 in the log");
+  refused(SessionHeaderOf(2, 2), std::string("\xFF\xFF\xFF\xFF\0\0\0\0", 8), "token -1 in the log");
+
+  internal::RecordHeader header = SessionHeaderOf(2, 2);
+  header.mutable_session()->set_ttl_seconds(std::numeric_limits<double>::quiet_NaN());
+  refused(header, two, "time to live");
+  header = SessionHeaderOf(2, 2);
+  header.mutable_session()->mutable_interruption()->set_token("x");
+  refused(header, two, "no interrupted turn");
+  header = SessionHeaderOf(2, 2);
+  header.mutable_session()->add_points()->set_tokens(1);
+  refused(header, two, "the id of a state");
+  header.mutable_session()->mutable_points(0)->set_id(std::string(22, '/'));
+  refused(header, two, "the id of a state");
+  header.mutable_session()->mutable_points(0)->set_id(std::string(22, 'a'));
+  header.mutable_session()->mutable_points(0)->set_tokens(3);
+  refused(header, two, "a state after 3 tokens");
+  header.mutable_session()->mutable_points(0)->set_tokens(0);
+  refused(header, two, "a state after 0 tokens");
+  header.mutable_session()->mutable_points(0)->set_tokens(1);
+  for (int i = 0; i < kMaxRewindPoints + 1; ++i) {
+    *header.mutable_session()->add_points() = header.session().points(0);
+  }
+  refused(header, two, "1002 states");
+  header = SessionHeaderOf(2, 2);
+  header.clear_session();
+  refused(header, two, "a state where a session belongs");
+  header = SessionHeaderOf(2, 2);
+  header.set_model(std::string(32, 'x'));
+  refused(header, two, "another model");
+}
+
+TEST_F(TransferTest, AnotherModelRefusesTheBlob) {
+  SessionModel model = FakeModel();
+  model.fingerprint = std::string(32, 'n');
+  auto other = SessionStore::Open(model, {.sweep_seconds = 0}, nullptr);
+  ASSERT_TRUE(other.ok());
+  const auto info = ImportAll(**other, {kDefaultTenant, "copy"}, Blob(), 100);
+  EXPECT_EQ(info.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(info.status().message()), HasSubstr("another model"));
+}
+
+TEST_F(TransferTest, WhatDoesNotFitIsRefusedBeforeItArrives) {
+  const std::string blob = Blob();
+  const auto small = OpenStore({.memory_bytes = 500});
+  auto import = small->Import({kDefaultTenant, "copy"}, {});
+  ASSERT_TRUE(import.ok());
+  EXPECT_EQ((*import)->Write(std::string_view(blob).substr(0, 600)).code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ((*import)->Finish().status().code(), absl::StatusCode::kResourceExhausted);
+  import->reset();
+  EXPECT_TRUE(small->Create({kDefaultTenant, "copy"}, {}).ok());
+}
+
+TEST_F(TransferTest, AnImportedSessionKeepsTheImportersLimits) {
+  const auto small = OpenStore({.rewind_points = 1, .log_tokens = 5});
+  const auto info = ImportAll(*small, {kDefaultTenant, "copy"}, Blob(), 100);
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_EQ(info->rewind_points.size(), 2);
+  EXPECT_EQ(info->log_begin, 23);
+  testing::ExpectTurnOf(**small->BeginTurn({kDefaultTenant, "copy"}), text_);
+}
+
+TEST_F(TransferTest, AnExportIsWhatTheSessionWasWhenItBegan) {
+  auto blob = store_->Export(kSource, false);
+  ASSERT_TRUE(blob.ok());
+  const Text before = text_;
+  ASSERT_TRUE(testing::RunTurn(*store_, kSource, text_, NextTokens(text_, 5, 1)).ok());
+  ASSERT_TRUE(store_->Delete(kSource).ok());
+  const auto bytes = ReadAll(**blob, 77);
+  ASSERT_TRUE(bytes.ok());
+  ASSERT_TRUE(ImportAll(*store_, {kDefaultTenant, "copy"}, *bytes, 100).ok());
+  testing::ExpectTurnOf(**store_->BeginTurn({kDefaultTenant, "copy"}), before);
+}
+
+}  // namespace
+}  // namespace fmaserver
