@@ -25,8 +25,8 @@ namespace {
 constexpr int kLeastMajor = 8;
 constexpr int64_t kTransferBytes = int64_t{8} << 20;
 
-/// Rows of the graph that runs a decode step of `rows`: exact while products take few rows, then in
-/// steps of an eighth to a quarter.
+/// Rows of the graph that runs a decode step of `rows`: exact while products take few rows, then
+/// multiples of 4, and of about an eighth of large ones.
 int64_t BucketOf(int64_t rows) {
   if (rows <= kFewRows) return rows;
   int64_t step = 4;

@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <span>
-#include <utility>
 #include <variant>
 
 namespace fmaserver::cuda {
@@ -85,7 +84,7 @@ std::vector<Operation> Fused(std::vector<Operation> operations) {
         ++i;
       }
     }
-    fused.push_back(std::move(operation));
+    fused.push_back(operation);
   }
   return fused;
 }
