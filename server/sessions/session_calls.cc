@@ -102,8 +102,7 @@ absl::StatusOr<std::vector<std::string>> SessionStore::IdsFrom(const std::string
     }
   }
   std::ranges::sort(ids);
-  const auto repeated = std::ranges::unique(ids);
-  ids.erase(repeated.begin(), repeated.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   return ids;
 }
 
