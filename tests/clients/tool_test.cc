@@ -252,6 +252,26 @@ TEST_F(ToolTest, ServerDrainsOnSigterm) {
   EXPECT_THAT(tool.Errors(), HasSubstr("shut down"));
 }
 
+TEST_F(ToolTest, HealthTellsServingFromDraining) {
+  const Result serving = Run({"health"});
+  EXPECT_EQ(serving.exit_code, 0) << serving.errors;
+  EXPECT_EQ(serving.output, "SERVING\n");
+  EXPECT_EQ(Run({"health", "--json"}).Lines()[0]["status"], "SERVING");
+
+  ServerProcess patient(folder_.path() / "tiny", {"--threads", "1", "--drain-seconds", "600"});
+  address_ = patient.address();
+  Process tool(Command({"generate", "endless", "-n", kEndless}));
+  ASSERT_TRUE(Eventually([&] { return !tool.Output().empty(); }));
+  patient.process().Signal(SIGTERM);
+  Result draining;
+  ASSERT_TRUE(Eventually([&] { return (draining = Run({"health"})).exit_code != 0; }));
+  EXPECT_EQ(draining.exit_code, 3);
+  EXPECT_EQ(draining.output, "NOT_SERVING\n");
+  tool.Signal(SIGINT);
+  EXPECT_EQ(patient.process().Wait(), 0);
+  EXPECT_EQ(Run({"health"}).exit_code, 4);
+}
+
 TEST(ServerToolTest, RefusesToStartWithAReason) {
   Process no_model({BinFolder() + "/fma-server", "--model", "/no/such/folder"});
   EXPECT_EQ(no_model.Wait(), 1);
