@@ -69,6 +69,7 @@ class Prometheus:
 @contextmanager
 def start_prometheus(metrics: str, folder: Path) -> Iterator[Prometheus]:
     """One that scrapes `metrics` every second, and is otherwise configured as docker/prometheus says."""
+    assert metrics
     for file in ("rules.yml", "alerts.yml"):
         (folder / file).write_text((FILES / file).read_text())
     config = (FILES / "prometheus.yml").read_text()
@@ -81,14 +82,17 @@ def start_prometheus(metrics: str, folder: Path) -> Iterator[Prometheus]:
                "--web.listen-address=127.0.0.1:0"]  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
+        address = ""
         try:
             for line in process.stderr:
                 if found := re.search(r'"Listening on" address=(\S+)', line):
+                    address = found.group(1)
+                if "Server is ready" in line:
                     break
             else:
                 pytest.fail("prometheus ended before it listened")
             threading.Thread(target=process.stderr.read, daemon=True).start()
-            yield Prometheus(found.group(1))
+            yield Prometheus(address)
         finally:
             process.terminate()
 
