@@ -35,6 +35,8 @@ def put_load(server: Service, stop: threading.Event) -> None:
     def generate(prompt: int, *words: object) -> None:
         server.run("generate", "--token-ids", json.dumps([1 + i % 50 for i in range(prompt)]), "--ignore-eos", *words)
 
+    for session in ("a", "b"):
+        server.run("sessions", "create", session)
     while not stop.wait(0.1):
         generate(8, "-n", 64)
         generate(1500, "-n", 16)
