@@ -93,6 +93,11 @@ void AddServerFlags(CLI::App& app, Flags& flags) {
       ->envname("FMA_LISTEN")
       ->type_name("HOST:PORT")
       ->group("Server");
+  app.add_option("--http", flags.http,
+                 "Address of /metrics, /livez, /readyz and /version; without it there is none")
+      ->envname("FMA_HTTP")
+      ->type_name("HOST:PORT")
+      ->group("Server");
   app.add_option("--drain-seconds", flags.drain_seconds, "Grace for running requests at the end")
       ->envname("FMA_DRAIN_SECONDS")
       ->check(CLI::Range(0.0, 86400.0))

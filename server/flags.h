@@ -17,6 +17,7 @@ struct Flags {
   EngineOptions engine;
   SessionOptions sessions;
   RpcServerOptions rpc;
+  std::string http;  ///< HOST:PORT of probes and metrics; empty: none
   double drain_seconds = 30;
   std::string log_level = "info";
 };

@@ -14,9 +14,15 @@
 #include "model_loader/checkpoint.h"
 #include "server/engine/engine.h"
 #include "server/flags.h"
+#include "server/http/http_server.h"
+#include "server/metrics/exposition.h"
+#include "server/metrics/metrics.h"
+#include "server/metrics/process_metrics.h"
+#include "server/metrics/session_metrics.h"
 #include "server/rpc/rpc_server.h"
 #include "server/sessions/fingerprint.h"
 #include "server/sessions/session_store.h"
+#include "server/status_pages.h"
 
 namespace fmaserver {
 namespace {
@@ -30,30 +36,29 @@ void SetUpLogging(const std::string& level) {
          const std::string& message) { spdlog::debug("protobuf: {}", message); });
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const Checkpoint& checkpoint,
-                                                   const Flags& flags) {
+absl::StatusOr<std::unique_ptr<Model>> LoadModel(const Checkpoint& checkpoint, const Flags& flags) {
   auto device = MakeBackend(flags.device, flags.threads);
   if (!device.ok()) return device.status();
   if (!device->why.empty()) spdlog::info("no GPU: {}", device->why);
-  auto model = Model::Load(checkpoint, std::move(device->backend),
-                           {.max_rows = Engine::MaxRows(flags.engine)});
-  if (!model.ok()) return model.status();
-  return Engine::Create(*std::move(model), checkpoint.tokenizer(), flags.engine);
+  return Model::Load(checkpoint, std::move(device->backend),
+                     {.max_rows = Engine::MaxRows(flags.engine)});
 }
 
 absl::StatusOr<std::unique_ptr<SessionStore>> OpenSessions(const Checkpoint& checkpoint,
-                                                           const Engine& engine,
-                                                           const Flags& flags) {
-  const Model& model = engine.model();
+                                                           const Model& model,
+                                                           const SessionOptions& options,
+                                                           SessionObserver& observer) {
   return SessionStore::Open(
       {.fingerprint = ModelFingerprint(checkpoint.Fingerprint(), model.layout()),
        .slot_bytes = model.slot_bytes(),
        .vocab_size = model.config().vocab_size},
-      flags.sessions, /*observer=*/nullptr);
+      options, &observer);
 }
 
-/// What the services serve.
+/// What the services serve, and what counts it.
 struct Served {
+  std::shared_ptr<Metrics> metrics;
+  std::shared_ptr<SessionMetrics> session_metrics;
   std::unique_ptr<Engine> engine;
   std::unique_ptr<SessionStore> sessions;
 };
@@ -62,11 +67,49 @@ struct Served {
 absl::StatusOr<Served> Load(const Flags& flags) {
   const auto checkpoint = Checkpoint::Open(flags.model);
   if (!checkpoint.ok()) return checkpoint.status();
-  auto engine = MakeEngine(*checkpoint, flags);
-  if (!engine.ok()) return engine.status();
-  auto sessions = OpenSessions(*checkpoint, **engine, flags);
+  auto model = LoadModel(*checkpoint, flags);
+  if (!model.ok()) return model.status();
+  Served served;
+  served.metrics = std::make_shared<Metrics>(ModelFacts{.name = (*model)->name(),
+                                                        .layout = (*model)->layout(),
+                                                        .slots = flags.engine.num_slots,
+                                                        .weight_bytes = (*model)->weight_bytes()});
+  served.session_metrics = std::make_shared<SessionMetrics>((*model)->name());
+  auto sessions = OpenSessions(*checkpoint, **model, flags.sessions, *served.session_metrics);
   if (!sessions.ok()) return sessions.status();
-  return Served{.engine = *std::move(engine), .sessions = *std::move(sessions)};
+  served.sessions = *std::move(sessions);
+  served.session_metrics->Watch(served.sessions.get());
+  auto engine =
+      Engine::Create(*std::move(model), checkpoint->tokenizer(), flags.engine, served.metrics);
+  if (!engine.ok()) return engine.status();
+  served.engine = *std::move(engine);
+  return served;
+}
+
+/// The HTTP port, when there is one, and what it answers from.
+struct Status {
+  Exposition exposition;
+  StatusPages pages{exposition};
+  std::unique_ptr<HttpServer> http;
+};
+
+absl::Status StartHttp(const std::string& address, Status& status) {
+  status.exposition.Add(std::make_shared<ProcessMetrics>());
+  if (address.empty()) return absl::OkStatus();
+  auto http = HttpServer::Start(
+      address, [&status](const std::string& path) { return status.pages.Answer(path); });
+  if (!http.ok()) return http.status();
+  status.http = *std::move(http);
+  spdlog::info("HTTP on {}, port {}", address, status.http->port());
+  return absl::OkStatus();
+}
+
+void ShowServing(const Served& served, const EngineOptions& options, Status& status) {
+  status.exposition.Add(served.metrics->registry());
+  status.exposition.Add(served.session_metrics);
+  status.pages.Serve([metrics = served.metrics, options] {
+    return metrics->NumRequests() >= options.num_slots + options.max_queue;
+  });
 }
 
 std::string Mebibytes(int64_t bytes) {
@@ -108,11 +151,12 @@ void WaitForTermination(const sigset_t& signals) {
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
 }
 
-void Drain(Engine& engine, RpcServer& server, double seconds) {
+void Drain(Engine& engine, RpcServer& server, StatusPages& pages, double seconds) {
   // What is already written of a stream gets this long to reach its reader.
   constexpr absl::Duration kFlushTime = absl::Seconds(2);
   spdlog::info("draining: running requests get {} s", seconds);
   server.SetServing(false);
+  pages.Drain();
   engine.Drain(absl::Seconds(seconds));
   server.Shutdown(kFlushTime);
   spdlog::info("stopped");
@@ -129,15 +173,19 @@ int Run(const Flags& flags) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   SetUpLogging(flags.log_level);
-  const auto served = Load(flags);
-  if (!served.ok()) return Fail(served.status());
-  Engine& engine = *served->engine;
-  auto server = RpcServer::Start(engine, *served->sessions, flags.rpc);
+  Served served;
+  Status status;  // goes first: a scrape asks what is served
+  if (absl::Status http = StartHttp(flags.http, status); !http.ok()) return Fail(http);
+  auto loaded = Load(flags);
+  if (!loaded.ok()) return Fail(loaded.status());
+  served = *std::move(loaded);
+  auto server = RpcServer::Start(*served.engine, *served.sessions, flags.rpc);
   if (!server.ok()) return Fail(server.status());
-  LogStart(engine, **server, flags);
-  LogSessions(*served->sessions);
+  ShowServing(served, flags.engine, status);
+  LogSessions(*served.sessions);
+  LogStart(*served.engine, **server, flags);
   WaitForTermination(signals);
-  Drain(engine, **server, flags.drain_seconds);
+  Drain(*served.engine, **server, status.pages, flags.drain_seconds);
   return EXIT_SUCCESS;
 }
 

@@ -33,6 +33,9 @@ class Metrics final : public EngineObserver {
 
   std::shared_ptr<const prometheus::Registry> registry() const { return registry_; }
 
+  /// Requests that run or wait.
+  double NumRequests() const { return running_.Value() + waiting_.Value(); }
+
   void OnStep(const StepReport& step) override;
   void OnLoad(const LoadReport& load) override;
   void OnFirstToken(double seconds) override;

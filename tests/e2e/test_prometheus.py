@@ -8,15 +8,15 @@ import math
 import re
 import subprocess
 import threading
-import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import BIN, GOLDEN, ROOT, run, start
+from programs import GOLDEN, ROOT, run
+from service import Service, eventually
 
 FILES = ROOT / "docker" / "prometheus"
 DASHBOARDS = sorted((ROOT / "docker" / "grafana" / "dashboards").glob("*.json"))
@@ -29,24 +29,23 @@ def test_the_files_are_right() -> None:
     run("promtool", "test", "rules", FILES / "alerts_test.yml")
 
 
-def put_load(server: str, stop: threading.Event) -> None:
+def put_load(server: Service, stop: threading.Event) -> None:
     """Requests of every kind until `stop`, some of them refused."""
 
-    def fma(*words: object) -> None:
-        subprocess.run([str(word) for word in (BIN / "fma", *words, "--server", server)], capture_output=True)
-
     def generate(prompt: int, *words: object) -> None:
-        fma("generate", "--token-ids", json.dumps([1 + i % 50 for i in range(prompt)]), "--ignore-eos", *words)
+        server.run("generate", "--token-ids", json.dumps([1 + i % 50 for i in range(prompt)]), "--ignore-eos", *words)
 
+    for session in ("a", "b"):
+        server.run("sessions", "create", session)
     while not stop.wait(0.1):
         generate(8, "-n", 64)
         generate(1500, "-n", 16)
         generate(8, "--temperature", -1)
         for session in ("a", "b"):
             generate(4, "-n", 8, "--session", session)
-        fma("sessions", "rewind", "a", 4)
-        fma("sessions", "delete", "c")
-        fma("sessions", "fork", "b", "c")
+        server.run("sessions", "rewind", "a", 4)
+        server.run("sessions", "delete", "c")
+        server.run("sessions", "fork", "b", "c")
 
 
 class Prometheus:
@@ -81,14 +80,17 @@ def start_prometheus(metrics: str, folder: Path) -> Iterator[Prometheus]:
                "--web.listen-address=127.0.0.1:0"]  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
+        address = ""
         try:
             for line in process.stderr:
                 if found := re.search(r'"Listening on" address=(\S+)', line):
+                    address = found.group(1)
+                if "Server is ready" in line:
                     break
             else:
                 pytest.fail("prometheus ended before it listened")
             threading.Thread(target=process.stderr.read, daemon=True).start()
-            yield Prometheus(found.group(1))
+            yield Prometheus(address)
         finally:
             process.terminate()
 
@@ -97,25 +99,18 @@ def start_prometheus(metrics: str, folder: Path) -> Iterator[Prometheus]:
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """It scrapes a server under load. States of sessions do not fit into memory, so turns restore them."""
     sessions = tmp_path_factory.mktemp("sessions")
-    flags = ("--http", "127.0.0.1:0", "--session-dir", sessions, "--session-memory", 1, "--threads", 1)
-    with start(GOLDEN / "sinks_level_bias", *flags) as server:
+    flags = ("--session-dir", sessions, "--session-memory", 1, "--threads", 1)
+    with Service(*flags, model=GOLDEN / "sinks_level_bias") as server:
         stop = threading.Event()
-        load = threading.Thread(target=put_load, args=(server.address, stop))
+        load = threading.Thread(target=put_load, args=(server, stop))
         load.start()
         try:
-            with start_prometheus(server.http, tmp_path_factory.mktemp("prometheus")) as found:
+            with start_prometheus(f"127.0.0.1:{server.http_port}", tmp_path_factory.mktemp("prometheus")) as found:
                 yield found
         finally:
             stop.set()
             load.join()
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 60) -> bool:
-    """Whether holds() comes true in time: the first rates need some scrapes."""
-    end = time.monotonic() + seconds
-    while not (found := holds()) and time.monotonic() < end:
-        time.sleep(1)
-    return found
+        assert server.stop() == 0
 
 
 def dashboard_queries() -> Iterator[tuple[str, str]]:

@@ -1,0 +1,51 @@
+// An HTTP server for probes and scrapes, made to stay answerable whatever connects to it.
+//
+// One thread waits for all connections. Each serves one request and lives for 5 s at most; when
+// kMaxConnections are open, a new one replaces the oldest. So neither idle, slow nor broken clients
+// keep a probe waiting, and what they take is bounded.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/http/connection.h"
+#include "server/http/listener.h"
+
+namespace fmaserver {
+
+/// Destruction closes all connections.
+class HttpServer {
+ public:
+  static constexpr size_t kMaxConnections = 256;
+
+  /// `handler` is called on the server's thread and answers every path. Errors as Listen.
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& address,
+                                                           HttpHandler handler);
+  ~HttpServer();
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  int port() const { return port_; }
+
+ private:
+  HttpServer(Listener listener, FileDescriptor stop, HttpHandler handler);
+
+  // The server's thread.
+  void Run();
+  void Accept();
+  void DropOverdue();
+  int MillisecondsToNextDeadline() const;
+
+  const FileDescriptor listener_;
+  const FileDescriptor stop_;  // an eventfd: readable when the thread shall end
+  const int port_;
+  const HttpHandler handler_;
+  std::vector<HttpConnection> connections_;  // oldest first
+  bool accepting_ = true;                    // false while the process has no descriptor left
+  std::thread thread_;
+};
+
+}  // namespace fmaserver

@@ -1,0 +1,38 @@
+// The head of an HTTP/1 request: all that a probe or a scrape consists of.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace fmaserver {
+
+struct HttpResponse {
+  int status = 200;
+  std::string body = {};
+  std::string content_type = "text/plain; charset=utf-8";
+};
+
+struct RequestHead {
+  bool head_only = false;  ///< HEAD: the answer goes without its body
+  std::string path;        ///< without the query, as it was sent
+  /// 0, or the status to answer with instead of asking a handler: 400 no request of HTTP/1, 405
+  /// neither GET nor HEAD.
+  int error = 0;
+};
+
+/// Longer heads are refused with 431.
+inline constexpr size_t kMaxHeadBytes = size_t{16} << 10;
+
+/// Whether `received` holds a whole head, which ends with an empty line.
+bool HasWholeHead(std::string_view received);
+
+/// Reads the first line of a head; the fields after it are not used. Any bytes are allowed.
+RequestHead ParseRequestHead(std::string_view head);
+
+/// The answer's bytes. Each connection serves one request, and the answer says so.
+std::string SerializeResponse(const HttpResponse& response, bool head_only);
+
+/// "404 Not Found" as a response, for the statuses that this server sends.
+HttpResponse ErrorResponse(int status);
+
+}  // namespace fmaserver

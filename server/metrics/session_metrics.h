@@ -1,0 +1,52 @@
+// The metrics of the session store. docs/metrics.md lists them.
+#pragma once
+
+#include <prometheus/collectable.h>
+#include <prometheus/counter.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/sessions/session_store.h"
+#include "server/sessions/session_types.h"
+
+namespace fmaserver {
+
+/// Thread-safe. Counts what the store reports; how many sessions there are is asked of the store at
+/// each scrape.
+class SessionMetrics final : public SessionObserver, public prometheus::Collectable {
+ public:
+  /// `model_name` is the label of every series.
+  explicit SessionMetrics(const std::string& model_name);
+
+  /// The store to ask, once it is open; it outlives every Collect().
+  void Watch(const SessionStore* store) { store_ = store; }
+
+  std::vector<prometheus::MetricFamily> Collect() const override;
+
+  void OnSave(double seconds) override { save_.Observe(seconds); }
+  void OnSaveFailed() override { save_failures_.Increment(); }
+  void OnRestore(double seconds) override { restore_.Observe(seconds); }
+  void OnFork(int64_t children) override { forks_.Increment(static_cast<double>(children)); }
+  void OnRewind() override { rewinds_.Increment(); }
+
+ private:
+  prometheus::Counter& AddCounter(const char* name, const char* help);
+  prometheus::Histogram& AddHistogram(const char* name, const char* help);
+  prometheus::Labels ModelLabel() const { return {{"model_name", model_name_}}; }
+
+  const std::string model_name_;
+  prometheus::Registry registry_;  // owns the series below
+  prometheus::Histogram& save_;
+  prometheus::Histogram& restore_;
+  prometheus::Counter& save_failures_;
+  prometheus::Counter& forks_;
+  prometheus::Counter& rewinds_;
+  std::atomic<const SessionStore*> store_ = nullptr;
+};
+
+}  // namespace fmaserver

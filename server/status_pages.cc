@@ -1,0 +1,37 @@
+#include "server/status_pages.h"
+
+#include <utility>
+
+namespace fmaserver {
+
+void StatusPages::Serve(std::function<bool()> overloaded) {
+  overloaded_ = std::move(overloaded);
+  phase_ = Phase::kServing;
+}
+
+HttpResponse StatusPages::Answer(const std::string& path) const {
+  if (path == "/livez") return {.body = "alive\n"};
+  if (path == "/readyz") return Readiness();
+  if (path == "/version") {
+    return {.body = "{\"version\":\"" FMA_VERSION "\"}\n", .content_type = "application/json"};
+  }
+  if (path == "/metrics") {
+    return {.body = exposition_.Render(), .content_type = Exposition::kContentType};
+  }
+  return ErrorResponse(404);
+}
+
+HttpResponse StatusPages::Readiness() const {
+  switch (phase_.load()) {
+    case Phase::kLoading:
+      return {.status = 503, .body = "loading\n"};
+    case Phase::kDraining:
+      return {.status = 410, .body = "draining\n"};
+    case Phase::kServing:
+      break;
+  }
+  if (overloaded_()) return {.status = 429, .body = "overloaded\n"};
+  return {.body = "ready\n"};
+}
+
+}  // namespace fmaserver

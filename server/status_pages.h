@@ -1,0 +1,36 @@
+// What the HTTP port answers: probes, version and metrics.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <string>
+
+#include "server/http/request_head.h"
+#include "server/metrics/exposition.h"
+
+namespace fmaserver {
+
+/// Thread-safe. A server begins with loading, and a draining one is not coming back.
+class StatusPages {
+ public:
+  enum class Phase { kLoading, kServing, kDraining };
+
+  /// `exposition` outlives this object.
+  explicit StatusPages(const Exposition& exposition) : exposition_(exposition) {}
+
+  /// From now on requests are served; `overloaded` says whether the next one would be refused for
+  /// want of room. It may be called on any thread.
+  void Serve(std::function<bool()> overloaded);
+  void Drain() { phase_ = Phase::kDraining; }
+
+  HttpResponse Answer(const std::string& path) const;
+
+ private:
+  HttpResponse Readiness() const;
+
+  const Exposition& exposition_;
+  std::function<bool()> overloaded_;  // set before phase_ leaves kLoading
+  std::atomic<Phase> phase_ = Phase::kLoading;
+};
+
+}  // namespace fmaserver

@@ -1,0 +1,92 @@
+"""Probes and metrics of a running server."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import signal
+from pathlib import Path
+
+from programs import GOLDEN, ROOT
+from service import Service, eventually
+
+LONG = ("generate", "Once", "--max-tokens", 1_000_000, "--ignore-eos")
+
+
+def write_large_model(folder: Path, vocab: int) -> None:
+    """A golden case grown to 128 bytes for each of `vocab` tokens, all zero and so not on the disk."""
+    golden = GOLDEN / "average"
+    config = json.loads((golden / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": vocab}))
+    weights = (golden / "model.safetensors").read_bytes()
+    tensors = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
+    end = 0
+    for name, tensor in tensors.items():
+        if name == "model.embed_tokens.weight":
+            tensor["shape"][0] = vocab
+        begin, end = end, end + 4 * math.prod(tensor["shape"])
+        tensor["data_offsets"] = [begin, end]
+    header = json.dumps(tensors).encode()
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + end)
+
+
+def test_probes_of_a_server_that_loads(tmp_path: Path) -> None:
+    write_large_model(tmp_path, vocab=2 << 20)
+    with Service("--slots", 1, "--step-tokens", 1, model=tmp_path, ready=False) as server:
+        assert server.get("/readyz") == (503, "loading\n")
+        assert server.get("/livez") == (200, "alive\n")
+        assert "fma_build_info" in server.get("/metrics")[1]
+        assert eventually(lambda: server.get("/readyz") == (200, "ready\n"))
+
+
+def test_probes_from_ready_over_overloaded_to_draining() -> None:
+    with Service("--slots", 1, "--max-queue", 0) as server:
+        assert server.get("/readyz") == (200, "ready\n")
+        assert "version" in json.loads(server.get("/version")[1])
+        assert server.get("/nothing")[0] == 404
+        with server.client(*LONG) as client:
+            assert eventually(lambda: server.get("/readyz") == (429, "overloaded\n"))
+            server.signal(signal.SIGTERM)
+            assert eventually(lambda: server.get("/readyz") == (410, "draining\n"))
+            assert server.get("/livez") == (200, "alive\n")
+            client.kill()
+        assert server.process.wait(timeout=60) == 0
+
+
+def documented() -> dict[str, tuple[str, set[str]]]:
+    """Metric -> type and labels, from the table."""
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]*)\|", (ROOT / "docs" / "metrics.md").read_text(), re.M)
+    return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+
+
+def scraped(page: str) -> dict[str, tuple[str, set[str]]]:
+    kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", page, re.M))
+    labels: dict[str, set[str]] = {name: set() for name in kinds}
+    for series, text in re.findall(r"^(\w+)(?:\{(.*)\})? ", page, re.M):
+        family = series if series in kinds else re.sub(r"_(bucket|sum|count)$", "", series)
+        labels[family] |= set(re.findall(r'(\w+)="', text)) - {"le"}
+    return {name: (kind, labels[name]) for name, kind in kinds.items()}
+
+
+def test_every_metric_is_documented_and_counts() -> None:
+    with Service("--slots", 2) as server:
+        assert scraped(server.get("/metrics")[1]) == documented()
+        code, _, errors = server.run("generate", "It was", "--max-tokens", 20, "--ignore-eos")
+        assert code == 0, errors
+        assert eventually(lambda: server.sum("fma_requests_finished_total") == 1)
+        assert server.sum("fma_generated_tokens_total") == 20
+        assert server.sum("fma_inter_token_latency_seconds_count") == 19
+        assert server.sum("fma_time_to_first_token_seconds_count") == 1
+        assert server.sum("fma_prompt_tokens_total") >= 1
+        assert server.sum("fma_slots") == 2
+        assert eventually(lambda: server.sum("fma_slots_used") == 0)
+        assert server.sum("fma_state_bytes") == 2 * slot_bytes(server)
+        assert server.stop() == 0
+
+
+def slot_bytes(server: Service) -> int:
+    _, output, _ = server.run("models", "--json")
+    return int(json.loads(output)["slot_bytes"])

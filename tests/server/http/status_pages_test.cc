@@ -1,0 +1,37 @@
+// What probes are told as a server comes and goes.
+#include "server/status_pages.h"
+
+#include <gtest/gtest.h>
+
+namespace fmaserver {
+namespace {
+
+TEST(StatusPages, ReadinessTellsTheCasesApart) {
+  const Exposition exposition;
+  StatusPages pages(exposition);
+  const auto expect = [&pages](int status, const std::string& body) {
+    EXPECT_EQ(pages.Answer("/readyz").status, status);
+    EXPECT_EQ(pages.Answer("/readyz").body, body);
+    EXPECT_EQ(pages.Answer("/livez").status, 200);
+  };
+  expect(503, "loading\n");
+  bool full = false;
+  pages.Serve([&full] { return full; });
+  expect(200, "ready\n");
+  full = true;
+  expect(429, "overloaded\n");
+  pages.Drain();
+  expect(410, "draining\n");
+}
+
+TEST(StatusPages, KnowsItsPathsAlone) {
+  const Exposition exposition;
+  const StatusPages pages(exposition);
+  EXPECT_EQ(pages.Answer("/version").body, "{\"version\":\"" FMA_VERSION "\"}\n");
+  EXPECT_EQ(pages.Answer("/metrics").status, 200);
+  EXPECT_EQ(pages.Answer("/").status, 404);
+  EXPECT_EQ(pages.Answer("/metrics/").status, 404);
+}
+
+}  // namespace
+}  // namespace fmaserver
