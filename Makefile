@@ -1,12 +1,13 @@
 # The two commands of the README are `make demo` and `make test`; each does all of its own set-up.
-.PHONY: help build demo test lint sanitize clean
+.PHONY: help build demo test lint sanitize image-test clean
 
 help:
-	@echo "make demo      build, then watch the bundled model continue a page of a book"
-	@echo "make test      build, then run every test"
-	@echo "make lint      clang-format, clang-tidy, ruff and mypy"
-	@echo "make sanitize  the tests under AddressSanitizer and ThreadSanitizer, then the fuzzers"
-	@echo "make build     the programs, in build/release/bin"
+	@echo "make demo        build, then watch the bundled model continue a page of a book"
+	@echo "make test        build, then run every test"
+	@echo "make lint        clang-format, clang-tidy, ruff and mypy"
+	@echo "make sanitize    the tests under AddressSanitizer and ThreadSanitizer, then the fuzzers"
+	@echo "make image-test  build the container image without a daemon, and run the server from it (root)"
+	@echo "make build       the programs, in build/release/bin"
 
 build:
 	scripts/setup build
@@ -40,6 +41,10 @@ sanitize:
 	cmake --preset tsan
 	cmake --build --preset tsan
 	ctest --preset tsan
+
+image-test:
+	scripts/setup image
+	scripts/image-test
 
 clean:
 	rm -rf build

@@ -38,7 +38,8 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
 Client::Client(const std::string& address)
     : channel_(Connect(address)),
       generation_(v1::Generation::NewStub(channel_)),
-      sessions_(v1::Sessions::NewStub(channel_)) {}
+      sessions_(v1::Sessions::NewStub(channel_)),
+      health_(grpc::health::v1::Health::NewStub(channel_)) {}
 
 absl::Status Client::Generate(grpc::ClientContext& context, const v1::GenerateRequest& request,
                               const GenerateHandler& handler) {
@@ -65,6 +66,13 @@ absl::StatusOr<v1::DetokenizeResponse> Client::Detokenize(grpc::ClientContext& c
 absl::StatusOr<v1::Model> Client::GetModel(grpc::ClientContext& context) {
   v1::Model response;
   return Answer(generation_->GetModel(&context, {}, &response), response);
+}
+
+absl::StatusOr<bool> Client::IsServing(grpc::ClientContext& context) {
+  grpc::health::v1::HealthCheckResponse response;
+  const grpc::Status status = health_->Check(&context, {}, &response);
+  if (!status.ok()) return ToAbsl(status);
+  return response.status() == grpc::health::v1::HealthCheckResponse::SERVING;
 }
 
 absl::StatusOr<v1::Session> Client::CreateSession(grpc::ClientContext& context,

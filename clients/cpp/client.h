@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "fma/v1/generation.grpc.pb.h"
 #include "fma/v1/sessions.grpc.pb.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 
 namespace fmaserver {
 
@@ -45,6 +46,9 @@ class Client {
                                                     const v1::DetokenizeRequest& request);
   absl::StatusOr<v1::Model> GetModel(grpc::ClientContext& context);
 
+  /// Whether the server takes requests: not while it drains.
+  absl::StatusOr<bool> IsServing(grpc::ClientContext& context);
+
   absl::StatusOr<v1::Session> CreateSession(grpc::ClientContext& context,
                                             const v1::CreateSessionRequest& request);
   absl::StatusOr<v1::Session> GetSession(grpc::ClientContext& context,
@@ -71,6 +75,7 @@ class Client {
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Generation::Stub> generation_;
   std::unique_ptr<v1::Sessions::Stub> sessions_;
+  std::unique_ptr<grpc::health::v1::Health::Stub> health_;
 };
 
 }  // namespace fmaserver

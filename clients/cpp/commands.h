@@ -14,6 +14,7 @@ void AddScoreCommand(CLI::App& app, RunCommand& run);
 void AddTokenizeCommand(CLI::App& app, RunCommand& run);
 void AddDetokenizeCommand(CLI::App& app, RunCommand& run);
 void AddModelsCommand(CLI::App& app, RunCommand& run);
+void AddHealthCommand(CLI::App& app, RunCommand& run);
 void AddSessionsCommand(CLI::App& app, RunCommand& run);
 
 }  // namespace fmaserver

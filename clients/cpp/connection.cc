@@ -32,11 +32,15 @@ void Connection::CancelCall() {
   if (context_ != nullptr) context_->TryCancel();
 }
 
-absl::StatusOr<v1::Model> Connection::GetModel() {
+grpc::ClientContext& Connection::NewShortContext() {
   grpc::ClientContext& context = NewContext();
   context.set_deadline(std::chrono::system_clock::now() + kConnectTime);
-  return client_.GetModel(context);
+  return context;
 }
+
+absl::StatusOr<v1::Model> Connection::GetModel() { return client_.GetModel(NewShortContext()); }
+
+absl::StatusOr<bool> Connection::IsServing() { return client_.IsServing(NewShortContext()); }
 
 ExitCode Connection::Report(const absl::Status& status) const {
   if (Interrupted()) return kInterrupted;

@@ -38,12 +38,14 @@ class Connection {
 
   /// Also finds out, within seconds, whether there is a server.
   absl::StatusOr<v1::Model> GetModel();
+  absl::StatusOr<bool> IsServing();
 
   /// The exit code for how a call ended; prints the error unless the user caused it.
   ExitCode Report(const absl::Status& status) const;
 
  private:
   void CancelCall();
+  grpc::ClientContext& NewShortContext();
 
   ConnectionOptions options_;
   std::mutex mutex_;

@@ -138,7 +138,7 @@ void SetState(const GenerateOptions& options, v1::GenerateRequest& request) {
 
 // A session may be continued without anything new.
 absl::Status ReadPrompt(const GenerateOptions& options, v1::GenerateRequest& request) {
-  const absl::Status status = ReadInput(options.input, request);
+  absl::Status status = ReadInput(options.input, request);
   if (options.session_id.empty() || options.input.IsGiven()) return status;
   if (request.text().empty()) request.clear_prompt();
   return absl::OkStatus();

@@ -14,6 +14,7 @@ Examples:
   fma generate --prompt-file book.txt        ... from a file; '-' reads standard input
   fma score --top-logprobs 5 "Hello"         log-probabilities of a text
   fma models                                 what the server serves and what it costs
+  fma health                                 whether the server takes requests
   fma sessions list                          the conversations that the server keeps
 
 Standard output holds just the result; progress and summaries go to standard error.
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
   fmaserver::AddTokenizeCommand(app, run);
   fmaserver::AddDetokenizeCommand(app, run);
   fmaserver::AddModelsCommand(app, run);
+  fmaserver::AddHealthCommand(app, run);
   fmaserver::AddSessionsCommand(app, run);
   try {
     app.parse(argc, argv);

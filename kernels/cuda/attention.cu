@@ -10,11 +10,10 @@ namespace {
 /// Shared memory that a block can have on every device that is supported (sm_86 gives the least).
 constexpr int64_t kMaxSharedBytes = 99 * 1024;
 
-template <typename T, int kHeads>
+template <typename Kernel>
 absl::Status LaunchDecodeAs(Stream& stream, const DeviceAttention& attention,
                             const SlotLayout& layout, const DevicePlan& plan, int32_t layer,
                             const Matrix& qkv, const Matrix& out) {
-  using Kernel = DecodeAttentionKernel<T, kHeads>;
   Kernel kernel;
   kernel.attention = attention;
   kernel.layout = layout;
@@ -29,22 +28,30 @@ absl::Status LaunchDecodeAs(Stream& stream, const DeviceAttention& attention,
 }
 
 /// Takes as many query heads at once as there are and shared memory allows.
+template <typename T, int kVec>
+absl::Status LaunchDecodeHeads(Stream& stream, const DeviceAttention& attention,
+                               const SlotLayout& layout, const DevicePlan& plan, int32_t layer,
+                               const Matrix& qkv, const Matrix& out) {
+  const auto launch = [&]<typename Kernel>(Kernel) {
+    return LaunchDecodeAs<Kernel>(stream, attention, layout, plan, layer, qkv, out);
+  };
+  const int heads = attention.spec.QueriesPerKvHead();
+  using Eight = DecodeAttentionKernel<T, 8, kVec>;
+  using Four = DecodeAttentionKernel<T, 4, kVec>;
+  using Two = DecodeAttentionKernel<T, 2, kVec>;
+  if (heads > 4 && Eight::SharedMemory(layout) <= kMaxSharedBytes) return launch(Eight());
+  if (heads > 2 && Four::SharedMemory(layout) <= kMaxSharedBytes) return launch(Four());
+  if (heads > 1 && Two::SharedMemory(layout) <= kMaxSharedBytes) return launch(Two());
+  return launch(DecodeAttentionKernel<T, 1, kVec>());
+}
+
 template <typename T>
 absl::Status LaunchDecode(Stream& stream, const DeviceAttention& attention,
                           const SlotLayout& layout, const DevicePlan& plan, int32_t layer,
                           const Matrix& qkv, const Matrix& out) {
-  const int heads = attention.spec.QueriesPerKvHead();
-  const auto fits = [](int64_t bytes) { return bytes <= kMaxSharedBytes; };
-  if (heads > 4 && fits(DecodeAttentionKernel<T, 8>::SharedMemory(layout))) {
-    return LaunchDecodeAs<T, 8>(stream, attention, layout, plan, layer, qkv, out);
-  }
-  if (heads > 2 && fits(DecodeAttentionKernel<T, 4>::SharedMemory(layout))) {
-    return LaunchDecodeAs<T, 4>(stream, attention, layout, plan, layer, qkv, out);
-  }
-  if (heads > 1 && fits(DecodeAttentionKernel<T, 2>::SharedMemory(layout))) {
-    return LaunchDecodeAs<T, 2>(stream, attention, layout, plan, layer, qkv, out);
-  }
-  return LaunchDecodeAs<T, 1>(stream, attention, layout, plan, layer, qkv, out);
+  return LoadsFourColumns(layout.hierarchy)
+             ? LaunchDecodeHeads<T, 4>(stream, attention, layout, plan, layer, qkv, out)
+             : LaunchDecodeHeads<T, 1>(stream, attention, layout, plan, layer, qkv, out);
 }
 
 }  // namespace

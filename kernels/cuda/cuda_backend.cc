@@ -12,6 +12,7 @@
 #include "kernels/cuda/attention_weights.h"
 #include "kernels/cuda/buffers.h"
 #include "kernels/cuda/executor.h"
+#include "kernels/cuda/fusion.h"
 #include "kernels/cuda/graph_cache.h"
 #include "kernels/cuda/operations.h"
 #include "kernels/cuda/runtime.h"
@@ -24,8 +25,8 @@ namespace {
 constexpr int kLeastMajor = 8;
 constexpr int64_t kTransferBytes = int64_t{8} << 20;
 
-/// Rows of the graph that runs a decode step of `rows`: exact while products take few rows, then in
-/// steps of an eighth to a quarter.
+/// Rows of the graph that runs a decode step of `rows`: exact while products take few rows, then
+/// multiples of 4, and of about an eighth of large ones.
 int64_t BucketOf(int64_t rows) {
   if (rows <= kFewRows) return rows;
   int64_t step = 4;
@@ -258,7 +259,7 @@ void CudaBackend::GatherRows(Matrix x, std::span<const int32_t> rows, Matrix out
 
 absl::Status CudaBackend::Flush() {
   if (absl::Status status = UseDevice(device_); !status.ok()) return status;
-  std::vector<Operation> operations = std::exchange(recorded_, {});
+  const std::vector<Operation> operations = Fused(std::exchange(recorded_, {}));
   if (!error_.ok() || operations.empty()) return absl::OkStatus();  // Finish() tells
   const absl::StatusOr<bool> moved = executor_->Prepare(operations);
   if (!moved.ok()) return moved.status();

@@ -4,11 +4,11 @@
 // to the running sums, attends with one online softmax over tiles of visible columns, and closes
 // the groups that the token completed. Nothing of the slot is read twice but what was just written.
 //
-// In a tile of kTile columns, threads are first (column, slice of channels): each sums its part of
-// the scores of all kHeads query heads, so the heads share the loads of keys, and neighbours load
-// neighbouring columns. Then a warp takes a head: softmax. Then threads are (channel, slice of
-// columns): each adds weighted values to its own accumulators in shared memory. Query heads beyond
-// kHeads take another pass over the columns.
+// In a tile of kTile columns, threads are first (kVec columns, slice of channels): each sums its
+// part of the scores of all kHeads query heads, so the heads share the loads of keys, and
+// neighbours load neighbouring columns. Then a warp takes a head: softmax. Then threads are (four
+// channels, slice of columns): each adds weighted values to its own accumulators in shared memory.
+// Query heads beyond kHeads take another pass over the columns.
 #pragma once
 
 #include <cstdint>
@@ -22,15 +22,24 @@
 
 namespace fmaserver::cuda {
 
-/// T: the slot's element type; kHeads: query heads of a pass, a power of two up to 8.
-template <typename T, int kHeads>
+/// Whether every visible run of columns starts at a multiple of 4 and, but for the token's own
+/// group, ends at one.
+constexpr bool LoadsFourColumns(const Hierarchy& hierarchy) {
+  return hierarchy.sink_tokens % 4 == 0 && hierarchy.rank % 4 == 0 && hierarchy.group_size % 4 == 0;
+}
+
+/// T: the slot's element type; kHeads: query heads of a pass, a power of two up to 8; kVec: columns
+/// that one load brings, 4 or 1.
+template <typename T, int kHeads, int kVec>
 struct DecodeAttentionKernel {
   static constexpr int kThreads = 256;
-  static constexpr int kMinBlocks = kHeads > 2 ? 2 : 3;
+  static constexpr int kMinBlocks = kVec == 1 || kHeads * sizeof(T) > 4 ? 2 : 3;
   static constexpr const char* kName = "decode_attention";
-  static constexpr int kTile = 64;
-  static constexpr int kSlices = kThreads / kTile;
-  static constexpr int kUnroll = 16;  ///< loads that a thread has under way
+  static constexpr int kTile = kVec == 4 ? 128 : 64;
+  static constexpr int kUnits = kTile / kVec;
+  static constexpr int kSlices = kThreads / kUnits;
+  static constexpr int kUnroll = 8;  ///< loads of keys that a thread has under way
+  static constexpr int kValues = 4;  ///< channels that one load of values brings
 
   DeviceAttention attention;
   SlotLayout layout;
@@ -39,9 +48,13 @@ struct DecodeAttentionKernel {
   const float* qkv = nullptr;  ///< [., QkvColumns()]
   float* out = nullptr;        ///< [., H*d]
 
-  /// Accumulators of one head: every thread has one, or every channel.
+  /// Slices of a tile's columns that are summed apart.
+  static constexpr int ValueSlices(const SlotLayout& layout) {
+    return kThreads / static_cast<int>(layout.padded_dim / kValues);
+  }
+  /// Accumulators of one head: [slices, D].
   static constexpr int64_t Accumulators(const SlotLayout& layout) {
-    return layout.padded_dim > kThreads ? layout.padded_dim : kThreads;
+    return ValueSlices(layout) * layout.padded_dim;
   }
   static constexpr int64_t SharedMemory(const SlotLayout& layout) {
     const int64_t queries = 2 * SharedBytes<float>(kHeads * layout.padded_dim);
@@ -226,39 +239,61 @@ struct DecodeAttentionKernel {
 
   /// partial[slice][head][column]: this slice of channels' share of the scores.
   FMA_DEVICE void Score(const Memory& memory, const HeadCache<T>& cache, int columns) const {
-    const int tile_column = ThreadIndex() % kTile;
-    const int slice = ThreadIndex() / kTile;
-    if (tile_column >= columns) return;
+    const int rest = columns - ThreadIndex() % kUnits * kVec;
+    if (rest >= kVec) {
+      ScoreUnit<true>(memory, cache, kVec);
+    } else if (rest > 0) {
+      ScoreUnit<false>(memory, cache, rest);
+    }
+  }
+
+  /// kWhole: all kVec columns are visible, else the first `count`.
+  template <bool kWhole>
+  FMA_DEVICE void ScoreUnit(const Memory& memory, const HeadCache<T>& cache, int count) const {
+    using Keys = Vec<T, kVec>;
+    const int tile_column = ThreadIndex() % kUnits * kVec;
+    const int slice = ThreadIndex() / kUnits;
     const int dim = attention.spec.head_dim;
     const int stride = static_cast<int>(layout.padded_dim);
     const int per_slice = (dim + kSlices - 1) / kSlices;
-    const int first = slice * per_slice;
-    const int end = first + per_slice < dim ? first + per_slice : dim;
+    const int end = (slice + 1) * per_slice < dim ? (slice + 1) * per_slice : dim;
     const Shared<float> query =
         memory.level.Get(tile_column) == VisibleKey::kNear ? memory.near_query : memory.far_query;
     const int64_t column = memory.column.Get(tile_column);
-    float score[kHeads] = {};
-    int c = first;
-    for (; c + kUnroll <= end; c += kUnroll) {
-      T key[kUnroll];
-      FMA_UNROLL
-      for (int i = 0; i < kUnroll; ++i) key[i] = Load(cache.KeyAt(c + i, column));
+    float score[kHeads][kVec] = {};
+    FMA_NO_UNROLL
+    for (int c = slice * per_slice; c < end; c += kUnroll) {
+      Keys keys[kUnroll] = {};
       FMA_UNROLL
       for (int i = 0; i < kUnroll; ++i) {
+        if (c + i >= end) continue;
+        const T* key = cache.KeyAt(c + i, column);
+        if constexpr (kWhole) {
+          keys[i] = Load(reinterpret_cast<const Keys*>(key));
+        } else {
+          FMA_UNROLL
+          for (int v = 0; v < kVec; ++v) {
+            if (v < count) keys[i].lane[v] = Load(key + v);
+          }
+        }
+      }
+      FMA_UNROLL
+      for (int i = 0; i < kUnroll; ++i) {
+        if (c + i >= end) continue;
         FMA_UNROLL
         for (int h = 0; h < kHeads; ++h) {
-          score[h] += query.Get(h * stride + c + i) * ToFloat(key[i]);
+          const float channel = query.Get(h * stride + c + i);
+          FMA_UNROLL
+          for (int v = 0; v < kVec; ++v) score[h][v] += channel * ToFloat(keys[i].lane[v]);
         }
       }
     }
-    for (; c < end; ++c) {
-      const float key = ToFloat(Load(cache.KeyAt(c, column)));
-      FMA_UNROLL
-      for (int h = 0; h < kHeads; ++h) score[h] += query.Get(h * stride + c) * key;
-    }
     FMA_UNROLL
     for (int h = 0; h < kHeads; ++h) {
-      memory.partial.Set((slice * kHeads + h) * kTile + tile_column, score[h]);
+      FMA_UNROLL
+      for (int v = 0; v < kVec; ++v) {
+        memory.partial.Set((slice * kHeads + h) * kTile + tile_column + v, score[h][v]);
+      }
     }
   }
 
@@ -286,47 +321,48 @@ struct DecodeAttentionKernel {
     memory.softmax.Advance(head, memory.weight, head * kTile, columns);
   }
 
-  /// sum[head] of this thread's channel and slice of columns.
+  /// sum[head] of this thread's channels and slice of columns.
   FMA_DEVICE void AddValues(const Memory& memory, const HeadCache<T>& cache, int count,
                             int columns) const {
+    using Values = Vec<T, kValues>;
+    constexpr int kRows = kUnroll;
     const int dim = static_cast<int>(layout.padded_dim);
-    const int lanes = dim < kThreads ? dim : kThreads;
-    const int slices = kThreads / lanes;
+    const int lanes = dim / kValues;
+    const int slices = ValueSlices(layout);
     const int slice = ThreadIndex() / lanes;
     if (slice >= slices) return;
+    const int channel = ThreadIndex() % lanes * kValues;
     const int per_slice = (columns + slices - 1) / slices;
-    const int first = slice * per_slice;
-    const int end = first + per_slice < columns ? first + per_slice : columns;
+    const int end = (slice + 1) * per_slice < columns ? (slice + 1) * per_slice : columns;
+    float sum[kHeads][kValues] = {};
     FMA_NO_UNROLL
-    for (int channel = ThreadIndex() % lanes; channel < dim; channel += kThreads) {
-      float sum[kHeads] = {};
-      int j = first;
-      for (; j + kUnroll <= end; j += kUnroll) {
-        T value[kUnroll];
-        FMA_UNROLL
-        for (int i = 0; i < kUnroll; ++i) {
-          value[i] = Load(cache.ValueAt(memory.column.Get(j + i), channel));
-        }
-        FMA_UNROLL
-        for (int i = 0; i < kUnroll; ++i) {
-          FMA_UNROLL
-          for (int h = 0; h < kHeads; ++h) {
-            sum[h] += memory.weight.Get(h * kTile + j + i) * ToFloat(value[i]);
-          }
-        }
-      }
-      for (; j < end; ++j) {
-        const float value = ToFloat(Load(cache.ValueAt(memory.column.Get(j), channel)));
-        FMA_UNROLL
-        for (int h = 0; h < kHeads; ++h) {
-          sum[h] += memory.weight.Get(h * kTile + j) * value;
-        }
+    for (int j = slice * per_slice; j < end; j += kRows) {
+      Values values[kRows] = {};
+      FMA_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        if (j + i >= end) continue;
+        const T* row = cache.ValueAt(memory.column.Get(j + i), channel);
+        values[i] = Load(reinterpret_cast<const Values*>(row));
       }
       FMA_UNROLL
-      for (int h = 0; h < kHeads; ++h) {
-        if (h >= count) continue;
-        const int at = h * static_cast<int>(Accumulators(layout)) + slice * lanes + channel;
-        memory.sum.Set(at, memory.sum.Get(at) * memory.softmax.Rescale(h) + sum[h]);
+      for (int i = 0; i < kRows; ++i) {
+        if (j + i >= end) continue;
+        FMA_UNROLL
+        for (int h = 0; h < kHeads; ++h) {
+          const float weight = memory.weight.Get(h * kTile + j + i);
+          FMA_UNROLL
+          for (int v = 0; v < kValues; ++v) sum[h][v] += weight * ToFloat(values[i].lane[v]);
+        }
+      }
+    }
+    FMA_UNROLL
+    for (int h = 0; h < kHeads; ++h) {
+      if (h >= count) continue;
+      const int at = h * static_cast<int>(Accumulators(layout)) + slice * dim + channel;
+      const float rescale = memory.softmax.Rescale(h);
+      FMA_UNROLL
+      for (int v = 0; v < kValues; ++v) {
+        memory.sum.Set(at + v, memory.sum.Get(at + v) * rescale + sum[h][v]);
       }
     }
   }
@@ -334,7 +370,7 @@ struct DecodeAttentionKernel {
   FMA_DEVICE void StoreOutput(const Memory& memory, int first_head, int count) const {
     const int dim = attention.spec.head_dim;
     const int padded = static_cast<int>(layout.padded_dim);
-    const int slices = padded < kThreads ? kThreads / padded : 1;
+    const int slices = ValueSlices(layout);
     float* to = out + Row().row * attention.spec.num_heads * dim + int64_t{first_head} * dim;
     FMA_NO_UNROLL
     for (int i = ThreadIndex(); i < count * dim; i += kThreads) {

@@ -26,22 +26,37 @@ LaunchShape PointwiseShape(int64_t rows, int64_t cols) {
   return {.blocks_x = rows * Pointwise::Chunks(cols)};
 }
 
-template <typename T, int kRows, int kOutputs, int kDepth>
-absl::Status LaunchLinearAs(Stream& stream, Matrix x, const DeviceWeight& weights, bool accumulate,
-                            Matrix y) {
-  using Kernel = LinearKernel<T, kRows, kOutputs, kDepth>;
+template <typename T, int kRows, int kOutputs, int kDepth, bool kNorms>
+absl::Status LaunchLinearAs(Stream& stream, const LinearOperation& operation) {
+  const DeviceWeight& weights = operation.weights;
+  const Matrix& x = operation.x;
+  using Kernel = LinearKernel<T, kRows, kOutputs, kDepth, kNorms>;
   Kernel kernel;
   kernel.weight = static_cast<const T*>(weights.data);
   kernel.bias = weights.bias;
   kernel.x = x.data;
-  kernel.y = y.data;
+  kernel.y = operation.y.data;
   kernel.pitch = weights.pitch;
   kernel.in = weights.in;
   kernel.out = weights.out;
   kernel.rows = static_cast<int32_t>(x.rows);
+  kernel.norm = operation.norm;
+  kernel.norm_eps = operation.norm_eps;
   kernel.x_is_aligned = x.cols % 4 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
-  kernel.accumulate = accumulate;
+  kernel.accumulate = operation.accumulate;
+  kernel.activates = operation.activates;
+  kernel.activation = operation.activation;
   return Launch(stream, {.blocks_x = Kernel::Blocks(weights.out)}, kernel);
+}
+
+/// Few rows: pieces on their way (depth). More rows: inputs that more outputs share.
+template <typename T, bool kNorms>
+absl::Status LaunchLinearOf(Stream& stream, const LinearOperation& operation) {
+  const int64_t rows = operation.x.rows;
+  if (rows == 1) return LaunchLinearAs<T, 1, 2, 4, kNorms>(stream, operation);
+  if (rows == 2) return LaunchLinearAs<T, 2, 2, 4, kNorms>(stream, operation);
+  if (rows <= 4) return LaunchLinearAs<T, 4, 2, 4, kNorms>(stream, operation);
+  return LaunchLinearAs<T, kFewRows, 4, 1, kNorms>(stream, operation);
 }
 
 }  // namespace
@@ -72,14 +87,10 @@ absl::Status LaunchNorm(Stream& stream, Matrix x, const DeviceNormWeight& weight
   return Launch(stream, {.blocks_x = x.rows, .shared_bytes = NormKernel::kSharedBytes}, kernel);
 }
 
-absl::Status LaunchLinear(Stream& stream, Matrix x, const DeviceWeight& weights, bool accumulate,
-                          Matrix y) {
-  return WithElement(weights.dtype, [&]<typename T>(T) {
-    // Few rows: pieces on their way (depth). More rows: inputs that more outputs share.
-    if (x.rows == 1) return LaunchLinearAs<T, 1, 2, 4>(stream, x, weights, accumulate, y);
-    if (x.rows == 2) return LaunchLinearAs<T, 2, 2, 4>(stream, x, weights, accumulate, y);
-    if (x.rows <= 4) return LaunchLinearAs<T, 4, 2, 4>(stream, x, weights, accumulate, y);
-    return LaunchLinearAs<T, kFewRows, 4, 1>(stream, x, weights, accumulate, y);
+absl::Status LaunchLinear(Stream& stream, const LinearOperation& operation) {
+  return WithElement(operation.weights.dtype, [&]<typename T>(T) {
+    return operation.norm != nullptr ? LaunchLinearOf<T, true>(stream, operation)
+                                     : LaunchLinearOf<T, false>(stream, operation);
   });
 }
 

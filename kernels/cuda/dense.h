@@ -35,12 +35,25 @@ struct DeviceNormWeight {
 /// Rows that LaunchLinear takes at once.
 inline constexpr int64_t kFewRows = 8;
 
+/// See Backend::Linear. The rest is for up to kFewRows rows: what comes before and after in one
+/// pass.
+struct LinearOperation {
+  Matrix x;
+  DeviceWeight weights;
+  bool accumulate = false;
+  Matrix y;
+  const float* norm = nullptr;  ///< not null: x is RMS-normalised with these weights first
+  float norm_eps = 0;
+  bool activates = false;  ///< y is activated, and has the columns of Backend::Activate's `out`
+  MlpKind activation = MlpKind::kGelu;
+
+  bool operator==(const LinearOperation&) const = default;
+};
+
 absl::Status LaunchEmbed(Stream& stream, const int64_t* ids, const DeviceWeight& table,
                          bool accumulate, Matrix x);
 absl::Status LaunchNorm(Stream& stream, Matrix x, const DeviceNormWeight& weights, Matrix out);
-/// x.rows in 1..kFewRows.
-absl::Status LaunchLinear(Stream& stream, Matrix x, const DeviceWeight& weights, bool accumulate,
-                          Matrix y);
+absl::Status LaunchLinear(Stream& stream, const LinearOperation& operation);
 absl::Status LaunchActivate(Stream& stream, MlpKind kind, Matrix in, Matrix out);
 absl::Status LaunchGather(Stream& stream, Matrix x, const int32_t* rows, Matrix out);
 /// Rounds x to `dtype` (not kF32) into `out`, [x.rows, pitch], for Products. A finite value out of

@@ -102,11 +102,11 @@ absl::Status Executor::RunOne(Stream& stream, const LinearOperation& operation) 
     if (!absl::IsUnimplemented(status)) return status;
   }
   for (int64_t first = 0; first < operation.x.rows; first += kFewRows) {
-    const int64_t rows = std::min(kFewRows, operation.x.rows - first);
-    const Matrix x = {operation.x.Row(first), rows, operation.x.cols};
-    const Matrix y = {operation.y.Row(first), rows, operation.y.cols};
-    absl::Status status = LaunchLinear(stream, x, operation.weights, operation.accumulate, y);
-    if (!status.ok()) return status;
+    LinearOperation part = operation;
+    part.x.data = operation.x.Row(first);
+    part.y.data = operation.y.Row(first);
+    part.x.rows = part.y.rows = std::min(kFewRows, operation.x.rows - first);
+    if (absl::Status status = LaunchLinear(stream, part); !status.ok()) return status;
   }
   return absl::OkStatus();
 }

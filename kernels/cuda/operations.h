@@ -29,14 +29,6 @@ struct NormOperation {
   bool operator==(const NormOperation&) const = default;
 };
 
-struct LinearOperation {
-  Matrix x;
-  DeviceWeight weights;
-  bool accumulate = false;
-  Matrix y;
-  bool operator==(const LinearOperation&) const = default;
-};
-
 struct AttendOperation {
   DeviceAttention attention;
   SlotLayout layout;

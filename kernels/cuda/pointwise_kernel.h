@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/cuda/activation.h"
 #include "kernels/cuda/element.h"
 #include "kernels/fma/spec.h"
 
@@ -77,28 +78,13 @@ struct ActivateKernel : Pointwise {
   int64_t cols = 0;
   MlpKind kind = MlpKind::kGelu;
 
-  FMA_DEVICE static float Sigmoid(float x) { return 1.0F / (1.0F + std::exp(-x)); }
-
   FMA_DEVICE void operator()() const {
     const Place here = Here(cols);
     if (here.col >= cols) return;
-    const int64_t in_cols = kind == MlpKind::kSwiglu ? 2 * cols : cols;
-    const float* from = in + here.row * in_cols + here.col;
-    const float x = Load(from);
-    float value = 0;
-    switch (kind) {
-      case MlpKind::kGelu:
-        value = 0.5F * x * (1.0F + std::erf(x * 0.70710678118654752F));
-        break;
-      case MlpKind::kGeluTanh:
-        // x / 2 (1 + tanh(u)) = x sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3)
-        value = x * Sigmoid(1.5957691216057308F * (x + 0.044715F * x * x * x));
-        break;
-      case MlpKind::kSwiglu:
-        value = x * Sigmoid(x) * Load(from + cols);
-        break;
-    }
-    Store(out + here.row * cols + here.col, value);
+    const bool gated = kind == MlpKind::kSwiglu;
+    const float* from = in + here.row * (gated ? 2 * cols : cols) + here.col;
+    const float up = gated ? Load(from + cols) : 0.0F;
+    Store(out + here.row * cols + here.col, Activated(kind, Load(from), up));
   }
 };
 

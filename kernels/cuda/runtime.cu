@@ -103,6 +103,9 @@ absl::StatusOr<int> CountDevices() {
     cudaGetLastError();
     return 0;
   }
+  if (error == cudaErrorInsufficientDriver) {  // what a machine without any says, too
+    return absl::UnavailableError("there is no NVIDIA driver that knows CUDA 13");
+  }
   if (error != cudaSuccess) return ToStatus("looking for CUDA devices", error);
   return count;
 }

@@ -11,6 +11,7 @@ set(FMA_CUDA_HOST_SOURCES
   ${_folder}/attention_weights.cc
   ${_folder}/cuda_backend.cc
   ${_folder}/executor.cc
+  ${_folder}/fusion.cc
   ${_folder}/graph_cache.cc
   ${_folder}/sampling.cc
   ${_folder}/step_data.cc

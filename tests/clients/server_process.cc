@@ -23,10 +23,10 @@ ServerProcess::ServerProcess(const std::filesystem::path& model,
   const std::string marker = "port ";
   EXPECT_TRUE(Eventually([&] {
     const std::string log = process_.Output();
-    const size_t at = log.rfind(marker);
-    if (at == std::string::npos || log.back() != '\n') return false;
-    address_ = "127.0.0.1:" + log.substr(at + marker.size());
-    address_.pop_back();
+    const size_t at = log.find(marker, log.find("listening on"));
+    const size_t end = log.find('\n', at);
+    if (at == std::string::npos || end == std::string::npos) return false;
+    address_ = "127.0.0.1:" + log.substr(at + marker.size(), end - at - marker.size());
     return true;
   })) << process_.Output()
       << process_.Errors();

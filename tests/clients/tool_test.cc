@@ -3,16 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
-#include <memory>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "tests/clients/process.h"
-#include "tests/clients/server_process.h"
+#include "tests/clients/tool_fixture.h"
 #include "tests/server/rpc/test_server.h"
-#include "tests/support/checkpoint_builder.h"
 #include "tests/support/temp_folder.h"
 
 namespace fmaserver::testing {
@@ -21,54 +18,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const std::string kBin = FMA_BIN_DIR;
 constexpr char kEndless[] = "100000000";
-
-struct Result {
-  int exit_code = -1;
-  std::string output;
-  std::string errors;
-
-  std::vector<nlohmann::json> Lines() const {
-    std::vector<nlohmann::json> lines;
-    std::istringstream stream(output);
-    for (std::string line; std::getline(stream, line);) {
-      lines.push_back(nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false));
-      EXPECT_TRUE(lines.back().is_object()) << line;
-    }
-    return lines;
-  }
-};
-
-class ToolTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    ASSERT_TRUE(
-        WriteRandomCheckpoint(ByteModelConfig(), 1, DType::kF32, folder_.path() / "tiny").ok());
-    server_ = std::make_unique<ServerProcess>(
-        folder_.path() / "tiny",
-        std::vector<std::string>{"--slots", "2", "--threads", "1", "--drain-seconds", "0.2"});
-    address_ = server_->address();
-  }
-
-  std::vector<std::string> Command(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(), kBin + "/fma");
-    arguments.insert(arguments.end(), {"--server", address_});
-    return arguments;
-  }
-
-  Result Run(const std::vector<std::string>& arguments, const std::string& input = "") const {
-    const std::string file = (folder_.path() / "input").string();
-    EXPECT_TRUE(WriteFile(file, input));
-    Process process(Command(arguments), file);
-    const int exit_code = process.Wait();
-    return {.exit_code = exit_code, .output = process.Output(), .errors = process.Errors()};
-  }
-
-  TempFolder folder_;
-  std::string address_;
-  std::unique_ptr<ServerProcess> server_;
-};
 
 TEST_F(ToolTest, GenerateKeepsTextAndSummaryApart) {
   const std::vector<std::string> arguments = {"generate", "hi", "-n",    "30",
@@ -272,8 +222,8 @@ TEST_F(ToolTest, WrongUsageIsExitCode2) {
   const Result no_file = Run({"score", "--prompt-file", "/no/such/file"});
   EXPECT_EQ(no_file.exit_code, 2);
   EXPECT_THAT(no_file.errors, HasSubstr("/no/such/file"));
-  EXPECT_EQ(Process({kBin + "/fma"}).Wait(), 2);
-  EXPECT_EQ(Process({kBin + "/fma", "generate", "--help"}).Wait(), 0);
+  EXPECT_EQ(Process({BinFolder() + "/fma"}).Wait(), 2);
+  EXPECT_EQ(Process({BinFolder() + "/fma", "generate", "--help"}).Wait(), 0);
 }
 
 TEST_F(ToolTest, NoServerIsExitCode4) {
@@ -302,11 +252,31 @@ TEST_F(ToolTest, ServerDrainsOnSigterm) {
   EXPECT_THAT(tool.Errors(), HasSubstr("shut down"));
 }
 
+TEST_F(ToolTest, HealthTellsServingFromDraining) {
+  const Result serving = Run({"health"});
+  EXPECT_EQ(serving.exit_code, 0) << serving.errors;
+  EXPECT_EQ(serving.output, "SERVING\n");
+  EXPECT_EQ(Run({"health", "--json"}).Lines()[0]["status"], "SERVING");
+
+  ServerProcess patient(folder_.path() / "tiny", {"--threads", "1", "--drain-seconds", "600"});
+  address_ = patient.address();
+  Process tool(Command({"generate", "endless", "-n", kEndless}));
+  ASSERT_TRUE(Eventually([&] { return !tool.Output().empty(); }));
+  patient.process().Signal(SIGTERM);
+  Result draining;
+  ASSERT_TRUE(Eventually([&] { return (draining = Run({"health"})).exit_code != 0; }));
+  EXPECT_EQ(draining.exit_code, 3);
+  EXPECT_EQ(draining.output, "NOT_SERVING\n");
+  tool.Signal(SIGINT);
+  EXPECT_EQ(patient.process().Wait(), 0);
+  EXPECT_EQ(Run({"health"}).exit_code, 4);
+}
+
 TEST(ServerToolTest, RefusesToStartWithAReason) {
-  Process no_model({kBin + "/fma-server", "--model", "/no/such/folder"});
+  Process no_model({BinFolder() + "/fma-server", "--model", "/no/such/folder"});
   EXPECT_EQ(no_model.Wait(), 1);
   EXPECT_THAT(no_model.Output(), HasSubstr("/no/such/folder"));
-  Process no_option({kBin + "/fma-server"});
+  Process no_option({BinFolder() + "/fma-server"});
   EXPECT_EQ(no_option.Wait(), 2);
   EXPECT_THAT(no_option.Errors(), HasSubstr("--model"));
 }

@@ -100,7 +100,7 @@ class AsyncGeneration(AsyncIterator[Delta]):
         event = response.WhichOneof("event")
         if event == "interrupted":
             self._request = generation.GenerateRequest(resume_token=response.interrupted.resume_token)
-            self._attempts.started_over()
+            self._attempts.interrupted()
         self._may_restart = event == "interrupted" or (event == "progress" and self._may_restart)
         return response
 

@@ -122,7 +122,9 @@ def from_rpc(error: grpc.RpcError) -> FmaError:
     """The error that `error`, a blocking or an asyncio one, stands for."""
     call: Any = error  # both kinds have these methods, their common base has not
     code: grpc.StatusCode = call.code()
-    details = dict(call.trailing_metadata() or ()).get("grpc-status-details-bin")
+    # Not dict(metadata): the asyncio kind iterates over pairs and yet has keys().
+    trailing = {key: value for key, value in call.trailing_metadata() or ()}  # noqa: C416
+    details = trailing.get("grpc-status-details-bin")
     kind = _CLASSES.get(code, InternalError)
     return kind(code, call.details() or "", None if details is None else retry_after(details))
 

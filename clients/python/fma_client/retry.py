@@ -28,9 +28,10 @@ class Retry:
     attempts: int = 5  #: calls in all; 1 never sends again
     first_delay: float = 0.1  #: seconds
     max_delay: float = 10.0  #: seconds; a longer hint of the server ends the call with its error
+    resume_seconds: float = 60.0  #: how long to look for a server that goes on with an interrupted generation
 
 
-NO_RETRY = Retry(attempts=1)
+NO_RETRY = Retry(attempts=1, resume_seconds=0)
 
 
 class Attempts:
@@ -41,6 +42,7 @@ class Attempts:
         self._idempotent = idempotent
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._failed = 0
+        self._resume_until: float | None = None
 
     def timeout(self) -> float | None:
         """Seconds left."""
@@ -50,7 +52,7 @@ class Attempts:
         """Seconds to wait after `error` before the next attempt; raises it when there must be none."""
         self._failed += 1
         again = error.retry_after is not None or (self._idempotent and isinstance(error, UnavailableError))
-        if not again or self._failed >= self._retry.attempts:
+        if not again or self._exhausted():
             raise error
         # The random part keeps clients that failed together from coming back together.
         doubled = self._retry.first_delay * 2.0 ** (self._failed - 1)
@@ -61,7 +63,13 @@ class Attempts:
             raise error
         return delay
 
-    def started_over(self) -> None:
-        """The call got on, and was interrupted: what failed before counts no more."""
+    def interrupted(self) -> None:
+        """The server handed out a resume token: what failed before counts no more."""
         self._failed = 0
         self._idempotent = True
+        self._resume_until = time.monotonic() + self._retry.resume_seconds
+
+    def _exhausted(self) -> bool:
+        if self._resume_until is not None:
+            return time.monotonic() >= self._resume_until
+        return self._failed >= self._retry.attempts

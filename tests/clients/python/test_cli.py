@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -145,3 +146,47 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert process.wait(timeout=60) == 0
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
+
+
+def test_sessions_are_the_same(tmp_path) -> None:
+    """The same commands with either program; each has a session of its own, with a name of the same length."""
+    scripts = []
+    for name, program in (("mine", PYTHON), ("them", TOOL)):
+        file = tmp_path / name
+        commands: list[tuple[object, ...]] = [
+            ("sessions", "create", name, "--ttl", 50),
+            ("generate", PROMPT, "--session", name, "--temperature", 0, "-n", 5),
+            ("generate", "--session", name, "--temperature", 0, "-n", 2),
+            ("sessions", "show", name, "--json"),
+            ("sessions", "show", name),
+            ("sessions", "rewind", name, 3),
+            ("sessions", "update", name, "--pin"),
+            ("sessions", "update", name, "--unpin", "--ttl", 0, "--json"),
+            ("sessions", "export", name, file, "--head-only"),
+            ("sessions", "delete", name),
+            ("sessions", "import", file, name, "--pin"),
+            ("sessions", "fork", name, "--children", 2, "--json"),
+            ("sessions", "list"),
+            ("sessions", "delete", name),
+        ]
+        outputs = []
+        for command in commands:
+            code, output, errors = finish(start(program, *command))
+            assert code == 0, (command, errors)
+            if command[1] == "fork":
+                children = [json.loads(line)["session_id"] for line in output.splitlines()]
+                output = f"{len(children)} children"
+            if command[1] == "list":
+                assert all(child in output for child in children)
+                output = ""
+            steady = re.sub(r'"idle_seconds":[^,]*|idle +[0-9.]+ s', "", output)
+            outputs.append(steady.replace(name, "name"))
+            assert file.exists() == (len(outputs) > 8) and not file.with_suffix(".part").exists()
+        for child in children:
+            assert finish(start(program, "sessions", "delete", child))[0] == 0
+        scripts.append(outputs)
+    assert scripts[0] == scripts[1]
+    for program in (PYTHON, TOOL):
+        assert finish(start(program, "sessions", "show", "mine"))[0] == 3
+        assert finish(start(program, "sessions", "export", "mine", tmp_path / "none"))[0] == 3
+        assert finish(start(program, "sessions", "import", tmp_path / "none"))[0] == 2

@@ -15,7 +15,7 @@ from programs import ROOT
 MODULES = [
     f"fma_client.{module.name}"
     for module in pkgutil.iter_modules(fma_client.__path__)
-    if module.name not in ("__main__", "_stubs", "session")  # session needs service Sessions
+    if module.name not in ("__main__", "_stubs")
 ]
 PAGES = ["docs/python.md", "clients/python/README.md", "README.md"]
 

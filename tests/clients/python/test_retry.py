@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import random
-import socket
 import threading
 from collections.abc import Callable
 
 import grpc
 import pytest
-from fma_client import Client, FmaError, InvalidArgumentError, Retry, UnavailableError
+from fma_client import NO_RETRY, Client, FmaError, InvalidArgumentError, Retry, UnavailableError
 from fma_client.errors import ResourceExhaustedError, retry_after
 from fma_client.retry import Attempts
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
-from programs import DEMO_MODEL, serve
+from programs import DEMO_MODEL, free_port, serve
 
 
 def unavailable(hint: float | None = None) -> FmaError:
@@ -61,6 +60,17 @@ def test_a_deadline_bounds_the_waiting() -> None:
         attempts.delay_after(unavailable())
 
 
+def test_an_interrupted_generation_has_time_of_its_own() -> None:
+    attempts = Attempts(Retry(attempts=2, first_delay=0, resume_seconds=1000), idempotent=False, timeout=None)
+    attempts.interrupted()
+    for _ in range(50):
+        attempts.delay_after(unavailable())
+    attempts = Attempts(NO_RETRY, idempotent=False, timeout=None)
+    attempts.interrupted()
+    with pytest.raises(UnavailableError):
+        attempts.delay_after(unavailable())
+
+
 def test_the_hint_is_found_among_other_details() -> None:
     def packed(message) -> any_pb2.Any:
         made = any_pb2.Any()
@@ -72,12 +82,6 @@ def test_the_hint_is_found_among_other_details() -> None:
     status = status_pb2.Status(code=8, details=[packed(other), packed(info)])
     assert retry_after(status.SerializeToString()) == 2.5
     assert retry_after(status_pb2.Status(code=8, details=[packed(other)]).SerializeToString()) is None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ def channel(address: str):
 
 def test_reflection_names_the_services(channel: grpc.Channel) -> None:
     services = ProtoReflectionDescriptorDatabase(channel).get_services()
-    assert {"fma.v1.Generation", "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} <= {*services}
+    expected = {"fma.v1.Generation", "fma.v1.Sessions", "grpc.health.v1.Health"}
+    assert {*expected, "grpc.reflection.v1alpha.ServerReflection"} <= {*services}
 
 
 def test_a_generic_client_generates_and_scores(channel: grpc.Channel) -> None:
@@ -55,6 +56,23 @@ def test_a_generic_client_generates_and_scores(channel: grpc.Channel) -> None:
     assert scores[-1].summary.scored_tokens == 2
     (tokens,) = service.call("Tokenize", text="dark")
     assert service.call("Detokenize", token_ids=tokens.token_ids)[0].text == "dark"
+
+
+def test_a_generic_client_keeps_a_conversation(channel: grpc.Channel) -> None:
+    sessions = ReflectedService(channel, "fma.v1.Sessions")
+    generation = ReflectedService(channel, "fma.v1.Generation")
+    (session,) = sessions.call("Create", ttl_seconds=60)
+    for held in (9, 18):
+        request = {"session_id": session.session_id, "token_ids": {"ids": [5]}, "max_tokens": 8, "ignore_eos": True}
+        turn = generation.call("Generate", **request)
+        assert turn[-1].finished.session.tokens == held
+    (fork,) = sessions.call("Fork", session_id=session.session_id)
+    assert fork.children[0].tokens == 18
+    for name in (session.session_id, fork.children[0].session_id):
+        sessions.call("Delete", session_id=name)
+    with pytest.raises(grpc.RpcError) as caught:
+        sessions.call("Get", session_id=session.session_id)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 def test_a_generic_client_gets_the_errors(channel: grpc.Channel) -> None:

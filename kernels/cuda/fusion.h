@@ -1,0 +1,15 @@
+// Operations of few rows put together, so that a decode step has fewer launches: an RMS norm with
+// the product that reads it, a product with the activation that reads it. The matrix between the
+// two is not written then, which is right when a later operation of the same list writes it before
+// any reads it.
+#pragma once
+
+#include <vector>
+
+#include "kernels/cuda/operations.h"
+
+namespace fmaserver::cuda {
+
+std::vector<Operation> Fused(std::vector<Operation> operations);
+
+}  // namespace fmaserver::cuda

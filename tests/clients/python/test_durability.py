@@ -1,0 +1,119 @@
+"""What survives the end of a server: sessions of real processes that are killed, drained, or out of disk."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from fma_client import Client, FmaError, Retry
+from programs import BIN, DEMO_MODEL
+
+OPTIONS = {"temperature": 0.8, "seed": 5, "ignore_eos": True, "frequency_penalty": 0.2}
+
+
+class Server:
+    """A process that can be ended in any way. A second one can take its place at the same address."""
+
+    def __init__(self, sessions: Path, *flags: object, port: int = 0, preface: tuple[str, ...] = ()) -> None:
+        words = [*preface, BIN / "fma-server", "--model", DEMO_MODEL, "--threads", 1]
+        words += ["--listen", f"127.0.0.1:{port}", "--session-dir", sessions, *flags]
+        self.log = sessions.parent / f"server-{time.monotonic_ns()}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen([str(word) for word in words], stdout=log, stderr=log)
+        while "listening on" not in (text := self.log.read_text()):
+            assert self.process.poll() is None, text
+            time.sleep(0.02)
+        self.port = int(text.split("port ")[1].split()[0])
+        self.address = f"127.0.0.1:{self.port}"
+
+    def end(self, how: signal.Signals) -> int:
+        self.process.send_signal(how)
+        return self.process.wait(timeout=60)
+
+
+@contextmanager
+def server(sessions: Path, *flags: object, **options: object) -> Iterator[Server]:
+    made = Server(sessions, *flags, **options)  # type: ignore[arg-type]
+    try:
+        yield made
+    finally:
+        if made.process.poll() is None:
+            made.end(signal.SIGKILL)
+
+
+def uninterrupted(folder: Path, turns: list[str], max_tokens: int) -> list[list[int]]:
+    """The token ids of each turn on a server that lives."""
+    with server(folder / "whole") as alive, Client(alive.address) as client, client.create_session() as session:
+        return [session.generate(turn, max_tokens=max_tokens, **OPTIONS).read()[0].token_ids for turn in turns]
+
+
+def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
+    turns = [f"Chapter {number}. It was" for number in range(8)]
+    expected = uninterrupted(tmp_path, turns, 20)
+    chooser = random.Random(1)
+    folder = tmp_path / "sessions"
+    name = ""
+    before: list[int] = []
+    for turn, tokens in zip(turns, expected, strict=True):
+        with server(folder) as alive, Client(alive.address) as client:
+            session = client.session(name) if name else client.create_session()
+            name = session.session_id
+            held = session.info().tokens
+            assert session.generate(turn, max_tokens=20, **OPTIONS).read()[0].token_ids == tokens
+            assert session.info().durable
+            # A turn that is cut off by the kill must leave no trace.
+            lost = session.generate("Never to be seen", max_tokens=100_000, **OPTIONS)
+            for _ in range(chooser.randrange(1, 40)):
+                next(lost)
+            alive.end(signal.SIGKILL)
+            with pytest.raises(FmaError):
+                lost.read()
+            before.append(held)
+    assert before == sorted(set(before)), "each turn adds its own tokens and no others"
+
+
+def test_another_server_goes_on_after_sigterm(tmp_path: Path) -> None:
+    (expected,) = uninterrupted(tmp_path, ["It was a dark and"], 1500)
+    folder = tmp_path / "sessions"
+    with server(folder, "--drain-seconds", 0) as first:
+        patient = Retry(attempts=100, first_delay=0.05, max_delay=0.2)
+        with Client(first.address, retry=patient) as client:
+            session = client.create_session()
+            story = session.generate("It was a dark and", max_tokens=1500, **OPTIONS)
+            next(story)
+            replaced: list[Server] = []
+            seen: list[int] = []
+
+            def replace() -> None:
+                assert first.end(signal.SIGTERM) == 0
+                seen.append(len(story.completions[0].token_ids))
+                replaced.append(Server(folder, port=first.port))
+
+            swap = threading.Thread(target=replace)
+            swap.start()
+            completion = story.read()[0]
+            swap.join()
+            assert 0 < seen[0] < 1500, "the first server ended in the middle"
+            assert completion.token_ids == expected, "the client did not notice that the server changed"
+            assert session.info().tokens == 1500 + 5
+            replaced[0].end(signal.SIGKILL)
+
+
+def test_a_full_disk_does_not_stop_the_service(tmp_path: Path) -> None:
+    # No file may be longer than one block: every state fails to be written, as on a full disk.
+    limited = ("/bin/sh", "-c", 'ulimit -f 8; trap "" XFSZ; exec "$@"', "sh")
+    with server(tmp_path / "sessions", preface=limited) as alive, Client(alive.address) as client:
+        session = client.create_session()
+        expected = client.generate("It was", max_tokens=10, **OPTIONS).read()[0].token_ids
+        assert session.generate("It was", max_tokens=10, **OPTIONS).read()[0].token_ids == expected
+        assert not session.info().durable
+        assert session.generate(" dark", max_tokens=10, **OPTIONS).read()[0].token_ids
+        assert "in memory only" in alive.log.read_text()
+        assert alive.end(signal.SIGTERM) == 0
