@@ -29,6 +29,11 @@ def test_the_files_are_right() -> None:
     run("promtool", "test", "rules", FILES / "alerts_test.yml")
 
 
+def test_the_table_of_alerts_is_whole() -> None:
+    written = re.findall(r"^\| `(Fma\w+)` \|", (ROOT / "docs" / "deployment.md").read_text(), re.M)
+    assert written == re.findall(r"- alert: (\w+)", (FILES / "alerts.yml").read_text())
+
+
 def put_load(server: Service, stop: threading.Event) -> None:
     """Requests of every kind until `stop`, some of them refused."""
 
