@@ -18,6 +18,7 @@ over the environment, which wins over the file. --print-config writes such a fil
 
 SIGTERM or SIGINT drains: health turns NOT_SERVING, new requests are refused with UNAVAILABLE and
 running ones get --drain-seconds; then the server exits with 0. A second signal ends it at once.
+SIGHUP reads --tokens again; SIGUSR1 logs more, SIGUSR2 less.
 
 Example:
   fma-server --model models/tiny --listen 0.0.0.0:50051 --slots 16)";
@@ -93,9 +94,42 @@ void AddServerFlags(CLI::App& app, Flags& flags) {
   app.add_option("--drain-seconds", flags.drain_seconds, "Grace for running requests at the end")
       ->check(CLI::Range(0.0, 86400.0))
       ->group("Server");
+}
+
+void AddSecurityFlags(CLI::App& app, Flags& flags) {
+  const auto add_file = [&app](const char* name, std::string& file, const char* help) {
+    app.add_option(name, file, help)->type_name("FILE")->group("Security");
+  };
+  add_file("--tls-cert", flags.rpc.tls.cert, "The server's certificate and its chain, PEM");
+  add_file("--tls-key", flags.rpc.tls.key, "Private key of the certificate, PEM");
+  add_file("--tls-client-ca", flags.rpc.tls.client_ca,
+           "Authorities, PEM: clients then need a certificate of one of them");
+  add_file("--tokens", flags.tokens, "Tenants and the SHA-256 of their bearer tokens");
+}
+
+void AddLimitFlags(CLI::App& app, Flags& flags) {
+  app.add_option("--max-prompt-tokens", flags.max_prompt_tokens,
+                 "Tokens of a prompt, at most; 0: what the model takes")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+      ->group("Limits");
+  app.add_option("--max-request-bytes", flags.rpc.max_receive_bytes, "Bytes of a request, at most")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->check(CLI::Range(1 << 10, 1 << 30))
+      ->group("Limits");
+  app.add_option("--max-streams", flags.rpc.max_streams,
+                 "Calls at once of one connection; more wait")
+      ->check(CLI::Range(1, 1 << 20))
+      ->group("Limits");
+}
+
+void AddLogFlags(CLI::App& app, Flags& flags) {
   app.add_option("--log-level", flags.log_level, "What to log")
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "off"}))
-      ->group("Server");
+      ->group("Log");
+  app.add_option("--log-format", flags.log_format, "Text for people, JSON lines for programs")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->group("Log");
+  app.add_flag("--log-prompts", flags.log_prompts, "Log the text of prompts")->group("Log");
 }
 
 std::string EnvironmentName(const std::string& flag) {
@@ -156,6 +190,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
   AddEngineFlags(app, flags.engine);
   AddSessionFlags(app, flags.sessions);
   AddServerFlags(app, flags);
+  AddSecurityFlags(app, flags);
+  AddLimitFlags(app, flags);
+  AddLogFlags(app, flags);
   // The one place that gives options their names in the environment.
   for (CLI::Option* option : app.get_options()) {
     if (option->get_configurable()) option->envname(EnvironmentName(option->get_lnames().front()));

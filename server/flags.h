@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <string>
 
 #include "server/engine/engine.h"
@@ -17,9 +18,13 @@ struct Flags {
   EngineOptions engine;
   SessionOptions sessions;
   RpcServerOptions rpc;
-  std::string http;  ///< HOST:PORT of probes and metrics; empty: none
+  std::string http;    ///< HOST:PORT of probes and metrics; empty: none
+  std::string tokens;  ///< file of bearer tokens; empty: everybody may call
+  int64_t max_prompt_tokens = 0;
   double drain_seconds = 30;
   std::string log_level = "info";
+  std::string log_format = "text";
+  bool log_prompts = false;
   bool print_config = false;
 };
 

@@ -1,5 +1,4 @@
 // fma-server: loads a checkpoint and serves it over gRPC until SIGTERM or SIGINT.
-#include <google/protobuf/stubs/logging.h>
 #include <pthread.h>
 #include <spdlog/spdlog.h>
 
@@ -13,9 +12,13 @@
 
 #include "kernels/device.h"
 #include "model_loader/checkpoint.h"
+#include "server/access/access.h"
 #include "server/engine/engine.h"
 #include "server/flags.h"
 #include "server/http/http_server.h"
+#include "server/log/call_log.h"
+#include "server/log/log.h"
+#include "server/metrics/call_metrics.h"
 #include "server/metrics/exposition.h"
 #include "server/metrics/metrics.h"
 #include "server/metrics/process_metrics.h"
@@ -28,13 +31,8 @@
 namespace fmaserver {
 namespace {
 
-void SetUpLogging(const std::string& level) {
-  spdlog::set_level(spdlog::level::from_str(level));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
-  // Protobuf complains about every broken request, which the client is told of already.
-  google::protobuf::SetLogHandler(
-      [](google::protobuf::LogLevel /*level*/, const char* /*file*/, int /*line*/,
-         const std::string& message) { spdlog::debug("protobuf: {}", message); });
+LogFormat FormatOf(const Flags& flags) {
+  return flags.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
 }
 
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(const Checkpoint& checkpoint, const Flags& flags) {
@@ -87,6 +85,31 @@ absl::StatusOr<Served> Load(const Flags& flags) {
   return served;
 }
 
+/// Counts and logs each call.
+class CallWatch final : public CallObserver {
+ public:
+  CallWatch(std::shared_ptr<CallMetrics> metrics, LogFormat format)
+      : metrics_(std::move(metrics)), log_(format) {}
+  void OnCall(const CallReport& report) override {
+    metrics_->OnCall(report);
+    log_.OnCall(report);
+  }
+
+ private:
+  const std::shared_ptr<CallMetrics> metrics_;
+  CallLog log_;
+};
+
+RpcServerOptions WithPolicy(RpcServerOptions options, const Flags& flags,
+                            std::shared_ptr<const Access> access,
+                            std::shared_ptr<CallMetrics> metrics) {
+  options.policy = {.access = std::move(access),
+                    .observer = std::make_shared<CallWatch>(std::move(metrics), FormatOf(flags)),
+                    .max_prompt_tokens = flags.max_prompt_tokens,
+                    .keep_prompts = flags.log_prompts};
+  return options;
+}
+
 /// The HTTP port, when there is one, and what it answers from.
 struct Status {
   Exposition exposition;
@@ -129,6 +152,15 @@ void LogStart(const Engine& engine, const RpcServer& server, const Flags& flags)
   spdlog::info("listening on {}, port {}", flags.rpc.listen, server.port());
 }
 
+void LogSecurity(const Flags& flags) {
+  const TlsOptions& tls = flags.rpc.tls;
+  spdlog::info("security: {}, {}",
+               tls.cert.empty()        ? "plain text"
+               : tls.client_ca.empty() ? "TLS"
+                                       : "mutual TLS",
+               flags.tokens.empty() ? "no tokens: everybody may call" : "tokens are needed");
+}
+
 void LogSessions(const SessionStore& sessions) {
   const SessionOptions& options = sessions.options();
   spdlog::info("sessions: {} in memory at most, {}", Mebibytes(options.memory_bytes),
@@ -136,20 +168,36 @@ void LogSessions(const SessionStore& sessions) {
   if (!options.dir.empty()) spdlog::info("{} sessions found", sessions.Stats().on_disk);
 }
 
-sigset_t TerminationSignals() {
+sigset_t HandledSignals() {
   sigset_t signals;
   sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) sigaddset(&signals, signal);
   return signals;
 }
 
-void WaitForTermination(const sigset_t& signals) {
+void ReloadTokens(Access& access) {
+  const absl::Status status = access.Reload();
+  if (status.ok()) {
+    spdlog::info("tokens read again");
+  } else {
+    spdlog::error("the tokens stay as they were: {}", std::string(status.message()));
+  }
+}
+
+void WaitForTermination(const sigset_t& signals, Access& access) {
   int signal = 0;
-  sigwait(&signals, &signal);
+  while (sigwait(&signals, &signal) == 0 && signal != SIGTERM && signal != SIGINT) {
+    if (signal == SIGHUP) ReloadTokens(access);
+    if (signal == SIGUSR1) ShiftLogLevel(+1);
+    if (signal == SIGUSR2) ShiftLogLevel(-1);
+  }
   spdlog::info("{} received", sigabbrev_np(signal));
-  // From here on a signal has its ordinary effect, in this thread only: a second one kills.
-  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  // From here on a second one has its ordinary effect, in this thread only: it kills.
+  sigset_t again;
+  sigemptyset(&again);
+  sigaddset(&again, SIGTERM);
+  sigaddset(&again, SIGINT);
+  pthread_sigmask(SIG_UNBLOCK, &again, nullptr);
 }
 
 void Drain(Engine& engine, RpcServer& server, StatusPages& pages, double seconds) {
@@ -163,31 +211,39 @@ void Drain(Engine& engine, RpcServer& server, StatusPages& pages, double seconds
   spdlog::info("stopped");
 }
 
-int Fail(const absl::Status& status) {
-  spdlog::error("{}", std::string(status.message()));
-  return EXIT_FAILURE;
+absl::Status Serve(const Flags& flags, const sigset_t& signals) {
+  auto opened = Access::Open(flags.tokens);
+  if (!opened.ok()) return opened.status();
+  const std::shared_ptr<Access> access = *std::move(opened);
+  const auto call_metrics = std::make_shared<CallMetrics>();
+  Served served;
+  Status status;  // goes first: a scrape asks what is served
+  status.exposition.Add(call_metrics->registry());
+  if (absl::Status http = StartHttp(flags.http, status); !http.ok()) return http;
+  auto loaded = Load(flags);
+  if (!loaded.ok()) return loaded.status();
+  served = *std::move(loaded);
+  auto server = RpcServer::Start(*served.engine, *served.sessions,
+                                 WithPolicy(flags.rpc, flags, access, call_metrics));
+  if (!server.ok()) return server.status();
+  ShowServing(served, flags.engine, status);
+  LogSessions(*served.sessions);
+  LogSecurity(flags);
+  LogStart(*served.engine, **server, flags);
+  WaitForTermination(signals, *access);
+  Drain(*served.engine, **server, status.pages, flags.drain_seconds);
+  return absl::OkStatus();
 }
 
 int Run(const Flags& flags) {
   // Before the first thread, so that all of them leave the signals to sigwait().
-  const sigset_t signals = TerminationSignals();
+  const sigset_t signals = HandledSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-
-  SetUpLogging(flags.log_level);
-  Served served;
-  Status status;  // goes first: a scrape asks what is served
-  if (absl::Status http = StartHttp(flags.http, status); !http.ok()) return Fail(http);
-  auto loaded = Load(flags);
-  if (!loaded.ok()) return Fail(loaded.status());
-  served = *std::move(loaded);
-  auto server = RpcServer::Start(*served.engine, *served.sessions, flags.rpc);
-  if (!server.ok()) return Fail(server.status());
-  ShowServing(served, flags.engine, status);
-  LogSessions(*served.sessions);
-  LogStart(*served.engine, **server, flags);
-  WaitForTermination(signals);
-  Drain(*served.engine, **server, status.pages, flags.drain_seconds);
-  return EXIT_SUCCESS;
+  SetUpLog(flags.log_level, FormatOf(flags));
+  const absl::Status status = Serve(flags, signals);
+  if (!status.ok()) spdlog::error("{}", std::string(status.message()));
+  CloseLog();
+  return status.ok() ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 }  // namespace

@@ -24,19 +24,21 @@ absl::Status ReadAll(grpc::ClientReader<Response>& reader, const Handler& handle
   return ToAbsl(reader.Finish());
 }
 
-std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
+std::shared_ptr<grpc::Channel> Connect(
+    const std::string& address, const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments arguments;
   // The tokens of a long text are more than the 4 MiB that are the default.
   arguments.SetMaxReceiveMessageSize(-1);
   // A prompt of millions of tokens is silent for long; pings keep the connection through proxies.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(address, credentials, arguments);
 }
 
 }  // namespace
 
-Client::Client(const std::string& address)
-    : channel_(Connect(address)),
+Client::Client(const std::string& address,
+               const std::shared_ptr<grpc::ChannelCredentials>& credentials)
+    : channel_(Connect(address, credentials)),
       generation_(v1::Generation::NewStub(channel_)),
       sessions_(v1::Sessions::NewStub(channel_)),
       health_(grpc::health::v1::Health::NewStub(channel_)) {}

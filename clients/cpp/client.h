@@ -3,6 +3,7 @@
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/security/credentials.h>
 
 #include <functional>
 #include <memory>
@@ -31,8 +32,10 @@ class Client {
   /// Puts the next piece of a blob into its argument; false at the end.
   using BlobReader = std::function<bool(std::string&)>;
 
-  /// `address` is HOST:PORT of a server without TLS.
-  explicit Client(const std::string& address);
+  /// `address` is HOST:PORT; credentials.h makes `credentials`, by default those of plain text.
+  explicit Client(const std::string& address,
+                  const std::shared_ptr<grpc::ChannelCredentials>& credentials =
+                      grpc::InsecureChannelCredentials());
 
   /// Both return when the stream has ended.
   absl::Status Generate(grpc::ClientContext& context, const v1::GenerateRequest& request,

@@ -7,6 +7,12 @@ namespace {
 
 constexpr std::chrono::seconds kConnectTime(10);
 
+void MakeCredentials(ConnectionOptions& options) {
+  auto credentials = MakeChannelCredentials(options.tls);
+  if (!credentials.ok()) throw CLI::ValidationError(std::string(credentials.status().message()));
+  options.credentials = *std::move(credentials);
+}
+
 }  // namespace
 
 void AddConnectionOptions(CLI::App& command, ConnectionOptions& options) {
@@ -14,15 +20,31 @@ void AddConnectionOptions(CLI::App& command, ConnectionOptions& options) {
       ->type_name("HOST:PORT")
       ->envname("FMA_SERVER")
       ->capture_default_str();
+  command.add_flag("--tls", options.tls.on, "Use TLS, with the system's authorities");
+  const auto add_file = [&command](const char* name, std::string& file, const char* help) {
+    command.add_option(name, file, help)->type_name("FILE")->check(CLI::ExistingFile);
+  };
+  add_file("--tls-ca", options.tls.ca, "Use TLS; authorities of the server's certificate, PEM");
+  add_file("--tls-cert", options.tls.cert, "Use TLS; own certificate and its chain, PEM");
+  add_file("--tls-key", options.tls.key, "Private key of --tls-cert, PEM");
+  command.add_option("--token", options.token, "Bearer token; better given by FMA_TOKEN")
+      ->type_name("TOKEN")
+      ->envname("FMA_TOKEN");
+  command.parse_complete_callback([&options] { MakeCredentials(options); });
   command.add_flag("--json", options.json, "Print JSON lines for programs");
 }
 
 Connection::Connection(const ConnectionOptions& options)
-    : options_(options), interrupt_([this] { CancelCall(); }), client_(options.server) {}
+    : options_(options),
+      interrupt_([this] { CancelCall(); }),
+      client_(options.server, options.credentials) {}
 
 grpc::ClientContext& Connection::NewContext() {
   const std::lock_guard lock(mutex_);
   context_ = std::make_unique<grpc::ClientContext>();
+  if (!options_.token.empty()) {
+    context_->AddMetadata("authorization", "Bearer " + options_.token);
+  }
   if (interrupt_.Happened()) context_->TryCancel();
   return *context_;
 }

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "clients/cpp/client.h"
+#include "clients/cpp/credentials.h"
 #include "clients/cpp/interrupt.h"
 #include "clients/cpp/output.h"
 
@@ -18,9 +19,13 @@ namespace fmaserver {
 struct ConnectionOptions {
   std::string server = "localhost:50051";
   bool json = false;
+  ClientTls tls = {};
+  /// Made of `tls` when the command line was read.
+  std::shared_ptr<grpc::ChannelCredentials> credentials = {};
+  std::string token = {};  ///< bearer token; empty: none
 };
 
-/// Adds --server and --json to `command`.
+/// Adds what names the server and the caller, and --json, to `command`.
 void AddConnectionOptions(CLI::App& command, ConnectionOptions& options);
 
 /// One run of a subcommand against one server. Create it when the input has been read: from then on

@@ -8,12 +8,16 @@
 
 namespace fmaserver {
 
-ExportCall* ExportCall::Start(const Services& services, const std::string& tenant,
+ExportCall* ExportCall::Start(const Services& services, std::shared_ptr<Call> record,
                               const grpc::ByteBuffer& request) {
-  auto* call = new ExportCall(services, tenant);
+  auto* call = new ExportCall(services, std::move(record));
+  if (!call->call_->admission().ok()) {
+    call->End(call->call_->admission());
+    return call;
+  }
   services.workers.Run([call, request] {
     if (absl::Status status = call->Open(request); !status.ok()) {
-      call->Finish(ToGrpcStatus(status));
+      call->End(status);
     } else {
       call->WriteNext();
     }
@@ -24,7 +28,8 @@ ExportCall* ExportCall::Start(const Services& services, const std::string& tenan
 absl::Status ExportCall::Open(const grpc::ByteBuffer& request) {
   v1::ExportSessionRequest message;
   if (absl::Status status = ParseMessage(request, message); !status.ok()) return status;
-  auto blob = services_.sessions.Export({tenant_, message.session_id()}, message.head_only());
+  auto blob =
+      services_.sessions.Export({call_->tenant(), message.session_id()}, message.head_only());
   if (!blob.ok()) return blob.status();
   blob_ = *std::move(blob);
   return absl::OkStatus();
@@ -34,7 +39,7 @@ void ExportCall::WriteNext() {
   constexpr size_t kPieceBytes = size_t{512} << 10;  // well below the 4 MiB that clients accept
   absl::StatusOr<std::string> piece = blob_->Next(kPieceBytes);
   if (!piece.ok() || piece->empty()) {
-    Finish(ToGrpcStatus(piece.status()));
+    End(piece.status());
     return;
   }
   v1::ExportSessionResponse response;
@@ -45,10 +50,15 @@ void ExportCall::WriteNext() {
 
 void ExportCall::OnWriteDone(bool ok) {
   if (!ok) {
-    Finish(ToGrpcStatus(absl::CancelledError("the client went away")));
+    End(absl::CancelledError("the client went away"));
     return;
   }
   services_.workers.Run([this] { WriteNext(); });
+}
+
+void ExportCall::End(const absl::Status& status) {
+  call_->SetStatus(status);
+  Finish(ToGrpcStatus(status));
 }
 
 }  // namespace fmaserver

@@ -18,21 +18,23 @@ namespace fmaserver {
 class ExportCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
   /// Parses `request` and returns the reactor for gRPC.
-  static ExportCall* Start(const Services& services, const std::string& tenant,
+  static ExportCall* Start(const Services& services, std::shared_ptr<Call> call,
                            const grpc::ByteBuffer& request);
 
   void OnWriteDone(bool ok) override;
   void OnDone() override { delete this; }
 
  private:
-  ExportCall(const Services& services, std::string tenant)
-      : services_(services), tenant_(std::move(tenant)) {}
+  ExportCall(const Services& services, std::shared_ptr<Call> call)
+      : services_(services), call_(std::move(call)) {}
 
   absl::Status Open(const grpc::ByteBuffer& request);
   void WriteNext();
 
+  void End(const absl::Status& status);
+
   const Services services_;
-  const std::string tenant_;
+  const std::shared_ptr<Call> call_;
   std::unique_ptr<SessionExport> blob_;
   grpc::ByteBuffer in_flight_;
 };

@@ -10,29 +10,43 @@
 namespace fmaserver {
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerateCall::Start(const Services& services,
-                                                                const std::string& tenant,
+                                                                std::shared_ptr<Call> record,
                                                                 const grpc::ByteBuffer& request) {
-  const std::shared_ptr<GenerateCall> call(new GenerateCall(services, tenant));
+  const std::shared_ptr<GenerateCall> call(new GenerateCall(services, std::move(record)));
   auto* reactor = Open(call);
+  if (!call->call_->admission().ok()) {
+    call->Close(call->call_->admission());
+    return reactor;
+  }
   v1::GenerateRequest message;
   if (absl::Status status = ParseMessage(request, message); !status.ok()) {
     call->Close(status);
-  } else if (!message.session_id().empty() || !message.resume_token().empty()) {
+    return reactor;
+  }
+  call->call_->KeepPrompt(message.text());
+  if (!message.session_id().empty() || !message.resume_token().empty()) {
     services.workers.Run([call, message = std::move(message)] { call->BeginTurn(message); });
   } else {
-    auto parsed = FromWire(message, tenant, VocabularyOf(services.engine));
-    if (parsed.ok()) call->unfinished_ = parsed->n;
-    Submit(call, std::move(parsed));
+    call->SubmitRequest(FromWire(message, call->call_->tenant(), VocabularyOf(services.engine)));
   }
   return reactor;
 }
 
+void GenerateCall::SubmitRequest(absl::StatusOr<GenerateRequest> request) {
+  if (request.ok()) {
+    unfinished_ = request->n;
+    const absl::Status status = call_->TakePrompt(static_cast<int64_t>(request->prompt.size()));
+    if (!status.ok()) request = status;
+  }
+  Submit(shared_from_this(), std::move(request));
+}
+
 void GenerateCall::BeginTurn(const v1::GenerateRequest& message) {
-  auto turn =
-      SessionTurn::Begin(services_.sessions, message, tenant_, VocabularyOf(services_.engine));
+  auto turn = SessionTurn::Begin(services_.sessions, message, call_->tenant(),
+                                 VocabularyOf(services_.engine));
   if (!turn.ok()) return Close(turn.status());
   turn_ = *std::move(turn);
-  Submit(shared_from_this(), absl::StatusOr<GenerateRequest>(turn_->TakeRequest()));
+  SubmitRequest(turn_->TakeRequest());
 }
 
 void GenerateCall::OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) {
@@ -54,6 +68,7 @@ void GenerateCall::OnPrompt(std::vector<TokenScore> tokens) {
 }
 
 void GenerateCall::OnDelta(Delta delta) {
+  call_->AddGenerated(static_cast<int64_t>(delta.tokens.size()));
   v1::GenerateResponse response;
   *response.mutable_delta() = ToWire(delta, engine().tokenizer());
   Send(std::move(response));
@@ -62,6 +77,7 @@ void GenerateCall::OnDelta(Delta delta) {
 void GenerateCall::OnState(SnapshotPtr state) { turn_->AddPoint(std::move(state)); }
 
 void GenerateCall::OnFinish(Finished finish) {
+  call_->SetUsage(finish.usage);
   if (turn_ != nullptr) {
     services_.workers.Run([call = shared_from_this(), finish = std::move(finish)]() mutable {
       call->CommitTurn(std::move(finish));

@@ -23,7 +23,7 @@ class GenerateCall final : public StreamCall<v1::GenerateResponse>,
  public:
   /// Parses `request`, submits it and returns the reactor, which frees itself.
   static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(const Services& services,
-                                                           const std::string& tenant,
+                                                           std::shared_ptr<Call> call,
                                                            const grpc::ByteBuffer& request);
 
   bool HasRoom() const override { return KeepsUp(); }
@@ -36,16 +36,18 @@ class GenerateCall final : public StreamCall<v1::GenerateResponse>,
   void OnError(const absl::Status& status) override;
 
  private:
-  GenerateCall(const Services& services, std::string tenant)
-      : StreamCall(services.engine), services_(services), tenant_(std::move(tenant)) {}
+  GenerateCall(const Services& services, std::shared_ptr<Call> call)
+      : StreamCall(services.engine), services_(services), call_(std::move(call)) {}
 
+  void OnStatus(const absl::Status& status) override { call_->SetStatus(status); }
+  void SubmitRequest(absl::StatusOr<GenerateRequest> request);
   void BeginTurn(const v1::GenerateRequest& message);
   void CommitTurn(Finished finish);
   void InterruptTurn(Kept kept, uint64_t seed);
   bool Merge(v1::GenerateResponse& last, const v1::GenerateResponse& next) override;
 
   const Services services_;
-  const std::string tenant_;
+  const std::shared_ptr<Call> call_;
   /// Of a call with a session. The worker that begins the turn, the engine and the worker that ends
   /// it use it one after the other.
   std::unique_ptr<SessionTurn> turn_;

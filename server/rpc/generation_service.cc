@@ -38,45 +38,49 @@ absl::StatusOr<v1::DetokenizeResponse> AnswerDetokenize(const v1::DetokenizeRequ
 }
 
 template <class Request, class Answer>
-grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context,
-                                const grpc::ByteBuffer& request, grpc::ByteBuffer& response,
-                                const Answer& answer) {
+grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context, const CallPolicy& policy,
+                                const char* method, const grpc::ByteBuffer& request,
+                                grpc::ByteBuffer& response, const Answer& answer) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  FinishUnary<Request>(*reactor, request, response, answer);
+  FinishUnary<Request>(
+      *BeginCall(policy, method, *context), *reactor, request, response,
+      [&](const Call& /*call*/, const Request& message) { return answer(message); });
   return reactor;
 }
 
 }  // namespace
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(Context* /*context*/,
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(Context* context,
                                                                         const Bytes* request) {
-  return GenerateCall::Start(services_, kDefaultTenant, *request);
+  return GenerateCall::Start(services_, BeginCall(services_.policy, "Generate", *context),
+                             *request);
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(Context* /*context*/,
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(Context* context,
                                                                      const Bytes* request) {
-  return ScoreCall::Start(engine_, *request);
+  return ScoreCall::Start(services_, BeginCall(services_.policy, "Score", *context), *request);
 }
 
 grpc::ServerUnaryReactor* GenerationService::Tokenize(Context* context, const Bytes* request,
                                                       Bytes* response) {
-  return Unary<v1::TokenizeRequest>(context, *request, *response, [this](const auto& message) {
-    return AnswerTokenize(message, VocabularyOf(engine_));
-  });
+  return Unary<v1::TokenizeRequest>(
+      context, services_.policy, "Tokenize", *request, *response,
+      [this](const auto& message) { return AnswerTokenize(message, VocabularyOf(engine_)); });
 }
 
 grpc::ServerUnaryReactor* GenerationService::Detokenize(Context* context, const Bytes* request,
                                                         Bytes* response) {
-  return Unary<v1::DetokenizeRequest>(context, *request, *response, [this](const auto& message) {
-    return AnswerDetokenize(message, VocabularyOf(engine_));
-  });
+  return Unary<v1::DetokenizeRequest>(
+      context, services_.policy, "Detokenize", *request, *response,
+      [this](const auto& message) { return AnswerDetokenize(message, VocabularyOf(engine_)); });
 }
 
 grpc::ServerUnaryReactor* GenerationService::GetModel(Context* context, const Bytes* request,
                                                       Bytes* response) {
-  return Unary<v1::GetModelRequest>(context, *request, *response, [this](const auto& /*message*/) {
-    return absl::StatusOr<v1::Model>(DescribeModel(engine_));
-  });
+  return Unary<v1::GetModelRequest>(context, services_.policy, "GetModel", *request, *response,
+                                    [this](const auto& /*message*/) {
+                                      return absl::StatusOr<v1::Model>(DescribeModel(engine_));
+                                    });
 }
 
 }  // namespace fmaserver

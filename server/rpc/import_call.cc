@@ -4,15 +4,20 @@
 
 #include "fma/v1/sessions.pb.h"
 #include "server/rpc/byte_buffer.h"
+#include "server/rpc/session_room.h"
 #include "server/rpc/session_wire.h"
 #include "server/rpc/status.h"
 
 namespace fmaserver {
 
-ImportCall* ImportCall::Start(const Services& services, const std::string& tenant,
+ImportCall* ImportCall::Start(const Services& services, std::shared_ptr<Call> record,
                               grpc::ByteBuffer& response) {
-  auto* call = new ImportCall(services, tenant, response);
-  call->StartRead(&call->message_);
+  auto* call = new ImportCall(services, std::move(record), response);
+  if (call->call_->admission().ok()) {
+    call->StartRead(&call->message_);
+  } else {
+    call->End(call->call_->admission());
+  }
   return call;
 }
 
@@ -22,7 +27,7 @@ void ImportCall::OnReadDone(bool ok) {
     if (ok && status.ok()) {
       StartRead(&message_);
     } else {
-      Finish(ToGrpcStatus(status));
+      End(status);
     }
   });
 }
@@ -31,7 +36,8 @@ absl::Status ImportCall::Take() {
   v1::ImportSessionRequest message;
   if (absl::Status status = ParseMessage(message_, message); !status.ok()) return status;
   if (import_ == nullptr) {
-    auto import = services_.sessions.Import({tenant_, message.session().session_id()},
+    if (absl::Status room = CheckRoom(services_.sessions, *call_, 1); !room.ok()) return room;
+    auto import = services_.sessions.Import({call_->tenant(), message.session().session_id()},
                                             LifetimeOf(message.session()));
     if (!import.ok()) return import.status();
     import_ = *std::move(import);
@@ -46,6 +52,11 @@ absl::Status ImportCall::Complete() {
   const absl::StatusOr<SessionInfo> info = import_->Finish();
   if (info.ok()) response_ = SerializeMessage(ToWire(*info));
   return info.status();
+}
+
+void ImportCall::End(const absl::Status& status) {
+  call_->SetStatus(status);
+  Finish(ToGrpcStatus(status));
 }
 
 }  // namespace fmaserver

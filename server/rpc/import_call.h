@@ -19,21 +19,23 @@ namespace fmaserver {
 class ImportCall final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
  public:
   /// Returns the reactor for gRPC; the answer will be put into `response`.
-  static ImportCall* Start(const Services& services, const std::string& tenant,
+  static ImportCall* Start(const Services& services, std::shared_ptr<Call> call,
                            grpc::ByteBuffer& response);
 
   void OnReadDone(bool ok) override;
   void OnDone() override { delete this; }
 
  private:
-  ImportCall(const Services& services, std::string tenant, grpc::ByteBuffer& response)
-      : services_(services), tenant_(std::move(tenant)), response_(response) {}
+  ImportCall(const Services& services, std::shared_ptr<Call> call, grpc::ByteBuffer& response)
+      : services_(services), call_(std::move(call)), response_(response) {}
 
   absl::Status Take();
   absl::Status Complete();
 
+  void End(const absl::Status& status);
+
   const Services services_;
-  const std::string tenant_;
+  const std::shared_ptr<Call> call_;
   grpc::ByteBuffer& response_;
   grpc::ByteBuffer message_;
   std::unique_ptr<SessionImport> import_;  // from the first message on

@@ -3,8 +3,13 @@
 #include <grpc/health/v1/health.pb.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/impl/server_builder_option.h>
+#include <grpcpp/impl/server_builder_plugin.h>
 #include <grpcpp/server_builder.h>
+
+#include <memory>
+#include <utility>
+#include <vector>
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
@@ -13,7 +18,7 @@
 namespace fmaserver {
 namespace {
 
-void SetChannelArguments(grpc::ServerBuilder& builder) {
+void SetChannelArguments(grpc::ServerBuilder& builder, const RpcServerOptions& options) {
   // Two servers on one port would share its connections at random.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   // A client that vanished without a word is noticed within 40 s and its slot freed.
@@ -21,23 +26,49 @@ void SetChannelArguments(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   // Clients may ping as often while they wait for a long prompt.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+  // Who pings more often than that is warned twice, then disconnected.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
+  // A connection that does not begin like HTTP/2 (or TLS) in this time is closed.
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000);
 }
+
+/// gRPC's reflection joins every server of a program that links it, and asks nobody for a token.
+class WithoutReflection final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments* /*arguments*/) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins,
+                  [](const auto& plugin) { return plugin->name() == "proto_server_reflection"; });
+  }
+};
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(Engine& engine, SessionStore& sessions,
                                                             const RpcServerOptions& options) {
+  const auto credentials = MakeServerCredentials(options.tls);
+  if (!credentials.ok()) return credentials.status();
+  CallPolicy policy = options.policy;
+  if (policy.observer == nullptr) policy.observer = std::make_shared<CallObserver>();
+  if (policy.access == nullptr) {
+    auto access = Access::Open("");
+    if (!access.ok()) return access.status();
+    policy.access = *std::move(access);
+  }
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   // gRPC's own health service has no descriptor; this one lets reflection describe it.
   google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();
-  auto server = absl::WrapUnique(new RpcServer(engine, sessions));
+  auto server = absl::WrapUnique(new RpcServer(engine, sessions, std::move(policy)));
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &server->port_);
+  if (!server->policy_.access->open()) builder.SetOption(std::make_unique<WithoutReflection>());
+  builder.AddListeningPort(options.listen, *credentials, &server->port_);
   builder.SetMaxReceiveMessageSize(options.max_receive_bytes);
   builder.RegisterService(&server->service_);
   builder.RegisterService(&server->sessions_service_);
-  SetChannelArguments(builder);
+  SetChannelArguments(builder, options);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || server->port_ == 0) {
     return absl::UnavailableError(

@@ -6,11 +6,14 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/rpc/call.h"
 #include "server/rpc/generation_service.h"
 #include "server/rpc/sessions_service.h"
+#include "server/rpc/tls.h"
 #include "server/rpc/worker_pool.h"
 #include "server/sessions/session_store.h"
 
@@ -19,13 +22,16 @@ namespace fmaserver {
 struct RpcServerOptions {
   std::string listen = "127.0.0.1:50051";    ///< HOST:PORT; port 0 takes a free one
   int max_receive_bytes = 32 * 1024 * 1024;  ///< larger requests get RESOURCE_EXHAUSTED
+  int max_streams = 1024;                    ///< calls at once of one connection; more wait
+  TlsOptions tls = {};
+  CallPolicy policy = {};  ///< without access and observer: everybody may call, nobody is told
 };
 
 /// Thread-safe. Destruction ends running calls at once.
 class RpcServer {
  public:
   /// Serves `engine` and `sessions`, which outlive the server. UNAVAILABLE when the address cannot
-  /// be had.
+  /// be had; errors of MakeServerCredentials.
   static absl::StatusOr<std::unique_ptr<RpcServer>> Start(Engine& engine, SessionStore& sessions,
                                                           const RpcServerOptions& options);
   ~RpcServer();
@@ -43,13 +49,15 @@ class RpcServer {
   void Shutdown(absl::Duration grace);
 
  private:
-  RpcServer(Engine& engine, SessionStore& sessions)
-      : workers_(kWorkers),
-        service_({engine, sessions, workers_}),
-        sessions_service_({engine, sessions, workers_}) {}
+  RpcServer(Engine& engine, SessionStore& sessions, CallPolicy policy)
+      : policy_(std::move(policy)),
+        workers_(kWorkers),
+        service_({engine, sessions, workers_, policy_}),
+        sessions_service_({engine, sessions, workers_, policy_}) {}
 
   static constexpr int kWorkers = 4;
 
+  const CallPolicy policy_;
   WorkerPool workers_;
   GenerationService service_;
   SessionsService sessions_service_;

@@ -18,11 +18,22 @@ absl::StatusOr<ScoreRequest> ParseRequest(const grpc::ByteBuffer& bytes, const E
 
 }  // namespace
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* ScoreCall::Start(Engine& engine,
+grpc::ServerWriteReactor<grpc::ByteBuffer>* ScoreCall::Start(const Services& services,
+                                                             std::shared_ptr<Call> record,
                                                              const grpc::ByteBuffer& request) {
-  const std::shared_ptr<ScoreCall> call(new ScoreCall(engine));
+  const std::shared_ptr<ScoreCall> call(new ScoreCall(services.engine, std::move(record)));
   auto* reactor = Open(call);
-  Submit(call, ParseRequest(request, engine));
+  if (!call->call_->admission().ok()) {
+    call->Close(call->call_->admission());
+    return reactor;
+  }
+  auto parsed = ParseRequest(request, services.engine);
+  if (parsed.ok()) {
+    const absl::Status status =
+        call->call_->TakePrompt(static_cast<int64_t>(parsed->tokens.size()));
+    if (!status.ok()) parsed = status;
+  }
+  Submit(call, std::move(parsed));
   return reactor;
 }
 
@@ -40,6 +51,7 @@ void ScoreCall::OnScores(std::vector<TokenScore> scores) {
 }
 
 void ScoreCall::OnFinish(const Usage& usage) {
+  call_->SetUsage(usage);
   v1::ScoreResponse response;
   v1::ScoreSummary& summary = *response.mutable_summary();
   summary.set_scored_tokens(scored_tokens_);

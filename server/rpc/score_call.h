@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "fma/v1/generation.pb.h"
 #include "server/engine/request.h"
+#include "server/rpc/services.h"
 #include "server/rpc/stream_call.h"
 
 namespace fmaserver {
@@ -14,7 +17,8 @@ namespace fmaserver {
 class ScoreCall final : public StreamCall<v1::ScoreResponse>, public ScoreSink {
  public:
   /// Parses `request`, submits it and returns the reactor, which frees itself.
-  static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(Engine& engine,
+  static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(const Services& services,
+                                                           std::shared_ptr<Call> call,
                                                            const grpc::ByteBuffer& request);
 
   bool HasRoom() const override { return KeepsUp(); }
@@ -25,10 +29,14 @@ class ScoreCall final : public StreamCall<v1::ScoreResponse>, public ScoreSink {
   void OnError(const absl::Status& status) override;
 
  private:
-  explicit ScoreCall(Engine& engine) : StreamCall(engine) {}
+  ScoreCall(Engine& engine, std::shared_ptr<Call> call)
+      : StreamCall(engine), call_(std::move(call)) {}
+
+  void OnStatus(const absl::Status& status) override { call_->SetStatus(status); }
 
   bool Merge(v1::ScoreResponse& last, const v1::ScoreResponse& next) override;
 
+  const std::shared_ptr<Call> call_;
   // Engine thread only.
   int64_t scored_tokens_ = 0;
   double total_logprob_ = 0;

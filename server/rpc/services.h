@@ -2,6 +2,7 @@
 #pragma once
 
 #include "server/engine/engine.h"
+#include "server/rpc/call.h"
 #include "server/rpc/worker_pool.h"
 #include "server/sessions/session_store.h"
 
@@ -12,6 +13,7 @@ struct Services {
   Engine& engine;
   SessionStore& sessions;
   WorkerPool& workers;
+  const CallPolicy& policy;
 };
 
 }  // namespace fmaserver

@@ -39,9 +39,10 @@ class SessionsService final : public RawSessionsService {
   grpc::ServerWriteReactor<Bytes>* Export(Context* context, const Bytes* request) override;
   grpc::ServerReadReactor<Bytes>* Import(Context* context, Bytes* response) override;
 
-  /// Answers on a worker's thread: `answer(sessions, tenant, request)` gives the response.
+  /// Answers on a worker's thread: `answer(sessions, call, request)` gives the response.
   template <class Request, class Answer>
-  Unary* Run(Context* context, const Bytes* request, Bytes* response, Answer answer);
+  Unary* Run(const char* method, Context* context, const Bytes* request, Bytes* response,
+             const Answer& answer);
 
   const Services services_;
 };

@@ -16,17 +16,18 @@ static_assert(static_cast<int>(absl::StatusCode::kCancelled) == grpc::StatusCode
 static_assert(static_cast<int>(absl::StatusCode::kUnauthenticated) ==
               grpc::StatusCode::UNAUTHENTICATED);
 
-/// A serialized google.rpc.Status; empty when there is nothing to say beyond code and message.
-std::string Details(const absl::Status& status) {
+/// The bytes of grpc-status-details-bin: empty, or a google.rpc.Status that holds a RetryInfo.
+std::string RetryDetails(const absl::Status& status) {
   const auto payload = status.GetPayload(kRetryAfterSeconds);
   double seconds = 0;
-  if (!payload || !absl::SimpleAtod(std::string(*payload), &seconds)) return {};
-  constexpr double kNanosecondsPerSecond = 1e9;
+  if (!payload.has_value() || !absl::SimpleAtod(std::string(*payload), &seconds) ||
+      !(seconds >= 0 && seconds < 1e9)) {
+    return {};
+  }
   google::rpc::RetryInfo retry;
   const double whole = std::floor(seconds);
   retry.mutable_retry_delay()->set_seconds(static_cast<int64_t>(whole));
-  retry.mutable_retry_delay()->set_nanos(
-      static_cast<int32_t>((seconds - whole) * kNanosecondsPerSecond));
+  retry.mutable_retry_delay()->set_nanos(static_cast<int32_t>((seconds - whole) * 1e9));
   google::rpc::Status details;
   details.set_code(static_cast<int>(status.code()));
   details.set_message(std::string(status.message()));
@@ -39,7 +40,7 @@ std::string Details(const absl::Status& status) {
 grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),
-          Details(status)};
+          RetryDetails(status)};
 }
 
 }  // namespace fmaserver

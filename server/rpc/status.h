@@ -7,8 +7,8 @@
 
 namespace fmaserver {
 
-/// Same code, same message: the two enums share their values. A payload kRetryAfterSeconds (see
-/// server/engine/engine.h) becomes a google.rpc.RetryInfo in the trailer grpc-status-details-bin.
+/// Same code, same message: the two enums share their values. A kRetryAfterSeconds payload becomes
+/// a google.rpc.RetryInfo in the trailing metadata grpc-status-details-bin.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
 }  // namespace fmaserver

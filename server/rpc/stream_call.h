@@ -95,6 +95,7 @@ class StreamCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     if (closed_) return;
     closed_ = true;
     status_ = status;
+    OnStatus(status);
     Pump();
   }
 
@@ -109,6 +110,7 @@ class StreamCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
         closed_ = true;
         abandoned_ = true;
         status_ = status;
+        OnStatus(status);
         running = id_;
       }
       Pump();
@@ -121,6 +123,9 @@ class StreamCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     Response response;
     size_t bytes = 0;
   };
+
+  /// The call has its last word. Once, under a lock: must not call back.
+  virtual void OnStatus(const absl::Status& /*status*/) {}
 
   /// Folds `next` into the waiting `last` if a reader loses nothing by it.
   virtual bool Merge(Response& last, const Response& next) = 0;

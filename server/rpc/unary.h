@@ -6,21 +6,26 @@
 
 #include "absl/status/status.h"
 #include "server/rpc/byte_buffer.h"
+#include "server/rpc/call.h"
 #include "server/rpc/status.h"
 
 namespace fmaserver {
 
-/// Parses a `Request`, lets `answer` turn it into absl::StatusOr<response>, and finishes the call.
+/// Parses a `Request`, lets `answer(call, request)` turn it into absl::StatusOr<response>, and
+/// finishes the call; one that is not admitted is not even parsed.
 template <class Request, class Answer>
-void FinishUnary(grpc::ServerUnaryReactor& reactor, const grpc::ByteBuffer& request_bytes,
-                 grpc::ByteBuffer& response_bytes, const Answer& answer) {
+void FinishUnary(Call& call, grpc::ServerUnaryReactor& reactor,
+                 const grpc::ByteBuffer& request_bytes, grpc::ByteBuffer& response_bytes,
+                 const Answer& answer) {
   Request request;
-  absl::Status status = ParseMessage(request_bytes, request);
+  absl::Status status = call.admission();
+  if (status.ok()) status = ParseMessage(request_bytes, request);
   if (status.ok()) {
-    const auto response = answer(request);
+    const auto response = answer(call, request);
     status = response.status();
     if (response.ok()) response_bytes = SerializeMessage(*response);
   }
+  call.SetStatus(status);
   reactor.Finish(ToGrpcStatus(status));
 }
 

@@ -113,13 +113,16 @@ class StreamCallTest : public ::testing::Test {
   }
 
   FakeWriter::Reactor* Start(uint32_t max_tokens) {
-    return GenerateCall::Start({*engine_, *sessions_, workers_}, kDefaultTenant,
+    return GenerateCall::Start({*engine_, *sessions_, workers_, policy_},
+                               std::make_shared<Call>(policy_, "Generate", CallMetadata{}),
                                SerializeMessage(TextRequest("hi", max_tokens)));
   }
 
   const std::unique_ptr<Engine> engine_ =
       MakeTestEngine(ByteModelConfig(), {.num_slots = 4, .max_queue = 100});
   const std::unique_ptr<SessionStore> sessions_ = MakeTestSessions(*engine_, {});
+  const CallPolicy policy_{.access = *Access::Open(""),
+                           .observer = std::make_shared<CallObserver>()};
   WorkerPool workers_{1};
 };
 

@@ -1,0 +1,49 @@
+// Who a caller is: bearer tokens against the token file.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/access/tenant.h"
+#include "server/access/token_file.h"
+
+namespace fmaserver {
+
+/// Thread-safe.
+class Access {
+ public:
+  /// `file` empty: everybody is the tenant "default", without limits. Errors of reading and of
+  /// ParseTokenFile.
+  static absl::StatusOr<std::unique_ptr<Access>> Open(const std::string& file);
+
+  bool open() const { return file_.empty(); }
+
+  /// Reads the file again. On an error what was known stays in force. Tenants keep what they have
+  /// under way and what they owe.
+  absl::Status Reload();
+
+  /// The tenant of a call with this value of the metadata "authorization" ("Bearer TOKEN"; empty:
+  /// none). UNAUTHENTICATED does not say whether a token comes close: every digest is compared, in
+  /// constant time.
+  absl::StatusOr<std::shared_ptr<Tenant>> Resolve(std::string_view authorization) const;
+
+ private:
+  explicit Access(std::string file) : file_(std::move(file)) {}
+
+  struct Token {
+    TokenDigest digest;
+    std::shared_ptr<Tenant> tenant;
+  };
+
+  const std::string file_;
+  mutable std::mutex mutex_;
+  std::vector<Token> tokens_;                               // guarded by mutex_
+  std::map<std::string, std::shared_ptr<Tenant>> tenants_;  // guarded by mutex_
+};
+
+}  // namespace fmaserver

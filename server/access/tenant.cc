@@ -1,0 +1,82 @@
+#include "server/access/tenant.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+#include "server/engine/engine.h"
+
+namespace fmaserver {
+namespace {
+
+absl::Status Exhausted(const std::string& tenant, const std::string& what, double retry_seconds) {
+  absl::Status status =
+      absl::ResourceExhaustedError(absl::StrCat("tenant \"", tenant, "\": ", what));
+  status.SetPayload(kRetryAfterSeconds, absl::Cord(absl::StrCat(retry_seconds)));
+  return status;
+}
+
+}  // namespace
+
+CallLease::~CallLease() { tenant_->Release(); }
+
+void CallLease::Charge(int64_t tokens) { tenant_->Charge(tokens); }
+
+Tenant::Tenant(std::string name, const TenantLimits& limits)
+    : name_(std::move(name)),
+      limits_(limits),
+      allowance_(static_cast<double>(limits.tokens_per_minute)) {}
+
+TenantLimits Tenant::limits() const {
+  const std::lock_guard lock(mutex_);
+  return limits_;
+}
+
+void Tenant::SetLimits(const TenantLimits& limits) {
+  const std::lock_guard lock(mutex_);
+  if (limits_.tokens_per_minute != limits.tokens_per_minute) {
+    allowance_ = static_cast<double>(limits.tokens_per_minute);
+  }
+  limits_ = limits;
+}
+
+absl::StatusOr<std::unique_ptr<CallLease>> Tenant::Admit(absl::Time now) {
+  const std::lock_guard lock(mutex_);
+  if (limits_.concurrent > 0 && running_ >= limits_.concurrent) {
+    constexpr double kRetrySeconds = 1;
+    return Exhausted(name_,
+                     absl::StrCat(running_, " calls are under way; allowed: ", limits_.concurrent),
+                     kRetrySeconds);
+  }
+  Refill(now);
+  if (limits_.tokens_per_minute > 0 && allowance_ <= 0) {
+    const double per_second = static_cast<double>(limits_.tokens_per_minute) / 60;
+    return Exhausted(name_,
+                     absl::StrCat("the allowance of ", limits_.tokens_per_minute,
+                                  " tokens per minute is used up"),
+                     (1 - allowance_) / per_second);
+  }
+  ++running_;
+  return std::make_unique<CallLease>(shared_from_this());
+}
+
+void Tenant::Refill(absl::Time now) {
+  const auto full = static_cast<double>(limits_.tokens_per_minute);
+  if (now > filled_ && filled_ != absl::InfinitePast()) {
+    allowance_ = std::min(full, allowance_ + full / 60 * absl::ToDoubleSeconds(now - filled_));
+  }
+  filled_ = now;
+}
+
+void Tenant::Charge(int64_t tokens) {
+  const std::lock_guard lock(mutex_);
+  if (limits_.tokens_per_minute > 0) allowance_ -= static_cast<double>(tokens);
+}
+
+void Tenant::Release() {
+  const std::lock_guard lock(mutex_);
+  --running_;
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,45 @@
+// The file of bearer tokens: who may call, as which tenant.
+//
+// A line for each token, "#" begins a comment:
+//
+//   tenant  sha256-of-the-token  [concurrent=N] [tokens-per-minute=N] [sessions=N]
+//
+// The token itself is in no file of the server. Lines of one tenant have the same limits.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace fmaserver {
+
+/// 0: no limit.
+struct TenantLimits {
+  int64_t concurrent = 0;         ///< calls under way at once
+  int64_t tokens_per_minute = 0;  ///< read and generated
+  int64_t sessions = 0;
+
+  bool operator==(const TenantLimits&) const = default;
+};
+
+using TokenDigest = std::array<uint8_t, 32>;
+
+/// SHA-256.
+TokenDigest DigestOf(std::string_view token);
+
+struct TokenEntry {
+  std::string tenant;
+  TokenDigest digest{};
+  TenantLimits limits;
+};
+
+/// `origin` names the text in messages. INVALID_ARGUMENT gives the line, what was found and what is
+/// allowed, but never repeats a digest.
+absl::StatusOr<std::vector<TokenEntry>> ParseTokenFile(std::string_view text,
+                                                       const std::string& origin);
+
+}  // namespace fmaserver

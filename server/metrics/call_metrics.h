@@ -1,0 +1,28 @@
+// The metrics of calls, whatever their method. docs/metrics.md lists them.
+#pragma once
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/registry.h>
+
+#include <memory>
+
+#include "server/rpc/call_report.h"
+
+namespace fmaserver {
+
+/// Thread-safe.
+class CallMetrics final : public CallObserver {
+ public:
+  CallMetrics();
+
+  std::shared_ptr<const prometheus::Registry> registry() const { return registry_; }
+
+  void OnCall(const CallReport& report) override;
+
+ private:
+  const std::shared_ptr<prometheus::Registry> registry_;
+  prometheus::Family<prometheus::Counter>& calls_;  // owned by the registry
+};
+
+}  // namespace fmaserver

@@ -1,0 +1,68 @@
+// One call, whatever its method: who makes it, what it may do, and what it took.
+#pragma once
+
+#include <grpcpp/support/server_callback.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/access/access.h"
+#include "server/engine/request.h"
+#include "server/rpc/call_metadata.h"
+#include "server/rpc/call_report.h"
+
+namespace fmaserver {
+
+/// What holds for every call.
+struct CallPolicy {
+  std::shared_ptr<const Access> access;    ///< not null
+  std::shared_ptr<CallObserver> observer;  ///< not null
+  int64_t max_prompt_tokens = 0;           ///< 0: what the model takes
+  bool keep_prompts = false;               ///< report the text of prompts
+};
+
+/// Made once at the start of a call, and held by whatever works for it. Its end, with the last
+/// holder, gives the tenant's share back and reports the call. One thread at a time, but for
+/// SetStatus.
+class Call {
+ public:
+  Call(const CallPolicy& policy, std::string method, CallMetadata metadata);
+  ~Call();
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  /// Why the call is refused before it is read: UNAUTHENTICATED, or RESOURCE_EXHAUSTED for what
+  /// the tenant's limits do not allow.
+  const absl::Status& admission() const { return admission_; }
+
+  /// These two of admitted calls only.
+  const std::string& tenant() const { return lease_->tenant().name(); }
+  TenantLimits limits() const { return lease_->tenant().limits(); }
+
+  /// A prompt of `tokens` tokens will be read: INVALID_ARGUMENT when it is too long.
+  absl::Status TakePrompt(int64_t tokens);
+  /// The same prompt as text; kept only if the policy says so.
+  void KeepPrompt(const std::string& text);
+  void AddGenerated(int64_t tokens);
+  /// Times, and how much of the prompt was cached.
+  void SetUsage(const Usage& usage);
+
+  /// How the call ended; without it, as cancelled.
+  void SetStatus(const absl::Status& status) { report_.status = status; }
+
+ private:
+  const CallPolicy& policy_;
+  const absl::Time start_;
+  CallReport report_;
+  absl::Status admission_;
+  std::unique_ptr<CallLease> lease_;  // null: refused
+};
+
+/// The call that `context` belongs to; its id goes back to the client as "x-request-id".
+std::shared_ptr<Call> BeginCall(const CallPolicy& policy, const char* method,
+                                grpc::CallbackServerContext& context);
+
+}  // namespace fmaserver
