@@ -1,4 +1,4 @@
-// The options of fma-server, from the command line and the environment.
+// The options of fma-server, from the command line, the environment and a file.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -20,9 +20,11 @@ struct Flags {
   std::string http;  ///< HOST:PORT of probes and metrics; empty: none
   double drain_seconds = 30;
   std::string log_level = "info";
+  bool print_config = false;
 };
 
-/// Declares the options on `app`, whose parsing fills `flags`.
+/// Declares the options on `app`, whose parsing fills `flags`. An option's name in the environment
+/// (FMA_MAX_QUEUE) and in the file (max-queue) follows from its name on the command line.
 void AddFlags(CLI::App& app, Flags& flags);
 
 }  // namespace fmaserver

@@ -20,7 +20,7 @@ template <typename T, int kQueries>
 struct BlockAttentionKernel : PrefillParameters {
   static constexpr int kThreads = 256;
   static constexpr const char* kName = "block_attention";
-  static constexpr int kTile = 32;
+  static constexpr int kTile = kWarpSize;
   static constexpr int kWarps = kThreads / kWarpSize;
 
   static constexpr int64_t SharedMemory(const SlotLayout& layout) {
@@ -57,7 +57,6 @@ struct BlockAttentionKernel : PrefillParameters {
     }
     const bool differ =
         attention.spec.positions == PositionEmbedding::kRope && !attention.spec.FarIsRotated();
-    SyncThreads();
     if (differ) PlaceQueries(memory, head, queries, true);
     for (int tile = far_end; tile < visible.count(); tile += kTile) {
       AttendTile(memory, head, visible, queries, tile, visible.count());
@@ -119,8 +118,8 @@ struct BlockAttentionKernel : PrefillParameters {
       memory.level.Set(ThreadIndex(), key.level);
     }
     SyncThreads();
+    // A query's scores and its softmax are the same warp's, and a key's the same lane's.
     Score(memory, head, visible, queries, tile, keys);
-    SyncThreads();
     for (int query = WarpIndex(); query < queries.count; query += kWarps) {
       memory.softmax.Advance(query, memory.weight, query * kTile, keys);
     }

@@ -154,12 +154,12 @@ class GenerateSink : public RequestSink {
   virtual void OnPrompt(std::vector<TokenScore> tokens) = 0;
   virtual void OnDelta(Delta delta) = 0;
   /// The state at a mark, or where one may be worth keeping; only with keep_state.
-  virtual void OnState(SnapshotPtr /*state*/) {}
+  virtual void OnState(SnapshotPtr state) = 0;
   /// Once for each sample; the request is over with the last.
   virtual void OnFinish(Finished finish) = 0;
   /// The engine shuts down: ends a request with keep_state instead of OnError. With this seed and
   /// what is kept, another engine goes on as this one would have.
-  virtual void OnInterrupted(Kept /*kept*/, uint64_t /*seed*/) {}
+  virtual void OnInterrupted(Kept kept, uint64_t seed) = 0;
 };
 
 class ScoreSink : public RequestSink {

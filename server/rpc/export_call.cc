@@ -25,8 +25,9 @@ absl::Status ExportCall::Open(const grpc::ByteBuffer& request) {
   v1::ExportSessionRequest message;
   if (absl::Status status = ParseMessage(request, message); !status.ok()) return status;
   auto blob = services_.sessions.Export({tenant_, message.session_id()}, message.head_only());
-  if (blob.ok()) blob_ = *std::move(blob);
-  return blob.status();
+  if (!blob.ok()) return blob.status();
+  blob_ = *std::move(blob);
+  return absl::OkStatus();
 }
 
 void ExportCall::WriteNext() {

@@ -73,7 +73,7 @@ absl::StatusOr<v1::DeleteSessionResponse> AnswerDelete(SessionStore& sessions,
 
 template <class Request, class Answer>
 grpc::ServerUnaryReactor* SessionsService::Run(Context* context, const Bytes* request,
-                                               Bytes* response, const Answer& answer) {
+                                               Bytes* response, Answer answer) {
   Unary* reactor = context->DefaultReactor();
   // gRPC keeps the bytes until the call is finished.
   services_.workers.Run([this, reactor, request, response, answer] {

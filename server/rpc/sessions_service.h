@@ -41,7 +41,7 @@ class SessionsService final : public RawSessionsService {
 
   /// Answers on a worker's thread: `answer(sessions, tenant, request)` gives the response.
   template <class Request, class Answer>
-  Unary* Run(Context* context, const Bytes* request, Bytes* response, const Answer& answer);
+  Unary* Run(Context* context, const Bytes* request, Bytes* response, Answer answer);
 
   const Services services_;
 };

@@ -7,7 +7,8 @@
 
 namespace fmaserver {
 
-/// Same code, same message: the two enums share their values.
+/// Same code, same message: the two enums share their values. A payload kRetryAfterSeconds (see
+/// server/engine/engine.h) becomes a google.rpc.RetryInfo in the trailer grpc-status-details-bin.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
 }  // namespace fmaserver

@@ -2,7 +2,6 @@
 // file and the reason; a file that is not there is NOT_FOUND.
 #pragma once
 
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>

@@ -90,7 +90,7 @@ void SessionDirectory::Scan::RemoveOrphan(const fs::path& file) const {
 absl::Status SessionDirectory::Scan::ScanTenant(const std::string& tenant) {
   listed_.clear();
   std::vector<std::pair<SessionName, fs::path>> states;
-  const absl::Status status =
+  absl::Status status =
       ForEachEntry(directory_.Folder(tenant), [&](const fs::directory_entry& entry) {
         const std::string file_name = entry.path().filename().string();
         if (std::string id = SessionOfRecord(file_name); !id.empty()) {
@@ -108,7 +108,7 @@ absl::Status SessionDirectory::Scan::ScanTenant(const std::string& tenant) {
 }
 
 absl::Status SessionDirectory::Scan::Run() {
-  const absl::Status status =
+  absl::Status status =
       ForEachEntry(directory_.dir_, [this](const fs::directory_entry& entry) -> absl::Status {
         const std::string file_name = entry.path().filename().string();
         std::error_code error;

@@ -33,6 +33,23 @@ absl::Status SessionStore::CheckNew(Lock& lock, const SessionName& name) {
   return CheckRoom(lock, 1);
 }
 
+absl::StatusOr<std::vector<SnapshotPtr>> SessionStore::ReadStates(
+    const SessionName& owner, const std::vector<PointPtr>& points) {
+  std::vector<SnapshotPtr> snapshots;
+  for (const PointPtr& point : points) {
+    Lock lock(mutex_);
+    snapshots.push_back(point->snapshot);
+    lock.unlock();
+    if (snapshots.back() != nullptr) continue;
+    const auto file = directory_->OpenState(owner, *point);
+    if (!file.ok()) return file.status();
+    auto snapshot = directory_->ReadState(*file, *point);
+    if (!snapshot.ok()) return snapshot.status();
+    snapshots.back() = *std::move(snapshot);
+  }
+  return snapshots;
+}
+
 absl::StatusOr<std::vector<SessionInfo>> SessionStore::Add(
     Lock& lock, std::vector<SessionName> names, SessionContents contents, const SessionName& parent,
     const std::optional<FileStamp>& parent_stamp) {
@@ -46,10 +63,20 @@ absl::StatusOr<std::vector<SessionInfo>> SessionStore::Add(
     plan.targets = names;
     lock.unlock();
     absl::StatusOr<SessionVersion> saved = Save(std::move(plan));
+    absl::StatusOr<std::vector<SnapshotPtr>> states = std::vector<SnapshotPtr>();
+    if (saved.ok() && !saved->durable) {
+      // What has no files of its own needs its states in memory.
+      states = ReadStates(parent, saved->contents.points);
+      saved->stamp.reset();
+      saved->saved_points.clear();
+    }
     lock.lock();
     if (!saved.ok()) return saved.status();
+    if (!states.ok()) return states.status();
     version = *std::move(saved);
-    if (!version.durable) version.stamp.reset();
+    for (size_t i = 0; i < states->size(); ++i) {
+      table_.Attach(*version.contents.points[i], std::move((*states)[i]));
+    }
   }
   std::vector<SessionInfo> infos;
   for (SessionName& name : names) {
@@ -102,8 +129,7 @@ absl::StatusOr<std::vector<std::string>> SessionStore::IdsFrom(const std::string
     }
   }
   std::ranges::sort(ids);
-  const auto repeated = std::ranges::unique(ids);
-  ids.erase(repeated.begin(), repeated.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   return ids;
 }
 

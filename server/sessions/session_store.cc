@@ -193,9 +193,12 @@ absl::Status SessionStore::LoadTail(const SessionPtr& session) {
   lock.lock();
   if (tail.ok()) {
     table_.Attach(*session, *std::move(tail));
-  } else if (absl::IsDataLoss(tail.status())) {
+    return absl::OkStatus();
+  }
+  if (absl::IsDataLoss(tail.status())) {
     table_.Erase(*session);
-  } else if (absl::IsNotFound(tail.status())) {
+  }
+  if (absl::IsNotFound(tail.status())) {
     return absl::AbortedError(Concat(Describe(session->name), ": another server removed it"));
   }
   return tail.status();

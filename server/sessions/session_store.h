@@ -136,6 +136,9 @@ class SessionStore {
   absl::StatusOr<std::vector<SessionInfo>> Add(Lock& lock, std::vector<SessionName> names,
                                                SessionContents contents, const SessionName& parent,
                                                const std::optional<FileStamp>& parent_stamp);
+  /// Reads those of `points` that are only in files of `owner`.
+  absl::StatusOr<std::vector<SnapshotPtr>> ReadStates(const SessionName& owner,
+                                                      const std::vector<PointPtr>& points);
   absl::Status CheckNew(Lock& lock, const SessionName& name);
   SessionContents EmptyContents(const SessionLifetime& lifetime) const;
   absl::StatusOr<std::vector<SessionInfo>> TryFork(const SessionName& name, int64_t children);

@@ -1,11 +1,11 @@
 // The words of the sessions room: names, options, and what the store reports.
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace fmaserver {
@@ -19,7 +19,10 @@ struct SessionName {
   std::string tenant;
   std::string id;
 
-  auto operator<=>(const SessionName&) const = default;
+  bool operator==(const SessionName&) const = default;
+  bool operator<(const SessionName& other) const {
+    return std::tie(tenant, id) < std::tie(other.tenant, other.id);
+  }
 };
 
 inline constexpr size_t kMaxSessionNameChars = 64;

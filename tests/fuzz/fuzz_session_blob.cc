@@ -3,6 +3,7 @@
 // record's header and payload.
 #include <span>
 #include <string>
+#include <utility>
 
 #include "server/sessions/blob_parser.h"
 #include "tests/fuzz/fuzz_target.h"
@@ -61,7 +62,7 @@ std::string WithChecksums(std::string_view input) {
     header.ParsePartialFromArray(encoded.data(), static_cast<int>(encoded.size()));
     header.set_model(Model().fingerprint);
     const std::string_view payload = Take(input);
-    const auto record = SealRecord(std::move(header), std::as_bytes(std::span(payload)));
+    const auto record = fmaserver::SealRecord(std::move(header), std::as_bytes(std::span(payload)));
     blob.append(record.head).append(payload).append(record.digest);
   }
   return blob;

@@ -39,7 +39,7 @@ class AsyncGeneration(AsyncIterator[Delta]):
         self._assembly = Assembly(request.n, on_progress)
         self._ready: deque[Delta] = deque()
         self._may_restart = True
-        self._cancelled = False
+        self._cancelled = asyncio.Event()
         self._call = self._start()
 
     @property
@@ -59,7 +59,7 @@ class AsyncGeneration(AsyncIterator[Delta]):
         return (await self.read())[0].text
 
     def cancel(self) -> None:
-        self._cancelled = True
+        self._cancelled.set()
         self._call.cancel()
 
     def __aiter__(self) -> Self:
@@ -86,10 +86,10 @@ class AsyncGeneration(AsyncIterator[Delta]):
             except grpc.RpcError as error:
                 failure = errors.from_rpc(error)
             except asyncio.CancelledError:
-                if not self._cancelled:  # the task was cancelled, not this call
+                if not self._cancelled.is_set():  # the task was cancelled, not this call
                     self._call.cancel()
                     raise
-                failure = errors.CancelledError(grpc.StatusCode.CANCELLED, "cancelled by cancel()")
+                failure = errors.cancelled()
             else:
                 return self._noted(response)
             await self._restart(failure)
@@ -107,7 +107,10 @@ class AsyncGeneration(AsyncIterator[Delta]):
     async def _restart(self, error: errors.FmaError) -> None:
         if not self._may_restart:
             raise error
-        await asyncio.sleep(self._attempts.delay_after(error))
+        delay = self._attempts.delay_after(error)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._cancelled.wait(), delay)
+            raise errors.cancelled()
         self._call = self._start()
 
 

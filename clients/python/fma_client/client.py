@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -42,6 +43,7 @@ class Generation(Iterator[Delta]):
         self._assembly = Assembly(request.n, on_progress)
         self._ready: deque[Delta] = deque()
         self._may_restart = True
+        self._cancelled = threading.Event()
         self._call = self._start()
 
     @property
@@ -70,6 +72,7 @@ class Generation(Iterator[Delta]):
 
     def cancel(self) -> None:
         """Ends it; safe from another thread. Whoever iterates gets CancelledError."""
+        self._cancelled.set()
         self._call.cancel()
 
     def __iter__(self) -> Self:
@@ -114,8 +117,11 @@ class Generation(Iterator[Delta]):
     def _restart(self, error: errors.FmaError) -> None:
         if not self._may_restart:
             raise error
-        time.sleep(self._attempts.delay_after(error))
+        if self._cancelled.wait(self._attempts.delay_after(error)):
+            raise errors.cancelled()
         self._call = self._start()
+        if self._cancelled.is_set():  # just before the new call was there
+            self._call.cancel()
 
 
 class Client:

@@ -118,6 +118,11 @@ _CLASSES: dict[grpc.StatusCode, type[FmaError]] = {
 }
 
 
+def cancelled() -> FmaError:
+    """What a call that this client cancelled ends with."""
+    return CancelledError(grpc.StatusCode.CANCELLED, "cancelled by cancel()")
+
+
 def from_rpc(error: grpc.RpcError) -> FmaError:
     """The error that `error`, a blocking or an asyncio one, stands for."""
     call: Any = error  # both kinds have these methods, their common base has not

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 from collections.abc import Callable
 
 import grpc
 import pytest
-from fma_client import NO_RETRY, Client, FmaError, InvalidArgumentError, Retry, UnavailableError
+from fma_client import (
+    NO_RETRY,
+    AsyncClient,
+    CancelledError,
+    Client,
+    FmaError,
+    InvalidArgumentError,
+    Retry,
+    UnavailableError,
+)
 from fma_client.errors import ResourceExhaustedError, retry_after
 from fma_client.retry import Attempts
 from google.protobuf import any_pb2, duration_pb2
@@ -112,3 +122,23 @@ def test_a_stream_that_breaks_is_not_sent_again() -> None:
             next(stream)
         with pytest.raises(UnavailableError):
             stream.read()
+
+
+NOBODY = "127.0.0.1:1"
+PATIENT = Retry(attempts=100, first_delay=100, max_delay=1000)
+
+
+def test_cancelling_ends_the_wait_for_a_server() -> None:
+    with Client(NOBODY, retry=PATIENT) as client:
+        stream = client.generate("x")
+        threading.Timer(0.3, stream.cancel).start()
+        with pytest.raises(CancelledError):
+            stream.read()
+
+
+async def test_cancelling_ends_the_wait_with_asyncio() -> None:
+    async with AsyncClient(NOBODY, retry=PATIENT) as client:
+        stream = client.generate("x")
+        asyncio.get_running_loop().call_later(0.3, stream.cancel)
+        with pytest.raises(CancelledError):
+            await stream.read()

@@ -33,6 +33,8 @@ class SamplesSink : public GenerateSink, public Recorder {
   explicit SamplesSink(int samples) : tokens(samples), logprobs(samples), left_(samples) {}
   void OnPromptProgress(int64_t, int64_t) override {}
   void OnPrompt(std::vector<TokenScore>) override {}
+  void OnState(SnapshotPtr) override {}
+  void OnInterrupted(Kept, uint64_t) override {}
   void OnDelta(Delta delta) override {
     auto& sample = tokens[delta.index];
     sample.insert(sample.end(), delta.tokens.begin(), delta.tokens.end());

@@ -1,4 +1,6 @@
 // Many clients, slow ones, and ones that leave: none disturbs the others or keeps a slot.
+#include <google/rpc/error_details.pb.h>
+#include <google/rpc/status.pb.h>
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
 
@@ -83,8 +85,14 @@ TEST(ParallelTest, FullQueueRefuses) {
   const auto reader = server.stub().Generate(&context, TextRequest("endless", kEndless));
   v1::GenerateResponse response;
   ASSERT_TRUE(reader->Read(&response));
-  EXPECT_EQ(Generate(server.stub(), TextRequest("no room", 1)).status.error_code(),
-            grpc::StatusCode::RESOURCE_EXHAUSTED);
+  const grpc::Status refused = Generate(server.stub(), TextRequest("no room", 1)).status;
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  google::rpc::Status details;
+  google::rpc::RetryInfo retry;
+  ASSERT_TRUE(details.ParseFromString(refused.error_details()));
+  ASSERT_EQ(details.details_size(), 1);
+  ASSERT_TRUE(details.details(0).UnpackTo(&retry));
+  EXPECT_GT(retry.retry_delay().seconds() + retry.retry_delay().nanos(), 0);
   context.TryCancel();
 }
 

@@ -318,6 +318,26 @@ TEST_F(DirectoryTest, AForkOnAFullDiskOutlivesItsParent) {
   testing::ExpectTurnOf(**Open()->BeginTurn(child), text_);
 }
 
+TEST_F(DirectoryTest, AForkOnAFullDiskTakesItsStatesIntoMemory) {
+  store_.reset();
+  store_ = OpenStore({.dir = dir_, .memory_bytes = 0});
+  EXPECT_EQ(store_->Stats().memory_bytes, 0);
+  const auto children = [this] {
+    const FullDisk full(0);
+    return store_->Fork(kName, 1);
+  }();
+  ASSERT_TRUE(children.ok()) << children.status();
+  const SessionName child{kDefaultTenant, children->front().id};
+  EXPECT_FALSE(children->front().durable);
+  // The parent leaves memory, and then goes for good.
+  testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
+  testing::ExpectTurnOf(**store_->BeginTurn(child), text_);
+  ASSERT_TRUE(store_->Delete(kName).ok());
+  testing::ExpectTurnOf(**store_->BeginTurn(child), text_);
+  EXPECT_TRUE(RunTurn(*store_, child, text_, {1, 2})->durable);
+  testing::ExpectTurnOf(**Open()->BeginTurn(child), text_);
+}
+
 TEST(DirectoryOpenTest, AFolderThatCannotBeMadeIsNamed) {
   const TempFolder folder;
   ASSERT_TRUE(WriteFile(folder.path() / "file", "x"));
