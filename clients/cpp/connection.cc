@@ -7,10 +7,10 @@ namespace {
 
 constexpr std::chrono::seconds kConnectTime(10);
 
-void MakeCredentials(ConnectionOptions& options) {
-  auto credentials = MakeChannelCredentials(options.tls);
-  if (!credentials.ok()) throw CLI::ValidationError(std::string(credentials.status().message()));
-  options.credentials = *std::move(credentials);
+void ReadFiles(ConnectionOptions& options) {
+  auto pem = ReadTls(options.tls);
+  if (!pem.ok()) throw CLI::ValidationError(std::string(pem.status().message()));
+  options.pem = *std::move(pem);
 }
 
 }  // namespace
@@ -30,14 +30,14 @@ void AddConnectionOptions(CLI::App& command, ConnectionOptions& options) {
   command.add_option("--token", options.token, "Bearer token; better given by FMA_TOKEN")
       ->type_name("TOKEN")
       ->envname("FMA_TOKEN");
-  command.parse_complete_callback([&options] { MakeCredentials(options); });
+  command.parse_complete_callback([&options] { ReadFiles(options); });
   command.add_flag("--json", options.json, "Print JSON lines for programs");
 }
 
 Connection::Connection(const ConnectionOptions& options)
     : options_(options),
       interrupt_([this] { CancelCall(); }),
-      client_(options.server, options.credentials) {}
+      client_(options.server, MakeChannelCredentials(options.pem)) {}
 
 grpc::ClientContext& Connection::NewContext() {
   const std::lock_guard lock(mutex_);

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -20,8 +21,8 @@ struct ConnectionOptions {
   std::string server = "localhost:50051";
   bool json = false;
   ClientTls tls = {};
-  /// Made of `tls` when the command line was read.
-  std::shared_ptr<grpc::ChannelCredentials> credentials = {};
+  /// What the files of `tls` held when the command line was read.
+  std::optional<grpc::SslCredentialsOptions> pem = {};
   std::string token = {};  ///< bearer token; empty: none
 };
 

@@ -20,11 +20,8 @@ absl::Status ReadPem(const char* option, const std::string& file, std::string& p
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(
-    const ClientTls& tls) {
-  if (!tls.on && tls.ca.empty() && tls.cert.empty() && tls.key.empty()) {
-    return grpc::InsecureChannelCredentials();
-  }
+absl::StatusOr<std::optional<grpc::SslCredentialsOptions>> ReadTls(const ClientTls& tls) {
+  if (!tls.on && tls.ca.empty() && tls.cert.empty() && tls.key.empty()) return std::nullopt;
   if (tls.cert.empty() != tls.key.empty()) {
     return absl::InvalidArgumentError(
         "tls-cert, tls-key: found one without the other; allowed: both or none");
@@ -34,7 +31,12 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
   status.Update(ReadPem("tls-cert", tls.cert, options.pem_cert_chain));
   status.Update(ReadPem("tls-key", tls.key, options.pem_private_key));
   if (!status.ok()) return status;
-  return grpc::SslCredentials(options);
+  return options;
+}
+
+std::shared_ptr<grpc::ChannelCredentials> MakeChannelCredentials(
+    const std::optional<grpc::SslCredentialsOptions>& tls) {
+  return tls.has_value() ? grpc::SslCredentials(*tls) : grpc::InsecureChannelCredentials();
 }
 
 }  // namespace fmaserver

@@ -4,6 +4,7 @@
 #include <grpcpp/security/credentials.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -18,8 +19,11 @@ struct ClientTls {
   std::string key;   ///< its private key
 };
 
-/// Plain text without TLS. NOT_FOUND or INVALID_ARGUMENT names the file or the option.
-absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(
-    const ClientTls& tls);
+/// What the files hold; absent: plain text. NOT_FOUND or INVALID_ARGUMENT names the file or the
+/// option. Starts no thread, as anything of gRPC's would.
+absl::StatusOr<std::optional<grpc::SslCredentialsOptions>> ReadTls(const ClientTls& tls);
+
+std::shared_ptr<grpc::ChannelCredentials> MakeChannelCredentials(
+    const std::optional<grpc::SslCredentialsOptions>& tls);
 
 }  // namespace fmaserver

@@ -334,7 +334,9 @@ void Wander(SessionStore& store, uint64_t seed, int operations) {
         if (!blob.ok()) break;
         const auto bytes = testing::ReadAll(**blob, 500);
         ASSERT_TRUE(bytes.ok()) << bytes.status();
-        EXPECT_TRUE(testing::ImportAll(store, {"other", ""}, *bytes, 400).ok());
+        const auto copy = testing::ImportAll(store, {"other", ""}, *bytes, 400);
+        // Imports that run at once share what little memory there is.
+        EXPECT_TRUE(copy.ok() || absl::IsResourceExhausted(copy.status())) << copy.status();
         break;
       }
       case 5: {
