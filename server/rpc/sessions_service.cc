@@ -74,7 +74,7 @@ absl::StatusOr<v1::DeleteSessionResponse> AnswerDelete(SessionStore& sessions, c
 template <class Request, class Answer>
 grpc::ServerUnaryReactor* SessionsService::Run(const char* method, Context* context,
                                                const Bytes* request, Bytes* response,
-                                               const Answer& answer) {
+                                               Answer answer) {
   Unary* reactor = context->DefaultReactor();
   // gRPC keeps the bytes until the call is finished.
   services_.workers.Run([this, call = BeginCall(services_.policy, method, *context), reactor,

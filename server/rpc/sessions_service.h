@@ -42,7 +42,7 @@ class SessionsService final : public RawSessionsService {
   /// Answers on a worker's thread: `answer(sessions, call, request)` gives the response.
   template <class Request, class Answer>
   Unary* Run(const char* method, Context* context, const Bytes* request, Bytes* response,
-             const Answer& answer);
+             Answer answer);
 
   const Services services_;
 };
