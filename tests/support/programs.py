@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,8 @@ def serve(model: Path, *flags: object, listen: str = "127.0.0.1:0") -> Iterator[
                 break
         else:
             pytest.fail("fma-server ended before it listened")
+        # The log goes on; a pipe that nobody empties would stop the server.
+        threading.Thread(target=server.stdout.read, daemon=True).start()
         try:
             yield f"127.0.0.1:{found.group(1)}"
         finally:
