@@ -4,21 +4,20 @@
 //
 //   fma-server --model models/fma-books-11m --session-dir /var/tmp/sessions --session-memory 2G &
 //   many_sessions --sessions 5000 --server-pid $!
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
+#include <grpcpp/client_context.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "fma/v1/generation.grpc.pb.h"
-#include "fma/v1/sessions.grpc.pb.h"
+#include "bench/load/latencies.h"
+#include "clients/cpp/client.h"
 
 namespace fmaserver {
 namespace {
@@ -33,24 +32,27 @@ struct Options {
 
 using Clock = std::chrono::steady_clock;
 
-double Milliseconds(Clock::time_point since) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - since).count();
+double SecondsSince(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
 /// The first failure ends the program.
-void Check(const grpc::Status& status, const char* what) {
+void Check(const absl::Status& status, const char* what) {
   if (status.ok()) return;
-  std::fprintf(stderr, "many_sessions: %s: %s\n", what, status.error_message().c_str());
+  std::fprintf(stderr, "many_sessions: %s: %s\n", what, std::string(status.message()).c_str());
   std::exit(EXIT_FAILURE);
 }
 
-void PrintTimes(const char* what, std::vector<double> milliseconds) {
-  std::ranges::sort(milliseconds);
-  const auto at = [&](double part) {
-    return milliseconds[static_cast<size_t>(part * static_cast<double>(milliseconds.size() - 1))];
-  };
+template <class Message>
+Message Require(absl::StatusOr<Message> message, const char* what) {
+  Check(message.status(), what);
+  return *std::move(message);
+}
+
+void PrintTimes(const char* what, std::vector<double> seconds) {
+  const Latencies times = Latencies::Of(std::move(seconds));
   std::printf("%-8s %6zu times   median %8.2f ms   p99 %8.2f ms   worst %8.2f ms\n", what,
-              milliseconds.size(), at(0.5), at(0.99), at(1));
+              times.count, times.p50 * 1e3, times.p99 * 1e3, times.max * 1e3);
 }
 
 int64_t ResidentKibibytes(int pid) {
@@ -63,15 +65,10 @@ int64_t ResidentKibibytes(int pid) {
 
 class Bench {
  public:
-  explicit Bench(const Options& options)
-      : options_(options),
-        channel_(grpc::CreateChannel(options.server, grpc::InsecureChannelCredentials())),
-        generation_(v1::Generation::NewStub(channel_)),
-        sessions_(v1::Sessions::NewStub(channel_)) {}
+  explicit Bench(const Options& options) : options_(options), client_(options.server) {}
 
   void Run() {
-    const std::string first = MakeLongSession();
-    const std::string blob = Export(first);
+    const std::string blob = Export(MakeLongSession());
     std::printf("one session of %d tokens: %.2f MiB as a blob\n", options_.tokens,
                 static_cast<double>(blob.size()) / (1 << 20));
     std::vector<std::string> ids;
@@ -79,11 +76,11 @@ class Bench {
     for (int i = 0; i < options_.sessions; ++i) {
       const auto begin = Clock::now();
       ids.push_back(Import(blob));
-      imports.push_back(Milliseconds(begin));
+      imports.push_back(SecondsSince(begin));
       if (i % 50 == 0) std::fprintf(stderr, "\rimported %d of %d ", i, options_.sessions);
     }
     std::fprintf(stderr, "\n");
-    PrintTimes("import", imports);
+    PrintTimes("import", std::move(imports));
     PrintResident();
     std::mt19937 random(1);
     std::vector<double> answers;
@@ -93,16 +90,15 @@ class Bench {
       answers.push_back(Answer(id));
       forks.push_back(ForkAndDelete(id));
     }
-    PrintTimes("answer", answers);
-    PrintTimes("fork", forks);
+    PrintTimes("answer", std::move(answers));
+    PrintTimes("fork", std::move(forks));
     PrintResident();
   }
 
  private:
   std::string MakeLongSession() {
-    grpc::ClientContext create;
-    v1::Session session;
-    Check(sessions_->Create(&create, {}, &session), "Create");
+    grpc::ClientContext context;
+    const v1::Session session = Require(client_.CreateSession(context, {}), "create");
     v1::GenerateRequest request;
     request.set_session_id(session.session_id());
     request.set_max_tokens(0);
@@ -112,24 +108,22 @@ class Bench {
     }
     const auto begin = Clock::now();
     Generate(request);
-    std::printf("read %d tokens in %.1f s\n", options_.tokens, Milliseconds(begin) / 1000);
+    std::printf("read %d tokens in %.1f s\n", options_.tokens, SecondsSince(begin));
     return session.session_id();
   }
 
-  /// Returns milliseconds to the first token.
+  /// Returns seconds to the first token.
   double Generate(const v1::GenerateRequest& request) {
     grpc::ClientContext context;
     const auto begin = Clock::now();
     double first_token = 0;
-    const auto reader = generation_->Generate(&context, request);
-    v1::GenerateResponse response;
-    while (reader->Read(&response)) {
+    const auto note = [&](const v1::GenerateResponse& response) {
       if (response.has_progress()) {
         std::fprintf(stderr, "\rread %lu tokens ", response.progress().processed_tokens());
       }
-      if (response.has_delta() && first_token == 0) first_token = Milliseconds(begin);
-    }
-    Check(reader->Finish(), "Generate");
+      if (response.has_delta() && first_token == 0) first_token = SecondsSince(begin);
+    };
+    Check(client_.Generate(context, request, note), "generate");
     return first_token;
   }
 
@@ -146,16 +140,14 @@ class Bench {
     grpc::ClientContext context;
     v1::ForkSessionRequest request;
     request.set_session_id(id);
-    v1::ForkSessionResponse response;
     const auto begin = Clock::now();
-    Check(sessions_->Fork(&context, request, &response), "Fork");
-    const double milliseconds = Milliseconds(begin);
+    const v1::ForkSessionResponse response = Require(client_.ForkSession(context, request), "fork");
+    const double seconds = SecondsSince(begin);
     grpc::ClientContext deletion;
     v1::DeleteSessionRequest child;
     child.set_session_id(response.children(0).session_id());
-    v1::DeleteSessionResponse nothing;
-    Check(sessions_->Delete(&deletion, child, &nothing), "Delete");
-    return milliseconds;
+    Check(client_.DeleteSession(deletion, child), "delete");
+    return seconds;
   }
 
   std::string Export(const std::string& id) {
@@ -163,27 +155,23 @@ class Bench {
     v1::ExportSessionRequest request;
     request.set_session_id(id);
     request.set_head_only(true);
-    const auto reader = sessions_->Export(&context, request);
     std::string blob;
-    v1::ExportSessionResponse response;
-    while (reader->Read(&response)) blob += response.data();
-    Check(reader->Finish(), "Export");
+    const auto append = [&](const v1::ExportSessionResponse& piece) { blob += piece.data(); };
+    Check(client_.ExportSession(context, request, append), "export");
     return blob;
   }
 
   std::string Import(const std::string& blob) {
     constexpr size_t kPiece = size_t{1} << 20;
     grpc::ClientContext context;
-    v1::Session session;
-    const auto writer = sessions_->Import(&context, &session);
-    for (size_t begin = 0; begin < blob.size(); begin += kPiece) {
-      v1::ImportSessionRequest request;
-      request.set_data(blob.substr(begin, kPiece));
-      writer->Write(request);
-    }
-    writer->WritesDone();
-    Check(writer->Finish(), "Import");
-    return session.session_id();
+    size_t begin = 0;
+    const auto next = [&](std::string& piece) {
+      if (begin >= blob.size()) return false;
+      piece = blob.substr(begin, kPiece);
+      begin += kPiece;
+      return true;
+    };
+    return Require(client_.ImportSession(context, {}, next), "import").session_id();
   }
 
   void PrintResident() const {
@@ -193,9 +181,7 @@ class Bench {
   }
 
   const Options options_;
-  const std::shared_ptr<grpc::Channel> channel_;
-  const std::unique_ptr<v1::Generation::Stub> generation_;
-  const std::unique_ptr<v1::Sessions::Stub> sessions_;
+  Client client_;
 };
 
 }  // namespace

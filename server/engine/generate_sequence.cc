@@ -27,33 +27,22 @@ std::span<const int32_t> PenaltyContext(const GenerateRequest& request) {
 
 }  // namespace
 
-GenerateSequence::GenerateSequence(RequestId id, std::shared_ptr<const GenerateRequest> request,
-                                   uint64_t seed, std::shared_ptr<GenerateSink> sink,
-                                   const SequenceContext& context)
-    : Sequence(id, request->priority, Clock::now()),
+GenerateSequence::GenerateSequence(RequestId id, Clock::time_point arrival,
+                                   std::shared_ptr<const GenerateRequest> request, uint64_t seed,
+                                   std::shared_ptr<GenerateSink> sink,
+                                   const SequenceContext& context, Fork fork)
+    : Sequence(id, request->priority, arrival),
       request_(std::move(request)),
       sink_(std::move(sink)),
       context_(context),
       seed_(seed),
-      fork_(),
+      fork_(std::move(fork)),
       eos_tokens_(EosTokens(*request_, context.config)),
       stop_tokens_(Joined(eos_tokens_, request_->stop_token_ids)),
       sampler_(request_->sampling, seed_, PenaltyContext(*request_)),
-      stops_(request_->stop, request_->include_stop) {}
-
-GenerateSequence::GenerateSequence(const GenerateSequence& first, Fork fork)
-    : Sequence(first.id(), first.priority(), first.arrival()),
-      request_(first.request_),
-      sink_(first.sink_),
-      context_(first.context_),
-      seed_(first.seed_ + static_cast<uint64_t>(fork.index)),
-      fork_(std::move(fork)),
-      eos_tokens_(first.eos_tokens_),
-      stop_tokens_(first.stop_tokens_),
-      sampler_(request_->sampling, seed_, PenaltyContext(*request_)),
       stops_(request_->stop, request_->include_stop),
-      start_(first.start_),
-      cached_(first.cached_) {}
+      start_(fork_.start),
+      cached_(fork_.cached) {}
 
 bool GenerateSequence::Begin() {
   // Without an answer to choose, the last token stays pending: the next turn reads it first.
@@ -162,7 +151,9 @@ absl::Status GenerateSequence::KeepPoint() {
   if (request_->keep_state) sink_->OnState(state);
   if (!points_.IsFork(tokens)) return absl::OkStatus();
   for (int32_t index = 1; index < request_->n; ++index) {
-    forks_.emplace_back(new GenerateSequence(*this, {index, state}));
+    forks_.emplace_back(new GenerateSequence(id(), arrival(), request_,
+                                             seed_ + static_cast<uint64_t>(index), sink_, context_,
+                                             {index, state, start_, cached_}));
   }
   return absl::OkStatus();
 }

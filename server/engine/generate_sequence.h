@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "model_loader/model_config.h"
@@ -31,7 +32,9 @@ struct SequenceContext {
 class GenerateSequence : public Sequence {
  public:
   GenerateSequence(RequestId id, std::shared_ptr<const GenerateRequest> request, uint64_t seed,
-                   std::shared_ptr<GenerateSink> sink, const SequenceContext& context);
+                   std::shared_ptr<GenerateSink> sink, const SequenceContext& context)
+      : GenerateSequence(id, Clock::now(), std::move(request), seed, std::move(sink), context, {}) {
+  }
 
   bool HasRoom() const override { return sink_->HasRoom(); }
   std::span<const int32_t> Pending() const override;
@@ -47,11 +50,16 @@ class GenerateSequence : public Sequence {
   bool Begin() override;
 
  private:
+  /// Where a sample begins; of index 0, the one that reads the prompt, only that.
   struct Fork {
     int32_t index = 0;
-    SnapshotPtr state;  // null: an empty sequence
+    SnapshotPtr state = nullptr;  // null: an empty sequence
+    int64_t start = 0;            // position of the prompt's first token
+    int64_t cached = 0;
   };
-  GenerateSequence(const GenerateSequence& first, Fork fork);
+  GenerateSequence(RequestId id, Clock::time_point arrival,
+                   std::shared_ptr<const GenerateRequest> request, uint64_t seed,
+                   std::shared_ptr<GenerateSink> sink, const SequenceContext& context, Fork fork);
 
   int64_t PromptTokens() const { return static_cast<int64_t>(request_->prompt.size()); }
   /// Tokens of the prompt that the slot holds.
@@ -85,9 +93,9 @@ class GenerateSequence : public Sequence {
   StopMatcher stops_;
   StatePoints points_;
   std::vector<std::unique_ptr<Sequence>> forks_;
-  int64_t start_ = 0;    // position of the prompt's first token
+  int64_t start_;        // position of the prompt's first token
   int64_t to_read_ = 0;  // tokens of the prompt that must be read before the first choice
-  int64_t cached_ = 0;
+  int64_t cached_;
   int64_t emitted_ = 0;          // of the output
   std::vector<int32_t> chosen_;  // all tokens so far, also what is not output
   std::optional<Clock::time_point> first_token_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 
 namespace fmaserver {
 namespace {
@@ -12,6 +13,13 @@ std::vector<int32_t> EachOnce(std::vector<int32_t> tokens) {
   std::ranges::sort(tokens);
   tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
   return tokens;
+}
+
+std::vector<TokenValue> Values(const std::map<int32_t, float>& values) {
+  std::vector<TokenValue> list;
+  list.reserve(values.size());
+  for (const auto& [token, value] : values) list.push_back({token, value});
+  return list;
 }
 
 bool Penalizes(const SamplingParams& params) {
@@ -28,7 +36,7 @@ void Ban(std::span<const int32_t> tokens, std::span<float> logits) {
 LogitFilters::LogitFilters(const SamplingParams& params, std::span<const int32_t> prompt)
     : allowed_(EachOnce(params.allowed_token_ids)),
       banned_(EachOnce(params.banned_token_ids)),
-      bias_(params.logit_bias),
+      bias_(Values(params.logit_bias)),
       repetition_penalty_(params.repetition_penalty),
       frequency_penalty_(params.frequency_penalty),
       presence_penalty_(params.presence_penalty),
@@ -45,9 +53,7 @@ void LogitFilters::Apply(std::span<float> logits) const {
 void LogitFilters::Describe(RowSampling& row) {
   row.allowed = allowed_;
   row.banned = banned_;
-  bias_values_.clear();
-  for (const auto& [token, bias] : bias_) bias_values_.push_back({token, bias});
-  row.bias = bias_values_;
+  row.bias = bias_;
   if (!penalizes_) return;
   count_values_.clear();
   for (const auto& [token, times] : counts_.generated()) {

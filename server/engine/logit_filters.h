@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <span>
 #include <vector>
 
@@ -41,15 +40,13 @@ class LogitFilters {
 
   std::vector<int32_t> allowed_;  // sorted, each once; empty: all
   std::vector<int32_t> banned_;   // sorted, each once
-  std::map<int32_t, float> bias_;
+  std::vector<TokenValue> bias_;
   float repetition_penalty_;
   float frequency_penalty_;
   float presence_penalty_;
   bool penalizes_;
-  TokenCounts counts_;  // empty unless penalizes_
-  // The same for Describe().
-  std::vector<TokenValue> bias_values_;
-  std::vector<TokenValue> count_values_;
+  TokenCounts counts_;                    // empty unless penalizes_
+  std::vector<TokenValue> count_values_;  // counts_ as Describe() gives them
 };
 
 /// Gives each of `tokens` minus infinity.

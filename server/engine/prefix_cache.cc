@@ -37,11 +37,11 @@ PrefixCache::Lookup PrefixCache::Find(const std::string& scope, std::span<const 
   const std::vector<Node*> path = WalkSeen(scope, usable);
   lookup.state = LongestState(path, usable);
   // Where a path goes on with every block of the prompt, the prompt parts from nothing.
-  const bool parts = !path.empty() && path.size() - 1 < usable.size() / kBlock;
+  const bool parts = path.size() - 1 < usable.size() / kBlock;
   const int64_t shared = parts ? static_cast<int64_t>((path.size() - 1) * kBlock) : 0;
   lookup.points = PointsWorthKeeping(shared, lookup.state == nullptr ? 0 : lookup.state->tokens(),
                                      static_cast<int64_t>(usable.size()));
-  Mark(scope, usable);
+  Mark(path, usable);
   MakeRoom();
   return lookup;
 }
@@ -50,7 +50,7 @@ void PrefixCache::Insert(const std::string& scope, std::span<const int32_t> toke
                          SnapshotPtr state) {
   const std::span<const int32_t> held = tokens.first(static_cast<size_t>(state->tokens()));
   if (held.size() < kBlock) return;
-  Entry& entry = Mark(scope, held);
+  Entry& entry = Mark(WalkSeen(scope, held), held);
   bytes_ -= Bytes(entry);
   entry.state = std::move(state);
   bytes_ += Bytes(entry);
@@ -72,13 +72,10 @@ std::vector<int64_t> PrefixCache::PointsWorthKeeping(int64_t shared, int64_t kep
   return points;
 }
 
-/// The nodes from the root on that earlier prompts share with `tokens`.
+/// The nodes from the root (made if there is none) on that earlier prompts share with `tokens`.
 std::vector<PrefixCache::Node*> PrefixCache::WalkSeen(const std::string& scope,
                                                       std::span<const int32_t> tokens) {
-  std::vector<Node*> path;
-  const auto root = roots_.find(scope);
-  if (root == roots_.end()) return path;
-  path.push_back(root->second.get());
+  std::vector<Node*> path = {&Root(scope)};
   for (size_t i = 0; i < tokens.size() / kBlock; ++i) {
     const auto child = path.back()->children.find(BlockAt(tokens, i));
     if (child == path.back()->children.end()) break;
@@ -124,11 +121,13 @@ PrefixCache::Node& PrefixCache::Extend(Node& node, const Block& block) {
   return *child;
 }
 
-/// The entry of exactly `tokens`, made if there is none; now the most recently used.
-PrefixCache::Entry& PrefixCache::Mark(const std::string& scope, std::span<const int32_t> tokens) {
-  Node* node = &Root(scope);
+/// The entry of exactly `tokens`, whose way `seen` is as far as it was there (WalkSeen); made if
+/// there is none. Now the most recently used.
+PrefixCache::Entry& PrefixCache::Mark(std::span<Node* const> seen,
+                                      std::span<const int32_t> tokens) {
+  Node* node = seen.back();
   const size_t blocks = tokens.size() / kBlock;
-  for (size_t i = 0; i < blocks; ++i) node = &Extend(*node, BlockAt(tokens, i));
+  for (size_t i = seen.size() - 1; i < blocks; ++i) node = &Extend(*node, BlockAt(tokens, i));
   const std::span<const int32_t> rest = tokens.subspan(blocks * kBlock);
   std::vector<int32_t> tail(rest.begin(), rest.end());
   const auto [place, is_new] = node->entries.try_emplace(tail);

@@ -80,7 +80,7 @@ class PrefixCache {
   Node& Root(const std::string& scope);
   std::vector<Node*> WalkSeen(const std::string& scope, std::span<const int32_t> tokens);
   SnapshotPtr LongestState(std::span<Node* const> path, std::span<const int32_t> tokens);
-  Entry& Mark(const std::string& scope, std::span<const int32_t> tokens);
+  Entry& Mark(std::span<Node* const> seen, std::span<const int32_t> tokens);
   void Touch(Entries::iterator entry) { entries_.splice(entries_.begin(), entries_, entry); }
   void MakeRoom();
   void Remove(Entries::iterator entry);

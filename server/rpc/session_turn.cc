@@ -49,8 +49,7 @@ absl::StatusOr<std::unique_ptr<SessionTurn>> SessionTurn::New(SessionStore& sess
   result->request_ = *std::move(request);
   result->wire_request_ = WithoutPrompt(message);
   result->prompt_ = std::move(result->request_.prompt);
-  result->Join(result->prompt_, /*generated=*/0);
-  result->request_.pending = std::ssize(result->turn_->pending());
+  result->Join();
   return result;
 }
 
@@ -74,21 +73,20 @@ absl::StatusOr<std::unique_ptr<SessionTurn>> SessionTurn::Resume(SessionStore& s
   result->wire_request_ = std::move(resumed->record.request);
   result->resumed_ = resumed->generated.size();
   result->request_.generated = std::move(resumed->generated);
-  result->Join({}, result->resumed_);
-  // Nothing of it is reported again.
-  result->request_.pending = std::ssize(result->request_.prompt);
+  result->Join();
   return result;
 }
 
-/// Makes the session's tokens part of the request: `generated` of its last ones are output.
-void SessionTurn::Join(std::vector<int32_t> prompt, size_t generated) {
+/// Makes the session's tokens part of the request; prompt_ and resumed_ are set.
+void SessionTurn::Join() {
   request_.keep_state = true;
   request_.state = turn_->state();
   request_.prompt = turn_->pending();
-  request_.prompt.insert(request_.prompt.end(), prompt.begin(), prompt.end());
+  request_.pending = std::ssize(request_.prompt);
+  request_.prompt.insert(request_.prompt.end(), prompt_.begin(), prompt_.end());
   std::vector<int32_t> context = turn_->history();
   context.insert(context.end(), request_.prompt.begin(), request_.prompt.end());
-  context.resize(context.size() - std::min(context.size(), generated));
+  context.resize(context.size() - std::min(context.size(), resumed_));
   // The same last tokens whether the turn was interrupted or not.
   const auto excess = std::max<int64_t>(0, std::ssize(context) - Turn::kHistoryTokens);
   context.erase(context.begin(), context.begin() + excess);

@@ -47,7 +47,7 @@ class SessionTurn {
                                                              const v1::GenerateRequest& message,
                                                              const std::string& tenant,
                                                              const Vocabulary& vocabulary);
-  void Join(std::vector<int32_t> prompt, size_t generated);
+  void Join();
   std::vector<int32_t> Appended(const std::vector<int32_t>& generated) const;
 
   std::unique_ptr<Turn> turn_;

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fma_client
@@ -157,28 +157,37 @@ def rolling_restart(port: int, folder: Path, started: threading.Event, done: thr
             assert wait.wait(120)
 
 
+@contextmanager
+def restarting(folder: Path) -> Iterator[tuple[int, threading.Event]]:
+    """The port of a rolling_restart, and what tells it that the generation has started."""
+    port = free_port()
+    started, done = threading.Event(), threading.Event()
+    servers = threading.Thread(target=rolling_restart, args=(port, folder, started, done))
+    servers.start()
+    try:
+        yield port, started
+    finally:
+        started.set()
+        done.set()
+        servers.join()
+
+
 LONG = {"max_tokens": 600, "seed": 9, "ignore_eos": True, "logprobs": True}
 
 
 def test_a_restart_in_the_middle_leaves_no_gap(client: Client, tmp_path: Path) -> None:
     (expected,) = client.generate(FIRST, **LONG).read()
-    port = free_port()
-    started, done = threading.Event(), threading.Event()
-    servers = threading.Thread(target=rolling_restart, args=(port, tmp_path, started, done))
-    servers.start()
-    try:
-        with Client(f"127.0.0.1:{port}", retry=fma_client.Retry(attempts=500, max_delay=0.2)) as other:
-            assert other.model().name
-            stream = other.create_session("long").generate(FIRST, **LONG)
-            for count, _ in enumerate(stream):
-                if count == 20:
-                    started.set()
-            (completion,) = stream.completions
-            held = other.session("long").info()
-    finally:
-        started.set()
-        done.set()
-        servers.join()
+    with (
+        restarting(tmp_path) as (port, started),
+        Client(f"127.0.0.1:{port}", retry=fma_client.Retry(attempts=500, max_delay=0.2)) as other,
+    ):
+        assert other.model().name
+        stream = other.create_session("long").generate(FIRST, **LONG)
+        for count, _ in enumerate(stream):
+            if count == 20:
+                started.set()
+        (completion,) = stream.completions
+        held = other.session("long").info()
     assert completion.token_ids == expected.token_ids
     assert completion.text == expected.text and completion.logprobs == expected.logprobs
     assert held.tokens == len(client.tokenize(FIRST).token_ids) + LONG["max_tokens"]
@@ -186,11 +195,7 @@ def test_a_restart_in_the_middle_leaves_no_gap(client: Client, tmp_path: Path) -
 
 async def test_the_same_with_asyncio(client: Client, tmp_path: Path) -> None:
     (expected,) = client.generate(FIRST, **LONG).read()
-    port = free_port()
-    started, done = threading.Event(), threading.Event()
-    servers = threading.Thread(target=rolling_restart, args=(port, tmp_path, started, done))
-    servers.start()
-    try:
+    with restarting(tmp_path) as (port, started):
         async with AsyncClient(f"127.0.0.1:{port}", retry=fma_client.Retry(attempts=500, max_delay=0.2)) as other:
             assert (await other.model()).name
             stream = (await other.create_session("long")).generate(FIRST, **LONG)
@@ -199,8 +204,4 @@ async def test_the_same_with_asyncio(client: Client, tmp_path: Path) -> None:
                 count += 1
                 if count == 20:
                     started.set()
-    finally:
-        started.set()
-        done.set()
-        await asyncio.to_thread(servers.join)
     assert stream.completions[0].token_ids == expected.token_ids
