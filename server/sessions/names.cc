@@ -13,8 +13,12 @@
 namespace fmaserver {
 namespace {
 
-constexpr std::string_view kAlphabet =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
+constexpr std::string_view kAlphanumerics =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+bool IsNameChar(char c) {
+  return c == '_' || c == '-' || kAlphanumerics.find(c) != std::string_view::npos;
+}
 
 absl::Status CheckPart(std::string_view what, std::string_view text) {
   if (IsName(text)) return absl::OkStatus();
@@ -30,13 +34,14 @@ std::string RandomId() {
   // Up to 256 bytes come whole or, only where the kernel has no random numbers at all, not.
   if (getrandom(random.data(), random.size(), 0) != std::ssize(random)) std::abort();
   std::string id;
-  for (const unsigned char byte : random) id += kAlphabet[byte % kAlphabet.size()];
+  // No '-': an id that begins with one reads as an option on a command line.
+  for (const unsigned char byte : random) id += kAlphanumerics[byte % kAlphanumerics.size()];
   return id;
 }
 
 bool IsName(std::string_view text) {
   return !text.empty() && text.size() <= kMaxSessionNameChars &&
-         text.find_first_not_of(kAlphabet) == std::string_view::npos;
+         std::ranges::all_of(text, IsNameChar);
 }
 
 absl::Status CheckName(const SessionName& name) {

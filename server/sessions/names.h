@@ -11,7 +11,7 @@ namespace fmaserver {
 
 inline constexpr size_t kRandomIdChars = 22;
 
-/// 128 random bits from the operating system, as kRandomIdChars of A-Z a-z 0-9 _ and -.
+/// kRandomIdChars of A-Z a-z 0-9 from the random bits of the operating system: over 120 bits.
 std::string RandomId();
 
 /// 1 to kMaxSessionNameChars of A-Z a-z 0-9 _ and -.
