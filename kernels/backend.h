@@ -109,7 +109,7 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  /// For people: "cpu, 2 threads, AVX3".
+  /// For people: "cpu, 2 threads, AVX3 and AMX".
   virtual std::string Description() const = 0;
 
   /// `bytes` > 0, aligned to SlotLayout::kAlignment, contents unspecified. RESOURCE_EXHAUSTED.

@@ -12,9 +12,11 @@
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/linear.h"
+#include "kernels/cpu/panel_linear.h"
 #include "kernels/cpu/pointwise.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/thread_pool.h"
+#include "kernels/cpu/tile_linear.h"
 
 namespace fmaserver {
 namespace {
@@ -34,13 +36,14 @@ class HostBuffer : public Buffer {
 
 class CpuBackend : public Backend {
  public:
-  explicit CpuBackend(int threads) : pool_(threads) {}
+  CpuBackend(int threads, bool tiles)
+      : pool_(threads), tile_input_(tiles ? std::make_shared<cpu::TileInput>() : nullptr) {}
 
   std::string Description() const override {
     const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
     const int64_t best = targets & -targets;  // Highway numbers better targets lower
     return absl::StrCat("cpu, ", pool_.threads(), pool_.threads() == 1 ? " thread, " : " threads, ",
-                        hwy::TargetName(best));
+                        hwy::TargetName(best), tile_input_ != nullptr ? " and AMX" : "");
   }
 
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) override {
@@ -53,7 +56,10 @@ class CpuBackend : public Backend {
 
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
       std::span<const HostLinear> stacked) override {
-    return cpu::PackedLinear::Pack(stacked);
+    if (tile_input_ != nullptr && cpu::CommonDType(stacked) == DType::kBF16) {
+      return cpu::TileLinear::Pack(stacked, tile_input_);
+    }
+    return cpu::PanelLinear::Pack(stacked);
   }
 
   absl::StatusOr<std::unique_ptr<NormWeights>> PackNorm(const HostNorm& norm) override {
@@ -83,7 +89,7 @@ class CpuBackend : public Backend {
 
   void Embed(std::span<const int64_t> ids, const LinearWeights& table, bool accumulate,
              Matrix x) override {
-    cpu::EmbedRows(pool_, ids, static_cast<const cpu::PackedLinear&>(table), accumulate, x);
+    cpu::EmbedRows(pool_, ids, static_cast<const cpu::CpuLinear&>(table), accumulate, x);
   }
 
   void Norm(Matrix x, const NormWeights& weights, Matrix out) override {
@@ -91,7 +97,7 @@ class CpuBackend : public Backend {
   }
 
   void Linear(Matrix x, const LinearWeights& weights, bool accumulate, Matrix y) override {
-    cpu::Linear(pool_, x, static_cast<const cpu::PackedLinear&>(weights), accumulate, y);
+    static_cast<const cpu::CpuLinear&>(weights).Multiply(pool_, x, accumulate, y);
   }
 
   void Attend(const AttentionWeights& weights, int32_t layer, Matrix qkv, Matrix out) override {
@@ -124,6 +130,7 @@ class CpuBackend : public Backend {
 
  private:
   ThreadPool pool_;
+  const std::shared_ptr<cpu::TileInput> tile_input_;  // null: products on vectors only
   std::optional<cpu::AttentionStep> step_;
   std::vector<cpu::AttentionScratch> scratch_;  // one per thread, for the layers of these shapes:
   AttentionSpec scratch_spec_;
@@ -132,13 +139,13 @@ class CpuBackend : public Backend {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads) {
+absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads, bool use_tiles) {
   if (threads < 0 || threads > kMaxThreads) {
     return absl::InvalidArgumentError(absl::StrCat("threads is ", threads, "; allowed: 1 to ",
                                                    kMaxThreads, ", or 0 for one per core"));
   }
   if (threads == 0) threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  return std::make_unique<CpuBackend>(threads);
+  return std::make_unique<CpuBackend>(threads, use_tiles && cpu::HasTiles());
 }
 
 }  // namespace fmaserver

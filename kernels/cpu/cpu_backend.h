@@ -8,7 +8,8 @@
 
 namespace fmaserver {
 
-/// `threads` 1..1024, or 0 for one per core. INVALID_ARGUMENT otherwise.
-absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads);
+/// `threads` 1..1024, or 0 for one per core. INVALID_ARGUMENT otherwise. `use_tiles`: also the
+/// processor's matrix tiles, where it has them.
+absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads, bool use_tiles = true);
 
 }  // namespace fmaserver

@@ -1,8 +1,5 @@
-// Products with packed weights: y = x W^T + b.
-//
-// Weights are packed in panels of kPanel outputs, each panel [in, kPanel] so that SIMD lanes are
-// outputs and every lane walks the inputs in order. A row's sum is therefore one chain of fused
-// multiply-adds whatever the other rows, the tile or the thread: row invariance by construction.
+// Products with packed weights: y = x W^T + b. Whatever computes them, a row's sums are taken in
+// one fixed order, whatever the other rows or the thread: row invariance by construction.
 #pragma once
 
 #include <cstdint>
@@ -16,28 +13,34 @@
 
 namespace fmaserver::cpu {
 
-class PackedLinear : public LinearWeights {
+/// Weights [out, in], packed in panels of kPanel outputs; a panel is the work of one thread.
+class CpuLinear : public LinearWeights {
  public:
   static constexpr int64_t kPanel = 64;
 
-  /// All parts share `in`; the panels keep the widest dtype among the parts (F32 if they differ).
-  static absl::StatusOr<std::unique_ptr<PackedLinear>> Pack(std::span<const HostLinear> stacked);
+  /// y = x W^T + b, or y += x W^T + b. x [n, in], y [n, out].
+  virtual void Multiply(ThreadPool& pool, Matrix x, bool accumulate, Matrix y) const = 0;
+
+  /// W[o, i] as float32.
+  virtual float At(int64_t o, int64_t i) const = 0;
 
   int64_t panels() const { return (out + kPanel - 1) / kPanel; }
-  const std::byte* Panel(int64_t panel) const {
-    return data.get() + panel * in * kPanel * SizeOf(dtype);
-  }
 
-  DType dtype = DType::kF32;
-  AlignedArray<std::byte> data;  ///< [panels, in, kPanel]; outputs past `out` are zero
-  AlignedArray<float> bias;      ///< [panels * kPanel]; null: none
+ protected:
+  /// Takes the shapes and biases of `stacked`, which share `in`. RESOURCE_EXHAUSTED.
+  absl::Status TakeShapeAndBias(std::span<const HostLinear> stacked);
+
+  AlignedArray<float> bias_;  // [panels * kPanel], zeros past `out`; null: none
 };
 
-/// y = x W^T + b, or y += x W^T + b. x [n, in], y [n, out].
-void Linear(ThreadPool& pool, Matrix x, const PackedLinear& weights, bool accumulate, Matrix y);
+/// The element type that all parts share, F32 when they differ.
+DType CommonDType(std::span<const HostLinear> stacked);
+
+/// `bytes` of zeros. RESOURCE_EXHAUSTED.
+absl::StatusOr<AlignedArray<std::byte>> AllocateWeights(int64_t bytes);
 
 /// x[i] = row ids[i] of W, or x[i] += it.
-void EmbedRows(ThreadPool& pool, std::span<const int64_t> ids, const PackedLinear& table,
+void EmbedRows(ThreadPool& pool, std::span<const int64_t> ids, const CpuLinear& table,
                bool accumulate, Matrix x);
 
 }  // namespace fmaserver::cpu

@@ -15,7 +15,7 @@ namespace fmaserver::cpu::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// Up to 16 lanes: SlotLayout::kLane and PackedLinear::kPanel are multiples of every choice.
+/// Up to 16 lanes: SlotLayout::kLane and CpuLinear::kPanel are multiples of every choice.
 using FloatTag = hn::CappedTag<float, 16>;
 using FloatVec = hn::Vec<FloatTag>;
 

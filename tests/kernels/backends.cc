@@ -7,12 +7,14 @@
 #include "hwy/targets.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/tile_linear.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda_library.h"
 
 namespace fmaserver::testing {
 namespace {
 
+constexpr char kTiles[] = "cpu_AMX";
 constexpr char kEmulated[] = "cuda_emulated";
 constexpr char kGpu[] = "cuda_gpu";
 
@@ -33,10 +35,11 @@ void Choose(int64_t targets) {
 absl::StatusOr<std::unique_ptr<Backend>> MakeByName(const std::string& name) {
   if (name == kEmulated) return cuda::MakeCudaBackend(0);
   if (name == kGpu) return LoadCudaBackend(0);
+  if (name == kTiles) return MakeCpuBackend(2);
   for (const int64_t target : CpuTargets()) {
     if (name == std::string("cpu_") + hwy::TargetName(target)) Choose(target);
   }
-  return MakeCpuBackend(2);
+  return MakeCpuBackend(2, /*use_tiles=*/false);
 }
 
 }  // namespace
@@ -46,6 +49,7 @@ std::vector<std::string> BackendNames() {
   for (const int64_t target : CpuTargets()) {
     names.push_back(std::string("cpu_") + hwy::TargetName(target));
   }
+  if (cpu::HasTiles()) names.emplace_back(kTiles);
   for (std::string& name : CudaBackendNames()) names.push_back(std::move(name));
   return names;
 }

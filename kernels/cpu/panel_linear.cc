@@ -1,0 +1,167 @@
+#include "kernels/cpu/panel_linear.h"
+
+#include <utility>
+
+#include "absl/status/status.h"
+#include "kernels/cpu/scalar.h"
+#include "kernels/cpu/simd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/panel_linear.cc"
+#include "hwy/foreach_target.h"  // must come first
+
+#include "hwy/highway.h"
+#include "kernels/cpu/load-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fmaserver::cpu::HWY_NAMESPACE {
+
+constexpr int64_t kPanel = PanelLinear::kPanel;
+
+/// One tile: kRows rows of x times kVecs vectors of outputs of a panel.
+template <int kRows, int kVecs, typename T>
+HWY_INLINE void Tile(const Matrix& x, int64_t row, const T* HWY_RESTRICT weights,
+                     FloatVec (&sum)[kRows][kVecs]) {
+  const FloatTag d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t in = x.cols;
+  const float* HWY_RESTRICT first = x.Row(row);
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVecs; ++v) sum[r][v] = hn::Zero(d);
+  }
+  for (int64_t i = 0; i < in; ++i) {
+    FloatVec w[kVecs];
+    for (int v = 0; v < kVecs; ++v) w[v] = LoadFloats(weights + i * kPanel + v * lanes);
+    for (int r = 0; r < kRows; ++r) {
+      const FloatVec input = hn::Set(d, first[r * in + i]);
+      for (int v = 0; v < kVecs; ++v) sum[r][v] = hn::MulAdd(input, w[v], sum[r][v]);
+    }
+  }
+}
+
+/// Adds the bias, and y itself when accumulating, and stores the columns that exist.
+HWY_INLINE void StoreOutputs(FloatVec sum, const float* bias, bool accumulate, int64_t columns,
+                             float* HWY_RESTRICT y) {
+  const FloatTag d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  if (bias != nullptr) sum = hn::Add(sum, hn::Load(d, bias));
+  if (columns >= lanes) {
+    if (accumulate) sum = hn::Add(sum, hn::LoadU(d, y));
+    hn::StoreU(sum, d, y);
+    return;
+  }
+  HWY_ALIGN float tail[16];
+  hn::Store(sum, d, tail);
+  for (int64_t c = 0; c < columns; ++c) y[c] = accumulate ? tail[c] + y[c] : tail[c];
+}
+
+template <int kRows, typename T>
+HWY_INLINE void PanelRows(const Matrix& x, int64_t row, const PanelLinear& weights, int64_t panel,
+                          bool accumulate, const Matrix& y) {
+  // As many accumulators as registers allow: 24 of 32 with 16 lanes, 12 of 16 with 8.
+  constexpr int64_t kLanes = hn::MaxLanes(FloatTag());
+  constexpr int kVecs = kLanes == 16 ? 4 : (kRows == 1 ? 8 : 2);
+  const auto* data = reinterpret_cast<const T*>(weights.Panel(panel));
+  for (int64_t column = 0; column < kPanel; column += kVecs * kLanes) {
+    FloatVec sum[kRows][kVecs];
+    Tile<kRows, kVecs>(x, row, data + column, sum);
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < kVecs; ++v) {
+        const int64_t out = panel * kPanel + column + v * kLanes;
+        if (out >= y.cols) continue;
+        StoreOutputs(sum[r][v], weights.BiasFrom(out), accumulate, y.cols - out,
+                     y.Row(row + r) + out);
+      }
+    }
+  }
+}
+
+template <typename T>
+void PanelAllRows(const Matrix& x, const PanelLinear& weights, int64_t panel, bool accumulate,
+                  const Matrix& y) {
+  int64_t row = 0;
+  for (; row + 6 <= x.rows; row += 6) PanelRows<6, T>(x, row, weights, panel, accumulate, y);
+  for (; row + 3 <= x.rows; row += 3) PanelRows<3, T>(x, row, weights, panel, accumulate, y);
+  for (; row < x.rows; ++row) PanelRows<1, T>(x, row, weights, panel, accumulate, y);
+}
+
+void LinearPanel(const Matrix& x, const PanelLinear& weights, int64_t panel, bool accumulate,
+                 const Matrix& y) {
+  switch (weights.dtype()) {
+    case DType::kF32:
+      return PanelAllRows<float>(x, weights, panel, accumulate, y);
+    case DType::kF16:
+      return PanelAllRows<Float16>(x, weights, panel, accumulate, y);
+    case DType::kBF16:
+      return PanelAllRows<BFloat16>(x, weights, panel, accumulate, y);
+  }
+}
+
+}  // namespace fmaserver::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fmaserver::cpu {
+namespace {
+
+HWY_EXPORT(LinearPanel);
+
+template <typename T>
+void PackRows(const HostMatrix& source, int64_t first_out, int64_t in, std::byte* panels) {
+  auto* data = reinterpret_cast<T*>(panels);
+  constexpr int64_t kPanel = PanelLinear::kPanel;
+  for (int64_t row = 0; row < source.rows; ++row) {
+    const int64_t out = first_out + row;
+    T* column = data + (out / kPanel * in) * kPanel + out % kPanel;
+    for (int64_t i = 0; i < source.cols; ++i) {
+      if constexpr (std::is_same_v<T, float>) {
+        column[i * kPanel] = ElementAsFloat(source, row * source.cols + i);
+      } else {
+        column[i * kPanel] = LoadUnaligned<T>(source.data, row * source.cols + i);
+      }
+    }
+  }
+}
+
+void PackRows(const HostMatrix& source, int64_t first_out, int64_t in, DType dtype,
+              std::byte* panels) {
+  switch (dtype) {
+    case DType::kF32:
+      return PackRows<float>(source, first_out, in, panels);
+    case DType::kF16:
+      return PackRows<Float16>(source, first_out, in, panels);
+    case DType::kBF16:
+      return PackRows<BFloat16>(source, first_out, in, panels);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PanelLinear>> PanelLinear::Pack(
+    std::span<const HostLinear> stacked) {
+  auto packed = std::make_unique<PanelLinear>();
+  if (absl::Status status = packed->TakeShapeAndBias(stacked); !status.ok()) return status;
+  packed->dtype_ = CommonDType(stacked);
+  auto data = AllocateWeights(packed->panels() * kPanel * packed->in * SizeOf(packed->dtype_));
+  if (!data.ok()) return data.status();
+  packed->data_ = *std::move(data);
+  int64_t first_out = 0;
+  for (const HostLinear& part : stacked) {
+    PackRows(part.weight, first_out, packed->in, packed->dtype_, packed->data_.get());
+    first_out += part.weight.rows;
+  }
+  return packed;
+}
+
+void PanelLinear::Multiply(ThreadPool& pool, Matrix x, bool accumulate, Matrix y) const {
+  pool.ParallelFor(panels(), [&](int64_t panel, int) {
+    HWY_DYNAMIC_DISPATCH(LinearPanel)(x, *this, panel, accumulate, y);
+  });
+}
+
+float PanelLinear::At(int64_t o, int64_t i) const {
+  return ElementAsFloat({Panel(o / kPanel), dtype_, in, kPanel}, i * kPanel + o % kPanel);
+}
+
+}  // namespace fmaserver::cpu
+#endif  // HWY_ONCE

@@ -1,0 +1,38 @@
+// Products on vectors, for weights of any type.
+//
+// A panel is [in, kPanel], so that SIMD lanes are outputs and every lane walks the inputs in
+// order: a sum is one chain of fused multiply-adds.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "kernels/cpu/linear.h"
+
+namespace fmaserver::cpu {
+
+class PanelLinear : public CpuLinear {
+ public:
+  /// All parts share `in`; the panels keep their common dtype. RESOURCE_EXHAUSTED.
+  static absl::StatusOr<std::unique_ptr<PanelLinear>> Pack(std::span<const HostLinear> stacked);
+
+  void Multiply(ThreadPool& pool, Matrix x, bool accumulate, Matrix y) const override;
+  float At(int64_t o, int64_t i) const override;
+
+  DType dtype() const { return dtype_; }
+  const std::byte* Panel(int64_t panel) const {
+    return data_.get() + panel * in * kPanel * SizeOf(dtype_);
+  }
+  /// Of outputs from `out` on; null: none.
+  const float* BiasFrom(int64_t out) const {
+    return bias_ == nullptr ? nullptr : bias_.get() + out;
+  }
+
+ private:
+  DType dtype_ = DType::kF32;
+  AlignedArray<std::byte> data_;  // [panels, in, kPanel]; outputs past `out` are zero
+};
+
+}  // namespace fmaserver::cpu
