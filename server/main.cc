@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <iostream>
@@ -254,14 +255,16 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
 }
 
 int Run(const Flags& flags) {
+  constexpr std::chrono::seconds kLogPatience(2);
   // Before the first thread, so that all of them leave the signals to sigwait().
   const sigset_t signals = HandledSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   SetUpLog(flags.log_level, FormatOf(flags));
   const absl::Status status = Serve(flags, signals);
   if (!status.ok()) spdlog::error("{}", std::string(status.message()));
-  CloseLog();
-  return status.ok() ? EXIT_SUCCESS : EXIT_FAILURE;
+  const int code = status.ok() ? EXIT_SUCCESS : EXIT_FAILURE;
+  if (!CloseLog(kLogPatience)) std::_Exit(code);
+  return code;
 }
 
 }  // namespace

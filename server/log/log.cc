@@ -8,9 +8,12 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <future>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <thread>
+#include <utility>
 
 #include "server/log/call_log.h"
 
@@ -93,6 +96,14 @@ void ShiftLogLevel(int steps) {
   spdlog::log(static_cast<spdlog::level::level_enum>(level), "log level {}", kLogLevels[level]);
 }
 
-void CloseLog() { spdlog::shutdown(); }
+bool CloseLog(std::chrono::seconds patience) {
+  std::promise<void> closed;
+  const std::future<void> is_closed = closed.get_future();
+  std::thread([closed = std::move(closed)]() mutable {
+    spdlog::shutdown();
+    closed.set_value();
+  }).detach();
+  return is_closed.wait_for(patience) == std::future_status::ready;
+}
 
 }  // namespace fmaserver

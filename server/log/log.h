@@ -1,6 +1,7 @@
 // The server's log: text for people or JSON lines for programs, on standard output.
 #pragma once
 
+#include <chrono>
 #include <string>
 
 namespace fmaserver {
@@ -18,7 +19,8 @@ void SetUpLog(const std::string& level, LogFormat format);
 /// One level more (+1) or less (-1) talkative, and says so.
 void ShiftLogLevel(int steps);
 
-/// Writes what is queued, and ends the thread.
-void CloseLog();
+/// Writes what is queued, and ends the thread. False: nobody read it for `patience`. The thread
+/// then still waits for a reader, and a process that is not to wait with it ends by std::_Exit.
+bool CloseLog(std::chrono::seconds patience);
 
 }  // namespace fmaserver

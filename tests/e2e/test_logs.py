@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import signal
+import subprocess
 
+from programs import BIN, DEMO_MODEL
 from service import Service, eventually
 
 
@@ -45,3 +48,17 @@ def test_the_level_changes_while_the_server_runs() -> None:
         assert eventually(lambda: "log level info" in server.log())
         assert server.run("models")[0] == 0
         assert eventually(lambda: server.log().count("method=GetModel") == 1)
+
+
+def test_a_log_that_nobody_reads_holds_up_neither_calls_nor_the_end() -> None:
+    command = [BIN / "fma-server", "--model", DEMO_MODEL, "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        pipe_bytes = fcntl.fcntl(server.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        lines = iter(server.stdout.readline, "")
+        port = next(found[1] for line in lines if (found := re.search(r"listening on .*, port (\d+)", line)))
+        tokenize = [BIN / "fma", "tokenize", "words", "--server", f"127.0.0.1:{port}"]
+        for _ in range(pipe_bytes // 100):  # a line has more than 100 characters
+            assert subprocess.run(tokenize, stdout=subprocess.DEVNULL, check=False).returncode == 0
+        server.terminate()
+        assert server.wait(timeout=60) == 0
