@@ -108,9 +108,16 @@ void AddSecurityFlags(CLI::App& app, Flags& flags) {
 }
 
 void AddLimitFlags(CLI::App& app, Flags& flags) {
-  app.add_option("--max-prompt-tokens", flags.max_prompt_tokens,
+  app.add_option("--max-prompt-tokens", flags.limits.prompt_tokens,
                  "Tokens of a prompt, at most; 0: what the model takes")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+      ->group("Limits");
+  app.add_option("--max-stop-strings", flags.limits.stop_strings,
+                 "Stop strings of a request, at most")
+      ->check(CLI::Range(0, static_cast<int>(kMaxStops)))
+      ->group("Limits");
+  app.add_option("--max-samples", flags.limits.samples, "Samples (n) of a request, at most")
+      ->check(CLI::Range(1, kMaxSamples))
       ->group("Limits");
   app.add_option("--max-request-bytes", flags.rpc.max_receive_bytes, "Bytes of a request, at most")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "server/engine/engine.h"
+#include "server/rpc/call.h"
 #include "server/rpc/rpc_server.h"
 #include "server/sessions/session_types.h"
 
@@ -20,7 +21,7 @@ struct Flags {
   RpcServerOptions rpc;
   std::string http;    ///< HOST:PORT of probes and metrics; empty: none
   std::string tokens;  ///< file of bearer tokens; empty: everybody may call
-  int64_t max_prompt_tokens = 0;
+  RequestLimits limits;
   double drain_seconds = 30;
   std::string log_level = "info";
   std::string log_format = "text";

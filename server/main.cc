@@ -108,7 +108,7 @@ RpcServerOptions WithPolicy(RpcServerOptions options, const Flags& flags,
                             std::shared_ptr<CallMetrics> metrics) {
   options.policy = {.access = std::move(access),
                     .observer = std::make_shared<CallWatch>(std::move(metrics), FormatOf(flags)),
-                    .max_prompt_tokens = flags.max_prompt_tokens,
+                    .limits = flags.limits,
                     .keep_prompts = flags.log_prompts};
   return options;
 }

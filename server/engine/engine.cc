@@ -98,7 +98,8 @@ absl::StatusOr<RequestId> Engine::Submit(ScoreRequest request, std::shared_ptr<S
   if (absl::Status status = Validate(request, model_->config()); !status.ok()) {
     return Refuse(std::move(status));
   }
-  return Enqueue(std::make_unique<ScoreSequence>(NextId(), std::move(request), std::move(sink)));
+  return Enqueue(
+      std::make_unique<ScoreSequence>(NextId(), std::move(request), std::move(sink), *observer_));
 }
 
 absl::StatusOr<RequestId> Engine::Refuse(absl::Status status) {

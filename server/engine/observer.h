@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "server/engine/request.h"
@@ -25,7 +26,7 @@ struct LoadReport {
 /// How one request ended.
 struct EndReport {
   absl::StatusCode code = absl::StatusCode::kOk;  ///< kCancelled, kUnavailable, ... when it failed
-  FinishReason reason{};                          ///< when code is kOk
+  std::optional<FinishReason> reason;             ///< when code is kOk; absent: a text was scored
   Usage usage;
   double end_to_end_seconds = 0;  ///< from arrival
 };

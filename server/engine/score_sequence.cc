@@ -20,10 +20,12 @@ std::vector<TokenScore> ScoreFollowers(std::span<const int32_t> tokens, int64_t 
   return scores;
 }
 
-ScoreSequence::ScoreSequence(RequestId id, ScoreRequest request, std::shared_ptr<ScoreSink> sink)
+ScoreSequence::ScoreSequence(RequestId id, ScoreRequest request, std::shared_ptr<ScoreSink> sink,
+                             EngineObserver& observer)
     : Sequence(id, /*priority=*/0, Clock::now()),
       request_(std::move(request)),
-      sink_(std::move(sink)) {}
+      sink_(std::move(sink)),
+      observer_(observer) {}
 
 std::span<const int32_t> ScoreSequence::Pending() const {
   return std::span(request_.tokens).subspan(static_cast<size_t>(position()));
@@ -41,8 +43,21 @@ bool ScoreSequence::Advance(int32_t rows, const StepOutcome& outcome) {
   usage.prompt_tokens = NumTokens();
   usage.queue_seconds = SecondsBetween(arrival(), started());
   usage.prefill_seconds = SecondsBetween(started(), Clock::now());
+  ReportEnd(absl::StatusCode::kOk, usage);
   sink_->OnFinish(usage);
   return false;
+}
+
+void ScoreSequence::Fail(const absl::Status& status) {
+  ReportEnd(status.code(), {});
+  sink_->OnError(status);
+}
+
+void ScoreSequence::ReportEnd(absl::StatusCode code, const Usage& usage) {
+  observer_.OnEnd({.code = code,
+                   .reason = std::nullopt,
+                   .usage = usage,
+                   .end_to_end_seconds = SecondsBetween(arrival(), Clock::now())});
 }
 
 }  // namespace fmaserver

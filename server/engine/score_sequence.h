@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "server/engine/observer.h"
 #include "server/engine/request.h"
 #include "server/engine/sequence.h"
 
@@ -18,20 +19,24 @@ std::vector<TokenScore> ScoreFollowers(std::span<const int32_t> tokens, int64_t 
 
 class ScoreSequence : public Sequence {
  public:
-  ScoreSequence(RequestId id, ScoreRequest request, std::shared_ptr<ScoreSink> sink);
+  /// `observer` outlives the sequence.
+  ScoreSequence(RequestId id, ScoreRequest request, std::shared_ptr<ScoreSink> sink,
+                EngineObserver& observer);
 
   bool HasRoom() const override { return sink_->HasRoom(); }
   std::span<const int32_t> Pending() const override;
   bool Reading() const override { return true; }
   int32_t LogitsWanted(int32_t rows) const override { return rows; }
   bool Advance(int32_t rows, const StepOutcome& outcome) override;
-  void Fail(const absl::Status& status) override { sink_->OnError(status); }
+  void Fail(const absl::Status& status) override;
 
  private:
   int64_t NumTokens() const { return static_cast<int64_t>(request_.tokens.size()); }
+  void ReportEnd(absl::StatusCode code, const Usage& usage);
 
   const ScoreRequest request_;
   const std::shared_ptr<ScoreSink> sink_;
+  EngineObserver& observer_;
 };
 
 }  // namespace fmaserver

@@ -78,6 +78,7 @@ Metrics::Metrics(const ModelFacts& facts)
   for (size_t i = 0; i < kFinishReasons; ++i) {
     finished_[i] = &finished.Add({{"reason", kReasonLabels[i]}});
   }
+  scored_ = &finished.Add({{"reason", "scored"}});
   auto& next_token = HistogramFamily("fma_inter_token_latency_seconds",
                                      "Between two tokens of a sequence, by context length.");
   for (size_t i = 0; i < kContextBuckets.size(); ++i) {
@@ -146,16 +147,17 @@ void Metrics::OnEnd(const EndReport& end) {
   if (end.code != absl::StatusCode::kOk) {
     return failed_.Add({{"code", absl::StatusCodeToString(end.code)}}).Increment();
   }
-  finished_[static_cast<size_t>(end.reason)]->Increment();
+  const auto prompt = static_cast<double>(end.usage.prompt_tokens);
+  const auto generated = static_cast<double>(end.usage.generated_tokens);
   end_to_end_.Observe(end.end_to_end_seconds);
   queue_.Observe(end.usage.queue_seconds);
   prefill_.Observe(end.usage.prefill_seconds);
-  decode_.Observe(end.usage.decode_seconds);
-  const auto prompt = static_cast<double>(end.usage.prompt_tokens);
-  const auto generated = static_cast<double>(end.usage.generated_tokens);
   request_prompt_tokens_.Observe(prompt);
-  request_generated_tokens_.Observe(generated);
   context_length_.Observe(prompt + generated);
+  if (!end.reason) return scored_->Increment();
+  finished_[static_cast<size_t>(*end.reason)]->Increment();
+  decode_.Observe(end.usage.decode_seconds);
+  request_generated_tokens_.Observe(generated);
 }
 
 void Metrics::OnRejected(absl::StatusCode code) {

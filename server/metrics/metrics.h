@@ -74,6 +74,7 @@ class Metrics final : public EngineObserver {
   Counter& cache_hits_;
   Counter& cancelled_;
   std::array<Counter*, kFinishReasons> finished_{};
+  Counter* scored_ = nullptr;
   prometheus::Family<Counter>& failed_;
   prometheus::Family<Counter>& rejected_;
 

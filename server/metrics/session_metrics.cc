@@ -39,10 +39,11 @@ SessionMetrics::SessionMetrics(const std::string& model_name)
     : model_name_(model_name),
       save_(AddHistogram("fma_session_save_seconds", "Making a session durable.")),
       restore_(AddHistogram("fma_session_restore_seconds", "Reading a session's state from disk.")),
+      fork_(AddHistogram("fma_session_fork_seconds", "Forking a session, all children together.")),
+      rewind_(AddHistogram("fma_session_rewind_seconds", "Setting a session back.")),
       save_failures_(AddCounter("fma_session_save_failures_total",
                                 "Sessions that could not be saved and go on in memory.")),
-      forks_(AddCounter("fma_session_forks_total", "Sessions made by forking.")),
-      rewinds_(AddCounter("fma_session_rewinds_total", "Sessions set back.")) {}
+      forks_(AddCounter("fma_session_forks_total", "Sessions made by forking.")) {}
 
 std::vector<MetricFamily> SessionMetrics::Collect() const {
   std::vector<MetricFamily> families = registry_.Collect();

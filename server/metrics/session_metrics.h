@@ -31,8 +31,11 @@ class SessionMetrics final : public SessionObserver, public prometheus::Collecta
   void OnSave(double seconds) override { save_.Observe(seconds); }
   void OnSaveFailed() override { save_failures_.Increment(); }
   void OnRestore(double seconds) override { restore_.Observe(seconds); }
-  void OnFork(int64_t children) override { forks_.Increment(static_cast<double>(children)); }
-  void OnRewind() override { rewinds_.Increment(); }
+  void OnFork(int64_t children, double seconds) override {
+    forks_.Increment(static_cast<double>(children));
+    fork_.Observe(seconds);
+  }
+  void OnRewind(double seconds) override { rewind_.Observe(seconds); }
 
  private:
   prometheus::Counter& AddCounter(const char* name, const char* help);
@@ -43,9 +46,10 @@ class SessionMetrics final : public SessionObserver, public prometheus::Collecta
   prometheus::Registry registry_;  // owns the series below
   prometheus::Histogram& save_;
   prometheus::Histogram& restore_;
+  prometheus::Histogram& fork_;
+  prometheus::Histogram& rewind_;
   prometheus::Counter& save_failures_;
   prometheus::Counter& forks_;
-  prometheus::Counter& rewinds_;
   std::atomic<const SessionStore*> store_ = nullptr;
 };
 

@@ -6,6 +6,15 @@
 #include "absl/time/clock.h"
 
 namespace fmaserver {
+namespace {
+
+absl::Status CheckLimit(const char* what, int64_t found, int64_t limit) {
+  if (found <= limit) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(what, ": found ", found, "; allowed: at most ",
+                                                 limit, ", which this server is set to"));
+}
+
+}  // namespace
 
 Call::Call(const CallPolicy& policy, std::string method, CallMetadata metadata)
     : policy_(policy), start_(absl::Now()) {
@@ -28,14 +37,23 @@ Call::~Call() {
   policy_.observer->OnCall(report_);
 }
 
-absl::Status Call::TakePrompt(int64_t tokens) {
-  if (policy_.max_prompt_tokens > 0 && tokens > policy_.max_prompt_tokens) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the prompt has ", tokens, " tokens; allowed: at most ",
-                     policy_.max_prompt_tokens, ", which this server is set to"));
+absl::Status Call::Take(const GenerateRequest& request) {
+  const RequestLimits& limits = policy_.limits;
+  absl::Status status = CheckLimit("n", request.n, limits.samples);
+  status.Update(CheckLimit("stop strings", std::ssize(request.stop), limits.stop_strings));
+  return status.ok() ? TakePrompt(request.prompt) : status;
+}
+
+absl::Status Call::Take(const ScoreRequest& request) { return TakePrompt(request.tokens); }
+
+absl::Status Call::TakePrompt(const std::vector<int32_t>& tokens) {
+  const int64_t limit = policy_.limits.prompt_tokens;
+  if (limit > 0) {
+    const absl::Status status = CheckLimit("tokens of the prompt", std::ssize(tokens), limit);
+    if (!status.ok()) return status;
   }
-  report_.usage.prompt_tokens = tokens;
-  lease_->Charge(tokens);
+  report_.usage.prompt_tokens = std::ssize(tokens);
+  lease_->Charge(std::ssize(tokens));
   return absl::OkStatus();
 }
 

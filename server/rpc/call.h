@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -16,12 +17,19 @@
 
 namespace fmaserver {
 
+/// What requests may ask for, within what the engine takes.
+struct RequestLimits {
+  int64_t prompt_tokens = 0;                               ///< 0: what the model takes
+  int32_t stop_strings = static_cast<int32_t>(kMaxStops);  ///< 0..kMaxStops
+  int32_t samples = kMaxSamples;                           ///< 1..kMaxSamples
+};
+
 /// What holds for every call.
 struct CallPolicy {
   std::shared_ptr<const Access> access;    ///< not null
   std::shared_ptr<CallObserver> observer;  ///< not null
-  int64_t max_prompt_tokens = 0;           ///< 0: what the model takes
-  bool keep_prompts = false;               ///< report the text of prompts
+  RequestLimits limits = {};
+  bool keep_prompts = false;  ///< report the text of prompts
 };
 
 /// Made once at the start of a call, and held by whatever works for it. Its end, with the last
@@ -42,8 +50,9 @@ class Call {
   const std::string& tenant() const { return lease_->tenant().name(); }
   TenantLimits limits() const { return lease_->tenant().limits(); }
 
-  /// A prompt of `tokens` tokens will be read: INVALID_ARGUMENT when it is too long.
-  absl::Status TakePrompt(int64_t tokens);
+  /// The request will be run: INVALID_ARGUMENT for more than the limits allow.
+  absl::Status Take(const GenerateRequest& request);
+  absl::Status Take(const ScoreRequest& request);
   /// The same prompt as text; kept only if the policy says so.
   void KeepPrompt(const std::string& text);
   void AddGenerated(int64_t tokens);
@@ -54,6 +63,8 @@ class Call {
   void SetStatus(const absl::Status& status) { report_.status = status; }
 
  private:
+  absl::Status TakePrompt(const std::vector<int32_t>& tokens);
+
   const CallPolicy& policy_;
   const absl::Time start_;
   CallReport report_;

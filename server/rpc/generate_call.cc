@@ -35,7 +35,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerateCall::Start(const Services& 
 void GenerateCall::SubmitRequest(absl::StatusOr<GenerateRequest> request) {
   if (request.ok()) {
     unfinished_ = request->n;
-    const absl::Status status = call_->TakePrompt(static_cast<int64_t>(request->prompt.size()));
+    const absl::Status status = call_->Take(*request);
     if (!status.ok()) request = status;
   }
   Submit(shared_from_this(), std::move(request));

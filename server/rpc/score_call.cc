@@ -29,8 +29,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* ScoreCall::Start(const Services& ser
   }
   auto parsed = ParseRequest(request, services.engine);
   if (parsed.ok()) {
-    const absl::Status status =
-        call->call_->TakePrompt(static_cast<int64_t>(parsed->tokens.size()));
+    const absl::Status status = call->call_->Take(*parsed);
     if (!status.ok()) parsed = status;
   }
   Submit(call, std::move(parsed));

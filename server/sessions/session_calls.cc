@@ -182,6 +182,7 @@ absl::StatusOr<SessionInfo> SessionStore::Update(const SessionName& name,
 }
 
 absl::StatusOr<SessionInfo> SessionStore::Rewind(const SessionName& name, int64_t tokens) {
+  const Clock::time_point start = Clock::now();
   auto info = Change(name, [tokens](SessionContents& contents) -> absl::Status {
     if (tokens < 0 || tokens > contents.tokens) {
       return absl::InvalidArgumentError(
@@ -190,13 +191,14 @@ absl::StatusOr<SessionInfo> SessionStore::Rewind(const SessionName& name, int64_
     contents = Rewound(contents, tokens);
     return absl::OkStatus();
   });
-  if (info.ok()) observer_->OnRewind();
+  if (info.ok()) observer_->OnRewind(SecondsSince(start));
   return info;
 }
 
 absl::StatusOr<std::vector<SessionInfo>> SessionStore::Fork(const SessionName& name,
                                                             int64_t children) {
   constexpr int kAttempts = 3;
+  const Clock::time_point start = Clock::now();
   if (children < 1 || children > kMaxChildren) {
     return absl::InvalidArgumentError(
         Concat("children: found ", children, ", allowed: 1 to ", kMaxChildren));
@@ -207,7 +209,7 @@ absl::StatusOr<std::vector<SessionInfo>> SessionStore::Fork(const SessionName& n
     // A turn may end, and change what the parent holds, while the children are made.
     if (!absl::IsAborted(infos.status())) break;
   }
-  if (infos.ok()) observer_->OnFork(children);
+  if (infos.ok()) observer_->OnFork(children, SecondsSince(start));
   return infos;
 }
 

@@ -16,12 +16,6 @@
 namespace fmaserver {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
 absl::Status NotFound(const SessionName& name) {
   return absl::NotFoundError(Concat(Describe(name), ": there is none"));
 }

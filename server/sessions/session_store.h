@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -101,8 +102,13 @@ class SessionStore {
   friend class Turn;
   friend class SessionImport;
   using Lock = std::unique_lock<std::mutex>;
+  using Clock = std::chrono::steady_clock;
 
   SessionStore(SessionModel model, SessionOptions options, SessionObserver* observer);
+
+  static double SecondsSince(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  }
 
   // Those that take a Lock need mutex_; the others must be called without it.
 

@@ -101,8 +101,8 @@ class SessionObserver {
   virtual void OnSave(double /*seconds*/) {}     ///< made durable
   virtual void OnSaveFailed() {}                 ///< goes on in memory only
   virtual void OnRestore(double /*seconds*/) {}  ///< a state was read from disk
-  virtual void OnFork(int64_t /*children*/) {}
-  virtual void OnRewind() {}
+  virtual void OnFork(int64_t /*children*/, double /*seconds*/) {}
+  virtual void OnRewind(double /*seconds*/) {}
 };
 
 }  // namespace fmaserver

@@ -190,9 +190,13 @@ def test_ids_of_the_client_go_into_the_log() -> None:
         assert "broken" not in server.log() and "two words" not in server.log()
 
 
-def test_prompts_longer_than_allowed_are_refused() -> None:
-    with Service("--max-prompt-tokens", 5) as server:
-        assert server.run("generate", "a b", "--max-tokens", 2)[0] == 0
+def test_requests_for_more_than_allowed_are_refused() -> None:
+    limits = ("--max-prompt-tokens", 5, "--max-stop-strings", 1, "--max-samples", 2)
+    with Service(*limits) as server:
+        assert server.run("generate", "a b", "--max-tokens", 2, "--stop", "x", "--n", 2)[0] == 0
+        for flags, limit in ((("--stop", "x", "--stop", "y"), "at most 1"), (("--n", 3), "at most 2")):
+            code, _, errors = server.run("generate", "a b", "--max-tokens", 2, *flags)
+            assert code == REFUSED and limit in errors, errors
         for command in ("generate", "score"):
             code, _, errors = server.run(command, "word " * 20)
             assert code == REFUSED and "at most 5" in errors, errors

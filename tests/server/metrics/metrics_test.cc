@@ -102,6 +102,8 @@ TEST(Metrics, CountsWhatTheEngineReports) {
   end.usage.queue_seconds = 0.5;
   metrics.OnEnd(end);
 
+  metrics.OnEnd(EndReport());  // of a Score
+
   const auto series = Scrape(*metrics.registry());
   const auto expect = [&](const std::string& name, double value) {
     EXPECT_THAT(series, Contains(Pair(name, DoubleNear(value, 1e-9)))) << name;
@@ -118,6 +120,7 @@ TEST(Metrics, CountsWhatTheEngineReports) {
   expect(Named("fma_requests_cancelled_total"), 1);
   expect(Labelled("fma_requests_failed_total", "code", "INTERNAL"), 1);
   expect(Labelled("fma_requests_finished_total", "reason", "length"), 1);
+  expect(Labelled("fma_requests_finished_total", "reason", "scored"), 1);
   expect(Labelled("fma_inter_token_latency_seconds_count", "context", "0-1k"), 1);
   expect(Labelled("fma_inter_token_latency_seconds_count", "context", "1k-16k"), 1);
   expect(Labelled("fma_inter_token_latency_seconds_count", "context", "1M+"), 1);

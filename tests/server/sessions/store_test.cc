@@ -284,8 +284,8 @@ TEST(StoreTest, ParkedSessionsLeaveMemoryAndComeBack) {
 struct Counter final : SessionObserver {
   void OnSave(double) override { ++saves; }
   void OnRestore(double) override { ++restores; }
-  void OnFork(int64_t children) override { forks += static_cast<int>(children); }
-  void OnRewind() override { ++rewinds; }
+  void OnFork(int64_t children, double) override { forks += static_cast<int>(children); }
+  void OnRewind(double) override { ++rewinds; }
   std::atomic<int> saves = 0, restores = 0, forks = 0, rewinds = 0;
 };
 
