@@ -41,7 +41,7 @@ void Tenant::SetLimits(const TenantLimits& limits) {
   limits_ = limits;
 }
 
-absl::StatusOr<std::unique_ptr<CallLease>> Tenant::Admit(absl::Time now) {
+absl::StatusOr<std::unique_ptr<CallLease>> Tenant::Admit(Clock::time_point now) {
   const std::lock_guard lock(mutex_);
   if (limits_.concurrent > 0 && running_ >= limits_.concurrent) {
     constexpr double kRetrySeconds = 1;
@@ -61,12 +61,13 @@ absl::StatusOr<std::unique_ptr<CallLease>> Tenant::Admit(absl::Time now) {
   return std::make_unique<CallLease>(shared_from_this());
 }
 
-void Tenant::Refill(absl::Time now) {
+void Tenant::Refill(Clock::time_point now) {
   const auto full = static_cast<double>(limits_.tokens_per_minute);
-  if (now > filled_ && filled_ != absl::InfinitePast()) {
-    allowance_ = std::min(full, allowance_ + full / 60 * absl::ToDoubleSeconds(now - filled_));
+  if (filled_) {
+    const double seconds = std::chrono::duration<double>(now - *filled_).count();
+    allowance_ = std::min(full, allowance_ + full / 60 * std::max(0.0, seconds));
   }
-  filled_ = now;
+  filled_ = std::max(now, filled_.value_or(now));  // calls may come in another order
 }
 
 void Tenant::Charge(int64_t tokens) {

@@ -1,13 +1,14 @@
 // One tenant's share of the server: what it has under way and what it used lately.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "server/access/token_file.h"
 
 namespace fmaserver {
@@ -35,6 +36,8 @@ class CallLease {
 /// call takes beyond it is owed, and calls are refused until the debt is paid.
 class Tenant : public std::enable_shared_from_this<Tenant> {
  public:
+  using Clock = std::chrono::steady_clock;
+
   Tenant(std::string name, const TenantLimits& limits);
 
   const std::string& name() const { return name_; }
@@ -42,12 +45,12 @@ class Tenant : public std::enable_shared_from_this<Tenant> {
   void SetLimits(const TenantLimits& limits);
 
   /// RESOURCE_EXHAUSTED names the limit, and says when to try again as the engine does.
-  absl::StatusOr<std::unique_ptr<CallLease>> Admit(absl::Time now);
+  absl::StatusOr<std::unique_ptr<CallLease>> Admit(Clock::time_point now);
 
  private:
   friend class CallLease;
 
-  void Refill(absl::Time now);  // needs mutex_
+  void Refill(Clock::time_point now);  // needs mutex_
   void Charge(int64_t tokens);
   void Release();
 
@@ -56,7 +59,7 @@ class Tenant : public std::enable_shared_from_this<Tenant> {
   TenantLimits limits_;  // guarded by mutex_, as are all below
   int64_t running_ = 0;
   double allowance_ = 0;  // tokens
-  absl::Time filled_ = absl::InfinitePast();
+  std::optional<Clock::time_point> filled_;
 };
 
 }  // namespace fmaserver

@@ -1,9 +1,9 @@
 #include "server/rpc/call.h"
 
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
 namespace fmaserver {
 namespace {
@@ -17,7 +17,7 @@ absl::Status CheckLimit(const char* what, int64_t found, int64_t limit) {
 }  // namespace
 
 Call::Call(const CallPolicy& policy, std::string method, CallMetadata metadata)
-    : policy_(policy), start_(absl::Now()) {
+    : policy_(policy), start_(Tenant::Clock::now()) {
   report_.method = std::move(method);
   report_.request_id = std::move(metadata.request_id);
   report_.traceparent = std::move(metadata.traceparent);
@@ -33,7 +33,7 @@ Call::Call(const CallPolicy& policy, std::string method, CallMetadata metadata)
 }
 
 Call::~Call() {
-  report_.seconds = absl::ToDoubleSeconds(absl::Now() - start_);
+  report_.seconds = std::chrono::duration<double>(Tenant::Clock::now() - start_).count();
   policy_.observer->OnCall(report_);
 }
 

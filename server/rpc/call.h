@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "server/access/access.h"
 #include "server/engine/request.h"
 #include "server/rpc/call_metadata.h"
@@ -66,7 +65,7 @@ class Call {
   absl::Status TakePrompt(const std::vector<int32_t>& tokens);
 
   const CallPolicy& policy_;
-  const absl::Time start_;
+  const Tenant::Clock::time_point start_;
   CallReport report_;
   absl::Status admission_;
   std::unique_ptr<CallLease> lease_;  // null: refused

@@ -142,6 +142,33 @@ def test_a_flood_of_wrong_tokens(tmp_path: Path) -> None:
         assert resident(server) <= memory + 32 * MEBIBYTE
 
 
+def test_the_clock_jumps(tmp_path: Path) -> None:
+    """Streams, deadlines, sessions and tenants' allowances know only how much time has passed."""
+    (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
+    offset = tmp_path / "offset"
+    offset.write_text("+0")
+    fake = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1"}
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"alice {hashlib.sha256(b'right').hexdigest()} tokens-per-minute=100000000\n")
+    flags = ("--session-dir", tmp_path / "sessions", "--session-ttl", 3600, "--tokens", tokens)
+    with Service(*flags, env={**fake, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}) as server:
+        words = ("--token", "right")
+        assert server.run("sessions", "create", "kept", *words)[0] == 0
+        with server.client("generate", "x", "--max-tokens", 1_000_000, "--ignore-eos", *words) as stream:
+            assert stream.stdout is not None
+            for jump, year in (("+40y", r"20[67]\d"), ("-20y", r"20[01]\d"), ("+2h", r"20[2-5]\d")):
+                offset.write_text(jump)
+                turn = ("generate", "a", "--session", "kept", "--max-tokens", 3, "--time-limit", 60, *words)
+                code, _, errors = server.run(*turn)
+                assert code == 0, errors
+                line = r"(?m)^" + year + r"-.* method=Generate .*code=OK seconds=[0-9.e-]+ "
+                assert eventually(lambda line=line: re.search(line, server.log()) is not None), server.log()
+                assert len(stream.stdout.read(100)) == 100
+            assert stream.poll() is None
+            stream.kill()
+        assert server.stop() == 0
+
+
 def test_pings_without_measure_end_the_connection() -> None:
     def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
         return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
