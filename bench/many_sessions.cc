@@ -18,12 +18,13 @@
 
 #include "bench/load/latencies.h"
 #include "clients/cpp/client.h"
+#include "clients/cpp/server_options.h"
 
 namespace fmaserver {
 namespace {
 
 struct Options {
-  std::string server = "127.0.0.1:50051";
+  ServerOptions server;
   int sessions = 100;
   int tokens = 100'000;
   int answers = 500;
@@ -65,7 +66,7 @@ int64_t ResidentKibibytes(int pid) {
 
 class Bench {
  public:
-  explicit Bench(const Options& options) : options_(options), client_(options.server) {}
+  explicit Bench(const Options& options) : options_(options), client_(MakeClient(options.server)) {}
 
   void Run() {
     const std::string blob = Export(MakeLongSession());
@@ -191,7 +192,7 @@ int main(int argc, char** argv) {
   fmaserver::Options options;
   CLI::App app("many_sessions - many long sessions in one fma-server");
   app.option_defaults()->always_capture_default();
-  app.add_option("--server", options.server, "Where it listens");
+  AddServerOptions(app, options.server);
   app.add_option("--sessions", options.sessions, "Copies to import")->check(CLI::Range(1, 1000000));
   app.add_option("--tokens", options.tokens, "Tokens of each")->check(CLI::Range(2, 5000000));
   app.add_option("--answers", options.answers, "Random ones that answer")

@@ -28,7 +28,9 @@ constexpr double kDefaultAloneSeconds = 5;
 class Bench {
  public:
   explicit Bench(const LoadOptions& options)
-      : options_(options), interrupt_([this] { group_.Cancel(); }), client_(options.server) {}
+      : options_(options),
+        interrupt_([this] { group_.Cancel(); }),
+        client_(MakeClient(options.server)) {}
 
   int Run() {
     auto source = Prepare();
@@ -99,7 +101,7 @@ class Bench {
   }
 
   int Fail(const absl::Status& status) const {
-    return interrupt_.Happened() ? kInterrupted : ReportFailure(status, options_.server);
+    return interrupt_.Happened() ? kInterrupted : ReportFailure(status, options_.server.server);
   }
 
   const LoadOptions& options_;

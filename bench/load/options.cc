@@ -90,10 +90,7 @@ void AddRequestOptions(CLI::App& app, LoadOptions& options) {
 
 void AddLoadOptions(CLI::App& app, LoadOptions& options) {
   app.footer(kFooter);
-  app.add_option("--server", options.server, "Address of the server")
-      ->type_name("HOST:PORT")
-      ->envname("FMA_SERVER")
-      ->capture_default_str();
+  AddServerOptions(app, options.server);
   app.add_option("--json", options.json_file, "Write the report to this file too")
       ->type_name("FILE");
   AddArrivalOptions(app, options);

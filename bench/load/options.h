@@ -7,11 +7,12 @@
 #include <string>
 
 #include "bench/load/length_distribution.h"
+#include "clients/cpp/server_options.h"
 
 namespace fmaserver {
 
 struct LoadOptions {
-  std::string server = "localhost:50051";
+  ServerOptions server;
   std::string json_file;
 
   std::optional<double> rate;  ///< arrivals per second; none: closed loop

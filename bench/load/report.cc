@@ -34,7 +34,7 @@ json OptionsToJson(const LoadOptions& options) {
 
 json Frame(const LoadOptions& options, const v1::Model& model) {
   return {{"server",
-           {{"address", options.server},
+           {{"address", options.server.server},
             {"model", model.name()},
             {"parameters", model.parameters()},
             {"slot_bytes", model.slot_bytes()},

@@ -24,8 +24,8 @@ std::string Row(const char* name, const Latencies& row) {
 }
 
 std::string ServerLine(const LoadOptions& options, const v1::Model& model) {
-  return absl::StrFormat("server      %s: %s on %s, %s slots of %s\n", options.server, model.name(),
-                         model.device(), WithCommas(model.num_slots()),
+  return absl::StrFormat("server      %s: %s on %s, %s slots of %s\n", options.server.server,
+                         model.name(), model.device(), WithCommas(model.num_slots()),
                          HumanBytes(model.slot_bytes()));
 }
 

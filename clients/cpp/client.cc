@@ -3,6 +3,10 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
+#include <grpcpp/support/client_interceptor.h>
+
+#include <utility>
+#include <vector>
 
 namespace fmaserver {
 namespace {
@@ -24,21 +28,56 @@ absl::Status ReadAll(grpc::ClientReader<Response>& reader, const Handler& handle
   return ToAbsl(reader.Finish());
 }
 
-std::shared_ptr<grpc::Channel> Connect(
-    const std::string& address, const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
+using grpc::experimental::ClientInterceptorFactoryInterface;
+
+/// Adds the token to the metadata of a call. gRPC's own call credentials need TLS.
+class TokenBearer final : public grpc::experimental::Interceptor {
+ public:
+  explicit TokenBearer(const std::string& header) : header_(header) {}
+  void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    using grpc::experimental::InterceptionHookPoints;
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_INITIAL_METADATA)) {
+      methods->GetSendInitialMetadata()->emplace("authorization", header_);
+    }
+    methods->Proceed();
+  }
+
+ private:
+  const std::string& header_;
+};
+
+class TokenBearers final : public ClientInterceptorFactoryInterface {
+ public:
+  explicit TokenBearers(const std::string& token) : header_("Bearer " + token) {}
+  grpc::experimental::Interceptor* CreateClientInterceptor(
+      grpc::experimental::ClientRpcInfo* /*call*/) override {
+    return new TokenBearer(header_);  // gRPC deletes it
+  }
+
+ private:
+  const std::string header_;
+};
+
+std::shared_ptr<grpc::Channel> Connect(const std::string& address,
+                                       const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+                                       const std::string& token) {
   grpc::ChannelArguments arguments;
   // The tokens of a long text are more than the 4 MiB that are the default.
   arguments.SetMaxReceiveMessageSize(-1);
   // A prompt of millions of tokens is silent for long; pings keep the connection through proxies.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
-  return grpc::CreateCustomChannel(address, credentials, arguments);
+  std::vector<std::unique_ptr<ClientInterceptorFactoryInterface>> interceptors;
+  if (!token.empty()) interceptors.push_back(std::make_unique<TokenBearers>(token));
+  return grpc::experimental::CreateCustomChannelWithInterceptors(address, credentials, arguments,
+                                                                 std::move(interceptors));
 }
 
 }  // namespace
 
 Client::Client(const std::string& address,
-               const std::shared_ptr<grpc::ChannelCredentials>& credentials)
-    : channel_(Connect(address, credentials)),
+               const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+               const std::string& token)
+    : channel_(Connect(address, credentials, token)),
       generation_(v1::Generation::NewStub(channel_)),
       sessions_(v1::Sessions::NewStub(channel_)),
       health_(grpc::health::v1::Health::NewStub(channel_)) {}

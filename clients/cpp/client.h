@@ -33,9 +33,11 @@ class Client {
   using BlobReader = std::function<bool(std::string&)>;
 
   /// `address` is HOST:PORT; credentials.h makes `credentials`, by default those of plain text.
+  /// Every call brings the bearer token, unless it is empty.
   explicit Client(const std::string& address,
                   const std::shared_ptr<grpc::ChannelCredentials>& credentials =
-                      grpc::InsecureChannelCredentials());
+                      grpc::InsecureChannelCredentials(),
+                  const std::string& token = "");
 
   /// Both return when the stream has ended.
   absl::Status Generate(grpc::ClientContext& context, const v1::GenerateRequest& request,

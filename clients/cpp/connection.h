@@ -6,27 +6,20 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <mutex>
-#include <optional>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "clients/cpp/client.h"
-#include "clients/cpp/credentials.h"
 #include "clients/cpp/interrupt.h"
 #include "clients/cpp/output.h"
+#include "clients/cpp/server_options.h"
 
 namespace fmaserver {
 
-struct ConnectionOptions {
-  std::string server = "localhost:50051";
+struct ConnectionOptions : ServerOptions {
   bool json = false;
-  ClientTls tls = {};
-  /// What the files of `tls` held when the command line was read.
-  std::optional<grpc::SslCredentialsOptions> pem = {};
-  std::string token = {};  ///< bearer token; empty: none
 };
 
-/// Adds what names the server and the caller, and --json, to `command`.
+/// Adds the options of the server, and --json, to `command`.
 void AddConnectionOptions(CLI::App& command, ConnectionOptions& options);
 
 /// One run of a subcommand against one server. Create it when the input has been read: from then on

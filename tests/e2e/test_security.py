@@ -8,10 +8,12 @@ import shutil
 import signal
 import socket
 import ssl
+import subprocess
 from pathlib import Path
 
 import grpc
 from certificates import Authority
+from programs import BIN
 from service import Service, eventually
 
 UNREACHABLE = 4
@@ -200,3 +202,17 @@ def test_requests_for_more_than_allowed_are_refused() -> None:
         for command in ("generate", "score"):
             code, _, errors = server.run(command, "word " * 20)
             assert code == REFUSED and "at most 5" in errors, errors
+
+
+def test_the_load_generator_connects_as_other_clients_do(tmp_path: Path) -> None:
+    authority, tokens = Authority.create(tmp_path / "ca"), tmp_path / "tokens"
+    pair, own = authority.issue("server"), authority.issue("client")
+    tokens.write_text(entry("alice", "a"))
+    flags = ("--tls-cert", pair.cert, "--tls-key", pair.key, "--tls-client-ca", authority.cert, "--tokens", tokens)
+    with Service(*flags) as server:
+        load = [BIN / "fma-bench", "--server", server.address, "--requests", "3", "--output-tokens", "fixed:2"]
+        safe = ["--tls-ca", authority.cert, "--tls-cert", own.cert, "--tls-key", own.key]
+        for words, code in ((safe + ["--token", "a"], 0), (safe + ["--token", "b"], REFUSED), ([], UNREACHABLE)):
+            done = subprocess.run([*load, *words], capture_output=True, text=True, check=False)
+            assert done.returncode == code, done.stderr
+        assert server.sum("fma_requests_finished_total") == 3

@@ -1,27 +1,34 @@
-"""TLS, tokens and retry hints on the wire, against a stock gRPC server: what it is asked and how it answers is ours."""
+"""TLS and tokens against a server that wants them; retry hints also against a stock gRPC server, whose answers are ours."""
 
 from __future__ import annotations
 
-import subprocess
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import fma_client
 import grpc
 import pytest
+from certificates import Authority, Pair
 from fma_client import AsyncClient, Client, Retry, Tls
 from fma_client._wire import generation
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
+from programs import DEMO_MODEL
+from service import Service
 
 Answer = Callable[[object, grpc.ServicerContext], object]
 
+ONCE = Retry(attempts=1)
+
 
 @contextmanager
-def stock_server(answers: dict[str, Answer], credentials: grpc.ServerCredentials | None = None) -> Iterator[str]:
+def stock_server(answers: dict[str, Answer]) -> Iterator[str]:
     """HOST:PORT of a server whose methods of fma.v1.Generation give these answers."""
 
     def handler(name: str, answer: Answer) -> grpc.RpcMethodHandler:
@@ -34,9 +41,7 @@ def stock_server(answers: dict[str, Answer], credentials: grpc.ServerCredentials
     server = grpc.server(ThreadPoolExecutor(4))
     handlers = {name: handler(name, answer) for name, answer in answers.items()}
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("fma.v1.Generation", handlers)])
-    port = (
-        server.add_secure_port("127.0.0.1:0", credentials) if credentials else server.add_insecure_port("127.0.0.1:0")
-    )
+    port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
         yield f"127.0.0.1:{port}"
@@ -44,85 +49,83 @@ def stock_server(answers: dict[str, Answer], credentials: grpc.ServerCredentials
         server.stop(None).wait()
 
 
-def openssl(folder: Path, *words: object) -> None:
-    subprocess.run(["openssl", *map(str, words)], cwd=folder, check=True, capture_output=True)
+@dataclass(frozen=True)
+class Secured:
+    """A server with mutual TLS and two tenants: "right" may do all, "narrow" one call at a time."""
+
+    service: Service
+    authority: Authority
+    own: Pair
+
+    def client(self, kind: type = Client, *, token: str | None = "right", retry: Retry = ONCE, **changed: Any) -> Any:
+        tls = Tls(**{"ca": self.authority.cert, "cert": self.own.cert, "key": self.own.key, **changed})
+        return kind(self.service.address, tls=tls, token=token, retry=retry)
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ca.pem; server.pem for the name fma.internal, and client.pem, both signed by it, with their keys."""
-    folder = tmp_path_factory.mktemp("certificates")
-    new = ("req", "-newkey", "rsa:2048", "-nodes")
-    openssl(folder, *new, "-x509", "-days", 2, "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem")
-    for name, subject in (("server", "fma.internal"), ("client", "me")):
-        openssl(folder, *new, "-subj", f"/CN={subject}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
-        (folder / "names").write_text(f"subjectAltName=DNS:{subject}\n")
-        openssl(
-            folder, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-            "-days", 2, "-extfile", "names", "-out", f"{name}.pem",
-        )  # fmt: skip
-    return folder
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    folder = tmp_path_factory.mktemp("secured")
+    authority = Authority.create(folder / "ca")
+    pair = authority.issue("fma.internal")
+    tokens = folder / "tokens"
+    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("right", "narrow")}
+    tokens.write_text(f"alice {digests['right']}\nbob {digests['narrow']} concurrent=1\n")
+    tls = ("--tls-cert", pair.cert, "--tls-key", pair.key, "--tls-client-ca", authority.cert)
+    with Service("--threads", 1, *tls, "--tokens", tokens) as service:
+        yield Secured(service, authority, authority.issue("client"))
 
 
-def server_credentials(folder: Path, client_certificates: bool) -> grpc.ServerCredentials:
-    pair = ((folder / "server.key").read_bytes(), (folder / "server.pem").read_bytes())
-    ca = (folder / "ca.pem").read_bytes()
-    return grpc.ssl_server_credentials([pair], ca if client_certificates else None, client_certificates)
-
-
-def model_for_token(token: str) -> Answer:
-    def answer(_: object, context: grpc.ServicerContext) -> object:
-        if ("authorization", f"Bearer {token}") not in context.invocation_metadata():
-            context.abort(grpc.StatusCode.UNAUTHENTICATED, "who is there?")
-        return generation.Model(name="safe")
-
-    return answer
-
-
-ONCE = Retry(attempts=1)
-
-
-def test_tls_needs_the_right_authority_and_name(certificates: Path) -> None:
-    ca = certificates / "ca.pem"
-    credentials = server_credentials(certificates, client_certificates=False)
-    with stock_server({"GetModel": model_for_token("secret")}, credentials) as address:
-        with Client(address, tls=Tls(ca=ca, server_name="fma.internal"), token="secret", retry=ONCE) as client:
-            assert client.model().name == "safe"
-        for token in (None, "guess"):
-            with (
-                Client(address, tls=Tls(ca=ca, server_name="fma.internal"), token=token, retry=ONCE) as client,
-                pytest.raises(fma_client.UnauthenticatedError),
-            ):
-                client.model()
-        for tls in (False, True, Tls(ca=ca), Tls(ca=certificates / "client.pem", server_name="fma.internal")):
-            with (
-                Client(address, tls=tls, token="secret", retry=ONCE) as client,
-                pytest.raises(fma_client.UnavailableError),
-            ):
-                client.model(timeout=20)
-
-
-def test_mutual_tls(certificates: Path) -> None:
-    with stock_server({"GetModel": model_for_token("t")}, server_credentials(certificates, True)) as address:
-        known = Tls(
-            ca=certificates / "ca.pem",
-            cert=certificates / "client.pem",
-            key=certificates / "client.key",
-            server_name="fma.internal",
-        )
-        with Client(address, tls=known, token="t", retry=ONCE) as client:
-            assert client.model().name == "safe"
-        unknown = Tls(ca=certificates / "ca.pem", server_name="fma.internal")
-        with Client(address, tls=unknown, token="t", retry=ONCE) as client, pytest.raises(fma_client.UnavailableError):
+def test_tls_and_a_token(secured: Secured, tmp_path: Path) -> None:
+    for server_name in (None, "fma.internal"):
+        with secured.client(server_name=server_name) as client:
+            assert client.model().name == DEMO_MODEL.name
+            text = client.generate("It was", max_tokens=5, temperature=0).text()
+            with client.create_session() as chat:
+                assert chat.generate("It was", max_tokens=5, temperature=0).text() == text
+    for token in (None, "guess"):
+        with secured.client(token=token) as client, pytest.raises(fma_client.UnauthenticatedError):
             client.model()
+    stranger = Authority.create(tmp_path / "stranger")
+    foreign = stranger.issue("client")
+    for changed in (
+        {"ca": stranger.cert},
+        {"server_name": "other.internal"},
+        {"cert": None, "key": None},
+        {"cert": foreign.cert, "key": foreign.key},
+    ):
+        with secured.client(**changed) as client, pytest.raises(fma_client.UnavailableError):
+            client.model(timeout=20)
+    for tls in (False, True):
+        with (
+            Client(secured.service.address, tls=tls, token="right", retry=ONCE) as client,
+            pytest.raises(fma_client.UnavailableError),
+        ):
+            client.model(timeout=20)
 
 
-async def test_asyncio_has_tls_too(certificates: Path) -> None:
-    credentials = server_credentials(certificates, client_certificates=False)
-    with stock_server({"GetModel": model_for_token("t")}, credentials) as address:
-        tls = Tls(ca=certificates / "ca.pem", server_name="fma.internal")
-        async with AsyncClient(address, tls=tls, token="t", retry=ONCE) as client:
-            assert (await client.model()).name == "safe"
+async def test_asyncio_has_tls_and_tokens_too(secured: Secured) -> None:
+    async with secured.client(AsyncClient) as client:
+        text = await client.generate("It was", max_tokens=5, temperature=0).text()
+        async with await client.create_session() as chat:
+            assert await chat.generate("It was", max_tokens=5, temperature=0).text() == text
+    async with secured.client(AsyncClient, token="guess") as client:
+        with pytest.raises(fma_client.UnauthenticatedError):
+            await client.model()
+
+
+def test_a_refusal_of_the_server_says_when_to_come_back(secured: Secured) -> None:
+    with secured.client(token="narrow", retry=Retry(attempts=10)) as patient, secured.client(token="narrow") as client:
+        with client.generate("It was", max_tokens=1_000_000, ignore_eos=True) as endless:
+            next(endless)
+            with pytest.raises(fma_client.ResourceExhaustedError) as caught:
+                client.model()
+            assert caught.value.retry_after == pytest.approx(1)
+            with ThreadPoolExecutor(1) as pool:
+                later = pool.submit(patient.model)
+                time.sleep(0.2)
+                assert not later.done()
+                endless.cancel()
+                assert later.result(timeout=60).name == DEMO_MODEL.name
 
 
 def test_wrong_settings_are_told(tmp_path: Path) -> None:
