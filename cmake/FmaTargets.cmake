@@ -28,8 +28,9 @@ function(fma_test name)
   target_compile_definitions(${name} PRIVATE FMA_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                              FMA_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   add_test(NAME ${name} COMMAND ${name})
-  # Tests ask for more memory than there is, and must be told so as without sanitizers.
+  # Tests ask for more memory than there is, and must be told so as without sanitizers. Tests that
+  # memory does not grow must see what is freed.
   set_tests_properties(
     ${name} PROPERTIES ENVIRONMENT
-    "ASAN_OPTIONS=allocator_may_return_null=1;TSAN_OPTIONS=allocator_may_return_null=1")
+    "ASAN_OPTIONS=allocator_may_return_null=1:quarantine_size_mb=4;TSAN_OPTIONS=allocator_may_return_null=1")
 endfunction()

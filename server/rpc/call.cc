@@ -18,6 +18,7 @@ absl::Status CheckLimit(const char* what, int64_t found, int64_t limit) {
 
 Call::Call(const CallPolicy& policy, std::string method, CallMetadata metadata)
     : policy_(policy), start_(Tenant::Clock::now()) {
+  policy_.live->Add();
   report_.method = std::move(method);
   report_.request_id = std::move(metadata.request_id);
   report_.traceparent = std::move(metadata.traceparent);
@@ -32,9 +33,28 @@ Call::Call(const CallPolicy& policy, std::string method, CallMetadata metadata)
   if (lease.ok()) lease_ = *std::move(lease);
 }
 
+void LiveCalls::Add() {
+  const std::lock_guard lock(mutex_);
+  ++count_;
+}
+
+void LiveCalls::Remove() {
+  const std::lock_guard lock(mutex_);
+  // Under the lock: whoever waits may destroy this object as soon as he can see it.
+  if (--count_ == 0) none_.notify_all();
+}
+
+void LiveCalls::AwaitNone() {
+  std::unique_lock lock(mutex_);
+  none_.wait(lock, [this] { return count_ == 0; });
+}
+
 Call::~Call() {
   report_.seconds = std::chrono::duration<double>(Tenant::Clock::now() - start_).count();
   policy_.observer->OnCall(report_);
+  lease_.reset();
+  const std::shared_ptr<LiveCalls> live = policy_.live;
+  live->Remove();
 }
 
 absl::Status Call::Take(const GenerateRequest& request) {

@@ -3,8 +3,10 @@
 
 #include <grpcpp/support/server_callback.h>
 
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -23,12 +25,27 @@ struct RequestLimits {
   int32_t samples = kMaxSamples;                           ///< 1..kMaxSamples
 };
 
-/// What holds for every call.
+/// How many calls there are. A call lives until gRPC and the engine have both let go of it, which
+/// for the engine is within one step of the call's end. Thread-safe.
+class LiveCalls {
+ public:
+  void Add();
+  void Remove();
+  void AwaitNone();
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable none_;
+  int64_t count_ = 0;  // guarded by mutex_
+};
+
+/// What holds for every call; outlives all of them, which `live` tells.
 struct CallPolicy {
   std::shared_ptr<const Access> access;    ///< not null
   std::shared_ptr<CallObserver> observer;  ///< not null
   RequestLimits limits = {};
   bool keep_prompts = false;  ///< report the text of prompts
+  std::shared_ptr<LiveCalls> live = std::make_shared<LiveCalls>();
 };
 
 /// Made once at the start of a call, and held by whatever works for it. Its end, with the last

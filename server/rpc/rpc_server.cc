@@ -94,6 +94,7 @@ void RpcServer::SetServing(bool serving) {
 void RpcServer::Shutdown(absl::Duration grace) {
   server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
   server_->Wait();
+  policy_.live->AwaitNone();
 }
 
 }  // namespace fmaserver

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -162,14 +163,14 @@ def restarting(folder: Path) -> Iterator[tuple[int, threading.Event]]:
     """The port of a rolling_restart, and what tells it that the generation has started."""
     port = free_port()
     started, done = threading.Event(), threading.Event()
-    servers = threading.Thread(target=rolling_restart, args=(port, folder, started, done))
-    servers.start()
-    try:
-        yield port, started
-    finally:
-        started.set()
-        done.set()
-        servers.join()
+    with ThreadPoolExecutor(1) as pool:
+        servers = pool.submit(rolling_restart, port, folder, started, done)
+        try:
+            yield port, started
+        finally:
+            started.set()
+            done.set()
+        servers.result()
 
 
 LONG = {"max_tokens": 600, "seed": 9, "ignore_eos": True, "logprobs": True}

@@ -104,6 +104,8 @@ class FakeWriter final : public grpc::ServerCallbackWriter<grpc::ByteBuffer> {
 
 class StreamCallTest : public ::testing::Test {
  protected:
+  ~StreamCallTest() override { policy_.live->AwaitNone(); }
+
   static uint64_t CountTokens(const FakeWriter& writer) {
     uint64_t tokens = 0;
     for (const v1::GenerateResponse& response : writer.responses()) {
