@@ -150,6 +150,9 @@ class Backend {
   /// Copies into host memory; waits for the operations before it.
   virtual absl::Status CopyToHost(Matrix x, std::span<float> out) = 0;
 
+  /// Copies a slot of `bytes` bytes to another, between steps.
+  virtual absl::Status CopySlot(const std::byte* from, std::byte* to, int64_t bytes) = 0;
+
   /// Copies a slot's bytes out to host memory or back in, between steps; waits until it is done.
   /// The bytes are the same on every backend: only SlotLayout says what they mean.
   virtual absl::Status SaveSlot(const std::byte* slot, std::span<std::byte> out) = 0;

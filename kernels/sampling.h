@@ -43,8 +43,11 @@ struct RowSampling {
   int32_t top_logprobs = 0;            ///< and those of so many most likely tokens
 };
 
+/// The token of a row whose logits are not finite.
+inline constexpr int32_t kNoToken = -1;
+
 struct SampledRow {
-  int32_t token = 0;
+  int32_t token = kNoToken;
   float logprob = 0;
   std::vector<TokenValue> top;  ///< best first
 };
@@ -53,8 +56,8 @@ class RowSampler {
  public:
   virtual ~RowSampler() = default;
 
-  /// One token for each row of `logits` [n, V]. Waits for the operations before it, and for itself.
-  /// INTERNAL when a row's logits are not finite.
+  /// One token for each row of `logits` [n, V]. Inside a step it becomes a part of it, and waits
+  /// for all of it so far: an error is one of the step's.
   virtual absl::Status Sample(Matrix logits, std::span<const RowSampling> rows,
                               std::span<SampledRow> out) = 0;
 };

@@ -118,6 +118,11 @@ class CpuBackend : public Backend {
     return absl::OkStatus();
   }
 
+  absl::Status CopySlot(const std::byte* from, std::byte* to, int64_t bytes) override {
+    std::copy_n(from, bytes, to);
+    return absl::OkStatus();
+  }
+
   absl::Status SaveSlot(const std::byte* slot, std::span<std::byte> out) override {
     std::copy_n(slot, out.size(), out.data());
     return absl::OkStatus();

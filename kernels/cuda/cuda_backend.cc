@@ -75,6 +75,7 @@ class CudaBackend : public Backend, private RowSampler {
   void GatherRows(Matrix x, std::span<const int32_t> rows, Matrix out) override;
 
   absl::Status CopyToHost(Matrix x, std::span<float> out) override;
+  absl::Status CopySlot(const std::byte* from, std::byte* to, int64_t bytes) override;
   absl::Status SaveSlot(const std::byte* slot, std::span<std::byte> out) override;
   absl::Status RestoreSlot(std::span<const std::byte> in, std::byte* slot) override;
 
@@ -127,6 +128,7 @@ class CudaBackend : public Backend, private RowSampler {
   std::vector<Operation> recorded_;
   absl::Status error_;
   bool in_step_ = false;
+  bool busy_ = false;  // something was flushed and not waited for
   SlotLayout layout_;  // of the step, as are the next
   DevicePlan plan_;
   int64_t step_rows_ = 0;
@@ -264,13 +266,14 @@ absl::Status CudaBackend::Flush() {
   const absl::StatusOr<bool> moved = executor_->Prepare(operations);
   if (!moved.ok()) return moved.status();
   if (*moved) graphs_.Clear();
+  busy_ = true;
   if (absl::Status status = data_.Upload(*stream_); !status.ok()) return status;
   if (bucket_ == 0) return executor_->Run(*stream_, operations);
   return graphs_.Run(*stream_, *executor_, operations);
 }
 
 absl::Status CudaBackend::Finish() {
-  Note(executor_->Finish(*stream_));
+  if (std::exchange(busy_, false)) Note(executor_->Finish(*stream_));
   if (!in_step_ && data_.Clear()) graphs_.Clear();
   return std::exchange(error_, absl::OkStatus());
 }
@@ -291,6 +294,13 @@ absl::Status CudaBackend::CopyToHost(Matrix x, std::span<float> out) {
   const auto bytes = static_cast<size_t>(x.rows * x.cols) * sizeof(float);
   return CopyOut(reinterpret_cast<const std::byte*>(x.data),
                  std::as_writable_bytes(out).first(bytes));
+}
+
+absl::Status CudaBackend::CopySlot(const std::byte* from, std::byte* to, int64_t bytes) {
+  Note(Flush());
+  Note(stream_->CopyOnDevice(to, from, bytes));
+  busy_ = true;
+  return Finish();
 }
 
 absl::Status CudaBackend::SaveSlot(const std::byte* slot, std::span<std::byte> out) {
@@ -321,8 +331,10 @@ absl::Status CudaBackend::Sample(Matrix logits, std::span<const RowSampling> row
   operation.edits = Put<TokenValue>(lists.edits, static_cast<int64_t>(lists.edits.size()));
   recorded_.emplace_back(operation);
   Note(Flush());
-  if (error_.ok()) Note(sampling_.Read(*stream_, operation, rows, out));
-  return Finish();
+  if (error_.ok()) Note(sampling_.Fetch(*stream_, operation));
+  absl::Status status = Finish();
+  if (status.ok()) sampling_.Read(operation, rows, out);
+  return status;
 }
 
 }  // namespace

@@ -62,22 +62,20 @@ absl::StatusOr<bool> SamplingMemory::Reserve(SampleOperation& operation, bool fi
   return *moved || *also;
 }
 
-absl::Status SamplingMemory::Read(Stream& stream, const SampleOperation& operation,
-                                  std::span<const RowSampling> rows, std::span<SampledRow> out) {
-  absl::Status status =
-      stream.CopyToHost(results_on_host_.data(), results_.data(), ResultBytes(operation));
-  if (status.ok()) status = stream.Synchronize();
-  if (!status.ok()) return status;
+absl::Status SamplingMemory::Fetch(Stream& stream, const SampleOperation& operation) {
+  return stream.CopyToHost(results_on_host_.data(), results_.data(), ResultBytes(operation));
+}
+
+void SamplingMemory::Read(const SampleOperation& operation, std::span<const RowSampling> rows,
+                          std::span<SampledRow> out) const {
   const auto* chosen = results_on_host_.As<TokenValue>();
   const TokenValue* top = chosen + operation.logits.rows;
   for (size_t i = 0; i < rows.size(); ++i, top += operation.top_stride) {
-    if (chosen[i].token == kNoToken) {
-      return absl::InternalError("the model's logits are not finite; its weights may be damaged");
-    }
+    out[i] = {};
+    if (chosen[i].token == kNoToken) continue;
     const int64_t alternatives = std::min<int64_t>(rows[i].top_logprobs, operation.logits.cols);
     out[i] = {chosen[i].token, chosen[i].value, {top, top + alternatives}};
   }
-  return absl::OkStatus();
 }
 
 }  // namespace fmaserver::cuda

@@ -33,9 +33,6 @@ struct DeviceRowSampling {
   int32_t counts = 0;
 };
 
-/// Token of a row whose logits are not finite.
-inline constexpr int32_t kNoToken = -1;
-
 struct SampleOperation {
   Matrix logits;
   const DeviceRowSampling* rows = nullptr;  // [logits.rows]
@@ -64,10 +61,11 @@ class SamplingMemory {
   /// the old ones may be under way.
   absl::StatusOr<bool> Reserve(SampleOperation& operation, bool filters);
 
-  /// Copies the results of `operation` to the host and waits. INTERNAL when a row's logits were not
-  /// finite.
-  absl::Status Read(Stream& stream, const SampleOperation& operation,
-                    std::span<const RowSampling> rows, std::span<SampledRow> out);
+  /// Enqueues the copy of the results of `operation` to the host.
+  absl::Status Fetch(Stream& stream, const SampleOperation& operation);
+  /// What came, once the stream was waited for.
+  void Read(const SampleOperation& operation, std::span<const RowSampling> rows,
+            std::span<SampledRow> out) const;
 
  private:
   Memory results_;

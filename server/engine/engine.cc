@@ -208,7 +208,11 @@ bool Engine::CollectWork() {
     }
   }
   dropped.clear();
-  for (std::unique_ptr<Sequence>& sequence : admitted) Start(std::move(sequence));
+  num_admitted_ = static_cast<int32_t>(admitted.size());
+  for (std::unique_ptr<Sequence>& sequence : admitted) {
+    --num_admitted_;
+    Start(std::move(sequence));
+  }
   return true;
 }
 
@@ -268,17 +272,35 @@ Engine::Sequences Engine::TakeAdmitted() {
 
 void Engine::Start(std::unique_ptr<Sequence> sequence) {
   const bool lives = sequence->Start(slots_->Acquire());
-  QueueForks(*sequence);
+  StartForks(*sequence);
   if (lives) running_.push_back(std::move(sequence));
 }
 
-void Engine::QueueForks(Sequence& sequence) {
-  Sequences forks = sequence.TakeForks();
-  if (forks.empty()) return;
-  const std::lock_guard lock(mutex_);
-  for (std::unique_ptr<Sequence>& fork : forks) {
+/// Forks start at once where slots are free, from their parent's; the others wait in the queue with
+/// a copy of its state.
+void Engine::StartForks(Sequence& parent) {
+  std::optional<absl::StatusOr<SnapshotPtr>> state;
+  for (std::unique_ptr<Sequence>& fork : parent.TakeForks()) {
+    if (MayStart(*fork)) {
+      if (fork->StartFrom(parent, slots_->Acquire())) running_.push_back(std::move(fork));
+      continue;
+    }
+    if (!state) state = parent.State();
+    if (!state->ok()) {
+      fork->Fail(state->status());
+      continue;
+    }
+    fork->KeepForStart(**state);
+    const std::lock_guard lock(mutex_);
     waiting_.emplace(std::pair(fork->priority(), fork->id()), std::move(fork));
   }
+}
+
+/// Whether a slot is free for a new fork and nobody waits who comes first.
+bool Engine::MayStart(const Sequence& fork) const {
+  if (slots_->num_free() <= num_admitted_) return false;
+  const std::lock_guard lock(mutex_);
+  return waiting_.empty() || std::pair(fork.priority(), fork.id()) <= waiting_.begin()->first;
 }
 
 /// Ends requests whose readers stay behind: they would keep their slots for ever.
@@ -345,33 +367,36 @@ void Engine::Step() {
     const auto rows = static_cast<int32_t>(segments[i].tokens.size());
     (stepped_[i]->Reading() ? report.prompt_tokens : report.decode_rows) += rows;
   }
-  const std::vector<const Sequence*> finished = Advance(segments, model_->Run(segments));
+  const std::vector<RowSampling> choices = Choices(segments);
+  sampled_.assign(choices.size(), {});
+  const auto logits = model_->Run(segments, choices, sampled_);
+  const std::vector<const Sequence*> finished = Advance(segments, logits);
   if (!finished.empty()) Retire(finished);
   report.seconds = SecondsBetween(begin, Clock::now());
   observer_->OnStep(report);
 }
 
-/// Whether the backend chose the tokens of the whole step: then sampled_ holds them. Not if any
-/// sequence wants logits, or if they cannot be chosen from, of which each must be told by itself.
-bool Engine::ChooseOnDevice(Matrix logits, std::span<const StepSegment> segments) {
-  RowSampler* const sampler = model_->backend().sampler();
-  if (sampler == nullptr || logits.rows == 0) return false;
+/// How the backend is to choose the tokens of the whole step; none if it cannot, or if any sequence
+/// wants the logits themselves.
+std::vector<RowSampling> Engine::Choices(std::span<const StepSegment> segments) const {
+  if (model_->backend().sampler() == nullptr) return {};
   std::vector<RowSampling> choices;
   for (size_t i = 0; i < segments.size(); ++i) {
     if (segments[i].logits == 0) continue;
     std::optional<RowSampling> choice = stepped_[i]->Choice();
-    if (!choice) return false;
+    if (!choice) return {};
     choices.push_back(*choice);
   }
-  sampled_.assign(choices.size(), {});
-  return sampler->Sample(logits, choices, sampled_).ok();
+  return choices;
 }
 
 /// Hands every sequence what the step made of its rows. Returns those that are over.
 std::vector<const Sequence*> Engine::Advance(std::span<const StepSegment> segments,
                                              const absl::StatusOr<Matrix>& logits) {
   absl::StatusOr<std::span<const float>> copied = std::span<const float>();
-  const bool on_device = logits.ok() && ChooseOnDevice(*logits, segments);
+  // Where logits cannot be chosen from, each sequence is told by its own.
+  const auto chosen = [](const SampledRow& row) { return row.token != kNoToken; };
+  const bool on_device = !sampled_.empty() && std::ranges::all_of(sampled_, chosen);
   if (!logits.ok()) {
     copied = logits.status();
   } else if (!on_device) {
@@ -393,7 +418,7 @@ std::vector<const Sequence*> Engine::Advance(std::span<const StepSegment> segmen
       }
       row += wanted;
       alive = stepped_[i]->Advance(static_cast<int32_t>(segments[i].tokens.size()), outcome);
-      QueueForks(*stepped_[i]);
+      StartForks(*stepped_[i]);
     } else {
       stepped_[i]->Fail(copied.status());
     }

@@ -102,10 +102,11 @@ class Engine {
   Sequences TakeDropped();
   Sequences TakeAdmitted();
   void Start(std::unique_ptr<Sequence> sequence);
-  void QueueForks(Sequence& sequence);
+  void StartForks(Sequence& parent);
+  bool MayStart(const Sequence& fork) const;
   void DropStalled();
   void Step();
-  bool ChooseOnDevice(Matrix logits, std::span<const StepSegment> segments);
+  std::vector<RowSampling> Choices(std::span<const StepSegment> segments) const;
   std::vector<const Sequence*> Advance(std::span<const StepSegment> segments,
                                        const absl::StatusOr<Matrix>& logits);
   std::vector<StepSegment> ComposeStep();
@@ -120,8 +121,9 @@ class Engine {
   PrefixCache cache_;  // the loop's thread alone
   const SequenceContext context_;
   Sequences running_;                // the loop's thread alone; each holds a slot
+  int32_t num_admitted_ = 0;         // taken from the queue and not started yet
   std::vector<Sequence*> stepped_;   // whose segments the current step holds, in its order
-  std::vector<SampledRow> sampled_;  // its choices, one for every row of logits
+  std::vector<SampledRow> sampled_;  // what the backend chose in it, for every row of logits
 
   mutable std::mutex mutex_;
   std::condition_variable work_;

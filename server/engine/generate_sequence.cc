@@ -47,7 +47,7 @@ GenerateSequence::GenerateSequence(RequestId id, Clock::time_point arrival,
 bool GenerateSequence::Begin() {
   // Without an answer to choose, the last token stays pending: the next turn reads it first.
   to_read_ = request_->max_tokens > 0 ? PromptTokens() : PromptTokens() - 1;
-  SnapshotPtr state = fork_.index > 0 ? fork_.state : request_->state;
+  SnapshotPtr state = fork_.index > 0 ? std::exchange(fork_state_, {}) : request_->state;
   if (fork_.index == 0) {
     start_ = state == nullptr ? 0 : state->tokens();
     if (request_->n > 1) points_.SetFork(start_ + PromptTokens() - 1);
@@ -135,27 +135,26 @@ bool GenerateSequence::Advance(int32_t rows, const StepOutcome& outcome) {
   return false;
 }
 
-/// Takes the state if this is a point for it, and hands it to whom it is for.
+/// At a point for it, forks or hands the state to whom it is for.
 absl::Status GenerateSequence::KeepPoint() {
   const int64_t tokens = position();
-  if (!points_.IsAny(tokens)) return absl::OkStatus();
-  SnapshotPtr state;
-  if (tokens > 0) {
-    auto saved = Save();
-    if (!saved.ok()) return saved.status();
-    state = *std::move(saved);
-  }
-  if (points_.IsCache(tokens)) {
-    context_.cache->Insert(*request_->cache_scope, request_->prompt, state);
-  }
-  if (request_->keep_state) sink_->OnState(state);
-  if (!points_.IsFork(tokens)) return absl::OkStatus();
+  if (points_.IsFork(tokens)) MakeForks();
+  const bool cached = points_.IsCache(tokens);
+  const bool kept = request_->keep_state && points_.IsAny(tokens);
+  if (!cached && !kept) return absl::OkStatus();
+  absl::StatusOr<SnapshotPtr> state = State();
+  if (!state.ok()) return state.status();
+  if (cached) context_.cache->Insert(*request_->cache_scope, request_->prompt, *state);
+  if (kept) sink_->OnState(*state);
+  return absl::OkStatus();
+}
+
+void GenerateSequence::MakeForks() {
   for (int32_t index = 1; index < request_->n; ++index) {
     forks_.emplace_back(new GenerateSequence(id(), arrival(), request_,
                                              seed_ + static_cast<uint64_t>(index), sink_, context_,
-                                             {index, state, start_, cached_}));
+                                             {index, start_, cached_}));
   }
-  return absl::OkStatus();
 }
 
 std::vector<std::unique_ptr<Sequence>> GenerateSequence::TakeForks() {
@@ -260,7 +259,7 @@ bool GenerateSequence::End(FinishReason reason, std::optional<int32_t> stop_toke
                            std::string stop) {
   Finished finish;
   if (request_->keep_state && position() > 0) {
-    absl::StatusOr<SnapshotPtr> state = Save();
+    absl::StatusOr<SnapshotPtr> state = State();
     if (!state.ok()) {
       Fail(state.status());
       return false;
@@ -303,7 +302,7 @@ void GenerateSequence::CacheAll() {
   const bool cacheable = context_.cache != nullptr && request_->cache_scope &&
                          request_->state == nullptr && !request_->keep_state;
   if (!cacheable || Read() < PromptTokens()) return;
-  auto state = Save();
+  auto state = State();
   // A copy that failed costs the next prompt some time, this one nothing.
   if (!state.ok()) return;
   context_.cache->Insert(*request_->cache_scope, Joined(request_->prompt, chosen_),
@@ -326,7 +325,7 @@ void GenerateSequence::Interrupt(const absl::Status& status) {
   if (!request_->keep_state) return Fail(status);
   Kept kept{request_->state, chosen_};
   if (slot() && position() > 0) {
-    absl::StatusOr<SnapshotPtr> state = Save();
+    absl::StatusOr<SnapshotPtr> state = State();
     if (!state.ok()) return Fail(state.status());
     kept.state = *std::move(state);
   } else if (!slot()) {

@@ -43,6 +43,7 @@ class GenerateSequence : public Sequence {
   std::optional<RowSampling> Choice() override;
   bool Advance(int32_t rows, const StepOutcome& outcome) override;
   std::vector<std::unique_ptr<Sequence>> TakeForks() override;
+  void KeepForStart(SnapshotPtr state) override { fork_state_ = std::move(state); }
   void Fail(const absl::Status& status) override;
   void Interrupt(const absl::Status& status) override;
 
@@ -53,8 +54,7 @@ class GenerateSequence : public Sequence {
   /// Where a sample begins; of index 0, the one that reads the prompt, only that.
   struct Fork {
     int32_t index = 0;
-    SnapshotPtr state = nullptr;  // null: an empty sequence
-    int64_t start = 0;            // position of the prompt's first token
+    int64_t start = 0;  // position of the prompt's first token
     int64_t cached = 0;
   };
   GenerateSequence(RequestId id, Clock::time_point arrival,
@@ -68,6 +68,7 @@ class GenerateSequence : public Sequence {
   SnapshotPtr FindCached();
   void SkipGenerated();
   absl::Status KeepPoint();
+  void MakeForks();
   void ReportPrompt(int64_t before, const StepOutcome& outcome);
   std::span<const int32_t> Suppressed() const;
   absl::StatusOr<SampledRow> Choose(std::span<const float> logits);
@@ -86,6 +87,7 @@ class GenerateSequence : public Sequence {
   const SequenceContext context_;
   const uint64_t seed_;                     // of this sample
   const Fork fork_;                         // index 0: the sample that reads the prompt
+  SnapshotPtr fork_state_;                  // of one that had to wait
   const std::vector<int32_t> eos_tokens_;   // that end this sequence
   const std::vector<int32_t> stop_tokens_;  // eos_tokens_ and the request's
   Sampler sampler_;

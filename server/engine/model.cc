@@ -79,7 +79,9 @@ absl::StatusOr<std::span<const float>> Model::Step(std::span<const StepSegment> 
   return CopyLogits(*logits);
 }
 
-absl::StatusOr<Matrix> Model::Run(std::span<const StepSegment> segments) {
+absl::StatusOr<Matrix> Model::Run(std::span<const StepSegment> segments,
+                                  std::span<const RowSampling> choices,
+                                  std::span<SampledRow> sampled) {
   std::vector<Segment> parts;
   int64_t rows = 0;
   for (const StepSegment& segment : segments) {
@@ -95,7 +97,10 @@ absl::StatusOr<Matrix> Model::Run(std::span<const StepSegment> segments) {
   Embed(segments, x);
   for (int32_t layer = 0; layer < config_.num_layers; ++layer) Layer(layer, x);
   const Matrix logits = Logits(segments, x);
-  if (absl::Status status = backend_->EndStep(); !status.ok()) return status;
+  absl::Status status;
+  if (!choices.empty()) status = backend_->sampler()->Sample(logits, choices, sampled);
+  status.Update(backend_->EndStep());
+  if (!status.ok()) return status;
   return logits;
 }
 

@@ -38,8 +38,11 @@ class Model {
 
   /// Feeds every segment and returns the logits asked for, [sum of logits, V] in segment order, in
   /// the backend's memory (null data: none); valid until the next call. Segments are of different
-  /// slots and max_rows rows in all.
-  absl::StatusOr<Matrix> Run(std::span<const StepSegment> segments);
+  /// slots and max_rows rows in all. With `choices`, one for each row of logits and of a backend
+  /// with a sampler, their tokens come into `sampled` in the same step.
+  absl::StatusOr<Matrix> Run(std::span<const StepSegment> segments,
+                             std::span<const RowSampling> choices = {},
+                             std::span<SampledRow> sampled = {});
 
   /// Rows of Run() in host memory; valid until the next call.
   absl::StatusOr<std::span<const float>> CopyLogits(Matrix logits);

@@ -44,11 +44,22 @@ class Sequence {
   RequestId id() const { return id_; }
   int32_t priority() const { return priority_; }
 
-  /// Called once, when a slot is free. False: the sequence is over already, its sink told.
+  /// One of these is called once, when a slot is free. False: the sequence is over already, its
+  /// sink told.
   bool Start(Slot slot) {
     slot_ = std::move(slot);
     started_ = Clock::now();
     return Begin();
+  }
+  /// Of a fork: begins where `parent` is, between steps.
+  bool StartFrom(const Sequence& parent, Slot slot) {
+    slot_ = std::move(slot);
+    started_ = Clock::now();
+    position_ = parent.position_;
+    const absl::Status status = position_ > 0 ? slot_.CopyFrom(parent.slot_) : absl::OkStatus();
+    if (status.ok()) return Begin();
+    Fail(status);
+    return false;
   }
   const Slot& slot() const { return slot_; }
   Clock::time_point started() const { return started_; }
@@ -78,8 +89,15 @@ class Sequence {
   /// has told its sink.
   virtual bool Advance(int32_t rows, const StepOutcome& outcome) = 0;
 
-  /// Other samples of the same request that can start now; each needs a slot of its own.
+  /// Other samples of the same request, which begin where this one is now; each needs a slot of its
+  /// own. One that must wait for it gets the state with which Start() can begin; null: none.
   virtual std::vector<std::unique_ptr<Sequence>> TakeForks() { return {}; }
+  virtual void KeepForStart(SnapshotPtr /*state*/) {}
+
+  /// The state of the slot, null before the first token. Between steps only.
+  absl::StatusOr<SnapshotPtr> State() const {
+    return position_ > 0 ? slot_.Save(position_) : absl::StatusOr<SnapshotPtr>(nullptr);
+  }
 
   virtual void Fail(const absl::Status& status) = 0;
 
@@ -95,7 +113,6 @@ class Sequence {
   Clock::time_point arrival() const { return arrival_; }
   void AddFed(int32_t rows) { position_ += rows; }
 
-  absl::StatusOr<SnapshotPtr> Save() const { return slot_.Save(position_); }
   absl::Status Restore(const Snapshot& snapshot) {
     position_ = snapshot.tokens();
     return slot_.Restore(snapshot);

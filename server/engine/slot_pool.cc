@@ -20,6 +20,10 @@ absl::StatusOr<SnapshotPtr> Slot::Save(int64_t tokens) const {
   return snapshot;
 }
 
+absl::Status Slot::CopyFrom(const Slot& other) {
+  return pool_->backend_.CopySlot(other.data_, data_, pool_->slot_bytes_);
+}
+
 absl::Status Slot::Restore(const Snapshot& snapshot) {
   const auto bytes = static_cast<int64_t>(snapshot.bytes().size());
   if (bytes != pool_->slot_bytes_) {

@@ -35,6 +35,9 @@ class Slot {
   /// Copies the slot out, which has taken exactly `tokens` tokens. Between steps only.
   absl::StatusOr<SnapshotPtr> Save(int64_t tokens) const;
 
+  /// Makes the slot what `other`, of the same pool, is. Between steps only.
+  absl::Status CopyFrom(const Slot& other);
+
   /// Makes the slot what it was when `snapshot`, of this model, was saved. Between steps only.
   absl::Status Restore(const Snapshot& snapshot);
 

@@ -20,6 +20,9 @@ namespace fmaserver::cuda::emulator {
 /// Global loads and stores of every kernel since the last reset, by its name.
 std::map<std::string, Traffic>& TrafficByKernel();
 
+/// How often the host waited for something, of all streams.
+int64_t& Waits();
+
 /// Runs the launch to its end.
 void RunLaunch(const char* name, int threads, const LaunchShape& shape,
                const std::function<void()>& body);

@@ -65,6 +65,7 @@ class EmulatedStream : public Stream {
 
   absl::Status Synchronize() override {
     if (capturing_) return absl::FailedPreconditionError("Synchronize() while capturing");
+    if (!waiting_.empty()) ++emulator::Waits();
     for (const auto& operation : std::exchange(waiting_, {})) operation();
     return absl::OkStatus();
   }
@@ -101,6 +102,11 @@ class EmulatedStream : public Stream {
 };
 
 }  // namespace
+
+int64_t& emulator::Waits() {
+  static int64_t waits = 0;
+  return waits;
+}
 
 absl::StatusOr<int> CountDevices() { return 1; }
 

@@ -204,6 +204,9 @@ TEST_P(AttentionTest, RotaryAnglesAreExactFarFromTheStart) {
   const auto qkv = RandomFloats(48 * spec.QkvColumns(), 1.0F, random);
   const auto near = PoisonedSlot(layout);
   const auto far = PoisonedSlot(layout);
+  // Stands for the tokens before the shift.
+  const std::vector<std::byte> zeros(static_cast<size_t>(layout.slot_bytes));
+  ASSERT_TRUE(backend().RestoreSlot(zeros, far->data).ok());
   std::vector<float> out_near;
   std::vector<float> out_far;
   for (int64_t i = 0; i < 48; ++i) {

@@ -217,6 +217,52 @@ TEST_P(CudaModelTest, SlotsMoveBetweenBackends) {
   EXPECT_LE(LargestDifference(logits, expected, 260), 1e-3);
 }
 
+/// The tokens of each sample of a request.
+class SamplesSink : public GenerateSink, public Recorder {
+ public:
+  explicit SamplesSink(int samples) : tokens(samples), running_(samples) {}
+  void OnPrompt(std::vector<TokenScore>) override {}
+  void OnState(SnapshotPtr) override {}
+  void OnInterrupted(Kept, uint64_t) override {}
+  void OnPromptProgress(int64_t, int64_t) override {}
+  void OnDelta(Delta delta) override {
+    std::vector<int32_t>& sample = tokens.at(delta.index);
+    sample.insert(sample.end(), delta.tokens.begin(), delta.tokens.end());
+  }
+  void OnFinish(Finished) override {
+    if (--running_ == 0) End(std::nullopt);
+  }
+  void OnError(const absl::Status& error) override { End(error); }
+
+  std::vector<std::vector<int32_t>> tokens;
+
+ private:
+  int running_;
+};
+
+TEST_P(CudaModelTest, SamplesOfOnePromptEqualSoloRuns) {
+  const TempFolder folder;
+  ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 3, DType::kF32, folder.path()).ok());
+  // Fewer slots than samples: some start from their parent's slot, the others from a copy.
+  constexpr EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 40};
+  const auto engine = Engine::Create(
+      Load(folder.path(), Shared(), {.max_rows = Engine::MaxRows(kOptions)}), nullptr, kOptions);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  for (const int tokens : {1, 2, 57}) {
+    GenerateRequest request = Prompt(tokens, 6, 5);
+    request.n = 5;
+    request.sampling.temperature = 1;
+    const auto samples = std::make_shared<SamplesSink>(5);
+    ASSERT_TRUE((*engine)->Submit(request, samples).ok());
+    ASSERT_TRUE(samples->Wait() && samples->status.ok()) << samples->status;
+    request.n = 1;
+    for (const std::vector<int32_t>& sample : samples->tokens) {
+      EXPECT_EQ(sample, Complete(**engine, request)->tokens) << *request.sampling.seed;
+      ++*request.sampling.seed;
+    }
+  }
+}
+
 TEST_P(CudaModelTest, GeneratesWhatTheCpuGenerates) {
   const TempFolder folder;
   ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 3, DType::kF32, folder.path()).ok());
