@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -105,12 +106,21 @@ struct Segment {
   int32_t rows = 0;
 };
 
+/// Bytes of a device's own memory, and what all its users together take of them.
+struct DeviceMemory {
+  int64_t total = 0;
+  int64_t used = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
 
   /// For people: "cpu, 2 threads, AVX3 and AMX".
   virtual std::string Description() const = 0;
+
+  /// Absent: the backend computes in the host's memory, or its device does not answer. Any thread.
+  virtual std::optional<DeviceMemory> MemoryInfo() const { return std::nullopt; }
 
   /// `bytes` > 0, aligned to SlotLayout::kAlignment, contents unspecified. RESOURCE_EXHAUSTED.
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) = 0;

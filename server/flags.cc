@@ -36,6 +36,11 @@ void AddModelFlags(CLI::App& app, Flags& flags) {
   app.add_option("--threads", flags.threads, "Threads of the cpu device; 0: one per core")
       ->check(CLI::Range(0, 1024))
       ->group("Model");
+  app.add_option(
+         "--cache-dtype", flags.cache_dtype,
+         "Elements of the keys and values that are kept; bf16 halves them and is less exact")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->group("Model");
 }
 
 void AddEngineFlags(CLI::App& app, EngineOptions& engine) {

@@ -16,6 +16,7 @@ struct Flags {
   std::string model;
   std::string device = "auto";
   int threads = 0;
+  std::string cache_dtype = "f32";
   EngineOptions engine;
   SessionOptions sessions;
   RpcServerOptions rpc;

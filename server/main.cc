@@ -22,6 +22,7 @@
 #include "server/log/call_log.h"
 #include "server/log/log.h"
 #include "server/metrics/call_metrics.h"
+#include "server/metrics/device_metrics.h"
 #include "server/metrics/exposition.h"
 #include "server/metrics/metrics.h"
 #include "server/metrics/process_metrics.h"
@@ -43,7 +44,8 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(const Checkpoint& checkpoint, c
   if (!device.ok()) return device.status();
   if (!device->why.empty()) spdlog::info("no GPU: {}", device->why);
   return Model::Load(checkpoint, std::move(device->backend),
-                     {.max_rows = Engine::MaxRows(flags.engine)});
+                     {.max_rows = Engine::MaxRows(flags.engine),
+                      .cache_dtype = flags.cache_dtype == "bf16" ? DType::kBF16 : DType::kF32});
 }
 
 absl::StatusOr<std::unique_ptr<SessionStore>> OpenSessions(const Checkpoint& checkpoint,
@@ -134,6 +136,8 @@ absl::Status StartHttp(const std::string& address, Status& status) {
 void ShowServing(const Served& served, const EngineOptions& options, Status& status) {
   status.exposition.Add(served.metrics->registry());
   status.exposition.Add(served.session_metrics);
+  const Model& model = served.engine->model();
+  status.exposition.Add(std::make_shared<DeviceMetrics>(model.name(), model.backend()));
   status.pages.Serve([metrics = served.metrics, options] {
     return metrics->NumRequests() >= options.num_slots + options.max_queue;
   });

@@ -40,6 +40,12 @@ class CudaBackend : public Backend, private RowSampler {
 
   std::string Description() const override { return description_; }
 
+  std::optional<DeviceMemory> MemoryInfo() const override {
+    const absl::StatusOr<DeviceInfo> info = DescribeDevice(device_);
+    if (!info.ok()) return std::nullopt;
+    return DeviceMemory{.total = info->total_bytes, .used = info->total_bytes - info->free_bytes};
+  }
+
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) override {
     if (absl::Status status = UseDevice(device_); !status.ok()) return status;
     auto memory = Memory::Allocate(Memory::Kind::kDevice, bytes);

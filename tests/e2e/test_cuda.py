@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import BIN, GOLDEN, run
+from service import Service
 from test_golden import evaluate, log_softmax
 
 EMULATED = BIN / "libfma_cuda_emulated.so"
@@ -49,6 +50,16 @@ def test_server_continues_greedily(monkeypatch: pytest.MonkeyPatch) -> None:
         assert server.wait(timeout=60) == 0
     tokens = [token for line in answer.splitlines() for token in json.loads(line).get("token_ids", [])]
     assert tokens == case["greedy"]
+
+
+def test_the_devices_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
+    with Service("--device", "cuda:0", "--slots", 3, model=GOLDEN / "average") as server:
+        series = server.scrape()
+        label = 'fma_device_memory_bytes{model_name="average",kind='
+        assert series[label + '"total"}'] == 4 << 30
+        state = server.sum("fma_state_bytes")
+        assert state + series['fma_weights_bytes{model_name="average"}'] <= series[label + '"used"}'] < 1 << 30
 
 
 def test_programs_say_why_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

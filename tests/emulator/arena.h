@@ -2,6 +2,7 @@
 // known or refused without a search. Allocations are poisoned and lie apart from each other.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -52,7 +53,7 @@ class DeviceArena {
   uint32_t* sector_loads_;  // the stamp of the last visit
   uint32_t* sector_stores_;
   std::map<int64_t, int64_t> live_;  // offset -> bytes
-  int64_t used_ = 0;
+  std::atomic<int64_t> used_ = 0;    // whoever asks how much is free may be another thread
 };
 
 }  // namespace fmaserver::cuda::emulator
