@@ -43,7 +43,7 @@ int64_t ResidentKib() {
 class Decoder {
  public:
   explicit Decoder(Model& model)
-      : model_(model), pool_(*SlotPool::Create(model.backend(), model.slot_bytes(), 1)) {
+      : model_(model), pool_(*SlotPool::Create(model.backend(), model.layout(), 1)) {
     slot_ = pool_->Acquire();
   }
 

@@ -38,12 +38,12 @@ struct Flags {
 class Sequences {
  public:
   static absl::StatusOr<std::unique_ptr<Sequences>> Create(Model& model, const Flags& flags) {
-    auto pool = SlotPool::Create(model.backend(), model.slot_bytes(), flags.sequences);
+    auto pool = SlotPool::Create(model.backend(), model.layout(), flags.sequences);
     if (!pool.ok()) return pool.status();
     std::unique_ptr<Sequences> sequences(new Sequences(model, flags, *std::move(pool)));
     const std::vector<std::byte> zeros(static_cast<size_t>(model.slot_bytes()));
     for (const Slot& slot : sequences->slots_) {
-      const absl::Status status = model.backend().RestoreSlot(zeros, slot.data());
+      const absl::Status status = model.backend().RestoreSlot(model.layout(), zeros, slot.data());
       if (!status.ok()) return status;
     }
     return sequences;

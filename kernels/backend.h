@@ -163,10 +163,16 @@ class Backend {
   /// Copies a slot of `bytes` bytes to another, between steps.
   virtual absl::Status CopySlot(const std::byte* from, std::byte* to, int64_t bytes) = 0;
 
+  /// Copies from host memory, between steps.
+  virtual absl::Status CopyFromHost(std::span<const std::byte> in, std::byte* to) = 0;
+
   /// Copies a slot's bytes out to host memory or back in, between steps; waits until it is done.
-  /// The bytes are the same on every backend: only SlotLayout says what they mean.
-  virtual absl::Status SaveSlot(const std::byte* slot, std::span<std::byte> out) = 0;
-  virtual absl::Status RestoreSlot(std::span<const std::byte> in, std::byte* slot) = 0;
+  /// In host memory they are the same for every backend, as SlotLayout says; in its own memory a
+  /// backend may have them in another order.
+  virtual absl::Status SaveSlot(const SlotLayout& layout, const std::byte* slot,
+                                std::span<std::byte> out) = 0;
+  virtual absl::Status RestoreSlot(const SlotLayout& layout, std::span<const std::byte> in,
+                                   std::byte* slot) = 0;
 
   /// Chooses tokens without a copy of the logits; null: this backend's logits are at hand.
   virtual RowSampler* sampler() { return nullptr; }

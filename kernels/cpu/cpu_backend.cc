@@ -123,14 +123,20 @@ class CpuBackend : public Backend {
     return absl::OkStatus();
   }
 
-  absl::Status SaveSlot(const std::byte* slot, std::span<std::byte> out) override {
+  absl::Status CopyFromHost(std::span<const std::byte> in, std::byte* to) override {
+    std::ranges::copy(in, to);
+    return absl::OkStatus();
+  }
+
+  absl::Status SaveSlot(const SlotLayout& /*layout*/, const std::byte* slot,
+                        std::span<std::byte> out) override {
     std::copy_n(slot, out.size(), out.data());
     return absl::OkStatus();
   }
 
-  absl::Status RestoreSlot(std::span<const std::byte> in, std::byte* slot) override {
-    std::ranges::copy(in, slot);
-    return absl::OkStatus();
+  absl::Status RestoreSlot(const SlotLayout& /*layout*/, std::span<const std::byte> in,
+                           std::byte* slot) override {
+    return CopyFromHost(in, slot);
   }
 
  private:

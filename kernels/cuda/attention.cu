@@ -28,7 +28,7 @@ absl::Status LaunchDecodeAs(Stream& stream, const DeviceAttention& attention,
 }
 
 /// Takes as many query heads at once as there are and shared memory allows.
-template <typename T, int kVec>
+template <typename T, bool kWide>
 absl::Status LaunchDecodeHeads(Stream& stream, const DeviceAttention& attention,
                                const SlotLayout& layout, const DevicePlan& plan, int32_t layer,
                                const Matrix& qkv, const Matrix& out) {
@@ -36,22 +36,22 @@ absl::Status LaunchDecodeHeads(Stream& stream, const DeviceAttention& attention,
     return LaunchDecodeAs<Kernel>(stream, attention, layout, plan, layer, qkv, out);
   };
   const int heads = attention.spec.QueriesPerKvHead();
-  using Eight = DecodeAttentionKernel<T, 8, kVec>;
-  using Four = DecodeAttentionKernel<T, 4, kVec>;
-  using Two = DecodeAttentionKernel<T, 2, kVec>;
+  using Eight = DecodeAttentionKernel<T, 8, kWide>;
+  using Four = DecodeAttentionKernel<T, 4, kWide>;
+  using Two = DecodeAttentionKernel<T, 2, kWide>;
   if (heads > 4 && Eight::SharedMemory(layout) <= kMaxSharedBytes) return launch(Eight());
   if (heads > 2 && Four::SharedMemory(layout) <= kMaxSharedBytes) return launch(Four());
   if (heads > 1 && Two::SharedMemory(layout) <= kMaxSharedBytes) return launch(Two());
-  return launch(DecodeAttentionKernel<T, 1, kVec>());
+  return launch(DecodeAttentionKernel<T, 1, kWide>());
 }
 
 template <typename T>
 absl::Status LaunchDecode(Stream& stream, const DeviceAttention& attention,
                           const SlotLayout& layout, const DevicePlan& plan, int32_t layer,
                           const Matrix& qkv, const Matrix& out) {
-  return LoadsFourColumns(layout.hierarchy)
-             ? LaunchDecodeHeads<T, 4>(stream, attention, layout, plan, layer, qkv, out)
-             : LaunchDecodeHeads<T, 1>(stream, attention, layout, plan, layer, qkv, out);
+  const bool wide = layout.head_dim * sizeof(T) % 16 == 0;
+  return wide ? LaunchDecodeHeads<T, true>(stream, attention, layout, plan, layer, qkv, out)
+              : LaunchDecodeHeads<T, false>(stream, attention, layout, plan, layer, qkv, out);
 }
 
 }  // namespace

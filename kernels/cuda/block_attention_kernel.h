@@ -141,8 +141,7 @@ struct BlockAttentionKernel : PrefillParameters {
     for (int query = ThreadIndex() / kTile; query < queries.count; query += kThreads / kTile) {
       float score = 0;
       for (int c = 0; c < layout.head_dim; ++c) {
-        score += memory.query.Get(query * padded + c) *
-                 ToFloat(Load(source.key + c * source.key_stride));
+        score += memory.query.Get(query * padded + c) * ToFloat(Load(source.key + c));
       }
       const int64_t row = queries.first_row + (queries.first + query) / heads;
       if (level > 0) {

@@ -16,6 +16,7 @@
 #include "kernels/cuda/graph_cache.h"
 #include "kernels/cuda/operations.h"
 #include "kernels/cuda/runtime.h"
+#include "kernels/cuda/slot_bytes.h"
 #include "kernels/cuda/step_data.h"
 #include "kernels/cuda/weights.h"
 
@@ -82,8 +83,11 @@ class CudaBackend : public Backend, private RowSampler {
 
   absl::Status CopyToHost(Matrix x, std::span<float> out) override;
   absl::Status CopySlot(const std::byte* from, std::byte* to, int64_t bytes) override;
-  absl::Status SaveSlot(const std::byte* slot, std::span<std::byte> out) override;
-  absl::Status RestoreSlot(std::span<const std::byte> in, std::byte* slot) override;
+  absl::Status CopyFromHost(std::span<const std::byte> in, std::byte* to) override;
+  absl::Status SaveSlot(const SlotLayout& layout, const std::byte* slot,
+                        std::span<std::byte> out) override;
+  absl::Status RestoreSlot(const SlotLayout& layout, std::span<const std::byte> in,
+                           std::byte* slot) override;
 
   RowSampler* sampler() override { return this; }
 
@@ -130,7 +134,8 @@ class CudaBackend : public Backend, private RowSampler {
   GraphCache graphs_;
   StepData data_;
   SamplingMemory sampling_;
-  Memory scratch_;  // of slices of prompts; no graph uses it
+  std::vector<std::byte> restored_;  // a slot on its way in
+  Memory scratch_;                   // of slices of prompts; no graph uses it
   std::vector<Operation> recorded_;
   absl::Status error_;
   bool in_step_ = false;
@@ -309,17 +314,27 @@ absl::Status CudaBackend::CopySlot(const std::byte* from, std::byte* to, int64_t
   return Finish();
 }
 
-absl::Status CudaBackend::SaveSlot(const std::byte* slot, std::span<std::byte> out) {
-  return CopyOut(slot, out);
+absl::Status CudaBackend::SaveSlot(const SlotLayout& layout, const std::byte* slot,
+                                   std::span<std::byte> out) {
+  absl::Status status = CopyOut(slot, out);
+  if (status.ok()) KeysToColumns(layout, out);
+  return status;
 }
 
-absl::Status CudaBackend::RestoreSlot(std::span<const std::byte> in, std::byte* slot) {
+absl::Status CudaBackend::RestoreSlot(const SlotLayout& layout, std::span<const std::byte> in,
+                                      std::byte* slot) {
+  restored_.assign(in.begin(), in.end());
+  KeysToRows(layout, restored_);
+  return CopyFromHost(restored_, slot);
+}
+
+absl::Status CudaBackend::CopyFromHost(std::span<const std::byte> in, std::byte* to) {
   Note(Flush());
   const auto total = static_cast<int64_t>(in.size());
   for (int64_t first = 0; first < total && error_.ok(); first += kTransferBytes) {
     const int64_t bytes = std::min(kTransferBytes, total - first);
     std::memcpy(transfer_.data(), in.data() + first, static_cast<size_t>(bytes));
-    Note(stream_->CopyToDevice(slot + first, transfer_.data(), bytes));
+    Note(stream_->CopyToDevice(to + first, transfer_.data(), bytes));
     Note(stream_->Synchronize());
   }
   return Finish();

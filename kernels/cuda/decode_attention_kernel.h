@@ -4,42 +4,38 @@
 // to the running sums, attends with one online softmax over tiles of visible columns, and closes
 // the groups that the token completed. Nothing of the slot is read twice but what was just written.
 //
-// In a tile of kTile columns, threads are first (kVec columns, slice of channels): each sums its
-// part of the scores of all kHeads query heads, so the heads share the loads of keys, and
-// neighbours load neighbouring columns. Then a warp takes a head: softmax. Then threads are (four
-// channels, slice of columns): each adds weighted values to its own accumulators in shared memory.
-// Query heads beyond kHeads take another pass over the columns.
+// In a tile of kTile columns, kKeyLanes neighbouring lanes take a key: each sums its channels'
+// share of the scores of all kHeads query heads, so the heads share the loads of keys. Then a warp
+// takes a head: softmax. Then threads are (four channels, slice of columns): each adds weighted
+// values to its own accumulators in shared memory. Query heads beyond kHeads take another pass over
+// the columns.
 #pragma once
 
 #include <cstdint>
 
 #include "kernels/cuda/attention_data.h"
+#include "kernels/cuda/decode_inputs.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/head_cache.h"
-#include "kernels/cuda/rotation.h"
 #include "kernels/cuda/softmax.h"
 #include "kernels/cuda/visible_columns.h"
 
 namespace fmaserver::cuda {
 
-/// Whether every visible run of columns starts at a multiple of 4 and, but for the token's own
-/// group, ends at one.
-constexpr bool LoadsFourColumns(const Hierarchy& hierarchy) {
-  return hierarchy.sink_tokens % 4 == 0 && hierarchy.rank % 4 == 0 && hierarchy.group_size % 4 == 0;
-}
-
-/// T: the slot's element type; kHeads: query heads of a pass, a power of two up to 8; kVec: columns
-/// that one load brings, 4 or 1.
-template <typename T, int kHeads, int kVec>
+/// T: the slot's element type; kHeads: query heads of a pass, a power of two up to 8; kWide: a load
+/// brings 16 bytes of a key, because its channels fill such pieces.
+template <typename T, int kHeads, bool kWide>
 struct DecodeAttentionKernel {
   static constexpr int kThreads = 256;
-  static constexpr int kMinBlocks = kVec == 1 || kHeads * sizeof(T) > 4 ? 2 : 3;
+  static constexpr int kMinBlocks = kHeads > 1 ? 2 : 3;
   static constexpr const char* kName = "decode_attention";
-  static constexpr int kTile = kVec == 4 ? 128 : 64;
-  static constexpr int kUnits = kTile / kVec;
-  static constexpr int kSlices = kThreads / kUnits;
-  static constexpr int kUnroll = 8;  ///< loads of keys that a thread has under way
-  static constexpr int kValues = 4;  ///< channels that one load of values brings
+  static constexpr int kTile = 128;
+  static constexpr int kVec = kWide ? 16 / static_cast<int>(sizeof(T)) : 1;
+  static constexpr int kKeyLanes = 8;
+  static constexpr int kKeyGroups = kThreads / kKeyLanes;
+  static constexpr int kKeys = kTile / kKeyGroups;  ///< of a tile that a lane has a share of
+  static constexpr int kUnroll = 8;                 ///< loads of values that a thread has under way
+  static constexpr int kValues = 4;                 ///< channels that one load of values brings
 
   DeviceAttention attention;
   SlotLayout layout;
@@ -59,8 +55,7 @@ struct DecodeAttentionKernel {
   static constexpr int64_t SharedMemory(const SlotLayout& layout) {
     const int64_t queries = 2 * SharedBytes<float>(kHeads * layout.padded_dim);
     const int64_t token = 3 * SharedBytes<float>(layout.padded_dim);
-    const int64_t tile = 2 * SharedBytes<int>(kTile) + SharedBytes<float>(kHeads * kTile) +
-                         SharedBytes<float>(kSlices * kHeads * kTile);
+    const int64_t tile = 2 * SharedBytes<int>(kTile) + SharedBytes<float>(kHeads * kTile);
     const int64_t sums = SharedBytes<float>(kHeads * Accumulators(layout));
     return queries + token + tile + sums + SoftmaxState::SharedMemory(kHeads);
   }
@@ -93,7 +88,6 @@ struct DecodeAttentionKernel {
     Shared<int> column;        // [kTile]
     Shared<int> level;         // [kTile]
     Shared<float> weight;      // [kHeads, kTile]: scores, then weights
-    Shared<float> partial;     // [kSlices, kHeads, kTile]
     Shared<float> sum;         // [kHeads, Accumulators()]
     SoftmaxState softmax;      // of kHeads rows
 
@@ -107,12 +101,9 @@ struct DecodeAttentionKernel {
           column(arena.Take<int>(kTile)),
           level(arena.Take<int>(kTile)),
           weight(arena.Take<float>(kHeads * kTile)),
-          partial(arena.Take<float>(kSlices * kHeads * kTile)),
           sum(arena.Take<float>(kHeads * accumulators)),
           softmax(arena, kHeads) {}
   };
-
-  FMA_DEVICE bool Rotates() const { return attention.spec.positions == PositionEmbedding::kRope; }
 
   FMA_DEVICE int KvHead() const {
     return static_cast<int>(BlockIndex() % attention.spec.num_kv_heads);
@@ -133,74 +124,13 @@ struct DecodeAttentionKernel {
   FMA_DEVICE bool Append(const Memory& memory) const {
     const DecodeRow row = Row();
     if (row.slot == nullptr) return false;
-    PlaceToken(memory, row, KvHead());
-    SyncThreads();
     const TokenVectors token = {memory.key, memory.placed_key, memory.value};
+    PlaceToken(attention, layout, Input(row), row.position, KvHead(), token);
+    SyncThreads();
     const HeadCache<T> cache = Cache(row);
     cache.WriteToken(row.position, token);
     cache.AddToken(row.position, token);
     return true;
-  }
-
-  /// The token's key and value from the product into shared memory.
-  FMA_DEVICE void PlaceToken(const Memory& memory, const DecodeRow& row, int kv_head) const {
-    const AttentionSpec& spec = attention.spec;
-    const int dim = spec.head_dim;
-    const float* key = Input(row) + int64_t{spec.num_heads + kv_head} * dim;
-    const float* value = key + int64_t{spec.num_kv_heads} * dim;
-    const int half = dim / 2;
-    FMA_NO_UNROLL
-    for (int c = ThreadIndex(); c < layout.padded_dim; c += kThreads) {
-      const float own = c < dim ? LoadConstant(key + c) : 0.0F;
-      memory.key.Set(c, own);
-      memory.value.Set(c, c < dim ? LoadConstant(value + c) : 0.0F);
-      if (!Rotates()) {
-        memory.placed_key.Set(c, own);
-      } else if (c < half) {
-        const Turn turn =
-            TurnAt(static_cast<double>(row.position), LoadConstant(attention.frequencies + c));
-        const float other = LoadConstant(key + half + c);
-        memory.placed_key.Set(c, own * turn.cosine - other * turn.sine);
-        memory.placed_key.Set(half + c, other * turn.cosine + own * turn.sine);
-      } else if (c >= dim) {
-        memory.placed_key.Set(c, 0.0F);
-      }
-    }
-  }
-
-  /// `count` queries from head `first_head` on, scaled: as near and as far keys want them.
-  FMA_DEVICE void PlaceQueries(const Memory& memory, const DecodeRow& row, int first_head,
-                               int count) const {
-    const int dim = attention.spec.head_dim;
-    const int stride = static_cast<int>(layout.padded_dim);
-    const int pairs = (dim + 1) / 2;
-    const int half = dim / 2;
-    const float scale = 1.0F / sqrtf(static_cast<float>(dim));
-    FMA_NO_UNROLL
-    for (int i = ThreadIndex(); i < kHeads * pairs; i += kThreads) {
-      const int head = i / pairs;
-      const int low = i % pairs;
-      const int high = low < half ? low + half : dim;  // an odd dimension's last has no partner
-      const int at = head * stride;
-      // Heads past the last score nothing that is used, but must score something.
-      const bool real = head < count;
-      const float* query = Input(row) + int64_t{first_head + head} * dim;
-      const int own_channel = low < half ? low : dim - 1;
-      const float own = real ? LoadConstant(query + own_channel) * scale : 0.0F;
-      const float other = real && high < dim ? LoadConstant(query + high) * scale : 0.0F;
-      Turn turn = {1.0F, 0.0F};
-      if (Rotates()) {
-        turn = TurnAt(static_cast<double>(row.position), LoadConstant(attention.frequencies + low));
-      }
-      const float placed = own * turn.cosine - other * turn.sine;
-      const float placed_other = other * turn.cosine + own * turn.sine;
-      const bool far_is_placed = attention.spec.FarIsRotated();
-      memory.near_query.Set(at + own_channel, placed);
-      memory.far_query.Set(at + own_channel, far_is_placed ? placed : own);
-      if (high == dim) continue;
-      memory.near_query.Set(at + high, placed_other);
-      memory.far_query.Set(at + high, far_is_placed ? placed_other : other);
-    }
   }
 
   FMA_DEVICE void AttendHeads(const Memory& memory, int first_head, int count) const {
@@ -208,7 +138,8 @@ struct DecodeAttentionKernel {
     const HeadCache<T> cache = Cache(row);
     const int64_t fine_group = layout.hierarchy.FineGroup(row.position);
     const VisibleColumns visible(layout.hierarchy, fine_group, row.position + 1);
-    PlaceQueries(memory, row, first_head, count);
+    PlaceQueries<kHeads>(attention, layout, Input(row), row.position, {first_head, count},
+                         memory.near_query, memory.far_query);
     for (int i = ThreadIndex(); i < kHeads * Accumulators(layout); i += kThreads) {
       memory.sum.Set(i, 0.0F);
     }
@@ -216,109 +147,96 @@ struct DecodeAttentionKernel {
       memory.softmax.Start(ThreadIndex(), attention, layout.hierarchy, first_head + ThreadIndex(),
                            fine_group);
     }
+    AttendRange(memory, cache, visible, {memory.far_query, first_head, count}, 0,
+                visible.far_end());
+    AttendRange(memory, cache, visible, {memory.near_query, first_head, count}, visible.far_end(),
+                visible.count());
+    StoreOutput(memory, first_head, count);
+    SyncThreads();
+  }
+
+  /// The query heads of a pass, as the keys at hand want them.
+  struct Queries {
+    Shared<float> query;  // [kHeads, D]
+    int first_head;
+    int count;
+  };
+
+  /// Entries [first, end) of what is visible.
+  FMA_DEVICE void AttendRange(const Memory& memory, const HeadCache<T>& cache,
+                              const VisibleColumns& visible, const Queries& queries, int first,
+                              int end) const {
     FMA_NO_UNROLL
-    for (int tile = 0; tile < visible.count(); tile += kTile) {
-      const int rest = visible.count() - tile;
-      const int columns = rest < kTile ? rest : kTile;
+    for (int tile = first; tile < end; tile += kTile) {
+      const int columns = end - tile < kTile ? end - tile : kTile;
       if (ThreadIndex() < columns) {
         const VisibleKey key = visible.At(tile + ThreadIndex());
         memory.column.Set(ThreadIndex(), static_cast<int>(ColumnOf(layout, key)));
         memory.level.Set(ThreadIndex(), key.level);
       }
       SyncThreads();
-      Score(memory, cache, columns);
+      Score(memory, cache, queries, columns);
       SyncThreads();
-      Weigh(memory, first_head, count, columns);
+      if (WarpIndex() < queries.count) {
+        memory.softmax.Advance(WarpIndex(), memory.weight, WarpIndex() * kTile, columns);
+      }
       SyncThreads();
-      AddValues(memory, cache, count, columns);
+      AddValues(memory, cache, queries.count, columns);
       SyncThreads();
-    }
-    StoreOutput(memory, first_head, count);
-    SyncThreads();
-  }
-
-  /// partial[slice][head][column]: this slice of channels' share of the scores.
-  FMA_DEVICE void Score(const Memory& memory, const HeadCache<T>& cache, int columns) const {
-    const int rest = columns - ThreadIndex() % kUnits * kVec;
-    if (rest >= kVec) {
-      ScoreUnit<true>(memory, cache, kVec);
-    } else if (rest > 0) {
-      ScoreUnit<false>(memory, cache, rest);
     }
   }
 
-  /// kWhole: all kVec columns are visible, else the first `count`.
-  template <bool kWhole>
-  FMA_DEVICE void ScoreUnit(const Memory& memory, const HeadCache<T>& cache, int count) const {
-    using Keys = Vec<T, kVec>;
-    const int tile_column = ThreadIndex() % kUnits * kVec;
-    const int slice = ThreadIndex() / kUnits;
-    const int dim = attention.spec.head_dim;
+  /// weight[head][column]: the scores. Those of heads past the last are zeros.
+  FMA_DEVICE void Score(const Memory& memory, const HeadCache<T>& cache, const Queries& queries,
+                        int columns) const {
+    const int lane = ThreadIndex() % kKeyLanes;
+    const int group = ThreadIndex() / kKeyLanes;
     const int stride = static_cast<int>(layout.padded_dim);
-    const int per_slice = (dim + kSlices - 1) / kSlices;
-    const int end = (slice + 1) * per_slice < dim ? (slice + 1) * per_slice : dim;
-    const Shared<float> query =
-        memory.level.Get(tile_column) == VisibleKey::kNear ? memory.near_query : memory.far_query;
-    const int64_t column = memory.column.Get(tile_column);
-    float score[kHeads][kVec] = {};
+    float score[kHeads][kKeys] = {};
     FMA_NO_UNROLL
-    for (int c = slice * per_slice; c < end; c += kUnroll) {
-      Keys keys[kUnroll] = {};
+    for (int c = lane * kVec; c < layout.head_dim; c += kKeyLanes * kVec) {
+      Vec<T, kVec> part[kKeys] = {};
       FMA_UNROLL
-      for (int i = 0; i < kUnroll; ++i) {
-        if (c + i >= end) continue;
-        const T* key = cache.KeyAt(c + i, column);
-        if constexpr (kWhole) {
-          keys[i] = Load(reinterpret_cast<const Keys*>(key));
-        } else {
-          FMA_UNROLL
-          for (int v = 0; v < kVec; ++v) {
-            if (v < count) keys[i].lane[v] = Load(key + v);
-          }
-        }
+      for (int k = 0; k < kKeys; ++k) {
+        const int at = group + k * kKeyGroups;
+        if (at >= columns) continue;
+        const T* key = cache.KeyAt(memory.column.Get(at), c);
+        part[k] = Load(reinterpret_cast<const Vec<T, kVec>*>(key));
       }
       FMA_UNROLL
-      for (int i = 0; i < kUnroll; ++i) {
-        if (c + i >= end) continue;
+      for (int h = 0; h < kHeads; ++h) {
         FMA_UNROLL
-        for (int h = 0; h < kHeads; ++h) {
-          const float channel = query.Get(h * stride + c + i);
+        for (int v = 0; v < kVec; ++v) {
+          const float channel = queries.query.Get(h * stride + c + v);
           FMA_UNROLL
-          for (int v = 0; v < kVec; ++v) score[h][v] += channel * ToFloat(keys[i].lane[v]);
+          for (int k = 0; k < kKeys; ++k) score[h][k] += channel * ToFloat(part[k].lane[v]);
         }
       }
     }
     FMA_UNROLL
     for (int h = 0; h < kHeads; ++h) {
       FMA_UNROLL
-      for (int v = 0; v < kVec; ++v) {
-        memory.partial.Set((slice * kHeads + h) * kTile + tile_column + v, score[h][v]);
+      for (int k = 0; k < kKeys; ++k) {
+        const int at = group + k * kKeyGroups;
+        const float sum = SumOfKeyLanes(score[h][k]);
+        if (lane != h % kKeyLanes || at >= columns) continue;
+        memory.weight.Set(h * kTile + at,
+                          h < queries.count ? sum + Bias(queries, h, memory.level.Get(at)) : 0.0F);
       }
     }
   }
 
-  /// A warp for each head: scores become weights, and the softmax moves on.
-  FMA_DEVICE void Weigh(const Memory& memory, int first_head, int count, int columns) const {
-    const int head = WarpIndex();
-    if (head >= kHeads) return;
-    if (head >= count) {
-      for (int i = LaneIndex(); i < columns; i += kWarpSize) memory.weight.Set(head * kTile + i, 0);
-      return;
-    }
-    FMA_NO_UNROLL
-    for (int column = LaneIndex(); column < columns; column += kWarpSize) {
-      float score = 0;
-      for (int slice = 0; slice < kSlices; ++slice) {
-        score += memory.partial.Get((slice * kHeads + head) * kTile + column);
-      }
-      const int level = memory.level.Get(column);
-      if (level > 0) {
-        score += LoadConstant(attention.far_bias +
-                              int64_t{first_head + head} * layout.hierarchy.num_levels + level - 1);
-      }
-      memory.weight.Set(head * kTile + column, score);
-    }
-    memory.softmax.Advance(head, memory.weight, head * kTile, columns);
+  FMA_DEVICE static float SumOfKeyLanes(float value) {
+    FMA_UNROLL
+    for (int step = kKeyLanes / 2; step > 0; step /= 2) value += ShuffleXor(value, step);
+    return value;
+  }
+
+  FMA_DEVICE float Bias(const Queries& queries, int head, int level) const {
+    if (level <= 0) return 0.0F;
+    return LoadConstant(attention.far_bias +
+                        int64_t{queries.first_head + head} * layout.hierarchy.num_levels + level -
+                        1);
   }
 
   /// sum[head] of this thread's channels and slice of columns.

@@ -30,8 +30,8 @@ class HeadCache {
   FMA_DEVICE HeadCache(const DeviceAttention& attention, const SlotLayout& layout, std::byte* head)
       : attention_(attention), layout_(layout), head_(head) {}
 
-  FMA_DEVICE const T* KeyAt(int64_t channel, int64_t column) const {
-    return Keys() + channel * layout_.columns + column;
+  FMA_DEVICE const T* KeyAt(int64_t column, int64_t channel) const {
+    return Keys() + column * layout_.head_dim + channel;
   }
   FMA_DEVICE const T* ValueAt(int64_t column, int64_t channel) const {
     return Values() + column * layout_.padded_dim + channel;
@@ -44,10 +44,10 @@ class HeadCache {
     const Shared<float> sink_key = attention_.spec.FarIsRotated() ? token.placed_key : token.key;
     FMA_NO_UNROLL
     for (int c = ThreadIndex(); c < layout_.padded_dim; c += ThreadCount()) {
-      if (c < layout_.head_dim) StoreKey(c, near, token.placed_key.Get(c));
+      if (c < layout_.head_dim) StoreKey(near, c, token.placed_key.Get(c));
       StoreValue(near, c, token.value.Get(c));
       if (!is_sink) continue;
-      if (c < layout_.head_dim) StoreKey(c, position, sink_key.Get(c));
+      if (c < layout_.head_dim) StoreKey(position, c, sink_key.Get(c));
       StoreValue(position, c, token.value.Get(c));
     }
   }
@@ -86,14 +86,14 @@ class HeadCache {
     }
   }
 
-  FMA_DEVICE void StoreKey(int64_t channel, int64_t column, float key) const {
-    StoreKeyElement(channel, column, FromFloat<T>(key));
+  FMA_DEVICE void StoreKey(int64_t column, int64_t channel, float key) const {
+    StoreKeyElement(column, channel, FromFloat<T>(key));
   }
   FMA_DEVICE void StoreValue(int64_t column, int64_t channel, float value) const {
     StoreValueElement(column, channel, FromFloat<T>(value));
   }
-  FMA_DEVICE void StoreKeyElement(int64_t channel, int64_t column, T key) const {
-    Store(Keys() + channel * layout_.columns + column, key);
+  FMA_DEVICE void StoreKeyElement(int64_t column, int64_t channel, T key) const {
+    Store(Keys() + column * layout_.head_dim + channel, key);
   }
   FMA_DEVICE void StoreValueElement(int64_t column, int64_t channel, T value) const {
     Store(Values() + column * layout_.padded_dim + channel, value);
@@ -183,13 +183,13 @@ class HeadCache {
       if (!of_keys) {
         StoreValue(column + r, channel, own);
       } else if (partner < 0) {
-        StoreKey(channel, column + r, own);
+        StoreKey(column + r, channel, own);
       } else {
         const float other = Summary(of_keys, level, r, partner);
         const Turn turn = TurnAt(h.SummaryCentre(level, group, r),
                                  LoadConstant(attention_.frequencies + channel));
-        StoreKey(channel, column + r, own * turn.cosine - other * turn.sine);
-        StoreKey(partner, column + r, other * turn.cosine + own * turn.sine);
+        StoreKey(column + r, channel, own * turn.cosine - other * turn.sine);
+        StoreKey(column + r, partner, other * turn.cosine + own * turn.sine);
       }
     }
   }
@@ -217,7 +217,7 @@ class HeadCache {
 
   const DeviceAttention& attention_;
   const SlotLayout& layout_;
-  std::byte* const head_;  // keys [d, C], values [C, D], sums [2, L, p, D]
+  std::byte* const head_;  // keys [C, d], values [C, D], sums [2, L, p, D]; see slot_bytes.h
 };
 
 }  // namespace fmaserver::cuda

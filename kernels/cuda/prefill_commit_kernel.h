@@ -40,7 +40,7 @@ struct PrefillCommitKernel : PrefillParameters {
   FMA_DEVICE void Copy(const PrefillHead<T>& head, int64_t entry, int64_t column,
                        int64_t channel) const {
     if (channel < layout.head_dim) {
-      head.cache.StoreKeyElement(channel, column, Load(head.PlacedKey(entry) + channel));
+      head.cache.StoreKeyElement(column, channel, Load(head.PlacedKey(entry) + channel));
     }
     head.cache.StoreValueElement(column, channel, Load(head.PlacedValue(entry) + channel));
   }

@@ -22,11 +22,10 @@ struct PrefillParameters {
   float* out = nullptr;        ///< [., H*d]
 };
 
-/// A key and a value of T somewhere: channel c of the key is key[c * key_stride].
+/// A key [d] and a value [D] of T somewhere.
 template <typename T>
 struct KeySource {
   const T* key;
-  int64_t key_stride;
   const T* value;
 };
 
@@ -92,9 +91,9 @@ class PrefillHead {
       entry = key.level == VisibleKey::kSink ? scratch.SinkEntry(key.position)
                                              : key.position - position();
     }
-    if (entry >= 0) return {PlacedKey(entry), 1, PlacedValue(entry)};
+    if (entry >= 0) return {PlacedKey(entry), PlacedValue(entry)};
     const int64_t column = ColumnOf(layout, key);
-    return {cache.KeyAt(0, column), layout.columns, cache.ValueAt(column, 0)};
+    return {cache.KeyAt(column, 0), cache.ValueAt(column, 0)};
   }
 
  private:

@@ -14,5 +14,6 @@ set(FMA_CUDA_HOST_SOURCES
   ${_folder}/fusion.cc
   ${_folder}/graph_cache.cc
   ${_folder}/sampling.cc
+  ${_folder}/slot_bytes.cc
   ${_folder}/step_data.cc
   ${_folder}/weights.cc)

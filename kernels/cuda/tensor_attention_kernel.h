@@ -179,15 +179,13 @@ struct TensorAttentionKernel : PrefillParameters {
       const int channel = i % kChannelGroups * 8;
       Eight eight = {};
       if (key < keys && channel < layout.head_dim) {
-        const KeySource<BFloat16> source = memory.source.Get(key);
-        if (source.key_stride == 1) {
-          eight = Load(reinterpret_cast<const Eight*>(source.key + channel));
-        } else {
+        const BFloat16* from = memory.source.Get(key).key + channel;
+        if (layout.head_dim % 8 == 0) {
+          eight = Load(reinterpret_cast<const Eight*>(from));
+        } else {  // rows of the slot begin anywhere
           FMA_UNROLL
           for (int c = 0; c < 8; ++c) {
-            if (channel + c < layout.head_dim) {
-              eight.lane[c] = Load(source.key + (channel + c) * source.key_stride);
-            }
+            if (channel + c < layout.head_dim) eight.lane[c] = Load(from + c);
           }
         }
       }

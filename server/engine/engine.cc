@@ -51,7 +51,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(std::unique_ptr<Model> mo
                                                        std::shared_ptr<EngineObserver> observer) {
   if (absl::Status status = ValidateOptions(options, *model); !status.ok()) return status;
   absl::StatusOr<std::unique_ptr<SlotPool>> slots =
-      SlotPool::Create(model->backend(), model->slot_bytes(), options.num_slots);
+      SlotPool::Create(model->backend(), model->layout(), options.num_slots);
   if (!slots.ok()) return slots.status();
   if (observer == nullptr) observer = std::make_shared<EngineObserver>();
   return std::unique_ptr<Engine>(new Engine(std::move(model), std::move(tokenizer), options,

@@ -14,27 +14,31 @@ void Slot::Release() {
 }
 
 absl::StatusOr<SnapshotPtr> Slot::Save(int64_t tokens) const {
-  auto snapshot = std::make_shared<Snapshot>(tokens, pool_->slot_bytes_);
-  const absl::Status status = pool_->backend_.SaveSlot(data_, snapshot->mutable_bytes());
+  auto snapshot = std::make_shared<Snapshot>(tokens, pool_->layout_.slot_bytes);
+  const absl::Status status =
+      pool_->backend_.SaveSlot(pool_->layout_, data_, snapshot->mutable_bytes());
   if (!status.ok()) return status;
   return snapshot;
 }
 
 absl::Status Slot::CopyFrom(const Slot& other) {
-  return pool_->backend_.CopySlot(other.data_, data_, pool_->slot_bytes_);
+  return pool_->backend_.CopySlot(other.data_, data_, pool_->layout_.slot_bytes);
 }
 
 absl::Status Slot::Restore(const Snapshot& snapshot) {
   const auto bytes = static_cast<int64_t>(snapshot.bytes().size());
-  if (bytes != pool_->slot_bytes_) {
+  const SlotLayout& layout = pool_->layout_;
+  if (bytes != layout.slot_bytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat("a state of ", bytes, " bytes; this model's have ", pool_->slot_bytes_));
+        absl::StrCat("a state of ", bytes, " bytes; this model's have ", layout.slot_bytes));
   }
-  return pool_->backend_.RestoreSlot(snapshot.bytes(), data_);
+  return pool_->backend_.RestoreSlot(layout, snapshot.bytes(), data_);
 }
 
-absl::StatusOr<std::unique_ptr<SlotPool>> SlotPool::Create(Backend& backend, int64_t slot_bytes,
+absl::StatusOr<std::unique_ptr<SlotPool>> SlotPool::Create(Backend& backend,
+                                                           const SlotLayout& layout,
                                                            int32_t num_slots) {
+  const int64_t slot_bytes = layout.slot_bytes;
   int64_t bytes = 0;
   if (__builtin_mul_overflow(slot_bytes, int64_t{num_slots}, &bytes)) {
     return absl::ResourceExhaustedError(
@@ -47,17 +51,15 @@ absl::StatusOr<std::unique_ptr<SlotPool>> SlotPool::Create(Backend& backend, int
         absl::StrCat("cannot hold ", num_slots, " slots of ", slot_bytes,
                      " bytes: ", memory.status().message(), "; ask for fewer slots"));
   }
-  return std::unique_ptr<SlotPool>(
-      new SlotPool(backend, *std::move(memory), slot_bytes, num_slots));
+  return std::unique_ptr<SlotPool>(new SlotPool(backend, *std::move(memory), layout, num_slots));
 }
 
-SlotPool::SlotPool(Backend& backend, std::unique_ptr<Buffer> memory, int64_t slot_bytes,
+SlotPool::SlotPool(Backend& backend, std::unique_ptr<Buffer> memory, const SlotLayout& layout,
                    int32_t num_slots)
-    : backend_(backend),
-      memory_(std::move(memory)),
-      slot_bytes_(slot_bytes),
-      num_slots_(num_slots) {
-  for (int32_t i = num_slots - 1; i >= 0; --i) free_.push_back(memory_->data + i * slot_bytes);
+    : backend_(backend), memory_(std::move(memory)), layout_(layout), num_slots_(num_slots) {
+  for (int32_t i = num_slots - 1; i >= 0; --i) {
+    free_.push_back(memory_->data + i * layout_.slot_bytes);
+  }
 }
 
 SlotPool::~SlotPool() { assert(num_free() == num_slots_ && "a slot outlived its pool"); }

@@ -57,7 +57,8 @@ class Slot {
 class SlotPool {
  public:
   /// RESOURCE_EXHAUSTED, with the sum, when the backend has no room.
-  static absl::StatusOr<std::unique_ptr<SlotPool>> Create(Backend& backend, int64_t slot_bytes,
+  static absl::StatusOr<std::unique_ptr<SlotPool>> Create(Backend& backend,
+                                                          const SlotLayout& layout,
                                                           int32_t num_slots);
   ~SlotPool();
   SlotPool(const SlotPool&) = delete;
@@ -71,11 +72,12 @@ class SlotPool {
 
  private:
   friend class Slot;
-  SlotPool(Backend& backend, std::unique_ptr<Buffer> memory, int64_t slot_bytes, int32_t num_slots);
+  SlotPool(Backend& backend, std::unique_ptr<Buffer> memory, const SlotLayout& layout,
+           int32_t num_slots);
 
   Backend& backend_;
   const std::unique_ptr<Buffer> memory_;
-  const int64_t slot_bytes_;
+  const SlotLayout layout_;
   const int32_t num_slots_;
   std::vector<std::byte*> free_;
 };

@@ -39,7 +39,7 @@ absl::StatusOr<Evaluation> Evaluate(Model& model, std::span<const int32_t> token
     return status;
   }
   absl::StatusOr<std::unique_ptr<SlotPool>> pool =
-      SlotPool::Create(model.backend(), model.slot_bytes(), 1);
+      SlotPool::Create(model.backend(), model.layout(), 1);
   if (!pool.ok()) return pool.status();
   const Slot slot = (*pool)->Acquire();
 

@@ -19,7 +19,7 @@ class AttentionTest : public BackendTest {
     auto buffer = backend().Allocate(layout.slot_bytes);
     EXPECT_TRUE(buffer.ok());
     const std::vector<std::byte> poison(layout.slot_bytes, std::byte{0xFF});
-    EXPECT_TRUE(backend().RestoreSlot(poison, (*buffer)->data).ok());
+    EXPECT_TRUE(backend().RestoreSlot(layout, poison, (*buffer)->data).ok());
     return *std::move(buffer);
   }
 
@@ -206,7 +206,7 @@ TEST_P(AttentionTest, RotaryAnglesAreExactFarFromTheStart) {
   const auto far = PoisonedSlot(layout);
   // Stands for the tokens before the shift.
   const std::vector<std::byte> zeros(static_cast<size_t>(layout.slot_bytes));
-  ASSERT_TRUE(backend().RestoreSlot(zeros, far->data).ok());
+  ASSERT_TRUE(backend().RestoreSlot(layout, zeros, far->data).ok());
   std::vector<float> out_near;
   std::vector<float> out_far;
   for (int64_t i = 0; i < 48; ++i) {

@@ -87,7 +87,7 @@ DeviceMatrix::DeviceMatrix(Backend& backend, int64_t rows, const std::vector<flo
   auto buffer = backend.Allocate(static_cast<int64_t>(bytes.size()));
   EXPECT_TRUE(buffer.ok()) << buffer.status();
   buffer_ = *std::move(buffer);
-  EXPECT_TRUE(backend.RestoreSlot(bytes, buffer_->data).ok());
+  EXPECT_TRUE(backend.CopyFromHost(bytes, buffer_->data).ok());
   view_ = {reinterpret_cast<float*>(buffer_->data), rows,
            static_cast<int64_t>(values.size()) / rows};
 }

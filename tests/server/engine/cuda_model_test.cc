@@ -81,7 +81,7 @@ class CudaModelTest : public BackendTest {
 
 /// All logits [n, V] of a sequence fed in pieces of `chunk` tokens.
 std::vector<float> Feed(Model& model, const std::vector<int32_t>& tokens, size_t chunk) {
-  const auto pool = SlotPool::Create(model.backend(), model.slot_bytes(), 1);
+  const auto pool = SlotPool::Create(model.backend(), model.layout(), 1);
   const Slot slot = (*pool)->Acquire();
   std::vector<float> all;
   for (size_t position = 0; position < tokens.size(); position += chunk) {
@@ -131,7 +131,7 @@ class Batch {
   Batch(Model& model, const std::vector<std::vector<int32_t>>& tokens)
       : model_(model),
         tokens_(tokens),
-        pool_(*SlotPool::Create(model.backend(), model.slot_bytes(),
+        pool_(*SlotPool::Create(model.backend(), model.layout(),
                                 static_cast<int32_t>(tokens.size()))) {
     for (size_t i = 0; i < tokens.size(); ++i) slots_.push_back(pool_->Acquire());
   }
@@ -196,8 +196,8 @@ TEST_P(CudaModelTest, SlotsMoveBetweenBackends) {
   for (int32_t& token : tokens) token = static_cast<int32_t>(random() % 260);
   const auto expected = Feed(*here, tokens, 16);
 
-  const auto pool_there = SlotPool::Create(there->backend(), there->slot_bytes(), 1);
-  const auto pool_here = SlotPool::Create(here->backend(), here->slot_bytes(), 1);
+  const auto pool_there = SlotPool::Create(there->backend(), there->layout(), 1);
+  const auto pool_here = SlotPool::Create(here->backend(), here->layout(), 1);
   const Slot slot_there = (*pool_there)->Acquire();
   const Slot slot_here = (*pool_here)->Acquire();
   std::vector<std::byte> bytes(there->slot_bytes());
@@ -210,9 +210,9 @@ TEST_P(CudaModelTest, SlotsMoveBetweenBackends) {
     const auto row = model.Step({&segment, 1});
     ASSERT_TRUE(row.ok()) << row.status();
     logits.insert(logits.end(), row->begin(), row->end());
-    ASSERT_TRUE(model.backend().SaveSlot(slot.data(), bytes).ok());
-    ASSERT_TRUE(there->backend().RestoreSlot(bytes, slot_there.data()).ok());
-    ASSERT_TRUE(here->backend().RestoreSlot(bytes, slot_here.data()).ok());
+    ASSERT_TRUE(model.backend().SaveSlot(model.layout(), slot.data(), bytes).ok());
+    ASSERT_TRUE(there->backend().RestoreSlot(there->layout(), bytes, slot_there.data()).ok());
+    ASSERT_TRUE(here->backend().RestoreSlot(here->layout(), bytes, slot_here.data()).ok());
   }
   EXPECT_LE(LargestDifference(logits, expected, 260), 1e-3);
 }
@@ -296,10 +296,10 @@ TEST_P(CudaModelTest, GeneratesWhatTheCpuGenerates) {
 }
 
 TEST_P(CudaModelTest, SaysWhatDoesNotFit) {
-  const auto pool = SlotPool::Create(backend(), int64_t{1} << 40, 4096);
+  const auto pool = SlotPool::Create(backend(), LayoutOf(int64_t{1} << 40), 4096);
   EXPECT_EQ(pool.status().code(), absl::StatusCode::kResourceExhausted) << pool.status();
   // And what fits is still to be had.
-  EXPECT_TRUE(SlotPool::Create(backend(), 1 << 10, 16).ok());
+  EXPECT_TRUE(SlotPool::Create(backend(), LayoutOf(1 << 10), 16).ok());
 }
 
 FMA_ON_BACKENDS(CudaModelTest, CudaBackendNames);

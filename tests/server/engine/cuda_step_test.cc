@@ -28,7 +28,7 @@ class Decoding {
  public:
   Decoding(Model& model, int sequences)
       : model_(model),
-        pool_(*SlotPool::Create(model.backend(), model.slot_bytes(), sequences)),
+        pool_(*SlotPool::Create(model.backend(), model.layout(), sequences)),
         tokens_(sequences, 1) {
     for (int i = 0; i < sequences; ++i) slots_.push_back(pool_->Acquire());
   }

@@ -79,6 +79,13 @@ class RecordingGenerateSink : public GenerateSink, public Recorder {
   Finished finish;
 };
 
+/// Of slots that only their size matters of.
+inline SlotLayout LayoutOf(int64_t slot_bytes) {
+  SlotLayout layout;
+  layout.slot_bytes = slot_bytes;
+  return layout;
+}
+
 /// An engine around a random model (seed 3) with a byte tokenizer.
 std::unique_ptr<Engine> MakeEngine(EngineOptions options,
                                    const ModelConfig& config = SmallConfig());

@@ -22,7 +22,7 @@ std::vector<int32_t> RandomTokens(int64_t count, int64_t vocab_size, std::mt1993
 /// All logits [n, V] of a sequence fed in pieces of `chunk()` tokens.
 template <typename Chunk>
 std::vector<float> Feed(Model& model, const std::vector<int32_t>& tokens, Chunk chunk) {
-  const auto pool = SlotPool::Create(model.backend(), model.slot_bytes(), 1);
+  const auto pool = SlotPool::Create(model.backend(), model.layout(), 1);
   const Slot slot = (*pool)->Acquire();
   std::vector<float> all;
   for (size_t position = 0; position < tokens.size();) {
@@ -76,7 +76,7 @@ TEST(Model, PrefillDecodeAndAnyMixAgreeOnRandomConfigurations) {
 TEST(Model, SequencesOfAStepDoNotTouchEachOther) {
   std::mt19937 random(2);
   const auto model = MakeModel(SmallConfig(), 7, /*max_rows=*/64);
-  const auto pool = SlotPool::Create(model->backend(), model->slot_bytes(), 5);
+  const auto pool = SlotPool::Create(model->backend(), model->layout(), 5);
   std::vector<Slot> slots;
   std::vector<std::vector<int32_t>> tokens;
   std::vector<std::vector<float>> expected;
@@ -116,7 +116,7 @@ TEST(Model, LogitsComeForTheLastRowsAskedFor) {
   const auto model = MakeModel(SmallConfig(), 9, /*max_rows=*/64);
   const auto tokens = RandomTokens(30, 260, random);
   const auto all = Feed(*model, tokens, [] { return 64; });
-  const auto pool = SlotPool::Create(model->backend(), model->slot_bytes(), 1);
+  const auto pool = SlotPool::Create(model->backend(), model->layout(), 1);
   const Slot slot = (*pool)->Acquire();
   const StepSegment segment{slot.data(), 0, tokens, 3};
   const auto last = model->Step({&segment, 1});
@@ -127,7 +127,7 @@ TEST(Model, LogitsComeForTheLastRowsAskedFor) {
 TEST(Model, RefusesStepsThatDoNotFit) {
   const auto model = MakeModel(SmallConfig(), 1, /*max_rows=*/4);
   const std::vector<int32_t> tokens(5, 1);
-  const auto pool = SlotPool::Create(model->backend(), model->slot_bytes(), 1);
+  const auto pool = SlotPool::Create(model->backend(), model->layout(), 1);
   const Slot slot = (*pool)->Acquire();
   const StepSegment segment{slot.data(), 0, tokens, 1};
   EXPECT_EQ(model->Step({&segment, 1}).status().code(), absl::StatusCode::kInvalidArgument);
@@ -135,7 +135,7 @@ TEST(Model, RefusesStepsThatDoNotFit) {
 
 TEST(SlotPool, GivesEachSlotOnceAndTakesItBack) {
   const auto backend = MakeCpuBackend(1);
-  const auto pool = SlotPool::Create(**backend, 256, 3);
+  const auto pool = SlotPool::Create(**backend, LayoutOf(256), 3);
   ASSERT_TRUE(pool.ok());
   std::vector<Slot> slots;
   for (int i = 0; i < 3; ++i) slots.push_back((*pool)->Acquire());
@@ -149,7 +149,7 @@ TEST(SlotPool, GivesEachSlotOnceAndTakesItBack) {
 
 TEST(SlotPool, SaysWhatDoesNotFit) {
   const auto backend = MakeCpuBackend(1);
-  const auto pool = SlotPool::Create(**backend, int64_t{1} << 50, 4096);
+  const auto pool = SlotPool::Create(**backend, LayoutOf(int64_t{1} << 50), 4096);
   EXPECT_EQ(pool.status().code(), absl::StatusCode::kResourceExhausted);
 }
 
