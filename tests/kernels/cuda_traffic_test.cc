@@ -1,12 +1,17 @@
-// What the decode kernel moves between device memory and the chip, beside what must move. Counted
-// by the emulator; the table is in docs/performance.md.
+// What the kernels move between device memory and the chip, beside what must move. Counted by the
+// emulator; the tables are in docs/performance.md.
 #include <cstdio>
+#include <cstring>
+#include <memory>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "kernels/fma/element.h"
 #include "tests/emulator/emulator.h"
+#include "tests/kernels/backends.h"
 #include "tests/kernels/cuda_layer.h"
 #include "tests/kernels/random_attention.h"
 
@@ -49,6 +54,16 @@ std::vector<std::byte> SomeSlot(const SlotLayout& layout, std::mt19937& random) 
   return bytes;
 }
 
+int64_t Moved(const cuda::emulator::Traffic& traffic) {
+  return traffic.loaded_bytes + traffic.stored_bytes;
+}
+int64_t MovedInSectors(const cuda::emulator::Traffic& traffic) {
+  return (traffic.loaded_sectors + traffic.stored_sectors) * kSectorBytes;
+}
+double Ratio(int64_t floor, int64_t moved) {
+  return static_cast<double>(floor) / static_cast<double>(moved);
+}
+
 TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
   std::printf("| cache | heads | position | keys | floor | moved | floor / moved | in sectors |\n");
   std::mt19937 random(1);
@@ -68,18 +83,129 @@ TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
         cuda::emulator::TrafficByKernel().clear();
         device.Step({{slot.data(), position, 1, qkv}});
         const auto traffic = cuda::emulator::TrafficByKernel()["decode_attention"];
-        const int64_t moved = traffic.loaded_bytes + traffic.stored_bytes;
-        const int64_t sectors = traffic.loaded_sectors + traffic.stored_sectors;
+        const int64_t moved = Moved(traffic);
         const int64_t floor = FloorBytes(spec, device.layout(), position);
-        const double ratio = static_cast<double>(floor) / static_cast<double>(moved);
+        const double ratio = Ratio(floor, MovedInSectors(traffic));
         std::printf("| %s | %d | %ld | %ld | %ld | %ld | %.3f | %.3f |\n", NameOf(dtype).data(),
                     heads, static_cast<long>(position),
                     static_cast<long>(VisibleKeys(spec.hierarchy, position)),
-                    static_cast<long>(floor), static_cast<long>(moved), ratio,
-                    static_cast<double>(floor) / static_cast<double>(sectors * kSectorBytes));
+                    static_cast<long>(floor), static_cast<long>(moved), Ratio(floor, moved), ratio);
         EXPECT_GE(ratio, 0.9);
       }
     }
+  }
+}
+
+/// One line of the table; the counts of `kernel` since the last one.
+void Report(const char* kernel, const char* what, int64_t floor) {
+  const cuda::emulator::Traffic traffic = cuda::emulator::TrafficByKernel()[kernel];
+  std::printf("| %s | %s | %ld | %ld | %.3f | %.3f |\n", kernel, what, static_cast<long>(floor),
+              static_cast<long>(Moved(traffic)), Ratio(floor, Moved(traffic)),
+              Ratio(floor, MovedInSectors(traffic)));
+  EXPECT_LE(floor, Moved(traffic)) << kernel << ": less than must move";
+  EXPECT_GE(Ratio(floor, MovedInSectors(traffic)), 0.25) << kernel;  // counted for each block
+  cuda::emulator::TrafficByKernel().erase(kernel);
+}
+
+constexpr int64_t kF = sizeof(float);
+
+std::unique_ptr<LinearWeights> Bf16Weights(Backend& backend, int64_t out, int64_t in) {
+  const std::vector<uint16_t> elements(out * in, 0x3C00);
+  const HostLinear host{
+      {reinterpret_cast<const std::byte*>(elements.data()), DType::kBF16, out, in}, {}};
+  return *backend.PackLinear({&host, 1});
+}
+
+/// The floor of a product: its weights, inputs and outputs, each once.
+int64_t ProductFloor(int64_t rows, int64_t in, int64_t out) {
+  return 2 * in * out + kF * rows * (in + out);
+}
+
+TEST(CudaTrafficTest, DenseKernelsBesideTheirFloors) {
+  std::printf("| kernel | of | floor | moved | floor / moved | in sectors |\n");
+  constexpr int64_t kDim = 512;
+  constexpr int64_t kWide = 1024;
+  constexpr int64_t kVocab = 4096;
+  const auto backend = *cuda::MakeCudaBackend(0);
+  const auto table = Bf16Weights(*backend, kVocab, kDim);
+  const auto up = Bf16Weights(*backend, 2 * kWide, kDim);
+  const std::vector<float> ones(kVocab, 1.0F);
+  const HostMatrix scale{reinterpret_cast<const std::byte*>(ones.data()), DType::kF32, 1, kDim};
+  const auto norm = *backend->PackNorm({NormKind::kRmsNorm, 1e-5F, scale, {}});
+  cuda::emulator::TrafficByKernel().clear();
+  for (const int64_t rows : {1, 8}) {
+    const std::string of = std::to_string(rows) + (rows == 1 ? " row" : " rows");
+    const auto report = [&](const char* kernel, const std::string& what, int64_t floor) {
+      Report(kernel, (of + ", " + what).c_str(), floor);
+    };
+    const DeviceMatrix x(*backend, rows, kDim);
+    const DeviceMatrix normed(*backend, rows, kDim);
+    const DeviceMatrix wide(*backend, rows, 2 * kWide);
+    const DeviceMatrix activated(*backend, rows, kWide);
+    const std::vector<int64_t> ids(rows, 7);
+    backend->Embed(ids, *table, /*accumulate=*/false, x);
+    (void)x.Read();
+    report("embed", "512 wide, BF16", rows * (8 + 2 * kDim + kF * kDim));
+    backend->Norm(x, *norm, normed);
+    (void)normed.Read();
+    report("norm", "512 wide", kF * kDim * (2 * rows + 1));
+    backend->Linear(normed, *up, /*accumulate=*/false, wide);
+    (void)wide.Read();
+    report("linear", "512 to 2,048, BF16", ProductFloor(rows, kDim, 2 * kWide));
+    backend->Activate(MlpKind::kSwiglu, wide, activated);
+    (void)activated.Read();
+    report("activate", "swiglu of 2 x 1,024", kF * rows * 3 * kWide);
+    const std::vector<int32_t> chosen(rows, 0);
+    const DeviceMatrix gathered(*backend, rows, kDim);
+    backend->GatherRows(x, chosen, gathered);
+    (void)gathered.Read();
+    report("gather_rows", "512 wide", rows * (4 + 2 * kF * kDim));
+    std::vector<float> random_logits(rows * kVocab);
+    std::mt19937 random(1);
+    for (float& logit : random_logits) logit = static_cast<float>(random() % 1000) / 100;
+    const DeviceMatrix logits(*backend, rows, random_logits);
+    std::vector<RowSampling> how(rows);
+    for (RowSampling& row : how) row.top_k = 40;
+    std::vector<SampledRow> sampled(rows);
+    ASSERT_TRUE(backend->sampler()->Sample(logits, how, sampled).ok());
+    report("sample", "4,096 logits, top_k 40", rows * (kF * kVocab + 8));
+  }
+}
+
+/// A slice of a prompt whose blocks of queries are whole fine groups, in the middle of a sequence.
+TEST(CudaTrafficTest, PrefillKernelsBesideTheirFloors) {
+  std::printf("| kernel | of | floor | moved | floor / moved | in sectors |\n");
+  std::mt19937 random(1);
+  AttentionSpec spec;
+  spec.num_heads = spec.num_kv_heads = 1;
+  spec.head_dim = 128;
+  spec.hierarchy = {64, 4, 15, 0};
+  spec.share_levels = true;
+  constexpr int64_t kRows = 256;
+  constexpr int64_t kPosition = 64 * 2040;
+  for (const DType dtype : {DType::kBF16, DType::kF32}) {
+    CudaLayer device(RandomAttention(spec, random), dtype);
+    const auto slot = device.NewSlot();
+    device.Fill(slot, SomeSlot(device.layout(), random));
+    const auto qkv = RandomFloats(kRows * spec.QkvColumns(), 1.0F, random);
+    cuda::emulator::TrafficByKernel().clear();
+    device.Step({{slot.data(), kPosition, kRows, qkv}});
+    const int64_t d = spec.head_dim;
+    const int64_t element = SizeOf(dtype);
+    const std::string of = "256 rows, d 128, " + std::string(NameOf(dtype));
+    // Queries in, outputs out; keys and values once for each fine group of queries.
+    int64_t attention = kRows * 2 * d * kF;
+    for (int64_t row = 63; row < kRows; row += 64) {
+      attention += VisibleKeys(spec.hierarchy, kPosition + row) * 2 * d * element;
+    }
+    Report(dtype == DType::kBF16 ? "tensor_attention" : "block_attention", of.c_str(), attention);
+    Report("place_tokens", of.c_str(), kRows * 2 * d * (kF + element));
+    const int64_t groups = kRows / 64;
+    const int64_t summaries = 2 * spec.hierarchy.rank * d * kF;  // of a group, keys and values
+    // Tokens in, all taps and biases, sums out.
+    Report("sum_tokens", of.c_str(), kRows * 2 * d * kF + 65 * summaries + groups * summaries);
+    // What the slot keeps: the last 2m tokens, three groups of level 1, those of higher levels.
+    Report("prefill_commit", of.c_str(), 2 * 128 * 2 * d * element);
   }
 }
 
