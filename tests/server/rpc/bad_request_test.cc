@@ -120,7 +120,7 @@ TEST_F(BadRequestTest, StoppingOutOfRange) {
       [](auto& r) {
         for (int i = 0; i < 17; ++i) r.add_stop(std::string(1, 'x'));
       },
-      AllOf(HasSubstr("stop is 17"), HasSubstr("16")));
+      AllOf(HasSubstr("stop strings: found 17"), HasSubstr("16")));
   for (const double value : {0.0, -1.0, std::nan("")}) {
     ExpectInvalid([value](auto& r) { r.set_time_limit_seconds(value); },
                   HasSubstr("time_limit_seconds"));
