@@ -204,11 +204,13 @@ void ReturnFreeMemory() {
   free_before = std::min(free_before, free_bytes);
 }
 
-void WaitForTermination(const sigset_t& signals, Access& access) {
-  constexpr timespec kHousekeeping{.tv_sec = 10, .tv_nsec = 0};
+/// Returns when a signal says so, or the device is lost.
+void WaitForTermination(const sigset_t& signals, Access& access, const Engine& engine) {
+  constexpr timespec kHousekeeping{.tv_sec = 5, .tv_nsec = 0};
   int signal = 0;
   while (signal != SIGTERM && signal != SIGINT) {
     signal = sigtimedwait(&signals, nullptr, &kHousekeeping);
+    if (engine.DeviceFailed()) return;
     if (signal < 0) ReturnFreeMemory();
     if (signal == SIGHUP) ReloadTokens(access);
     if (signal == SIGUSR1) ShiftLogLevel(+1);
@@ -253,8 +255,10 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   LogSessions(*served.sessions);
   LogSecurity(flags);
   LogStart(*served.engine, **server, flags);
-  WaitForTermination(signals, *access);
-  Drain(*served.engine, **server, status.pages, flags.drain_seconds);
+  WaitForTermination(signals, *access, *served.engine);
+  const bool failed = served.engine->DeviceFailed();
+  Drain(*served.engine, **server, status.pages, failed ? 0 : flags.drain_seconds);
+  if (failed) return absl::UnavailableError("the device failed; the server has to start again");
   return absl::OkStatus();
 }
 

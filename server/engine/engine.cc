@@ -399,6 +399,7 @@ std::vector<const Sequence*> Engine::Advance(std::span<const StepSegment> segmen
   const bool on_device = !sampled_.empty() && std::ranges::all_of(sampled_, chosen);
   if (!logits.ok()) {
     copied = logits.status();
+    if (absl::IsUnavailable(logits.status())) device_failed_ = true;
   } else if (!on_device) {
     copied = model_->CopyLogits(*logits);
   }

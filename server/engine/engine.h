@@ -5,6 +5,7 @@
 // others. Other threads talk to it through Submit and Cancel and are answered through sinks.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <map>
@@ -80,6 +81,9 @@ class Engine {
   /// Slots that no request holds right now.
   int32_t FreeSlots() const;
 
+  /// Whether the device was lost under a step: no later one will do better. Any thread.
+  bool DeviceFailed() const { return device_failed_; }
+
  private:
   using Sequences = std::vector<std::unique_ptr<Sequence>>;
   /// By priority, then in order of arrival; the samples of one request stay together.
@@ -124,6 +128,8 @@ class Engine {
   int32_t num_admitted_ = 0;         // taken from the queue and not started yet
   std::vector<Sequence*> stepped_;   // whose segments the current step holds, in its order
   std::vector<SampledRow> sampled_;  // what the backend chose in it, for every row of logits
+
+  std::atomic<bool> device_failed_ = false;
 
   mutable std::mutex mutex_;
   std::condition_variable work_;

@@ -62,6 +62,17 @@ def test_the_devices_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         assert state + series['fma_weights_bytes{model_name="average"}'] <= series[label + '"used"}'] < 1 << 30
 
 
+def test_a_lost_device_fails_its_requests_and_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
+    monkeypatch.setenv("FMA_EMULATOR_WAITS", "60")
+    with Service("--device", "cuda:0", "--slots", 3, model=GOLDEN / "average") as server:
+        words = ("generate", "--token-ids", "[1, 2, 3]", "--max-tokens", 1000, "--ignore-eos")
+        code, _, errors = server.run(*words)
+        assert code == 4 and "lost" in errors, errors
+        assert server.process.wait(timeout=60) == 1
+        assert "the device failed" in server.log()
+
+
 def test_programs_say_why_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FMA_CUDA_LIBRARY", "/nonexistent/libfma_cuda.so")
     command = [BIN / "fma-server", "--model", GOLDEN / "average", "--device", "cuda:0"]

@@ -30,6 +30,12 @@ namespace {
 
 using emulator::DeviceArena;
 
+/// After so many waits the device is lost: FMA_EMULATOR_WAITS, for tests of that.
+int64_t WaitsOfALife() {
+  static const char* const waits = std::getenv("FMA_EMULATOR_WAITS");
+  return waits == nullptr ? INT64_MAX : std::atoll(waits);
+}
+
 class EmulatedStream : public Stream {
  public:
   void* handle() override { return this; }
@@ -66,6 +72,9 @@ class EmulatedStream : public Stream {
   absl::Status Synchronize() override {
     if (capturing_) return absl::FailedPreconditionError("Synchronize() while capturing");
     if (!waiting_.empty()) ++emulator::Waits();
+    if (emulator::Waits() > WaitsOfALife()) {
+      return absl::UnavailableError("the emulated device is lost, as FMA_EMULATOR_WAITS says");
+    }
     for (const auto& operation : std::exchange(waiting_, {})) operation();
     return absl::OkStatus();
   }
