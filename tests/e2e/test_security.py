@@ -212,7 +212,7 @@ def test_the_load_generator_connects_as_other_clients_do(tmp_path: Path) -> None
     with Service(*flags) as server:
         load = [BIN / "fma-bench", "--server", server.address, "--requests", "3", "--output-tokens", "fixed:2"]
         safe = ["--tls-ca", authority.cert, "--tls-cert", own.cert, "--tls-key", own.key]
-        for words, code in ((safe + ["--token", "a"], 0), (safe + ["--token", "b"], REFUSED), ([], UNREACHABLE)):
+        for words, code in (([*safe, "--token", "a"], 0), ([*safe, "--token", "b"], REFUSED), ([], UNREACHABLE)):
             done = subprocess.run([*load, *words], capture_output=True, text=True, check=False)
             assert done.returncode == code, done.stderr
         assert server.sum("fma_requests_finished_total") == 3

@@ -1,4 +1,4 @@
-"""TLS and tokens against a server that wants them; retry hints also against a stock gRPC server, whose answers are ours."""
+"""TLS and tokens against a server that wants them; retry hints also against a stock gRPC server with our answers."""
 
 from __future__ import annotations
 
@@ -114,18 +114,21 @@ async def test_asyncio_has_tls_and_tokens_too(secured: Secured) -> None:
 
 
 def test_a_refusal_of_the_server_says_when_to_come_back(secured: Secured) -> None:
-    with secured.client(token="narrow", retry=Retry(attempts=10)) as patient, secured.client(token="narrow") as client:
-        with client.generate("It was", max_tokens=1_000_000, ignore_eos=True) as endless:
-            next(endless)
-            with pytest.raises(fma_client.ResourceExhaustedError) as caught:
-                client.model()
-            assert caught.value.retry_after == pytest.approx(1)
-            with ThreadPoolExecutor(1) as pool:
-                later = pool.submit(patient.model)
-                time.sleep(0.2)
-                assert not later.done()
-                endless.cancel()
-                assert later.result(timeout=60).name == DEMO_MODEL.name
+    with (
+        secured.client(token="narrow", retry=Retry(attempts=10)) as patient,
+        secured.client(token="narrow") as client,
+        client.generate("It was", max_tokens=1_000_000, ignore_eos=True) as endless,
+    ):
+        next(endless)
+        with pytest.raises(fma_client.ResourceExhaustedError) as caught:
+            client.model()
+        assert caught.value.retry_after == pytest.approx(1)
+        with ThreadPoolExecutor(1) as pool:
+            later = pool.submit(patient.model)
+            time.sleep(0.2)
+            assert not later.done()
+            endless.cancel()
+            assert later.result(timeout=60).name == DEMO_MODEL.name
 
 
 def test_wrong_settings_are_told(tmp_path: Path) -> None:
