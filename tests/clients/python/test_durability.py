@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fma_client import Client, FmaError
+from fma_client import Client, FmaError, Session
 from programs import BIN, DEMO_MODEL
 
 OPTIONS = {"temperature": 0.8, "seed": 5, "ignore_eos": True, "frequency_penalty": 0.2}
@@ -77,14 +77,46 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     assert before == sorted(set(before)), "each turn adds its own tokens and no others"
 
 
-def test_a_full_disk_does_not_stop_the_service(tmp_path: Path) -> None:
-    # No file may be longer than one block: every state fails to be written, as on a full disk.
+def go_on_in_memory(client: Client) -> Session:
+    """A session whose turns cannot be saved, and are what they would have been."""
+    session = client.create_session()
+    expected = client.generate("It was", max_tokens=10, **OPTIONS).read()[0].token_ids
+    assert session.generate("It was", max_tokens=10, **OPTIONS).read()[0].token_ids == expected
+    assert not session.info().durable
+    assert session.generate(" dark", max_tokens=10, **OPTIONS).read()[0].token_ids
+    return session
+
+
+def test_files_that_cannot_be_written_do_not_stop_the_service(tmp_path: Path) -> None:
+    # No file may be longer than 4 KiB.
     limited = ("/bin/sh", "-c", 'ulimit -f 8; trap "" XFSZ; exec "$@"', "sh")
     with server(tmp_path / "sessions", preface=limited) as alive, Client(alive.address) as client:
-        session = client.create_session()
-        expected = client.generate("It was", max_tokens=10, **OPTIONS).read()[0].token_ids
-        assert session.generate("It was", max_tokens=10, **OPTIONS).read()[0].token_ids == expected
-        assert not session.info().durable
-        assert session.generate(" dark", max_tokens=10, **OPTIONS).read()[0].token_ids
-        assert "in memory only" in alive.log.read_text()
+        go_on_in_memory(client)
         assert alive.end(signal.SIGTERM) == 0
+        assert "in memory only" in alive.log.read_text()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MiB, which no state of the demo model fits on."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a full disk needs the right to mount one")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_does_not_stop_the_service(small_disk: Path) -> None:
+    with server(small_disk / "sessions") as alive, Client(alive.address) as client:
+        session = go_on_in_memory(client)
+        files = [file for file in small_disk.rglob("*") if file.is_file()]
+        assert sum(file.stat().st_size for file in files) < 1 << 16, "what did not fit is gone"
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+        assert session.generate(" and", max_tokens=10, **OPTIONS).read()[0].token_ids
+        assert session.info().durable, "there is room again"
+        held = session.info().tokens
+        alive.end(signal.SIGKILL)
+    with server(small_disk / "sessions") as alive, Client(alive.address) as client:
+        assert client.session(session.session_id).info().tokens == held
