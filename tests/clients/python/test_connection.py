@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Iterator
@@ -117,7 +118,7 @@ def test_a_refusal_of_the_server_says_when_to_come_back(secured: Secured) -> Non
     with (
         secured.client(token="narrow", retry=Retry(attempts=10)) as patient,
         secured.client(token="narrow") as client,
-        client.generate("It was", max_tokens=1_000_000, ignore_eos=True) as endless,
+        patient.generate("It was", max_tokens=1_000_000, ignore_eos=True) as endless,
     ):
         next(endless)
         with pytest.raises(fma_client.ResourceExhaustedError) as caught:
@@ -129,6 +130,22 @@ def test_a_refusal_of_the_server_says_when_to_come_back(secured: Secured) -> Non
             assert not later.done()
             endless.cancel()
             assert later.result(timeout=60).name == DEMO_MODEL.name
+
+
+async def test_asyncio_comes_back_after_a_refusal(secured: Secured) -> None:
+    async with (
+        secured.client(AsyncClient, token="narrow", retry=Retry(attempts=10)) as patient,
+        secured.client(AsyncClient, token="narrow") as client,
+    ):
+        endless = patient.generate("It was", max_tokens=1_000_000, ignore_eos=True)
+        await anext(endless)
+        with pytest.raises(fma_client.ResourceExhaustedError):
+            await client.model()
+        later = asyncio.create_task(patient.model())
+        await asyncio.sleep(0.2)
+        assert not later.done()
+        endless.cancel()
+        assert (await asyncio.wait_for(later, 60)).name == DEMO_MODEL.name
 
 
 def test_wrong_settings_are_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,8 @@ from typing import NamedTuple
 
 import fma_client
 import pytest
-from fma_client import AsyncClient, Client
+from certificates import Authority
+from fma_client import AsyncClient, Client, Tls
 from programs import DEMO_MODEL, free_port, serve
 
 GREEDY = {"max_tokens": 8, "temperature": 0, "ignore_eos": True}
@@ -171,19 +173,19 @@ class Restart(NamedTuple):
     seen: threading.Event  # it has ended, and the second one starts
     done: threading.Event  # by the test: the second one is to end
 
-    def run(self, folder: Path) -> None:
+    def run(self, folder: Path, flags: tuple[object, ...]) -> None:
+        own = ("--threads", 1, "--session-dir", folder, "--drain-seconds", 0)
         for wait in (self.wanted, self.done):
-            flags = ("--threads", 1, "--session-dir", folder, "--drain-seconds", 0)
-            with serve(DEMO_MODEL, *flags, listen=f"127.0.0.1:{self.port}"):
+            with serve(DEMO_MODEL, *own, *flags, listen=f"127.0.0.1:{self.port}"):
                 assert wait.wait(120)
             self.seen.set()
 
 
 @contextmanager
-def restarting(folder: Path) -> Iterator[Restart]:
+def restarting(folder: Path, *flags: object) -> Iterator[Restart]:
     restart = Restart(free_port(), *(threading.Event() for _ in range(3)))
     with ThreadPoolExecutor(1) as pool:
-        servers = pool.submit(restart.run, folder)
+        servers = pool.submit(restart.run, folder, flags)
         try:
             yield restart
         finally:
@@ -215,10 +217,15 @@ def test_a_restart_in_the_middle_leaves_no_gap(client: Client, tmp_path: Path) -
     assert held.tokens == len(client.tokenize(FIRST).token_ids) + LONG["max_tokens"]
 
 
-async def test_the_same_with_asyncio(client: Client, tmp_path: Path) -> None:
+async def test_the_same_with_asyncio_mutual_tls_and_a_token(client: Client, tmp_path: Path) -> None:
     (expected,) = client.generate(FIRST, **LONG).read()
-    with restarting(tmp_path) as restart:
-        async with AsyncClient(f"127.0.0.1:{restart.port}", retry=PATIENT) as other:
+    authority, tokens = Authority.create(tmp_path / "ca"), tmp_path / "tokens"
+    pair, own = authority.issue("server"), authority.issue("client")
+    tokens.write_text(f"alice {hashlib.sha256(b'secret').hexdigest()}\n")
+    flags = ("--tls-cert", pair.cert, "--tls-key", pair.key, "--tls-client-ca", authority.cert, "--tokens", tokens)
+    with restarting(tmp_path / "sessions", *flags) as restart:
+        tls = Tls(ca=authority.cert, cert=own.cert, key=own.key)
+        async with AsyncClient(f"127.0.0.1:{restart.port}", tls=tls, token="secret", retry=PATIENT) as other:
             assert (await other.model()).name
             stream = (await other.create_session("long")).generate(FIRST, **LONG)
             count = 0
