@@ -1,7 +1,8 @@
-"""TLS and tokens against a server that wants them; retry hints also against a stock gRPC server, whose answers are ours."""
+"""TLS and tokens against a server that wants them; retry hints also against a stock gRPC server with our answers."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Iterator
@@ -114,18 +115,37 @@ async def test_asyncio_has_tls_and_tokens_too(secured: Secured) -> None:
 
 
 def test_a_refusal_of_the_server_says_when_to_come_back(secured: Secured) -> None:
-    with secured.client(token="narrow", retry=Retry(attempts=10)) as patient, secured.client(token="narrow") as client:
-        with client.generate("It was", max_tokens=1_000_000, ignore_eos=True) as endless:
-            next(endless)
-            with pytest.raises(fma_client.ResourceExhaustedError) as caught:
-                client.model()
-            assert caught.value.retry_after == pytest.approx(1)
-            with ThreadPoolExecutor(1) as pool:
-                later = pool.submit(patient.model)
-                time.sleep(0.2)
-                assert not later.done()
-                endless.cancel()
-                assert later.result(timeout=60).name == DEMO_MODEL.name
+    with (
+        secured.client(token="narrow", retry=Retry(attempts=10)) as patient,
+        secured.client(token="narrow") as client,
+        patient.generate("It was", max_tokens=1_000_000, ignore_eos=True) as endless,
+    ):
+        next(endless)
+        with pytest.raises(fma_client.ResourceExhaustedError) as caught:
+            client.model()
+        assert caught.value.retry_after == pytest.approx(1)
+        with ThreadPoolExecutor(1) as pool:
+            later = pool.submit(patient.model)
+            time.sleep(0.2)
+            assert not later.done()
+            endless.cancel()
+            assert later.result(timeout=60).name == DEMO_MODEL.name
+
+
+async def test_asyncio_comes_back_after_a_refusal(secured: Secured) -> None:
+    async with (
+        secured.client(AsyncClient, token="narrow", retry=Retry(attempts=10)) as patient,
+        secured.client(AsyncClient, token="narrow") as client,
+    ):
+        endless = patient.generate("It was", max_tokens=1_000_000, ignore_eos=True)
+        await anext(endless)
+        with pytest.raises(fma_client.ResourceExhaustedError):
+            await client.model()
+        later = asyncio.create_task(patient.model())
+        await asyncio.sleep(0.2)
+        assert not later.done()
+        endless.cancel()
+        assert (await asyncio.wait_for(later, 60)).name == DEMO_MODEL.name
 
 
 def test_wrong_settings_are_told(tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import fma_client
 import pytest
-from fma_client import AsyncClient, Client
+from certificates import Authority
+from fma_client import AsyncClient, Client, Tls
 from programs import DEMO_MODEL, free_port, serve
 
 GREEDY = {"max_tokens": 8, "temperature": 0, "ignore_eos": True}
@@ -162,43 +165,51 @@ def test_sessions_outlive_the_server(tmp_path: Path) -> None:
                 assert output == plain(client, FIRST, SECOND)[turn]
 
 
-def rolling_restart(port: int, folder: Path, started: threading.Event, done: threading.Event) -> None:
-    """Two servers one after the other; the first one ends when the generation has `started`."""
-    for wait in (started, done):
-        flags = ("--threads", 1, "--session-dir", folder, "--drain-seconds", 0)
-        with serve(DEMO_MODEL, *flags, listen=f"127.0.0.1:{port}"):
-            assert wait.wait(120)
+class Restart(NamedTuple):
+    """Two servers one after the other at one port."""
+
+    port: int
+    wanted: threading.Event  # by the test: the first server is to end
+    seen: threading.Event  # it has ended, and the second one starts
+    done: threading.Event  # by the test: the second one is to end
+
+    def run(self, folder: Path, flags: tuple[object, ...]) -> None:
+        own = ("--threads", 1, "--session-dir", folder, "--drain-seconds", 0)
+        for wait in (self.wanted, self.done):
+            with serve(DEMO_MODEL, *own, *flags, listen=f"127.0.0.1:{self.port}"):
+                assert wait.wait(120)
+            self.seen.set()
 
 
 @contextmanager
-def restarting(folder: Path) -> Iterator[tuple[int, threading.Event]]:
-    """The port of a rolling_restart, and what tells it that the generation has started."""
-    port = free_port()
-    started, done = threading.Event(), threading.Event()
+def restarting(folder: Path, *flags: object) -> Iterator[Restart]:
+    restart = Restart(free_port(), *(threading.Event() for _ in range(3)))
     with ThreadPoolExecutor(1) as pool:
-        servers = pool.submit(rolling_restart, port, folder, started, done)
+        servers = pool.submit(restart.run, folder, flags)
         try:
-            yield port, started
+            yield restart
         finally:
-            started.set()
-            done.set()
+            restart.wanted.set()
+            restart.done.set()
         servers.result()
 
 
-LONG = {"max_tokens": 600, "seed": 9, "ignore_eos": True, "logprobs": True}
+LONG = {"max_tokens": 1500, "seed": 9, "ignore_eos": True, "logprobs": True}
+PATIENT = fma_client.Retry(attempts=500, max_delay=0.2)
 
 
 def test_a_restart_in_the_middle_leaves_no_gap(client: Client, tmp_path: Path) -> None:
     (expected,) = client.generate(FIRST, **LONG).read()
     with (
-        restarting(tmp_path) as (port, started),
-        Client(f"127.0.0.1:{port}", retry=fma_client.Retry(attempts=500, max_delay=0.2)) as other,
+        restarting(tmp_path) as restart,
+        Client(f"127.0.0.1:{restart.port}", retry=PATIENT) as other,
     ):
         assert other.model().name
         stream = other.create_session("long").generate(FIRST, **LONG)
         for count, _ in enumerate(stream):
             if count == 20:
-                started.set()
+                restart.wanted.set()
+        assert restart.seen.is_set(), "the first server ended in the middle"
         (completion,) = stream.completions
         held = other.session("long").info()
     assert completion.token_ids == expected.token_ids
@@ -206,15 +217,21 @@ def test_a_restart_in_the_middle_leaves_no_gap(client: Client, tmp_path: Path) -
     assert held.tokens == len(client.tokenize(FIRST).token_ids) + LONG["max_tokens"]
 
 
-async def test_the_same_with_asyncio(client: Client, tmp_path: Path) -> None:
+async def test_the_same_with_asyncio_mutual_tls_and_a_token(client: Client, tmp_path: Path) -> None:
     (expected,) = client.generate(FIRST, **LONG).read()
-    with restarting(tmp_path) as (port, started):
-        async with AsyncClient(f"127.0.0.1:{port}", retry=fma_client.Retry(attempts=500, max_delay=0.2)) as other:
+    authority, tokens = Authority.create(tmp_path / "ca"), tmp_path / "tokens"
+    pair, own = authority.issue("server"), authority.issue("client")
+    tokens.write_text(f"alice {hashlib.sha256(b'secret').hexdigest()}\n")
+    flags = ("--tls-cert", pair.cert, "--tls-key", pair.key, "--tls-client-ca", authority.cert, "--tokens", tokens)
+    with restarting(tmp_path / "sessions", *flags) as restart:
+        tls = Tls(ca=authority.cert, cert=own.cert, key=own.key)
+        async with AsyncClient(f"127.0.0.1:{restart.port}", tls=tls, token="secret", retry=PATIENT) as other:
             assert (await other.model()).name
             stream = (await other.create_session("long")).generate(FIRST, **LONG)
             count = 0
             async for _ in stream:
                 count += 1
                 if count == 20:
-                    started.set()
+                    restart.wanted.set()
+            assert restart.seen.is_set(), "the first server ended in the middle"
     assert stream.completions[0].token_ids == expected.token_ids

@@ -27,7 +27,7 @@ std::string CheckHealth(TestServer& server, const std::string& service) {
 
 TEST(DrainTest, HealthFollowsServing) {
   TestServer server;
-  for (const std::string& service : {std::string(), std::string("fma.v1.Generation")}) {
+  for (const char* service : {"", "fma.v1.Generation", "fma.v1.Sessions"}) {
     EXPECT_EQ(CheckHealth(server, service), kServing);
     server.rpc().SetServing(false);
     EXPECT_EQ(CheckHealth(server, service), kNotServing);
