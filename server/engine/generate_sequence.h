@@ -43,7 +43,7 @@ class GenerateSequence : public Sequence {
   std::optional<RowSampling> Choice() override;
   bool Advance(int32_t rows, const StepOutcome& outcome) override;
   std::vector<std::unique_ptr<Sequence>> TakeForks() override;
-  void KeepForStart(SnapshotPtr state) override { fork_state_ = std::move(state); }
+  void KeepForStart(const SnapshotPtr& state) override { fork_state_ = state; }
   void Fail(const absl::Status& status) override;
   void Interrupt(const absl::Status& status) override;
 

@@ -92,7 +92,7 @@ class Sequence {
   /// Other samples of the same request, which begin where this one is now; each needs a slot of its
   /// own. One that must wait for it gets the state with which Start() can begin; null: none.
   virtual std::vector<std::unique_ptr<Sequence>> TakeForks() { return {}; }
-  virtual void KeepForStart(SnapshotPtr /*state*/) {}
+  virtual void KeepForStart(const SnapshotPtr& /*state*/) {}
 
   /// The state of the slot, null before the first token. Between steps only.
   absl::StatusOr<SnapshotPtr> State() const {

@@ -69,7 +69,7 @@ absl::Status Call::Take(const ScoreRequest& request) { return TakePrompt(request
 absl::Status Call::TakePrompt(const std::vector<int32_t>& tokens) {
   const int64_t limit = policy_.limits.prompt_tokens;
   if (limit > 0) {
-    const absl::Status status = CheckLimit("tokens of the prompt", std::ssize(tokens), limit);
+    absl::Status status = CheckLimit("tokens of the prompt", std::ssize(tokens), limit);
     if (!status.ok()) return status;
   }
   report_.usage.prompt_tokens = std::ssize(tokens);
