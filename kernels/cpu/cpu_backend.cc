@@ -18,7 +18,7 @@
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu/tile_linear.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 namespace {
 
 constexpr int kMaxThreads = 1024;
@@ -159,4 +159,4 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads, bool use_ti
   return std::make_unique<CpuBackend>(threads, use_tiles && cpu::HasTiles());
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

@@ -4,7 +4,7 @@
 
 #include "hwy/cache_control.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 namespace {
 
 constexpr auto kSpin = std::chrono::microseconds(30);
@@ -82,4 +82,4 @@ void ThreadPool::Work(int worker) {
   }
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

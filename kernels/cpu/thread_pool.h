@@ -10,7 +10,7 @@
 
 #include "absl/functional/function_ref.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 
 /// `threads` workers, the calling thread being worker 0. ParallelFor is called from one thread at a
 /// time. Workers spin for some microseconds between regions before they sleep: a decode step is
@@ -45,4 +45,4 @@ class ThreadPool {
   std::vector<std::thread> workers_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

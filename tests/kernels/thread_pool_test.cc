@@ -7,7 +7,7 @@
 
 #include "gtest/gtest.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 namespace {
 
 TEST(ThreadPool, RunsEveryIndexOnce) {
@@ -27,4 +27,4 @@ TEST(ThreadPool, RunsEveryIndexOnce) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels
