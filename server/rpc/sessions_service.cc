@@ -38,7 +38,8 @@ absl::StatusOr<v1::ListSessionsResponse> AnswerList(sessions::SessionStore& sess
       sessions.List(call.tenant(), request.page_token(), *size);
   if (!page.ok()) return page.status();
   v1::ListSessionsResponse response;
-  for (const sessions::SessionInfo& info : page->sessions) *response.add_sessions() = ToWire(info);
+  for (const sessions::SessionInfo& info : page->sessions)
+    *response.add_sessions() = rpc::ToWire(info);
   response.set_next_page_token(std::move(page->next));
   return response;
 }
@@ -56,7 +57,7 @@ absl::StatusOr<v1::ForkSessionResponse> AnswerFork(sessions::SessionStore& sessi
   const auto children = sessions.Fork({call.tenant(), request.session_id()}, count);
   if (!children.ok()) return children.status();
   v1::ForkSessionResponse response;
-  for (const sessions::SessionInfo& info : *children) *response.add_children() = ToWire(info);
+  for (const sessions::SessionInfo& info : *children) *response.add_children() = rpc::ToWire(info);
   return response;
 }
 
