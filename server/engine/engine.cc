@@ -116,18 +116,39 @@ absl::StatusOr<RequestId> Engine::Enqueue(std::unique_ptr<Sequence> sequence) {
   absl::Status refusal;
   {
     std::lock_guard lock(mutex_);
-    const int64_t free = options_.num_slots - num_running_;
-    if (draining_) {
-      refusal = absl::UnavailableError("the server is shutting down; try another one");
-    } else if (static_cast<int64_t>(waiting_.size()) >= free + options_.max_queue) {
-      refusal = QueueFull();
-    } else {
-      waiting_.emplace(std::pair(sequence->priority(), id), std::move(sequence));
-    }
+    refusal = Refusal();
+    if (refusal.ok()) waiting_.emplace(std::pair(sequence->priority(), id), std::move(sequence));
   }
   if (!refusal.ok()) return Refuse(std::move(refusal));
   work_.notify_one();
   return id;
+}
+
+absl::Status Engine::CheckAdmission() {
+  absl::Status refusal;
+  {
+    const std::lock_guard lock(mutex_);
+    refusal = Refusal();
+  }
+  if (!refusal.ok()) observer_->OnRejected(refusal.code());
+  return refusal;
+}
+
+bool Engine::IsFull() const {
+  const std::lock_guard lock(mutex_);
+  return QueueIsFull();
+}
+
+/// Needs mutex_.
+bool Engine::QueueIsFull() const {
+  const int64_t free = options_.num_slots - num_running_;
+  return static_cast<int64_t>(waiting_.size()) >= free + options_.max_queue;
+}
+
+/// Needs mutex_.
+absl::Status Engine::Refusal() const {
+  if (draining_) return absl::UnavailableError("the server is shutting down; try another one");
+  return QueueIsFull() ? QueueFull() : absl::OkStatus();
 }
 
 /// Needs mutex_. The hint: when the queue will have moved up by one, if all goes on as of late.

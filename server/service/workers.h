@@ -1,0 +1,53 @@
+// Threads for what may block or take long: session files, and texts of many kilobytes.
+//
+// Neither a door's threads nor the engine's may wait for a disk or a tokenizer.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace fmaserver::service {
+
+/// Thread-safe. Destruction first runs all that was handed in.
+class Workers {
+ public:
+  /// `max_waiting` bounds what waits to be started, in the unit of Start's weights.
+  Workers(int threads, int64_t max_waiting);
+  ~Workers();
+  Workers(const Workers&) = delete;
+  Workers& operator=(const Workers&) = delete;
+
+  /// Runs `task` on one of the threads; tasks begin in the order in which they came. When too much
+  /// waits already: RESOURCE_EXHAUSTED with kRetryAfterSeconds, and `task` is dropped. An empty
+  /// queue takes any weight.
+  absl::Status Start(std::function<void()> task, int64_t weight = 1);
+
+  /// Runs the next part of work that was started before. It is never refused: there is at most one
+  /// for each call under way.
+  void Continue(std::function<void()> task);
+
+ private:
+  struct Task {
+    std::function<void()> run;
+    int64_t weight = 0;
+  };
+
+  void Work();
+
+  const int64_t max_waiting_;
+  std::mutex mutex_;
+  std::condition_variable work_;
+  std::deque<Task> tasks_;  // guarded by mutex_, as are the next two
+  int64_t waiting_ = 0;     // the weights of tasks_
+  bool stop_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace fmaserver::service
