@@ -24,30 +24,39 @@ void Generation::Run(absl::StatusOr<GenerateRequest> request) {
   const std::string& tenant = call().tenant();
   const Vocabulary vocabulary = VocabularyOf(service().engine());
   if (!request->resume_token.empty()) {
-    return StartTurn([this, vocabulary, token = request->resume_token] {
-      return TurnRunner::Resume(service().sessions(), call().tenant(), token, vocabulary,
-                                call().limits());
-    });
+    return StartTurn(
+        [this, vocabulary, token = request->resume_token] {
+          return TurnRunner::Resume(service().sessions(), call().tenant(), token, vocabulary,
+                                    call().limits());
+        },
+        Workers::kSmallBytes);
   }
   const sessions::SessionName session{.tenant = tenant, .id = request->session_id};
   std::string record = request->has_turn() ? EncodeTurn(*request) : std::string();
   auto ready = ForEngine(*std::move(request), tenant, vocabulary, call().limits());
   if (!ready.ok()) return Close(ready.status());
   if (session.id.empty()) return Submit(*std::move(ready));
-  StartTurn([this, session, ready = *std::move(ready), record = std::move(record)]() mutable {
-    return TurnRunner::Begin(service().sessions(), session, std::move(ready), std::move(record));
-  });
+  const auto bytes =
+      static_cast<int64_t>(Workers::kSmallBytes + ready->prompt.size() * sizeof(int32_t));
+  StartTurn(
+      [this, session, ready = *std::move(ready), record = std::move(record)]() mutable {
+        return TurnRunner::Begin(service().sessions(), session, std::move(ready),
+                                 std::move(record));
+      },
+      bytes);
 }
 
-void Generation::StartTurn(std::function<absl::StatusOr<std::unique_ptr<TurnRunner>>()> begin) {
-  const absl::Status status =
-      service().disk().Start([self = shared_from_this(), begin = std::move(begin)] {
+void Generation::StartTurn(std::function<absl::StatusOr<std::unique_ptr<TurnRunner>>()> begin,
+                           int64_t bytes) {
+  const absl::Status status = service().disk().Start(
+      [self = shared_from_this(), begin = std::move(begin)] {
         if (self->closed()) return;
         auto turn = begin();
         if (!turn.ok()) return self->Close(turn.status());
         self->turn_ = *std::move(turn);
         self->Submit(self->turn_->TakeRequest());
-      });
+      },
+      bytes);
   if (!status.ok()) Close(status);
 }
 

@@ -45,8 +45,8 @@ class Generation final : public StreamingCall<GenerateEvent>,
 
   void Run(absl::StatusOr<GenerateRequest> request);
   void Submit(engine::GenerateRequest request);
-  /// Takes the turn on a thread for the disk and submits its request.
-  void StartTurn(std::function<absl::StatusOr<std::unique_ptr<TurnRunner>>()> begin);
+  /// Takes the turn on a thread for the disk and submits its request. `begin` holds `bytes`.
+  void StartTurn(std::function<absl::StatusOr<std::unique_ptr<TurnRunner>>()> begin, int64_t bytes);
   void CommitTurn(engine::Finished finish);
   void InterruptTurn(engine::Kept kept, uint64_t seed);
 

@@ -7,11 +7,10 @@ namespace {
 
 // A request of this size is encoded in about a millisecond.
 constexpr size_t kQuickBytes = size_t{4} << 10;
-// The memory that encoding takes is so many times a small multiple of the longest text.
+// So many times a small multiple of the longest text is the memory that encoding takes.
 constexpr int kReaders = 2;
-constexpr int64_t kMaxWaitingBytes = int64_t{64} << 20;
+constexpr int64_t kMaxWaitingBytes = int64_t{64} << 20;  // for the readers and for the disk
 constexpr int kDiskThreads = 4;
-constexpr int64_t kMaxWaitingForDisk = 1024;  // calls
 
 CallPolicy Complete(CallPolicy policy) {
   if (policy.observer == nullptr) policy.observer = std::make_shared<CallObserver>();
@@ -26,7 +25,7 @@ Service::Service(engine::Engine& engine, sessions::SessionStore& sessions, CallP
       sessions_(sessions),
       policy_(Complete(std::move(policy))),
       readers_(kReaders, kMaxWaitingBytes),
-      disk_(kDiskThreads, kMaxWaitingForDisk) {}
+      disk_(kDiskThreads, kMaxWaitingBytes) {}
 
 Service::~Service() { AwaitCalls(); }
 

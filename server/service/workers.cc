@@ -19,7 +19,7 @@ absl::Status TooMuchWaits() {
 
 }  // namespace
 
-Workers::Workers(int threads, int64_t max_waiting) : max_waiting_(max_waiting) {
+Workers::Workers(int threads, int64_t max_waiting_bytes) : max_waiting_bytes_(max_waiting_bytes) {
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
 }
 
@@ -32,12 +32,12 @@ Workers::~Workers() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-absl::Status Workers::Start(std::function<void()> task, int64_t weight) {
+absl::Status Workers::Start(std::function<void()> task, int64_t bytes) {
   {
     const std::lock_guard lock(mutex_);
-    if (!tasks_.empty() && weight > max_waiting_ - waiting_) return TooMuchWaits();
-    tasks_.push_back({std::move(task), weight});
-    waiting_ += weight;
+    if (!tasks_.empty() && bytes > max_waiting_bytes_ - waiting_bytes_) return TooMuchWaits();
+    tasks_.push_back({std::move(task), bytes});
+    waiting_bytes_ += bytes;
   }
   work_.notify_one();
   return absl::OkStatus();
@@ -61,7 +61,7 @@ void Workers::Work() {
       // gone before the queue is locked again.
       const Task task = std::move(tasks_.front());
       tasks_.pop_front();
-      waiting_ -= task.weight;
+      waiting_bytes_ -= task.bytes;
       lock.unlock();
       task.run();
     }

@@ -50,7 +50,8 @@ model::ModelConfig IdModelConfig() {
 }
 
 std::unique_ptr<engine::Engine> MakeTestEngine(const model::ModelConfig& config,
-                                               engine::EngineOptions options) {
+                                               engine::EngineOptions options,
+                                               std::shared_ptr<const model::Tokenizer> tokenizer) {
   const TempFolder folder;
   Require(WriteRandomCheckpoint(config, /*seed=*/1, kernels::DType::kF32, folder.path()));
   auto checkpoint = model::Checkpoint::Open(folder.path());
@@ -60,7 +61,8 @@ std::unique_ptr<engine::Engine> MakeTestEngine(const model::ModelConfig& config,
   auto model = engine::Model::Load(*checkpoint, *std::move(backend),
                                    {.max_rows = engine::Engine::MaxRows(options)});
   Require(model.status());
-  auto engine = engine::Engine::Create(*std::move(model), checkpoint->tokenizer(), options);
+  if (tokenizer == nullptr) tokenizer = checkpoint->tokenizer();
+  auto engine = engine::Engine::Create(*std::move(model), std::move(tokenizer), options);
   Require(engine.status());
   return *std::move(engine);
 }

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "model_loader/model_config.h"
+#include "model_loader/tokenizer.h"
 #include "server/engine/engine.h"
 #include "server/sessions/session_store.h"
 
@@ -24,8 +25,10 @@ model::ModelConfig ShortModelConfig(int64_t positions);
 /// Without a tokenizer.
 model::ModelConfig IdModelConfig();
 
-std::unique_ptr<engine::Engine> MakeTestEngine(const model::ModelConfig& config,
-                                               engine::EngineOptions options);
+/// `tokenizer`: instead of the model's own.
+std::unique_ptr<engine::Engine> MakeTestEngine(
+    const model::ModelConfig& config, engine::EngineOptions options,
+    std::shared_ptr<const model::Tokenizer> tokenizer = nullptr);
 
 /// Sessions of `engine`'s model.
 std::unique_ptr<sessions::SessionStore> MakeTestSessions(const engine::Engine& engine,
