@@ -59,7 +59,7 @@ TEST_F(TurnTest, OnlyWhatTheCallerSentIsLimitedAndCharged) {
     ASSERT_NE(second.finished(), nullptr);
     EXPECT_EQ(second.finished()->end.usage.prompt_tokens, 2);
   }
-  EXPECT_EQ(service_.reports().Await().usage.prompt_tokens, 2);
+  EXPECT_EQ(service_.reports().Await(service::kGenerate).usage.prompt_tokens, 2);
   GenerateCall long_one(service_, Turn("more than ten tokens", 1));
   EXPECT_EQ(long_one.Run().code(), absl::StatusCode::kInvalidArgument);
 }
