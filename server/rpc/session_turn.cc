@@ -80,7 +80,7 @@ absl::StatusOr<std::unique_ptr<SessionTurn>> SessionTurn::Resume(sessions::Sessi
 /// Makes the session's tokens part of the request; prompt_ and resumed_ are set.
 void SessionTurn::Join() {
   request_.keep_state = true;
-  request_.state = turn_->state();
+  request_.state = turn_->state().slot;
   request_.prompt = turn_->pending();
   request_.pending = std::ssize(request_.prompt);
   request_.prompt.insert(request_.prompt.end(), prompt_.begin(), prompt_.end());
