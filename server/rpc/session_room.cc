@@ -7,6 +7,8 @@ namespace fmaserver::rpc {
 absl::Status CheckRoom(sessions::SessionStore& sessions, const Call& call, int64_t more) {
   const int64_t limit = call.limits().sessions;
   if (limit == 0) return absl::OkStatus();
+  if (more <= limit - sessions.CountOf(call.tenant())) return absl::OkStatus();
+  sessions.Sweep(call.tenant());  // what has expired is in nobody's way
   const int64_t used = sessions.CountOf(call.tenant());
   if (more <= limit - used) return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrCat("tenant \"", call.tenant(), "\" has ", used,

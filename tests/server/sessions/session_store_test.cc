@@ -234,7 +234,9 @@ TEST(StoreTest, SessionsExpireUnlessPinned) {
   EXPECT_EQ(store->Get(kName)->idle_seconds, 9);
   clock.Advance(2);
   EXPECT_EQ(store->CountOf(kDefaultTenant), 3);
-  store->Sweep();
+  store->Sweep("another");
+  EXPECT_EQ(store->CountOf(kDefaultTenant), 3);
+  store->Sweep(kDefaultTenant);
   EXPECT_EQ(store->CountOf(kDefaultTenant), 2);
   EXPECT_EQ(store->Get(kName).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(testing::CountFiles(folder.path(), ".session"), 2);

@@ -135,26 +135,28 @@ TEST_F(SessionTableTest, SessionsAreCountedByTenant) {
 TEST_F(SessionTableTest, ASessionExpiresWhenNobodyHasUsedItForItsTime) {
   Make(kName, 10);
   clock_.Advance(9);
-  EXPECT_TRUE(table_.Expired().empty());
+  EXPECT_TRUE(table_.Expired({}).empty());
   (void)table_.ToRead(TakeToChange());  // a use
   clock_.Advance(9);
-  EXPECT_TRUE(table_.Expired().empty());
+  EXPECT_TRUE(table_.Expired({}).empty());
   EXPECT_EQ(table_.InfoOf(TakeToChange()).idle_seconds, 9);  // a look is none
   clock_.Advance(2);
-  EXPECT_EQ(table_.Expired(), std::vector<SessionName>{kName});
+  EXPECT_EQ(table_.Expired({}), std::vector<SessionName>{kName});
+  EXPECT_EQ(table_.Expired(kDefaultTenant).size(), 1);
+  EXPECT_TRUE(table_.Expired("alice").empty());
   EXPECT_TRUE(table_.IsExpired(TakeToChange()));
   {
     const TurnClaim turn = table_.ToTurn(TakeToChange());
-    EXPECT_TRUE(table_.Expired().empty());
+    EXPECT_TRUE(table_.Expired({}).empty());
   }
-  EXPECT_TRUE(table_.Expired().empty());
+  EXPECT_TRUE(table_.Expired({}).empty());
 }
 
 TEST_F(SessionTableTest, WhoeverReadsKeepsASessionFromExpiring) {
   Make(kName, 10);
   const ReadClaim reader = table_.ToRead(TakeToChange());
   clock_.Advance(11);
-  EXPECT_TRUE(table_.Expired().empty());
+  EXPECT_TRUE(table_.Expired({}).empty());
 }
 
 TEST_F(SessionTableTest, ReservedBytesCountUntilTheyAreGivenUp) {
