@@ -1,9 +1,12 @@
 // The session directory: restarts, damage, other models, several servers, disks that fail.
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <filesystem>
 
+#include "base/file_descriptor.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/sessions/fake_states.h"
@@ -39,11 +42,11 @@ class DirectoryTest : public ::testing::Test {
 
   std::unique_ptr<SessionStore> Open() { return OpenStore({.dir = dir_}); }
 
-  fs::path access::Tenant() const { return dir_ / kDefaultTenant; }
+  fs::path TenantFolder() const { return dir_ / kDefaultTenant; }
 
   // The newest state of kName, then its older ones.
   fs::path StateFile(int64_t tokens) const {
-    for (const auto& entry : fs::directory_iterator(access::Tenant())) {
+    for (const auto& entry : fs::directory_iterator(TenantFolder())) {
       const std::string name = entry.path().filename().string();
       if (!name.starts_with("talk.") || !name.ends_with(".state")) continue;
       const std::string bytes = ReadFile(entry.path());
@@ -134,7 +137,7 @@ TEST_F(DirectoryTest, AnEarlierStateServesWhenTheHeadIsDamaged) {
 }
 
 TEST_F(DirectoryTest, ADamagedRecordIsSetAside) {
-  const fs::path file = access::Tenant() / "talk.session";
+  const fs::path file = TenantFolder() / "talk.session";
   const std::string sound = ReadFile(file);
   for (size_t at = 0; at < sound.size(); ++at) {
     SCOPED_TRACE(at);
@@ -152,8 +155,58 @@ TEST_F(DirectoryTest, ADamagedRecordIsSetAside) {
   }
 }
 
+// Its states have checksums of their own, and the operator may have the record in a backup.
+TEST_F(DirectoryTest, TheStatesOfADamagedRecordAreKept) {
+  const fs::path file = TenantFolder() / "talk.session";
+  const std::string sound = ReadFile(file);
+  const int64_t states = CountFiles(dir_, ".state");
+  for (const size_t at : {size_t{20}, sound.size() - 1}) {  // in the header, in the payload
+    store_.reset();
+    ASSERT_TRUE(WriteFile(file, sound));
+    Flip(file, at);
+    for (int start = 0; start < 3; ++start) {
+      store_ = Open();
+      EXPECT_FALSE(store_->BeginTurn(kName).ok());
+      EXPECT_EQ(CountFiles(dir_, ".state"), states) << start;
+      store_.reset();
+    }
+    ASSERT_TRUE(WriteFile(file, sound));
+    store_ = Open();
+    testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
+    store_.reset();
+    fs::remove(file.string() + ".damaged");
+    ASSERT_TRUE(WriteFile(file, sound));
+  }
+}
+
+TEST_F(DirectoryTest, WithoutTheDamagedRecordItsStatesGo) {
+  store_.reset();
+  Flip(TenantFolder() / "talk.session", 20);
+  Open();
+  fs::remove(TenantFolder() / "talk.session.damaged");
+  store_ = Open();
+  EXPECT_EQ(CountFiles(dir_, ".state"), 1) << "that of the other session";
+}
+
+TEST_F(DirectoryTest, ALockThatCannotBeHadIsAFailure) {
+  for (const auto& entry : fs::directory_iterator("/proc/self/fd")) {
+    std::error_code error;
+    if (fs::read_symlink(entry.path(), error) == dir_ / "lock") {
+      const FileDescriptor unlockable(open(dir_.c_str(), O_PATH | O_CLOEXEC));
+      ASSERT_GE(dup2(unlockable.get(), std::stoi(entry.path().filename())), 0);
+    }
+  }
+  const auto info = RunTurn(*store_, kName, text_, {1, 2});
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_FALSE(info->durable);
+  const absl::Status removed = store_->Delete(kOther);
+  EXPECT_EQ(removed.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(removed.message()), HasSubstr("cannot be locked"));
+  EXPECT_TRUE(store_->Get(kOther).ok());
+}
+
 TEST_F(DirectoryTest, ATornFileIsNeverHalfLoaded) {
-  const fs::path file = access::Tenant() / "talk.session";
+  const fs::path file = TenantFolder() / "talk.session";
   const std::string sound = ReadFile(file);
   for (size_t size = 0; size < sound.size(); size += 7) {
     store_.reset();
@@ -166,7 +219,7 @@ TEST_F(DirectoryTest, ATornFileIsNeverHalfLoaded) {
 TEST_F(DirectoryTest, AStateOfAnotherSessionIsNoticed) {
   const fs::path head = StateFile(12);
   fs::path other;
-  for (const auto& entry : fs::directory_iterator(access::Tenant())) {
+  for (const auto& entry : fs::directory_iterator(TenantFolder())) {
     if (entry.path().filename().string().starts_with("other.") &&
         entry.path().string().ends_with(".state")) {
       other = entry.path();
@@ -180,14 +233,14 @@ TEST_F(DirectoryTest, AStateOfAnotherSessionIsNoticed) {
 
 TEST_F(DirectoryTest, WhatIsNotASessionIsLeftAlone) {
   store_.reset();
-  ASSERT_TRUE(WriteFile(access::Tenant() / "notes.txt", "x"));
-  ASSERT_TRUE(WriteFile(access::Tenant() / "not a name.session", "x"));
+  ASSERT_TRUE(WriteFile(TenantFolder() / "notes.txt", "x"));
+  ASSERT_TRUE(WriteFile(TenantFolder() / "not a name.session", "x"));
   ASSERT_TRUE(WriteFile(dir_ / "file", "x"));
   fs::create_directories(dir_ / "no tenant" / "deep");
-  fs::create_directories(access::Tenant() / "folder.session");
+  fs::create_directories(TenantFolder() / "folder.session");
   store_ = Open();
-  EXPECT_TRUE(fs::exists(access::Tenant() / "notes.txt"));
-  EXPECT_TRUE(fs::exists(access::Tenant() / "not a name.session"));
+  EXPECT_TRUE(fs::exists(TenantFolder() / "notes.txt"));
+  EXPECT_TRUE(fs::exists(TenantFolder() / "not a name.session"));
   EXPECT_TRUE(fs::exists(dir_ / "no tenant" / "deep"));
   testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
 }
@@ -197,8 +250,8 @@ TEST_F(DirectoryTest, WhatACrashLeftIsRemoved) {
   const int64_t files = CountFiles(dir_, "");
   fs::create_directories(dir_ / ".writer-dead");
   ASSERT_TRUE(WriteFile(dir_ / ".writer-dead" / "half", "x"));
-  ASSERT_TRUE(WriteFile(access::Tenant() / "talk.AAAAAAAAAAAAAAAAAAAAAA.state", "x"));
-  ASSERT_TRUE(WriteFile(access::Tenant() / "gone.AAAAAAAAAAAAAAAAAAAAAA.state", "x"));
+  ASSERT_TRUE(WriteFile(TenantFolder() / "talk.AAAAAAAAAAAAAAAAAAAAAA.state", "x"));
+  ASSERT_TRUE(WriteFile(TenantFolder() / "gone.AAAAAAAAAAAAAAAAAAAAAA.state", "x"));
   store_ = Open();
   EXPECT_EQ(CountFiles(dir_, ""), files);
 }
@@ -240,7 +293,7 @@ TEST_F(DirectoryTest, TheFasterServerWins) {
   auto slow = store_->BeginTurn(kName);
   ASSERT_TRUE(slow.ok());
   ASSERT_TRUE(RunTurn(*second, kName, text_, {1, 2, 3}).ok());
-  const auto info = (*slow)->Commit({4}, nullptr);
+  const auto info = (*slow)->Commit({4}, {});
   EXPECT_EQ(info.status().code(), absl::StatusCode::kAborted);
   EXPECT_THAT(std::string(info.status().message()), HasSubstr("another server"));
   testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
@@ -250,7 +303,7 @@ TEST_F(DirectoryTest, AStartDoesNotDisturbAServerAtWork) {
   auto turn = store_->BeginTurn(kName);
   const auto second = Open();
   EXPECT_EQ(CountFiles(dir_, ".session"), 2);
-  ASSERT_TRUE((*turn)->Commit({4}, nullptr).ok());
+  ASSERT_TRUE((*turn)->Commit({4}, {}).ok());
   text_.push_back(4);
   testing::ExpectTurnOf(**second->BeginTurn(kName), text_);
 }
