@@ -33,7 +33,7 @@ void Choose(int64_t targets) {
 }
 
 absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeByName(const std::string& name) {
-  if (name == kEmulated) return cuda::MakeCudaBackend(0);
+  if (name == kEmulated) return kernels::cuda::MakeCudaBackend(0);
   if (name == kGpu) return kernels::LoadCudaBackend(0);
   if (name == kTiles) return kernels::MakeCpuBackend(2);
   for (const int64_t target : CpuTargets()) {
@@ -49,7 +49,7 @@ std::vector<std::string> BackendNames() {
   for (const int64_t target : CpuTargets()) {
     names.push_back(std::string("cpu_") + hwy::TargetName(target));
   }
-  if (cpu::HasTiles()) names.emplace_back(kTiles);
+  if (kernels::cpu::HasTiles()) names.emplace_back(kTiles);
   for (std::string& name : CudaBackendNames()) names.push_back(std::move(name));
   return names;
 }
