@@ -8,8 +8,8 @@
 
 namespace fmaserver::service {
 
-/// sessions::RequestFormat::kServiceRecord: what a resumed turn needs of `request`: all but the prompt, which is in the session by then, and
-/// what is said of the prompt.
+/// sessions::RequestFormat::kServiceRecord: what a resumed turn needs of `request`: all but the
+/// prompt, which is in the session by then, and what is said of the prompt.
 std::string EncodeTurn(const GenerateRequest& request);
 
 /// DATA_LOSS for bytes that are no such record. Ranges are left to the engine.
