@@ -20,13 +20,13 @@ import torch
 
 from .checkpoint import load_model
 from .data import read_text
-from .model import FmaForCausalLM
+from .model import FmaModel
 from .scoring import Score, token_nats, token_sizes, windows_of
 from .tokenizer import Tokenizer, load_tokenizer
 
 
 def score_by_position(
-    model: FmaForCausalLM, tokens: np.ndarray, sizes: np.ndarray, context: int, batch: int, edges: list[int]
+    model: FmaModel, tokens: np.ndarray, sizes: np.ndarray, context: int, batch: int, edges: list[int]
 ) -> list[Score]:
     """One score for each stretch of positions [edges[i], edges[i + 1]); a position is where logits stand."""
     scores = [Score() for _ in edges[1:]]
@@ -49,7 +49,7 @@ def position_edges(group_size: int, context: int) -> list[int]:
 
 
 @torch.no_grad()
-def greedy(model: FmaForCausalLM, prompt: list[int], count: int) -> list[int]:
+def greedy(model: FmaModel, prompt: list[int], count: int) -> list[int]:
     """The arg-max continuation of a prompt, each token from scratch."""
     ids = list(prompt)
     for _ in range(count):
@@ -57,7 +57,7 @@ def greedy(model: FmaForCausalLM, prompt: list[int], count: int) -> list[int]:
     return ids[len(prompt) :]
 
 
-def remove_far_field(model: FmaForCausalLM) -> None:
+def remove_far_field(model: FmaModel) -> None:
     """Leaves the near field alone: a level bias of minus infinity hides every summary."""
     with torch.no_grad():
         for layer in model.model.layers:
@@ -66,7 +66,7 @@ def remove_far_field(model: FmaForCausalLM) -> None:
             layer.self_attn.level_bias.weight.fill_(-math.inf)
 
 
-def _score(model: FmaForCausalLM, tokenizer: Tokenizer, arguments: argparse.Namespace) -> None:
+def _score(model: FmaModel, tokenizer: Tokenizer, arguments: argparse.Namespace) -> None:
     tokens = np.asarray(tokenizer.encode(read_text(arguments.text))[: arguments.max_tokens], np.int64)
     sizes = token_sizes(tokenizer, model.config.vocab_size)
     edges = position_edges(model.config.fma.group_size, arguments.context)
@@ -81,13 +81,13 @@ def _score(model: FmaForCausalLM, tokenizer: Tokenizer, arguments: argparse.Name
     )
 
 
-def _generate(model: FmaForCausalLM, tokenizer: Tokenizer, arguments: argparse.Namespace) -> None:
+def _generate(model: FmaModel, tokenizer: Tokenizer, arguments: argparse.Namespace) -> None:
     ids = greedy(model, tokenizer.encode(arguments.prompt), arguments.tokens)
     print(arguments.prompt + tokenizer.decode_bytes(ids).decode("utf-8", "replace"))
 
 
 @torch.no_grad()
-def _logits(model: FmaForCausalLM, tokenizer: Tokenizer, arguments: argparse.Namespace) -> None:
+def _logits(model: FmaModel, tokenizer: Tokenizer, arguments: argparse.Namespace) -> None:
     ids = tokenizer.encode(read_text(arguments.text))[: arguments.context]
     np.save(arguments.out, model(torch.tensor([ids]))[0].numpy())
 
