@@ -56,12 +56,11 @@ class FmaAttention(nn.Module):
         return query.unflatten(1, (kv_heads, -1)).unflatten(3, (-1, m)).transpose(2, 3)
 
     def far_bias(self, level: Tensor, plan: SequencePlan) -> Tensor:
-        """What far entries of levels [F], counted from 0, get: [K, 1, R, 1, F], or [F] without a level bias."""
-        weight = plan.far_weight[level]
+        """What far entries of levels [F], counted from 0, get: [K or 1, R or 1, 1, F]."""
+        weight = plan.far_weight[level].expand(1, 1, 1, -1)
         if self.level_bias is None:
             return weight
-        bias = self.level_bias(level).unflatten(0, (self.config.num_key_value_heads, -1))  # [K, R, F]
-        return bias[:, None, :, None] + weight
+        return self.level_bias(level).unflatten(0, (self.config.num_key_value_heads, -1, 1)) + weight
 
     def _heads(self, x: Tensor) -> Tensor:
         """[B, N, heads * d] to [B, heads, N, d]."""

@@ -56,7 +56,7 @@ class DownsampledQueryAttention(SummaryAttention):
         columns = torch.full((visible.shape[1],), level - 1, device=index.device)
 
         def groups(rows: slice) -> Partial:
-            bias = self.far_bias(columns, plan) + hidden_bias(~visible[rows])[:, None, None]
+            bias = self.far_bias(columns, plan).unsqueeze(1) + hidden_bias(~visible[rows])[:, None, None]
             return Partial.of(
                 Part(query[:, :, rows], take_groups(key, index[rows]), take_groups(value, index[rows]), bias)
             )

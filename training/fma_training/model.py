@@ -15,6 +15,7 @@ from .attention import FmaAttention
 from .config import FmaConfig
 from .downsampled_queries import DownsampledQueryAttention
 from .plan import SequencePlan, sequence_plan
+from .select_attention import SelectAttention
 from .summary_attention import SummaryAttention
 
 INITIAL_DEVIATION = 0.02
@@ -146,8 +147,11 @@ def make_model(config: FmaConfig, level_bias_columns: int | None = None) -> FmaM
 
 
 def _attention(config: FmaConfig, level_bias_columns: int) -> FmaAttention:
-    kind = DownsampledQueryAttention if config.fma.query_downsampling else SummaryAttention
-    return kind(config, level_bias_columns)
+    if config.fma.selects:
+        return SelectAttention(config, level_bias_columns)
+    if config.fma.query_downsampling:
+        return DownsampledQueryAttention(config, level_bias_columns)
+    return SummaryAttention(config, level_bias_columns)
 
 
 def _norm(config: FmaConfig) -> nn.Module:

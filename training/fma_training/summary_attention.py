@@ -90,7 +90,7 @@ class SummaryAttention(FmaAttention):
         def part(blocks: slice) -> Part:
             index = plan.far.group_index[blocks, listed]
             hidden = ~plan.far.visible[blocks, entries]
-            bias = self.far_bias(plan.far.level[entries], plan) + hidden_bias(hidden)[:, None, None]
+            bias = self.far_bias(plan.far.level[entries], plan).unsqueeze(1) + hidden_bias(hidden)[:, None, None]
             return Part(queries[:, :, blocks], take_groups(keys, index), take_groups(values, index), bias)
 
         return part
