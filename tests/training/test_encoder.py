@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import GOLDEN_NEXT
 from fma_training.checkpoint import load_model
-from fma_training.config import FmaConfig
+from fma_training.config import FmaConfig, FmaSettings
 from fma_training.model import FmaForMaskedLM, FmaModel
 from reference_encoder import EncoderReference
 from test_model import SMALL, numpy_tensors, random_model
@@ -102,6 +102,25 @@ def test_fewer_blocks_at_once_change_nothing(kind: dict[str, bool]) -> None:
     for blocks_at_once in (1, 3, 19):
         for a, b in zip(whole, gradients(blocks_at_once)):
             assert torch.allclose(a, b, rtol=1e-4, atol=1e-4 * float(a.abs().max()))
+
+
+@pytest.mark.parametrize("kind", [{"causal": True}, {}, LINEAR], ids=["decoder", "n log n", "n"])
+def test_scores_of_one_chunk_alone_are_kept(kind: dict[str, bool]) -> None:
+    settings = FmaSettings(16, 4, 4, level_bias=True, **{"causal": False, **kind})
+    model = random_model(replace(ENCODER, num_hidden_layers=1, fma=settings))
+    tokens = torch.tensor([random_tokens(ENCODER, 512)])
+
+    def largest_kept(blocks_at_once: int | None) -> int:
+        """Numbers in the largest tensor that the forward pass keeps for the gradient."""
+        model.model.blocks_at_once = blocks_at_once
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):
+            model.model(tokens)
+        return max(sizes)
+
+    near_scores = ENCODER.num_attention_heads * 512 * 2 * settings.group_size
+    assert largest_kept(None) >= near_scores
+    assert largest_kept(1) < near_scores / 4
 
 
 def test_down_sampled_queries_have_tensors_of_their_own() -> None:

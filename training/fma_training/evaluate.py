@@ -18,20 +18,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .arrays import Integers
 from .checkpoint import load_model
 from .data import read_text
 from .model import FmaModel
-from .scoring import Score, token_nats, token_sizes, windows_of
+from .objective import next_tokens
+from .scoring import Score, answer_nats, token_sizes, windows_of
 from .tokenizer import Tokenizer, load_tokenizer
 
 
 def score_by_position(
-    model: FmaModel, tokens: np.ndarray, sizes: np.ndarray, context: int, batch: int, edges: list[int]
+    model: FmaModel, tokens: Integers, sizes: Integers, context: int, batch: int, edges: list[int]
 ) -> list[Score]:
     """One score for each stretch of positions [edges[i], edges[i + 1]); a position is where logits stand."""
     scores = [Score() for _ in edges[1:]]
     for windows in windows_of(tokens, context, batch):
-        nats = token_nats(model.model, model.head_weight, torch.from_numpy(windows))
+        nats = answer_nats(model.model, model.head_weight, next_tokens(torch.from_numpy(windows)))
         bytes_of = sizes[windows[:, 1:]]
         for score, start, stop in zip(scores, edges, edges[1:]):
             score.add(nats[:, start:stop], bytes_of[:, start:stop])
@@ -111,6 +113,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 
     logits = commands.add_parser("logits", help="write the logits of a text's first tokens")
     _common(logits, _logits)
+    logits.set_defaults(needs_decoder=False)
     logits.add_argument("text", type=Path)
     logits.add_argument("out", type=Path, help=".npy file, float32 [tokens, vocab]")
     logits.add_argument("--context", type=int, default=256, help="tokens (default %(default)s)")
@@ -121,13 +124,15 @@ def _common(parser: argparse.ArgumentParser, command: object) -> None:
     parser.add_argument("folder", type=Path, help="checkpoint folder")
     parser.add_argument("--num-levels", type=int, help="serve a model with shared levels at another depth")
     parser.add_argument("--threads", type=int, default=1, help="(default %(default)s)")
-    parser.set_defaults(command=command, without_far_field=False)
+    parser.set_defaults(command=command, without_far_field=False, needs_decoder=True)
 
 
 def main(words: list[str] | None = None) -> None:
     arguments = parse_arguments(words)
     torch.set_num_threads(arguments.threads)
     model = load_model(arguments.folder, arguments.num_levels)
+    if arguments.needs_decoder and not model.config.fma.causal:
+        raise SystemExit(f"{arguments.folder} is an encoder: it predicts no next tokens; `logits` is for both")
     if arguments.without_far_field:
         remove_far_field(model)
     arguments.command(model, load_tokenizer(arguments.folder, model.config.tokenizer), arguments)

@@ -10,6 +10,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .attention import FmaAttention
 from .config import FmaConfig
@@ -70,7 +71,9 @@ class Transformer(nn.Module):
             self.embed_positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config, level_bias_columns) for _ in range(config.num_hidden_layers))
         self.norm = _norm(config)
-        self.blocks_at_once: int | None = None  # all; fewer bound the memory of attention in training
+        # Both bound the memory of training and make again in the backward pass what was not kept.
+        self.blocks_at_once: int | None = None  # blocks whose scores are in memory; None: all
+        self.checkpoint_layers = False  # keeps a layer's input alone
         self._plans: dict[tuple[int, torch.device, int | None], SequencePlan] = {}
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -85,7 +88,10 @@ class Transformer(nn.Module):
         x = F.pad(x, (0, 0, 0, -length % self.config.fma.group_size))
         plan = self._plan(length if not self.config.fma.causal else x.shape[1], x.device)
         for layer in self.layers:
-            x = layer(x, plan)
+            if self.checkpoint_layers and torch.is_grad_enabled():
+                x = checkpoint(layer, x, plan, use_reentrant=False)
+            else:
+                x = layer(x, plan)
         return self.norm(x[:, :length])
 
     def _plan(self, length: int, device: torch.device) -> SequencePlan:
