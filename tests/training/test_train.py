@@ -79,8 +79,7 @@ def test_training_export_and_score(corpus: Path, tmp_path: Path, capsys: pytest.
 def test_an_encoder_learns_what_was_hidden(corpus: Path, tmp_path: Path, kind: dict[str, bool]) -> None:
     settings = replace(BYTES.fma, causal=False, **kind)
     replace(BYTES, vocab_size=257, mask_token_id=256, fma=settings).save(corpus)
-    extra = ["--valid-windows", "8", "--valid-every", "40", "--checkpoint-layers", "--blocks-at-once", "3"]
-    work = run(corpus, tmp_path / "run", 80, *extra)
+    work = run(corpus, tmp_path / "run", 40, "--valid-windows", "8", "--valid-every", "20")
     lines = (work / train.LOG_FILE).read_text("utf-8").splitlines()
     validations = [float(line.split()[3]) for line in lines if "validation" in line]
     assert len(validations) == 2 and validations[1] < validations[0] < 8
