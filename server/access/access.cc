@@ -9,7 +9,7 @@
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
-#include "server/sessions/session_types.h"
+#include "base/names.h"
 
 namespace fmaserver::access {
 namespace {

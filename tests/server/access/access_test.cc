@@ -14,7 +14,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "server/engine/engine.h"
+#include "base/names.h"
 #include "tests/support/temp_folder.h"
 
 namespace fmaserver::access {
