@@ -61,7 +61,7 @@ model::ModelConfig RandomConfig(std::mt19937& random) {
   return config;
 }
 
-TEST(engine::Model, PrefillDecodeAndAnyMixAgreeOnRandomConfigurations) {
+TEST(Model, PrefillDecodeAndAnyMixAgreeOnRandomConfigurations) {
   std::mt19937 random(1);
   for (int round = 0; round < 25; ++round) {
     const model::ModelConfig config = RandomConfig(random);
@@ -73,7 +73,7 @@ TEST(engine::Model, PrefillDecodeAndAnyMixAgreeOnRandomConfigurations) {
   }
 }
 
-TEST(engine::Model, SequencesOfAStepDoNotTouchEachOther) {
+TEST(Model, SequencesOfAStepDoNotTouchEachOther) {
   std::mt19937 random(2);
   const auto model = MakeModel(SmallConfig(), 7, /*max_rows=*/64);
   const auto pool = engine::SlotPool::Create(model->backend(), model->layout(), 5);
@@ -111,7 +111,7 @@ TEST(engine::Model, SequencesOfAStepDoNotTouchEachOther) {
   EXPECT_EQ(actual, expected);
 }
 
-TEST(engine::Model, LogitsComeForTheLastRowsAskedFor) {
+TEST(Model, LogitsComeForTheLastRowsAskedFor) {
   std::mt19937 random(3);
   const auto model = MakeModel(SmallConfig(), 9, /*max_rows=*/64);
   const auto tokens = RandomTokens(30, 260, random);
@@ -124,7 +124,7 @@ TEST(engine::Model, LogitsComeForTheLastRowsAskedFor) {
   EXPECT_TRUE(std::equal(last->begin(), last->end(), all.end() - 3 * 260, all.end()));
 }
 
-TEST(engine::Model, RefusesStepsThatDoNotFit) {
+TEST(Model, RefusesStepsThatDoNotFit) {
   const auto model = MakeModel(SmallConfig(), 1, /*max_rows=*/4);
   const std::vector<int32_t> tokens(5, 1);
   const auto pool = engine::SlotPool::Create(model->backend(), model->layout(), 1);
@@ -133,7 +133,7 @@ TEST(engine::Model, RefusesStepsThatDoNotFit) {
   EXPECT_EQ(model->Step({&segment, 1}).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST(engine::SlotPool, GivesEachSlotOnceAndTakesItBack) {
+TEST(SlotPool, GivesEachSlotOnceAndTakesItBack) {
   const auto backend = kernels::MakeCpuBackend(1);
   const auto pool = engine::SlotPool::Create(**backend, LayoutOf(256), 3);
   ASSERT_TRUE(pool.ok());
@@ -147,7 +147,7 @@ TEST(engine::SlotPool, GivesEachSlotOnceAndTakesItBack) {
   EXPECT_EQ(again.data(), freed);
 }
 
-TEST(engine::SlotPool, SaysWhatDoesNotFit) {
+TEST(SlotPool, SaysWhatDoesNotFit) {
   const auto backend = kernels::MakeCpuBackend(1);
   const auto pool = engine::SlotPool::Create(**backend, LayoutOf(int64_t{1} << 50), 4096);
   EXPECT_EQ(pool.status().code(), absl::StatusCode::kResourceExhausted);
