@@ -5,7 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "kernels/cpu/scalar.h"
+#include "kernels/pack/host_element.h"
 
 namespace fmaserver::kernels::cpu {
 

@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "kernels/cpu/scalar.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/pack/host_element.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/panel_linear.cc"

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "hwy/targets.h"
-#include "kernels/cpu/scalar.h"
+#include "kernels/pack/host_element.h"
 
 #if HWY_ARCH_X86_64
 #include <cpuid.h>

@@ -8,17 +8,17 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/cuda/attention.h"
-#include "kernels/cuda/attention_weights.h"
+#include "kernels/cuda/attention/attention.h"
+#include "kernels/cuda/attention/attention_weights.h"
+#include "kernels/cuda/attention/slot_bytes.h"
 #include "kernels/cuda/buffers.h"
+#include "kernels/cuda/dense/weights.h"
 #include "kernels/cuda/executor.h"
 #include "kernels/cuda/fusion.h"
 #include "kernels/cuda/graph_cache.h"
 #include "kernels/cuda/operations.h"
-#include "kernels/cuda/runtime.h"
-#include "kernels/cuda/slot_bytes.h"
+#include "kernels/cuda/runtime/runtime.h"
 #include "kernels/cuda/step_data.h"
-#include "kernels/cuda/weights.h"
 
 namespace fmaserver::kernels::cuda {
 namespace {

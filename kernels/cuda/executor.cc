@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernels/cuda/attention.h"
-#include "kernels/cuda/dense.h"
+#include "kernels/cuda/attention/attention.h"
+#include "kernels/cuda/dense/dense.h"
 
 namespace fmaserver::kernels::cuda {
 namespace {

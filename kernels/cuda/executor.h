@@ -7,9 +7,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/cuda/dense/products.h"
 #include "kernels/cuda/operations.h"
-#include "kernels/cuda/products.h"
-#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/runtime/runtime.h"
 
 namespace fmaserver::kernels::cuda {
 

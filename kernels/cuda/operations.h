@@ -7,10 +7,10 @@
 #include <variant>
 
 #include "kernels/backend.h"
-#include "kernels/cuda/attention.h"
-#include "kernels/cuda/attention_data.h"
-#include "kernels/cuda/dense.h"
-#include "kernels/cuda/sampling.h"
+#include "kernels/cuda/attention/attention.h"
+#include "kernels/cuda/attention/attention_data.h"
+#include "kernels/cuda/dense/dense.h"
+#include "kernels/cuda/sampling/sampling.h"
 
 namespace fmaserver::kernels::cuda {
 

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "kernels/cuda/attention.h"
-#include "kernels/cuda/attention_weights.h"
-#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/attention/attention.h"
+#include "kernels/cuda/attention/attention_weights.h"
+#include "kernels/cuda/runtime/runtime.h"
 #include "tests/kernels/random_attention.h"
 
 namespace fmaserver::testing {

@@ -1,8 +1,8 @@
-// Plain loops in place of cuBLASLt: kernels/cuda/products.h for the block emulator.
-#include "kernels/cuda/products.h"
+// Plain loops in place of cuBLASLt: kernels/cuda/dense/products.h for the block emulator.
+#include "kernels/cuda/dense/products.h"
 
-#include "kernels/cuda/element.h"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/runtime/element.h"
+#include "kernels/cuda/runtime/launch.h"
 
 namespace fmaserver::kernels::cuda {
 namespace {

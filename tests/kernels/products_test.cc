@@ -5,8 +5,8 @@
 
 #include "gtest/gtest.h"
 #include "kernels/backend.h"
-#include "kernels/cpu/scalar.h"
 #include "kernels/fma/element.h"
+#include "kernels/pack/host_element.h"
 #include "tests/kernels/backends.h"
 #include "tests/kernels/random_attention.h"
 
