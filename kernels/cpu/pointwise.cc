@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "kernels/cpu/simd.h"
-#include "kernels/pack/host_element.h"
+#include "kernels/host/host_element.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/pointwise.cc"

@@ -40,6 +40,12 @@ struct AttendOperation {
   bool operator==(const AttendOperation&) const = default;
 };
 
+struct CopyOperation {
+  Matrix from;
+  float* to = nullptr;
+  bool operator==(const CopyOperation&) const = default;
+};
+
 struct ActivateOperation {
   MlpKind kind = MlpKind::kGelu;
   Matrix in;
@@ -55,6 +61,6 @@ struct GatherOperation {
 };
 
 using Operation = std::variant<EmbedOperation, NormOperation, LinearOperation, AttendOperation,
-                               ActivateOperation, GatherOperation, SampleOperation>;
+                               CopyOperation, ActivateOperation, GatherOperation, SampleOperation>;
 
 }  // namespace fmaserver::kernels::cuda

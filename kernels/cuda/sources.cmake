@@ -16,4 +16,5 @@ set(FMA_CUDA_HOST_SOURCES
   ${_folder}/fusion.cc
   ${_folder}/graph_cache.cc
   ${_folder}/sampling/sampling.cc
-  ${_folder}/step_data.cc)
+  ${_folder}/step_data.cc
+  ${_folder}/tentative_rows.cc)

@@ -351,7 +351,7 @@ std::vector<StepSegment> Engine::ComposeStep() {
       tokens = tokens.first(static_cast<size_t>(share));
     }
     const int32_t logits = sequence->LogitsWanted(static_cast<int32_t>(tokens.size()));
-    segments.push_back({sequence->slot().data(), sequence->position(), tokens, logits});
+    segments.push_back({sequence->slot().handle(), sequence->position(), tokens, logits});
     stepped_.push_back(sequence);
   }
   return segments;

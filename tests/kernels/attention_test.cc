@@ -85,7 +85,7 @@ TEST_P(AttentionTest, IncrementalEqualsFromScratchOverSeveralHorizons) {
     const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const kernels::SlotLayout layout(spec, 1, kernels::DType::kF32);
+    const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kF32);
     const auto weights = PackFor(backend(), layer);
     const int64_t n = std::min<int64_t>(2 * spec.hierarchy.Horizon() + 5, 150);
     const auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);
@@ -100,15 +100,15 @@ TEST_P(AttentionTest, EveryChunkingGivesTheSameBits) {
     const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const kernels::SlotLayout layout(spec, 1,
-                                     round % 2 == 0 ? kernels::DType::kF32 : kernels::DType::kBF16);
+    const kernels::SlotLayout layout(
+        spec, 1, round % 2 == 0 ? kernels::CacheType::kF32 : kernels::CacheType::kBF16);
     const auto weights = PackFor(backend(), layer);
     const int64_t n = 3 * spec.hierarchy.Horizon() + 3;
     const auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);
     const auto decoded = Feed(*weights, spec, layout, qkv, [] { return 1; });
     const auto whole = Feed(*weights, spec, layout, qkv, [&] { return n; });
     const auto mixed = Feed(*weights, spec, layout, qkv, [&] { return 1 + random() % 23; });
-    const float tolerance = layout.dtype == kernels::DType::kF32 ? 2e-5F : 0.05F;
+    const float tolerance = layout.type == kernels::CacheType::kF32 ? 2e-5F : 0.05F;
     ExpectSameRows(decoded, whole, tolerance);
     ExpectSameRows(decoded, mixed, tolerance);
   }
@@ -120,7 +120,7 @@ TEST_P(AttentionTest, BatchOfMixedSegmentsEqualsSoloRuns) {
     const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const kernels::SlotLayout layout(spec, 1, kernels::DType::kF32);
+    const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kF32);
     const auto weights = PackFor(backend(), layer);
     const int64_t columns = int64_t{spec.num_heads} * spec.head_dim;
     std::vector<std::vector<float>> qkv;
@@ -163,7 +163,7 @@ TEST_P(AttentionTest, UsedSlotEqualsFreshOne) {
   std::mt19937 random(4);
   const kernels::AttentionSpec spec = RandomSpec(random);
   const ReferenceAttention layer = RandomAttention(spec, random);
-  const kernels::SlotLayout layout(spec, 1, kernels::DType::kF32);
+  const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kF32);
   const auto weights = PackFor(backend(), layer);
   const auto used = PoisonedSlot(layout);
   for (int document = 0; document < Rounds(30); ++document) {
@@ -181,7 +181,7 @@ TEST_P(AttentionTest, Bf16CacheStaysWithinItsRounding) {
     const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const kernels::SlotLayout layout(spec, 1, kernels::DType::kBF16);
+    const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kBF16);
     const auto weights = PackFor(backend(), layer);
     const auto qkv = RandomFloats(100 * spec.QkvColumns(), 1.0F, random);
     const auto decoded = Feed(*weights, spec, layout, qkv, [] { return 1; });
@@ -199,7 +199,7 @@ TEST_P(AttentionTest, RotaryAnglesAreExactFarFromTheStart) {
   spec.hierarchy = {8, 2, 1, 0};
   spec.downsampling = kernels::Downsampling::kAverage;
   const ReferenceAttention layer = RandomAttention(spec, random);
-  const kernels::SlotLayout layout(spec, 1, kernels::DType::kF32);
+  const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kF32);
   const auto weights = PackFor(backend(), layer);
   // The same sequence at the start and shifted by whole groups attends alike: scores depend on
   // distances alone. Everything that row 40 sees lies within the 40 tokens before it.

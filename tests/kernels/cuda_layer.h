@@ -18,8 +18,8 @@ namespace fmaserver::testing {
 /// Runs steps of one layer on the emulated device.
 class CudaLayer {
  public:
-  CudaLayer(const ReferenceAttention& layer, kernels::DType dtype)
-      : spec_(layer.spec), layout_(layer.spec, 1, dtype) {
+  CudaLayer(const ReferenceAttention& layer, kernels::CacheType type)
+      : spec_(layer.spec), layout_(layer.spec, 1, type) {
     const HostLayer host(layer);
     auto packed = cuda::PackedAttention::Pack(spec_, host.view(), *stream_);
     EXPECT_TRUE(packed.ok()) << packed.status();

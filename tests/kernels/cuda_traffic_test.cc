@@ -68,7 +68,7 @@ double Ratio(int64_t floor, int64_t moved) {
 TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
   std::printf("| cache | heads | position | keys | floor | moved | floor / moved | in sectors |\n");
   std::mt19937 random(1);
-  for (const kernels::DType dtype : {kernels::DType::kBF16, kernels::DType::kF32}) {
+  for (const kernels::CacheType type : {kernels::CacheType::kBF16, kernels::CacheType::kF32}) {
     for (const int heads : {1, 4}) {
       kernels::AttentionSpec spec;
       spec.num_heads = heads;
@@ -76,7 +76,7 @@ TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
       spec.head_dim = 128;
       spec.hierarchy = {64, 4, 15, 0};
       spec.share_levels = true;
-      CudaLayer device(RandomAttention(spec, random), dtype);
+      CudaLayer device(RandomAttention(spec, random), type);
       const auto slot = device.NewSlot();
       device.Fill(slot, SomeSlot(device.layout(), random));
       for (const int64_t position : {1'000, 131'070, 1'000'030}) {
@@ -88,7 +88,7 @@ TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
         const int64_t floor = FloorBytes(spec, device.layout(), position);
         const double ratio = Ratio(floor, MovedInSectors(traffic));
         std::printf("| %s | %d | %ld | %ld | %ld | %ld | %.3f | %.3f |\n",
-                    kernels::NameOf(dtype).data(), heads, static_cast<long>(position),
+                    kernels::NameOf(type).data(), heads, static_cast<long>(position),
                     static_cast<long>(VisibleKeys(spec.hierarchy, position)),
                     static_cast<long>(floor), static_cast<long>(moved), Ratio(floor, moved), ratio);
         EXPECT_GE(ratio, 0.9);
@@ -114,7 +114,8 @@ std::unique_ptr<kernels::LinearWeights> Bf16Weights(kernels::Backend& backend, i
                                                     int64_t in) {
   const std::vector<uint16_t> elements(out * in, 0x3C00);
   const kernels::HostLinear host{
-      {reinterpret_cast<const std::byte*>(elements.data()), kernels::DType::kBF16, out, in}, {}};
+      {reinterpret_cast<const std::byte*>(elements.data()), kernels::WeightFormat::kBF16, out, in},
+      {}};
   return *backend.PackLinear({&host, 1});
 }
 
@@ -133,7 +134,7 @@ TEST(CudaTrafficTest, DenseKernelsBesideTheirFloors) {
   const auto up = Bf16Weights(*backend, 2 * kWide, kDim);
   const std::vector<float> ones(kVocab, 1.0F);
   const kernels::HostMatrix scale{reinterpret_cast<const std::byte*>(ones.data()),
-                                  kernels::DType::kF32, 1, kDim};
+                                  kernels::WeightFormat::kF32, 1, kDim};
   const auto norm = *backend->PackNorm({kernels::NormKind::kRmsNorm, 1e-5F, scale, {}});
   cuda::emulator::TrafficByKernel().clear();
   for (const int64_t rows : {1, 8}) {
@@ -186,22 +187,22 @@ TEST(CudaTrafficTest, PrefillKernelsBesideTheirFloors) {
   spec.share_levels = true;
   constexpr int64_t kRows = 256;
   constexpr int64_t kPosition = 64 * 2040;
-  for (const kernels::DType dtype : {kernels::DType::kBF16, kernels::DType::kF32}) {
-    CudaLayer device(RandomAttention(spec, random), dtype);
+  for (const kernels::CacheType type : {kernels::CacheType::kBF16, kernels::CacheType::kF32}) {
+    CudaLayer device(RandomAttention(spec, random), type);
     const auto slot = device.NewSlot();
     device.Fill(slot, SomeSlot(device.layout(), random));
     const auto qkv = RandomFloats(kRows * spec.QkvColumns(), 1.0F, random);
     cuda::emulator::TrafficByKernel().clear();
     device.Step({{slot.data(), kPosition, kRows, qkv}});
     const int64_t d = spec.head_dim;
-    const int64_t element = kernels::SizeOf(dtype);
-    const std::string of = "256 rows, d 128, " + std::string(kernels::NameOf(dtype));
+    const int64_t element = kernels::SizeOf(type);
+    const std::string of = "256 rows, d 128, " + std::string(kernels::NameOf(type));
     // Queries in, outputs out; keys and values once for each fine group of queries.
     int64_t attention = kRows * 2 * d * kF;
     for (int64_t row = 63; row < kRows; row += 64) {
       attention += VisibleKeys(spec.hierarchy, kPosition + row) * 2 * d * element;
     }
-    Report(dtype == kernels::DType::kBF16 ? "tensor_attention" : "block_attention", of.c_str(),
+    Report(type == kernels::CacheType::kBF16 ? "tensor_attention" : "block_attention", of.c_str(),
            attention);
     Report("place_tokens", of.c_str(), kRows * 2 * d * (kF + element));
     const int64_t groups = kRows / 64;

@@ -59,11 +59,8 @@ absl::Status LaunchDecode(Stream& stream, const DeviceAttention& attention,
 absl::Status LaunchAttention(Stream& stream, const DeviceAttention& attention,
                              const SlotLayout& layout, const DevicePlan& plan, int32_t layer,
                              const Matrix& qkv, const Matrix& out) {
-  if (layout.dtype == DType::kF16) {
-    return absl::InvalidArgumentError("cache slots of F16; allowed: F32, BF16");
-  }
   absl::Status status =
-      layout.dtype == DType::kF32
+      layout.type == CacheType::kF32
           ? LaunchDecode<float>(stream, attention, layout, plan, layer, qkv, out)
           : LaunchDecode<BFloat16>(stream, attention, layout, plan, layer, qkv, out);
   if (plan.num_segments == 0) return status;

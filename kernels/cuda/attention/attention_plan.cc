@@ -6,22 +6,26 @@
 namespace fmaserver::kernels::cuda {
 
 AttentionPlan::AttentionPlan(const AttentionSpec& spec, const SlotLayout& layout,
-                             std::span<const Segment> step) {
-  int64_t row = 0;
-  for (const Segment& segment : step) {
-    if (segment.rows == 1) {
-      decode.push_back({segment.slot, segment.position, row});
-    } else if (segment.rows > 1) {
-      AddPrefill(spec, layout, segment, row);
+                             std::span<const SlotSegment> step, bool decodes) {
+  for (const SlotSegment& segment : step) {
+    if (segment.tentative || segment.rows == 0) continue;
+    if (decodes && segment.rows == 1) {
+      decode.push_back({segment.slot, segment.position, segment.first_row});
+    } else {
+      AddSlice(spec, layout, segment);
     }
-    row += segment.rows;
+  }
+  num_appended = static_cast<int64_t>(segments.size());
+  for (const SlotSegment& segment : step) {
+    if (segment.tentative && segment.rows > 0) AddSlice(spec, layout, segment);
   }
 }
 
-void AttentionPlan::AddPrefill(const AttentionSpec& spec, const SlotLayout& layout,
-                               const Segment& segment, int64_t first_row) {
+void AttentionPlan::AddSlice(const AttentionSpec& spec, const SlotLayout& layout,
+                             const SlotSegment& segment) {
   const auto index = static_cast<int32_t>(segments.size());
-  segments.push_back({segment.slot, segment.position, first_row, segment.rows, scratch_bytes});
+  segments.push_back(
+      {segment.slot, segment.position, segment.first_row, segment.rows, scratch_bytes});
   const PrefillScratch scratch(layout, segment.position, segment.rows);
   scratch_bytes += scratch.head_bytes() * spec.num_kv_heads;
 

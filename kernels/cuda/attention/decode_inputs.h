@@ -29,11 +29,11 @@ FMA_DEVICE void PlaceToken(const DeviceAttention& attention, const SlotLayout& l
     if (spec.positions != PositionEmbedding::kRope) {
       token.placed_key.Set(c, own);
     } else if (c < half) {
-      const Turn turn =
-          TurnAt(static_cast<double>(position), LoadConstant(attention.frequencies + c));
+      const Rotation rotation =
+          RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + c));
       const float other = LoadConstant(key + half + c);
-      token.placed_key.Set(c, own * turn.cosine - other * turn.sine);
-      token.placed_key.Set(half + c, other * turn.cosine + own * turn.sine);
+      token.placed_key.Set(c, own * rotation.cosine - other * rotation.sine);
+      token.placed_key.Set(half + c, other * rotation.cosine + own * rotation.sine);
     } else if (c >= dim) {
       token.placed_key.Set(c, 0.0F);
     }
@@ -70,12 +70,13 @@ FMA_DEVICE void PlaceQueries(const DeviceAttention& attention, const SlotLayout&
     const int own_channel = low < half ? low : dim - 1;
     const float own = real ? LoadConstant(query + own_channel) * scale : 0.0F;
     const float other = real && high < dim ? LoadConstant(query + high) * scale : 0.0F;
-    Turn turn = {1.0F, 0.0F};
+    Rotation rotation = {1.0F, 0.0F};
     if (rotates) {
-      turn = TurnAt(static_cast<double>(position), LoadConstant(attention.frequencies + low));
+      rotation =
+          RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + low));
     }
-    const float placed = own * turn.cosine - other * turn.sine;
-    const float placed_other = other * turn.cosine + own * turn.sine;
+    const float placed = own * rotation.cosine - other * rotation.sine;
+    const float placed_other = other * rotation.cosine + own * rotation.sine;
     near_query.Set(at + own_channel, placed);
     far_query.Set(at + own_channel, far_is_placed ? placed : own);
     if (high == dim) continue;

@@ -186,10 +186,10 @@ class HeadCache {
         StoreKey(column + r, channel, own);
       } else {
         const float other = Summary(of_keys, level, r, partner);
-        const Turn turn = TurnAt(h.SummaryCentre(level, group, r),
-                                 LoadConstant(attention_.frequencies + channel));
-        StoreKey(column + r, channel, own * turn.cosine - other * turn.sine);
-        StoreKey(column + r, partner, other * turn.cosine + own * turn.sine);
+        const Rotation rotation = RotationAt(h.SummaryCentre(level, group, r),
+                                             LoadConstant(attention_.frequencies + channel));
+        StoreKey(column + r, channel, own * rotation.cosine - other * rotation.sine);
+        StoreKey(column + r, partner, other * rotation.cosine + own * rotation.sine);
       }
     }
   }

@@ -55,7 +55,7 @@ absl::Status LaunchTensorAttention(Stream& stream, const PrefillParameters& para
 absl::Status LaunchBlocks(Stream& stream, const PrefillParameters& parameters) {
   const SlotLayout& layout = parameters.layout;
   constexpr int kWide = 512;  // channels that leave shared memory for only few queries
-  if (layout.dtype == DType::kF32) {
+  if (layout.type == CacheType::kF32) {
     return layout.padded_dim < kWide ? LaunchBlockAttention<float, 16>(stream, parameters)
                                      : LaunchBlockAttention<float, 4>(stream, parameters);
   }
@@ -68,17 +68,17 @@ absl::Status LaunchBlocks(Stream& stream, const PrefillParameters& parameters) {
 template <typename T>
 absl::Status LaunchAs(Stream& stream, const PrefillParameters& parameters) {
   absl::Status status = LaunchSummaries<T>(stream, parameters);
-  status.Update(LaunchBlocks(stream, parameters));
+  if (parameters.out != nullptr) status.Update(LaunchBlocks(stream, parameters));
   status.Update(
-      LaunchEach<PrefillCommitKernel<T>>(stream, parameters, parameters.plan.num_segments));
+      LaunchEach<PrefillCommitKernel<T>>(stream, parameters, parameters.plan.num_appended));
   return status;
 }
 
 }  // namespace
 
 absl::Status LaunchPrefill(Stream& stream, const PrefillParameters& parameters) {
-  return parameters.layout.dtype == DType::kF32 ? LaunchAs<float>(stream, parameters)
-                                                : LaunchAs<BFloat16>(stream, parameters);
+  return parameters.layout.type == CacheType::kF32 ? LaunchAs<float>(stream, parameters)
+                                                   : LaunchAs<BFloat16>(stream, parameters);
 }
 
 }  // namespace fmaserver::kernels::cuda

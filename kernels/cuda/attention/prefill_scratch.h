@@ -30,7 +30,7 @@ class PrefillScratch {
     summaries_ = summaries;
     entries_ = rows + summaries + (sinks > rows ? rows : sinks > 0 ? sinks : 0);
     constexpr int64_t kAlign = SlotLayout::kAlignment;
-    values_ = SlotLayout::RoundUp(entries_ * dim_ * SizeOf(layout.dtype), kAlign);
+    values_ = SlotLayout::RoundUp(entries_ * dim_ * SizeOf(layout.type), kAlign);
     raw_ = 2 * values_;
     open_ = raw_ + 2 * summaries * dim_ * int64_t{sizeof(float)};
     const int64_t end = open_ + 2 * layout.SumsPerKind() * int64_t{sizeof(float)};

@@ -40,10 +40,10 @@ struct PlaceTokensKernel : PrefillParameters {
     if (real && spec.positions == PositionEmbedding::kRope) {
       const int half = spec.head_dim / 2;
       const int pair = channel < half ? channel : channel - half;
-      const Turn turn =
-          TurnAt(static_cast<double>(position), LoadConstant(attention.frequencies + pair));
+      const Rotation rotation =
+          RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + pair));
       const float other = LoadConstant(head.Token(true, row) + (channel < half ? half : 0) + pair);
-      placed = key * turn.cosine + (channel < half ? -other : other) * turn.sine;
+      placed = key * rotation.cosine + (channel < half ? -other : other) * rotation.sine;
     }
     Store(head.PlacedKey(row) + channel, FromFloat<T>(placed));
     Store(head.PlacedValue(row) + channel, FromFloat<T>(value));
@@ -195,10 +195,10 @@ struct PlaceSummariesKernel : PrefillParameters {
     if (attention.spec.FarIsRotated() && channel < layout.head_dim) {
       const int half = layout.head_dim / 2;
       const int pair = channel < half ? channel : channel - half;
-      const Turn turn = TurnAt(layout.hierarchy.SummaryCentre(level, group, r),
-                               LoadConstant(attention.frequencies + pair));
+      const Rotation rotation = RotationAt(layout.hierarchy.SummaryCentre(level, group, r),
+                                           LoadConstant(attention.frequencies + pair));
       const float other = Load(raw + (channel < half ? half : 0) + pair);
-      key = key * turn.cosine + (channel < half ? -other : other) * turn.sine;
+      key = key * rotation.cosine + (channel < half ? -other : other) * rotation.sine;
     }
     const int64_t entry = head.scratch.SummaryEntry(level, group, r);
     Store(head.PlacedKey(entry) + channel, FromFloat<T>(key));

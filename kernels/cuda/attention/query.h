@@ -19,10 +19,10 @@ FMA_DEVICE float QueryChannel(const DeviceAttention& attention, const float* que
   if (!rotated || attention.spec.positions != PositionEmbedding::kRope) return own;
   const int half = dim / 2;
   const int pair = channel < half ? channel : channel - half;
-  const Turn turn =
-      TurnAt(static_cast<double>(position), LoadConstant(attention.frequencies + pair));
+  const Rotation rotation =
+      RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + pair));
   const float other = LoadConstant(query + (channel < half ? half : 0) + pair) * scale;
-  return own * turn.cosine + (channel < half ? -other : other) * turn.sine;
+  return own * rotation.cosine + (channel < half ? -other : other) * rotation.sine;
 }
 
 }  // namespace fmaserver::kernels::cuda

@@ -7,18 +7,18 @@
 
 namespace fmaserver::kernels::cuda {
 
-struct Turn {
+struct Rotation {
   float cosine;
   float sine;
 };
 
 /// `position` need not be whole; `frequency` in turns for each token.
-FMA_DEVICE Turn TurnAt(double position, double frequency) {
+FMA_DEVICE Rotation RotationAt(double position, double frequency) {
   const double turns = position * frequency;
   const auto half_turns = static_cast<float>(2.0 * (turns - rint(turns)));
-  Turn turn;
-  SinCosPi(half_turns, &turn.sine, &turn.cosine);
-  return turn;
+  Rotation rotation;
+  SinCosPi(half_turns, &rotation.sine, &rotation.cosine);
+  return rotation;
 }
 
 }  // namespace fmaserver::kernels::cuda

@@ -36,7 +36,7 @@ void TransposeKeysAs(const SlotLayout& layout, int64_t rows, int64_t cols, std::
 
 /// Every key matrix of a slot from [rows, cols] to [cols, rows].
 void TransposeKeys(const SlotLayout& layout, int64_t rows, int64_t cols, std::byte* slot) {
-  if (layout.dtype == DType::kF32) {
+  if (layout.type == CacheType::kF32) {
     TransposeKeysAs<uint32_t>(layout, rows, cols, slot);
   } else {
     TransposeKeysAs<uint16_t>(layout, rows, cols, slot);

@@ -10,13 +10,13 @@ namespace {
 
 /// Calls `function` with a value of the element type.
 template <typename Function>
-absl::Status WithElement(DType dtype, const Function& function) {
-  switch (dtype) {
-    case DType::kF32:
+absl::Status WithElement(WeightFormat format, const Function& function) {
+  switch (format) {
+    case WeightFormat::kF32:
       return function(float{});
-    case DType::kF16:
+    case WeightFormat::kF16:
       return function(Float16{});
-    case DType::kBF16:
+    case WeightFormat::kBF16:
       return function(BFloat16{});
   }
   return absl::InvalidArgumentError("no such element type");
@@ -63,7 +63,7 @@ absl::Status LaunchLinearOf(Stream& stream, const LinearOperation& operation) {
 
 absl::Status LaunchEmbed(Stream& stream, const int64_t* ids, const DeviceWeight& table,
                          bool accumulate, Matrix x) {
-  return WithElement(table.dtype, [&]<typename T>(T) {
+  return WithElement(table.format, [&]<typename T>(T) {
     EmbedKernel<T> kernel;
     kernel.ids = ids;
     kernel.table = static_cast<const T*>(table.data);
@@ -88,7 +88,7 @@ absl::Status LaunchNorm(Stream& stream, Matrix x, const DeviceNormWeight& weight
 }
 
 absl::Status LaunchLinear(Stream& stream, const LinearOperation& operation) {
-  return WithElement(operation.weights.dtype, [&]<typename T>(T) {
+  return WithElement(operation.weights.format, [&]<typename T>(T) {
     return operation.norm != nullptr ? LaunchLinearOf<T, true>(stream, operation)
                                      : LaunchLinearOf<T, false>(stream, operation);
   });
@@ -112,9 +112,9 @@ absl::Status LaunchGather(Stream& stream, Matrix x, const int32_t* rows, Matrix 
   return Launch(stream, PointwiseShape(out.rows, out.cols), kernel);
 }
 
-absl::Status LaunchRound(Stream& stream, Matrix x, DType dtype, int64_t pitch, void* out,
+absl::Status LaunchRound(Stream& stream, Matrix x, WeightFormat format, int64_t pitch, void* out,
                          int32_t* overflow) {
-  return WithElement(dtype, [&]<typename T>(T) {
+  return WithElement(format, [&]<typename T>(T) {
     RoundKernel<T> kernel;
     kernel.x = x.data;
     kernel.out = static_cast<T*>(out);

@@ -15,7 +15,7 @@ namespace fmaserver::kernels::cuda {
 struct DeviceWeight {
   const void* data = nullptr;
   const float* bias = nullptr;  ///< [out]; null: none
-  DType dtype = DType::kF32;
+  WeightFormat format = WeightFormat::kF32;
   int64_t out = 0;
   int64_t in = 0;
   int64_t pitch = 0;
@@ -56,9 +56,9 @@ absl::Status LaunchNorm(Stream& stream, Matrix x, const DeviceNormWeight& weight
 absl::Status LaunchLinear(Stream& stream, const LinearOperation& operation);
 absl::Status LaunchActivate(Stream& stream, MlpKind kind, Matrix in, Matrix out);
 absl::Status LaunchGather(Stream& stream, Matrix x, const int32_t* rows, Matrix out);
-/// Rounds x to `dtype` (not kF32) into `out`, [x.rows, pitch], for Products. A finite value out of
+/// Rounds x to `format` (not kF32) into `out`, [x.rows, pitch], for Products. A finite value out of
 /// the type's range raises *overflow.
-absl::Status LaunchRound(Stream& stream, Matrix x, DType dtype, int64_t pitch, void* out,
+absl::Status LaunchRound(Stream& stream, Matrix x, WeightFormat format, int64_t pitch, void* out,
                          int32_t* overflow);
 
 }  // namespace fmaserver::kernels::cuda

@@ -19,11 +19,11 @@ struct Pointwise {
   static constexpr int64_t Chunks(int64_t cols) { return (cols + kThreads - 1) / kThreads; }
 
   /// This thread's row, and its column, which may be past `cols`.
-  struct Place {
+  struct Element {
     int64_t row;
     int64_t col;
   };
-  FMA_DEVICE static Place Here(int64_t cols) {
+  FMA_DEVICE static Element Here(int64_t cols) {
     const int64_t chunks = Chunks(cols);
     return {BlockIndex() / chunks, BlockIndex() % chunks * kThreads + ThreadIndex()};
   }
@@ -42,7 +42,7 @@ struct EmbedKernel : Pointwise {
   bool accumulate = false;
 
   FMA_DEVICE void operator()() const {
-    const Place here = Here(cols);
+    const Element here = Here(cols);
     if (here.col >= cols) return;
     const int64_t id = Load(ids + here.row);
     float value = AsFloat(LoadConstant(table + id * pitch + here.col));
@@ -62,7 +62,7 @@ struct GatherKernel : Pointwise {
   int64_t cols = 0;
 
   FMA_DEVICE void operator()() const {
-    const Place here = Here(cols);
+    const Element here = Here(cols);
     if (here.col >= cols) return;
     const int64_t from = Load(rows + here.row);
     Store(out + here.row * cols + here.col, Load(x + from * cols + here.col));
@@ -79,7 +79,7 @@ struct ActivateKernel : Pointwise {
   MlpKind kind = MlpKind::kGelu;
 
   FMA_DEVICE void operator()() const {
-    const Place here = Here(cols);
+    const Element here = Here(cols);
     if (here.col >= cols) return;
     const bool gated = kind == MlpKind::kSwiglu;
     const float* from = in + here.row * (gated ? 2 * cols : cols) + here.col;
@@ -101,7 +101,7 @@ struct RoundKernel : Pointwise {
   int32_t* overflow = nullptr;
 
   FMA_DEVICE void operator()() const {
-    const Place here = Here(pitch);
+    const Element here = Here(pitch);
     if (here.col >= pitch) return;
     const float value = here.col < cols ? Load(x + here.row * cols + here.col) : 0.0F;
     const T rounded = FromFloat<T>(value);

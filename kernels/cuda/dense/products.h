@@ -9,17 +9,17 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/cuda/runtime/runtime.h"
-#include "kernels/fma/dtype.h"
+#include "kernels/fma/weight_format.h"
 
 namespace fmaserver::kernels::cuda {
 
 /// y = x W^T + b, or with `accumulate` y += x W^T + b; float32 sums. All in device memory.
 struct Product {
-  const void* weight = nullptr;  ///< [out, in] of `dtype`, rows `pitch` elements apart
-  const void* x = nullptr;       ///< [rows, in] of `dtype`, rows `x_pitch` elements apart
+  const void* weight = nullptr;  ///< [out, in] of `format`, rows `pitch` elements apart
+  const void* x = nullptr;       ///< [rows, in] of `format`, rows `x_pitch` elements apart
   const float* bias = nullptr;   ///< [out]; null: none
   float* y = nullptr;            ///< [rows, out]
-  DType dtype = DType::kF32;     ///< kF32 computes in float32, never in TF32
+  WeightFormat format = WeightFormat::kF32;  ///< kF32 computes in float32, never in TF32
   int64_t rows = 0;
   int64_t in = 0;
   int64_t out = 0;

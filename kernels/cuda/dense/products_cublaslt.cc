@@ -20,13 +20,13 @@ absl::Status AsStatus(cublasStatus_t status, const char* what) {
       absl::StrCat("cuBLASLt: ", what, ": ", cublasLtGetStatusString(status)));
 }
 
-cudaDataType_t TypeOf(DType dtype) {
-  switch (dtype) {
-    case DType::kF32:
+cudaDataType_t TypeOf(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kF32:
       return CUDA_R_32F;
-    case DType::kF16:
+    case WeightFormat::kF16:
       return CUDA_R_16F;
-    case DType::kBF16:
+    case WeightFormat::kBF16:
       return CUDA_R_16BF;
   }
   return CUDA_R_32F;
@@ -58,7 +58,8 @@ using Layout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
 using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
 
 /// Everything about a product but its addresses; `alignment` of x and y in bytes, 16 at most.
-using Shape = std::tuple<DType, int64_t, int64_t, int64_t, int64_t, int64_t, bool, bool, uint32_t>;
+using Shape =
+    std::tuple<WeightFormat, int64_t, int64_t, int64_t, int64_t, int64_t, bool, bool, uint32_t>;
 
 uint32_t AlignmentOf(const Product& product) {
   const auto bits = reinterpret_cast<uintptr_t>(product.x) | reinterpret_cast<uintptr_t>(product.y);
@@ -66,7 +67,7 @@ uint32_t AlignmentOf(const Product& product) {
 }
 
 Shape ShapeOf(const Product& p) {
-  return {p.dtype,           p.rows,       p.in,          p.out, p.pitch, p.x_pitch,
+  return {p.format,          p.rows,       p.in,          p.out, p.pitch, p.x_pitch,
           p.bias != nullptr, p.accumulate, AlignmentOf(p)};
 }
 
@@ -124,7 +125,7 @@ class CublasLtProducts : public Products {
   }
 
   static absl::Status Describe(const Product& product, Plan& plan) {
-    const cudaDataType_t type = TypeOf(product.dtype);
+    const cudaDataType_t type = TypeOf(product.format);
     absl::Status status = AsStatus(
         cublasLtMatmulDescCreate(plan.operation.out(), CUBLAS_COMPUTE_32F, CUDA_R_32F), "describe");
     status.Update(Set(plan, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T));

@@ -4,7 +4,8 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/pack/host_element.h"
+#include "kernels/host/host_element.h"
+#include "kernels/host/linear.h"
 
 namespace fmaserver::kernels::cuda {
 namespace {
@@ -12,10 +13,10 @@ namespace {
 constexpr int64_t kBlockBytes = int64_t{8} << 20;
 constexpr int64_t kRowAlignment = 16;  // bytes, for loads of that size
 
-/// Row `row` of `from` as `dtype` at `to`.
-void ConvertRow(const HostMatrix& from, int64_t row, DType dtype, std::byte* to) {
-  if (dtype == from.dtype) {
-    const int64_t bytes = from.cols * SizeOf(dtype);
+/// Row `row` of `from` as `format` at `to`.
+void ConvertRow(const HostMatrix& from, int64_t row, WeightFormat format, std::byte* to) {
+  if (format == from.format) {
+    const int64_t bytes = from.cols * SizeOf(format);
     std::memcpy(to, from.data + row * bytes, static_cast<size_t>(bytes));
     return;
   }
@@ -23,31 +24,16 @@ void ConvertRow(const HostMatrix& from, int64_t row, DType dtype, std::byte* to)
   for (int64_t i = 0; i < from.cols; ++i) values[i] = ElementAsFloat(from, row * from.cols + i);
 }
 
-/// The biases of all parts, zeros where a part has none; empty when none has one.
-std::vector<float> StackedBias(std::span<const HostLinear> stacked, int64_t out) {
-  std::vector<float> bias;
-  int64_t first = 0;
-  for (const HostLinear& part : stacked) {
-    if (part.bias.data != nullptr) {
-      bias.resize(static_cast<size_t>(out));
-      for (int64_t i = 0; i < part.weight.rows; ++i) {
-        bias[first + i] = ElementAsFloat(part.bias, i);
-      }
-    }
-    first += part.weight.rows;
-  }
-  return bias;
-}
-
 HostMatrix AsRow(const std::vector<float>& values) {
-  return {reinterpret_cast<const std::byte*>(values.data()), DType::kF32, 1,
+  return {reinterpret_cast<const std::byte*>(values.data()), WeightFormat::kF32, 1,
           static_cast<int64_t>(values.size())};
 }
 
 }  // namespace
 
-absl::Status Uploader::Rows(const HostMatrix& from, DType dtype, int64_t pitch, std::byte* to) {
-  const int64_t row_bytes = pitch * SizeOf(dtype);
+absl::Status Uploader::Rows(const HostMatrix& from, WeightFormat format, int64_t pitch,
+                            std::byte* to) {
+  const int64_t row_bytes = pitch * SizeOf(format);
   if (block_.bytes() < std::max(kBlockBytes, row_bytes)) {
     auto block = Memory::Allocate(Memory::Kind::kPinned, std::max(kBlockBytes, row_bytes));
     if (!block.ok()) return block.status();
@@ -58,7 +44,7 @@ absl::Status Uploader::Rows(const HostMatrix& from, DType dtype, int64_t pitch, 
     const int64_t rows = std::min(rows_at_once, from.rows - first);
     std::memset(block_.data(), 0, static_cast<size_t>(rows * row_bytes));
     for (int64_t r = 0; r < rows; ++r) {
-      ConvertRow(from, first + r, dtype, block_.data() + r * row_bytes);
+      ConvertRow(from, first + r, format, block_.data() + r * row_bytes);
     }
     absl::Status status =
         stream_.CopyToDevice(to + first * row_bytes, block_.data(), rows * row_bytes);
@@ -72,36 +58,33 @@ absl::StatusOr<Memory> Uploader::Floats(const HostMatrix& from) {
   auto memory = Memory::Allocate(Memory::Kind::kDevice,
                                  from.rows * from.cols * static_cast<int64_t>(sizeof(float)));
   if (!memory.ok()) return memory;
-  absl::Status status = Rows(from, DType::kF32, from.cols, memory->data());
+  absl::Status status = Rows(from, WeightFormat::kF32, from.cols, memory->data());
   if (!status.ok()) return status;
   return memory;
 }
 
 absl::StatusOr<std::unique_ptr<PackedLinear>> PackedLinear::Pack(
     std::span<const HostLinear> stacked, Uploader& uploader) {
+  const absl::StatusOr<StackedShape> shape = ShapeOf(stacked);
+  if (!shape.ok()) return shape.status();
   auto packed = std::make_unique<PackedLinear>();
   DeviceWeight& view = packed->view;
-  view.in = stacked.front().weight.cols;
-  view.dtype = stacked.front().weight.dtype;
-  for (const HostLinear& part : stacked) {
-    view.out += part.weight.rows;
-    if (part.weight.dtype != view.dtype) view.dtype = DType::kF32;
-  }
-  packed->out = view.out;
-  packed->in = view.in;
-  view.pitch = SlotLayout::RoundUp(view.in, kRowAlignment / SizeOf(view.dtype));
-  const int64_t row_bytes = view.pitch * SizeOf(view.dtype);
+  packed->out = view.out = shape->out;
+  packed->in = view.in = shape->in;
+  view.format = shape->format;
+  view.pitch = SlotLayout::RoundUp(view.in, kRowAlignment / SizeOf(view.format));
+  const int64_t row_bytes = view.pitch * SizeOf(view.format);
   auto data = Memory::Allocate(Memory::Kind::kDevice, view.out * row_bytes);
   if (!data.ok()) return data.status();
   packed->data_ = *std::move(data);
   std::byte* to = packed->data_.data();
   view.data = to;
   for (const HostLinear& part : stacked) {
-    absl::Status status = uploader.Rows(part.weight, view.dtype, view.pitch, to);
+    absl::Status status = uploader.Rows(part.weight, view.format, view.pitch, to);
     if (!status.ok()) return status;
     to += part.weight.rows * row_bytes;
   }
-  const std::vector<float> bias = StackedBias(stacked, view.out);
+  const std::vector<float> bias = StackedBias(stacked);
   if (bias.empty()) return packed;
   auto on_device = uploader.Floats(AsRow(bias));
   if (!on_device.ok()) return on_device.status();

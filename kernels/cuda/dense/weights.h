@@ -18,9 +18,9 @@ class Uploader {
  public:
   explicit Uploader(Stream& stream) : stream_(stream) {}
 
-  /// Writes the rows of `from` as `dtype` (its own, or kF32), `pitch` elements apart with zeros
+  /// Writes the rows of `from` as `format` (its own, or kF32), `pitch` elements apart with zeros
   /// between, to `to`.
-  absl::Status Rows(const HostMatrix& from, DType dtype, int64_t pitch, std::byte* to);
+  absl::Status Rows(const HostMatrix& from, WeightFormat format, int64_t pitch, std::byte* to);
 
   /// Device memory with `from` as float32, without gaps.
   absl::StatusOr<Memory> Floats(const HostMatrix& from);
@@ -32,7 +32,7 @@ class Uploader {
 
 class PackedLinear : public LinearWeights {
  public:
-  /// All parts share `in`; they keep their dtype, or become float32 if they differ.
+  /// All parts share `in`; they keep their format, or become float32 if they differ.
   static absl::StatusOr<std::unique_ptr<PackedLinear>> Pack(std::span<const HostLinear> stacked,
                                                             Uploader& uploader);
   DeviceWeight view;

@@ -45,8 +45,8 @@ struct SamplingKernel {
     Shared<Sum> answer;
   };
 
-  /// A place in the order by likelihood: larger keys first, of equal keys the lower id.
-  struct Place {
+  /// A token in the order by likelihood: larger keys first, of equal keys the lower id.
+  struct Candidate {
     uint32_t key = 0;
     int32_t token = 0x7FFFFFFF;
 
@@ -89,17 +89,17 @@ struct SamplingKernel {
 
   /// The place of the most likely token after `before`, as (key, inverted id) in one number; 0:
   /// none.
-  FMA_DEVICE Sum Best(const float* row, const Place* before, const Scratch& scratch) const {
+  FMA_DEVICE Sum Best(const float* row, const Candidate* before, const Scratch& scratch) const {
     Sum best = 0;
     for (int32_t id = ThreadIndex(); id < vocab; id += kThreads) {
       const uint32_t key = KeyOf(Load(row + id));
       if (before != nullptr && before->Holds(key, id)) continue;
-      const Sum place = (Sum{key} << 32) | static_cast<uint32_t>(~id);
+      const Sum candidate = (Sum{key} << 32) | static_cast<uint32_t>(~id);
       best = place > best ? place : best;
     }
     return BlockMax(best, scratch);
   }
-  FMA_DEVICE static Place PlaceOf(Sum best) {
+  FMA_DEVICE static Candidate CandidateOf(Sum best) {
     return {static_cast<uint32_t>(best >> 32), static_cast<int32_t>(~static_cast<uint32_t>(best))};
   }
 
@@ -135,8 +135,8 @@ struct SamplingKernel {
   /// Within the order by likelihood, the token where the running sum of `measure(key, id)`, equal
   /// for equal keys until it is 0, passes `target`, which is less than the sum of all.
   template <typename Measure>
-  FMA_DEVICE Place FirstByLikelihood(const float* row, Sum target, const Measure& measure,
-                                     const Scratch& scratch) const {
+  FMA_DEVICE Candidate FirstByLikelihood(const float* row, Sum target, const Measure& measure,
+                                         const Scratch& scratch) const {
     uint32_t prefix = 0;
     uint32_t known = 0;  // mask of the digits found so far
     for (int shift = 32 - kDigitBits; shift >= 0; shift -= kDigitBits) {
@@ -223,7 +223,7 @@ struct SamplingKernel {
       return relative < how.min_p ? Sum{0} : static_cast<Sum>(relative * kUnit);
     };
     const bool cuts = how.top_k > 0 && how.top_k < vocab;
-    Place last;  // holds every token
+    Candidate last;  // holds every token
     if (cuts) {
       last = FirstByLikelihood(
           row, static_cast<Sum>(how.top_k - 1), [](uint32_t, int32_t) { return Sum{1}; }, scratch);
@@ -256,19 +256,19 @@ struct SamplingKernel {
   /// The logarithm of the sum of exp(logit), and the most likely tokens' log-probabilities.
   FMA_DEVICE double Describe(const DeviceRowSampling& how, const float* row,
                              const Scratch& scratch) const {
-    const float max = Load(row + PlaceOf(Best(row, nullptr, scratch)).token);
+    const float max = Load(row + CandidateOf(Best(row, nullptr, scratch)).token);
     double own = 0;
     for (int32_t id = ThreadIndex(); id < vocab; id += kThreads) {
       own += std::exp(Load(row + id) - max);
     }
     const double log_sum = max + std::log(DoubleSum(own, scratch));
-    Place place;
+    Candidate candidate;
     for (int32_t rank = 0; rank < how.top_logprobs && rank < vocab; ++rank) {
-      place = PlaceOf(Best(row, rank == 0 ? nullptr : &place, scratch));
+      candidate = CandidateOf(Best(row, rank == 0 ? nullptr : &candidate, scratch));
       if (ThreadIndex() != 0) continue;
       TokenValue* to = top + BlockIndex() * top_stride + rank;
-      const double logprob = static_cast<double>(Load(row + place.token)) - log_sum;
-      Store(to, TokenValue{place.token, static_cast<float>(logprob)});
+      const double logprob = static_cast<double>(Load(row + candidate.token)) - log_sum;
+      Store(to, TokenValue{candidate.token, static_cast<float>(logprob)});
     }
     return log_sum;
   }
@@ -306,7 +306,7 @@ struct SamplingKernel {
   FMA_DEVICE int32_t Choose(const DeviceRowSampling& how, const float* row,
                             const Scratch& scratch) const {
     if (!IsOrdered(row, scratch)) return kNoToken;
-    const int32_t best = PlaceOf(Best(row, nullptr, scratch)).token;
+    const int32_t best = CandidateOf(Best(row, nullptr, scratch)).token;
     const float max = Load(row + best);
     if (!std::isfinite(max)) return kNoToken;
     return how.temperature == 0 ? best : Draw(how, row, max, scratch);

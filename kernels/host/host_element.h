@@ -6,8 +6,8 @@
 #include <cstring>
 
 #include "kernels/backend.h"
-#include "kernels/fma/dtype.h"
 #include "kernels/fma/element.h"
+#include "kernels/fma/weight_format.h"
 
 namespace fmaserver::kernels {
 
@@ -20,12 +20,12 @@ T LoadUnaligned(const std::byte* data, int64_t index) {
 
 /// Element `index` (row-major) of a weight.
 inline float ElementAsFloat(const HostMatrix& matrix, int64_t index) {
-  switch (matrix.dtype) {
-    case DType::kF32:
+  switch (matrix.format) {
+    case WeightFormat::kF32:
       return LoadUnaligned<float>(matrix.data, index);
-    case DType::kF16:
+    case WeightFormat::kF16:
       return ToFloat(LoadUnaligned<Float16>(matrix.data, index));
-    case DType::kBF16:
+    case WeightFormat::kBF16:
       return ToFloat(LoadUnaligned<BFloat16>(matrix.data, index));
   }
   return 0;

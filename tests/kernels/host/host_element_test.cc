@@ -1,4 +1,4 @@
-#include "kernels/pack/host_element.h"
+#include "kernels/host/host_element.h"
 
 #include <cmath>
 
