@@ -193,7 +193,7 @@ int main(int argc, char** argv) {
   fmaserver::bench::Options options;
   CLI::App app("many_sessions - many long sessions in one fma-server");
   app.option_defaults()->always_capture_default();
-  client::AddServerOptions(app, options.server);
+  fmaserver::client::AddServerOptions(app, options.server);
   app.add_option("--sessions", options.sessions, "Copies to import")->check(CLI::Range(1, 1000000));
   app.add_option("--tokens", options.tokens, "Tokens of each")->check(CLI::Range(2, 5000000));
   app.add_option("--answers", options.answers, "Random ones that answer")
