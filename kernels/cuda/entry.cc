@@ -28,7 +28,7 @@ extern "C" __attribute__((visibility("default"))) int fma_make_cuda_backend(
                                                            abi, "; take both from one build")),
                 message, message_bytes);
   }
-  auto made = fmaserver::cuda::MakeCudaBackend(device);
+  auto made = fmaserver::kernels::cuda::MakeCudaBackend(device);
   if (!made.ok()) return Fail(made.status(), message, message_bytes);
   *backend = made->release();
   return 0;

@@ -1,5 +1,7 @@
 #include "kernels/host/linear.h"
 
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/host/host_element.h"
@@ -16,7 +18,7 @@ absl::Status Check(const HostLinear& part, int64_t in) {
   }
   if (weight.scales != nullptr || weight.minima != nullptr) {
     return absl::InvalidArgumentError(
-        absl::StrCat("a weight of format ", NameOf(weight.format),
+        absl::StrCat("a weight of format ", std::string(NameOf(weight.format)),
                      " has scales or minima of blocks; allowed: none in this format"));
   }
   if (part.bias.data != nullptr && part.bias.rows * part.bias.cols != weight.rows) {

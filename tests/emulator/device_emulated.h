@@ -7,6 +7,10 @@
 #include <cstdint>
 #include <cstring>
 
+#define FMA_DEVICE inline
+#define FMA_UNROLL
+#define FMA_NO_UNROLL
+
 namespace fmaserver::kernels::cuda {
 
 namespace emulator {
@@ -20,7 +24,7 @@ struct Site {
   }
 };
 
-enum class access::Access : uint8_t { kLoad, kStore, kAtomic };
+enum class Access : uint8_t { kLoad, kStore, kAtomic };
 enum class WarpOperation : uint8_t { kSync, kShuffle, kBallot, kGather };
 
 /// The fiber that runs now: where it is in its block and its block in the grid.
@@ -33,8 +37,8 @@ struct Coordinates {
 };
 const Coordinates& Current();
 
-void TouchGlobal(const void* address, int64_t bytes, access::Access access, const Site& site);
-void TouchShared(const void* address, int64_t bytes, access::Access access, const Site& site);
+void TouchGlobal(const void* address, int64_t bytes, Access access, const Site& site);
+void TouchShared(const void* address, int64_t bytes, Access access, const Site& site);
 
 /// [used, used + bytes) of the block's shared memory.
 void* TakeShared(int64_t used, int64_t bytes, const Site& site);

@@ -55,10 +55,10 @@ std::vector<std::byte> SomeSlot(const kernels::SlotLayout& layout, std::mt19937&
   return bytes;
 }
 
-int64_t Moved(const cuda::emulator::Traffic& traffic) {
+int64_t Moved(const kernels::cuda::emulator::Traffic& traffic) {
   return traffic.loaded_bytes + traffic.stored_bytes;
 }
-int64_t MovedInSectors(const cuda::emulator::Traffic& traffic) {
+int64_t MovedInSectors(const kernels::cuda::emulator::Traffic& traffic) {
   return (traffic.loaded_sectors + traffic.stored_sectors) * kSectorBytes;
 }
 double Ratio(int64_t floor, int64_t moved) {
@@ -81,9 +81,9 @@ TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
       device.Fill(slot, SomeSlot(device.layout(), random));
       for (const int64_t position : {1'000, 131'070, 1'000'030}) {
         const auto qkv = RandomFloats(spec.QkvColumns(), 1.0F, random);
-        cuda::emulator::TrafficByKernel().clear();
+        kernels::cuda::emulator::TrafficByKernel().clear();
         device.Step({{slot.data(), position, 1, qkv}});
-        const auto traffic = cuda::emulator::TrafficByKernel()["decode_attention"];
+        const auto traffic = kernels::cuda::emulator::TrafficByKernel()["decode_attention"];
         const int64_t moved = Moved(traffic);
         const int64_t floor = FloorBytes(spec, device.layout(), position);
         const double ratio = Ratio(floor, MovedInSectors(traffic));
@@ -99,13 +99,14 @@ TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
 
 /// One line of the table; the counts of `kernel` since the last one.
 void Report(const char* kernel, const char* what, int64_t floor) {
-  const cuda::emulator::Traffic traffic = cuda::emulator::TrafficByKernel()[kernel];
+  const kernels::cuda::emulator::Traffic traffic =
+      kernels::cuda::emulator::TrafficByKernel()[kernel];
   std::printf("| %s | %s | %ld | %ld | %.3f | %.3f |\n", kernel, what, static_cast<long>(floor),
               static_cast<long>(Moved(traffic)), Ratio(floor, Moved(traffic)),
               Ratio(floor, MovedInSectors(traffic)));
   EXPECT_LE(floor, Moved(traffic)) << kernel << ": less than must move";
   EXPECT_GE(Ratio(floor, MovedInSectors(traffic)), 0.25) << kernel;  // counted for each block
-  cuda::emulator::TrafficByKernel().erase(kernel);
+  kernels::cuda::emulator::TrafficByKernel().erase(kernel);
 }
 
 constexpr int64_t kF = sizeof(float);
@@ -129,14 +130,13 @@ TEST(CudaTrafficTest, DenseKernelsBesideTheirFloors) {
   constexpr int64_t kDim = 512;
   constexpr int64_t kWide = 1024;
   constexpr int64_t kVocab = 4096;
-  const auto backend = *cuda::MakeCudaBackend(0);
+  const auto backend = *kernels::cuda::MakeCudaBackend(0);
   const auto table = Bf16Weights(*backend, kVocab, kDim);
   const auto up = Bf16Weights(*backend, 2 * kWide, kDim);
   const std::vector<float> ones(kVocab, 1.0F);
   const kernels::HostMatrix scale{reinterpret_cast<const std::byte*>(ones.data()),
                                   kernels::WeightFormat::kF32, 1, kDim};
   const auto norm = *backend->PackNorm({kernels::NormKind::kRmsNorm, 1e-5F, scale, {}});
-  cuda::emulator::TrafficByKernel().clear();
   for (const int64_t rows : {1, 8}) {
     const std::string of = std::to_string(rows) + (rows == 1 ? " row" : " rows");
     const auto report = [&](const char* kernel, const std::string& what, int64_t floor) {
@@ -147,6 +147,7 @@ TEST(CudaTrafficTest, DenseKernelsBesideTheirFloors) {
     const DeviceMatrix wide(*backend, rows, 2 * kWide);
     const DeviceMatrix activated(*backend, rows, kWide);
     const std::vector<int64_t> ids(rows, 7);
+    kernels::cuda::emulator::TrafficByKernel().clear();
     backend->Embed(ids, *table, /*accumulate=*/false, x);
     (void)x.Read();
     report("embed", "512 wide, BF16", rows * (8 + 2 * kDim + kF * kDim));
@@ -192,7 +193,7 @@ TEST(CudaTrafficTest, PrefillKernelsBesideTheirFloors) {
     const auto slot = device.NewSlot();
     device.Fill(slot, SomeSlot(device.layout(), random));
     const auto qkv = RandomFloats(kRows * spec.QkvColumns(), 1.0F, random);
-    cuda::emulator::TrafficByKernel().clear();
+    kernels::cuda::emulator::TrafficByKernel().clear();
     device.Step({{slot.data(), kPosition, kRows, qkv}});
     const int64_t d = spec.head_dim;
     const int64_t element = kernels::SizeOf(type);

@@ -1,10 +1,10 @@
 #include <cublasLt.h>
 
-#include <map>
 #include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/cuda/dense/plan_cache.h"
 #include "kernels/cuda/dense/products.h"
 
 namespace fmaserver::kernels::cuda {
@@ -95,10 +95,10 @@ class CublasLtProducts : public Products {
   }
 
   absl::Status Multiply(Stream& stream, const Product& product) override {
-    Plan& plan = plans_[ShapeOf(product)];
-    if (plan.operation.get() == nullptr) {
-      if (absl::Status status = MakePlan(product, plan); !status.ok()) return status;
-    }
+    const absl::StatusOr<Plan*> found =
+        plans_.Find(ShapeOf(product), [&](Plan& fresh) { return MakePlan(product, fresh); });
+    if (!found.ok()) return found.status();
+    Plan& plan = **found;
     if (!plan.possible) {
       return absl::UnimplementedError("cuBLASLt has no algorithm for this product");
     }
@@ -177,7 +177,7 @@ class CublasLtProducts : public Products {
 
   Handle handle_;
   Memory workspace_;
-  std::map<Shape, Plan> plans_;
+  PlanCache<Shape, Plan> plans_;
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
-// What a kernel's body may use. Bodies live in headers (*_kernel.h) that compile twice: by nvcc for
-// the device, and by the host compiler for the block emulator of tests/emulator, where every thread
-// of a block is a fiber and every access is checked. Both worlds offer the same names:
+// What a kernel's body may use. Bodies live in headers (*_kernel.h) that compile for the device,
+// and for whatever else offers the same names in a header that FMA_DEVICE_WORLD names: a block
+// emulator for tests, where every access is checked. The names:
 //
 //   ThreadIndex(), ThreadCount()          in the block, one dimension
 //   BlockIndex(), BlockIndexY(), BlockCount()  in the grid, at most two dimensions
@@ -19,16 +19,6 @@
 #pragma once
 
 #include <cstdint>
-
-#ifdef __CUDACC__
-#define FMA_DEVICE __device__ __forceinline__
-#define FMA_UNROLL _Pragma("unroll")
-#define FMA_NO_UNROLL _Pragma("unroll 1")
-#else
-#define FMA_DEVICE inline
-#define FMA_UNROLL
-#define FMA_NO_UNROLL
-#endif
 
 namespace fmaserver::kernels::cuda {
 
@@ -53,10 +43,10 @@ struct alignas(sizeof(T) * N) Vec {
 
 }  // namespace fmaserver::kernels::cuda
 
-#ifdef __CUDACC__
-#include "kernels/cuda/runtime/device_gpu.h"
+#ifdef FMA_DEVICE_WORLD
+#include FMA_DEVICE_WORLD
 #else
-#include "tests/emulator/device_emulated.h"
+#include "kernels/cuda/runtime/device_gpu.h"
 #endif
 
 namespace fmaserver::kernels::cuda {

@@ -3,6 +3,10 @@
 
 #include <cstdint>
 
+#define FMA_DEVICE __device__ __forceinline__
+#define FMA_UNROLL _Pragma("unroll")
+#define FMA_NO_UNROLL _Pragma("unroll 1")
+
 namespace fmaserver::kernels::cuda {
 
 FMA_DEVICE int ThreadIndex() { return static_cast<int>(threadIdx.x); }

@@ -87,7 +87,7 @@ struct SamplingKernel {
     return most;
   }
 
-  /// The place of the most likely token after `before`, as (key, inverted id) in one number; 0:
+  /// The most likely token after `before`, as (key, inverted id) in one number; 0:
   /// none.
   FMA_DEVICE Sum Best(const float* row, const Candidate* before, const Scratch& scratch) const {
     Sum best = 0;
@@ -95,7 +95,7 @@ struct SamplingKernel {
       const uint32_t key = KeyOf(Load(row + id));
       if (before != nullptr && before->Holds(key, id)) continue;
       const Sum candidate = (Sum{key} << 32) | static_cast<uint32_t>(~id);
-      best = place > best ? place : best;
+      best = candidate > best ? candidate : best;
     }
     return BlockMax(best, scratch);
   }

@@ -17,7 +17,7 @@ namespace {
 
 int64_t Launches() {
   int64_t launches = 0;
-  for (const auto& [name, traffic] : cuda::emulator::TrafficByKernel()) {
+  for (const auto& [name, traffic] : kernels::cuda::emulator::TrafficByKernel()) {
     launches += traffic.launches;
   }
   return launches;
@@ -66,17 +66,17 @@ TEST(CudaStepTest, ADecodeStepIsAsManyLaunchesAtEveryLengthAndOneWait) {
   ASSERT_TRUE(checkpoint.ok());
   for (const int sequences : {1, 3, 13}) {
     const auto model =
-        engine::Model::Load(*checkpoint, *cuda::MakeCudaBackend(0), {.max_rows = 16});
+        engine::Model::Load(*checkpoint, *kernels::cuda::MakeCudaBackend(0), {.max_rows = 16});
     ASSERT_TRUE(model.ok()) << model.status();
     Decoding decoding(**model, sequences);
     int64_t launches = 0;
     for (int step = 0; step < 40; ++step) {
       const int64_t launches_before = Launches();
-      const int64_t waits_before = cuda::emulator::Waits();
+      const int64_t waits_before = kernels::cuda::emulator::Waits();
       decoding.Step();
       if (step == 0) launches = Launches() - launches_before;
       EXPECT_EQ(Launches() - launches_before, launches) << "step " << step;
-      EXPECT_EQ(cuda::emulator::Waits() - waits_before, 1) << "step " << step;
+      EXPECT_EQ(kernels::cuda::emulator::Waits() - waits_before, 1) << "step " << step;
     }
     EXPECT_GT(launches, 0);
   }
