@@ -15,7 +15,7 @@ Schedule::Schedule(const LoadPlan& plan, double begin)
 std::optional<Schedule::Turn> Schedule::Next() {
   const std::lock_guard lock(mutex_);
   const double now = NowSeconds();
-  sessions::Turn turn{.number = next_, .due = now};
+  Turn turn{.number = next_, .due = now};
   if (rate_) {
     last_arrival_ += std::exponential_distribution<double>(*rate_)(random_);
     turn.due = last_arrival_;

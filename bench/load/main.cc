@@ -74,7 +74,7 @@ class Bench {
     }
     const LoadReport report = LoadReport::Of(result, group_.Cancelled());
     const int code = Publish(report);
-    return code == kDone && report.succeeded == 0 ? kRefused : code;
+    return code == client::kDone && report.succeeded == 0 ? client::kRefused : code;
   }
 
   int Neighbour(const RequestSource& source) {
@@ -97,11 +97,11 @@ class Bench {
             absl::StrCat("cannot write the report to ", options_.json_file)));
       }
     }
-    return interrupt_.Happened() ? kInterrupted : kDone;
+    return interrupt_.Happened() ? client::kInterrupted : client::kDone;
   }
 
   int Fail(const absl::Status& status) const {
-    return interrupt_.Happened() ? kInterrupted
+    return interrupt_.Happened() ? client::kInterrupted
                                  : client::ReportFailure(status, options_.server.server);
   }
 
