@@ -60,7 +60,7 @@ model::ModelConfig IdModelConfig() {
 std::unique_ptr<engine::Engine> MakeTestEngine(const model::ModelConfig& config,
                                                engine::EngineOptions options) {
   const TempFolder folder;
-  Require(WriteRandomCheckpoint(config, /*seed=*/1, kernels::DType::kF32, folder.path()));
+  Require(WriteRandomCheckpoint(config, /*seed=*/1, kernels::WeightFormat::kF32, folder.path()));
   auto checkpoint = model::Checkpoint::Open(folder.path());
   Require(checkpoint.status());
   auto backend = kernels::MakeCpuBackend(1);
