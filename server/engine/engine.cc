@@ -81,6 +81,12 @@ absl::StatusOr<RequestId> Engine::Refuse(absl::Status status) {
   return status;
 }
 
+absl::Status Engine::CheckAdmission() {
+  absl::Status refusal = queue_.CheckAdmission();
+  if (!refusal.ok()) observer_->OnRejected(refusal.code());
+  return refusal;
+}
+
 LoadReport Engine::Load() const {
   const RequestQueue::Counts counts = queue_.Count();
   return {.running = counts.running,

@@ -55,6 +55,13 @@ class Engine {
   absl::StatusOr<RequestId> Submit(GenerateRequest request, std::shared_ptr<GenerateSink> sink);
   absl::StatusOr<RequestId> Submit(ScoreRequest request, std::shared_ptr<ScoreSink> sink);
 
+  /// Whether a request would be taken now, before it costs anything: OK, or the refusal that Submit
+  /// would give, which counts as one.
+  absl::Status CheckAdmission();
+
+  /// Whether the next request would be refused because slots and queue are full. Any thread.
+  bool IsFull() const { return queue_.IsFull(); }
+
   /// Ends a request within one step: its sink gets OnError(CANCELLED) unless it had finished.
   void Cancel(RequestId id) { queue_.Cancel(id); }
 

@@ -17,19 +17,36 @@ RequestId RequestQueue::NextId() {
 absl::Status RequestQueue::Push(std::unique_ptr<Sequence> sequence) {
   {
     const std::lock_guard lock(mutex_);
-    if (draining_) {
-      return absl::UnavailableError("the server is shutting down; try another one");
-    }
-    const int64_t free = num_slots_ - running_;
-    if (static_cast<int64_t>(waiting_.size()) >= free + max_waiting_) return Full();
+    if (absl::Status refusal = Refusal(); !refusal.ok()) return refusal;
     waiting_.emplace(KeyOf(*sequence), std::move(sequence));
   }
   work_.notify_one();
   return absl::OkStatus();
 }
 
-/// Needs mutex_. The hint: when the queue will have moved up by one, if all goes on as of late.
-absl::Status RequestQueue::Full() const {
+absl::Status RequestQueue::CheckAdmission() const {
+  const std::lock_guard lock(mutex_);
+  return Refusal();
+}
+
+bool RequestQueue::IsFull() const {
+  const std::lock_guard lock(mutex_);
+  return Full();
+}
+
+/// Needs mutex_, as do the next two.
+absl::Status RequestQueue::Refusal() const {
+  if (draining_) return absl::UnavailableError("the server is shutting down; try another one");
+  return Full() ? WhenFull() : absl::OkStatus();
+}
+
+bool RequestQueue::Full() const {
+  const int64_t free = num_slots_ - running_;
+  return static_cast<int64_t>(waiting_.size()) >= free + max_waiting_;
+}
+
+/// The hint: when the queue will have moved up by one, if all goes on as of late.
+absl::Status RequestQueue::WhenFull() const {
   constexpr double kLeastSeconds = 0.1;
   constexpr double kMostSeconds = 60;
   absl::Status status = absl::ResourceExhaustedError(

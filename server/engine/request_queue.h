@@ -33,6 +33,12 @@ class RequestQueue {
   /// RESOURCE_EXHAUSTED, with kRetryAfterSeconds, when too many wait; UNAVAILABLE after Drain().
   absl::Status Push(std::unique_ptr<Sequence> sequence);
 
+  /// What Push would say now.
+  absl::Status CheckAdmission() const;
+
+  /// Whether too many wait for one more.
+  bool IsFull() const;
+
   /// The loop is to end this request, wherever it is by then.
   void Cancel(RequestId id);
 
@@ -88,7 +94,9 @@ class RequestQueue {
   static Key KeyOf(const Sequence& sequence) { return {sequence.priority(), sequence.id()}; }
 
   bool NoneLeft() const { return loop_idle_ && waiting_.empty(); }
-  absl::Status Full() const;
+  absl::Status Refusal() const;
+  bool Full() const;
+  absl::Status WhenFull() const;
   Sequences TakeDropped(const Orders& orders);
 
   const int32_t num_slots_;
