@@ -9,10 +9,8 @@ namespace fmaserver::service {
 absl::Status SessionCalls::CheckTenantLimit(int64_t more) {
   const int64_t limit = call_.tenant_limits().sessions;
   if (limit == 0) return absl::OkStatus();
-  const auto page = store_.List(call_.tenant(), /*from=*/"", limit);
-  if (!page.ok()) return page.status();
-  const auto used = static_cast<int64_t>(page->sessions.size());
-  if (page->next.empty() && more <= limit - used) return absl::OkStatus();
+  const int64_t used = store_.CountOf(call_.tenant());
+  if (more <= limit - used) return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrCat("tenant \"", call_.tenant(), "\" has ", used,
                                                    " sessions and wants ", more,
                                                    " more; allowed: ", limit));

@@ -1,17 +1,13 @@
-// The request of an interrupted turn, as session files hold it: fma/internal/turn_request.proto.
+// The request of an interrupted turn, as session files hold it: fma/internal/turn_request.proto. Their
+// name for it is RequestFormat::kServiceRecord.
 #pragma once
 
-#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "server/service/generate_request.h"
 
 namespace fmaserver::service {
-
-/// The format that these functions write and read, which the session's record names. Format 0 was
-/// a message of the API, which only releases before this one took up.
-inline constexpr uint32_t kTurnFormat = 1;
 
 /// What a resumed turn needs of `request`: all but the prompt, which is in the session by then, and
 /// what is said of the prompt.

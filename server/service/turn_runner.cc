@@ -26,6 +26,11 @@ absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Resume(sessions::Session
                                                                const RequestLimits& limits) {
   auto resumed = sessions.BeginResume(tenant, resume_token);
   if (!resumed.ok()) return resumed.status();
+  if (resumed->record.format != sessions::RequestFormat::kServiceRecord) {
+    return absl::FailedPreconditionError(
+        "the interrupted turn was kept by an earlier release, whose record this one does not read; "
+        "send the turn again, without resume_token");
+  }
   auto original = DecodeTurn(resumed->record.request);
   if (!original.ok()) return original.status();
   original->resume_token = resume_token;
@@ -45,7 +50,7 @@ TurnRunner::TurnRunner(std::unique_ptr<sessions::Turn> turn, engine::GenerateReq
       prompt_(std::move(request_.prompt)),
       resumed_(request_.generated.size()) {
   request_.keep_state = true;
-  request_.state = turn_->state();
+  request_.state = turn_->state().slot;
   request_.prompt = turn_->pending();
   request_.pending = std::ssize(request_.prompt);
   request_.prompt.insert(request_.prompt.end(), prompt_.begin(), prompt_.end());
@@ -74,7 +79,10 @@ absl::StatusOr<SessionAfter> TurnRunner::Commit(engine::Kept kept) {
 absl::StatusOr<std::string> TurnRunner::Interrupt(engine::Kept kept, uint64_t seed) {
   return turn_->Interrupt(
       Appended(kept.generated), std::move(kept.state),
-      {.request = record_, .seed = seed, .generated = std::ssize(kept.generated)});
+      {.request = record_,
+       .seed = seed,
+       .generated = std::ssize(kept.generated),
+       .format = sessions::RequestFormat::kServiceRecord});
 }
 
 }  // namespace fmaserver::service

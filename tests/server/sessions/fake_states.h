@@ -22,11 +22,19 @@ inline constexpr int64_t kVocabSize = 1000;
 sessions::SessionModel FakeModel();
 
 /// Opens a store without a sweeper; the test fails when it cannot.
-std::unique_ptr<sessions::SessionStore> OpenStore(sessions::SessionOptions options);
+std::unique_ptr<sessions::SessionStore> OpenStore(sessions::SessionOptions options,
+                                                  Now now = Clock::now);
 
 /// After the first `tokens` tokens of `text`; null for 0.
 engine::SnapshotPtr StateAfter(const Text& text, int64_t tokens);
-bool IsStateAfter(const engine::Snapshot& state, const Text& text);
+
+/// The same with an archive, as of a model that has one: every kChunkTokens tokens are a chunk.
+/// Those of `before`, of an earlier state of the text, are taken over.
+engine::State ArchivedAfter(const Text& text, int64_t tokens, const engine::Archive& before);
+inline constexpr int64_t kChunkTokens = 5;
+
+/// Whether every byte of the state is of `text` or its beginning. Its archive is whole or empty.
+bool IsStateAfter(const engine::State& state, const Text& text);
 
 /// Checks that the turn starts where `text` stops: its state, pending tokens and history.
 void ExpectTurnOf(const sessions::Turn& turn, const Text& text);

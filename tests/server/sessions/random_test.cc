@@ -93,7 +93,7 @@ class RandomTest : public ::testing::TestWithParam<World> {
       turn.AddPoint(StateAfter(whole, point));
     }
     if (Draw(0, 4) == 0) return;  // rolled back
-    const int64_t least = turn.state() == nullptr ? 0 : turn.state()->tokens();
+    const int64_t least = turn.state().slot == nullptr ? 0 : turn.state().slot->tokens();
     const int64_t read = Draw(0, 4) == 0 ? Draw(least, std::ssize(whole))
                                          : std::max<int64_t>(least, std::ssize(whole) - 1);
     const auto info = turn.Commit(appended, StateAfter(whole, read));

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,7 +13,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/file_descriptor.h"
 #include "server/sessions/record.h"
+#include "server/sessions/session_types.h"
 
 namespace fmaserver::sessions {
 
@@ -27,36 +28,30 @@ struct FileStamp {
   bool operator==(const FileStamp&) const = default;
 };
 
-/// Absent when there is no such file.
-absl::StatusOr<std::optional<FileStamp>> StampOf(const std::filesystem::path& file);
+/// Of the version of a record that the file is; a stamp is never an empty version.
+Version VersionOf(const FileStamp& stamp);
+
+/// Empty when there is no such file.
+absl::StatusOr<Version> VersionOf(const std::filesystem::path& file);
 
 /// An open file, closed by the destructor. Movable.
 class OpenFile {
  public:
-  /// A regular file, to be read.
+  /// A regular file, to be read; FAILED_PRECONDITION for anything else.
   static absl::StatusOr<OpenFile> ForReading(const std::filesystem::path& file);
   /// A folder, or a file that is made when missing: to be locked or synced.
   static absl::StatusOr<OpenFile> Folder(const std::filesystem::path& folder);
   static absl::StatusOr<OpenFile> ForLocking(const std::filesystem::path& file);
 
-  OpenFile(OpenFile&& other) noexcept
-      : descriptor_(std::exchange(other.descriptor_, -1)), path_(std::move(other.path_)) {}
-  OpenFile& operator=(OpenFile&& other) noexcept {
-    std::swap(descriptor_, other.descriptor_);
-    std::swap(path_, other.path_);
-    return *this;
-  }
-  ~OpenFile();
-
-  int descriptor() const { return descriptor_; }
+  int descriptor() const { return descriptor_.get(); }
   const std::filesystem::path& path() const { return path_; }
 
  private:
   static absl::StatusOr<OpenFile> Open(const std::filesystem::path& path, int flags);
-  OpenFile(int descriptor, std::filesystem::path path)
-      : descriptor_(descriptor), path_(std::move(path)) {}
+  OpenFile(FileDescriptor descriptor, std::filesystem::path path)
+      : descriptor_(std::move(descriptor)), path_(std::move(path)) {}
 
-  int descriptor_ = -1;
+  FileDescriptor descriptor_;
   std::filesystem::path path_;
 };
 
@@ -71,6 +66,9 @@ absl::Status LinkOrCopy(const std::filesystem::path& from, const std::filesystem
                         const std::filesystem::path& scratch);
 
 absl::Status Rename(const std::filesystem::path& from, const std::filesystem::path& to);
+
+/// Renames a damaged file to *.damaged and logs why.
+void SetAside(const std::filesystem::path& file, const absl::Status& why);
 
 /// Success also when it is not there.
 absl::Status Unlink(const std::filesystem::path& file);

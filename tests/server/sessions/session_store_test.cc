@@ -99,11 +99,15 @@ TEST(StoreTest, AStateThatDoesNotFitIsRefused) {
   const auto store = OpenStore({});
   const Text text = Talk(*store, {5});
   auto turn = store->BeginTurn(kName);
-  EXPECT_EQ((*turn)->Commit({1}, std::make_shared<engine::Snapshot>(5, 10)).status().code(),
+  EXPECT_EQ((*turn)
+                ->Commit({1}, engine::SnapshotPtr(std::make_shared<engine::Snapshot>(5, 10)))
+                .status()
+                .code(),
             absl::StatusCode::kInvalidArgument);
   turn = store->BeginTurn(kName);
   EXPECT_EQ((*turn)
-                ->Commit({1}, std::make_shared<engine::Snapshot>(7, testing::kSlotBytes))
+                ->Commit({1}, engine::SnapshotPtr(
+                                  std::make_shared<engine::Snapshot>(7, testing::kSlotBytes)))
                 .status()
                 .code(),
             absl::StatusCode::kInvalidArgument);
@@ -133,7 +137,7 @@ TEST(StoreTest, ATurnWithoutTokensOfItsOwnReadsOneAgain) {
   EXPECT_TRUE((*store->BeginTurn(kName))->pending().empty());
   auto turn = store->BeginTurn(kName, 1);
   ASSERT_TRUE(turn.ok()) << turn.status();
-  EXPECT_EQ((*turn)->state()->tokens(), 3);
+  EXPECT_EQ((*turn)->state().slot->tokens(), 3);
   testing::ExpectTurnOf(**turn, text);
 }
 
@@ -178,7 +182,7 @@ TEST(StoreTest, ForksHoldNoInterruptedTurnAndAreNotPinned) {
   Text text = Talk(*store, {5});
   ASSERT_TRUE(store->Update(kName, {.ttl_seconds = 77, .pinned = true}).ok());
   auto turn = store->BeginTurn(kName);
-  ASSERT_TRUE((*turn)->Interrupt({}, nullptr, {"r", 1, 0}).ok());
+  ASSERT_TRUE((*turn)->Interrupt({}, {}, {"r", 1, 0}).ok());
   const auto children = store->Fork(kName, 1000);
   ASSERT_TRUE(children.ok());
   EXPECT_EQ(children->size(), 1000);

@@ -1,6 +1,7 @@
-#include "server/sessions/directory_files.h"
+#include "server/sessions/shelf/directory/files.h"
 
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "base/sha256.h"
 #include "base/text.h"
+#include "server/sessions/shelf/directory/names.h"
 
 namespace fmaserver::sessions {
 namespace {
@@ -119,10 +121,14 @@ absl::Status ReadHeader(RecordReader& reader, FilePieces& pieces) {
 
 }  // namespace
 
-absl::StatusOr<std::optional<FileStamp>> StampOf(const fs::path& file) {
+Version VersionOf(const FileStamp& stamp) {
+  return {Concat(stamp.inode, " ", stamp.modified_ns, " ", stamp.size)};
+}
+
+absl::StatusOr<Version> VersionOf(const fs::path& file) {
   struct stat info;
-  if (stat(file.c_str(), &info) == 0) return StampFrom(info);
-  if (errno == ENOENT) return std::optional<FileStamp>();
+  if (stat(file.c_str(), &info) == 0) return VersionOf(StampFrom(info));
+  if (errno == ENOENT) return Version();
   return DiskError(file, errno);
 }
 
@@ -133,9 +139,9 @@ absl::StatusOr<FileStamp> StampOf(const OpenFile& file) {
 }
 
 absl::StatusOr<OpenFile> OpenFile::Open(const fs::path& path, int flags) {
-  const int descriptor = open(path.c_str(), flags | O_CLOEXEC, kFileMode);
-  if (descriptor < 0) return DiskError(path, errno);
-  return OpenFile(descriptor, path);
+  FileDescriptor descriptor(open(path.c_str(), flags | O_CLOEXEC, kFileMode));
+  if (!descriptor) return DiskError(path, errno);
+  return OpenFile(std::move(descriptor), path);
 }
 
 absl::StatusOr<OpenFile> OpenFile::ForReading(const fs::path& file) {
@@ -145,7 +151,7 @@ absl::StatusOr<OpenFile> OpenFile::ForReading(const fs::path& file) {
   struct stat info;
   if (fstat(open->descriptor(), &info) != 0) return DiskError(file, errno);
   if (!S_ISREG(info.st_mode)) {
-    return absl::InvalidArgumentError(Concat(file.string(), ": not a regular file"));
+    return absl::FailedPreconditionError(Concat(file.string(), ": not a regular file"));
   }
   return open;
 }
@@ -156,10 +162,6 @@ absl::StatusOr<OpenFile> OpenFile::Folder(const fs::path& folder) {
 
 absl::StatusOr<OpenFile> OpenFile::ForLocking(const fs::path& file) {
   return Open(file, O_RDWR | O_CREAT);
-}
-
-OpenFile::~OpenFile() {
-  if (descriptor_ >= 0) close(descriptor_);
 }
 
 absl::Status WriteRecord(const fs::path& file, const SealedRecord& record) {
@@ -183,6 +185,14 @@ absl::Status LinkOrCopy(const fs::path& from, const fs::path& to, const fs::path
 
 absl::Status Rename(const fs::path& from, const fs::path& to) {
   return rename(from.c_str(), to.c_str()) == 0 ? absl::OkStatus() : DiskError(to, errno);
+}
+
+void SetAside(const fs::path& file, const absl::Status& why) {
+  const fs::path aside = Concat(file.string(), kDamagedSuffix);
+  const absl::Status renamed = Rename(file, aside);
+  spdlog::error("{}: {}; {}", file.string(), std::string(why.message()),
+                renamed.ok() ? "set aside as " + aside.string()
+                             : "and cannot be set aside: " + std::string(renamed.message()));
 }
 
 absl::Status Unlink(const fs::path& file) {

@@ -39,11 +39,11 @@ class DirectoryTest : public ::testing::Test {
 
   std::unique_ptr<SessionStore> Open() { return OpenStore({.dir = dir_}); }
 
-  fs::path access::Tenant() const { return dir_ / kDefaultTenant; }
+  fs::path TenantFolder() const { return dir_ / kDefaultTenant; }
 
   // The newest state of kName, then its older ones.
   fs::path StateFile(int64_t tokens) const {
-    for (const auto& entry : fs::directory_iterator(access::Tenant())) {
+    for (const auto& entry : fs::directory_iterator(TenantFolder())) {
       const std::string name = entry.path().filename().string();
       if (!name.starts_with("talk.") || !name.ends_with(".state")) continue;
       const std::string bytes = ReadFile(entry.path());
@@ -134,7 +134,7 @@ TEST_F(DirectoryTest, AnEarlierStateServesWhenTheHeadIsDamaged) {
 }
 
 TEST_F(DirectoryTest, ADamagedRecordIsSetAside) {
-  const fs::path file = access::Tenant() / "talk.session";
+  const fs::path file = TenantFolder() / "talk.session";
   const std::string sound = ReadFile(file);
   for (size_t at = 0; at < sound.size(); ++at) {
     SCOPED_TRACE(at);
@@ -153,7 +153,7 @@ TEST_F(DirectoryTest, ADamagedRecordIsSetAside) {
 }
 
 TEST_F(DirectoryTest, ATornFileIsNeverHalfLoaded) {
-  const fs::path file = access::Tenant() / "talk.session";
+  const fs::path file = TenantFolder() / "talk.session";
   const std::string sound = ReadFile(file);
   for (size_t size = 0; size < sound.size(); size += 7) {
     store_.reset();
@@ -166,7 +166,7 @@ TEST_F(DirectoryTest, ATornFileIsNeverHalfLoaded) {
 TEST_F(DirectoryTest, AStateOfAnotherSessionIsNoticed) {
   const fs::path head = StateFile(12);
   fs::path other;
-  for (const auto& entry : fs::directory_iterator(access::Tenant())) {
+  for (const auto& entry : fs::directory_iterator(TenantFolder())) {
     if (entry.path().filename().string().starts_with("other.") &&
         entry.path().string().ends_with(".state")) {
       other = entry.path();
@@ -180,14 +180,14 @@ TEST_F(DirectoryTest, AStateOfAnotherSessionIsNoticed) {
 
 TEST_F(DirectoryTest, WhatIsNotASessionIsLeftAlone) {
   store_.reset();
-  ASSERT_TRUE(WriteFile(access::Tenant() / "notes.txt", "x"));
-  ASSERT_TRUE(WriteFile(access::Tenant() / "not a name.session", "x"));
+  ASSERT_TRUE(WriteFile(TenantFolder() / "notes.txt", "x"));
+  ASSERT_TRUE(WriteFile(TenantFolder() / "not a name.session", "x"));
   ASSERT_TRUE(WriteFile(dir_ / "file", "x"));
   fs::create_directories(dir_ / "no tenant" / "deep");
-  fs::create_directories(access::Tenant() / "folder.session");
+  fs::create_directories(TenantFolder() / "folder.session");
   store_ = Open();
-  EXPECT_TRUE(fs::exists(access::Tenant() / "notes.txt"));
-  EXPECT_TRUE(fs::exists(access::Tenant() / "not a name.session"));
+  EXPECT_TRUE(fs::exists(TenantFolder() / "notes.txt"));
+  EXPECT_TRUE(fs::exists(TenantFolder() / "not a name.session"));
   EXPECT_TRUE(fs::exists(dir_ / "no tenant" / "deep"));
   testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
 }
@@ -197,8 +197,8 @@ TEST_F(DirectoryTest, WhatACrashLeftIsRemoved) {
   const int64_t files = CountFiles(dir_, "");
   fs::create_directories(dir_ / ".writer-dead");
   ASSERT_TRUE(WriteFile(dir_ / ".writer-dead" / "half", "x"));
-  ASSERT_TRUE(WriteFile(access::Tenant() / "talk.AAAAAAAAAAAAAAAAAAAAAA.state", "x"));
-  ASSERT_TRUE(WriteFile(access::Tenant() / "gone.AAAAAAAAAAAAAAAAAAAAAA.state", "x"));
+  ASSERT_TRUE(WriteFile(TenantFolder() / "talk.AAAAAAAAAAAAAAAAAAAAAA.state", "x"));
+  ASSERT_TRUE(WriteFile(TenantFolder() / "gone.AAAAAAAAAAAAAAAAAAAAAA.state", "x"));
   store_ = Open();
   EXPECT_EQ(CountFiles(dir_, ""), files);
 }
@@ -240,7 +240,7 @@ TEST_F(DirectoryTest, TheFasterServerWins) {
   auto slow = store_->BeginTurn(kName);
   ASSERT_TRUE(slow.ok());
   ASSERT_TRUE(RunTurn(*second, kName, text_, {1, 2, 3}).ok());
-  const auto info = (*slow)->Commit({4}, nullptr);
+  const auto info = (*slow)->Commit({4}, {});
   EXPECT_EQ(info.status().code(), absl::StatusCode::kAborted);
   EXPECT_THAT(std::string(info.status().message()), HasSubstr("another server"));
   testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
@@ -250,7 +250,7 @@ TEST_F(DirectoryTest, AStartDoesNotDisturbAServerAtWork) {
   auto turn = store_->BeginTurn(kName);
   const auto second = Open();
   EXPECT_EQ(CountFiles(dir_, ".session"), 2);
-  ASSERT_TRUE((*turn)->Commit({4}, nullptr).ok());
+  ASSERT_TRUE((*turn)->Commit({4}, {}).ok());
   text_.push_back(4);
   testing::ExpectTurnOf(**second->BeginTurn(kName), text_);
 }
