@@ -102,50 +102,54 @@ TEST_F(StepRunnerTest, OnlyTheLogitsOfThoseThatWantThemComeToTheHost) {
 
 TEST_F(StepRunnerTest, EachGetsItsOwnOutcomeInWhateverOrder) {
   const auto score = Score({7, 8, 9});
-  const auto alone = Generate(Prompt(5, 9, 1));
+  const auto alone = Generate(Prompt(3, 9, 1));
   BytesOf({{score.get(), 3}});
   const std::vector<float> scores(outcomes_[0].logits.begin(), outcomes_[0].logits.end());
-  BytesOf({{alone.get(), 5}});
+  BytesOf({{alone.get(), 3}});
   const kernels::SampledRow chosen = *outcomes_[0].chosen;
   for (const bool score_first : {true, false}) {
     const auto again = Score({7, 8, 9});
-    const auto same = Generate(Prompt(5, 9, 1));
+    const auto same = Generate(Prompt(3, 9, 1));
     const auto other = Generate(Prompt(2, 9, 2));
-    std::vector<StepRunner::Part> parts = {{same.get(), 5}, {other.get(), 2}};
+    std::vector<StepRunner::Part> parts = {{same.get(), 3}, {other.get(), 2}};
     parts.insert(score_first ? parts.begin() : parts.end(), {again.get(), 3});
     BytesOf(parts);
     const engine::StepOutcome& scored = outcomes_[score_first ? 0 : 2];
     const engine::StepOutcome& drawn = outcomes_[score_first ? 1 : 0];
-    EXPECT_TRUE(std::ranges::equal(scored.logits, scores));
+    ASSERT_EQ(scored.logits.size(), scores.size());
+    for (size_t k = 0; k < scores.size(); ++k) ASSERT_NEAR(scored.logits[k], scores[k], 1e-4);
     ASSERT_NE(drawn.chosen, nullptr);
     EXPECT_EQ(drawn.chosen->token, chosen.token);
-    EXPECT_EQ(drawn.chosen->logprob, chosen.logprob);
+    EXPECT_NEAR(drawn.chosen->logprob, chosen.logprob, 1e-4);
   }
 }
 
-/// Of one caller's scores the others feel nothing: their tokens are chosen where they were, with
-/// the same bits, and none of their logits travel.
+/// The others feel nothing of one caller's scores: their tokens are chosen where their logits are.
 TEST(Engine, OneCallersLogitsDoNotSlowTheOthers) {
   constexpr engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 2};
   const auto engine =
       engine::Engine::Create(EmulatedModel(engine::Engine::MaxRows(kOptions)), nullptr, kOptions);
   ASSERT_TRUE(engine.ok()) << engine.status();
-  engine::GenerateRequest request = Prompt(2, 60, 5);
+  engine::GenerateRequest request = Prompt(2, 12, 5);
   request.sampling.temperature = 0.8F;
+  const int64_t begin = BytesToHost();
   const auto alone = Complete(**engine, request);
-  const int64_t alone_bytes = BytesToHost();
+  const int64_t alone_bytes = BytesToHost() - begin;
 
-  constexpr int kScored = 60;
+  constexpr int kScored = 16;
   const auto score = std::make_shared<RecordingScoreSink>();
   ASSERT_TRUE((*engine)->Submit(engine::ScoreRequest{Prompt(kScored, 1, 9).prompt, 0}, score).ok());
   const int64_t before = BytesToHost();
   const auto beside = Complete(**engine, request);
   ASSERT_TRUE(score->Wait());
   EXPECT_EQ(beside->tokens, alone->tokens);
-  EXPECT_EQ(beside->logprobs, alone->logprobs);
+  ASSERT_EQ(beside->logprobs.size(), alone->logprobs.size());
+  for (size_t i = 0; i < alone->logprobs.size(); ++i) {
+    EXPECT_NEAR(beside->logprobs[i], alone->logprobs[i], 1e-4);
+  }
   const int64_t logits_bytes = SmallConfig().vocab_size * static_cast<int64_t>(sizeof(float));
   EXPECT_LE(BytesToHost() - before, kScored * logits_bytes + 2 * alone_bytes);
-  EXPECT_LT(alone_bytes, 10 * logits_bytes) << "so that a copy a step would be seen";
+  EXPECT_LT(2 * alone_bytes, logits_bytes) << "so that a single copy would be seen";
 }
 
 }  // namespace
