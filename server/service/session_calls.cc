@@ -9,6 +9,8 @@ namespace fmaserver::service {
 absl::Status SessionCalls::CheckTenantLimit(int64_t more) {
   const int64_t limit = call_.tenant_limits().sessions;
   if (limit == 0) return absl::OkStatus();
+  if (more <= limit - store_.CountOf(call_.tenant())) return absl::OkStatus();
+  store_.Sweep(call_.tenant());  // what has expired is in nobody's way
   const int64_t used = store_.CountOf(call_.tenant());
   if (more <= limit - used) return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrCat("tenant \"", call_.tenant(), "\" has ", used,

@@ -98,8 +98,8 @@ void SessionStore::StartSweeper() {
 
 SessionStore::~SessionStore() = default;
 
-void SessionStore::Sweep() {
-  for (const SessionName& name : core_.table.Expired()) {
+void SessionStore::Sweep(const std::string& tenant) {
+  for (const SessionName& name : core_.table.Expired(tenant)) {
     (void)core_.reader.Find(name);  // removes it, unless it was used since
   }
 }

@@ -93,13 +93,13 @@ class SessionStore {
   absl::StatusOr<ResumedTurn> BeginResume(const std::string& tenant,
                                           const std::string& resume_token);
 
-  /// Removes expired sessions.
-  void Sweep();
+  /// Removes expired sessions, of one tenant or of all.
+  void Sweep(const std::string& tenant = {});
 
   SessionStats Stats() const { return core_.table.Stats(); }
 
-  /// How many sessions the tenant has, as far as this server knows: those that another server made
-  /// or removed since count when they are used or listed.
+  /// How many sessions the tenant has, as far as this server knows: what another server made or
+  /// removed is noticed when it is used or listed. Expired ones count until they are swept.
   int64_t CountOf(const std::string& tenant) const { return core_.table.CountOf(tenant); }
 
   const SessionModel& model() const { return core_.model; }

@@ -252,11 +252,12 @@ std::vector<std::string> SessionTable::Ids(const std::string& tenant,
   return ids;
 }
 
-std::vector<SessionName> SessionTable::Expired() const {
+std::vector<SessionName> SessionTable::Expired(const std::string& tenant) const {
   std::vector<SessionName> names;
   const std::lock_guard lock(mutex_);
-  for (const auto& [name, session] : sessions_) {
-    if (HasExpired(*session)) names.push_back(name);
+  for (auto session = sessions_.lower_bound({tenant, {}}); session != sessions_.end(); ++session) {
+    if (!tenant.empty() && session->first.tenant != tenant) break;
+    if (HasExpired(*session->second)) names.push_back(session->first);
   }
   return names;
 }

@@ -85,7 +85,8 @@ class SessionTable {
   int64_t CountOf(const std::string& tenant) const;
   /// Ids of the tenant's sessions from `from` on, ascending.
   std::vector<std::string> Ids(const std::string& tenant, const std::string& from) const;
-  std::vector<SessionName> Expired() const;
+  /// Of one tenant, or of all where it is empty.
+  std::vector<SessionName> Expired(const std::string& tenant) const;
   SessionStats Stats() const;
 
  private:

@@ -1,11 +1,12 @@
 #include "tests/server/sessions/fake_states.h"
 
 #include <algorithm>
-#include <cstring>
+#include <set>
 #include <utility>
 
 #include "base/id.h"
 #include "gtest/gtest.h"
+#include "server/sessions/shelf/directory/files.h"
 
 namespace fmaserver::testing {
 namespace {
@@ -18,7 +19,7 @@ uint64_t Mix(uint64_t hash, uint64_t value) {
 
 // A function of the first `tokens` tokens of the text.
 std::vector<std::byte> BytesAfter(const Text& text, int64_t tokens, int64_t size) {
-  uint64_t hash = size;
+  uint64_t hash = 1;
   for (int64_t i = 0; i < tokens; ++i) hash = Mix(hash, static_cast<uint64_t>(text[i]));
   std::vector<std::byte> bytes(size);
   for (std::byte& byte : bytes) {
@@ -74,10 +75,10 @@ engine::State ArchivedAfter(const Text& text, int64_t tokens, const engine::Arch
   return state;
 }
 
-bool IsStateAfter(const engine::State& state, const Text& text) {
+bool IsStateAfter(const engine::State& state, const Text& text, bool archived) {
   if (!IsSnapshotAfter(*state.slot, text, kSlotBytes)) return false;
   const int64_t chunks = std::ssize(state.archive);
-  if (chunks > 0 && chunks != state.slot->tokens() / kChunkTokens) return false;
+  if ((archived || chunks > 0) && chunks != state.slot->tokens() / kChunkTokens) return false;
   for (int64_t i = 0; i < chunks; ++i) {
     const engine::ArchiveChunk& chunk = *state.archive[i];
     if (chunk.begin != i * kChunkTokens || chunk.bytes->tokens() != chunk.begin + kChunkTokens ||
@@ -88,11 +89,11 @@ bool IsStateAfter(const engine::State& state, const Text& text) {
   return true;
 }
 
-void ExpectTurnOf(const sessions::Turn& turn, const Text& text) {
+void ExpectTurnOf(const sessions::Turn& turn, const Text& text, bool archived) {
   ASSERT_EQ(turn.tokens(), std::ssize(text));
   const int64_t start = turn.state().slot == nullptr ? 0 : turn.state().slot->tokens();
   if (turn.state().slot != nullptr) {
-    EXPECT_TRUE(IsStateAfter(turn.state(), text)) << start << " of " << text.size();
+    EXPECT_TRUE(IsStateAfter(turn.state(), text, archived)) << start << " of " << text.size();
   }
   ASSERT_LE(start, std::ssize(text));
   EXPECT_EQ(turn.pending(), Text(text.begin() + start, text.end()));
@@ -146,6 +147,26 @@ absl::StatusOr<sessions::SessionInfo> ImportAll(sessions::SessionStore& store,
     if (!status.ok()) return status;
   }
   return (*import)->Finish();
+}
+
+PartFiles FindParts(const std::filesystem::path& folder) {
+  PartFiles found;
+  std::set<std::string> seen;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.ends_with(".state") && !name.ends_with(".chunk")) continue;
+    const auto file = sessions::OpenFile::ForReading(entry.path());
+    if (!file.ok()) continue;  // removed meanwhile
+    const auto header = sessions::ReadRecordHeader(*file, FakeModel().fingerprint);
+    EXPECT_TRUE(header.ok()) << header.status();
+    const auto bytes = static_cast<int64_t>(header->payload_bytes());
+    ++found.count;
+    found.bytes += bytes;
+    const auto version = sessions::VersionOf(entry.path());
+    EXPECT_TRUE(version.ok()) << version.status();
+    if (seen.insert(version->value).second) found.unique_bytes += bytes;
+  }
+  return found;
 }
 
 int64_t CountFiles(const std::filesystem::path& folder, const std::string& suffix) {

@@ -33,11 +33,12 @@ engine::SnapshotPtr StateAfter(const Text& text, int64_t tokens);
 engine::State ArchivedAfter(const Text& text, int64_t tokens, const engine::Archive& before);
 inline constexpr int64_t kChunkTokens = 5;
 
-/// Whether every byte of the state is of `text` or its beginning. Its archive is whole or empty.
-bool IsStateAfter(const engine::State& state, const Text& text);
+/// Whether every byte of the state is of `text` or its beginning, and its archive whole or, unless
+/// it is `archived`, empty.
+bool IsStateAfter(const engine::State& state, const Text& text, bool archived);
 
 /// Checks that the turn starts where `text` stops: its state, pending tokens and history.
-void ExpectTurnOf(const sessions::Turn& turn, const Text& text);
+void ExpectTurnOf(const sessions::Turn& turn, const Text& text, bool archived = false);
 
 /// `count` tokens that continue `text`, a function of its length and `salt`.
 Text NextTokens(const Text& text, int64_t count, int32_t salt);
@@ -52,6 +53,14 @@ absl::StatusOr<std::string> ReadAll(sessions::SessionExport& blob, size_t piece_
 absl::StatusOr<sessions::SessionInfo> ImportAll(sessions::SessionStore& store,
                                                 const sessions::SessionName& name,
                                                 const std::string& blob, size_t piece_bytes);
+
+/// The files of parts below `folder`.
+struct PartFiles {
+  int64_t count = 0;
+  int64_t bytes = 0;         ///< of the parts themselves
+  int64_t unique_bytes = 0;  ///< each once, however many names it has
+};
+PartFiles FindParts(const std::filesystem::path& folder);
 
 /// How many files below `folder` have a name that ends so.
 int64_t CountFiles(const std::filesystem::path& folder, const std::string& suffix);

@@ -4,25 +4,32 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <mutex>
+#include <future>
 #include <random>
 #include <thread>
 
+#include "base/id.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/sessions/shelf/directory/directory_shelf.h"
 #include "tests/server/sessions/fake_states.h"
+#include "tests/server/sessions/gated_shelf.h"
+#include "tests/server/sessions/test_clock.h"
 #include "tests/support/temp_folder.h"
 
 namespace fmaserver::sessions {
 namespace {
 
 using ::testing::ElementsAre;
+using testing::Gate;
+using testing::GatedShelf;
 using ::testing::HasSubstr;
 using testing::NextTokens;
 using testing::OpenStore;
 using testing::RunTurn;
 using testing::StateAfter;
 using testing::TempFolder;
+using testing::TestClock;
 using testing::Text;
 
 const SessionName kName{kDefaultTenant, "talk"};
@@ -43,7 +50,17 @@ Text Talk(SessionStore& store, const std::vector<int64_t>& counts,
   return text;
 }
 
-void SleepMilliseconds(int count) { std::this_thread::sleep_for(std::chrono::milliseconds(count)); }
+// A store on a directory of `folder` behind a gate.
+std::unique_ptr<SessionStore> OpenGated(const TempFolder& folder, Gate& gate,
+                                        SessionOptions options = {}) {
+  options.sweep_seconds = 0;
+  auto shelf = DirectoryShelf::Open(folder.path() / "s", testing::FakeModel());
+  EXPECT_TRUE(shelf.ok()) << shelf.status();
+  auto store = SessionStore::Open(testing::FakeModel(), options,
+                                  std::make_unique<GatedShelf>(*std::move(shelf), gate), nullptr);
+  EXPECT_TRUE(store.ok()) << store.status();
+  return *std::move(store);
+}
 
 TEST(StoreTest, NamesAreChecked) {
   const auto store = OpenStore({});
@@ -200,19 +217,27 @@ TEST(StoreTest, ForksHoldNoInterruptedTurnAndAreNotPinned) {
 
 TEST(StoreTest, SessionsExpireUnlessPinned) {
   const TempFolder folder;
-  const auto store = OpenStore({.dir = folder.path() / "s"});
+  TestClock clock;
+  const auto store = OpenStore({.dir = folder.path() / "s"}, clock.now());
   const SessionName pinned{kDefaultTenant, "pinned"};
   const SessionName eternal{kDefaultTenant, "eternal"};
   Talk(*store, {5});
-  ASSERT_TRUE(store->Create(pinned, {.ttl_seconds = 0.01, .pinned = true}).ok());
+  ASSERT_TRUE(store->Create(pinned, {.ttl_seconds = 10, .pinned = true}).ok());
   ASSERT_TRUE(store->Create(eternal, {.ttl_seconds = 0}).ok());
-  ASSERT_TRUE(store->Update(kName, {.ttl_seconds = 0.01}).ok());
+  ASSERT_TRUE(store->Update(kName, {.ttl_seconds = 10}).ok());
   auto turn = store->BeginTurn(kName);
-  SleepMilliseconds(30);
+  clock.Advance(11);
   store->Sweep();
   EXPECT_TRUE(store->Get(kName).ok()) << "a live turn keeps it";
   turn->reset();
-  SleepMilliseconds(30);
+  clock.Advance(9);
+  EXPECT_EQ(store->Get(kName)->idle_seconds, 9);
+  clock.Advance(2);
+  EXPECT_EQ(store->CountOf(kDefaultTenant), 3);
+  store->Sweep("another");
+  EXPECT_EQ(store->CountOf(kDefaultTenant), 3);
+  store->Sweep(kDefaultTenant);
+  EXPECT_EQ(store->CountOf(kDefaultTenant), 2);
   EXPECT_EQ(store->Get(kName).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(testing::CountFiles(folder.path(), ".session"), 2);
   EXPECT_EQ(testing::CountFiles(folder.path(), ".state"), 0);
@@ -222,12 +247,202 @@ TEST(StoreTest, SessionsExpireUnlessPinned) {
 
 TEST(StoreTest, TheSweeperFindsExpiredSessionsByItself) {
   const TempFolder folder;
-  auto store = SessionStore::Open(testing::FakeModel(),
-                                  {.dir = folder.path() / "s", .sweep_seconds = 0.01}, nullptr);
+  std::atomic<int64_t> seconds = 0;
+  auto store = SessionStore::Open(
+      testing::FakeModel(), {.dir = folder.path() / "s", .sweep_seconds = 0.001}, nullptr,
+      [&seconds] { return Clock::time_point(std::chrono::seconds(seconds)); });
   ASSERT_TRUE(store.ok());
-  ASSERT_TRUE((*store)->Create(kName, {.ttl_seconds = 0.01}).ok());
-  while ((*store)->Stats().in_memory > 0) SleepMilliseconds(5);
+  ASSERT_TRUE((*store)->Create(kName, {.ttl_seconds = 10}).ok());
+  seconds = 11;
+  while ((*store)->Stats().in_memory > 0) std::this_thread::yield();
   EXPECT_EQ(testing::CountFiles(folder.path(), ".session"), 0);
+}
+
+// While a turn is live, forks and exports see what the session held before, whenever the turn ends.
+TEST(StoreTest, ForksAndExportsRaceWithTheEndOfATurn) {
+  const TempFolder folder;
+  const auto store = OpenStore({.dir = folder.path() / "s", .memory_bytes = 0});
+  const Text text = Talk(*store, {9});
+  std::atomic<bool> stop = false;
+  std::thread turns([&] {
+    while (!stop) (void)store->BeginTurn(kName);
+  });
+  for (int i = 0; i < 30; ++i) {
+    const auto children = store->Fork(kName, 20);
+    ASSERT_TRUE(children.ok()) << children.status();
+    for (const SessionInfo& child : *children) {
+      EXPECT_TRUE(store->Delete({kDefaultTenant, child.id}).ok());
+    }
+    const auto blob = store->Export(kName, false);
+    ASSERT_TRUE(blob.ok()) << blob.status();
+    EXPECT_TRUE(testing::ReadAll(**blob, 1000).ok());
+  }
+  stop = true;
+  turns.join();
+}
+
+TEST(StoreTest, AForkThatIsSlowOutlivesTheTurnBesideIt) {
+  const TempFolder folder;
+  Gate gate;
+  const auto store = OpenGated(folder, gate, {.memory_bytes = 0});
+  const Text text = Talk(*store, {9});
+  auto turn = store->BeginTurn(kName);
+  ASSERT_TRUE(turn.ok());
+  gate.Close();
+  auto children = std::async(std::launch::async, [&] { return store->Fork(kName, 1); });
+  gate.AwaitWaiting(1);
+  turn->reset();  // memory is short, and yet the parent stays in it for the fork
+  gate.Open();
+  const auto infos = children.get();
+  ASSERT_TRUE(infos.ok()) << infos.status();
+  testing::ExpectTurnOf(**store->BeginTurn({kDefaultTenant, infos->front().id}), text);
+}
+
+TEST(StoreTest, AShelfThatHangsStopsNeitherTurnsNorStatistics) {
+  const TempFolder folder;
+  Gate gate;
+  const auto store = OpenGated(folder, gate);
+  const SessionName other{kDefaultTenant, "other"};
+  Talk(*store, {9});
+  Talk(*store, {4}, other);
+  auto live = store->BeginTurn(kName);
+  ASSERT_TRUE(live.ok());
+  gate.Close();
+  auto stuck = std::async(std::launch::async, [&] { return store->Get(other); });
+  auto also = std::async(std::launch::async, [&] { return store->Create({"t", "new"}, {}); });
+  gate.AwaitWaiting(2);
+  // What the engine's thread and the HTTP port do meanwhile.
+  auto rest = std::async(std::launch::async, [&] {
+    EXPECT_EQ(store->Stats().active, 1);
+    EXPECT_EQ(store->CountOf(kDefaultTenant), 2);
+    EXPECT_EQ(store->Get(kName)->place, SessionPlace::kActive);
+    live->reset();
+    EXPECT_EQ(store->Stats().active, 0);
+  });
+  EXPECT_EQ(rest.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+  gate.Open();
+  EXPECT_TRUE(stuck.get().ok());
+  EXPECT_TRUE(also.get().ok());
+}
+
+TEST(StoreTest, AShelfThatFailsCostsDurabilityOnly) {
+  const TempFolder folder;
+  Gate gate;
+  const auto store = OpenGated(folder, gate);
+  Text text = Talk(*store, {9});
+  gate.FailWith(absl::UnavailableError("no network"));
+  const auto info = RunTurn(*store, kName, text, {1, 2});
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_FALSE(info->durable);
+  EXPECT_EQ(store->Get({kDefaultTenant, "unknown"}).status().code(),
+            absl::StatusCode::kUnavailable);
+  gate.FailWith(absl::OkStatus());
+  EXPECT_TRUE(RunTurn(*store, kName, text, {3})->durable);
+  testing::ExpectTurnOf(**OpenStore({.dir = folder.path() / "s"})->BeginTurn(kName), text);
+}
+
+TEST(StoreTest, ASessionThatCouldNotBeRemovedStillLeavesMemory) {
+  const TempFolder folder;
+  Gate gate;
+  const auto store = OpenGated(folder, gate, {.memory_bytes = 3 * testing::kSlotBytes});
+  const SessionName other{kDefaultTenant, "other"};
+  const Text text = Talk(*store, {9});
+  gate.FailWith(absl::UnavailableError("no network"));
+  EXPECT_EQ(store->Delete(kName).code(), absl::StatusCode::kUnavailable);
+  gate.FailWith(absl::OkStatus());
+  EXPECT_EQ(store->Get(kName)->place, SessionPlace::kInMemory);
+  Talk(*store, {2, 2, 2}, other);
+  EXPECT_EQ(store->Get(kName)->place, SessionPlace::kOnDisk);
+  EXPECT_LE(store->Stats().memory_bytes, 3 * testing::kSlotBytes);
+  testing::ExpectTurnOf(**store->BeginTurn(kName), text);
+}
+
+TEST(StoreTest, SessionsAreCountedWithoutTheShelf) {
+  const TempFolder folder;
+  Gate gate;
+  const auto store = OpenGated(folder, gate);
+  for (const char* id : {"a", "b", "c"}) Create(*store, {"alice", id});
+  ASSERT_TRUE(store->Fork({"alice", "a"}, 4).ok());
+  ASSERT_TRUE(store->Delete({"alice", "b"}).ok());
+  const int calls = gate.calls();
+  EXPECT_EQ(store->CountOf("alice"), 6);
+  EXPECT_EQ(store->CountOf("bob"), 0);
+  EXPECT_EQ(gate.calls(), calls);
+  EXPECT_EQ(OpenStore({.dir = folder.path() / "s"})->CountOf("alice"), 6) << "after a restart";
+}
+
+TEST(StoreTest, CallsAndStatisticsAgreeOnWhatIsInMemory) {
+  const TempFolder folder;
+  const auto check = [](SessionStore& store, SessionPlace expected) {
+    EXPECT_EQ(store.Get(kName)->place, expected);
+    EXPECT_EQ(store.Stats().in_memory, expected == SessionPlace::kInMemory ? 1 : 0);
+    EXPECT_EQ(store.Stats().on_disk, expected == SessionPlace::kOnDisk ? 1 : 0);
+  };
+  auto store = OpenStore({.dir = folder.path() / "s"});
+  Create(*store);  // without a state
+  check(*store, SessionPlace::kInMemory);
+  store = OpenStore({.dir = folder.path() / "s", .memory_bytes = 0});
+  check(*store, SessionPlace::kOnDisk);
+  ASSERT_TRUE(store->Update(kName, {.pinned = true}).ok());
+  store = OpenStore({.dir = folder.path() / "s"});
+  Text text;
+  ASSERT_TRUE(RunTurn(*store, kName, text, {1, 2, 3}).ok());
+  check(*store, SessionPlace::kInMemory);
+}
+
+TEST(StoreTest, AResumeThatAnotherServerForestalledIsRefused) {
+  const TempFolder folder;
+  const auto store = OpenStore({.dir = folder.path() / "s"});
+  Text text = Talk(*store, {5});
+  auto turn = store->BeginTurn(kName);
+  text.push_back(9);
+  const auto token = (*turn)->Interrupt({9}, StateAfter(text, 5), {"r", 1, 1});
+  ASSERT_TRUE(token.ok());
+  const auto other = OpenStore({.dir = folder.path() / "s"});
+  ASSERT_TRUE(RunTurn(*other, kName, text, {1, 2}).ok());
+  EXPECT_EQ(store->BeginResume(kDefaultTenant, *token).status().code(),
+            absl::StatusCode::kNotFound);
+  testing::ExpectTurnOf(**store->BeginTurn(kName), text);
+}
+
+TEST(StoreTest, AnInterruptedRequestKeepsItsFormat) {
+  const TempFolder folder;
+  for (const RequestFormat format : {RequestFormat::kApiMessage, RequestFormat::kServiceRecord}) {
+    auto store = OpenStore({.dir = folder.path() / "s"});
+    (void)store->Delete(kName);
+    Text text = Talk(*store, {5});
+    auto turn = store->BeginTurn(kName);
+    text.push_back(9);
+    const auto token = (*turn)->Interrupt({9}, StateAfter(text, 5), {"r", 1, 1, format});
+    ASSERT_TRUE(token.ok());
+    store = OpenStore({.dir = folder.path() / "s"});
+    const auto resumed = store->BeginResume(kDefaultTenant, *token);
+    ASSERT_TRUE(resumed.ok()) << resumed.status();
+    EXPECT_EQ(resumed->record.format, format);
+    EXPECT_EQ(resumed->record.request, "r");
+  }
+}
+
+TEST(StoreTest, AnArchiveThatDoesNotFitIsRefused) {
+  const auto store = OpenStore({});
+  Create(*store);
+  const Text text = NextTokens({}, 12, 1);
+  const auto chunk = [](std::string id, int64_t begin, int64_t end, int64_t bytes) {
+    return std::make_shared<engine::ArchiveChunk>(
+        engine::ArchiveChunk{.id = std::move(id),
+                             .begin = begin,
+                             .bytes = std::make_shared<engine::Snapshot>(end, bytes)});
+  };
+  for (const engine::Archive& archive :
+       {engine::Archive{nullptr}, engine::Archive{chunk("short", 0, 5, 10)},
+        engine::Archive{chunk(RandomId(), 0, 12, 10)}, engine::Archive{chunk(RandomId(), 5, 5, 10)},
+        engine::Archive{chunk(RandomId(), 0, 5, 0)},
+        engine::Archive{chunk(RandomId(), 0, 5, 10), chunk(RandomId(), 4, 8, 10)}}) {
+    auto turn = store->BeginTurn(kName);
+    const auto info = (*turn)->Commit(text, {StateAfter(text, 11), archive});
+    EXPECT_EQ(info.status().code(), absl::StatusCode::kInvalidArgument) << info.status();
+  }
+  EXPECT_EQ(store->Get(kName)->tokens, 0);
 }
 
 TEST(StoreTest, WithoutADirectoryRewindPointsGoFirst) {

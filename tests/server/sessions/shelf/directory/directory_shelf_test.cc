@@ -1,9 +1,12 @@
 // The session directory: restarts, damage, other models, several servers, disks that fail.
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <filesystem>
 
+#include "base/file_descriptor.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/sessions/fake_states.h"
@@ -150,6 +153,56 @@ TEST_F(DirectoryTest, ADamagedRecordIsSetAside) {
     EXPECT_TRUE(fs::exists(file.string() + ".damaged"));
     testing::ExpectTurnOf(**store_->BeginTurn(kOther), other_text_);
   }
+}
+
+// Its states have checksums of their own, and the operator may have the record in a backup.
+TEST_F(DirectoryTest, TheStatesOfADamagedRecordAreKept) {
+  const fs::path file = TenantFolder() / "talk.session";
+  const std::string sound = ReadFile(file);
+  const int64_t states = CountFiles(dir_, ".state");
+  for (const size_t at : {size_t{20}, sound.size() - 1}) {  // in the header, in the payload
+    store_.reset();
+    ASSERT_TRUE(WriteFile(file, sound));
+    Flip(file, at);
+    for (int start = 0; start < 3; ++start) {
+      store_ = Open();
+      EXPECT_FALSE(store_->BeginTurn(kName).ok());
+      EXPECT_EQ(CountFiles(dir_, ".state"), states) << start;
+      store_.reset();
+    }
+    ASSERT_TRUE(WriteFile(file, sound));
+    store_ = Open();
+    testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
+    store_.reset();
+    fs::remove(file.string() + ".damaged");
+    ASSERT_TRUE(WriteFile(file, sound));
+  }
+}
+
+TEST_F(DirectoryTest, WithoutTheDamagedRecordItsStatesGo) {
+  store_.reset();
+  Flip(TenantFolder() / "talk.session", 20);
+  Open();
+  fs::remove(TenantFolder() / "talk.session.damaged");
+  store_ = Open();
+  EXPECT_EQ(CountFiles(dir_, ".state"), 1) << "that of the other session";
+}
+
+TEST_F(DirectoryTest, ALockThatCannotBeHadIsAFailure) {
+  for (const auto& entry : fs::directory_iterator("/proc/self/fd")) {
+    std::error_code error;
+    if (fs::read_symlink(entry.path(), error) == dir_ / "lock") {
+      const FileDescriptor unlockable(open(dir_.c_str(), O_PATH | O_CLOEXEC));
+      ASSERT_GE(dup2(unlockable.get(), std::stoi(entry.path().filename())), 0);
+    }
+  }
+  const auto info = RunTurn(*store_, kName, text_, {1, 2});
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_FALSE(info->durable);
+  const absl::Status removed = store_->Delete(kOther);
+  EXPECT_EQ(removed.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(removed.message()), HasSubstr("cannot be locked"));
+  EXPECT_TRUE(store_->Get(kOther).ok());
 }
 
 TEST_F(DirectoryTest, ATornFileIsNeverHalfLoaded) {
