@@ -8,10 +8,10 @@ namespace fmaserver::service {
 
 /// As it came: strings of any bytes, empty where the caller said nothing.
 struct CallMetadata {
-  std::string authorization;  ///< "Bearer TOKEN"
-  std::string traceparent;
-  std::string request_id;
-  std::string peer;  ///< the caller's address
+  std::string authorization = {};  ///< "Bearer TOKEN"
+  std::string traceparent = {};
+  std::string request_id = {};
+  std::string peer = {};  ///< the caller's address
 };
 
 /// With a traceparent that is valid or empty, and a request id that is valid: else a random one.

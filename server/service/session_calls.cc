@@ -1,8 +1,6 @@
 #include "server/service/session_calls.h"
 
 #include "absl/strings/str_cat.h"
-#include "server/sessions/session_export.h"
-#include "server/sessions/session_import.h"
 
 namespace fmaserver::service {
 

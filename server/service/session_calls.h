@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,6 +10,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/service/call.h"
+#include "server/sessions/session_export.h"
+#include "server/sessions/session_import.h"
 #include "server/sessions/session_store.h"
 
 namespace fmaserver::service {

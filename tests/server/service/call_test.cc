@@ -60,8 +60,7 @@ TEST(Call, IsReportedOnceAtItsEnd) {
   TestService service;
   {
     const auto call = service->Begin(
-        service::kScore,
-        {.authorization = {}, .traceparent = "nonsense", .request_id = "my-id", .peer = "here"});
+        service::kScore, {.traceparent = "nonsense", .request_id = "my-id", .peer = "here"});
     EXPECT_EQ(call->request_id(), "my-id");
     call->ChargePrompt(12);
     call->SetStatus(absl::InternalError("broken"));

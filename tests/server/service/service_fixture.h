@@ -88,7 +88,7 @@ struct TestServiceOptions {
   engine::EngineOptions engine = {.num_slots = 4, .max_queue = 100};
   sessions::SessionOptions sessions = {};
   service::RequestLimits limits = {};
-  std::string tokens;  ///< a token file; empty: everybody may call
+  std::string tokens = {};  ///< a token file; empty: everybody may call
 };
 
 class TestService {

@@ -99,7 +99,7 @@ TEST_F(TurnTest, TheEngineDoesNotWaitForTheEndOfATurn) {
 }
 
 TEST_F(TurnTest, AnInterruptedTurnGoesOnWithTheSameTokens) {
-  constexpr sessions::SessionName kCopy{.tenant = kDefaultTenant, .id = "copy"};
+  const sessions::SessionName kCopy{.tenant = kDefaultTenant, .id = "copy"};
   Require(service_.sessions().Create(kCopy, {}).status());
   service::GenerateRequest request = Turn("abc", 20'000);
   request.options.sampling.repetition_penalty = 1.05F;
@@ -112,6 +112,7 @@ TEST_F(TurnTest, AnInterruptedTurnGoesOnWithTheSameTokens) {
   int64_t before = 0;
   {
     GenerateCall cut(service_, request);
+    EXPECT_TRUE(Eventually([this] { return service_.engine().FreeSlots() == 3; }));
     std::thread drain([this] { service_.engine().Drain(absl::Milliseconds(30)); });
     EXPECT_EQ(cut.Run().code(), absl::StatusCode::kUnavailable);
     drain.join();

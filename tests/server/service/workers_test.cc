@@ -16,10 +16,12 @@ namespace {
 
 using service::Workers;
 
+constexpr int64_t kMany = int64_t{1} << 40;
+
 TEST(Workers, BeginInTheOrderOfArrivalAndEndBeforeTheDestructor) {
   std::vector<int> order;
   {
-    Workers workers(1, 1000);
+    Workers workers(1, kMany);
     for (int i = 0; i < 100; ++i) {
       EXPECT_TRUE(workers.Start([&order, i] { order.push_back(i); }).ok());
     }
@@ -55,7 +57,7 @@ TEST(Workers, RefuseWhatIsTooMuchAndTakeItWhenThereIsRoom) {
 // What a task holds may be the last of a call, whose end hands in more work.
 TEST(Workers, ATaskIsGoneBeforeTheQueueIsLockedAgain) {
   std::promise<void> second;
-  Workers workers(1, 10);
+  Workers workers(1, kMany);
   struct Last {
     Workers& workers;
     std::promise<void>& second;
@@ -64,14 +66,15 @@ TEST(Workers, ATaskIsGoneBeforeTheQueueIsLockedAgain) {
     }
   };
   ASSERT_TRUE(
-      workers.Start([last = std::make_shared<Last>(Last{workers, second})] { (void)last; }).ok());
+      workers.Start([last = std::shared_ptr<Last>(new Last{workers, second})] { (void)last; })
+          .ok());
   second.get_future().wait();
 }
 
 TEST(Workers, ManyThreadsLoseNothing) {
   std::atomic<int> done = 0;
   {
-    Workers workers(3, 1 << 20);
+    Workers workers(3, kMany);
     std::vector<std::thread> threads;
     for (int i = 0; i < 4; ++i) {
       threads.emplace_back([&] {
