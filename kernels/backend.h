@@ -25,7 +25,7 @@
 #include "kernels/fma/spec.h"
 #include "kernels/sampling.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 
 /// [rows, cols] float32 in the backend's memory. Does not own.
 struct Matrix {
@@ -178,4 +178,4 @@ class Backend {
   virtual RowSampler* sampler() { return nullptr; }
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

@@ -30,7 +30,9 @@ void AddModelFlags(CLI::App& app, Flags& flags) {
       ->group("Model");
   app.add_option("--device", flags.device,
                  "Where to compute; auto: cuda:0 if there is one, else cpu")
-      ->check([](const std::string& name) { return std::string(CheckDeviceName(name).message()); })
+      ->check([](const std::string& name) {
+        return std::string(kernels::CheckDeviceName(name).message());
+      })
       ->type_name("auto|cpu|cuda:N")
       ->group("Model");
   app.add_option("--threads", flags.threads, "Threads of the cpu device; 0: one per core")
@@ -43,7 +45,7 @@ void AddModelFlags(CLI::App& app, Flags& flags) {
       ->group("Model");
 }
 
-void AddEngineFlags(CLI::App& app, EngineOptions& engine) {
+void AddEngineFlags(CLI::App& app, engine::EngineOptions& engine) {
   app.add_option("--slots", engine.num_slots, "Sequences that run at once")
       ->check(CLI::Range(1, 1 << 20))
       ->group("Engine");
@@ -63,7 +65,7 @@ void AddEngineFlags(CLI::App& app, EngineOptions& engine) {
       ->group("Engine");
 }
 
-void AddSessionFlags(CLI::App& app, SessionOptions& sessions) {
+void AddSessionFlags(CLI::App& app, sessions::SessionOptions& sessions) {
   app.add_option("--session-dir", sessions.dir,
                  "Where sessions are saved; without it they end with the server")
       ->type_name("DIR")
@@ -74,14 +76,14 @@ void AddSessionFlags(CLI::App& app, SessionOptions& sessions) {
       ->group("Sessions");
   app.add_option("--session-ttl", sessions.ttl_seconds,
                  "Seconds without use after which a session expires; 0: never")
-      ->check(CLI::Range(0.0, kMaxTtlSeconds))
+      ->check(CLI::Range(0.0, sessions::kMaxTtlSeconds))
       ->group("Sessions");
   app.add_option("--rewind-points", sessions.rewind_points,
                  "States kept of a session besides the newest")
-      ->check(CLI::Range(int64_t{0}, kMaxRewindPoints))
+      ->check(CLI::Range(int64_t{0}, sessions::kMaxRewindPoints))
       ->group("Sessions");
   app.add_option("--session-log-tokens", sessions.log_tokens, "Last tokens kept of a session")
-      ->check(CLI::Range(int64_t{1}, kMaxLogTokens))
+      ->check(CLI::Range(int64_t{1}, sessions::kMaxLogTokens))
       ->group("Sessions");
   app.add_option("--max-sessions", sessions.max_sessions, "Sessions that may be kept")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
@@ -119,10 +121,10 @@ void AddLimitFlags(CLI::App& app, Flags& flags) {
       ->group("Limits");
   app.add_option("--max-stop-strings", flags.limits.stop_strings,
                  "Stop strings of a request, at most")
-      ->check(CLI::Range(0, static_cast<int>(kMaxStops)))
+      ->check(CLI::Range(0, static_cast<int>(engine::kMaxStops)))
       ->group("Limits");
   app.add_option("--max-samples", flags.limits.samples, "Samples (n) of a request, at most")
-      ->check(CLI::Range(1, kMaxSamples))
+      ->check(CLI::Range(1, engine::kMaxSamples))
       ->group("Limits");
   app.add_option("--max-request-bytes", flags.rpc.max_receive_bytes, "Bytes of a request, at most")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))

@@ -17,12 +17,12 @@ struct Flags {
   std::string device = "auto";
   int threads = 0;
   std::string cache_dtype = "f32";
-  EngineOptions engine;
-  SessionOptions sessions;
-  RpcServerOptions rpc;
+  engine::EngineOptions engine;
+  sessions::SessionOptions sessions;
+  rpc::RpcServerOptions rpc;
   std::string http;    ///< HOST:PORT of probes and metrics; empty: none
   std::string tokens;  ///< file of bearer tokens; empty: everybody may call
-  RequestLimits limits;
+  rpc::RequestLimits limits;
   double drain_seconds = 30;
   std::string log_level = "info";
   std::string log_format = "text";

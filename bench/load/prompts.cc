@@ -4,12 +4,12 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 namespace {
 
 constexpr size_t kMaxFileBytes = 16U << 20;
 
-absl::StatusOr<std::string> ReadText(const std::string& file) {
+absl::StatusOr<std::string> client::ReadText(const std::string& file) {
   std::ifstream stream(file, std::ios::binary);
   std::string text(kMaxFileBytes + 1, '\0');
   if (!stream) return absl::NotFoundError(absl::StrCat("cannot read the file ", file));
@@ -24,8 +24,9 @@ absl::StatusOr<std::string> ReadText(const std::string& file) {
 
 }  // namespace
 
-absl::StatusOr<PromptSource> PromptSource::FromFile(const std::string& file, Client& client) {
-  auto text = ReadText(file);
+absl::StatusOr<PromptSource> PromptSource::FromFile(const std::string& file,
+                                                    client::Client& client) {
+  auto text = client::ReadText(file);
   if (!text.ok()) return text.status();
   v1::TokenizeRequest request;
   request.set_text(*std::move(text));
@@ -51,4 +52,4 @@ std::vector<uint32_t> PromptSource::Make(int64_t length, std::mt19937_64& random
   return ids;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

@@ -17,7 +17,7 @@
 #include "kernels/cpu/head_cache-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fmaserver::cpu::HWY_NAMESPACE {
+namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 
 constexpr float kInvisible = -std::numeric_limits<float>::infinity();
 
@@ -244,11 +244,11 @@ void RunHeadTask(const AttentionStep& step, const PackedAttention& weights, int3
   }
 }
 
-}  // namespace fmaserver::cpu::HWY_NAMESPACE
+}  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fmaserver::cpu {
+namespace fmaserver::kernels::cpu {
 namespace {
 
 HWY_EXPORT(RunHeadTask);
@@ -296,5 +296,5 @@ void Attend(ThreadPool& pool, const AttentionStep& step, const PackedAttention& 
   });
 }
 
-}  // namespace fmaserver::cpu
+}  // namespace fmaserver::kernels::cpu
 #endif  // HWY_ONCE

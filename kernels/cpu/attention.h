@@ -17,7 +17,7 @@
 #include "kernels/cpu/rotary.h"
 #include "kernels/cpu/thread_pool.h"
 
-namespace fmaserver::cpu {
+namespace fmaserver::kernels::cpu {
 
 /// Rows of a block at most; longer fine groups are walked in several blocks.
 inline constexpr int64_t kMaxBlockRows = 64;
@@ -58,4 +58,4 @@ class AttentionStep {
 void Attend(ThreadPool& pool, const AttentionStep& step, const PackedAttention& weights,
             int32_t layer, Matrix qkv, Matrix out, std::span<AttentionScratch> scratch);
 
-}  // namespace fmaserver::cpu
+}  // namespace fmaserver::kernels::cpu

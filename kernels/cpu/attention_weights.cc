@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/scalar.h"
 
-namespace fmaserver::cpu {
+namespace fmaserver::kernels::cpu {
 namespace {
 
 /// From Conv1d's [d*p, taps] to [taps, p, D], and for conv from [d*p, d, w] to [w, p, d, D].
@@ -77,4 +77,4 @@ absl::StatusOr<std::unique_ptr<PackedAttention>> PackedAttention::Pack(
   return packed;
 }
 
-}  // namespace fmaserver::cpu
+}  // namespace fmaserver::kernels::cpu

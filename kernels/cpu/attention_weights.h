@@ -9,7 +9,7 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/aligned.h"
 
-namespace fmaserver::cpu {
+namespace fmaserver::kernels::cpu {
 
 /// One level's downsampling of keys or of values; D = SlotLayout::padded_dim, padded with zeros.
 struct PackedDownsampling {
@@ -41,4 +41,4 @@ class PackedAttention : public AttentionWeights {
   }
 };
 
-}  // namespace fmaserver::cpu
+}  // namespace fmaserver::kernels::cpu

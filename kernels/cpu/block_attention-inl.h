@@ -18,7 +18,7 @@
 #include "kernels/cpu/load-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fmaserver::cpu::HWY_NAMESPACE {
+namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 
 /// Vectors of columns or channels that a tile holds: 16 accumulators with 16 lanes, 8 with 8.
 inline constexpr int kVecTile = hn::MaxLanes(FloatTag()) == 16 ? 4 : 2;
@@ -160,7 +160,7 @@ HWY_INLINE void WeightedValues(const float* weights, int64_t stride,
   }
 }
 
-}  // namespace fmaserver::cpu::HWY_NAMESPACE
+}  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <optional>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/machine.h"
 #include "hwy/targets.h"
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/attention.h"
@@ -18,7 +18,7 @@
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu/tile_linear.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 namespace {
 
 constexpr int kMaxThreads = 1024;
@@ -155,8 +155,8 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads, bool use_ti
     return absl::InvalidArgumentError(absl::StrCat("threads is ", threads, "; allowed: 1 to ",
                                                    kMaxThreads, ", or 0 for one per core"));
   }
-  if (threads == 0) threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  if (threads == 0) threads = ReadMachineShare().cores;
   return std::make_unique<CpuBackend>(threads, use_tiles && cpu::HasTiles());
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

@@ -14,7 +14,7 @@
 #include "kernels/cpu/load-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fmaserver::cpu::HWY_NAMESPACE {
+namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 
 HWY_INLINE FloatVec ScaleAt(float scale, int64_t) { return hn::Set(FloatTag(), scale); }
 HWY_INLINE FloatVec ScaleAt(const float* scale, int64_t c) { return LoadFloats(scale + c); }
@@ -164,7 +164,7 @@ class HeadCache {
   float* value_sums_;  // [L, p, D]
 };
 
-}  // namespace fmaserver::cpu::HWY_NAMESPACE
+}  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif

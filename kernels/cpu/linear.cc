@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/scalar.h"
 
-namespace fmaserver::cpu {
+namespace fmaserver::kernels::cpu {
 
 absl::Status CpuLinear::TakeShapeAndBias(std::span<const HostLinear> stacked) {
   in = stacked.front().weight.cols;
@@ -56,4 +56,4 @@ void EmbedRows(ThreadPool& pool, std::span<const int64_t> ids, const CpuLinear& 
   });
 }
 
-}  // namespace fmaserver::cpu
+}  // namespace fmaserver::kernels::cpu

@@ -11,7 +11,7 @@
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/thread_pool.h"
 
-namespace fmaserver::cpu {
+namespace fmaserver::kernels::cpu {
 
 /// Weights [out, in], packed in panels of kPanel outputs; a panel is the work of one thread.
 class CpuLinear : public LinearWeights {
@@ -43,4 +43,4 @@ absl::StatusOr<AlignedArray<std::byte>> AllocateWeights(int64_t bytes);
 void EmbedRows(ThreadPool& pool, std::span<const int64_t> ids, const CpuLinear& table,
                bool accumulate, Matrix x);
 
-}  // namespace fmaserver::cpu
+}  // namespace fmaserver::kernels::cpu

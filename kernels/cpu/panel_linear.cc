@@ -14,7 +14,7 @@
 #include "kernels/cpu/load-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fmaserver::cpu::HWY_NAMESPACE {
+namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 
 constexpr int64_t kPanel = PanelLinear::kPanel;
 
@@ -97,11 +97,11 @@ void LinearPanel(const Matrix& x, const PanelLinear& weights, int64_t panel, boo
   }
 }
 
-}  // namespace fmaserver::cpu::HWY_NAMESPACE
+}  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fmaserver::cpu {
+namespace fmaserver::kernels::cpu {
 namespace {
 
 HWY_EXPORT(LinearPanel);
@@ -163,5 +163,5 @@ float PanelLinear::At(int64_t o, int64_t i) const {
   return ElementAsFloat({Panel(o / kPanel), dtype_, in, kPanel}, i * kPanel + o % kPanel);
 }
 
-}  // namespace fmaserver::cpu
+}  // namespace fmaserver::kernels::cpu
 #endif  // HWY_ONCE

@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/cpu/linear.h"
 
-namespace fmaserver::cpu {
+namespace fmaserver::kernels::cpu {
 
 class PanelLinear : public CpuLinear {
  public:
@@ -35,4 +35,4 @@ class PanelLinear : public CpuLinear {
   AlignedArray<std::byte> data_;  // [panels, in, kPanel]; outputs past `out` are zero
 };
 
-}  // namespace fmaserver::cpu
+}  // namespace fmaserver::kernels::cpu

@@ -8,7 +8,7 @@
 
 #include "kernels/fma/spec.h"
 
-namespace fmaserver::cpu {
+namespace fmaserver::kernels::cpu {
 
 /// Cosines then sines of one position's angles, d/2 of each.
 using Rotation = const float*;
@@ -52,4 +52,4 @@ class Rotary {
   std::vector<double> frequencies_;
 };
 
-}  // namespace fmaserver::cpu
+}  // namespace fmaserver::kernels::cpu

@@ -9,7 +9,7 @@
 #include "kernels/fma/dtype.h"
 #include "kernels/fma/element.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 
 template <typename T>
 T LoadUnaligned(const std::byte* data, int64_t index) {
@@ -31,4 +31,4 @@ inline float ElementAsFloat(const HostMatrix& matrix, int64_t index) {
   return 0;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

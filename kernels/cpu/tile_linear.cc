@@ -16,7 +16,7 @@
 #define FMA_TILE_CODE __attribute__((target("avx512f,avx512bw,amx-tile,amx-bf16")))
 #endif
 
-namespace fmaserver::cpu {
+namespace fmaserver::kernels::cpu {
 
 constexpr int64_t kParts = TileInput::kParts;
 constexpr int64_t kRows = TileInput::kRows;
@@ -255,4 +255,4 @@ int64_t TileLinear::Index(int64_t o, int64_t i) const {
   return tile * kTile + i % kInputs / 2 * kInputs + o % kOutputs * 2 + i % 2;
 }
 
-}  // namespace fmaserver::cpu
+}  // namespace fmaserver::kernels::cpu

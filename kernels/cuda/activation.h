@@ -6,7 +6,7 @@
 #include "kernels/cuda/device.h"
 #include "kernels/fma/spec.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 FMA_DEVICE float Sigmoid(float x) { return 1.0F / (1.0F + std::exp(-x)); }
 
@@ -24,4 +24,4 @@ FMA_DEVICE float Activated(MlpKind kind, float x, float up) {
   return 0;
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -4,7 +4,7 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/prefill.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 /// Shared memory that a block can have on every device that is supported (sm_86 gives the least).
@@ -71,4 +71,4 @@ absl::Status LaunchAttention(Stream& stream, const DeviceAttention& attention,
   return status;
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

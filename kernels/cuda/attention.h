@@ -14,7 +14,7 @@
 #include "kernels/cuda/attention_data.h"
 #include "kernels/cuda/runtime.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// The step's work, in host memory: each list and number is a member of DevicePlan.
 struct AttentionPlan {
@@ -38,4 +38,4 @@ absl::Status LaunchAttention(Stream& stream, const DeviceAttention& attention,
                              const SlotLayout& layout, const DevicePlan& plan, int32_t layer,
                              const Matrix& qkv, const Matrix& out);
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -8,7 +8,7 @@
 #include "kernels/fma/slot_layout.h"
 #include "kernels/fma/spec.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// Where the downsampling weights of one kind lie, in floats. For each index (DownsamplingIndex):
 /// bias [p, D], then taps [inputs, p, D], for conv [inputs, p, d, D] with D the output channel.
@@ -103,4 +103,4 @@ struct DevicePlan {
   bool operator==(const DevicePlan&) const = default;
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -3,7 +3,7 @@
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/prefill_scratch.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 AttentionPlan::AttentionPlan(const AttentionSpec& spec, const SlotLayout& layout,
                              std::span<const Segment> step) {
@@ -43,4 +43,4 @@ void AttentionPlan::AddPrefill(const AttentionSpec& spec, const SlotLayout& layo
   }
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -10,7 +10,7 @@
 
 #include "kernels/cpu/scalar.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 /// From Conv1d's [d*p, taps] to what DownsamplingLayout says.
@@ -102,4 +102,4 @@ absl::StatusOr<std::unique_ptr<PackedAttention>> PackedAttention::Pack(const Att
   return packed;
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -8,7 +8,7 @@
 #include "kernels/cuda/attention_data.h"
 #include "kernels/cuda/runtime.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 class PackedAttention : public AttentionWeights {
  public:
@@ -25,4 +25,4 @@ class PackedAttention : public AttentionWeights {
   Memory frequencies_;
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

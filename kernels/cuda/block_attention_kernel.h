@@ -13,7 +13,7 @@
 #include "kernels/cuda/query.h"
 #include "kernels/cuda/softmax.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// Blocks: (query block, KV head); y: the block's queries, kQueries at a time.
 template <typename T, int kQueries>
@@ -184,4 +184,4 @@ struct BlockAttentionKernel : PrefillParameters {
   }
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

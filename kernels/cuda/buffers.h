@@ -9,7 +9,7 @@
 #include "kernels/backend.h"
 #include "kernels/cuda/runtime.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// First byte and size of every buffer that lives.
 using LiveBuffers = std::map<const std::byte*, int64_t>;
@@ -41,4 +41,4 @@ inline bool HasRoom(const LiveBuffers& live, const Matrix& matrix, int64_t rows)
   return first + bytes <= buffer->first + buffer->second;
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

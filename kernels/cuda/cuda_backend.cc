@@ -20,7 +20,7 @@
 #include "kernels/cuda/step_data.h"
 #include "kernels/cuda/weights.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 constexpr int kLeastMajor = 8;
@@ -364,4 +364,4 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(int device) {
   return CudaBackend::Create(device);
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

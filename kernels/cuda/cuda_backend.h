@@ -17,10 +17,10 @@
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// INVALID_ARGUMENT when there is no such device, FAILED_PRECONDITION when its architecture is
 /// below 8.0, UNAVAILABLE when there is no driver.
 absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(int device);
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

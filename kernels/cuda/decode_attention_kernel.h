@@ -20,7 +20,7 @@
 #include "kernels/cuda/softmax.h"
 #include "kernels/cuda/visible_columns.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// T: the slot's element type; kHeads: query heads of a pass, a power of two up to 8; kWide: a load
 /// brings 16 bytes of a key, because its channels fill such pieces.
@@ -303,4 +303,4 @@ struct DecodeAttentionKernel {
   }
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -10,7 +10,7 @@
 #include "kernels/cuda/head_cache.h"
 #include "kernels/cuda/rotation.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// The key and value of `kv_head`, padded with zeros to D. `qkv` is the token's row.
 FMA_DEVICE void PlaceToken(const DeviceAttention& attention, const SlotLayout& layout,
@@ -84,4 +84,4 @@ FMA_DEVICE void PlaceQueries(const DeviceAttention& attention, const SlotLayout&
   }
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -5,7 +5,7 @@
 #include "kernels/cuda/norm_kernel.h"
 #include "kernels/cuda/pointwise_kernel.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 /// Calls `function` with a value of the element type.
@@ -125,4 +125,4 @@ absl::Status LaunchRound(Stream& stream, Matrix x, DType dtype, int64_t pitch, v
   });
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

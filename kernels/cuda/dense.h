@@ -8,7 +8,7 @@
 #include "kernels/backend.h"
 #include "kernels/cuda/runtime.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// A weight [out, in] in device memory. Rows are `pitch` elements apart, a multiple of 16 bytes,
 /// with zeros from `in` on. Does not own.
@@ -61,4 +61,4 @@ absl::Status LaunchGather(Stream& stream, Matrix x, const int32_t* rows, Matrix 
 absl::Status LaunchRound(Stream& stream, Matrix x, DType dtype, int64_t pitch, void* out,
                          int32_t* overflow);
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -30,7 +30,7 @@
 #define FMA_NO_UNROLL
 #endif
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 inline constexpr int kWarpSize = 32;
 inline constexpr uint32_t kFullWarp = 0xFFFFFFFF;
@@ -51,7 +51,7 @@ struct alignas(sizeof(T) * N) Vec {
   T lane[N];
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda
 
 #ifdef __CUDACC__
 #include "kernels/cuda/device_gpu.h"
@@ -59,7 +59,7 @@ struct alignas(sizeof(T) * N) Vec {
 #include "kernels/cuda/device_emulated.h"
 #endif
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 FMA_DEVICE int LaneIndex() { return ThreadIndex() % kWarpSize; }
 FMA_DEVICE int WarpIndex() { return ThreadIndex() / kWarpSize; }
@@ -81,4 +81,4 @@ FMA_DEVICE T WarpMax(T value) {
   return value;
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

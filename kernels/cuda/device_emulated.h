@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 namespace emulator {
 
@@ -191,4 +191,4 @@ inline void SinCosPi(float half_turns, float* sine, float* cosine) {
   *cosine = static_cast<float>(std::cos(half_turns * kPi));
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

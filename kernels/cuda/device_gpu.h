@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 FMA_DEVICE int ThreadIndex() { return static_cast<int>(threadIdx.x); }
 FMA_DEVICE int ThreadCount() { return static_cast<int>(blockDim.x); }
@@ -121,4 +121,4 @@ FMA_DEVICE void SinCosPi(float half_turns, float* sine, float* cosine) {
   sincospif(half_turns, sine, cosine);
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -8,7 +8,7 @@
 #include <cuda_fp16.h>
 #endif
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// Elements of T that one 16-byte load brings.
 template <typename T>
@@ -27,4 +27,4 @@ FMA_DEVICE float AsFloat(Float16 value) {
 #endif
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

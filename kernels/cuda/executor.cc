@@ -6,7 +6,7 @@
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/dense.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 /// Bytes of the rounded inputs of `operation`; 0: it needs none.
@@ -134,4 +134,4 @@ absl::Status Executor::MultiplyManyRows(Stream& stream, const LinearOperation& o
   return products_->Multiply(stream, product);
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -11,7 +11,7 @@
 #include "kernels/cuda/products.h"
 #include "kernels/cuda/runtime.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 class Executor {
  public:
@@ -49,4 +49,4 @@ class Executor {
   bool rounds_ = false;      // whether operations since Finish() may raise overflow_
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

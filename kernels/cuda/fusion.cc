@@ -4,7 +4,7 @@
 #include <span>
 #include <variant>
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 bool Overlap(const Matrix& a, const Matrix& b) {
@@ -89,4 +89,4 @@ std::vector<Operation> Fused(std::vector<Operation> operations) {
   return fused;
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -12,7 +12,7 @@
 #include "kernels/cuda/rotation.h"
 #include "kernels/fma/element.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 using Float4 = Vec<float, 4>;
 
@@ -220,4 +220,4 @@ class HeadCache {
   std::byte* const head_;  // keys [C, d], values [C, D], sums [2, L, p, D]; see slot_bytes.h
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

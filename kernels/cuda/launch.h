@@ -14,7 +14,7 @@
 #include <functional>
 #endif
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// Blocks of Kernel::kThreads threads. Nothing is launched when there are no blocks.
 struct LaunchShape {
@@ -94,4 +94,4 @@ absl::Status Launch(Stream& stream, const LaunchShape& shape, const Kernel& kern
 
 #endif
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -14,7 +14,7 @@
 #include "kernels/cuda/activation.h"
 #include "kernels/cuda/element.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// y = x W^T + b, or y += x W^T + b. Grid: Blocks(). Rows past `rows` are computed like the last
 /// one and not stored.
@@ -178,4 +178,4 @@ struct LinearKernel {
   }
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -7,7 +7,7 @@
 #include "kernels/cuda/device.h"
 #include "kernels/fma/spec.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// Grid: rows. See Backend::Norm; the formulas are those of kernels/cpu/pointwise.h.
 struct NormKernel {
@@ -61,4 +61,4 @@ struct NormKernel {
   }
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -12,7 +12,7 @@
 #include "kernels/cuda/dense.h"
 #include "kernels/cuda/sampling.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 struct EmbedOperation {
   const int64_t* ids = nullptr;  // [x.rows] in device memory
@@ -57,4 +57,4 @@ struct GatherOperation {
 using Operation = std::variant<EmbedOperation, NormOperation, LinearOperation, AttendOperation,
                                ActivateOperation, GatherOperation, SampleOperation>;
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -11,7 +11,7 @@
 #include "kernels/cuda/element.h"
 #include "kernels/fma/spec.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 struct Pointwise {
   static constexpr int kThreads = 256;
@@ -110,4 +110,4 @@ struct RoundKernel : Pointwise {
   }
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -6,7 +6,7 @@
 #include "kernels/cuda/prefill_summaries_kernel.h"
 #include "kernels/cuda/tensor_attention_kernel.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 template <typename Kernel>
@@ -81,4 +81,4 @@ absl::Status LaunchPrefill(Stream& stream, const PrefillParameters& parameters) 
                                                 : LaunchAs<BFloat16>(stream, parameters);
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -5,9 +5,9 @@
 #include "kernels/cuda/prefill_head.h"
 #include "kernels/cuda/runtime.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// `parameters.plan` has segments.
 absl::Status LaunchPrefill(Stream& stream, const PrefillParameters& parameters);
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

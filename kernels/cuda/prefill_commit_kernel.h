@@ -6,7 +6,7 @@
 
 #include "kernels/cuda/prefill_head.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 template <typename T>
 struct PrefillCommitKernel : PrefillParameters {
@@ -78,4 +78,4 @@ struct PrefillCommitKernel : PrefillParameters {
   }
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -10,7 +10,7 @@
 #include "kernels/cuda/prefill_scratch.h"
 #include "kernels/cuda/visible_columns.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// What every prefill kernel is launched with.
 struct PrefillParameters {
@@ -128,4 +128,4 @@ FMA_DEVICE QueryBlock LoadBlock(const QueryBlock* from) {
   return {Load(&from->first), Load(&from->rows), Load(&from->segment)};
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

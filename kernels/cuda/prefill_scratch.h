@@ -14,7 +14,7 @@
 
 #include "kernels/fma/slot_layout.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 class PrefillScratch {
  public:
@@ -81,4 +81,4 @@ class PrefillScratch {
   int64_t head_bytes_ = 0;
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

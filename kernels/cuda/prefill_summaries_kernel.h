@@ -10,7 +10,7 @@
 
 #include "kernels/cuda/prefill_head.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// Blocks: (query block, KV head).
 template <typename T>
@@ -207,4 +207,4 @@ struct PlaceSummariesKernel : PrefillParameters {
   }
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -11,7 +11,7 @@
 #include "kernels/cuda/runtime.h"
 #include "kernels/fma/dtype.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// y = x W^T + b, or with `accumulate` y += x W^T + b; float32 sums. All in device memory.
 struct Product {
@@ -40,4 +40,4 @@ class Products {
 /// For the device that is current, now and at every call.
 absl::StatusOr<std::unique_ptr<Products>> MakeProducts();
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

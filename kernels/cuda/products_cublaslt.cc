@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/cuda/products.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 /// What NVIDIA suggests for Hopper; the workspace is shared by all products, which run in one
@@ -183,4 +183,4 @@ class CublasLtProducts : public Products {
 
 absl::StatusOr<std::unique_ptr<Products>> MakeProducts() { return CublasLtProducts::Create(); }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -7,7 +7,7 @@
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/rotation.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// Channel `channel` of the query [d] at `position`, scaled by 1/sqrt(d); with rotary positions
 /// rotated if `rotated`.
@@ -25,4 +25,4 @@ FMA_DEVICE float QueryChannel(const DeviceAttention& attention, const float* que
   return own * turn.cosine + (channel < half ? -other : other) * turn.sine;
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -5,7 +5,7 @@
 
 #include "kernels/cuda/device.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 struct Turn {
   float cosine;
@@ -21,4 +21,4 @@ FMA_DEVICE Turn TurnAt(double position, double frequency) {
   return turn;
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

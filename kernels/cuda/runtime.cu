@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/cuda/launch.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 absl::Status ToStatus(const std::string& what, cudaError_t error) {
@@ -161,4 +161,4 @@ absl::StatusOr<std::unique_ptr<Stream>> Stream::Create() {
   return std::make_unique<CudaStream>(stream);
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -15,7 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 struct DeviceInfo {
   std::string name;
@@ -119,4 +119,4 @@ class Stream {
   virtual absl::Status Launch(const Graph& graph) = 0;
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 int64_t ResultBytes(const SampleOperation& operation) {
@@ -78,4 +78,4 @@ void SamplingMemory::Read(const SampleOperation& operation, std::span<const RowS
   }
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -3,7 +3,7 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/sampling_kernel.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 absl::Status LaunchSample(Stream& stream, const SampleOperation& operation) {
   SamplingKernel kernel;
@@ -20,4 +20,4 @@ absl::Status LaunchSample(Stream& stream, const SampleOperation& operation) {
                 kernel);
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

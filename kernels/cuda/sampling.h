@@ -11,7 +11,7 @@
 #include "kernels/cuda/runtime.h"
 #include "kernels/sampling.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// RowSampling in device memory. Its tokens lie in one list of all rows: from `first` on `allowed`,
 /// then `banned`, `bias` and `counts` of them.
@@ -73,4 +73,4 @@ class SamplingMemory {
   Memory filtered_;
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

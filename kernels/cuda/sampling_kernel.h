@@ -14,7 +14,7 @@
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/sampling.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// Grid: rows.
 struct SamplingKernel {
@@ -332,4 +332,4 @@ struct SamplingKernel {
   }
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

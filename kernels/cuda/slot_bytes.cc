@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 /// to [cols, rows] from [rows, cols], in squares that stay in the nearest cache.
@@ -53,4 +53,4 @@ void KeysToRows(const SlotLayout& layout, std::span<std::byte> slot) {
   TransposeKeys(layout, layout.head_dim, layout.columns, slot.data());
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

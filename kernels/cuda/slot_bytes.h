@@ -9,10 +9,10 @@
 
 #include "kernels/fma/slot_layout.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// Both in place, of a whole slot.
 void KeysToColumns(const SlotLayout& layout, std::span<std::byte> slot);
 void KeysToRows(const SlotLayout& layout, std::span<std::byte> slot);
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

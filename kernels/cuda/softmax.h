@@ -6,7 +6,7 @@
 #include "kernels/cuda/attention_data.h"
 #include "kernels/cuda/device.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// The largest score so far and the sum of the weights relative to it.
 struct SoftmaxStart {
@@ -89,4 +89,4 @@ class SoftmaxState {
   Shared<float> rescale_;
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -5,7 +5,7 @@
 
 #include "kernels/fma/slot_layout.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 constexpr int64_t kAlignment = 64;
@@ -44,4 +44,4 @@ bool StepData::Clear() {
   return changes;
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -12,7 +12,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/cuda/runtime.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 class StepData {
  public:
@@ -51,4 +51,4 @@ class StepData {
   int64_t next_bytes_ = int64_t{64} << 10;
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

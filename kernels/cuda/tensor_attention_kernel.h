@@ -14,7 +14,7 @@
 #include "kernels/cuda/softmax.h"
 #include "kernels/cuda/tensor_core.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// Blocks: (query block, KV head); y: the block's queries, kQueries at a time.
 template <int kDim>
@@ -317,4 +317,4 @@ struct TensorAttentionKernel : PrefillParameters {
   }
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

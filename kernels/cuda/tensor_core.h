@@ -13,7 +13,7 @@
 #include "kernels/cuda/device.h"
 #include "kernels/fma/element.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 struct FragmentA {
   uint32_t pair[4];
@@ -80,4 +80,4 @@ inline void MultiplyAdd(const FragmentA& a, const FragmentB& b, FragmentC* c,
 
 #endif
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

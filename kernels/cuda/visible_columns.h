@@ -9,7 +9,7 @@
 #include "kernels/fma/slot_layout.h"
 #include "kernels/fma/spec.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// `level` is 1..L for summaries, kSink or kNear for tokens.
 struct VisibleKey {
@@ -82,4 +82,4 @@ FMA_DEVICE int64_t ColumnOf(const SlotLayout& layout, const VisibleKey& key) {
   return layout.FarColumn(key.level, key.group) + key.r;
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

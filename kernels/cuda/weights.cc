@@ -6,7 +6,7 @@
 
 #include "kernels/cpu/scalar.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 constexpr int64_t kBlockBytes = int64_t{8} << 20;
@@ -125,4 +125,4 @@ absl::StatusOr<std::unique_ptr<PackedNorm>> PackedNorm::Pack(const HostNorm& nor
   return packed;
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

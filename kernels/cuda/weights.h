@@ -11,7 +11,7 @@
 #include "kernels/cuda/dense.h"
 #include "kernels/cuda/runtime.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// Copies host matrices to the device through one block of pinned memory; each call waits.
 class Uploader {
@@ -52,4 +52,4 @@ class PackedNorm : public NormWeights {
   Memory bias_;
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

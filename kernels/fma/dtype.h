@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 
 enum class DType : uint8_t { kF32, kF16, kBF16 };
 
@@ -23,4 +23,4 @@ constexpr std::string_view NameOf(DType dtype) {
   return "";
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

@@ -22,7 +22,7 @@
 #include "kernels/fma/dtype.h"
 #include "kernels/fma/spec.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 
 /// Changes whenever a slot's bytes come to mean something else for the same SlotLayout: what was
 /// saved before is then refused.
@@ -101,4 +101,4 @@ constexpr int64_t FullCacheBytesPerToken(const SlotLayout& layout) {
          SizeOf(layout.dtype);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/sessions/session_types.h"
 
-namespace fmaserver {
+namespace fmaserver::access {
 namespace {
 
 constexpr std::string_view kScheme = "Bearer ";
@@ -94,4 +94,4 @@ absl::StatusOr<std::shared_ptr<Tenant>> Access::Resolve(std::string_view authori
   return tenant;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::access

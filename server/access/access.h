@@ -12,7 +12,7 @@
 #include "server/access/tenant.h"
 #include "server/access/token_file.h"
 
-namespace fmaserver {
+namespace fmaserver::access {
 
 /// Thread-safe.
 class Access {
@@ -46,4 +46,4 @@ class Access {
   std::map<std::string, std::shared_ptr<Tenant>> tenants_;  // guarded by mutex_
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::access

@@ -5,9 +5,9 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
-#include "server/engine/engine.h"
+#include "base/retry.h"
 
-namespace fmaserver {
+namespace fmaserver::access {
 namespace {
 
 absl::Status Exhausted(const std::string& tenant, const std::string& what, double retry_seconds) {
@@ -80,4 +80,4 @@ void Tenant::Release() {
   --running_;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::access

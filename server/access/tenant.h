@@ -9,9 +9,10 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "base/clock.h"
 #include "server/access/token_file.h"
 
-namespace fmaserver {
+namespace fmaserver::access {
 
 class Tenant;
 
@@ -36,8 +37,6 @@ class CallLease {
 /// call takes beyond it is owed, and calls are refused until the debt is paid.
 class Tenant : public std::enable_shared_from_this<Tenant> {
  public:
-  using Clock = std::chrono::steady_clock;
-
   Tenant(std::string name, const TenantLimits& limits);
 
   const std::string& name() const { return name_; }
@@ -62,4 +61,4 @@ class Tenant : public std::enable_shared_from_this<Tenant> {
   std::optional<Clock::time_point> filled_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::access

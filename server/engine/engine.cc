@@ -12,7 +12,7 @@
 #include "server/engine/score_sequence.h"
 #include "server/engine/validate.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 namespace {
 
 absl::Status ValidateOptions(const EngineOptions& options, const Model& model) {
@@ -45,10 +45,9 @@ uint64_t RandomSeed() {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(std::unique_ptr<Model> model,
-                                                       std::shared_ptr<const Tokenizer> tokenizer,
-                                                       EngineOptions options,
-                                                       std::shared_ptr<EngineObserver> observer) {
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
+    std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
+    EngineOptions options, std::shared_ptr<EngineObserver> observer) {
   if (absl::Status status = ValidateOptions(options, *model); !status.ok()) return status;
   absl::StatusOr<std::unique_ptr<SlotPool>> slots =
       SlotPool::Create(model->backend(), model->layout(), options.num_slots);
@@ -58,7 +57,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(std::unique_ptr<Model> mo
                                             *std::move(slots), std::move(observer)));
 }
 
-Engine::Engine(std::unique_ptr<Model> model, std::shared_ptr<const Tokenizer> tokenizer,
+Engine::Engine(std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
                EngineOptions options, std::unique_ptr<SlotPool> slots,
                std::shared_ptr<EngineObserver> observer)
     : model_(std::move(model)),
@@ -367,7 +366,7 @@ void Engine::Step() {
     const auto rows = static_cast<int32_t>(segments[i].tokens.size());
     (stepped_[i]->Reading() ? report.prompt_tokens : report.decode_rows) += rows;
   }
-  const std::vector<RowSampling> choices = Choices(segments);
+  const std::vector<kernels::RowSampling> choices = Choices(segments);
   sampled_.assign(choices.size(), {});
   const auto logits = model_->Run(segments, choices, sampled_);
   const std::vector<const Sequence*> finished = Advance(segments, logits);
@@ -378,12 +377,12 @@ void Engine::Step() {
 
 /// How the backend is to choose the tokens of the whole step; none if it cannot, or if any sequence
 /// wants the logits themselves.
-std::vector<RowSampling> Engine::Choices(std::span<const StepSegment> segments) const {
+std::vector<kernels::RowSampling> Engine::Choices(std::span<const StepSegment> segments) const {
   if (model_->backend().sampler() == nullptr) return {};
-  std::vector<RowSampling> choices;
+  std::vector<kernels::RowSampling> choices;
   for (size_t i = 0; i < segments.size(); ++i) {
     if (segments[i].logits == 0) continue;
-    std::optional<RowSampling> choice = stepped_[i]->Choice();
+    std::optional<kernels::RowSampling> choice = stepped_[i]->Choice();
     if (!choice) return {};
     choices.push_back(*choice);
   }
@@ -392,10 +391,10 @@ std::vector<RowSampling> Engine::Choices(std::span<const StepSegment> segments) 
 
 /// Hands every sequence what the step made of its rows. Returns those that are over.
 std::vector<const Sequence*> Engine::Advance(std::span<const StepSegment> segments,
-                                             const absl::StatusOr<Matrix>& logits) {
+                                             const absl::StatusOr<kernels::Matrix>& logits) {
   absl::StatusOr<std::span<const float>> copied = std::span<const float>();
   // Where logits cannot be chosen from, each sequence is told by its own.
-  const auto chosen = [](const SampledRow& row) { return row.token != kNoToken; };
+  const auto chosen = [](const kernels::SampledRow& row) { return row.token != kernels::kNoToken; };
   const bool on_device = !sampled_.empty() && std::ranges::all_of(sampled_, chosen);
   if (!logits.ok()) {
     copied = logits.status();
@@ -443,4 +442,4 @@ void Engine::Retire(const std::vector<const Sequence*>& finished) {
   });
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

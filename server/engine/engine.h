@@ -18,6 +18,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/retry.h"
 #include "model_loader/tokenizer.h"
 #include "server/engine/generate_sequence.h"
 #include "server/engine/model.h"
@@ -27,7 +28,7 @@
 #include "server/engine/sequence.h"
 #include "server/engine/slot_pool.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 struct EngineOptions {
   int32_t num_slots = 64;     ///< sequences that run at once
@@ -36,9 +37,6 @@ struct EngineOptions {
   int64_t prefix_cache_bytes = int64_t{512} << 20;  ///< for states of prompts; 0: none are kept
   double max_stall_seconds = 60;  ///< how long a reader may be behind before its request ends
 };
-
-/// The payload, a decimal number, of a RESOURCE_EXHAUSTED that says when to try again.
-inline constexpr char kRetryAfterSeconds[] = "fma.retry_after_seconds";
 
 /// Thread-safe. Destruction cancels what is still running.
 class Engine {
@@ -52,7 +50,7 @@ class Engine {
   /// for options out of range or a model with fewer than MaxRows(options) rows; RESOURCE_EXHAUSTED
   /// when the slots do not fit.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(
-      std::unique_ptr<Model> model, std::shared_ptr<const Tokenizer> tokenizer,
+      std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
       EngineOptions options, std::shared_ptr<EngineObserver> observer = nullptr);
   ~Engine();
   Engine(const Engine&) = delete;
@@ -75,7 +73,7 @@ class Engine {
   void Drain(absl::Duration grace);
 
   const Model& model() const { return *model_; }
-  const Tokenizer* tokenizer() const { return tokenizer_.get(); }
+  const model::Tokenizer* tokenizer() const { return tokenizer_.get(); }
   const EngineOptions& options() const { return options_; }
 
   /// Slots that no request holds right now.
@@ -89,7 +87,7 @@ class Engine {
   /// By priority, then in order of arrival; the samples of one request stay together.
   using Queue = std::multimap<std::pair<int32_t, RequestId>, std::unique_ptr<Sequence>>;
 
-  Engine(std::unique_ptr<Model> model, std::shared_ptr<const Tokenizer> tokenizer,
+  Engine(std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
          EngineOptions options, std::unique_ptr<SlotPool> slots,
          std::shared_ptr<EngineObserver> observer);
 
@@ -110,24 +108,25 @@ class Engine {
   bool MayStart(const Sequence& fork) const;
   void DropStalled();
   void Step();
-  std::vector<RowSampling> Choices(std::span<const StepSegment> segments) const;
+  std::vector<kernels::RowSampling> Choices(std::span<const StepSegment> segments) const;
   std::vector<const Sequence*> Advance(std::span<const StepSegment> segments,
-                                       const absl::StatusOr<Matrix>& logits);
+                                       const absl::StatusOr<kernels::Matrix>& logits);
   std::vector<StepSegment> ComposeStep();
   std::vector<Sequence*> ReadyByPriority() const;
   void Retire(const std::vector<const Sequence*>& finished);
 
   const std::unique_ptr<Model> model_;
-  const std::shared_ptr<const Tokenizer> tokenizer_;
+  const std::shared_ptr<const model::Tokenizer> tokenizer_;
   const EngineOptions options_;
   const std::shared_ptr<EngineObserver> observer_;
   const std::unique_ptr<SlotPool> slots_;
   PrefixCache cache_;  // the loop's thread alone
   const SequenceContext context_;
-  Sequences running_;                // the loop's thread alone; each holds a slot
-  int32_t num_admitted_ = 0;         // taken from the queue and not started yet
-  std::vector<Sequence*> stepped_;   // whose segments the current step holds, in its order
-  std::vector<SampledRow> sampled_;  // what the backend chose in it, for every row of logits
+  Sequences running_;               // the loop's thread alone; each holds a slot
+  int32_t num_admitted_ = 0;        // taken from the queue and not started yet
+  std::vector<Sequence*> stepped_;  // whose segments the current step holds, in its order
+  std::vector<kernels::SampledRow>
+      sampled_;  // what the backend chose in it, for every row of logits
 
   std::atomic<bool> device_failed_ = false;
 
@@ -147,4 +146,4 @@ class Engine {
   std::thread thread_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

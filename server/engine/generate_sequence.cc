@@ -5,10 +5,10 @@
 
 #include "server/engine/score_sequence.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 namespace {
 
-std::vector<int32_t> EosTokens(const GenerateRequest& request, const ModelConfig& config) {
+std::vector<int32_t> EosTokens(const GenerateRequest& request, const model::ModelConfig& config) {
   return request.ignore_eos ? std::vector<int32_t>() : config.eos_token_ids;
 }
 
@@ -101,9 +101,9 @@ int32_t GenerateSequence::LogitsWanted(int32_t rows) const {
   return Read() + rows >= PromptTokens() ? 1 : 0;
 }
 
-std::optional<RowSampling> GenerateSequence::Choice() {
+std::optional<kernels::RowSampling> GenerateSequence::Choice() {
   if (request_->prompt_logprobs && fork_.index == 0 && Reading()) return std::nullopt;
-  RowSampling row = sampler_.Describe(Suppressed());
+  kernels::RowSampling row = sampler_.Describe(Suppressed());
   row.logprob = request_->logprobs;
   row.top_logprobs = request_->top_logprobs;
   return row;
@@ -191,10 +191,10 @@ std::span<const int32_t> GenerateSequence::Suppressed() const {
   return may_stop ? std::span<const int32_t>() : stop_tokens_;
 }
 
-absl::StatusOr<SampledRow> GenerateSequence::Choose(std::span<const float> logits) {
+absl::StatusOr<kernels::SampledRow> GenerateSequence::Choose(std::span<const float> logits) {
   const absl::StatusOr<int32_t> token = sampler_.Sample(logits, Suppressed());
   if (!token.ok()) return token.status();
-  SampledRow choice;
+  kernels::SampledRow choice;
   choice.token = *token;
   if (request_->logprobs || request_->top_logprobs > 0) {
     const LogProbabilities probabilities(logits);
@@ -204,7 +204,7 @@ absl::StatusOr<SampledRow> GenerateSequence::Choose(std::span<const float> logit
   return choice;
 }
 
-bool GenerateSequence::Accept(const SampledRow& choice) {
+bool GenerateSequence::Accept(const kernels::SampledRow& choice) {
   const int32_t token = choice.token;
   ReportLatency();
   chosen_.push_back(token);
@@ -244,7 +244,7 @@ std::string GenerateSequence::Text(int32_t token) {
   return emitted_ > request_->min_tokens ? stops_.Push(text) : text;
 }
 
-void GenerateSequence::Emit(const SampledRow& choice) {
+void GenerateSequence::Emit(const kernels::SampledRow& choice) {
   ++emitted_;
   Delta delta;
   delta.index = fork_.index;
@@ -335,4 +335,4 @@ void GenerateSequence::Interrupt(const absl::Status& status) {
   sink_->OnInterrupted(std::move(kept), seed_);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

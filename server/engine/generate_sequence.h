@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/utf8.h"
 #include "model_loader/model_config.h"
 #include "model_loader/tokenizer.h"
-#include "model_loader/utf8.h"
 #include "server/engine/observer.h"
 #include "server/engine/prefix_cache.h"
 #include "server/engine/request.h"
@@ -17,13 +17,13 @@
 #include "server/engine/state_points.h"
 #include "server/engine/stop_matcher.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 /// What the sequences of one engine share; outlives them.
 struct SequenceContext {
-  const ModelConfig& config;
-  const Tokenizer* tokenizer = nullptr;  ///< may be null
-  PrefixCache* cache = nullptr;          ///< may be null
+  const model::ModelConfig& config;
+  const model::Tokenizer* tokenizer = nullptr;  ///< may be null
+  PrefixCache* cache = nullptr;                 ///< may be null
   EngineObserver* observer = nullptr;
 };
 
@@ -40,7 +40,7 @@ class GenerateSequence : public Sequence {
   std::span<const int32_t> Pending() const override;
   bool Reading() const override { return Read() < to_read_; }
   int32_t LogitsWanted(int32_t rows) const override;
-  std::optional<RowSampling> Choice() override;
+  std::optional<kernels::RowSampling> Choice() override;
   bool Advance(int32_t rows, const StepOutcome& outcome) override;
   std::vector<std::unique_ptr<Sequence>> TakeForks() override;
   void KeepForStart(const SnapshotPtr& state) override { fork_state_ = state; }
@@ -71,11 +71,11 @@ class GenerateSequence : public Sequence {
   void MakeForks();
   void ReportPrompt(int64_t before, const StepOutcome& outcome);
   std::span<const int32_t> Suppressed() const;
-  absl::StatusOr<SampledRow> Choose(std::span<const float> logits);
-  bool Accept(const SampledRow& choice);
+  absl::StatusOr<kernels::SampledRow> Choose(std::span<const float> logits);
+  bool Accept(const kernels::SampledRow& choice);
   bool TimeIsUp() const;
   void ReportLatency();
-  void Emit(const SampledRow& choice);
+  void Emit(const kernels::SampledRow& choice);
   std::string Text(int32_t token);
   bool End(FinishReason reason, std::optional<int32_t> stop_token = {}, std::string stop = {});
   Usage CurrentUsage() const;
@@ -104,4 +104,4 @@ class GenerateSequence : public Sequence {
   std::optional<Clock::time_point> last_token_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

@@ -7,7 +7,7 @@
 #include "absl/status/status.h"
 #include "server/engine/request.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 /// One turn of the engine's loop.
 struct StepReport {
@@ -48,4 +48,4 @@ class EngineObserver {
   virtual void OnRejected(absl::StatusCode /*code*/) {}
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

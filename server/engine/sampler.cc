@@ -5,7 +5,7 @@
 
 #include "absl/status/status.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 namespace {
 
 struct Candidate {
@@ -144,8 +144,8 @@ absl::StatusOr<int32_t> Sampler::Sample(std::span<const float> logits,
   return token;
 }
 
-RowSampling Sampler::Describe(std::span<const int32_t> suppressed) {
-  RowSampling row;
+kernels::RowSampling Sampler::Describe(std::span<const int32_t> suppressed) {
+  kernels::RowSampling row;
   row.temperature = temperature_;
   row.top_k = top_k_;
   row.top_p = top_p_;
@@ -177,4 +177,4 @@ absl::StatusOr<int32_t> Sampler::Choose(std::span<const float> logits) {
   return top_p_ < 1 ? DrawFromNucleus(candidates, top_p_, uniform) : Draw(candidates, uniform);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

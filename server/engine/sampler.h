@@ -10,7 +10,7 @@
 #include "server/engine/logit_filters.h"
 #include "server/engine/request.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 /// Natural logarithms of the probabilities under the plain softmax of `logits`.
 class LogProbabilities {
@@ -45,7 +45,7 @@ class Sampler {
 
   /// The same choice, to be made where the logits are: RowSampler::Sample with this takes the token
   /// that Sample would, and Skip must follow. Spans into this sampler, valid until its next call.
-  RowSampling Describe(std::span<const int32_t> suppressed = {});
+  kernels::RowSampling Describe(std::span<const int32_t> suppressed = {});
 
   /// As if Sample had drawn `token`: it counts for the penalties and uses up one random number.
   void Skip(int32_t token) {
@@ -69,4 +69,4 @@ class Sampler {
   std::vector<int32_t> banned_;  // what Describe() points at
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

@@ -4,7 +4,7 @@
 
 #include "server/engine/sampler.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 std::vector<TokenScore> ScoreFollowers(std::span<const int32_t> tokens, int64_t position,
                                        int32_t rows, std::span<const float> logits,
@@ -60,4 +60,4 @@ void ScoreSequence::ReportEnd(absl::StatusCode code, const Usage& usage) {
                    .end_to_end_seconds = SecondsBetween(arrival(), Clock::now())});
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

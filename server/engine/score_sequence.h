@@ -9,7 +9,7 @@
 #include "server/engine/request.h"
 #include "server/engine/sequence.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 /// Scores of the tokens that follow `rows` fed ones, tokens[position + 1, position + rows + 1) as
 /// far as there are any; row i of `logits` [rows, vocab_size] came from tokens[position + i].
@@ -39,4 +39,4 @@ class ScoreSequence : public Sequence {
   EngineObserver& observer_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

@@ -3,7 +3,6 @@
 // Owned and used by the engine's thread alone.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -12,24 +11,20 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "base/clock.h"
 #include "kernels/sampling.h"
 #include "server/engine/request.h"
 #include "server/engine/slot_pool.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 using RequestId = uint64_t;
-using Clock = std::chrono::steady_clock;
-
-inline double SecondsBetween(Clock::time_point from, Clock::time_point to) {
-  return std::chrono::duration<double>(to - from).count();
-}
 
 /// What a step made of one sequence's rows.
 struct StepOutcome {
   std::span<const float> logits;  ///< [LogitsWanted(rows), vocab_size], unless something is chosen
   int64_t vocab_size = 0;
-  const SampledRow* chosen = nullptr;  ///< by Choice()
+  const kernels::SampledRow* chosen = nullptr;  ///< by Choice()
 };
 
 class Sequence {
@@ -83,7 +78,7 @@ class Sequence {
   /// How to choose, where the logits are, the token that they lead to; absent: the sequence must
   /// have the logits themselves. Asked only for a step that gives it logits; spans into the
   /// sequence.
-  virtual std::optional<RowSampling> Choice() { return std::nullopt; }
+  virtual std::optional<kernels::RowSampling> Choice() { return std::nullopt; }
 
   /// `rows` tokens were fed, with this outcome. Returns false when the sequence is over; then it
   /// has told its sink.
@@ -127,4 +122,4 @@ class Sequence {
   int64_t position_ = 0;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

@@ -5,7 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 void Slot::Release() {
   if (pool_ != nullptr) pool_->free_.push_back(data_);
@@ -27,7 +27,7 @@ absl::Status Slot::CopyFrom(const Slot& other) {
 
 absl::Status Slot::Restore(const Snapshot& snapshot) {
   const auto bytes = static_cast<int64_t>(snapshot.bytes().size());
-  const SlotLayout& layout = pool_->layout_;
+  const kernels::SlotLayout& layout = pool_->layout_;
   if (bytes != layout.slot_bytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("a state of ", bytes, " bytes; this model's have ", layout.slot_bytes));
@@ -35,8 +35,8 @@ absl::Status Slot::Restore(const Snapshot& snapshot) {
   return pool_->backend_.RestoreSlot(layout, snapshot.bytes(), data_);
 }
 
-absl::StatusOr<std::unique_ptr<SlotPool>> SlotPool::Create(Backend& backend,
-                                                           const SlotLayout& layout,
+absl::StatusOr<std::unique_ptr<SlotPool>> SlotPool::Create(kernels::Backend& backend,
+                                                           const kernels::SlotLayout& layout,
                                                            int32_t num_slots) {
   const int64_t slot_bytes = layout.slot_bytes;
   int64_t bytes = 0;
@@ -44,7 +44,7 @@ absl::StatusOr<std::unique_ptr<SlotPool>> SlotPool::Create(Backend& backend,
     return absl::ResourceExhaustedError(
         absl::StrCat(num_slots, " slots of ", slot_bytes, " bytes: more than can be addressed"));
   }
-  absl::StatusOr<std::unique_ptr<Buffer>> memory = backend.Allocate(bytes);
+  absl::StatusOr<std::unique_ptr<kernels::Buffer>> memory = backend.Allocate(bytes);
   if (!memory.ok()) {
     return absl::Status(
         memory.status().code(),
@@ -54,8 +54,8 @@ absl::StatusOr<std::unique_ptr<SlotPool>> SlotPool::Create(Backend& backend,
   return std::unique_ptr<SlotPool>(new SlotPool(backend, *std::move(memory), layout, num_slots));
 }
 
-SlotPool::SlotPool(Backend& backend, std::unique_ptr<Buffer> memory, const SlotLayout& layout,
-                   int32_t num_slots)
+SlotPool::SlotPool(kernels::Backend& backend, std::unique_ptr<kernels::Buffer> memory,
+                   const kernels::SlotLayout& layout, int32_t num_slots)
     : backend_(backend), memory_(std::move(memory)), layout_(layout), num_slots_(num_slots) {
   for (int32_t i = num_slots - 1; i >= 0; --i) {
     free_.push_back(memory_->data + i * layout_.slot_bytes);
@@ -71,4 +71,4 @@ Slot SlotPool::Acquire() {
   return Slot(this, data);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

@@ -11,7 +11,7 @@
 #include "kernels/backend.h"
 #include "server/engine/snapshot.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 class SlotPool;
 
@@ -57,8 +57,8 @@ class Slot {
 class SlotPool {
  public:
   /// RESOURCE_EXHAUSTED, with the sum, when the backend has no room.
-  static absl::StatusOr<std::unique_ptr<SlotPool>> Create(Backend& backend,
-                                                          const SlotLayout& layout,
+  static absl::StatusOr<std::unique_ptr<SlotPool>> Create(kernels::Backend& backend,
+                                                          const kernels::SlotLayout& layout,
                                                           int32_t num_slots);
   ~SlotPool();
   SlotPool(const SlotPool&) = delete;
@@ -72,14 +72,14 @@ class SlotPool {
 
  private:
   friend class Slot;
-  SlotPool(Backend& backend, std::unique_ptr<Buffer> memory, const SlotLayout& layout,
-           int32_t num_slots);
+  SlotPool(kernels::Backend& backend, std::unique_ptr<kernels::Buffer> memory,
+           const kernels::SlotLayout& layout, int32_t num_slots);
 
-  Backend& backend_;
-  const std::unique_ptr<Buffer> memory_;
-  const SlotLayout layout_;
+  kernels::Backend& backend_;
+  const std::unique_ptr<kernels::Buffer> memory_;
+  const kernels::SlotLayout layout_;
   const int32_t num_slots_;
   std::vector<std::byte*> free_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 namespace {
 
 template <typename Value, typename... Allowed>
@@ -23,7 +23,7 @@ absl::Status ValidateRange(absl::string_view field, double value, double least, 
 }
 
 absl::Status ValidateIds(absl::string_view field, std::span<const int32_t> ids,
-                         const ModelConfig& config) {
+                         const model::ModelConfig& config) {
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] >= 0 && ids[i] < config.vocab_size) continue;
     return OutOfRange(absl::StrCat(field, "[", i, "]"), ids[i], "token ids 0 to ",
@@ -42,7 +42,8 @@ absl::Status ValidatePenalties(const SamplingParams& sampling) {
   return status;
 }
 
-absl::Status ValidateTokenFilters(const SamplingParams& sampling, const ModelConfig& config) {
+absl::Status ValidateTokenFilters(const SamplingParams& sampling,
+                                  const model::ModelConfig& config) {
   absl::Status status = ValidateIds("allowed_token_ids", sampling.allowed_token_ids, config);
   status.Update(ValidateIds("banned_token_ids", sampling.banned_token_ids, config));
   for (const auto& [token, bias] : sampling.logit_bias) {
@@ -56,7 +57,7 @@ absl::Status ValidateTokenFilters(const SamplingParams& sampling, const ModelCon
   return status;
 }
 
-absl::Status ValidateSampling(const SamplingParams& sampling, const ModelConfig& config) {
+absl::Status ValidateSampling(const SamplingParams& sampling, const model::ModelConfig& config) {
   if (!(sampling.temperature >= 0) || std::isinf(sampling.temperature)) {
     return OutOfRange("temperature", sampling.temperature, "0 (greedy) or a positive number");
   }
@@ -84,7 +85,7 @@ absl::Status ValidateStopStrings(const std::vector<std::string>& stop) {
   return absl::OkStatus();
 }
 
-absl::Status ValidateStopping(const GenerateRequest& request, const ModelConfig& config) {
+absl::Status ValidateStopping(const GenerateRequest& request, const model::ModelConfig& config) {
   if (request.max_tokens < (request.keep_state ? 0 : 1)) {
     return OutOfRange("max_tokens", request.max_tokens,
                       request.keep_state ? "0 or more" : "1 or more");
@@ -106,7 +107,7 @@ absl::Status ValidateStopping(const GenerateRequest& request, const ModelConfig&
 
 /// Before min_tokens, neither what stops the sequence nor what is banned may be drawn: something
 /// must be left. The ids are valid.
-absl::Status ValidateTokensLeft(const GenerateRequest& request, const ModelConfig& config) {
+absl::Status ValidateTokensLeft(const GenerateRequest& request, const model::ModelConfig& config) {
   const SamplingParams& sampling = request.sampling;
   std::vector<bool> left(static_cast<size_t>(config.vocab_size),
                          sampling.allowed_token_ids.empty());
@@ -143,7 +144,7 @@ absl::Status ValidateMarks(const GenerateRequest& request) {
   return absl::OkStatus();
 }
 
-absl::Status ValidateSequence(const GenerateRequest& request, const ModelConfig& config) {
+absl::Status ValidateSequence(const GenerateRequest& request, const model::ModelConfig& config) {
   const int64_t before = request.state == nullptr ? 0 : request.state->tokens();
   absl::Status status =
       ValidateTokens("prompt", request.prompt, config, before + std::ssize(request.prompt));
@@ -166,7 +167,7 @@ absl::Status ValidateSequence(const GenerateRequest& request, const ModelConfig&
 }  // namespace
 
 absl::Status ValidateTokens(absl::string_view field, std::span<const int32_t> tokens,
-                            const ModelConfig& config, int64_t length) {
+                            const model::ModelConfig& config, int64_t length) {
   if (tokens.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(field, " is empty; allowed: 1 token or more"));
   }
@@ -178,7 +179,7 @@ absl::Status ValidateTokens(absl::string_view field, std::span<const int32_t> to
   return ValidateIds(field, tokens, config);
 }
 
-absl::Status Validate(const GenerateRequest& request, const ModelConfig& config) {
+absl::Status Validate(const GenerateRequest& request, const model::ModelConfig& config) {
   absl::Status status = ValidateSequence(request, config);
   status.Update(ValidateSampling(request.sampling, config));
   status.Update(ValidateStopping(request, config));
@@ -189,11 +190,11 @@ absl::Status Validate(const GenerateRequest& request, const ModelConfig& config)
   return status.ok() ? ValidateTokensLeft(request, config) : status;
 }
 
-absl::Status Validate(const ScoreRequest& request, const ModelConfig& config) {
+absl::Status Validate(const ScoreRequest& request, const model::ModelConfig& config) {
   absl::Status status =
       ValidateTokens("tokens", request.tokens, config, static_cast<int64_t>(request.tokens.size()));
   status.Update(ValidateTopLogprobs("top_logprobs", request.top_logprobs));
   return status;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

@@ -9,15 +9,15 @@
 #include "model_loader/model_config.h"
 #include "server/engine/request.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 /// Tokens of one or more sequences, each of `length` tokens: at least one, each in [0, V), and no
 /// sequence longer than the model's learned positions. `field` names them in the message.
 absl::Status ValidateTokens(absl::string_view field, std::span<const int32_t> tokens,
-                            const ModelConfig& config, int64_t length);
+                            const model::ModelConfig& config, int64_t length);
 
 /// INVALID_ARGUMENT names the field, what was found and what is allowed.
-absl::Status Validate(const GenerateRequest& request, const ModelConfig& config);
-absl::Status Validate(const ScoreRequest& request, const ModelConfig& config);
+absl::Status Validate(const GenerateRequest& request, const model::ModelConfig& config);
+absl::Status Validate(const ScoreRequest& request, const model::ModelConfig& config);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

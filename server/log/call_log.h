@@ -6,22 +6,22 @@
 #include "server/log/log.h"
 #include "server/rpc/call_report.h"
 
-namespace fmaserver {
+namespace fmaserver::log {
 
 /// Name of spdlog's logger for calls, which the JSON format knows.
 inline constexpr char kCallLogger[] = "call";
 
-class CallLog final : public CallObserver {
+class CallLog final : public rpc::CallObserver {
  public:
   explicit CallLog(LogFormat format) : format_(format) {}
 
-  void OnCall(const CallReport& report) override;
+  void OnCall(const rpc::CallReport& report) override;
 
   /// `key=value` pairs, or the fields of a JSON object without its braces.
-  static std::string Line(const CallReport& report, LogFormat format);
+  static std::string Line(const rpc::CallReport& report, LogFormat format);
 
  private:
   const LogFormat format_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::log

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 namespace {
 
 absl::Status CheckLimit(const char* what, int64_t found, int64_t limit) {
@@ -17,7 +17,7 @@ absl::Status CheckLimit(const char* what, int64_t found, int64_t limit) {
 }  // namespace
 
 Call::Call(const CallPolicy& policy, std::string method, CallMetadata metadata)
-    : policy_(policy), start_(Tenant::Clock::now()) {
+    : policy_(policy), start_(Clock::now()) {
   policy_.live->Add();
   report_.method = std::move(method);
   report_.request_id = std::move(metadata.request_id);
@@ -50,21 +50,21 @@ void LiveCalls::AwaitNone() {
 }
 
 Call::~Call() {
-  report_.seconds = std::chrono::duration<double>(Tenant::Clock::now() - start_).count();
+  report_.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
   policy_.observer->OnCall(report_);
   lease_.reset();
   const std::shared_ptr<LiveCalls> live = policy_.live;
   live->Remove();
 }
 
-absl::Status Call::Take(const GenerateRequest& request) {
+absl::Status Call::Take(const engine::GenerateRequest& request) {
   const RequestLimits& limits = policy_.limits;
   absl::Status status = CheckLimit("n", request.n, limits.samples);
   status.Update(CheckLimit("stop strings", std::ssize(request.stop), limits.stop_strings));
   return status.ok() ? TakePrompt(request.prompt) : status;
 }
 
-absl::Status Call::Take(const ScoreRequest& request) { return TakePrompt(request.tokens); }
+absl::Status Call::Take(const engine::ScoreRequest& request) { return TakePrompt(request.tokens); }
 
 absl::Status Call::TakePrompt(const std::vector<int32_t>& tokens) {
   const int64_t limit = policy_.limits.prompt_tokens;
@@ -86,7 +86,7 @@ void Call::AddGenerated(int64_t tokens) {
   lease_->Charge(tokens);
 }
 
-void Call::SetUsage(const Usage& usage) {
+void Call::SetUsage(const engine::Usage& usage) {
   report_.usage.cached_tokens = usage.cached_tokens;
   report_.usage.queue_seconds = usage.queue_seconds;
   report_.usage.prefill_seconds = usage.prefill_seconds;
@@ -100,4 +100,4 @@ std::shared_ptr<Call> BeginCall(const CallPolicy& policy, const char* method,
   return std::make_shared<Call>(policy, method, std::move(metadata));
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -16,13 +16,13 @@
 #include "server/rpc/call_metadata.h"
 #include "server/rpc/call_report.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 /// What requests may ask for, within what the engine takes.
 struct RequestLimits {
-  int64_t prompt_tokens = 0;                               ///< 0: what the model takes
-  int32_t stop_strings = static_cast<int32_t>(kMaxStops);  ///< 0..kMaxStops
-  int32_t samples = kMaxSamples;                           ///< 1..kMaxSamples
+  int64_t prompt_tokens = 0;                                       ///< 0: what the model takes
+  int32_t stop_strings = static_cast<int32_t>(engine::kMaxStops);  ///< 0..kMaxStops
+  int32_t samples = engine::kMaxSamples;                           ///< 1..kMaxSamples
 };
 
 /// How many calls there are. A call lives until gRPC and the engine have both let go of it, which
@@ -41,8 +41,8 @@ class LiveCalls {
 
 /// What holds for every call; outlives all of them, which `live` tells.
 struct CallPolicy {
-  std::shared_ptr<const Access> access;    ///< not null
-  std::shared_ptr<CallObserver> observer;  ///< not null
+  std::shared_ptr<const access::Access> access;  ///< not null
+  std::shared_ptr<CallObserver> observer;        ///< not null
   RequestLimits limits = {};
   bool keep_prompts = false;  ///< report the text of prompts
   std::shared_ptr<LiveCalls> live = std::make_shared<LiveCalls>();
@@ -64,16 +64,16 @@ class Call {
 
   /// These two of admitted calls only.
   const std::string& tenant() const { return lease_->tenant().name(); }
-  TenantLimits limits() const { return lease_->tenant().limits(); }
+  access::TenantLimits limits() const { return lease_->tenant().limits(); }
 
   /// The request will be run: INVALID_ARGUMENT for more than the limits allow.
-  absl::Status Take(const GenerateRequest& request);
-  absl::Status Take(const ScoreRequest& request);
+  absl::Status Take(const engine::GenerateRequest& request);
+  absl::Status Take(const engine::ScoreRequest& request);
   /// The same prompt as text; kept only if the policy says so.
   void KeepPrompt(const std::string& text);
   void AddGenerated(int64_t tokens);
   /// Times, and how much of the prompt was cached.
-  void SetUsage(const Usage& usage);
+  void SetUsage(const engine::Usage& usage);
 
   /// How the call ended; without it, as cancelled.
   void SetStatus(const absl::Status& status) { report_.status = status; }
@@ -82,14 +82,14 @@ class Call {
   absl::Status TakePrompt(const std::vector<int32_t>& tokens);
 
   const CallPolicy& policy_;
-  const Tenant::Clock::time_point start_;
+  const Clock::time_point start_;
   CallReport report_;
   absl::Status admission_;
-  std::unique_ptr<CallLease> lease_;  // null: refused
+  std::unique_ptr<access::CallLease> lease_;  // null: refused
 };
 
 /// The call that `context` belongs to; its id goes back to the client as "x-request-id".
 std::shared_ptr<Call> BeginCall(const CallPolicy& policy, const char* method,
                                 grpc::CallbackServerContext& context);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "server/sessions/names.h"
+#include "base/id.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 namespace {
 
 std::string Find(const grpc::ServerContextBase& context, const char* key) {
@@ -61,4 +61,4 @@ bool IsRequestId(std::string_view text) {
   });
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

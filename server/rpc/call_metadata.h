@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 struct CallMetadata {
   std::string authorization;
@@ -24,4 +24,4 @@ bool IsTraceparent(std::string_view text);
 /// 1 to 128 characters of A-Z a-z 0-9 and ._:/+=- : what may stand in a log as it is.
 bool IsRequestId(std::string_view text);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

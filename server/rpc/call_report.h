@@ -6,7 +6,7 @@
 #include "absl/status/status.h"
 #include "server/engine/request.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 struct CallReport {
   std::string request_id;   ///< the client's or a random one
@@ -15,9 +15,9 @@ struct CallReport {
   std::string traceparent;  ///< W3C Trace Context as it came; empty: none, or not valid
   std::string peer;         ///< the client's address
   absl::Status status;
-  Usage usage;         ///< tokens and times so far, also of a call that failed
-  double seconds = 0;  ///< from the call's arrival to its end
-  std::string prompt;  ///< text of the prompt; only when asked for
+  engine::Usage usage;  ///< tokens and times so far, also of a call that failed
+  double seconds = 0;   ///< from the call's arrival to its end
+  std::string prompt;   ///< text of the prompt; only when asked for
 };
 
 class CallObserver {
@@ -27,4 +27,4 @@ class CallObserver {
   virtual void OnCall(const CallReport& /*report*/) {}
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -6,7 +6,7 @@
 #include "server/rpc/byte_buffer.h"
 #include "server/rpc/status.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 ExportCall* ExportCall::Start(const Services& services, std::shared_ptr<Call> record,
                               const grpc::ByteBuffer& request) {
@@ -61,4 +61,4 @@ void ExportCall::End(const absl::Status& status) {
   Finish(ToGrpcStatus(status));
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -11,7 +11,7 @@
 #include "server/rpc/services.h"
 #include "server/sessions/session_export.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 /// Frees itself. Each step, on a worker's thread, starts the next only when it is over, so that one
 /// thread at a time is at work and one piece at a time in memory.
@@ -35,8 +35,8 @@ class ExportCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
   const Services services_;
   const std::shared_ptr<Call> call_;
-  std::unique_ptr<SessionExport> blob_;
+  std::unique_ptr<sessions::SessionExport> blob_;
   grpc::ByteBuffer in_flight_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 namespace {
 
 // GenerateRequest and ScoreRequest carry the same choice of text or ids under different names.
@@ -43,9 +43,9 @@ absl::Status AssignTokens(absl::string_view field,
   return absl::OkStatus();
 }
 
-absl::StatusOr<SamplingParams> FromWire(const v1::SamplingParams& params,
-                                        const Vocabulary& vocabulary) {
-  SamplingParams sampling;
+absl::StatusOr<engine::SamplingParams> FromWire(const v1::SamplingParams& params,
+                                                const Vocabulary& vocabulary) {
+  engine::SamplingParams sampling;
   if (params.has_temperature()) sampling.temperature = params.temperature();
   if (params.has_top_p()) sampling.top_p = params.top_p();
   if (params.has_seed()) sampling.seed = params.seed();
@@ -68,7 +68,7 @@ absl::StatusOr<SamplingParams> FromWire(const v1::SamplingParams& params,
 }
 
 absl::Status SetStopping(const v1::GenerateRequest& request, const Vocabulary& vocabulary,
-                         GenerateRequest& result) {
+                         engine::GenerateRequest& result) {
   if (request.stop_size() > 0 && vocabulary.tokenizer == nullptr) {
     return absl::FailedPreconditionError(
         "stop: this model has no tokenizer; send stop_token_ids instead");
@@ -97,7 +97,7 @@ absl::Status AssignAtMost(absl::string_view field, uint64_t value, int32_t most,
 
 // What a request asks about tokens besides choosing them: samples, log-probabilities, states.
 absl::Status SetExtras(const v1::GenerateRequest& request, absl::string_view tenant,
-                       GenerateRequest& result) {
+                       engine::GenerateRequest& result) {
   if (request.cache_salt().size() > kMaxCacheSaltBytes) {
     return absl::InvalidArgumentError(absl::StrCat("cache_salt: ", request.cache_salt().size(),
                                                    " bytes found; allowed are 0 to ",
@@ -114,19 +114,19 @@ absl::Status SetExtras(const v1::GenerateRequest& request, absl::string_view ten
     // Whatever is too large for the engine's type is past every prompt.
     result.marks.push_back(static_cast<int64_t>(std::min<uint64_t>(mark, INT64_MAX)));
   }
-  absl::Status status =
-      AssignAtMost("top_logprobs", request.top_logprobs(), kMaxTopLogprobs, result.top_logprobs);
-  if (request.has_n()) status.Update(AssignAtMost("n", request.n(), kMaxSamples, result.n));
+  absl::Status status = AssignAtMost("top_logprobs", request.top_logprobs(),
+                                     engine::kMaxTopLogprobs, result.top_logprobs);
+  if (request.has_n()) status.Update(AssignAtMost("n", request.n(), engine::kMaxSamples, result.n));
   if (request.has_prompt_logprobs()) {
-    status.Update(AssignAtMost("prompt_logprobs", request.prompt_logprobs(), kMaxTopLogprobs,
-                               result.prompt_logprobs.emplace()));
+    status.Update(AssignAtMost("prompt_logprobs", request.prompt_logprobs(),
+                               engine::kMaxTopLogprobs, result.prompt_logprobs.emplace()));
   }
   return status;
 }
 
 }  // namespace
 
-Vocabulary VocabularyOf(const Engine& engine) {
+Vocabulary VocabularyOf(const engine::Engine& engine) {
   return {.tokenizer = engine.tokenizer(), .size = engine.model().config().vocab_size};
 }
 
@@ -153,11 +153,12 @@ absl::StatusOr<std::vector<int32_t>> TokensFromIds(
   return std::vector<int32_t>(ids.begin(), ids.end());
 }
 
-absl::StatusOr<GenerateRequest> FromWire(const v1::GenerateRequest& request,
-                                         absl::string_view tenant, const Vocabulary& vocabulary) {
+absl::StatusOr<engine::GenerateRequest> FromWire(const v1::GenerateRequest& request,
+                                                 absl::string_view tenant,
+                                                 const Vocabulary& vocabulary) {
   auto sampling = FromWire(request.sampling(), vocabulary);
   if (!sampling.ok()) return sampling.status();
-  GenerateRequest result;
+  engine::GenerateRequest result;
   result.sampling = *std::move(sampling);
   // What a session holds already may be all there is to go on from.
   if (request.session_id().empty() || request.has_text() || request.has_token_ids()) {
@@ -171,13 +172,13 @@ absl::StatusOr<GenerateRequest> FromWire(const v1::GenerateRequest& request,
   return result;
 }
 
-absl::StatusOr<ScoreRequest> FromWire(const v1::ScoreRequest& request,
-                                      const Vocabulary& vocabulary) {
-  const auto top_logprobs = AtMost("top_logprobs", request.top_logprobs(), kMaxTopLogprobs);
+absl::StatusOr<engine::ScoreRequest> FromWire(const v1::ScoreRequest& request,
+                                              const Vocabulary& vocabulary) {
+  const auto top_logprobs = AtMost("top_logprobs", request.top_logprobs(), engine::kMaxTopLogprobs);
   if (!top_logprobs.ok()) return top_logprobs.status();
   auto tokens = InputTokens(request, vocabulary);
   if (!tokens.ok()) return tokens.status();
-  return ScoreRequest{.tokens = *std::move(tokens), .top_logprobs = *top_logprobs};
+  return engine::ScoreRequest{.tokens = *std::move(tokens), .top_logprobs = *top_logprobs};
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -17,15 +17,15 @@
 #include "server/engine/engine.h"
 #include "server/engine/request.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 /// What turns text and ids of the wire into tokens. Views: valid while the engine lives.
 struct Vocabulary {
-  const Tokenizer* tokenizer = nullptr;  ///< null: the model is served by token ids
-  int64_t size = 0;                      ///< V
+  const model::Tokenizer* tokenizer = nullptr;  ///< null: the model is served by token ids
+  int64_t size = 0;                             ///< V
 };
 
-Vocabulary VocabularyOf(const Engine& engine);
+Vocabulary VocabularyOf(const engine::Engine& engine);
 
 /// All of these: INVALID_ARGUMENT names field, found and allowed; FAILED_PRECONDITION when text
 /// meets a model without a tokenizer.
@@ -36,10 +36,11 @@ absl::StatusOr<std::vector<int32_t>> TokensFromIds(
     const Vocabulary& vocabulary);
 /// The prompt is empty only for a session that brings its own tokens. `tenant` and cache_salt make
 /// the scope of the prefix cache.
-absl::StatusOr<GenerateRequest> FromWire(const v1::GenerateRequest& request,
-                                         absl::string_view tenant, const Vocabulary& vocabulary);
+absl::StatusOr<engine::GenerateRequest> FromWire(const v1::GenerateRequest& request,
+                                                 absl::string_view tenant,
+                                                 const Vocabulary& vocabulary);
 inline constexpr size_t kMaxCacheSaltBytes = 256;
-absl::StatusOr<ScoreRequest> FromWire(const v1::ScoreRequest& request,
-                                      const Vocabulary& vocabulary);
+absl::StatusOr<engine::ScoreRequest> FromWire(const v1::ScoreRequest& request,
+                                              const Vocabulary& vocabulary);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

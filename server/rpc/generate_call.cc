@@ -7,7 +7,7 @@
 #include "server/rpc/from_wire.h"
 #include "server/rpc/to_wire.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerateCall::Start(const Services& services,
                                                                 std::shared_ptr<Call> record,
@@ -32,7 +32,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerateCall::Start(const Services& 
   return reactor;
 }
 
-void GenerateCall::SubmitRequest(absl::StatusOr<GenerateRequest> request) {
+void GenerateCall::SubmitRequest(absl::StatusOr<engine::GenerateRequest> request) {
   if (request.ok()) {
     unfinished_ = request->n;
     const absl::Status status = call_->Take(*request);
@@ -59,7 +59,7 @@ void GenerateCall::OnPromptProgress(int64_t processed_tokens, int64_t total_toke
   Send(std::move(response));
 }
 
-void GenerateCall::OnPrompt(std::vector<TokenScore> tokens) {
+void GenerateCall::OnPrompt(std::vector<engine::TokenScore> tokens) {
   for (v1::TokenScores& scores : ToWireChunks(tokens, engine().tokenizer())) {
     v1::GenerateResponse response;
     *response.mutable_prompt() = std::move(scores);
@@ -67,16 +67,16 @@ void GenerateCall::OnPrompt(std::vector<TokenScore> tokens) {
   }
 }
 
-void GenerateCall::OnDelta(Delta delta) {
+void GenerateCall::OnDelta(engine::Delta delta) {
   call_->AddGenerated(static_cast<int64_t>(delta.tokens.size()));
   v1::GenerateResponse response;
   *response.mutable_delta() = ToWire(delta, engine().tokenizer());
   Send(std::move(response));
 }
 
-void GenerateCall::OnState(SnapshotPtr state) { turn_->AddPoint(std::move(state)); }
+void GenerateCall::OnState(engine::SnapshotPtr state) { turn_->AddPoint(std::move(state)); }
 
-void GenerateCall::OnFinish(Finished finish) {
+void GenerateCall::OnFinish(engine::Finished finish) {
   call_->SetUsage(finish.usage);
   if (turn_ != nullptr) {
     services_.workers.Run([call = shared_from_this(), finish = std::move(finish)]() mutable {
@@ -91,7 +91,7 @@ void GenerateCall::OnFinish(Finished finish) {
 }
 
 // What the session holds is said only once it holds it.
-void GenerateCall::CommitTurn(Finished finish) {
+void GenerateCall::CommitTurn(engine::Finished finish) {
   const auto session = turn_->Commit(std::move(finish.kept));
   turn_.reset();
   if (!session.ok()) return Close(session.status());
@@ -102,13 +102,13 @@ void GenerateCall::CommitTurn(Finished finish) {
   Close(absl::OkStatus());
 }
 
-void GenerateCall::OnInterrupted(Kept kept, uint64_t seed) {
+void GenerateCall::OnInterrupted(engine::Kept kept, uint64_t seed) {
   services_.workers.Run([call = shared_from_this(), kept = std::move(kept), seed]() mutable {
     call->InterruptTurn(std::move(kept), seed);
   });
 }
 
-void GenerateCall::InterruptTurn(Kept kept, uint64_t seed) {
+void GenerateCall::InterruptTurn(engine::Kept kept, uint64_t seed) {
   const auto token = turn_->Interrupt(std::move(kept), seed);
   turn_.reset();
   if (!token.ok()) return Close(token.status());
@@ -144,4 +144,4 @@ bool GenerateCall::Merge(v1::GenerateResponse& last, const v1::GenerateResponse&
   return true;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -13,12 +13,12 @@
 #include "server/rpc/session_turn.h"
 #include "server/rpc/stream_call.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 /// See StreamCall for ownership and threads. A call with a session takes and ends its turn on a
 /// worker's thread.
 class GenerateCall final : public StreamCall<v1::GenerateResponse>,
-                           public GenerateSink,
+                           public engine::GenerateSink,
                            public std::enable_shared_from_this<GenerateCall> {
  public:
   /// Parses `request`, submits it and returns the reactor, which frees itself.
@@ -28,11 +28,11 @@ class GenerateCall final : public StreamCall<v1::GenerateResponse>,
 
   bool HasRoom() const override { return KeepsUp(); }
   void OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) override;
-  void OnPrompt(std::vector<TokenScore> tokens) override;
-  void OnDelta(Delta delta) override;
-  void OnState(SnapshotPtr state) override;
-  void OnFinish(Finished finish) override;
-  void OnInterrupted(Kept kept, uint64_t seed) override;
+  void OnPrompt(std::vector<engine::TokenScore> tokens) override;
+  void OnDelta(engine::Delta delta) override;
+  void OnState(engine::SnapshotPtr state) override;
+  void OnFinish(engine::Finished finish) override;
+  void OnInterrupted(engine::Kept kept, uint64_t seed) override;
   void OnError(const absl::Status& status) override;
 
  private:
@@ -40,10 +40,10 @@ class GenerateCall final : public StreamCall<v1::GenerateResponse>,
       : StreamCall(services.engine), services_(services), call_(std::move(call)) {}
 
   void OnStatus(const absl::Status& status) override { call_->SetStatus(status); }
-  void SubmitRequest(absl::StatusOr<GenerateRequest> request);
+  void SubmitRequest(absl::StatusOr<engine::GenerateRequest> request);
   void BeginTurn(const v1::GenerateRequest& message);
-  void CommitTurn(Finished finish);
-  void InterruptTurn(Kept kept, uint64_t seed);
+  void CommitTurn(engine::Finished finish);
+  void InterruptTurn(engine::Kept kept, uint64_t seed);
   bool Merge(v1::GenerateResponse& last, const v1::GenerateResponse& next) override;
 
   const Services services_;
@@ -57,4 +57,4 @@ class GenerateCall final : public StreamCall<v1::GenerateResponse>,
   int32_t unfinished_ = 1;  // samples
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -10,7 +10,7 @@
 #include "server/rpc/to_wire.h"
 #include "server/rpc/unary.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 namespace {
 
 absl::StatusOr<v1::TokenizeResponse> AnswerTokenize(const v1::TokenizeRequest& request,
@@ -83,4 +83,4 @@ grpc::ServerUnaryReactor* GenerationService::GetModel(Context* context, const By
                                     });
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

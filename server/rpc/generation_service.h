@@ -8,7 +8,7 @@
 #include "server/engine/engine.h"
 #include "server/rpc/services.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 /// Generation with every method in raw bytes; see byte_buffer.h for why.
 using RawGenerationService = v1::Generation::WithRawCallbackMethod_Generate<
@@ -38,7 +38,7 @@ class GenerationService final : public RawGenerationService {
                                      Bytes* response) override;
 
   const Services services_;
-  Engine& engine_;
+  engine::Engine& engine_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

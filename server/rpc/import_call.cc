@@ -8,7 +8,7 @@
 #include "server/rpc/session_wire.h"
 #include "server/rpc/status.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 ImportCall* ImportCall::Start(const Services& services, std::shared_ptr<Call> record,
                               grpc::ByteBuffer& response) {
@@ -49,7 +49,7 @@ absl::Status ImportCall::Complete() {
   if (import_ == nullptr) {
     return absl::InvalidArgumentError("data: found none, allowed: the blob of an Export call");
   }
-  const absl::StatusOr<SessionInfo> info = import_->Finish();
+  const absl::StatusOr<sessions::SessionInfo> info = import_->Finish();
   if (info.ok()) response_ = SerializeMessage(ToWire(*info));
   return info.status();
 }
@@ -59,4 +59,4 @@ void ImportCall::End(const absl::Status& status) {
   Finish(ToGrpcStatus(status));
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -12,7 +12,7 @@
 #include "server/rpc/services.h"
 #include "server/sessions/session_import.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 /// Frees itself. A message is read only when the one before it was taken in, so that a fast sender
 /// waits and one message at a time is in memory.
@@ -38,7 +38,7 @@ class ImportCall final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   const std::shared_ptr<Call> call_;
   grpc::ByteBuffer& response_;
   grpc::ByteBuffer message_;
-  std::unique_ptr<SessionImport> import_;  // from the first message on
+  std::unique_ptr<sessions::SessionImport> import_;  // from the first message on
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -15,7 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 namespace {
 
 void SetChannelArguments(grpc::ServerBuilder& builder, const RpcServerOptions& options) {
@@ -46,14 +46,15 @@ class WithoutReflection final : public grpc::ServerBuilderOption {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(Engine& engine, SessionStore& sessions,
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(engine::Engine& engine,
+                                                            sessions::SessionStore& sessions,
                                                             const RpcServerOptions& options) {
   const auto credentials = MakeServerCredentials(options.tls);
   if (!credentials.ok()) return credentials.status();
   CallPolicy policy = options.policy;
   if (policy.observer == nullptr) policy.observer = std::make_shared<CallObserver>();
   if (policy.access == nullptr) {
-    auto access = Access::Open("");
+    auto access = access::Access::Open("");
     if (!access.ok()) return access.status();
     policy.access = *std::move(access);
   }
@@ -97,4 +98,4 @@ void RpcServer::Shutdown(absl::Duration grace) {
   policy_.live->AwaitNone();
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -17,7 +17,7 @@
 #include "server/rpc/worker_pool.h"
 #include "server/sessions/session_store.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 struct RpcServerOptions {
   std::string listen = "127.0.0.1:50051";    ///< HOST:PORT; port 0 takes a free one
@@ -32,7 +32,8 @@ class RpcServer {
  public:
   /// Serves `engine` and `sessions`, which outlive the server. UNAVAILABLE when the address cannot
   /// be had; errors of MakeServerCredentials.
-  static absl::StatusOr<std::unique_ptr<RpcServer>> Start(Engine& engine, SessionStore& sessions,
+  static absl::StatusOr<std::unique_ptr<RpcServer>> Start(engine::Engine& engine,
+                                                          sessions::SessionStore& sessions,
                                                           const RpcServerOptions& options);
   ~RpcServer();
   RpcServer(const RpcServer&) = delete;
@@ -49,7 +50,7 @@ class RpcServer {
   void Shutdown(absl::Duration grace);
 
  private:
-  RpcServer(Engine& engine, SessionStore& sessions, CallPolicy policy)
+  RpcServer(engine::Engine& engine, sessions::SessionStore& sessions, CallPolicy policy)
       : policy_(std::move(policy)),
         workers_(kWorkers),
         service_({engine, sessions, workers_, policy_}),
@@ -65,4 +66,4 @@ class RpcServer {
   int port_ = 0;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

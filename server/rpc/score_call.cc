@@ -7,10 +7,11 @@
 #include "server/rpc/from_wire.h"
 #include "server/rpc/to_wire.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 namespace {
 
-absl::StatusOr<ScoreRequest> ParseRequest(const grpc::ByteBuffer& bytes, const Engine& engine) {
+absl::StatusOr<engine::ScoreRequest> ParseRequest(const grpc::ByteBuffer& bytes,
+                                                  const engine::Engine& engine) {
   v1::ScoreRequest message;
   if (absl::Status status = ParseMessage(bytes, message); !status.ok()) return status;
   return FromWire(message, VocabularyOf(engine));
@@ -36,8 +37,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* ScoreCall::Start(const Services& ser
   return reactor;
 }
 
-void ScoreCall::OnScores(std::vector<TokenScore> scores) {
-  for (const TokenScore& score : scores) {
+void ScoreCall::OnScores(std::vector<engine::TokenScore> scores) {
+  for (const engine::TokenScore& score : scores) {
     if (!score.logprob.has_value()) continue;
     ++scored_tokens_;
     total_logprob_ += *score.logprob;
@@ -49,7 +50,7 @@ void ScoreCall::OnScores(std::vector<TokenScore> scores) {
   }
 }
 
-void ScoreCall::OnFinish(const Usage& usage) {
+void ScoreCall::OnFinish(const engine::Usage& usage) {
   call_->SetUsage(usage);
   v1::ScoreResponse response;
   v1::ScoreSummary& summary = *response.mutable_summary();
@@ -68,4 +69,4 @@ bool ScoreCall::Merge(v1::ScoreResponse& last, const v1::ScoreResponse& next) {
   return true;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

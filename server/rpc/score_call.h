@@ -11,10 +11,10 @@
 #include "server/rpc/services.h"
 #include "server/rpc/stream_call.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 /// See StreamCall for ownership and threads.
-class ScoreCall final : public StreamCall<v1::ScoreResponse>, public ScoreSink {
+class ScoreCall final : public StreamCall<v1::ScoreResponse>, public engine::ScoreSink {
  public:
   /// Parses `request`, submits it and returns the reactor, which frees itself.
   static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(const Services& services,
@@ -24,12 +24,12 @@ class ScoreCall final : public StreamCall<v1::ScoreResponse>, public ScoreSink {
   bool HasRoom() const override { return KeepsUp(); }
   /// The scores themselves tell how far it is.
   void OnPromptProgress(int64_t, int64_t) override {}
-  void OnScores(std::vector<TokenScore> scores) override;
-  void OnFinish(const Usage& usage) override;
+  void OnScores(std::vector<engine::TokenScore> scores) override;
+  void OnFinish(const engine::Usage& usage) override;
   void OnError(const absl::Status& status) override;
 
  private:
-  ScoreCall(Engine& engine, std::shared_ptr<Call> call)
+  ScoreCall(engine::Engine& engine, std::shared_ptr<Call> call)
       : StreamCall(engine), call_(std::move(call)) {}
 
   void OnStatus(const absl::Status& status) override { call_->SetStatus(status); }
@@ -42,4 +42,4 @@ class ScoreCall final : public StreamCall<v1::ScoreResponse>, public ScoreSink {
   double total_logprob_ = 0;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -6,14 +6,14 @@
 #include "server/rpc/worker_pool.h"
 #include "server/sessions/session_store.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 /// All of them outlive the calls.
 struct Services {
-  Engine& engine;
-  SessionStore& sessions;
+  engine::Engine& engine;
+  sessions::SessionStore& sessions;
   WorkerPool& workers;
   const CallPolicy& policy;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

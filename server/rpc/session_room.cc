@@ -2,9 +2,9 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
-absl::Status CheckRoom(SessionStore& sessions, const Call& call, int64_t more) {
+absl::Status CheckRoom(sessions::SessionStore& sessions, const Call& call, int64_t more) {
   const int64_t limit = call.limits().sessions;
   if (limit == 0) return absl::OkStatus();
   const auto page = sessions.List(call.tenant(), /*from=*/"", limit);
@@ -16,4 +16,4 @@ absl::Status CheckRoom(SessionStore& sessions, const Call& call, int64_t more) {
                                                    " more; allowed: ", limit));
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -6,7 +6,7 @@
 #include "absl/memory/memory.h"
 #include "absl/status/status.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 namespace {
 
 /// What a resumed call needs of the request: the prompt is in the session by then.
@@ -27,7 +27,7 @@ absl::Status CheckOnlyToken(v1::GenerateRequest message) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SessionTurn>> SessionTurn::Begin(SessionStore& sessions,
+absl::StatusOr<std::unique_ptr<SessionTurn>> SessionTurn::Begin(sessions::SessionStore& sessions,
                                                                 const v1::GenerateRequest& message,
                                                                 const std::string& tenant,
                                                                 const Vocabulary& vocabulary) {
@@ -35,7 +35,7 @@ absl::StatusOr<std::unique_ptr<SessionTurn>> SessionTurn::Begin(SessionStore& se
                                         : Resume(sessions, message, tenant, vocabulary);
 }
 
-absl::StatusOr<std::unique_ptr<SessionTurn>> SessionTurn::New(SessionStore& sessions,
+absl::StatusOr<std::unique_ptr<SessionTurn>> SessionTurn::New(sessions::SessionStore& sessions,
                                                               const v1::GenerateRequest& message,
                                                               const std::string& tenant,
                                                               const Vocabulary& vocabulary) {
@@ -53,7 +53,7 @@ absl::StatusOr<std::unique_ptr<SessionTurn>> SessionTurn::New(SessionStore& sess
   return result;
 }
 
-absl::StatusOr<std::unique_ptr<SessionTurn>> SessionTurn::Resume(SessionStore& sessions,
+absl::StatusOr<std::unique_ptr<SessionTurn>> SessionTurn::Resume(sessions::SessionStore& sessions,
                                                                  const v1::GenerateRequest& message,
                                                                  const std::string& tenant,
                                                                  const Vocabulary& vocabulary) {
@@ -88,7 +88,7 @@ void SessionTurn::Join() {
   context.insert(context.end(), request_.prompt.begin(), request_.prompt.end());
   context.resize(context.size() - std::min(context.size(), resumed_));
   // The same last tokens whether the turn was interrupted or not.
-  const auto excess = std::max<int64_t>(0, std::ssize(context) - Turn::kHistoryTokens);
+  const auto excess = std::max<int64_t>(0, std::ssize(context) - sessions::Turn::kHistoryTokens);
   context.erase(context.begin(), context.begin() + excess);
   request_.penalty_context = std::move(context);
 }
@@ -100,7 +100,7 @@ std::vector<int32_t> SessionTurn::Appended(const std::vector<int32_t>& generated
   return appended;
 }
 
-absl::StatusOr<v1::SessionTurn> SessionTurn::Commit(Kept kept) {
+absl::StatusOr<v1::SessionTurn> SessionTurn::Commit(engine::Kept kept) {
   auto info = turn_->Commit(Appended(kept.generated), std::move(kept.state));
   if (!info.ok()) return info.status();
   v1::SessionTurn message;
@@ -110,10 +110,10 @@ absl::StatusOr<v1::SessionTurn> SessionTurn::Commit(Kept kept) {
   return message;
 }
 
-absl::StatusOr<std::string> SessionTurn::Interrupt(Kept kept, uint64_t seed) {
+absl::StatusOr<std::string> SessionTurn::Interrupt(engine::Kept kept, uint64_t seed) {
   return turn_->Interrupt(
       Appended(kept.generated), std::move(kept.state),
       {.request = wire_request_, .seed = seed, .generated = std::ssize(kept.generated)});
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

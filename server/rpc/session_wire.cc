@@ -5,16 +5,16 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 namespace {
 
-v1::Session::Place ToWire(SessionPlace place) {
+v1::Session::Place ToWire(sessions::SessionPlace place) {
   switch (place) {
-    case SessionPlace::kActive:
+    case sessions::SessionPlace::kActive:
       return v1::Session::PLACE_ACTIVE;
-    case SessionPlace::kInMemory:
+    case sessions::SessionPlace::kInMemory:
       return v1::Session::PLACE_IN_MEMORY;
-    case SessionPlace::kOnDisk:
+    case sessions::SessionPlace::kOnDisk:
       return v1::Session::PLACE_ON_DISK;
   }
   return v1::Session::PLACE_UNSPECIFIED;
@@ -22,7 +22,7 @@ v1::Session::Place ToWire(SessionPlace place) {
 
 }  // namespace
 
-v1::Session ToWire(const SessionInfo& info) {
+v1::Session ToWire(const sessions::SessionInfo& info) {
   v1::Session session;
   session.set_session_id(info.id);
   session.set_tokens(info.tokens);
@@ -38,14 +38,14 @@ v1::Session ToWire(const SessionInfo& info) {
   return session;
 }
 
-SessionLifetime LifetimeOf(const v1::CreateSessionRequest& request) {
-  SessionLifetime lifetime{.pinned = request.pinned()};
+sessions::SessionLifetime LifetimeOf(const v1::CreateSessionRequest& request) {
+  sessions::SessionLifetime lifetime{.pinned = request.pinned()};
   if (request.has_ttl_seconds()) lifetime.ttl_seconds = request.ttl_seconds();
   return lifetime;
 }
 
-SessionLifetime LifetimeOf(const v1::UpdateSessionRequest& request) {
-  SessionLifetime lifetime;
+sessions::SessionLifetime LifetimeOf(const v1::UpdateSessionRequest& request) {
+  sessions::SessionLifetime lifetime;
   if (request.has_ttl_seconds()) lifetime.ttl_seconds = request.ttl_seconds();
   if (request.has_pinned()) lifetime.pinned = request.pinned();
   return lifetime;
@@ -66,4 +66,4 @@ int64_t TokensOf(uint64_t tokens) {
       std::min(tokens, static_cast<uint64_t>(std::numeric_limits<int64_t>::max())));
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

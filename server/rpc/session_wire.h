@@ -7,12 +7,12 @@
 #include "fma/v1/sessions.pb.h"
 #include "server/sessions/session_types.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
-v1::Session ToWire(const SessionInfo& info);
+v1::Session ToWire(const sessions::SessionInfo& info);
 
-SessionLifetime LifetimeOf(const v1::CreateSessionRequest& request);
-SessionLifetime LifetimeOf(const v1::UpdateSessionRequest& request);
+sessions::SessionLifetime LifetimeOf(const v1::CreateSessionRequest& request);
+sessions::SessionLifetime LifetimeOf(const v1::UpdateSessionRequest& request);
 
 /// The page size asked for, or the default. INVALID_ARGUMENT.
 absl::StatusOr<int64_t> PageSizeOf(const v1::ListSessionsRequest& request);
@@ -20,4 +20,4 @@ absl::StatusOr<int64_t> PageSizeOf(const v1::ListSessionsRequest& request);
 /// A count of tokens; what is above any session stays above.
 int64_t TokensOf(uint64_t tokens);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

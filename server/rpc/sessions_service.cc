@@ -10,59 +10,64 @@
 #include "server/rpc/session_wire.h"
 #include "server/rpc/unary.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 namespace {
 
-absl::StatusOr<v1::Session> ToWire(const absl::StatusOr<SessionInfo>& info) {
+absl::StatusOr<v1::Session> ToWire(const absl::StatusOr<sessions::SessionInfo>& info) {
   if (!info.ok()) return info.status();
   return ToWire(*info);
 }
 
-absl::StatusOr<v1::Session> AnswerCreate(SessionStore& sessions, const Call& call,
+absl::StatusOr<v1::Session> AnswerCreate(sessions::SessionStore& sessions, const Call& call,
                                          const v1::CreateSessionRequest& request) {
   if (absl::Status status = CheckRoom(sessions, call, 1); !status.ok()) return status;
   return ToWire(sessions.Create({call.tenant(), request.session_id()}, LifetimeOf(request)));
 }
 
-absl::StatusOr<v1::Session> AnswerGet(SessionStore& sessions, const Call& call,
+absl::StatusOr<v1::Session> AnswerGet(sessions::SessionStore& sessions, const Call& call,
                                       const v1::GetSessionRequest& request) {
   return ToWire(sessions.Get({call.tenant(), request.session_id()}));
 }
 
-absl::StatusOr<v1::ListSessionsResponse> AnswerList(SessionStore& sessions, const Call& call,
+absl::StatusOr<v1::ListSessionsResponse> AnswerList(sessions::SessionStore& sessions,
+                                                    const Call& call,
                                                     const v1::ListSessionsRequest& request) {
   const absl::StatusOr<int64_t> size = PageSizeOf(request);
   if (!size.ok()) return size.status();
-  absl::StatusOr<SessionPage> page = sessions.List(call.tenant(), request.page_token(), *size);
+  absl::StatusOr<sessions::SessionPage> page =
+      sessions.List(call.tenant(), request.page_token(), *size);
   if (!page.ok()) return page.status();
   v1::ListSessionsResponse response;
-  for (const SessionInfo& info : page->sessions) *response.add_sessions() = ToWire(info);
+  for (const sessions::SessionInfo& info : page->sessions)
+    *response.add_sessions() = rpc::ToWire(info);
   response.set_next_page_token(std::move(page->next));
   return response;
 }
 
-absl::StatusOr<v1::Session> AnswerUpdate(SessionStore& sessions, const Call& call,
+absl::StatusOr<v1::Session> AnswerUpdate(sessions::SessionStore& sessions, const Call& call,
                                          const v1::UpdateSessionRequest& request) {
   return ToWire(sessions.Update({call.tenant(), request.session_id()}, LifetimeOf(request)));
 }
 
-absl::StatusOr<v1::ForkSessionResponse> AnswerFork(SessionStore& sessions, const Call& call,
+absl::StatusOr<v1::ForkSessionResponse> AnswerFork(sessions::SessionStore& sessions,
+                                                   const Call& call,
                                                    const v1::ForkSessionRequest& request) {
   const int64_t count = request.has_children() ? request.children() : 1;
   if (absl::Status status = CheckRoom(sessions, call, count); !status.ok()) return status;
   const auto children = sessions.Fork({call.tenant(), request.session_id()}, count);
   if (!children.ok()) return children.status();
   v1::ForkSessionResponse response;
-  for (const SessionInfo& info : *children) *response.add_children() = ToWire(info);
+  for (const sessions::SessionInfo& info : *children) *response.add_children() = rpc::ToWire(info);
   return response;
 }
 
-absl::StatusOr<v1::Session> AnswerRewind(SessionStore& sessions, const Call& call,
+absl::StatusOr<v1::Session> AnswerRewind(sessions::SessionStore& sessions, const Call& call,
                                          const v1::RewindSessionRequest& request) {
   return ToWire(sessions.Rewind({call.tenant(), request.session_id()}, TokensOf(request.tokens())));
 }
 
-absl::StatusOr<v1::DeleteSessionResponse> AnswerDelete(SessionStore& sessions, const Call& call,
+absl::StatusOr<v1::DeleteSessionResponse> AnswerDelete(sessions::SessionStore& sessions,
+                                                       const Call& call,
                                                        const v1::DeleteSessionRequest& request) {
   absl::Status status = sessions.Delete({call.tenant(), request.session_id()});
   if (!status.ok()) return status;
@@ -134,4 +139,4 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* SessionsService::Import(Context* cont
                            *response);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

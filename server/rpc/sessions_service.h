@@ -8,7 +8,7 @@
 #include "fma/v1/sessions.grpc.pb.h"
 #include "server/rpc/services.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 /// Sessions with every method in raw bytes; see byte_buffer.h for why.
 using RawSessionsService = v1::Sessions::WithRawCallbackMethod_Create<
@@ -47,4 +47,4 @@ class SessionsService final : public RawSessionsService {
   const Services services_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -27,7 +27,7 @@
 #include "server/rpc/byte_buffer.h"
 #include "server/rpc/status.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 template <class Response>
 class StreamCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
@@ -58,9 +58,9 @@ class StreamCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
  protected:
   /// `engine` outlives every call.
-  explicit StreamCall(Engine& engine) : engine_(engine) {}
+  explicit StreamCall(engine::Engine& engine) : engine_(engine) {}
 
-  Engine& engine() { return engine_; }
+  engine::Engine& engine() { return engine_; }
 
   /// Hands the reactor to gRPC, which frees it after the end. Headers go out at once: a client
   /// learns that its call is heard before a long prompt is read.
@@ -101,7 +101,7 @@ class StreamCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
   /// Drops what waits, ends the stream and the engine's request.
   void Abandon(const absl::Status& status) {
-    std::optional<RequestId> running;
+    std::optional<engine::RequestId> running;
     {
       const std::lock_guard lock(mutex_);
       pending_.clear();
@@ -130,7 +130,7 @@ class StreamCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   /// Folds `next` into the waiting `last` if a reader loses nothing by it.
   virtual bool Merge(Response& last, const Response& next) = 0;
 
-  void Started(const absl::StatusOr<RequestId>& id) {
+  void Started(const absl::StatusOr<engine::RequestId>& id) {
     if (!id.ok()) return Close(id.status());
     bool abandoned = false;
     {
@@ -169,11 +169,11 @@ class StreamCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     }
   }
 
-  Engine& engine_;
+  engine::Engine& engine_;
   std::shared_ptr<StreamCall> self_;
 
   std::mutex mutex_;
-  std::optional<RequestId> id_;
+  std::optional<engine::RequestId> id_;
   std::deque<Pending> pending_;
   std::atomic<size_t> pending_bytes_ = 0;  // written under mutex_
   grpc::ByteBuffer in_flight_;
@@ -184,4 +184,4 @@ class StreamCall : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   absl::Status status_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 namespace {
 
 constexpr unsigned kReloadSeconds = 5;
@@ -57,4 +57,4 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
   return grpc::experimental::TlsServerCredentials(credentials);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

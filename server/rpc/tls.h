@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 /// Names of PEM files.
 struct TlsOptions {
@@ -23,4 +23,4 @@ struct TlsOptions {
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
     const TlsOptions& options);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -4,20 +4,20 @@
 #include <string>
 #include <vector>
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 namespace {
 
 // Without learned positions the config says "longest int64": the wire says 0.
-uint64_t MaxSequenceLengthOnWire(const ModelConfig& config) {
+uint64_t MaxSequenceLengthOnWire(const model::ModelConfig& config) {
   const int64_t length = config.MaxSequenceLength();
   return length == std::numeric_limits<int64_t>::max() ? 0 : static_cast<uint64_t>(length);
 }
 
-std::string BytesOf(int32_t token, const Tokenizer* tokenizer) {
+std::string BytesOf(int32_t token, const model::Tokenizer* tokenizer) {
   return tokenizer == nullptr ? std::string() : tokenizer->TokenBytes(token);
 }
 
-v1::TokenLogprob ToWire(const TokenLogprob& candidate, const Tokenizer* tokenizer) {
+v1::TokenLogprob ToWire(const engine::TokenLogprob& candidate, const model::Tokenizer* tokenizer) {
   v1::TokenLogprob message;
   message.set_token_id(candidate.token);
   message.set_token(BytesOf(candidate.token, tokenizer));
@@ -25,32 +25,32 @@ v1::TokenLogprob ToWire(const TokenLogprob& candidate, const Tokenizer* tokenize
   return message;
 }
 
-v1::TokenScore ToWire(const TokenScore& score, const Tokenizer* tokenizer) {
+v1::TokenScore ToWire(const engine::TokenScore& score, const model::Tokenizer* tokenizer) {
   v1::TokenScore message;
   message.set_token_id(score.token);
   message.set_token(BytesOf(score.token, tokenizer));
   if (score.logprob.has_value()) message.set_logprob(*score.logprob);
-  for (const TokenLogprob& candidate : score.top) {
+  for (const engine::TokenLogprob& candidate : score.top) {
     *message.add_top() = ToWire(candidate, tokenizer);
   }
   return message;
 }
 
-v1::FinishReason ToWire(FinishReason reason) {
+v1::FinishReason ToWire(engine::FinishReason reason) {
   switch (reason) {
-    case FinishReason::kEos:
+    case engine::FinishReason::kEos:
       return v1::FINISH_REASON_EOS;
-    case FinishReason::kStopSequence:
+    case engine::FinishReason::kStopSequence:
       return v1::FINISH_REASON_STOP_SEQUENCE;
-    case FinishReason::kLength:
+    case engine::FinishReason::kLength:
       return v1::FINISH_REASON_LENGTH;
-    case FinishReason::kTimeLimit:
+    case engine::FinishReason::kTimeLimit:
       return v1::FINISH_REASON_TIME_LIMIT;
   }
   return v1::FINISH_REASON_UNSPECIFIED;
 }
 
-v1::Usage ToWire(const Usage& usage) {
+v1::Usage ToWire(const engine::Usage& usage) {
   v1::Usage message;
   message.set_prompt_tokens(usage.prompt_tokens);
   message.set_cached_tokens(usage.cached_tokens);
@@ -63,7 +63,7 @@ v1::Usage ToWire(const Usage& usage) {
 
 }  // namespace
 
-v1::Finished ToWire(const Finished& finish) {
+v1::Finished ToWire(const engine::Finished& finish) {
   v1::Finished message;
   message.set_index(finish.index);
   message.set_reason(ToWire(finish.reason));
@@ -74,35 +74,35 @@ v1::Finished ToWire(const Finished& finish) {
   return message;
 }
 
-v1::Delta ToWire(const Delta& delta, const Tokenizer* tokenizer) {
+v1::Delta ToWire(const engine::Delta& delta, const model::Tokenizer* tokenizer) {
   v1::Delta message;
   message.set_index(delta.index);
   message.mutable_token_ids()->Add(delta.tokens.begin(), delta.tokens.end());
   message.set_text(delta.text);
   message.mutable_logprobs()->Add(delta.logprobs.begin(), delta.logprobs.end());
-  for (const std::vector<TokenLogprob>& candidates : delta.top_logprobs) {
+  for (const std::vector<engine::TokenLogprob>& candidates : delta.top_logprobs) {
     v1::TopLogprobs& top = *message.add_top_logprobs();
-    for (const TokenLogprob& candidate : candidates) {
+    for (const engine::TokenLogprob& candidate : candidates) {
       *top.add_tokens() = ToWire(candidate, tokenizer);
     }
   }
   return message;
 }
 
-std::vector<v1::TokenScores> ToWireChunks(std::span<const TokenScore> scores,
-                                          const Tokenizer* tokenizer) {
+std::vector<v1::TokenScores> ToWireChunks(std::span<const engine::TokenScore> scores,
+                                          const model::Tokenizer* tokenizer) {
   constexpr int kTokensPerMessage = 64;
   std::vector<v1::TokenScores> chunks;
-  for (const TokenScore& score : scores) {
+  for (const engine::TokenScore& score : scores) {
     if (chunks.empty() || chunks.back().tokens_size() == kTokensPerMessage) chunks.emplace_back();
     *chunks.back().add_tokens() = ToWire(score, tokenizer);
   }
   return chunks;
 }
 
-v1::Model DescribeModel(const Engine& engine) {
-  const Model& model = engine.model();
-  const ModelConfig& config = model.config();
+v1::Model DescribeModel(const engine::Engine& engine) {
+  const engine::Model& model = engine.model();
+  const model::ModelConfig& config = model.config();
   v1::Model message;
   message.set_name(model.name());
   message.set_vocab_size(config.vocab_size);
@@ -121,4 +121,4 @@ v1::Model DescribeModel(const Engine& engine) {
   return message;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

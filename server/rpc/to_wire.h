@@ -9,18 +9,18 @@
 #include "server/engine/engine.h"
 #include "server/engine/request.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
-v1::Finished ToWire(const Finished& finish);
+v1::Finished ToWire(const engine::Finished& finish);
 
 /// `tokenizer` may be null: then tokens come without their bytes.
-v1::Delta ToWire(const Delta& delta, const Tokenizer* tokenizer);
+v1::Delta ToWire(const engine::Delta& delta, const model::Tokenizer* tokenizer);
 
 /// In messages of at most 64 tokens: with 100 alternatives each, some 100 KiB.
-std::vector<v1::TokenScores> ToWireChunks(std::span<const TokenScore> scores,
-                                          const Tokenizer* tokenizer);
+std::vector<v1::TokenScores> ToWireChunks(std::span<const engine::TokenScore> scores,
+                                          const model::Tokenizer* tokenizer);
 
 /// The answer of GetModel: the model, its limits and what one sequence costs.
-v1::Model DescribeModel(const Engine& engine);
+v1::Model DescribeModel(const engine::Engine& engine);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

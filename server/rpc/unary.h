@@ -9,7 +9,7 @@
 #include "server/rpc/call.h"
 #include "server/rpc/status.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 /// Parses a `Request`, lets `answer(call, request)` turn it into absl::StatusOr<response>, and
 /// finishes the call; one that is not admitted is not even parsed.
@@ -29,4 +29,4 @@ void FinishUnary(Call& call, grpc::ServerUnaryReactor& reactor,
   reactor.Finish(ToGrpcStatus(status));
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 WorkerPool::WorkerPool(int threads) {
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
@@ -38,4 +38,4 @@ void WorkerPool::Work() {
   }
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

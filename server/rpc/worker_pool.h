@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 /// Thread-safe. Destruction first runs all that was handed in.
 class WorkerPool {
@@ -33,4 +33,4 @@ class WorkerPool {
   std::vector<std::thread> threads_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -2,11 +2,11 @@
 
 #include <utility>
 
-#include "model_loader/text.h"
-#include "server/sessions/names.h"
+#include "base/id.h"
+#include "base/text.h"
 #include "server/sessions/session_codec.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 BlobParser::BlobParser(const SessionModel& model, Reserve reserve)
     : model_(model), reserve_(std::move(reserve)) {
@@ -73,7 +73,7 @@ absl::Status BlobParser::BeginState() {
   const Point& point = *contents_.points[states_];
   absl::Status status = CheckStateHeader(reader_->header(), point, model_);
   if (!status.ok()) return status;
-  snapshot_ = std::make_shared<Snapshot>(point.tokens, model_.slot_bytes);
+  snapshot_ = std::make_shared<engine::Snapshot>(point.tokens, model_.slot_bytes);
   reader_->SetPayload(snapshot_->mutable_bytes());
   return absl::OkStatus();
 }
@@ -101,4 +101,4 @@ absl::StatusOr<SessionContents> BlobParser::Finish() {
   return std::move(contents_);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -14,7 +14,7 @@
 #include "server/sessions/session_contents.h"
 #include "server/sessions/session_types.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 /// Trusts nothing: what it allocates is bounded by what `reserve` allows before the first byte of
 /// it, and every number is checked. The blob is a session's record and then the record of each of
@@ -49,8 +49,8 @@ class BlobParser {
   SessionContents contents_;
   bool has_session_ = false;
   std::string session_payload_;
-  std::shared_ptr<Snapshot> snapshot_;
+  std::shared_ptr<engine::Snapshot> snapshot_;
   size_t states_ = 0;  // read whole
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -9,10 +9,10 @@
 #include <system_error>
 
 #include "absl/cleanup/cleanup.h"
-#include "model_loader/sha256.h"
-#include "model_loader/text.h"
+#include "base/sha256.h"
+#include "base/text.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 namespace {
 
 namespace fs = std::filesystem;
@@ -224,4 +224,4 @@ absl::StatusOr<internal::RecordHeader> ReadRecordHeader(const OpenFile& file,
   return reader.header();
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

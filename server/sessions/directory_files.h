@@ -16,7 +16,7 @@
 #include "absl/status/statusor.h"
 #include "server/sessions/record.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 /// Tells one version of a file from the next: every version is a file of its own.
 struct FileStamp {
@@ -93,4 +93,4 @@ absl::Status ReadRecord(const OpenFile& file, std::string_view model, const Plac
 absl::StatusOr<internal::RecordHeader> ReadRecordHeader(const OpenFile& file,
                                                         std::string_view model);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -8,7 +8,7 @@
 
 #include "server/sessions/session_directory.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 /// Held while it lives.
 class SessionDirectory::Lock {
@@ -27,4 +27,4 @@ class SessionDirectory::Lock {
   const int descriptor_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

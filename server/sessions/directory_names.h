@@ -6,9 +6,9 @@
 #include <string_view>
 
 #include "absl/status/status.h"
-#include "server/sessions/names.h"
+#include "base/names.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 inline constexpr std::string_view kRecordSuffix = ".session";
 inline constexpr std::string_view kStateSuffix = ".state";
@@ -25,4 +25,4 @@ inline std::string SessionOfRecord(std::string_view file_name) {
 /// Renames a damaged file and logs why.
 void SetAside(const std::filesystem::path& file, const absl::Status& why);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -4,12 +4,12 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "base/id.h"
 #include "server/sessions/directory_lock.h"
-#include "server/sessions/names.h"
 #include "server/sessions/session_codec.h"
 #include "server/sessions/session_directory.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 namespace fs = std::filesystem;
 
@@ -125,4 +125,4 @@ absl::StatusOr<SavedStamp> SessionDirectory::Save(const SavePlan& plan) {
   return stamp;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -7,13 +7,14 @@
 #include <utility>
 
 #include "absl/memory/memory.h"
-#include "model_loader/text.h"
+#include "base/id.h"
+#include "base/names.h"
+#include "base/text.h"
 #include "server/sessions/directory_lock.h"
 #include "server/sessions/directory_names.h"
-#include "server/sessions/names.h"
 #include "server/sessions/session_directory.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 namespace fs = std::filesystem;
 
@@ -154,4 +155,4 @@ absl::StatusOr<std::unique_ptr<SessionDirectory>> SessionDirectory::Open(
   return directory;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -5,10 +5,10 @@
 #include <limits>
 #include <utility>
 
-#include "model_loader/sha256.h"
-#include "model_loader/text.h"
+#include "base/sha256.h"
+#include "base/text.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 namespace {
 
 constexpr std::string_view kMagic = "FMASESS\n";
@@ -131,4 +131,4 @@ absl::Status RecordReader::TakeDigest() const {
   return absl::InvalidArgumentError("damaged: the contents do not have their checksum");
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

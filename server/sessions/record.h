@@ -18,7 +18,7 @@
 #include "absl/status/statusor.h"
 #include "fma/internal/session_file.pb.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 inline constexpr uint32_t kRecordVersion = 1;
 inline constexpr uint32_t kMaxRecordHeaderBytes = 1U << 18;
@@ -77,4 +77,4 @@ class RecordReader {
   std::string head_;   // prefix, header and its digest
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

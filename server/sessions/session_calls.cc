@@ -4,14 +4,16 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/memory/memory.h"
-#include "model_loader/json.h"
-#include "model_loader/text.h"
-#include "server/sessions/names.h"
+#include "base/id.h"
+#include "base/json.h"
+#include "base/names.h"
+#include "base/text.h"
 #include "server/sessions/session_export.h"
 #include "server/sessions/session_import.h"
+#include "server/sessions/session_name.h"
 #include "server/sessions/session_store.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 namespace {
 
 absl::Status AlreadyExists(const SessionName& name) {
@@ -33,9 +35,9 @@ absl::Status SessionStore::CheckNew(Lock& lock, const SessionName& name) {
   return CheckRoom(lock, 1);
 }
 
-absl::StatusOr<std::vector<SnapshotPtr>> SessionStore::ReadStates(
+absl::StatusOr<std::vector<engine::SnapshotPtr>> SessionStore::ReadStates(
     const SessionName& owner, const std::vector<PointPtr>& points) {
-  std::vector<SnapshotPtr> snapshots;
+  std::vector<engine::SnapshotPtr> snapshots;
   for (const PointPtr& point : points) {
     Lock lock(mutex_);
     snapshots.push_back(point->snapshot);
@@ -63,7 +65,7 @@ absl::StatusOr<std::vector<SessionInfo>> SessionStore::Add(
     plan.targets = names;
     lock.unlock();
     absl::StatusOr<SessionVersion> saved = Save(std::move(plan));
-    absl::StatusOr<std::vector<SnapshotPtr>> states = std::vector<SnapshotPtr>();
+    absl::StatusOr<std::vector<engine::SnapshotPtr>> states = std::vector<engine::SnapshotPtr>();
     if (saved.ok() && !saved->durable) {
       // What has no files of its own needs its states in memory.
       states = ReadStates(parent, saved->contents.points);
@@ -294,4 +296,4 @@ absl::StatusOr<std::unique_ptr<SessionImport>> SessionStore::Import(
   return absl::WrapUnique(new SessionImport(*this, std::move(name), EmptyContents(lifetime)));
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

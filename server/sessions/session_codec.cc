@@ -3,10 +3,11 @@
 #include <cstring>
 #include <utility>
 
-#include "model_loader/text.h"
-#include "server/sessions/names.h"
+#include "base/id.h"
+#include "base/names.h"
+#include "base/text.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 namespace {
 
 // Of counts of tokens in files: far above any session, far below an overflow.
@@ -167,4 +168,4 @@ absl::Status CheckStateHeader(const internal::RecordHeader& header, const Point&
   return absl::OkStatus();
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

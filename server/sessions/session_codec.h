@@ -9,7 +9,7 @@
 #include "server/sessions/session_contents.h"
 #include "server/sessions/session_types.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 /// The header of a session's record; contents.tail must be there.
 internal::RecordHeader SessionHeader(const SessionContents& contents, const SessionModel& model);
@@ -32,4 +32,4 @@ internal::RecordHeader StateHeader(const Point& point, const SessionModel& model
 absl::Status CheckStateHeader(const internal::RecordHeader& header, const Point& point,
                               const SessionModel& model);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -5,7 +5,7 @@
 
 #include "server/sessions/thinning.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 void TrimLog(SessionContents& contents, int64_t begin) {
   begin = std::min(begin, contents.head_tokens());
@@ -40,4 +40,4 @@ SessionContents Rewound(const SessionContents& contents, int64_t tokens) {
   return next;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -9,7 +9,7 @@
 
 #include "server/engine/snapshot.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 /// A state that sessions share: the slot's bytes after `tokens` tokens. Whoever holds the id finds
 /// the same bytes in every file of that id.
@@ -19,10 +19,10 @@ struct Point {
   bool turn_end = false;
 
   // Guarded by the store's mutex once a session holds the point.
-  SnapshotPtr snapshot = {};     ///< null: on disk only
-  uint64_t used_tick = 0;        ///< when it was last used, as Session::used_tick
-  int64_t sessions = 0;          ///< that hold it
-  int64_t durable_sessions = 0;  ///< that hold it in files too
+  engine::SnapshotPtr snapshot = {};  ///< null: on disk only
+  uint64_t used_tick = 0;             ///< when it was last used, as Session::used_tick
+  int64_t sessions = 0;               ///< that hold it
+  int64_t durable_sessions = 0;       ///< that hold it in files too
 };
 
 using PointPtr = std::shared_ptr<Point>;
@@ -64,4 +64,4 @@ void ThinPoints(std::vector<PointPtr>& points, int64_t limit);
 /// SessionStore::Rewind says where it lands. The interrupted turn goes too.
 SessionContents Rewound(const SessionContents& contents, int64_t tokens);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

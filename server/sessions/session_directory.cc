@@ -5,13 +5,13 @@
 #include <system_error>
 #include <utility>
 
-#include "model_loader/text.h"
+#include "base/text.h"
 #include "server/sessions/directory_lock.h"
 #include "server/sessions/directory_names.h"
-#include "server/sessions/names.h"
 #include "server/sessions/session_codec.h"
+#include "server/sessions/session_name.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 namespace {
 
 namespace fs = std::filesystem;
@@ -113,16 +113,16 @@ absl::StatusOr<OpenFile> SessionDirectory::OpenState(const SessionName& name,
       Concat(StatePath(name, point.id).string(), ": the file of a state is missing"));
 }
 
-absl::StatusOr<SnapshotPtr> SessionDirectory::ReadState(const OpenFile& file,
-                                                        const Point& point) const {
-  std::shared_ptr<Snapshot> snapshot;
+absl::StatusOr<engine::SnapshotPtr> SessionDirectory::ReadState(const OpenFile& file,
+                                                                const Point& point) const {
+  std::shared_ptr<engine::Snapshot> snapshot;
   const absl::Status status = ReadRecord(
       file, model_.fingerprint,
       [&](const internal::RecordHeader& found) -> absl::StatusOr<std::span<std::byte>> {
         if (absl::Status checked = CheckStateHeader(found, point, model_); !checked.ok()) {
           return checked;
         }
-        snapshot = std::make_shared<Snapshot>(point.tokens, model_.slot_bytes);
+        snapshot = std::make_shared<engine::Snapshot>(point.tokens, model_.slot_bytes);
         return snapshot->mutable_bytes();
       });
   if (status.code() == absl::StatusCode::kFailedPrecondition) {
@@ -155,4 +155,4 @@ absl::Status SessionDirectory::Remove(const SessionName& name,
   return absl::OkStatus();
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

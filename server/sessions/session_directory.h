@@ -25,7 +25,7 @@
 #include "server/sessions/session_contents.h"
 #include "server/sessions/session_types.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 /// A session's record as it is on disk.
 struct StoredSession {
@@ -43,12 +43,13 @@ struct SavedStamp {
 
 /// What to save, and for whom.
 struct SavePlan {
-  SessionContents contents;                 ///< with its tail
-  std::vector<SnapshotPtr> snapshots = {};  ///< of contents.points; null where only a file has it
-  SessionName source = {};                  ///< whose names the saved states have
-  std::optional<FileStamp> expected = {};   ///< of the source's record; absent: it has none
-  std::vector<SessionName> targets = {};    ///< the source itself, or new ones of its tenant
-  std::vector<PointPtr> dropped = {};  ///< states that have the source's name and shall lose it
+  SessionContents contents;  ///< with its tail
+  std::vector<engine::SnapshotPtr> snapshots =
+      {};                                  ///< of contents.points; null where only a file has it
+  SessionName source = {};                 ///< whose names the saved states have
+  std::optional<FileStamp> expected = {};  ///< of the source's record; absent: it has none
+  std::vector<SessionName> targets = {};   ///< the source itself, or new ones of its tenant
+  std::vector<PointPtr> dropped = {};      ///< states that have the source's name and shall lose it
 };
 
 /// Thread-safe. NOT_FOUND for what is not there, UNAVAILABLE when the disk fails, DATA_LOSS naming
@@ -76,7 +77,7 @@ class SessionDirectory {
 
   /// The open file stays readable whatever happens to the session. DATA_LOSS when it is missing.
   absl::StatusOr<OpenFile> OpenState(const SessionName& name, const Point& point) const;
-  absl::StatusOr<SnapshotPtr> ReadState(const OpenFile& file, const Point& point) const;
+  absl::StatusOr<engine::SnapshotPtr> ReadState(const OpenFile& file, const Point& point) const;
 
   /// On disk when it returns. ABORTED when the source's record is not the expected one: another
   /// server was faster. An error changes nothing.
@@ -110,4 +111,4 @@ class SessionDirectory {
   std::optional<OpenFile> scratch_lock_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -6,7 +6,7 @@
 
 #include "server/sessions/session_codec.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 SessionExport::SessionExport(const SessionModel& model, const SessionDirectory* directory,
                              SessionContents contents, std::vector<State> states)
@@ -24,7 +24,7 @@ absl::Status SessionExport::OpenRecord() {
   State& state = states_[next_state_++];
   snapshot_ = std::move(state.snapshot);
   if (snapshot_ == nullptr) {
-    absl::StatusOr<SnapshotPtr> read = directory_->ReadState(*state.file, *state.point);
+    absl::StatusOr<engine::SnapshotPtr> read = directory_->ReadState(*state.file, *state.point);
     if (!read.ok()) return read.status();
     snapshot_ = *std::move(read);
     state.file.reset();
@@ -52,4 +52,4 @@ absl::StatusOr<std::string> SessionExport::Next(size_t max_bytes) {
   return piece;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -14,7 +14,7 @@
 #include "server/sessions/session_directory.h"
 #include "server/sessions/session_types.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 /// Made by SessionStore::Export. One thread at a time. Holds what the session was when it was made,
 /// whatever happens to the session; at most one state that is not in memory is read at a time.
@@ -29,7 +29,7 @@ class SessionExport {
 
   struct State {
     PointPtr point;
-    SnapshotPtr snapshot;               ///< or
+    engine::SnapshotPtr snapshot;       ///< or
     std::optional<OpenFile> file = {};  ///< where it is
   };
 
@@ -46,9 +46,9 @@ class SessionExport {
 
   // The record that is being read.
   std::string session_payload_;
-  SnapshotPtr snapshot_;
+  engine::SnapshotPtr snapshot_;
   SealedRecord record_;
   std::vector<std::string_view> parts_;  // of record_, that are still to be given
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -2,11 +2,11 @@
 
 #include <utility>
 
-#include "model_loader/text.h"
-#include "server/sessions/names.h"
+#include "base/text.h"
+#include "server/sessions/session_name.h"
 #include "server/sessions/session_store.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 SessionImport::SessionImport(SessionStore& store, SessionName name, SessionContents empty)
     : store_(store),
@@ -50,4 +50,4 @@ absl::StatusOr<SessionInfo> SessionImport::Finish() {
   return infos->front();
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

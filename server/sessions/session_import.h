@@ -9,7 +9,7 @@
 #include "server/sessions/blob_parser.h"
 #include "server/sessions/session_types.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 class SessionStore;
 
@@ -40,4 +40,4 @@ class SessionImport {
   BlobParser parser_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -9,11 +9,11 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/memory/memory.h"
-#include "model_loader/sha256.h"
-#include "model_loader/text.h"
-#include "server/sessions/names.h"
+#include "base/sha256.h"
+#include "base/text.h"
+#include "server/sessions/session_name.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 namespace {
 
 absl::Status NotFound(const SessionName& name) {
@@ -198,8 +198,8 @@ absl::Status SessionStore::LoadTail(const SessionPtr& session) {
   return tail.status();
 }
 
-absl::StatusOr<SnapshotPtr> SessionStore::LoadState(const SessionPtr& session,
-                                                    const PointPtr& point) {
+absl::StatusOr<engine::SnapshotPtr> SessionStore::LoadState(const SessionPtr& session,
+                                                            const PointPtr& point) {
   {
     const Lock lock(mutex_);
     if (point->snapshot != nullptr) return point->snapshot;
@@ -214,7 +214,7 @@ absl::StatusOr<SnapshotPtr> SessionStore::LoadState(const SessionPtr& session,
     }
     return file.status();
   }
-  absl::StatusOr<SnapshotPtr> snapshot = directory_->ReadState(*file, *point);
+  absl::StatusOr<engine::SnapshotPtr> snapshot = directory_->ReadState(*file, *point);
   if (!snapshot.ok()) return snapshot;
   observer_->OnRestore(SecondsSince(start));
   const Lock lock(mutex_);
@@ -348,4 +348,4 @@ SessionStats SessionStore::Stats() const {
   return table_.Stats();
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

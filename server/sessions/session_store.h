@@ -15,12 +15,13 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/clock.h"
 #include "server/sessions/session_directory.h"
 #include "server/sessions/session_table.h"
 #include "server/sessions/session_types.h"
 #include "server/sessions/turn.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 class SessionExport;
 class SessionImport;
@@ -102,13 +103,8 @@ class SessionStore {
   friend class Turn;
   friend class SessionImport;
   using Lock = std::unique_lock<std::mutex>;
-  using Clock = std::chrono::steady_clock;
 
   SessionStore(SessionModel model, SessionOptions options, SessionObserver* observer);
-
-  static double SecondsSince(Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-  }
 
   // Those that take a Lock need mutex_; the others must be called without it.
 
@@ -124,7 +120,7 @@ class SessionStore {
 
   /// Of a claimed session: into memory what is only on disk.
   absl::Status LoadTail(const SessionPtr& session);
-  absl::StatusOr<SnapshotPtr> LoadState(const SessionPtr& session, const PointPtr& point);
+  absl::StatusOr<engine::SnapshotPtr> LoadState(const SessionPtr& session, const PointPtr& point);
 
   /// Gives a claimed session other contents, saved if that is possible. ABORTED.
   absl::Status Replace(const SessionPtr& session, SessionContents next);
@@ -143,8 +139,8 @@ class SessionStore {
                                                SessionContents contents, const SessionName& parent,
                                                const std::optional<FileStamp>& parent_stamp);
   /// Reads those of `points` that are only in files of `owner`.
-  absl::StatusOr<std::vector<SnapshotPtr>> ReadStates(const SessionName& owner,
-                                                      const std::vector<PointPtr>& points);
+  absl::StatusOr<std::vector<engine::SnapshotPtr>> ReadStates(const SessionName& owner,
+                                                              const std::vector<PointPtr>& points);
   absl::Status CheckNew(Lock& lock, const SessionName& name);
   SessionContents EmptyContents(const SessionLifetime& lifetime) const;
   absl::StatusOr<std::vector<SessionInfo>> TryFork(const SessionName& name, int64_t children);
@@ -174,4 +170,4 @@ class SessionStore {
 /// INVALID_ARGUMENT for numbers out of range.
 absl::Status CheckLifetime(const SessionLifetime& lifetime);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 int64_t SessionTable::BytesOf(const Tail& tail) {
   return static_cast<int64_t>(tail.log.size() * sizeof(int32_t) + tail.request.size());
@@ -71,7 +71,7 @@ void SessionTable::Discount(const SessionContents& contents, bool durable) {
   if (tail != nullptr && --tail->sessions == 0) memory_bytes_ -= BytesOf(*tail);
 }
 
-void SessionTable::Attach(Point& point, SnapshotPtr snapshot) {
+void SessionTable::Attach(Point& point, engine::SnapshotPtr snapshot) {
   if (point.snapshot != nullptr) return;
   point.snapshot = std::move(snapshot);
   if (point.sessions > 0) memory_bytes_ += BytesOf(point);
@@ -165,4 +165,4 @@ SessionStats SessionTable::Stats() const {
   return stats;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -14,7 +14,7 @@
 #include "server/sessions/session_contents.h"
 #include "server/sessions/session_types.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 /// One session of the table. Guarded by the store's mutex.
 struct Session {
@@ -68,7 +68,7 @@ class SessionTable {
   void Set(Session& session, SessionVersion version);
 
   /// Puts bytes into memory that were read from disk.
-  void Attach(Point& point, SnapshotPtr snapshot);
+  void Attach(Point& point, engine::SnapshotPtr snapshot);
   void Attach(Session& session, std::shared_ptr<Tail> tail);
 
   /// Begins or ends a use. One that ends makes the session the last to leave memory; while it lasts
@@ -111,4 +111,4 @@ class SessionTable {
   int64_t disk_bytes_ = 0;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

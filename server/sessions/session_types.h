@@ -8,13 +8,12 @@
 #include <tuple>
 #include <vector>
 
-namespace fmaserver {
+#include "base/names.h"
 
-/// The tenant of callers that do not say who they are.
-inline constexpr char kDefaultTenant[] = "default";
+namespace fmaserver::sessions {
 
 /// A session belongs to a tenant: the same id in two tenants is two sessions. Both parts are 1 to
-/// kMaxSessionNameChars characters of A-Z a-z 0-9 _ and -.
+/// kMaxNameChars characters of A-Z a-z 0-9 _ and -.
 struct SessionName {
   std::string tenant;
   std::string id;
@@ -24,8 +23,6 @@ struct SessionName {
     return std::tie(tenant, id) < std::tie(other.tenant, other.id);
   }
 };
-
-inline constexpr size_t kMaxSessionNameChars = 64;
 
 /// What every state that the store takes or reads must be of.
 struct SessionModel {
@@ -105,4 +102,4 @@ class SessionObserver {
   virtual void OnRewind(double /*seconds*/) {}
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -2,7 +2,7 @@
 
 #include <limits>
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 size_t PointToDrop(std::span<const PointPlace> points) {
   const int64_t head = points.back().tokens;
@@ -21,4 +21,4 @@ size_t PointToDrop(std::span<const PointPlace> points) {
   return cheapest;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 struct PointPlace {
   int64_t tokens = 0;
@@ -20,4 +20,4 @@ size_t PointToDrop(std::span<const PointPlace> points);
 
 inline constexpr double kTurnEndWeight = 4;
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

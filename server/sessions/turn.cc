@@ -5,11 +5,12 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/memory/memory.h"
-#include "model_loader/text.h"
-#include "server/sessions/names.h"
+#include "base/id.h"
+#include "base/names.h"
+#include "base/text.h"
 #include "server/sessions/session_store.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 namespace {
 
 constexpr char kTokenSeparator = '.';  // in no session's id
@@ -36,9 +37,9 @@ absl::StatusOr<std::unique_ptr<Turn>> SessionStore::MakeTurn(const SessionPtr& s
   lock.unlock();
   const absl::StatusOr<int64_t> start = StartOf(contents, min_pending);
   if (!start.ok()) return start.status();
-  SnapshotPtr state;
+  engine::SnapshotPtr state;
   if (*start >= 0) {
-    absl::StatusOr<SnapshotPtr> loaded = LoadState(session, contents.points[*start]);
+    absl::StatusOr<engine::SnapshotPtr> loaded = LoadState(session, contents.points[*start]);
     if (!loaded.ok()) return loaded.status();
     state = *std::move(loaded);
   }
@@ -89,7 +90,7 @@ absl::StatusOr<ResumedTurn> SessionStore::BeginResume(const std::string& tenant,
 }
 
 Turn::Turn(SessionStore& store, std::shared_ptr<Session> session, SessionContents before,
-           SnapshotPtr state, int64_t first_token)
+           engine::SnapshotPtr state, int64_t first_token)
     : store_(store),
       session_(std::move(session)),
       before_(std::move(before)),
@@ -109,7 +110,7 @@ Turn::~Turn() {
   if (session_ != nullptr) store_.Unclaim(session_);
 }
 
-void Turn::Push(SnapshotPtr state, bool turn_end) {
+void Turn::Push(engine::SnapshotPtr state, bool turn_end) {
   const auto bytes = std::ssize(state->bytes());
   const int64_t tokens = state->tokens();
   if (bytes != store_.model().slot_bytes) {
@@ -122,12 +123,12 @@ void Turn::Push(SnapshotPtr state, bool turn_end) {
       .id = RandomId(), .tokens = tokens, .turn_end = turn_end, .snapshot = std::move(state)}));
 }
 
-void Turn::AddPoint(SnapshotPtr state) {
+void Turn::AddPoint(engine::SnapshotPtr state) {
   Push(std::move(state), /*turn_end=*/false);
   ThinPoints(points_, store_.options().rewind_points + 1);  // the last is not the head yet
 }
 
-absl::StatusOr<SessionInfo> Turn::Finish(std::vector<int32_t> appended, SnapshotPtr head,
+absl::StatusOr<SessionInfo> Turn::Finish(std::vector<int32_t> appended, engine::SnapshotPtr head,
                                          std::optional<Interruption> interruption,
                                          std::string request) {
   const std::shared_ptr<Session> session = std::exchange(session_, nullptr);
@@ -158,11 +159,11 @@ absl::StatusOr<SessionInfo> Turn::Finish(std::vector<int32_t> appended, Snapshot
   return store_.Info(session);
 }
 
-absl::StatusOr<SessionInfo> Turn::Commit(std::vector<int32_t> appended, SnapshotPtr head) {
+absl::StatusOr<SessionInfo> Turn::Commit(std::vector<int32_t> appended, engine::SnapshotPtr head) {
   return Finish(std::move(appended), std::move(head), std::nullopt, {});
 }
 
-absl::StatusOr<std::string> Turn::Interrupt(std::vector<int32_t> appended, SnapshotPtr head,
+absl::StatusOr<std::string> Turn::Interrupt(std::vector<int32_t> appended, engine::SnapshotPtr head,
                                             InterruptedTurn record) {
   const int64_t held = std::ssize(before_.tail->log) + std::ssize(appended);
   if (!(record.generated >= 0 && record.generated <= held) ||
@@ -184,4 +185,4 @@ absl::StatusOr<std::string> Turn::Interrupt(std::vector<int32_t> appended, Snaps
   return token;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

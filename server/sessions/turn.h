@@ -13,7 +13,7 @@
 #include "server/sessions/session_contents.h"
 #include "server/sessions/session_types.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 class SessionStore;
 struct Session;
@@ -31,7 +31,7 @@ class Turn {
   Turn& operator=(const Turn&) = delete;
 
   /// Where to start; null: an empty sequence.
-  const SnapshotPtr& state() const { return state_; }
+  const engine::SnapshotPtr& state() const { return state_; }
 
   /// Tokens of the session after state(), to be read before the new ones. Usually exactly one.
   const std::vector<int32_t>& pending() const { return pending_; }
@@ -45,34 +45,34 @@ class Turn {
   int64_t tokens() const { return before_.tokens; }
 
   /// A state on the way, to rewind to later. Counts ascend; thinned when there are too many.
-  void AddPoint(SnapshotPtr state);
+  void AddPoint(engine::SnapshotPtr state);
 
   /// Ends the turn: the session is longer by `appended` (new prompt and all tokens chosen), of
   /// which `head` has read a part. `head` may be null when no token was read. ABORTED when another
   /// server changed the session since; INVALID_ARGUMENT for a state that does not fit. Otherwise
   /// the turn is kept, with SessionInfo.durable false where the directory failed.
-  absl::StatusOr<SessionInfo> Commit(std::vector<int32_t> appended, SnapshotPtr head);
+  absl::StatusOr<SessionInfo> Commit(std::vector<int32_t> appended, engine::SnapshotPtr head);
 
   /// Commits what there is so far and stores `record`. Returns the token for BeginResume: it holds
   /// the session's id and 128 random bits.
-  absl::StatusOr<std::string> Interrupt(std::vector<int32_t> appended, SnapshotPtr head,
+  absl::StatusOr<std::string> Interrupt(std::vector<int32_t> appended, engine::SnapshotPtr head,
                                         InterruptedTurn record);
 
  private:
   friend class SessionStore;
   Turn(SessionStore& store, std::shared_ptr<Session> session, SessionContents before,
-       SnapshotPtr state, int64_t first_token);
+       engine::SnapshotPtr state, int64_t first_token);
 
-  void Push(SnapshotPtr state, bool turn_end);
+  void Push(engine::SnapshotPtr state, bool turn_end);
 
-  absl::StatusOr<SessionInfo> Finish(std::vector<int32_t> appended, SnapshotPtr head,
+  absl::StatusOr<SessionInfo> Finish(std::vector<int32_t> appended, engine::SnapshotPtr head,
                                      std::optional<Interruption> interruption, std::string request);
 
   SessionStore& store_;
   std::shared_ptr<Session> session_;  // null once over
   const SessionContents before_;
   const int64_t first_token_;  // where the turn began: of a resumed one, before the interruption
-  SnapshotPtr state_;
+  engine::SnapshotPtr state_;
   std::vector<int32_t> pending_;
   std::vector<int32_t> history_;
   std::vector<PointPtr> points_;  // before_.points and those added
@@ -86,4 +86,4 @@ struct ResumedTurn {
   std::vector<int32_t> generated = {};  ///< its record.generated tokens; they may overlap pending()
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -15,7 +15,7 @@
 #include "kernels/cuda/launch.h"
 #include "tests/emulator/arena.h"
 
-namespace fmaserver::cuda::emulator {
+namespace fmaserver::kernels::cuda::emulator {
 
 /// Global loads and stores of every kernel since the last reset, by its name.
 std::map<std::string, Traffic>& TrafficByKernel();
@@ -27,4 +27,4 @@ int64_t& Waits();
 void RunLaunch(const char* name, int threads, const LaunchShape& shape,
                const std::function<void()>& body);
 
-}  // namespace fmaserver::cuda::emulator
+}  // namespace fmaserver::kernels::cuda::emulator

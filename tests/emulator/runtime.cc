@@ -12,7 +12,7 @@
 #include "tests/emulator/arena.h"
 #include "tests/emulator/emulator.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 using Operations = std::vector<std::function<void()>>;
 
@@ -169,4 +169,4 @@ absl::Status Enqueue(Stream& stream, const char* name, int threads, const Launch
 
 }  // namespace emulator
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -12,7 +12,7 @@
 
 #include "kernels/cuda/device.h"
 
-namespace fmaserver::cuda::emulator {
+namespace fmaserver::kernels::cuda::emulator {
 
 inline constexpr int64_t kCellBytes = 2;
 
@@ -62,4 +62,4 @@ class Phases {
 void Touch(Cell& cell, Access access, const Actor& actor, const Phases& phases, const char* where,
            const Site& site);
 
-}  // namespace fmaserver::cuda::emulator
+}  // namespace fmaserver::kernels::cuda::emulator

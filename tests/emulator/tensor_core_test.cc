@@ -8,7 +8,7 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/tensor_core.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 constexpr int kM = 16;
@@ -106,4 +106,4 @@ TEST(TensorCoreTest, PairsRoundToNearest) {
 }
 
 }  // namespace
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -9,15 +9,15 @@
 #include "tests/fuzz/fuzz_target.h"
 
 using fmaserver::AsText;
-using fmaserver::BlobParser;
 using fmaserver::Require;
+using fmaserver::sessions::BlobParser;
 
 namespace {
 
 constexpr int64_t kMemoryBytes = 1 << 16;
 
-const fmaserver::SessionModel& Model() {
-  static const fmaserver::SessionModel model{
+const fmaserver::sessions::SessionModel& Model() {
+  static const fmaserver::sessions::SessionModel model{
       .fingerprint = std::string(32, 'f'), .slot_bytes = 64, .vocab_size = 256};
   return model;
 }
@@ -62,7 +62,8 @@ std::string WithChecksums(std::string_view input) {
     header.ParsePartialFromArray(encoded.data(), static_cast<int>(encoded.size()));
     header.set_model(Model().fingerprint);
     const std::string_view payload = Take(input);
-    const auto record = fmaserver::SealRecord(std::move(header), std::as_bytes(std::span(payload)));
+    const auto record =
+        fmaserver::sessions::SealRecord(std::move(header), std::as_bytes(std::span(payload)));
     blob.append(record.head).append(payload).append(record.digest);
   }
   return blob;

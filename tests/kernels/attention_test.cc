@@ -15,7 +15,7 @@ namespace {
 class AttentionTest : public BackendTest {
  protected:
   /// A slot as a fresh or used one may be: everything in it is NaN.
-  std::unique_ptr<Buffer> PoisonedSlot(const SlotLayout& layout) {
+  std::unique_ptr<kernels::Buffer> PoisonedSlot(const kernels::SlotLayout& layout) {
     auto buffer = backend().Allocate(layout.slot_bytes);
     EXPECT_TRUE(buffer.ok());
     const std::vector<std::byte> poison(layout.slot_bytes, std::byte{0xFF});
@@ -31,9 +31,10 @@ class AttentionTest : public BackendTest {
   };
 
   /// One step of one layer; returns [rows of all parts, H*d].
-  std::vector<float> Step(const AttentionWeights& weights, const AttentionSpec& spec,
-                          const SlotLayout& layout, const std::vector<Part>& parts) {
-    std::vector<Segment> segments;
+  std::vector<float> Step(const kernels::AttentionWeights& weights,
+                          const kernels::AttentionSpec& spec, const kernels::SlotLayout& layout,
+                          const std::vector<Part>& parts) {
+    std::vector<kernels::Segment> segments;
     std::vector<float> qkv;
     for (const Part& part : parts) {
       segments.push_back({part.slot, part.position, part.rows});
@@ -53,8 +54,9 @@ class AttentionTest : public BackendTest {
 
   /// Feeds a whole sequence in pieces of `chunk()` rows.
   template <typename Chunk>
-  std::vector<float> Feed(const AttentionWeights& weights, const AttentionSpec& spec,
-                          const SlotLayout& layout, const std::vector<float>& qkv, Chunk chunk) {
+  std::vector<float> Feed(const kernels::AttentionWeights& weights,
+                          const kernels::AttentionSpec& spec, const kernels::SlotLayout& layout,
+                          const std::vector<float>& qkv, Chunk chunk) {
     const auto slot = PoisonedSlot(layout);
     const auto n = static_cast<int64_t>(qkv.size()) / spec.QkvColumns();
     std::vector<float> out;
@@ -80,10 +82,10 @@ double LargestDifference(const std::vector<float>& a, const std::vector<double>&
 TEST_P(AttentionTest, IncrementalEqualsFromScratchOverSeveralHorizons) {
   std::mt19937 random(1);
   for (int round = 0; round < Rounds(60); ++round) {
-    const AttentionSpec spec = RandomSpec(random);
+    const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const SlotLayout layout(spec, 1, DType::kF32);
+    const kernels::SlotLayout layout(spec, 1, kernels::DType::kF32);
     const auto weights = PackFor(backend(), layer);
     const int64_t n = std::min<int64_t>(2 * spec.hierarchy.Horizon() + 5, 150);
     const auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);
@@ -95,17 +97,18 @@ TEST_P(AttentionTest, IncrementalEqualsFromScratchOverSeveralHorizons) {
 TEST_P(AttentionTest, EveryChunkingGivesTheSameBits) {
   std::mt19937 random(2);
   for (int round = 0; round < Rounds(60); ++round) {
-    const AttentionSpec spec = RandomSpec(random);
+    const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const SlotLayout layout(spec, 1, round % 2 == 0 ? DType::kF32 : DType::kBF16);
+    const kernels::SlotLayout layout(spec, 1,
+                                     round % 2 == 0 ? kernels::DType::kF32 : kernels::DType::kBF16);
     const auto weights = PackFor(backend(), layer);
     const int64_t n = 3 * spec.hierarchy.Horizon() + 3;
     const auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);
     const auto decoded = Feed(*weights, spec, layout, qkv, [] { return 1; });
     const auto whole = Feed(*weights, spec, layout, qkv, [&] { return n; });
     const auto mixed = Feed(*weights, spec, layout, qkv, [&] { return 1 + random() % 23; });
-    const float tolerance = layout.dtype == DType::kF32 ? 2e-5F : 0.05F;
+    const float tolerance = layout.dtype == kernels::DType::kF32 ? 2e-5F : 0.05F;
     ExpectSameRows(decoded, whole, tolerance);
     ExpectSameRows(decoded, mixed, tolerance);
   }
@@ -114,16 +117,16 @@ TEST_P(AttentionTest, EveryChunkingGivesTheSameBits) {
 TEST_P(AttentionTest, BatchOfMixedSegmentsEqualsSoloRuns) {
   std::mt19937 random(3);
   for (int sequences = 1; sequences <= 9; ++sequences) {
-    const AttentionSpec spec = RandomSpec(random);
+    const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const SlotLayout layout(spec, 1, DType::kF32);
+    const kernels::SlotLayout layout(spec, 1, kernels::DType::kF32);
     const auto weights = PackFor(backend(), layer);
     const int64_t columns = int64_t{spec.num_heads} * spec.head_dim;
     std::vector<std::vector<float>> qkv;
     std::vector<std::vector<float>> expected;
     std::vector<std::vector<float>> actual(sequences);
-    std::vector<std::unique_ptr<Buffer>> slots;
+    std::vector<std::unique_ptr<kernels::Buffer>> slots;
     for (int i = 0; i < sequences; ++i) {
       qkv.push_back(RandomFloats((5 + random() % 60) * spec.QkvColumns(), 1.0F, random));
       expected.push_back(Feed(*weights, spec, layout, qkv[i], [] { return 1; }));
@@ -158,9 +161,9 @@ TEST_P(AttentionTest, BatchOfMixedSegmentsEqualsSoloRuns) {
 
 TEST_P(AttentionTest, UsedSlotEqualsFreshOne) {
   std::mt19937 random(4);
-  const AttentionSpec spec = RandomSpec(random);
+  const kernels::AttentionSpec spec = RandomSpec(random);
   const ReferenceAttention layer = RandomAttention(spec, random);
-  const SlotLayout layout(spec, 1, DType::kF32);
+  const kernels::SlotLayout layout(spec, 1, kernels::DType::kF32);
   const auto weights = PackFor(backend(), layer);
   const auto used = PoisonedSlot(layout);
   for (int document = 0; document < Rounds(30); ++document) {
@@ -175,10 +178,10 @@ TEST_P(AttentionTest, UsedSlotEqualsFreshOne) {
 TEST_P(AttentionTest, Bf16CacheStaysWithinItsRounding) {
   std::mt19937 random(5);
   for (int round = 0; round < Rounds(20); ++round) {
-    const AttentionSpec spec = RandomSpec(random);
+    const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const SlotLayout layout(spec, 1, DType::kBF16);
+    const kernels::SlotLayout layout(spec, 1, kernels::DType::kBF16);
     const auto weights = PackFor(backend(), layer);
     const auto qkv = RandomFloats(100 * spec.QkvColumns(), 1.0F, random);
     const auto decoded = Feed(*weights, spec, layout, qkv, [] { return 1; });
@@ -190,13 +193,13 @@ TEST_P(AttentionTest, Bf16CacheStaysWithinItsRounding) {
 /// Positions of millions: the angles must still be right, and groups must close where they end.
 TEST_P(AttentionTest, RotaryAnglesAreExactFarFromTheStart) {
   std::mt19937 random(6);
-  AttentionSpec spec;
+  kernels::AttentionSpec spec;
   spec.num_heads = spec.num_kv_heads = 1;
   spec.head_dim = 64;
   spec.hierarchy = {8, 2, 1, 0};
-  spec.downsampling = Downsampling::kAverage;
+  spec.downsampling = kernels::Downsampling::kAverage;
   const ReferenceAttention layer = RandomAttention(spec, random);
-  const SlotLayout layout(spec, 1, DType::kF32);
+  const kernels::SlotLayout layout(spec, 1, kernels::DType::kF32);
   const auto weights = PackFor(backend(), layer);
   // The same sequence at the start and shifted by whole groups attends alike: scores depend on
   // distances alone. Everything that row 40 sees lies within the 40 tokens before it.
@@ -211,7 +214,7 @@ TEST_P(AttentionTest, RotaryAnglesAreExactFarFromTheStart) {
   std::vector<float> out_far;
   for (int64_t i = 0; i < 48; ++i) {
     out_near = Step(*weights, spec, layout, {{near->data, i, 1, &qkv}});
-    const std::vector<Segment> segment = {{far->data, shift + i, 1}};
+    const std::vector<kernels::Segment> segment = {{far->data, shift + i, 1}};
     const DeviceMatrix row(backend(), 1,
                            std::vector<float>(qkv.begin() + i * spec.QkvColumns(),
                                               qkv.begin() + (i + 1) * spec.QkvColumns()));

@@ -32,14 +32,14 @@ void Choose(int64_t targets) {
   hwy::GetChosenTarget().DeInit();
 }
 
-absl::StatusOr<std::unique_ptr<Backend>> MakeByName(const std::string& name) {
+absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeByName(const std::string& name) {
   if (name == kEmulated) return cuda::MakeCudaBackend(0);
-  if (name == kGpu) return LoadCudaBackend(0);
-  if (name == kTiles) return MakeCpuBackend(2);
+  if (name == kGpu) return kernels::LoadCudaBackend(0);
+  if (name == kTiles) return kernels::MakeCpuBackend(2);
   for (const int64_t target : CpuTargets()) {
     if (name == std::string("cpu_") + hwy::TargetName(target)) Choose(target);
   }
-  return MakeCpuBackend(2, /*use_tiles=*/false);
+  return kernels::MakeCpuBackend(2, /*use_tiles=*/false);
 }
 
 }  // namespace
@@ -81,7 +81,8 @@ void BackendTest::ExpectSameRows(std::span<const float> a, std::span<const float
   }
 }
 
-DeviceMatrix::DeviceMatrix(Backend& backend, int64_t rows, const std::vector<float>& values)
+DeviceMatrix::DeviceMatrix(kernels::Backend& backend, int64_t rows,
+                           const std::vector<float>& values)
     : backend_(backend) {
   const auto bytes = std::as_bytes(std::span(values));
   auto buffer = backend.Allocate(static_cast<int64_t>(bytes.size()));

@@ -18,7 +18,7 @@ namespace fmaserver::testing {
 /// Runs steps of one layer on the emulated device.
 class CudaLayer {
  public:
-  CudaLayer(const ReferenceAttention& layer, DType dtype)
+  CudaLayer(const ReferenceAttention& layer, kernels::DType dtype)
       : spec_(layer.spec), layout_(layer.spec, 1, dtype) {
     const HostLayer host(layer);
     auto packed = cuda::PackedAttention::Pack(spec_, host.view(), *stream_);
@@ -26,7 +26,7 @@ class CudaLayer {
     weights_ = *std::move(packed);
   }
 
-  const SlotLayout& layout() const { return layout_; }
+  const kernels::SlotLayout& layout() const { return layout_; }
   cuda::Memory NewSlot() {
     return *cuda::Memory::Allocate(cuda::Memory::Kind::kDevice, layout_.slot_bytes);
   }
@@ -40,7 +40,7 @@ class CudaLayer {
 
   /// One step; returns [rows of all parts, H*d].
   std::vector<float> Step(const std::vector<Part>& parts) {
-    std::vector<Segment> segments;
+    std::vector<kernels::Segment> segments;
     std::vector<float> qkv;
     for (const Part& part : parts) {
       segments.push_back({part.slot, part.position, part.rows});
@@ -114,8 +114,8 @@ class CudaLayer {
     return memory;
   }
 
-  AttentionSpec spec_;
-  SlotLayout layout_;
+  kernels::AttentionSpec spec_;
+  kernels::SlotLayout layout_;
   std::unique_ptr<cuda::Stream> stream_ = *cuda::Stream::Create();
   std::unique_ptr<cuda::PackedAttention> weights_;
 };

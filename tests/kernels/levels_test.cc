@@ -6,7 +6,7 @@
 #include "gtest/gtest.h"
 #include "kernels/fma/slot_layout.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 namespace {
 
 constexpr Hierarchy kSmall{4, 2, 3, 0};
@@ -80,4 +80,4 @@ TEST(SlotLayout, GrowsWithTheLogarithmOfTheContext) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

@@ -4,7 +4,7 @@
 #include "kernels/cuda/element.h"
 #include "kernels/cuda/launch.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 /// Grid: rows. One thread computes a row, output by output.
@@ -57,4 +57,4 @@ absl::StatusOr<std::unique_ptr<Products>> MakeProducts() {
   return std::make_unique<PlainProducts>();
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -4,7 +4,7 @@
 
 #include "gtest/gtest.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 namespace {
 
 TEST(Scalar, EveryFloat16HasItsValue) {
@@ -35,4 +35,4 @@ TEST(Scalar, BFloat16RoundsToNearestEven) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

@@ -2,7 +2,7 @@
 #include "model_loader/tokenizer.h"
 #include "tests/model_loader/status_matchers.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 TEST(ByteTokenizerTest, AnIdIsAByte) {
@@ -39,4 +39,4 @@ TEST(ByteTokenizerTest, RefusesBadTextAndBadIds) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -3,7 +3,7 @@
 #include "gtest/gtest.h"
 #include "tests/model_loader/status_matchers.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 using std::string_literals::operator""s;
@@ -65,4 +65,4 @@ TEST(CharsMapTest, RefusesSizesThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::model

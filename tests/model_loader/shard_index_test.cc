@@ -3,7 +3,7 @@
 #include "gtest/gtest.h"
 #include "tests/model_loader/status_matchers.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 using testing::ExpectRefusal;
@@ -39,4 +39,4 @@ TEST(ShardIndexTest, RefusesAMapThatIsNone) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -17,7 +17,7 @@
 #include "server/engine/engine.h"
 #include "tests/support/temp_folder.h"
 
-namespace fmaserver {
+namespace fmaserver::access {
 namespace {
 
 using ::testing::HasSubstr;
@@ -35,11 +35,10 @@ double RetrySeconds(const absl::Status& status) {
   return seconds;
 }
 
-constexpr Tenant::Clock::time_point kStart;
+constexpr Clock::time_point kStart;
 
-Tenant::Clock::duration Seconds(double seconds) {
-  return std::chrono::duration_cast<Tenant::Clock::duration>(
-      std::chrono::duration<double>(seconds));
+Clock::duration Seconds(double seconds) {
+  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
 TEST(TokenFile, DigestIsSha256) {
@@ -152,7 +151,7 @@ TEST(Tenant, LimitsTokensPerMinute) {
   std::mt19937 random(11);
   const int64_t limit = 6000;
   const auto tenant = std::make_shared<Tenant>("t", TenantLimits{.tokens_per_minute = limit});
-  Tenant::Clock::time_point now = kStart;
+  Clock::time_point now = kStart;
   int64_t taken = 0;
   for (int i = 0; i < 2000; ++i) {
     auto lease = tenant->Admit(now);
@@ -188,4 +187,4 @@ TEST(Tenant, CountsRightFromManyThreads) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::access

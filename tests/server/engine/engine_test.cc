@@ -12,7 +12,7 @@
 namespace fmaserver::testing {
 namespace {
 
-TEST(Engine, ConcurrentStreamsEqualSoloRunsBitForBit) {
+TEST(engine::Engine, ConcurrentStreamsEqualSoloRunsBitForBit) {
   const auto engine = MakeEngine({.num_slots = 7, .max_queue = 64, .step_tokens = 50});
   std::vector<std::shared_ptr<RecordingGenerateSink>> solo;
   for (int i = 0; i < 24; ++i) solo.push_back(Complete(*engine, Prompt(1 + i * 9, 20 + i, i)));
@@ -29,11 +29,11 @@ TEST(Engine, ConcurrentStreamsEqualSoloRunsBitForBit) {
     EXPECT_EQ(together[i]->text, solo[i]->text);
     EXPECT_EQ(together[i]->finish.usage.prompt_tokens, 1 + i * 9);
     EXPECT_EQ(together[i]->finish.usage.generated_tokens, 20 + i);
-    EXPECT_EQ(together[i]->finish.reason, FinishReason::kLength);
+    EXPECT_EQ(together[i]->finish.reason, engine::FinishReason::kLength);
   }
 }
 
-TEST(Engine, LongPromptReportsProgressAndDoesNotStopOthers) {
+TEST(engine::Engine, LongPromptReportsProgressAndDoesNotStopOthers) {
   const auto engine = MakeEngine({.num_slots = 2, .max_queue = 4, .step_tokens = 10});
   const auto sink = Complete(*engine, Prompt(95, 1, 1));
   EXPECT_EQ(sink->progress, (std::vector<int64_t>{10, 20, 30, 40, 50, 60, 70, 80, 90, 95}));
@@ -48,25 +48,25 @@ TEST(Engine, LongPromptReportsProgressAndDoesNotStopOthers) {
   EXPECT_EQ(slow->status.code(), absl::StatusCode::kCancelled);
 }
 
-TEST(Engine, StopsAtTheEndOfSequenceToken) {
-  ModelConfig config = SmallConfig();
+TEST(engine::Engine, StopsAtTheEndOfSequenceToken) {
+  model::ModelConfig config = SmallConfig();
   for (int32_t id = 0; id < config.vocab_size; id += 2) config.eos_token_ids.push_back(id);
   const auto engine = MakeEngine({.num_slots = 1, .max_queue = 1, .step_tokens = 16}, config);
-  GenerateRequest request = Prompt(5, 1000, 1);
+  engine::GenerateRequest request = Prompt(5, 1000, 1);
   request.ignore_eos = false;
   const auto sink = Complete(*engine, request);
-  EXPECT_EQ(sink->finish.reason, FinishReason::kEos);
+  EXPECT_EQ(sink->finish.reason, engine::FinishReason::kEos);
   for (const int32_t token : sink->tokens) EXPECT_EQ(token % 2, 1);
 }
 
-TEST(Engine, LearnedPositionsEndTheSequence) {
-  ModelConfig config = SmallConfig();
-  config.attention.positions = PositionEmbedding::kLearned;
-  config.attention.far_positions = FarPositions::kCenter;
+TEST(engine::Engine, LearnedPositionsEndTheSequence) {
+  model::ModelConfig config = SmallConfig();
+  config.attention.positions = kernels::PositionEmbedding::kLearned;
+  config.attention.far_positions = kernels::FarPositions::kCenter;
   config.max_position_embeddings = 40;
   const auto engine = MakeEngine({.num_slots = 1, .max_queue = 1, .step_tokens = 16}, config);
   const auto sink = Complete(*engine, Prompt(30, 1000, 1));
-  EXPECT_EQ(sink->finish.reason, FinishReason::kLength);
+  EXPECT_EQ(sink->finish.reason, engine::FinishReason::kLength);
   EXPECT_EQ(sink->tokens.size(), 11U);  // the last one is never fed
   auto refused = std::make_shared<RecordingGenerateSink>();
   const auto status = engine->Submit(Prompt(41, 1, 1), refused).status();
@@ -74,10 +74,10 @@ TEST(Engine, LearnedPositionsEndTheSequence) {
   EXPECT_NE(status.message().find("at most 40"), absl::string_view::npos) << status;
 }
 
-TEST(Engine, NamesWhatIsWrongWithARequest) {
+TEST(engine::Engine, NamesWhatIsWrongWithARequest) {
   const auto engine = MakeEngine({.num_slots = 1, .max_queue = 1, .step_tokens = 16});
   const auto refusal = [&](auto change) {
-    GenerateRequest request = Prompt(3, 5, 1);
+    engine::GenerateRequest request = Prompt(3, 5, 1);
     change(request);
     const auto status =
         engine->Submit(std::move(request), std::make_shared<RecordingGenerateSink>()).status();
@@ -101,11 +101,11 @@ TEST(Engine, NamesWhatIsWrongWithARequest) {
   EXPECT_EQ(refusal([](auto& r) { r.max_tokens = 0; }), "max_tokens is 0; allowed: 1 or more");
 }
 
-TEST(Engine, ScoresEqualTheLogprobsOfGeneration) {
+TEST(engine::Engine, ScoresEqualTheLogprobsOfGeneration) {
   const auto engine = MakeEngine({.num_slots = 2, .max_queue = 4, .step_tokens = 13});
-  const GenerateRequest request = Prompt(20, 40, 9);
+  const engine::GenerateRequest request = Prompt(20, 40, 9);
   const auto generated = Complete(*engine, request);
-  ScoreRequest score{request.prompt, 3};
+  engine::ScoreRequest score{request.prompt, 3};
   score.tokens.insert(score.tokens.end(), generated->tokens.begin(), generated->tokens.end());
   const auto sink = std::make_shared<RecordingScoreSink>();
   ASSERT_TRUE(engine->Submit(score, sink).ok());
@@ -120,10 +120,10 @@ TEST(Engine, ScoresEqualTheLogprobsOfGeneration) {
   }
 }
 
-TEST(Engine, RefusesAtOnceWhenTheQueueIsFull) {
+TEST(engine::Engine, RefusesAtOnceWhenTheQueueIsFull) {
   const auto engine = MakeEngine({.num_slots = 1, .max_queue = 2, .step_tokens = 4});
   std::vector<std::shared_ptr<RecordingGenerateSink>> sinks;
-  std::vector<RequestId> ids;
+  std::vector<engine::RequestId> ids;
   absl::Status refusal;
   for (int i = 0; i < 10 && refusal.ok(); ++i) {
     sinks.push_back(std::make_shared<RecordingGenerateSink>());
@@ -133,12 +133,12 @@ TEST(Engine, RefusesAtOnceWhenTheQueueIsFull) {
   }
   EXPECT_EQ(refusal.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(ids.size(), 3U);
-  for (const RequestId id : ids) engine->Cancel(id);
+  for (const engine::RequestId id : ids) engine->Cancel(id);
   for (size_t i = 0; i < ids.size(); ++i) EXPECT_TRUE(sinks[i]->Wait());
   EXPECT_TRUE(Complete(*engine, Prompt(3, 3, 1))->status.ok());
 }
 
-TEST(Engine, AbortThenNextRequestWithOneSlotAThousandTimes) {
+TEST(engine::Engine, AbortThenNextRequestWithOneSlotAThousandTimes) {
   const auto engine = MakeEngine({.num_slots = 1, .max_queue = 4, .step_tokens = 64});
   std::mt19937 random(1);
   for (int i = 0; i < 1000; ++i) {
@@ -156,7 +156,7 @@ TEST(Engine, AbortThenNextRequestWithOneSlotAThousandTimes) {
   EXPECT_TRUE(Complete(*engine, Prompt(3, 3, 1))->status.ok());
 }
 
-TEST(Engine, DrainLetsTheRunningFinishAndRefusesNewWork) {
+TEST(engine::Engine, DrainLetsTheRunningFinishAndRefusesNewWork) {
   const auto engine = MakeEngine({.num_slots = 2, .max_queue = 4, .step_tokens = 64});
   auto running = std::make_shared<RecordingGenerateSink>();
   ASSERT_TRUE(engine->Submit(Prompt(10, 200, 1), running).ok());
@@ -168,7 +168,7 @@ TEST(Engine, DrainLetsTheRunningFinishAndRefusesNewWork) {
   EXPECT_EQ(status.status().code(), absl::StatusCode::kUnavailable);
 }
 
-TEST(Engine, DrainEndsWhatOutlastsTheGrace) {
+TEST(engine::Engine, DrainEndsWhatOutlastsTheGrace) {
   const auto engine = MakeEngine({.num_slots = 2, .max_queue = 4, .step_tokens = 64});
   auto endless = std::make_shared<RecordingGenerateSink>();
   ASSERT_TRUE(engine->Submit(Prompt(10, 1'000'000'000, 1), endless).ok());
@@ -177,9 +177,11 @@ TEST(Engine, DrainEndsWhatOutlastsTheGrace) {
   EXPECT_EQ(endless->status.code(), absl::StatusCode::kUnavailable);
 }
 
-TEST(Engine, ChecksItsOptions) {
-  const auto create = [](EngineOptions options, int32_t max_rows) {
-    return Engine::Create(MakeModel(SmallConfig(), 1, max_rows), nullptr, options).status().code();
+TEST(engine::Engine, ChecksItsOptions) {
+  const auto create = [](engine::EngineOptions options, int32_t max_rows) {
+    return engine::Engine::Create(MakeModel(SmallConfig(), 1, max_rows), nullptr, options)
+        .status()
+        .code();
   };
   EXPECT_EQ(create({.num_slots = 0}, 1000), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(create({.step_tokens = 0}, 1000), absl::StatusCode::kInvalidArgument);

@@ -100,7 +100,7 @@ TEST(DrainTest, StreamsThatOutlastTheGraceEndWithUnavailable) {
 TEST(DrainTest, AddressInUseIsAnError) {
   TestServer server;
   const auto second =
-      RpcServer::Start(server.engine(), server.sessions(), {.listen = server.Address()});
+      rpc::RpcServer::Start(server.engine(), server.sessions(), {.listen = server.Address()});
   ASSERT_FALSE(second.ok());
   EXPECT_THAT(std::string(second.status().message()), HasSubstr(server.Address()));
 }

@@ -60,7 +60,7 @@ class FakeWriter final : public grpc::ServerCallbackWriter<grpc::ByteBuffer> {
     const std::lock_guard lock(mutex_);
     EXPECT_FALSE(writing_) << "two writes in flight";
     EXPECT_FALSE(finished_) << "a write after the end";
-    EXPECT_TRUE(ParseMessage(*message, responses_.emplace_back()).ok());
+    EXPECT_TRUE(rpc::ParseMessage(*message, responses_.emplace_back()).ok());
     writing_ = true;
     event_.notify_one();
   }
@@ -115,17 +115,18 @@ class StreamCallTest : public ::testing::Test {
   }
 
   FakeWriter::Reactor* Start(uint32_t max_tokens) {
-    return GenerateCall::Start({*engine_, *sessions_, workers_, policy_},
-                               std::make_shared<Call>(policy_, "Generate", CallMetadata{}),
-                               SerializeMessage(TextRequest("hi", max_tokens)));
+    return rpc::GenerateCall::Start(
+        {*engine_, *sessions_, workers_, policy_},
+        std::make_shared<rpc::Call>(policy_, "Generate", rpc::CallMetadata{}),
+        rpc::SerializeMessage(TextRequest("hi", max_tokens)));
   }
 
-  const std::unique_ptr<Engine> engine_ =
+  const std::unique_ptr<engine::Engine> engine_ =
       MakeTestEngine(ByteModelConfig(), {.num_slots = 4, .max_queue = 100});
-  const std::unique_ptr<SessionStore> sessions_ = MakeTestSessions(*engine_, {});
-  const CallPolicy policy_{.access = *Access::Open(""),
-                           .observer = std::make_shared<CallObserver>()};
-  WorkerPool workers_{1};
+  const std::unique_ptr<sessions::SessionStore> sessions_ = MakeTestSessions(*engine_, {});
+  const rpc::CallPolicy policy_{.access = *access::Access::Open(""),
+                                .observer = std::make_shared<rpc::CallObserver>()};
+  rpc::WorkerPool workers_{1};
 };
 
 TEST_F(StreamCallTest, NothingIsLostWhateverTheReadersPace) {

@@ -29,8 +29,8 @@ void Require(const absl::Status& status) {
 
 }  // namespace
 
-ModelConfig ByteModelConfig() {
-  ModelConfig config;
+model::ModelConfig ByteModelConfig() {
+  model::ModelConfig config;
   config.vocab_size = 256;
   config.hidden_size = 16;
   config.intermediate_size = 32;
@@ -44,48 +44,50 @@ ModelConfig ByteModelConfig() {
   return config;
 }
 
-ModelConfig ShortModelConfig(int64_t positions) {
-  ModelConfig config = ByteModelConfig();
+model::ModelConfig ShortModelConfig(int64_t positions) {
+  model::ModelConfig config = ByteModelConfig();
   config.max_position_embeddings = positions;
-  config.attention.positions = PositionEmbedding::kLearned;
+  config.attention.positions = kernels::PositionEmbedding::kLearned;
   return config;
 }
 
-ModelConfig IdModelConfig() {
-  ModelConfig config = ByteModelConfig();
+model::ModelConfig IdModelConfig() {
+  model::ModelConfig config = ByteModelConfig();
   config.byte_tokenizer = false;
   return config;
 }
 
-std::unique_ptr<Engine> MakeTestEngine(const ModelConfig& config, EngineOptions options) {
+std::unique_ptr<engine::Engine> MakeTestEngine(const model::ModelConfig& config,
+                                               engine::EngineOptions options) {
   const TempFolder folder;
-  Require(WriteRandomCheckpoint(config, /*seed=*/1, DType::kF32, folder.path()));
-  auto checkpoint = Checkpoint::Open(folder.path());
+  Require(WriteRandomCheckpoint(config, /*seed=*/1, kernels::DType::kF32, folder.path()));
+  auto checkpoint = model::Checkpoint::Open(folder.path());
   Require(checkpoint.status());
-  auto backend = MakeCpuBackend(1);
+  auto backend = kernels::MakeCpuBackend(1);
   Require(backend.status());
-  auto model =
-      Model::Load(*checkpoint, *std::move(backend), {.max_rows = Engine::MaxRows(options)});
+  auto model = engine::Model::Load(*checkpoint, *std::move(backend),
+                                   {.max_rows = engine::Engine::MaxRows(options)});
   Require(model.status());
-  auto engine = Engine::Create(*std::move(model), checkpoint->tokenizer(), options);
+  auto engine = engine::Engine::Create(*std::move(model), checkpoint->tokenizer(), options);
   Require(engine.status());
   return *std::move(engine);
 }
 
-std::unique_ptr<SessionStore> MakeTestSessions(const Engine& engine, SessionOptions options) {
-  const SessionModel model{.fingerprint = std::string(32, 'f'),
-                           .slot_bytes = engine.model().slot_bytes(),
-                           .vocab_size = engine.model().config().vocab_size};
-  auto sessions = SessionStore::Open(model, std::move(options), nullptr);
+std::unique_ptr<sessions::SessionStore> MakeTestSessions(const engine::Engine& engine,
+                                                         sessions::SessionOptions options) {
+  const sessions::SessionModel model{.fingerprint = std::string(32, 'f'),
+                                     .slot_bytes = engine.model().slot_bytes(),
+                                     .vocab_size = engine.model().config().vocab_size};
+  auto sessions = sessions::SessionStore::Open(model, std::move(options), nullptr);
   Require(sessions.status());
   return *std::move(sessions);
 }
 
-TestServer::TestServer(const ModelConfig& config, EngineOptions options,
-                       SessionOptions session_options)
+TestServer::TestServer(const model::ModelConfig& config, engine::EngineOptions options,
+                       sessions::SessionOptions session_options)
     : engine_(MakeTestEngine(config, options)) {
   sessions_ = MakeTestSessions(*engine_, std::move(session_options));
-  auto rpc = RpcServer::Start(*engine_, *sessions_, {.listen = "127.0.0.1:0"});
+  auto rpc = rpc::RpcServer::Start(*engine_, *sessions_, {.listen = "127.0.0.1:0"});
   Require(rpc.status());
   rpc_ = *std::move(rpc);
   stub_ = v1::Generation::NewStub(NewChannel());

@@ -16,25 +16,27 @@
 namespace fmaserver::testing {
 
 /// Ids are bytes, so that generated text is random bytes; any length; no end of sequence.
-ModelConfig ByteModelConfig();
+model::ModelConfig ByteModelConfig();
 
 /// Learned positions for `positions` tokens.
-ModelConfig ShortModelConfig(int64_t positions);
+model::ModelConfig ShortModelConfig(int64_t positions);
 
 /// Without a tokenizer.
-ModelConfig IdModelConfig();
+model::ModelConfig IdModelConfig();
 
 /// An engine alone. Ends the process when it cannot be set up, as TestServer does.
-std::unique_ptr<Engine> MakeTestEngine(const ModelConfig& config, EngineOptions options);
+std::unique_ptr<engine::Engine> MakeTestEngine(const model::ModelConfig& config,
+                                               engine::EngineOptions options);
 
 class TestServer {
  public:
-  explicit TestServer(const ModelConfig& config = ByteModelConfig(), EngineOptions options = {},
-                      SessionOptions session_options = {});
+  explicit TestServer(const model::ModelConfig& config = ByteModelConfig(),
+                      engine::EngineOptions options = {},
+                      sessions::SessionOptions session_options = {});
 
-  Engine& engine() { return *engine_; }
-  SessionStore& sessions() { return *sessions_; }
-  RpcServer& rpc() { return *rpc_; }
+  engine::Engine& engine() { return *engine_; }
+  sessions::SessionStore& sessions() { return *sessions_; }
+  rpc::RpcServer& rpc() { return *rpc_; }
   v1::Generation::Stub& stub() { return *stub_; }
   std::string Address() const;
 
@@ -42,9 +44,9 @@ class TestServer {
   std::shared_ptr<grpc::Channel> NewChannel() const;
 
  private:
-  std::unique_ptr<SessionStore> sessions_;
-  std::unique_ptr<Engine> engine_;
-  std::unique_ptr<RpcServer> rpc_;
+  std::unique_ptr<sessions::SessionStore> sessions_;
+  std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<rpc::RpcServer> rpc_;
   std::unique_ptr<v1::Generation::Stub> stub_;
 };
 
@@ -66,7 +68,8 @@ v1::GenerateRequest TextRequest(const std::string& text, uint32_t max_tokens);
 Generated Generate(v1::Generation::Stub& stub, const v1::GenerateRequest& request);
 
 /// Sessions of `engine`'s model.
-std::unique_ptr<SessionStore> MakeTestSessions(const Engine& engine, SessionOptions options);
+std::unique_ptr<sessions::SessionStore> MakeTestSessions(const engine::Engine& engine,
+                                                         sessions::SessionOptions options);
 
 /// Polls until `condition` holds; false after 20 s.
 bool Eventually(const std::function<bool()>& condition);

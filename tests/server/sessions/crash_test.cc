@@ -10,7 +10,7 @@
 #include "tests/server/sessions/fake_states.h"
 #include "tests/support/temp_folder.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 namespace {
 
 using testing::OpenStore;
@@ -112,4 +112,4 @@ TEST(CrashTest, WhatWasAcknowledgedIsThere) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

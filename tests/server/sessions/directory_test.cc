@@ -9,7 +9,7 @@
 #include "tests/server/sessions/fake_states.h"
 #include "tests/support/temp_folder.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 namespace {
 
 namespace fs = std::filesystem;
@@ -39,15 +39,15 @@ class DirectoryTest : public ::testing::Test {
 
   std::unique_ptr<SessionStore> Open() { return OpenStore({.dir = dir_}); }
 
-  fs::path Tenant() const { return dir_ / kDefaultTenant; }
+  fs::path access::Tenant() const { return dir_ / kDefaultTenant; }
 
   // The newest state of kName, then its older ones.
   fs::path StateFile(int64_t tokens) const {
-    for (const auto& entry : fs::directory_iterator(Tenant())) {
+    for (const auto& entry : fs::directory_iterator(access::Tenant())) {
       const std::string name = entry.path().filename().string();
       if (!name.starts_with("talk.") || !name.ends_with(".state")) continue;
       const std::string bytes = ReadFile(entry.path());
-      const SnapshotPtr state = StateAfter(text_, tokens);
+      const engine::SnapshotPtr state = StateAfter(text_, tokens);
       const std::string payload(reinterpret_cast<const char*>(state->bytes().data()),
                                 testing::kSlotBytes);
       if (bytes.find(payload) != std::string::npos) return entry.path();
@@ -134,7 +134,7 @@ TEST_F(DirectoryTest, AnEarlierStateServesWhenTheHeadIsDamaged) {
 }
 
 TEST_F(DirectoryTest, ADamagedRecordIsSetAside) {
-  const fs::path file = Tenant() / "talk.session";
+  const fs::path file = access::Tenant() / "talk.session";
   const std::string sound = ReadFile(file);
   for (size_t at = 0; at < sound.size(); ++at) {
     SCOPED_TRACE(at);
@@ -153,7 +153,7 @@ TEST_F(DirectoryTest, ADamagedRecordIsSetAside) {
 }
 
 TEST_F(DirectoryTest, ATornFileIsNeverHalfLoaded) {
-  const fs::path file = Tenant() / "talk.session";
+  const fs::path file = access::Tenant() / "talk.session";
   const std::string sound = ReadFile(file);
   for (size_t size = 0; size < sound.size(); size += 7) {
     store_.reset();
@@ -166,7 +166,7 @@ TEST_F(DirectoryTest, ATornFileIsNeverHalfLoaded) {
 TEST_F(DirectoryTest, AStateOfAnotherSessionIsNoticed) {
   const fs::path head = StateFile(12);
   fs::path other;
-  for (const auto& entry : fs::directory_iterator(Tenant())) {
+  for (const auto& entry : fs::directory_iterator(access::Tenant())) {
     if (entry.path().filename().string().starts_with("other.") &&
         entry.path().string().ends_with(".state")) {
       other = entry.path();
@@ -180,14 +180,14 @@ TEST_F(DirectoryTest, AStateOfAnotherSessionIsNoticed) {
 
 TEST_F(DirectoryTest, WhatIsNotASessionIsLeftAlone) {
   store_.reset();
-  ASSERT_TRUE(WriteFile(Tenant() / "notes.txt", "x"));
-  ASSERT_TRUE(WriteFile(Tenant() / "not a name.session", "x"));
+  ASSERT_TRUE(WriteFile(access::Tenant() / "notes.txt", "x"));
+  ASSERT_TRUE(WriteFile(access::Tenant() / "not a name.session", "x"));
   ASSERT_TRUE(WriteFile(dir_ / "file", "x"));
   fs::create_directories(dir_ / "no tenant" / "deep");
-  fs::create_directories(Tenant() / "folder.session");
+  fs::create_directories(access::Tenant() / "folder.session");
   store_ = Open();
-  EXPECT_TRUE(fs::exists(Tenant() / "notes.txt"));
-  EXPECT_TRUE(fs::exists(Tenant() / "not a name.session"));
+  EXPECT_TRUE(fs::exists(access::Tenant() / "notes.txt"));
+  EXPECT_TRUE(fs::exists(access::Tenant() / "not a name.session"));
   EXPECT_TRUE(fs::exists(dir_ / "no tenant" / "deep"));
   testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
 }
@@ -197,8 +197,8 @@ TEST_F(DirectoryTest, WhatACrashLeftIsRemoved) {
   const int64_t files = CountFiles(dir_, "");
   fs::create_directories(dir_ / ".writer-dead");
   ASSERT_TRUE(WriteFile(dir_ / ".writer-dead" / "half", "x"));
-  ASSERT_TRUE(WriteFile(Tenant() / "talk.AAAAAAAAAAAAAAAAAAAAAA.state", "x"));
-  ASSERT_TRUE(WriteFile(Tenant() / "gone.AAAAAAAAAAAAAAAAAAAAAA.state", "x"));
+  ASSERT_TRUE(WriteFile(access::Tenant() / "talk.AAAAAAAAAAAAAAAAAAAAAA.state", "x"));
+  ASSERT_TRUE(WriteFile(access::Tenant() / "gone.AAAAAAAAAAAAAAAAAAAAAA.state", "x"));
   store_ = Open();
   EXPECT_EQ(CountFiles(dir_, ""), files);
 }
@@ -348,4 +348,4 @@ TEST(DirectoryOpenTest, AFolderThatCannotBeMadeIsNamed) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -28,30 +28,30 @@ std::vector<std::byte> BytesAfter(const Text& text, int64_t tokens) {
 
 }  // namespace
 
-SessionModel FakeModel() {
+sessions::SessionModel FakeModel() {
   return {.fingerprint = std::string(32, 'm'), .slot_bytes = kSlotBytes, .vocab_size = kVocabSize};
 }
 
-std::unique_ptr<SessionStore> OpenStore(SessionOptions options) {
+std::unique_ptr<sessions::SessionStore> OpenStore(sessions::SessionOptions options) {
   options.sweep_seconds = 0;
-  auto store = SessionStore::Open(FakeModel(), std::move(options), nullptr);
+  auto store = sessions::SessionStore::Open(FakeModel(), std::move(options), nullptr);
   EXPECT_TRUE(store.ok()) << store.status();
   return *std::move(store);
 }
 
-SnapshotPtr StateAfter(const Text& text, int64_t tokens) {
+engine::SnapshotPtr StateAfter(const Text& text, int64_t tokens) {
   if (tokens == 0) return nullptr;
-  auto state = std::make_shared<Snapshot>(tokens, kSlotBytes);
+  auto state = std::make_shared<engine::Snapshot>(tokens, kSlotBytes);
   std::ranges::copy(BytesAfter(text, tokens), state->mutable_bytes().begin());
   return state;
 }
 
-bool IsStateAfter(const Snapshot& state, const Text& text) {
+bool IsStateAfter(const engine::Snapshot& state, const Text& text) {
   return state.tokens() <= std::ssize(text) &&
          std::ranges::equal(state.bytes(), BytesAfter(text, state.tokens()));
 }
 
-void ExpectTurnOf(const Turn& turn, const Text& text) {
+void ExpectTurnOf(const sessions::Turn& turn, const Text& text) {
   ASSERT_EQ(turn.tokens(), std::ssize(text));
   const int64_t start = turn.state() == nullptr ? 0 : turn.state()->tokens();
   if (turn.state() != nullptr) {
@@ -72,8 +72,10 @@ Text NextTokens(const Text& text, int64_t count, int32_t salt) {
   return tokens;
 }
 
-absl::StatusOr<SessionInfo> RunTurn(SessionStore& store, const SessionName& name, Text& text,
-                                    const Text& appended, const std::vector<int64_t>& points) {
+absl::StatusOr<sessions::SessionInfo> RunTurn(sessions::SessionStore& store,
+                                              const sessions::SessionName& name, Text& text,
+                                              const Text& appended,
+                                              const std::vector<int64_t>& points) {
   auto turn = store.BeginTurn(name);
   if (!turn.ok()) return turn.status();
   ExpectTurnOf(**turn, text);
@@ -86,7 +88,7 @@ absl::StatusOr<SessionInfo> RunTurn(SessionStore& store, const SessionName& name
   return info;
 }
 
-absl::StatusOr<std::string> ReadAll(SessionExport& blob, size_t piece_bytes) {
+absl::StatusOr<std::string> ReadAll(sessions::SessionExport& blob, size_t piece_bytes) {
   std::string bytes;
   for (;;) {
     const auto piece = blob.Next(piece_bytes);
@@ -97,8 +99,9 @@ absl::StatusOr<std::string> ReadAll(SessionExport& blob, size_t piece_bytes) {
   }
 }
 
-absl::StatusOr<SessionInfo> ImportAll(SessionStore& store, const SessionName& name,
-                                      const std::string& blob, size_t piece_bytes) {
+absl::StatusOr<sessions::SessionInfo> ImportAll(sessions::SessionStore& store,
+                                                const sessions::SessionName& name,
+                                                const std::string& blob, size_t piece_bytes) {
   auto import = store.Import(name, {});
   if (!import.ok()) return import.status();
   for (size_t at = 0; at < blob.size(); at += piece_bytes) {

@@ -19,28 +19,31 @@ using Text = std::vector<int32_t>;
 inline constexpr int64_t kSlotBytes = 192;
 inline constexpr int64_t kVocabSize = 1000;
 
-SessionModel FakeModel();
+sessions::SessionModel FakeModel();
 
 /// Opens a store without a sweeper; the test fails when it cannot.
-std::unique_ptr<SessionStore> OpenStore(SessionOptions options);
+std::unique_ptr<sessions::SessionStore> OpenStore(sessions::SessionOptions options);
 
 /// After the first `tokens` tokens of `text`; null for 0.
-SnapshotPtr StateAfter(const Text& text, int64_t tokens);
-bool IsStateAfter(const Snapshot& state, const Text& text);
+engine::SnapshotPtr StateAfter(const Text& text, int64_t tokens);
+bool IsStateAfter(const engine::Snapshot& state, const Text& text);
 
 /// Checks that the turn starts where `text` stops: its state, pending tokens and history.
-void ExpectTurnOf(const Turn& turn, const Text& text);
+void ExpectTurnOf(const sessions::Turn& turn, const Text& text);
 
 /// `count` tokens that continue `text`, a function of its length and `salt`.
 Text NextTokens(const Text& text, int64_t count, int32_t salt);
 
 /// Runs a whole turn: reads all but the last of `appended`, which may hold points on the way.
-absl::StatusOr<SessionInfo> RunTurn(SessionStore& store, const SessionName& name, Text& text,
-                                    const Text& appended, const std::vector<int64_t>& points = {});
+absl::StatusOr<sessions::SessionInfo> RunTurn(sessions::SessionStore& store,
+                                              const sessions::SessionName& name, Text& text,
+                                              const Text& appended,
+                                              const std::vector<int64_t>& points = {});
 
-absl::StatusOr<std::string> ReadAll(SessionExport& blob, size_t piece_bytes);
-absl::StatusOr<SessionInfo> ImportAll(SessionStore& store, const SessionName& name,
-                                      const std::string& blob, size_t piece_bytes);
+absl::StatusOr<std::string> ReadAll(sessions::SessionExport& blob, size_t piece_bytes);
+absl::StatusOr<sessions::SessionInfo> ImportAll(sessions::SessionStore& store,
+                                                const sessions::SessionName& name,
+                                                const std::string& blob, size_t piece_bytes);
 
 /// How many files below `folder` have a name that ends so.
 int64_t CountFiles(const std::filesystem::path& folder, const std::string& suffix);

@@ -8,7 +8,7 @@
 #include "tests/server/sessions/fake_states.h"
 #include "tests/support/temp_folder.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 namespace {
 
 using testing::NextTokens;
@@ -282,4 +282,4 @@ INSTANTIATE_TEST_SUITE_P(Worlds, RandomTest,
                          });
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -13,7 +13,7 @@
 #include "tests/server/sessions/fake_states.h"
 #include "tests/support/temp_folder.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 namespace {
 
 using ::testing::ElementsAre;
@@ -99,12 +99,14 @@ TEST(StoreTest, AStateThatDoesNotFitIsRefused) {
   const auto store = OpenStore({});
   const Text text = Talk(*store, {5});
   auto turn = store->BeginTurn(kName);
-  EXPECT_EQ((*turn)->Commit({1}, std::make_shared<Snapshot>(5, 10)).status().code(),
+  EXPECT_EQ((*turn)->Commit({1}, std::make_shared<engine::Snapshot>(5, 10)).status().code(),
             absl::StatusCode::kInvalidArgument);
   turn = store->BeginTurn(kName);
-  EXPECT_EQ(
-      (*turn)->Commit({1}, std::make_shared<Snapshot>(7, testing::kSlotBytes)).status().code(),
-      absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ((*turn)
+                ->Commit({1}, std::make_shared<engine::Snapshot>(7, testing::kSlotBytes))
+                .status()
+                .code(),
+            absl::StatusCode::kInvalidArgument);
   turn = store->BeginTurn(kName);
   testing::ExpectTurnOf(**turn, text);
 }
@@ -394,4 +396,4 @@ TEST(StoreTest, ThreadsDoNotMixSessionsOnDisk) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -7,7 +7,7 @@
 
 #include "gtest/gtest.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 namespace {
 
 // Keeps at most `limit` points behind a head that moves on.
@@ -65,4 +65,4 @@ TEST(ThinningTest, TwoPointsLeaveOneChoice) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -5,7 +5,7 @@
 #include "gtest/gtest.h"
 #include "tests/server/sessions/fake_states.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 namespace {
 
 using testing::FakeModel;
@@ -219,4 +219,4 @@ TEST_F(TransferTest, AnExportIsWhatTheSessionWasWhenItBegan) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

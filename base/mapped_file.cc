@@ -1,4 +1,4 @@
-#include "model_loader/mapped_file.h"
+#include "base/mapped_file.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -10,7 +10,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
-#include "model_loader/text.h"
+#include "base/text.h"
 
 namespace fmaserver {
 

@@ -1,4 +1,4 @@
-#include "model_loader/json.h"
+#include "base/json.h"
 
 #include "gtest/gtest.h"
 #include "tests/model_loader/status_matchers.h"

@@ -1,4 +1,4 @@
-#include "model_loader/json.h"
+#include "base/json.h"
 
 #include <cstddef>
 #include <limits>
@@ -7,7 +7,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
-#include "model_loader/text.h"
+#include "base/text.h"
 
 namespace fmaserver {
 namespace {

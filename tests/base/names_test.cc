@@ -1,5 +1,6 @@
 // Names of sessions: what is one, and the random ones.
-#include "server/sessions/names.h"
+#include "base/names.h"
+#include "base/id.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "model_loader/utf8.h"
+#include "base/utf8.h"
 
 #include <random>
 

@@ -1,9 +1,9 @@
-#include "model_loader/utf8.h"
+#include "base/utf8.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "model_loader/text.h"
+#include "base/text.h"
 
 namespace fmaserver {
 namespace {
