@@ -13,6 +13,7 @@ from conftest import GOLDEN_NEXT
 from fma_training.checkpoint import load_model
 from fma_training.config import FmaConfig, FmaSettings
 from fma_training.model import FmaForMaskedLM, FmaModel
+from random_configs import random_encoder
 from reference_encoder import EncoderReference
 from test_model import SMALL, numpy_tensors, random_model
 
@@ -67,12 +68,19 @@ def test_parallel_equals_definition(
     compare(random_model(config, columns=min(2, config.fma.num_levels)), random_tokens(config, length))
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_any_shape_equals_definition(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    config = random_encoder(rng)
+    compare(random_model(config), random_tokens(config, int(rng.integers(1, 60))))
+
+
 @pytest.mark.parametrize("downsampling", ["grouped_conv", "hierarchical", "average"])
 @pytest.mark.parametrize("asking", [{}, LINEAR], ids=["n log n", "n"])
 def test_every_incomplete_group(downsampling: str, asking: dict[str, bool]) -> None:
     config = replace(ENCODER, num_hidden_layers=1, fma=replace(ENCODER.fma, downsampling=downsampling, **asking))
     model = random_model(config)
-    for length in range(1, 50, 3):
+    for length in range(1, 50, 4):
         compare(model, random_tokens(config, length))
 
 

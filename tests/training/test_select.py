@@ -11,12 +11,13 @@ import pytest
 import torch
 from conftest import GOLDEN_NEXT
 from fma_training.checkpoint import load_model
-from fma_training.config import FmaSettings
+from fma_training.config import FmaConfig, FmaSettings
 from fma_training.evaluate import greedy
 from fma_training.model import FmaModel
 from fma_training.opened import choose_units, sketches
 from fma_training.select_attention import Choices, SelectAttention
 from fma_training.selection import novelty
+from random_configs import random_selector
 from reference_select import SelectReference
 from test_model import SMALL, numpy_tensors, random_model
 
@@ -88,9 +89,8 @@ def test_golden(case: str) -> None:
     assert greedy(model, tokens[: content["greedy_prompt_len"]], len(content["greedy"])) == content["greedy"]
 
 
-@pytest.mark.parametrize("length, outer, inner", VARIANTS)
-def test_blocks_equal_definition(length: int, outer: dict[str, Any], inner: dict[str, Any]) -> None:
-    config = replace(SELECT, **outer, fma=replace(SELECT.fma, **inner))
+def compare(config: FmaConfig, length: int) -> None:
+    """Logits and every layer's and head's choices with the definition."""
     model, tokens = random_model(config, columns=min(2, config.fma.num_levels)), distinct_tokens(length)
     choices = observed(model)
     with torch.no_grad():
@@ -106,11 +106,23 @@ def test_blocks_equal_definition(length: int, outer: dict[str, Any], inner: dict
     assert np.abs(logits - expected).max() < 2e-4
 
 
+@pytest.mark.parametrize("length, outer, inner", VARIANTS)
+def test_blocks_equal_definition(length: int, outer: dict[str, Any], inner: dict[str, Any]) -> None:
+    compare(replace(SELECT, **outer, fma=replace(SELECT.fma, **inner)), length)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_shape_equals_definition(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    config = random_selector(rng)
+    compare(config, int(rng.integers(1, 90)))
+
+
 OPEN = replace(SELECT, fma=replace(SELECT.fma, open_units=2, open_size=4, level_bias=True, max_distance=40))
 
 
 @pytest.mark.parametrize("config", [SELECT, OPEN], ids=["selected", "opened"])
-def test_a_token_has_a_gradient_when_it_is_listed(config: Any) -> None:
+def test_a_token_has_a_gradient_when_it_is_listed(config: FmaConfig) -> None:
     config = replace(config, num_hidden_layers=1, num_key_value_heads=1)
     model, tokens = random_model(config), distinct_tokens(100)
     choices = observed(model)[0]
@@ -128,7 +140,7 @@ def test_a_token_has_a_gradient_when_it_is_listed(config: Any) -> None:
 
 
 @pytest.mark.parametrize("config", [SELECT, OPEN], ids=["selected", "opened"])
-def test_gradients_are_slopes(config: Any) -> None:
+def test_gradients_are_slopes(config: FmaConfig) -> None:
     model, tokens = random_model(config).double(), torch.tensor([distinct_tokens(100)])
     weight = torch.randn(100, config.vocab_size, dtype=torch.float64)
     loss = (model(tokens)[0] * weight).sum()
@@ -151,7 +163,7 @@ def test_gradients_are_slopes(config: Any) -> None:
 
 
 @pytest.mark.parametrize("config", [SELECT, OPEN], ids=["selected", "opened"])
-def test_scores_that_are_made_again_give_the_same_gradients(config: Any) -> None:
+def test_scores_that_are_made_again_give_the_same_gradients(config: FmaConfig) -> None:
     model, tokens = random_model(config), torch.tensor([distinct_tokens(90), distinct_tokens(91)[:90]])
     gradients = []
     for blocks_at_once in (None, 1):

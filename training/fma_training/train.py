@@ -144,7 +144,7 @@ class Trainer:
         (loss / parts).backward()
         return loss.detach() / parts
 
-    def _autocast(self) -> AbstractContextManager:
+    def _autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.arguments.bf16)
 
     def _report(self, loss: float, bits: float, step_seconds: float) -> None:
