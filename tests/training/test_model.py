@@ -38,6 +38,7 @@ VARIANTS: list[tuple[int, dict[str, Any], dict[str, Any]]] = [
     (75, {}, {"max_distance": 20, "sink_tokens": 2, "level_bias": True}),
     (66, {}, {"max_distance": 16, "sink_tokens": 1, "num_levels": 4}),
     (70, {}, {"max_distance": 1000, "downsampling": "conv"}),
+    (61, {}, {"max_distance": 17, "padding": "zero_keys", "scale_far_field": True}),
 ]  # fmt: skip
 
 

@@ -26,13 +26,12 @@ class DownsampledQueryAttention(SummaryAttention):
     def attend(self, query: Tensor, key: Tensor, value: Tensor, plan: SequencePlan) -> Tensor:
         near = self.near_part(query, key, value, plan)
         far = self._far_field(query, key, value, plan)
-        if far is None:
-            return torch.cat(plan.chunked(lambda blocks: Partial.of(near(blocks)).result(), plan.blocks), 2)
 
-        def attend(blocks: slice) -> Tensor:
-            return Partial.of(near(blocks)).merge(self._of_tokens(far, blocks)).result()
+        def some(blocks: slice) -> Tensor:
+            own = Partial.of(near(blocks))
+            return (own if far is None else own.merge(self._of_tokens(far, blocks))).result()
 
-        return torch.cat(plan.chunked(attend, plan.blocks), 2)
+        return torch.cat(plan.chunked(some, plan.blocks), 2)
 
     def _far_field(self, query: Tensor, key: Tensor, value: Tensor, plan: SequencePlan) -> Partial | None:
         """The softmax over all levels [B, K, R, shares, ...] for the shares of level 1; None when no level is seen."""
@@ -53,15 +52,15 @@ class DownsampledQueryAttention(SummaryAttention):
     def _level(self, level: int, query: Tensor, key: Tensor, value: Tensor, plan: SequencePlan) -> Partial:
         """The softmax over one level's lists [B, K, R, groups * p, ...]."""
         index, visible = plan.level_lists[level - 1]
-        columns = torch.full((visible.shape[1],), level - 1, device=index.device)
+        entry_level = torch.full((visible.shape[1],), level - 1, device=index.device)
 
-        def groups(rows: slice) -> Partial:
-            bias = self.far_bias(columns, plan).unsqueeze(1) + hidden_bias(~visible[rows])[:, None, None]
+        def some(rows: slice) -> Partial:
+            bias = self.far_bias(entry_level, plan).unsqueeze(1) + hidden_bias(~visible[rows])[:, None, None]
             return Partial.of(
                 Part(query[:, :, rows], take_groups(key, index[rows]), take_groups(value, index[rows]), bias)
             )
 
-        chunks = plan.chunked(groups, query.shape[2])
+        chunks = plan.chunked(some, query.shape[2])
         whole = Partial(*(torch.cat(columns, 2) for columns in zip(*chunks)))  # [B, K, groups, R, p, ...]
         return whole.map(lambda x: x.transpose(2, 3).flatten(3, 4))
 

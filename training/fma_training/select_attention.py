@@ -90,19 +90,18 @@ class SelectAttention(FmaAttention):
 
     def _far(self, queries: BlockQueries, view: FarView, opened: Opened | None, plan: SequencePlan) -> list[Listed]:
         """Levels that are met in their places, then those that seem max_distance away."""
-        placed = [level for level in view.levels_in_view() if not self.config.seems_distant(level)]
-        distant = [level for level in view.levels_in_view() if self.config.seems_distant(level)]
         found = []
-        for query, levels in ((queries.far, placed), (queries.distant, distant)):
-            if levels:
-                groups = [group for level in levels for group in view.groups(level)]
-                tokens = TokenGroup.join(groups)
-                entry_level = torch.tensor([level - 1 for level in levels for _ in view.groups(level)])
-                bias = self.far_bias(entry_level.repeat_interleave(self.config.fma.rank).to(query.device), plan)
+        for distant, query in ((False, queries.far), (True, queries.distant)):
+            levels = [level for level in view.levels_in_view() if self.config.seems_distant(level) == distant]
+            groups = [(level, group) for level in levels for group in view.groups(level)]
+            if groups:
+                tokens = TokenGroup.join([group for _, group in groups])
+                entry_level = torch.tensor([level - 1 for level, _ in groups]).repeat_interleave(self.config.fma.rank)
+                bias = self.far_bias(entry_level.to(query.device), plan)
                 if opened:
                     bias = bias + opened.hides(tokens.position)
-                key = tokens.key if levels is distant else self._far_keys(tokens)
-                found.append(_far(Part(query, key, tokens.value, bias), groups))
+                key = tokens.key if distant else self._far_keys(tokens)
+                found.append(_far(Part(query, key, tokens.value, bias), [group for _, group in groups]))
         return found
 
     def _far_keys(self, tokens: TokenGroup) -> Tensor:

@@ -62,7 +62,7 @@ class FmaSettings:
         self._check_opening()
         if not self.causal:
             self._check_encoder()
-        require(self.causal is False or not self.query_downsampling, "fma.query_downsampling needs fma.causal false")
+        require(not (self.causal and self.query_downsampling), "fma.query_downsampling needs fma.causal false")
 
     @property
     def selects(self) -> bool:
