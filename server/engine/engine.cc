@@ -184,7 +184,7 @@ void Engine::StartFork(const Sequence& parent, int32_t index) {
 /// Ends requests whose readers stay behind: they would keep their slots for ever.
 void Engine::DropStalled() {
   const Clock::time_point now = Clock::now();
-  Finished stalled;
+  Ended stalled;
   for (Running& running : running_) {
     Sequence& sequence = *running.sequence;
     const double seconds = running.reader.Check(sequence.HasRoom(), now);
@@ -232,8 +232,8 @@ std::vector<StepRunner::Part> Engine::Plan() const {
 }
 
 /// Hands every sequence what the step made of its rows. Returns those that are over.
-Engine::Finished Engine::Advance(Parts parts, std::span<const StepOutcome> outcomes) {
-  Finished finished;
+Engine::Ended Engine::Advance(Parts parts, std::span<const StepOutcome> outcomes) {
+  Ended finished;
   for (size_t i = 0; i < parts.size(); ++i) {
     const bool lives = parts[i].sequence->Advance(parts[i].rows, outcomes[i]);
     StartForks(*parts[i].sequence);
@@ -242,9 +242,9 @@ Engine::Finished Engine::Advance(Parts parts, std::span<const StepOutcome> outco
   return finished;
 }
 
-Engine::Finished Engine::Fail(Parts parts, const absl::Status& status) {
+Engine::Ended Engine::Fail(Parts parts, const absl::Status& status) {
   if (absl::IsUnavailable(status)) device_failed_ = true;
-  Finished finished;
+  Ended finished;
   for (const StepRunner::Part& part : parts) {
     part.sequence->Fail(status);
     finished.push_back(part.sequence);
@@ -252,7 +252,7 @@ Engine::Finished Engine::Fail(Parts parts, const absl::Status& status) {
   return finished;
 }
 
-void Engine::Retire(const Finished& finished) {
+void Engine::Retire(const Ended& finished) {
   if (finished.empty()) return;
   const Clock::time_point now = Clock::now();
   for (const Sequence* sequence : finished) {

@@ -93,7 +93,7 @@ class Engine {
   };
   using Parts = std::span<const StepRunner::Part>;
   /// Sequences that have told their sinks the end.
-  using Finished = std::vector<const Sequence*>;
+  using Ended = std::vector<const Sequence*>;
 
   Engine(std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
          EngineOptions options, std::unique_ptr<SlotPool> slots,
@@ -113,9 +113,9 @@ class Engine {
   void DropStalled();
   void Step();
   std::vector<StepRunner::Part> Plan() const;
-  Finished Advance(Parts parts, std::span<const StepOutcome> outcomes);
-  Finished Fail(Parts parts, const absl::Status& status);
-  void Retire(const Finished& finished);
+  Ended Advance(Parts parts, std::span<const StepOutcome> outcomes);
+  Ended Fail(Parts parts, const absl::Status& status);
+  void Retire(const Ended& finished);
   void PublishLoad();
 
   const std::unique_ptr<Model> model_;

@@ -30,13 +30,13 @@ GenerateSequence::GenerateSequence(RequestId id, Request request,
       sampler_(request_.sampling, Seed(), PenaltyContext(request_)),
       output_(*valid_, fork_.index, context.tokenizer, *sink_) {}
 
-GenerateSequence::GenerateSequence(const GenerateSequence& parent, Fork fork)
+GenerateSequence::GenerateSequence(const GenerateSequence& parent, const Fork& fork)
     : Sequence(parent.id(), parent.priority(), parent.times().arrival(), parent.position()),
       valid_(parent.valid_),
       request_(**valid_),
       sink_(parent.sink_),
       context_(parent.context_),
-      fork_(std::move(fork)),
+      fork_(fork),
       cached_(parent.cached_),
       unborn_(0),
       prompt_(request_, StartOf(request_), /*reports=*/false),
@@ -105,8 +105,8 @@ absl::Status GenerateSequence::KeepState() {
 
 int32_t GenerateSequence::TakeForks() { return std::exchange(forks_due_, 0); }
 
-std::unique_ptr<Sequence> GenerateSequence::MakeFork(Fork fork) const {
-  return std::unique_ptr<Sequence>(new GenerateSequence(*this, std::move(fork)));
+std::unique_ptr<Sequence> GenerateSequence::MakeFork(const Fork& fork) const {
+  return std::unique_ptr<Sequence>(new GenerateSequence(*this, fork));
 }
 
 /// Tells what reading from position `before` on, with these logits, makes known of the prompt.

@@ -46,7 +46,7 @@ class GenerateSequence : public Sequence {
   std::optional<kernels::RowSampling> Choice() override;
   bool Advance(int32_t accepted, const StepOutcome& outcome) override;
   int32_t TakeForks() override;
-  std::unique_ptr<Sequence> MakeFork(Fork fork) const override;
+  std::unique_ptr<Sequence> MakeFork(const Fork& fork) const override;
   void Fail(const absl::Status& status) override;
   void Interrupt(const absl::Status& status) override;
 
@@ -55,7 +55,7 @@ class GenerateSequence : public Sequence {
 
  private:
   /// Another sample, which begins where `parent` is.
-  GenerateSequence(const GenerateSequence& parent, Fork fork);
+  GenerateSequence(const GenerateSequence& parent, const Fork& fork);
 
   bool IsFork() const { return fork_.index > 0; }
   uint64_t Seed() const { return valid_->seed() + static_cast<uint64_t>(fork_.index); }

@@ -87,7 +87,7 @@ class Sequence {
   /// How many other samples of the same request begin where this one is now, also if it is over.
   /// Asked after each Start() and Advance(); each is to be made by MakeFork(), 1 to TakeForks().
   virtual int32_t TakeForks() { return 0; }
-  virtual std::unique_ptr<Sequence> MakeFork(Fork /*fork*/) const { return nullptr; }
+  virtual std::unique_ptr<Sequence> MakeFork(const Fork& /*fork*/) const { return nullptr; }
 
   /// The state of the slot, null before the first token. Between steps only.
   absl::StatusOr<SnapshotPtr> State() const {

@@ -144,7 +144,7 @@ TEST(SlotPool, GivesEachSlotOnceAndTakesItBack) {
   slots[1] = engine::Slot();
   EXPECT_EQ((*pool)->num_free(), 1);
   const engine::Slot again = (*pool)->Acquire();
-  EXPECT_EQ(again.data(), freed);
+  EXPECT_EQ(again.handle(), freed);
 }
 
 TEST(SlotPool, SaysWhatDoesNotFit) {
