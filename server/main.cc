@@ -45,10 +45,9 @@ absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const model::Checkpoint
   auto device = kernels::MakeBackend(flags.device, flags.threads);
   if (!device.ok()) return device.status();
   if (!device->why.empty()) spdlog::info("no GPU: {}", device->why);
-  return engine::Model::Load(
-      checkpoint, std::move(device->backend),
-      {.max_rows = engine::Engine::MaxRows(flags.engine),
-       .cache_dtype = flags.cache_dtype == "bf16" ? kernels::DType::kBF16 : kernels::DType::kF32});
+  return engine::Model::Load(checkpoint, std::move(device->backend),
+                             {.max_rows = engine::Engine::MaxRows(flags.engine),
+                              .cache_type = *kernels::CacheTypeNamed(flags.cache_dtype)});
 }
 
 absl::StatusOr<std::unique_ptr<sessions::SessionStore>> OpenSessions(

@@ -16,16 +16,17 @@
 namespace fmaserver::engine {
 
 struct ModelOptions {
-  int32_t max_rows = 256;                             ///< rows of one step, at most
-  kernels::DType cache_dtype = kernels::DType::kF32;  ///< kF32 or kBF16
+  int32_t max_rows = 256;  ///< rows of one step, at most
+  kernels::CacheType cache_type = kernels::CacheType::kF32;
 };
 
 /// Tokens of one sequence to feed in a step: they take positions [position, position + size).
 struct StepSegment {
-  std::byte* slot = nullptr;
+  kernels::SlotHandle slot;
   int64_t position = 0;
   std::span<const int32_t> tokens;  ///< one or more, each in [0, V)
   int32_t logits = 0;               ///< how many of the last rows need logits
+  bool tentative = false;           ///< the slot takes none of them before Commit()
 };
 
 /// Thread-compatible: one thread at a time.
@@ -43,6 +44,10 @@ class Model {
   absl::StatusOr<kernels::Matrix> Run(std::span<const StepSegment> segments,
                                       std::span<const kernels::RowSampling> choices = {},
                                       std::span<kernels::SampledRow> sampled = {});
+
+  /// After a Run() and before the next: each tentative segment's slot takes the first accepted[i]
+  /// of its tokens and is then as if it had been fed these alone.
+  absl::Status Commit(std::span<const int32_t> accepted) { return backend_->Commit(accepted); }
 
   /// Rows of Run() in host memory; valid until the next call.
   absl::StatusOr<std::span<const float>> CopyLogits(kernels::Matrix logits);

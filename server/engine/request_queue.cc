@@ -17,7 +17,7 @@ RequestId RequestQueue::NextId() {
 absl::Status RequestQueue::Push(std::unique_ptr<Sequence> sequence) {
   {
     const std::lock_guard lock(mutex_);
-    if (absl::Status status = Admission(); !status.ok()) return status;
+    if (absl::Status refusal = Refusal(); !refusal.ok()) return refusal;
     waiting_.emplace(KeyOf(*sequence), std::move(sequence));
   }
   work_.notify_one();
@@ -26,28 +26,27 @@ absl::Status RequestQueue::Push(std::unique_ptr<Sequence> sequence) {
 
 absl::Status RequestQueue::CheckAdmission() const {
   const std::lock_guard lock(mutex_);
-  return Admission();
+  return Refusal();
 }
 
 bool RequestQueue::IsFull() const {
   const std::lock_guard lock(mutex_);
-  return QueueIsFull();
+  return Full();
 }
 
-/// Needs mutex_.
-bool RequestQueue::QueueIsFull() const {
+/// Needs mutex_, as do the next two.
+absl::Status RequestQueue::Refusal() const {
+  if (draining_) return absl::UnavailableError("the server is shutting down; try another one");
+  return Full() ? WhenFull() : absl::OkStatus();
+}
+
+bool RequestQueue::Full() const {
   const int64_t free = num_slots_ - running_;
   return static_cast<int64_t>(waiting_.size()) >= free + max_waiting_;
 }
 
-/// Needs mutex_.
-absl::Status RequestQueue::Admission() const {
-  if (draining_) return absl::UnavailableError("the server is shutting down; try another one");
-  return QueueIsFull() ? Full() : absl::OkStatus();
-}
-
-/// Needs mutex_. The hint: when the queue will have moved up by one, if all goes on as of late.
-absl::Status RequestQueue::Full() const {
+/// The hint: when the queue will have moved up by one, if all goes on as of late.
+absl::Status RequestQueue::WhenFull() const {
   constexpr double kLeastSeconds = 0.1;
   constexpr double kMostSeconds = 60;
   absl::Status status = absl::ResourceExhaustedError(

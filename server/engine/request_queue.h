@@ -33,7 +33,7 @@ class RequestQueue {
   /// RESOURCE_EXHAUSTED, with kRetryAfterSeconds, when too many wait; UNAVAILABLE after Drain().
   absl::Status Push(std::unique_ptr<Sequence> sequence);
 
-  /// OK when Push would take a request now, else its refusal.
+  /// What Push would say now.
   absl::Status CheckAdmission() const;
 
   /// Whether too many wait for one more.
@@ -94,9 +94,9 @@ class RequestQueue {
   static Key KeyOf(const Sequence& sequence) { return {sequence.priority(), sequence.id()}; }
 
   bool NoneLeft() const { return loop_idle_ && waiting_.empty(); }
-  bool QueueIsFull() const;
-  absl::Status Admission() const;
-  absl::Status Full() const;
+  absl::Status Refusal() const;
+  bool Full() const;
+  absl::Status WhenFull() const;
   Sequences TakeDropped(const Orders& orders);
 
   const int32_t num_slots_;

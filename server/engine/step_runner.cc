@@ -25,7 +25,7 @@ StepRunner::Batch StepRunner::MakeBatch(std::span<const Part> parts) const {
   for (size_t i = 0; i < parts.size(); ++i) {
     Sequence& sequence = *parts[i].sequence;
     const StepSegment segment{
-        .slot = sequence.slot().data(),
+        .slot = sequence.slot().handle(),
         .position = sequence.position(),
         .tokens = sequence.Pending().first(static_cast<size_t>(parts[i].rows)),
         .logits = sequence.LogitsWanted(parts[i].rows)};

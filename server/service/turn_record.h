@@ -1,4 +1,5 @@
-// The request of an interrupted turn, as session files hold it: fma/internal/turn_request.proto.
+// The request of an interrupted turn, as session files hold it: fma/internal/turn_request.proto. Their
+// name for it is RequestFormat::kServiceRecord.
 #pragma once
 
 #include <string>
@@ -8,8 +9,8 @@
 
 namespace fmaserver::service {
 
-/// sessions::RequestFormat::kServiceRecord: what a resumed turn needs of `request`: all but the
-/// prompt, which is in the session by then, and what is said of the prompt.
+/// What a resumed turn needs of `request`: all but the prompt, which is in the session by then, and
+/// what is said of the prompt.
 std::string EncodeTurn(const GenerateRequest& request);
 
 /// DATA_LOSS for bytes that are no such record. Ranges are left to the engine.

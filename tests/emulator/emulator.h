@@ -12,7 +12,7 @@
 #include <map>
 #include <string>
 
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/runtime/launch.h"
 #include "tests/emulator/arena.h"
 
 namespace fmaserver::kernels::cuda::emulator {

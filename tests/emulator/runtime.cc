@@ -1,6 +1,7 @@
-// kernels/cuda/runtime.h without a device. A stream only collects its operations; they run when
-// somebody waits, so that a host that reads too early or lets go of a buffer too early is found.
-#include "kernels/cuda/runtime.h"
+// kernels/cuda/runtime/runtime.h without a device. A stream only collects its operations; they run
+// when somebody waits, so that a host that reads too early or lets go of a buffer too early is
+// found.
+#include "kernels/cuda/runtime/runtime.h"
 
 #include <cstdlib>
 #include <cstring>

@@ -14,6 +14,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/names.h"
 #include "base/retry.h"
 #include "tests/support/temp_folder.h"
 

@@ -36,7 +36,7 @@ class Decoding {
   void Step() {
     std::vector<engine::StepSegment> segments;
     for (size_t i = 0; i < slots_.size(); ++i) {
-      segments.push_back({slots_[i].data(), position_, {&tokens_[i], 1}, 1});
+      segments.push_back({slots_[i].handle(), position_, {&tokens_[i], 1}, 1});
     }
     std::vector<kernels::RowSampling> choices(slots_.size());
     for (kernels::RowSampling& choice : choices) choice.temperature = 0;
@@ -60,7 +60,8 @@ class Decoding {
 
 TEST(CudaStepTest, ADecodeStepIsAsManyLaunchesAtEveryLengthAndOneWait) {
   const TempFolder folder;
-  ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 3, kernels::DType::kBF16, folder.path()).ok());
+  ASSERT_TRUE(
+      WriteRandomCheckpoint(SmallConfig(), 3, kernels::WeightFormat::kBF16, folder.path()).ok());
   const auto checkpoint = model::Checkpoint::Open(folder.path());
   ASSERT_TRUE(checkpoint.ok());
   for (const int sequences : {1, 3, 13}) {

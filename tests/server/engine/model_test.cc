@@ -27,7 +27,7 @@ std::vector<float> Feed(engine::Model& model, const std::vector<int32_t>& tokens
   std::vector<float> all;
   for (size_t position = 0; position < tokens.size();) {
     const auto rows = std::min<size_t>(chunk(), tokens.size() - position);
-    const engine::StepSegment segment{slot.data(), static_cast<int64_t>(position),
+    const engine::StepSegment segment{slot.handle(), static_cast<int64_t>(position),
                                       std::span(tokens).subspan(position, rows),
                                       static_cast<int32_t>(rows)};
     const auto logits = model.Step({&segment, 1});
@@ -94,7 +94,7 @@ TEST(Model, SequencesOfAStepDoNotTouchEachOther) {
       const auto left = static_cast<int64_t>(tokens[i].size()) - fed;
       const auto rows = std::min<int64_t>(left, 1 + random() % 10);
       if (rows == 0) continue;
-      segments.push_back({slots[i].data(), fed, std::span(tokens[i]).subspan(fed, rows),
+      segments.push_back({slots[i].handle(), fed, std::span(tokens[i]).subspan(fed, rows),
                           static_cast<int32_t>(rows)});
       owners.push_back(i);
     }
@@ -118,7 +118,7 @@ TEST(Model, LogitsComeForTheLastRowsAskedFor) {
   const auto all = Feed(*model, tokens, [] { return 64; });
   const auto pool = engine::SlotPool::Create(model->backend(), model->layout(), 1);
   const engine::Slot slot = (*pool)->Acquire();
-  const engine::StepSegment segment{slot.data(), 0, tokens, 3};
+  const engine::StepSegment segment{slot.handle(), 0, tokens, 3};
   const auto last = model->Step({&segment, 1});
   ASSERT_TRUE(last.ok());
   EXPECT_TRUE(std::equal(last->begin(), last->end(), all.end() - 3 * 260, all.end()));
@@ -129,7 +129,7 @@ TEST(Model, RefusesStepsThatDoNotFit) {
   const std::vector<int32_t> tokens(5, 1);
   const auto pool = engine::SlotPool::Create(model->backend(), model->layout(), 1);
   const engine::Slot slot = (*pool)->Acquire();
-  const engine::StepSegment segment{slot.data(), 0, tokens, 1};
+  const engine::StepSegment segment{slot.handle(), 0, tokens, 1};
   EXPECT_EQ(model->Step({&segment, 1}).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
@@ -140,11 +140,11 @@ TEST(SlotPool, GivesEachSlotOnceAndTakesItBack) {
   std::vector<engine::Slot> slots;
   for (int i = 0; i < 3; ++i) slots.push_back((*pool)->Acquire());
   EXPECT_FALSE((*pool)->Acquire());
-  std::byte* freed = slots[1].data();
+  const kernels::SlotHandle freed = slots[1].handle();
   slots[1] = engine::Slot();
   EXPECT_EQ((*pool)->num_free(), 1);
   const engine::Slot again = (*pool)->Acquire();
-  EXPECT_EQ(again.data(), freed);
+  EXPECT_EQ(again.handle(), freed);
 }
 
 TEST(SlotPool, SaysWhatDoesNotFit) {

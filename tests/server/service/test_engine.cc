@@ -53,7 +53,7 @@ std::unique_ptr<engine::Engine> MakeTestEngine(const model::ModelConfig& config,
                                                engine::EngineOptions options,
                                                std::shared_ptr<const model::Tokenizer> tokenizer) {
   const TempFolder folder;
-  Require(WriteRandomCheckpoint(config, /*seed=*/1, kernels::DType::kF32, folder.path()));
+  Require(WriteRandomCheckpoint(config, /*seed=*/1, kernels::WeightFormat::kF32, folder.path()));
   auto checkpoint = model::Checkpoint::Open(folder.path());
   Require(checkpoint.status());
   auto backend = kernels::MakeCpuBackend(1);

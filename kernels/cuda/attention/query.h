@@ -1,0 +1,28 @@
+// Queries as keys want them.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/attention/attention_data.h"
+#include "kernels/cuda/attention/rotation.h"
+#include "kernels/cuda/runtime/device.h"
+
+namespace fmaserver::kernels::cuda {
+
+/// Channel `channel` of the query [d] at `position`, scaled by 1/sqrt(d); with rotary positions
+/// rotated if `rotated`.
+FMA_DEVICE float QueryChannel(const DeviceAttention& attention, const float* query,
+                              int64_t position, int channel, bool rotated) {
+  const int dim = attention.spec.head_dim;
+  const float scale = 1.0F / sqrtf(static_cast<float>(dim));
+  const float own = LoadConstant(query + channel) * scale;
+  if (!rotated || attention.spec.positions != PositionEmbedding::kRope) return own;
+  const int half = dim / 2;
+  const int pair = channel < half ? channel : channel - half;
+  const Rotation rotation =
+      RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + pair));
+  const float other = LoadConstant(query + (channel < half ? half : 0) + pair) * scale;
+  return own * rotation.cosine + (channel < half ? -other : other) * rotation.sine;
+}
+
+}  // namespace fmaserver::kernels::cuda
