@@ -36,22 +36,25 @@ class PrefillHead {
       : parameters_(parameters),
         kv_head_(kv_head),
         segment_(LoadSegment(parameters.plan.segments + segment)),
-        layout(parameters.layout),
-        scratch(parameters.layout, segment_.position, segment_.rows),
-        cache(parameters.attention, parameters.layout,
-              segment_.slot + parameters.layout.HeadOffset(parameters.layer, kv_head)),
-        base_(parameters.plan.scratch + segment_.scratch + kv_head * scratch.head_bytes()) {}
+        scratch_(parameters.layout, segment_.position, segment_.rows),
+        cache_(parameters.attention, parameters.layout,
+               segment_.slot + parameters.layout.HeadOffset(parameters.layer, kv_head)),
+        base_(parameters.plan.scratch + segment_.scratch + kv_head * scratch_.head_bytes()) {}
 
   FMA_DEVICE int64_t position() const { return segment_.position; }
   FMA_DEVICE int64_t rows() const { return segment_.rows; }
   FMA_DEVICE int64_t end() const { return segment_.position + segment_.rows; }
   FMA_DEVICE int kv_head() const { return kv_head_; }
 
+  FMA_DEVICE const PrefillScratch& scratch() const { return scratch_; }
+  /// The slot, as it was before the slice.
+  FMA_DEVICE const HeadCache<T>& cache() const { return cache_; }
+
   /// Of the slice's row `row`, in the step's matrices.
   FMA_DEVICE int64_t MatrixRow(int64_t row) const { return segment_.first_row + row; }
   FMA_DEVICE const float* Query(int64_t row, int head) const {
     return parameters_.qkv + MatrixRow(row) * parameters_.attention.spec.QkvColumns() +
-           int64_t{head} * layout.head_dim;
+           int64_t{head} * parameters_.layout.head_dim;
   }
   FMA_DEVICE const float* Token(bool of_keys, int64_t row) const {
     const AttentionSpec& spec = parameters_.attention.spec;
@@ -59,59 +62,56 @@ class PrefillHead {
   }
 
   FMA_DEVICE T* PlacedKey(int64_t entry) const {
-    return reinterpret_cast<T*>(base_) + entry * layout.padded_dim;
+    return reinterpret_cast<T*>(base_) + entry * parameters_.layout.padded_dim;
   }
   FMA_DEVICE T* PlacedValue(int64_t entry) const {
-    return reinterpret_cast<T*>(base_ + scratch.values_offset()) + entry * layout.padded_dim;
+    return reinterpret_cast<T*>(base_ + scratch_.values_offset()) +
+           entry * parameters_.layout.padded_dim;
   }
   /// Unrotated summary of a group that the slice completed, [D].
   FMA_DEVICE float* Raw(bool of_keys, int level, int64_t group, int r) const {
-    return reinterpret_cast<float*>(base_ + scratch.raw_offset()) + scratch.RawIndex(of_keys) +
-           scratch.SummaryIndex(level, group, r) * layout.padded_dim;
+    return reinterpret_cast<float*>(base_ + scratch_.raw_offset()) + scratch_.RawIndex(of_keys) +
+           scratch_.SummaryIndex(level, group, r) * parameters_.layout.padded_dim;
   }
   /// Running sum of the group of `level` that the slice leaves open, [D].
   FMA_DEVICE float* Open(bool of_keys, int level, int r) const {
-    return reinterpret_cast<float*>(base_ + scratch.open_offset()) +
-           (of_keys ? 0 : layout.SumsPerKind()) + layout.SumIndex(level) + r * layout.padded_dim;
+    return reinterpret_cast<float*>(base_ + scratch_.open_offset()) +
+           (of_keys ? 0 : parameters_.layout.SumsPerKind()) + parameters_.layout.SumIndex(level) +
+           r * parameters_.layout.padded_dim;
   }
   /// Where the sum of `group` goes: it is complete, or stays open.
   FMA_DEVICE float* Target(bool of_keys, int level, int64_t group, int r) const {
-    return scratch.Completed(level, group) ? Raw(of_keys, level, group, r)
-                                           : Open(of_keys, level, r);
+    return scratch_.Completed(level, group) ? Raw(of_keys, level, group, r)
+                                            : Open(of_keys, level, r);
   }
 
   /// In the slot if it is older than the slice, else in the scratch.
   FMA_DEVICE KeySource<T> Find(const VisibleKey& key) const {
     int64_t entry = -1;
     if (key.level > 0) {
-      if (scratch.Completed(key.level, key.group)) {
-        entry = scratch.SummaryEntry(key.level, key.group, key.r);
+      if (scratch_.Completed(key.level, key.group)) {
+        entry = scratch_.SummaryEntry(key.level, key.group, key.r);
       }
     } else if (key.position >= position()) {
-      entry = key.level == VisibleKey::kSink ? scratch.SinkEntry(key.position)
+      entry = key.level == VisibleKey::kSink ? scratch_.SinkEntry(key.position)
                                              : key.position - position();
     }
     if (entry >= 0) return {PlacedKey(entry), PlacedValue(entry)};
-    const int64_t column = ColumnOf(layout, key);
-    return {cache.KeyAt(column, 0), cache.ValueAt(column, 0)};
+    const int64_t column = ColumnOf(parameters_.layout, key);
+    return {cache_.KeyAt(column, 0), cache_.ValueAt(column, 0)};
   }
 
  private:
-  const PrefillParameters& parameters_;
-  const int kv_head_;
-  const PrefillSegment segment_;
-
   FMA_DEVICE static PrefillSegment LoadSegment(const PrefillSegment* from) {
     return {Load(&from->slot), Load(&from->position), Load(&from->first_row), Load(&from->rows),
             Load(&from->scratch)};
   }
 
- public:
-  const SlotLayout& layout;
-  const PrefillScratch scratch;
-  const HeadCache<T> cache;  ///< the slot, as it was before the slice
-
- private:
+  const PrefillParameters& parameters_;
+  const int kv_head_;
+  const PrefillSegment segment_;
+  const PrefillScratch scratch_;
+  const HeadCache<T> cache_;
   std::byte* const base_;
 };
 
