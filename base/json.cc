@@ -7,6 +7,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
+#include "base/refusal.h"
 #include "base/text.h"
 
 namespace fmaserver {
@@ -74,11 +75,6 @@ class Inspector final : public nlohmann::json_sax<json> {
   std::string problem_;
 };
 
-std::string Cut(std::string text) {
-  if (text.size() > kMaxExcerpt) text = text.substr(0, kMaxExcerpt) + "...";
-  return text;
-}
-
 }  // namespace
 
 absl::StatusOr<json> ParseJsonObject(std::string_view text, std::string_view origin) {
@@ -88,8 +84,7 @@ absl::StatusOr<json> ParseJsonObject(std::string_view text, std::string_view ori
   }
   json value = json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (!value.is_object()) {
-    return absl::InvalidArgumentError(
-        Concat(origin, ": found JSON of type ", value.type_name(), ", allowed: an object"));
+    return Refusal(At(origin, "JSON"), Words{value.type_name()}, "an object");
   }
   return value;
 }
@@ -105,9 +100,10 @@ std::optional<int64_t> AsInteger(const json& value) {
 }
 
 std::string Excerpt(const json& value) {
-  return Cut(value.dump(-1, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace));
+  if (value.is_string()) return Quoted(value.get_ref<const std::string&>());
+  std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace);
+  if (text.size() > kMaxExcerpt) text = text.substr(0, kMaxExcerpt) + "...";
+  return text;
 }
-
-std::string Quoted(std::string_view name) { return Excerpt(json(std::string(name))); }
 
 }  // namespace fmaserver

@@ -22,7 +22,4 @@ std::optional<int64_t> AsInteger(const nlohmann::json& value);
 /// The value as a message shows it: printable ASCII, long values cut.
 std::string Excerpt(const nlohmann::json& value);
 
-/// A name from a file as a message shows it: quoted and escaped, long names cut.
-std::string Quoted(std::string_view name);
-
 }  // namespace fmaserver

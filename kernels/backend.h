@@ -35,6 +35,10 @@ struct Matrix {
   int64_t cols = 0;
 
   float* Row(int64_t row) const { return data + row * cols; }
+  /// The rows from `row` on; none past the end.
+  Matrix From(int64_t row) const {
+    return row < rows ? Matrix{Row(row), rows - row, cols} : Matrix{};
+  }
   bool operator==(const Matrix&) const = default;
 };
 

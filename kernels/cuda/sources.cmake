@@ -1,6 +1,9 @@
 # The CUDA backend's sources that compile in both worlds: nvcc and the host compiler for
 # libfma_cuda.so, the host compiler alone for the block emulator (tests/kernels).
 set(_folder ${CMAKE_CURRENT_LIST_DIR})
+# The folders of headers.
+set(FMA_CUDA_FOLDERS
+  ${_folder} ${_folder}/attention ${_folder}/dense ${_folder}/runtime ${_folder}/sampling)
 set(FMA_CUDA_KERNELS
   ${_folder}/attention/attention.cu
   ${_folder}/attention/prefill.cu

@@ -96,7 +96,10 @@ absl::StatusOr<kernels::Matrix> Model::Run(std::span<const StepSegment> segments
   for (int32_t layer = 0; layer < config_.num_layers; ++layer) Layer(layer, x);
   const kernels::Matrix logits = Logits(segments, x);
   absl::Status status;
-  if (!choices.empty()) status = backend_->sampler()->Sample(logits, choices, sampled);
+  if (!choices.empty()) {
+    const kernels::Matrix chosen_from = Rows(logits, std::ssize(choices));
+    status = backend_->sampler()->Sample(chosen_from, choices, sampled);
+  }
   status.Update(backend_->EndStep());
   if (!status.ok()) return status;
   return logits;

@@ -40,8 +40,8 @@ class Model {
 
   /// Feeds every segment and returns the logits asked for, [sum of logits, V] in segment order, in
   /// the backend's memory (null data: none); valid until the next call. Segments are of different
-  /// slots and max_rows rows in all. With `choices`, one for each row of logits and of a backend
-  /// with a sampler, their tokens come into `sampled` in the same step.
+  /// slots and max_rows rows in all. With `choices`, for as many of the first rows of logits and of
+  /// a backend with a sampler, their tokens come into `sampled` in the same step.
   absl::StatusOr<kernels::Matrix> Run(std::span<const StepSegment> segments,
                                       std::span<const kernels::RowSampling> choices = {},
                                       std::span<kernels::SampledRow> sampled = {});

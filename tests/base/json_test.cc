@@ -1,7 +1,7 @@
 #include "base/json.h"
 
 #include "gtest/gtest.h"
-#include "tests/model_loader/status_matchers.h"
+#include "tests/support/status_matchers.h"
 
 namespace fmaserver {
 namespace {
@@ -61,8 +61,9 @@ TEST(JsonTest, IntegersAreExact) {
 }
 
 TEST(JsonTest, ExcerptsAreShortPrintableAscii) {
-  EXPECT_EQ(Quoted("a\n\xC3\xA9"), "\"a\\n\\u00e9\"");
-  EXPECT_LE(Quoted(std::string(1000, 'x')).size(), 83U);
+  EXPECT_EQ(Excerpt("a\n\xC3\xA9"), "\"a\\n\\u00e9\"");
+  EXPECT_EQ(Excerpt(nlohmann::json::parse("[1,{}]")), "[1,{}]");
+  EXPECT_LE(Excerpt(nlohmann::json(std::vector<int>(1000))).size(), 83U);
 }
 
 }  // namespace

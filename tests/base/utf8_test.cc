@@ -3,7 +3,7 @@
 #include <random>
 
 #include "gtest/gtest.h"
-#include "tests/model_loader/status_matchers.h"
+#include "tests/support/status_matchers.h"
 
 namespace fmaserver {
 namespace {

@@ -23,6 +23,9 @@ std::map<std::string, Traffic>& TrafficByKernel();
 /// How often the host waited for something, of all streams.
 int64_t& Waits();
 
+/// Bytes copied from the device to the host, of all streams.
+int64_t& BytesToHost();
+
 /// Runs the launch to its end.
 void RunLaunch(const char* name, int threads, const LaunchShape& shape,
                const std::function<void()>& body);

@@ -52,6 +52,7 @@ class EmulatedStream : public Stream {
     return Add([=] {
       DeviceArena::Instance().CheckRange(device, bytes, "copy to the host");
       std::memcpy(host, device, bytes);
+      emulator::BytesToHost() += bytes;
     });
   }
   absl::Status CopyOnDevice(void* to, const void* from, int64_t bytes) override {
@@ -116,6 +117,11 @@ class EmulatedStream : public Stream {
 int64_t& emulator::Waits() {
   static int64_t waits = 0;
   return waits;
+}
+
+int64_t& emulator::BytesToHost() {
+  static int64_t bytes = 0;
+  return bytes;
 }
 
 absl::StatusOr<int> CountDevices() { return 1; }

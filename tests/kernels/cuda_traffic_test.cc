@@ -38,7 +38,7 @@ int64_t VisibleKeys(const kernels::Hierarchy& h, int64_t position) {
 int64_t FloorBytes(const kernels::AttentionSpec& spec, const kernels::SlotLayout& layout,
                    int64_t position) {
   const int64_t d = spec.head_dim;
-  const int64_t vector = 2 * d * kernels::SizeOf(layout.dtype);  // a key and a value
+  const int64_t vector = 2 * d * kernels::SizeOf(layout.type);  // a key and a value
   const int64_t heads = spec.QueriesPerKvHead();
   const int64_t row = (heads + 2 + heads) * d * 4;
   const int64_t sums = 2 * spec.hierarchy.rank * d * 4;

@@ -1,6 +1,6 @@
 #include "gtest/gtest.h"
 #include "model_loader/tokenizer.h"
-#include "tests/model_loader/status_matchers.h"
+#include "tests/support/status_matchers.h"
 
 namespace fmaserver::model {
 namespace {

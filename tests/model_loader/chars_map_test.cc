@@ -1,7 +1,7 @@
 #include "model_loader/chars_map.h"
 
 #include "gtest/gtest.h"
-#include "tests/model_loader/status_matchers.h"
+#include "tests/support/status_matchers.h"
 
 namespace fmaserver::model {
 namespace {

@@ -6,9 +6,9 @@
 #include "gtest/gtest.h"
 #include "model_loader/expected_tensors.h"
 #include "nlohmann/json.hpp"
-#include "tests/model_loader/status_matchers.h"
 #include "tests/support/checkpoint_builder.h"
 #include "tests/support/safetensors_writer.h"
+#include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
 
 namespace fmaserver::model {

@@ -5,8 +5,8 @@
 
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
-#include "tests/model_loader/status_matchers.h"
 #include "tests/support/checkpoint_builder.h"
+#include "tests/support/status_matchers.h"
 
 namespace fmaserver::model {
 namespace {

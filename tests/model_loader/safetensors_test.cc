@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "gtest/gtest.h"
-#include "tests/model_loader/status_matchers.h"
 #include "tests/support/safetensors_writer.h"
+#include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
 
 namespace fmaserver::model {

@@ -5,7 +5,7 @@
 #include "gtest/gtest.h"
 #include "model_loader/sentencepiece_tokenizer.h"
 #include "nlohmann/json.hpp"
-#include "tests/model_loader/status_matchers.h"
+#include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
 
 namespace fmaserver::model {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .arrays import Integers
 from .tokenizer import Tokenizer
 
 TOKEN_TYPE = np.uint16
@@ -32,7 +33,7 @@ def read_split(corpus: Path, split: str) -> Iterator[str]:
         yield read_text(file)
 
 
-def cached_tokens(corpus: Path, split: str, tokenizer: Tokenizer, work: Path) -> np.ndarray:
+def cached_tokens(corpus: Path, split: str, tokenizer: Tokenizer, work: Path) -> Integers:
     """Token ids of a split [tokens] as a read-only map of a file in `work`, made on first use."""
     if tokenizer.vocab_size > np.iinfo(TOKEN_TYPE).max + 1:
         raise ValueError(f"{tokenizer.vocab_size} ids do not fit {np.dtype(TOKEN_TYPE)}")
@@ -47,7 +48,7 @@ def cached_tokens(corpus: Path, split: str, tokenizer: Tokenizer, work: Path) ->
     return np.memmap(path, TOKEN_TYPE, mode="r")
 
 
-def random_windows(tokens: np.ndarray, count: int, length: int, rng: np.random.Generator) -> np.ndarray:
+def random_windows(tokens: Integers, count: int, length: int, rng: np.random.Generator) -> Integers:
     """`count` windows of `length` + 1 consecutive ids [count, length + 1], int64."""
     if len(tokens) <= length:
         raise ValueError(f"{len(tokens)} tokens are too few for windows of {length} + 1")

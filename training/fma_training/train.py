@@ -23,10 +23,11 @@ from torch import Tensor, nn
 from .config import FmaConfig
 from .data import cached_tokens, random_windows
 from .loss import language_model_loss
-from .model import FmaForCausalLM
+from .model import make_model
+from .objective import Questions, make_objective
 from .optimizer import make_optimizers
 from .schedule import Schedule
-from .scoring import Score, token_nats, token_sizes, windows_of
+from .scoring import Score, answer_nats, token_sizes, windows_of
 from .tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
 
 STATE_FILE = "state.pt"
@@ -41,7 +42,10 @@ class Trainer:
         self.arguments = arguments
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(arguments.seed)
-        self.model = FmaForCausalLM(config, arguments.level_bias_columns).to(self.device)
+        self.model = make_model(config, arguments.level_bias_columns).to(self.device)
+        self.model.model.blocks_at_once = arguments.blocks_at_once
+        self.model.model.checkpoint_layers = arguments.checkpoint_layers
+        self.objective = make_objective(config)
         self.body: nn.Module = torch.compile(self.model.model, dynamic=False) if arguments.compile else self.model.model
         self.optimizers = make_optimizers(self.model, arguments.optimizer, arguments.lr, arguments.weight_decay)
         self.train_tokens = cached_tokens(arguments.corpus, "train", tokenizer, arguments.work)
@@ -75,15 +79,17 @@ class Trainer:
         self.save_state()
 
     def validate(self) -> float:
-        """Bits per byte of the first --valid-windows windows of the validation text."""
+        """Bits per byte that is asked for, of the first --valid-windows windows of the validation text."""
         arguments, score = self.arguments, Score()
+        rng = np.random.default_rng(arguments.seed)  # hides the same tokens each time
         tokens = self.valid_tokens[: arguments.valid_windows * arguments.context]
         for windows in windows_of(tokens, arguments.context, arguments.micro_batch):
             if windows.shape != (arguments.micro_batch, arguments.context):
                 break  # only whole batches, so that a compiled model sees one shape
+            questions = self.objective(torch.from_numpy(windows).to(self.device), rng)
             with self._autocast():
-                nats = token_nats(self.body, self.model.head_weight, torch.from_numpy(windows).to(self.device))
-            score.add(nats, self.sizes[windows[:, 1:]])
+                nats = answer_nats(self.body, self.model.head_weight, questions)
+            score.add(nats, self.sizes[questions.answers.cpu().numpy()])
         return score.bits_per_byte
 
     def save_state(self) -> None:
@@ -113,8 +119,9 @@ class Trainer:
         # Seeded by the step: a resumed run sees the windows that an uninterrupted one would.
         rng = np.random.default_rng([arguments.seed, self.step])
         windows = random_windows(self.train_tokens, arguments.batch, arguments.context, rng)
-        parts = np.split(windows, arguments.batch // arguments.micro_batch)
-        loss = sum(self._accumulate(torch.from_numpy(part).to(self.device), len(parts)) for part in parts)
+        questions = self.objective(torch.from_numpy(windows).to(self.device), rng)
+        parts = questions.split(arguments.micro_batch)
+        loss = sum(self._accumulate(part, len(parts)) for part in parts)
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
         lr = arguments.lr * self.schedule.factor(self.step)
         for optimizer in self.optimizers:
@@ -123,21 +130,21 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        nats = float(loss) * (windows.size - len(windows))
-        return float(loss), nats / np.log(2) / self.sizes[windows[:, 1:]].sum()
+        answers = questions.answers.cpu().numpy()
+        return float(loss), float(loss) * answers.size / np.log(2) / self.sizes[answers].sum()
 
-    def _accumulate(self, windows: Tensor, parts: int) -> Tensor:
+    def _accumulate(self, questions: Questions, parts: int) -> Tensor:
         """Adds a micro-batch's gradients and gives its share of the loss."""
         with self._autocast():
-            hidden = self.body(windows[:, :-1])
+            hidden = self.body(questions.inputs)
         product_type = torch.bfloat16 if self.arguments.bf16 else torch.float32
         loss = language_model_loss(
-            hidden.flatten(0, 1).to(product_type), self.model.head_weight, windows[:, 1:].flatten()
+            questions.asked(hidden).to(product_type), self.model.head_weight, questions.answers.flatten()
         )
         (loss / parts).backward()
         return loss.detach() / parts
 
-    def _autocast(self) -> AbstractContextManager:
+    def _autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.arguments.bf16)
 
     def _report(self, loss: float, bits: float, step_seconds: float) -> None:
@@ -170,6 +177,8 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--steps", type=int, default=1000, help="the last step of the schedule (default %(default)s)")
     add("--warmup-steps", type=int, default=50, help="(default %(default)s)")
     add("--decay-steps", type=int, default=200, help="steps of linear decay at the end (default %(default)s)")
+    add("--blocks-at-once", type=int, help="blocks of queries whose scores are in memory; all when left out")
+    add("--checkpoint-layers", action="store_true", help="keep layers' inputs alone and make the rest again")
     add("--optimizer", choices=("adamw", "muon"), default="adamw", help="(default %(default)s)")
     add("--lr", type=float, default=2e-3, help="peak learning rate (default %(default)s)")
     add("--weight-decay", type=float, default=0.1, help="on matrices only (default %(default)s)")
