@@ -28,7 +28,7 @@ struct PrefillCommitKernel : PrefillParameters {
     for (int64_t i = ThreadIndex(); i < (sinks - head.position()) * layout.padded_dim;
          i += kThreads) {
       const int64_t token = head.position() + i / layout.padded_dim;
-      Copy(head, head.scratch().SinkEntry(token), token, i % layout.padded_dim);
+      Copy(head, head.scratch.SinkEntry(token), token, i % layout.padded_dim);
     }
     for (int level = 1; level <= h.num_levels; ++level) {
       CopySummaries(head, level);
@@ -40,39 +40,39 @@ struct PrefillCommitKernel : PrefillParameters {
   FMA_DEVICE void Copy(const PrefillHead<T>& head, int64_t entry, int64_t column,
                        int64_t channel) const {
     if (channel < layout.head_dim) {
-      head.cache().StoreKeyElement(column, channel, Load(head.PlacedKey(entry) + channel));
+      head.cache.StoreKeyElement(column, channel, Load(head.PlacedKey(entry) + channel));
     }
-    head.cache().StoreValueElement(column, channel, Load(head.PlacedValue(entry) + channel));
+    head.cache.StoreValueElement(column, channel, Load(head.PlacedValue(entry) + channel));
   }
 
   FMA_DEVICE void CopySummaries(const PrefillHead<T>& head, int level) const {
-    const int64_t end = head.scratch().EndCompleted(level);
+    const int64_t end = head.scratch.EndCompleted(level);
     const int64_t kept = end - kGroupsKept;
-    const int64_t completed = head.scratch().FirstCompleted(level);
+    const int64_t completed = head.scratch.FirstCompleted(level);
     const int64_t first = kept > completed ? kept : completed;
     const int rank = layout.hierarchy.rank;
     for (int64_t i = ThreadIndex(); i < (end - first) * rank * layout.padded_dim; i += kThreads) {
       const int64_t group = first + i / (rank * layout.padded_dim);
       const auto r = static_cast<int>(i / layout.padded_dim % rank);
-      Copy(head, head.scratch().SummaryEntry(level, group, r), layout.FarColumn(level, group) + r,
+      Copy(head, head.scratch.SummaryEntry(level, group, r), layout.FarColumn(level, group) + r,
            i % layout.padded_dim);
     }
   }
 
   /// The open group has sums in the scratch if tokens or a child of the slice went into it.
   FMA_DEVICE void CopyOpenSums(const PrefillHead<T>& head, int level) const {
-    const int64_t group = head.scratch().EndCompleted(level);
+    const int64_t group = head.scratch.EndCompleted(level);
     const bool from_tokens =
         level == 1 || attention.spec.downsampling != Downsampling::kHierarchical;
     const bool changed = from_tokens ? !layout.hierarchy.CompletesGroup(level, head.end())
-                                     : head.scratch().Completed(level - 1, 2 * group);
+                                     : head.scratch.Completed(level - 1, 2 * group);
     if (!changed) return;
     const auto dim = static_cast<int>(layout.padded_dim);
     const int per_kind = layout.hierarchy.rank * dim;
     for (int i = ThreadIndex(); i < 2 * per_kind; i += kThreads) {
       const bool of_keys = i < per_kind;
       const int r = i % per_kind / dim;
-      Store(head.cache().Sum(of_keys, level, r, i % dim),
+      Store(head.cache.Sum(of_keys, level, r, i % dim),
             Load(head.Open(of_keys, level, r) + i % dim));
     }
   }

@@ -31,24 +31,34 @@ struct KeySource {
 
 template <typename T>
 class PrefillHead {
+  FMA_DEVICE static PrefillSegment LoadSegment(const PrefillSegment* from) {
+    return {Load(&from->slot), Load(&from->position), Load(&from->first_row), Load(&from->rows),
+            Load(&from->scratch)};
+  }
+
+  // First, because what is public is made of them.
+  const PrefillParameters& parameters_;
+  const int kv_head_;
+  const PrefillSegment segment_;
+
  public:
+  const PrefillScratch scratch;
+  const HeadCache<T> cache;  ///< the slot, as it was before the slice
+  std::byte* const base;     ///< of this head's scratch
+
   FMA_DEVICE PrefillHead(const PrefillParameters& parameters, int64_t segment, int kv_head)
       : parameters_(parameters),
         kv_head_(kv_head),
         segment_(LoadSegment(parameters.plan.segments + segment)),
-        scratch_(parameters.layout, segment_.position, segment_.rows),
-        cache_(parameters.attention, parameters.layout,
-               segment_.slot + parameters.layout.HeadOffset(parameters.layer, kv_head)),
-        base_(parameters.plan.scratch + segment_.scratch + kv_head * scratch_.head_bytes()) {}
+        scratch(parameters.layout, segment_.position, segment_.rows),
+        cache(parameters.attention, parameters.layout,
+              segment_.slot + parameters.layout.HeadOffset(parameters.layer, kv_head)),
+        base(parameters.plan.scratch + segment_.scratch + kv_head * scratch.head_bytes()) {}
 
   FMA_DEVICE int64_t position() const { return segment_.position; }
   FMA_DEVICE int64_t rows() const { return segment_.rows; }
   FMA_DEVICE int64_t end() const { return segment_.position + segment_.rows; }
   FMA_DEVICE int kv_head() const { return kv_head_; }
-
-  FMA_DEVICE const PrefillScratch& scratch() const { return scratch_; }
-  /// The slot, as it was before the slice.
-  FMA_DEVICE const HeadCache<T>& cache() const { return cache_; }
 
   /// Of the slice's row `row`, in the step's matrices.
   FMA_DEVICE int64_t MatrixRow(int64_t row) const { return segment_.first_row + row; }
@@ -62,57 +72,44 @@ class PrefillHead {
   }
 
   FMA_DEVICE T* PlacedKey(int64_t entry) const {
-    return reinterpret_cast<T*>(base_) + entry * parameters_.layout.padded_dim;
+    return reinterpret_cast<T*>(base) + entry * parameters_.layout.padded_dim;
   }
   FMA_DEVICE T* PlacedValue(int64_t entry) const {
-    return reinterpret_cast<T*>(base_ + scratch_.values_offset()) +
+    return reinterpret_cast<T*>(base + scratch.values_offset()) +
            entry * parameters_.layout.padded_dim;
   }
   /// Unrotated summary of a group that the slice completed, [D].
   FMA_DEVICE float* Raw(bool of_keys, int level, int64_t group, int r) const {
-    return reinterpret_cast<float*>(base_ + scratch_.raw_offset()) + scratch_.RawIndex(of_keys) +
-           scratch_.SummaryIndex(level, group, r) * parameters_.layout.padded_dim;
+    return reinterpret_cast<float*>(base + scratch.raw_offset()) + scratch.RawIndex(of_keys) +
+           scratch.SummaryIndex(level, group, r) * parameters_.layout.padded_dim;
   }
   /// Running sum of the group of `level` that the slice leaves open, [D].
   FMA_DEVICE float* Open(bool of_keys, int level, int r) const {
-    return reinterpret_cast<float*>(base_ + scratch_.open_offset()) +
+    return reinterpret_cast<float*>(base + scratch.open_offset()) +
            (of_keys ? 0 : parameters_.layout.SumsPerKind()) + parameters_.layout.SumIndex(level) +
            r * parameters_.layout.padded_dim;
   }
   /// Where the sum of `group` goes: it is complete, or stays open.
   FMA_DEVICE float* Target(bool of_keys, int level, int64_t group, int r) const {
-    return scratch_.Completed(level, group) ? Raw(of_keys, level, group, r)
-                                            : Open(of_keys, level, r);
+    return scratch.Completed(level, group) ? Raw(of_keys, level, group, r)
+                                           : Open(of_keys, level, r);
   }
 
   /// In the slot if it is older than the slice, else in the scratch.
   FMA_DEVICE KeySource<T> Find(const VisibleKey& key) const {
     int64_t entry = -1;
     if (key.level > 0) {
-      if (scratch_.Completed(key.level, key.group)) {
-        entry = scratch_.SummaryEntry(key.level, key.group, key.r);
+      if (scratch.Completed(key.level, key.group)) {
+        entry = scratch.SummaryEntry(key.level, key.group, key.r);
       }
     } else if (key.position >= position()) {
-      entry = key.level == VisibleKey::kSink ? scratch_.SinkEntry(key.position)
+      entry = key.level == VisibleKey::kSink ? scratch.SinkEntry(key.position)
                                              : key.position - position();
     }
     if (entry >= 0) return {PlacedKey(entry), PlacedValue(entry)};
     const int64_t column = ColumnOf(parameters_.layout, key);
-    return {cache_.KeyAt(column, 0), cache_.ValueAt(column, 0)};
+    return {cache.KeyAt(column, 0), cache.ValueAt(column, 0)};
   }
-
- private:
-  FMA_DEVICE static PrefillSegment LoadSegment(const PrefillSegment* from) {
-    return {Load(&from->slot), Load(&from->position), Load(&from->first_row), Load(&from->rows),
-            Load(&from->scratch)};
-  }
-
-  const PrefillParameters& parameters_;
-  const int kv_head_;
-  const PrefillSegment segment_;
-  const PrefillScratch scratch_;
-  const HeadCache<T> cache_;
-  std::byte* const base_;
 };
 
 /// Blocks of a grid are (item of a list, KV head), heads fastest.

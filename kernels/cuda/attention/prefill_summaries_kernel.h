@@ -48,7 +48,7 @@ struct PlaceTokensKernel : PrefillParameters {
     Store(head.PlacedKey(row) + channel, FromFloat<T>(placed));
     Store(head.PlacedValue(row) + channel, FromFloat<T>(value));
     if (position >= layout.hierarchy.sink_tokens) return;
-    const int64_t sink = head.scratch().SinkEntry(position);
+    const int64_t sink = head.scratch.SinkEntry(position);
     Store(head.PlacedKey(sink) + channel, FromFloat<T>(spec.FarIsRotated() ? placed : key));
     Store(head.PlacedValue(sink) + channel, FromFloat<T>(value));
   }
@@ -87,7 +87,7 @@ struct SumTokensKernel : PrefillParameters {
     const bool goes_on = start < head.position();  // the slot has its first tokens
     if (attention.spec.downsampling == Downsampling::kAverage) {
       const int64_t share = layout.hierarchy.TokensPerSummary(task.level);
-      float sum = goes_on ? Load(head.cache().Sum(of_keys, task.level, r, channel)) : 0.0F;
+      float sum = goes_on ? Load(head.cache.Sum(of_keys, task.level, r, channel)) : 0.0F;
       const int64_t from = start + r * share > first ? start + r * share : first;
       const int64_t to = start + (r + 1) * share < end ? start + (r + 1) * share : end;
       for (int64_t t = from; t < to; ++t) {
@@ -100,7 +100,7 @@ struct SumTokensKernel : PrefillParameters {
     const int index = DownsamplingIndex(attention.spec, task.level);
     const float* weights = attention.downsampling + (of_keys ? 0 : at.floats) + channel;
     const int64_t dim = layout.padded_dim;
-    float sum = goes_on ? Load(head.cache().Sum(of_keys, task.level, r, channel))
+    float sum = goes_on ? Load(head.cache.Sum(of_keys, task.level, r, channel))
                         : LoadConstant(weights + at.Bias(index) + r * dim);
     for (int64_t t = first; t < end; ++t) {
       const float* token = head.Token(of_keys, t - head.position());
@@ -131,8 +131,8 @@ struct MergeSummariesKernel : PrefillParameters {
     const int per_group = layout.hierarchy.rank * dim;
     for (int level = 2; level <= layout.hierarchy.num_levels; ++level) {
       // Only groups that got a child change.
-      const int64_t first_child = head.scratch().FirstCompleted(level - 1);
-      const int64_t end_child = head.scratch().EndCompleted(level - 1);
+      const int64_t first_child = head.scratch.FirstCompleted(level - 1);
+      const int64_t end_child = head.scratch.EndCompleted(level - 1);
       if (first_child == end_child) return;
       const int64_t first = first_child / 2;
       const int64_t groups = (end_child - 1) / 2 + 1 - first;
@@ -152,11 +152,11 @@ struct MergeSummariesKernel : PrefillParameters {
     const int rank = layout.hierarchy.rank;
     const float* weights =
         attention.downsampling + (of_keys ? 0 : at.floats) + r * layout.padded_dim + channel;
-    const bool goes_on = !head.scratch().Completed(level - 1, 2 * group);
-    float sum = goes_on ? Load(head.cache().Sum(of_keys, level, r, channel))
+    const bool goes_on = !head.scratch.Completed(level - 1, 2 * group);
+    float sum = goes_on ? Load(head.cache.Sum(of_keys, level, r, channel))
                         : LoadConstant(weights + at.Bias(index));
     for (int child = 0; child < 2; ++child) {
-      if (!head.scratch().Completed(level - 1, 2 * group + child)) continue;
+      if (!head.scratch.Completed(level - 1, 2 * group + child)) continue;
       const float* from = head.Raw(of_keys, level - 1, 2 * group + child, 0) + channel;
       for (int i = 0; i < rank; ++i) {
         sum += LoadConstant(weights + at.Taps(index, child * rank + i)) *
@@ -179,8 +179,8 @@ struct PlaceSummariesKernel : PrefillParameters {
     const int level = static_cast<int>(BlockIndexY()) + 1;
     const int dim = static_cast<int>(layout.padded_dim);
     const int rank = layout.hierarchy.rank;
-    const int64_t first = head.scratch().FirstCompleted(level);
-    const int64_t groups = head.scratch().EndCompleted(level) - first;
+    const int64_t first = head.scratch.FirstCompleted(level);
+    const int64_t groups = head.scratch.EndCompleted(level) - first;
     for (int64_t i = ThreadIndex(); i < groups * rank * dim; i += kThreads) {
       const int64_t group = first + i / (int64_t{rank} * dim);
       Place(head, level, group, static_cast<int>(i / dim % rank), static_cast<int>(i % dim));
@@ -200,7 +200,7 @@ struct PlaceSummariesKernel : PrefillParameters {
       const float other = Load(raw + (channel < half ? half : 0) + pair);
       key = key * rotation.cosine + (channel < half ? -other : other) * rotation.sine;
     }
-    const int64_t entry = head.scratch().SummaryEntry(level, group, r);
+    const int64_t entry = head.scratch.SummaryEntry(level, group, r);
     Store(head.PlacedKey(entry) + channel, FromFloat<T>(key));
     Store(head.PlacedValue(entry) + channel,
           FromFloat<T>(Load(head.Raw(false, level, group, r) + channel)));
