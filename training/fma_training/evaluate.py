@@ -31,7 +31,7 @@ def score_by_position(
     """One score for each stretch of positions [edges[i], edges[i + 1]); a position is where logits stand."""
     scores = [Score() for _ in edges[1:]]
     for windows in windows_of(tokens, context, batch):
-        nats = token_nats(model.model, model.head_weight, torch.from_numpy(windows))
+        nats = token_nats(model.model, model.head_weight, torch.from_numpy(windows).to(model.head_weight.device))
         bytes_of = sizes[windows[:, 1:]]
         for score, start, stop in zip(scores, edges, edges[1:]):
             score.add(nats[:, start:stop], bytes_of[:, start:stop])
@@ -53,7 +53,7 @@ def greedy(model: FmaForCausalLM, prompt: list[int], count: int) -> list[int]:
     """The arg-max continuation of a prompt, each token from scratch."""
     ids = list(prompt)
     for _ in range(count):
-        ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
+        ids.append(int(model(torch.tensor([ids], device=model.head_weight.device))[0, -1].argmax()))
     return ids[len(prompt) :]
 
 
@@ -89,7 +89,7 @@ def _generate(model: FmaForCausalLM, tokenizer: Tokenizer, arguments: argparse.N
 @torch.no_grad()
 def _logits(model: FmaForCausalLM, tokenizer: Tokenizer, arguments: argparse.Namespace) -> None:
     ids = tokenizer.encode(read_text(arguments.text))[: arguments.context]
-    np.save(arguments.out, model(torch.tensor([ids]))[0].numpy())
+    np.save(arguments.out, model(torch.tensor([ids], device=model.head_weight.device))[0].cpu().numpy())
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -121,13 +121,14 @@ def _common(parser: argparse.ArgumentParser, command: object) -> None:
     parser.add_argument("folder", type=Path, help="checkpoint folder")
     parser.add_argument("--num-levels", type=int, help="serve a model with shared levels at another depth")
     parser.add_argument("--threads", type=int, default=1, help="(default %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda for a GPU (default %(default)s)")
     parser.set_defaults(command=command, without_far_field=False)
 
 
 def main(words: list[str] | None = None) -> None:
     arguments = parse_arguments(words)
     torch.set_num_threads(arguments.threads)
-    model = load_model(arguments.folder, arguments.num_levels)
+    model = load_model(arguments.folder, arguments.num_levels).to(arguments.device)
     if arguments.without_far_field:
         remove_far_field(model)
     arguments.command(model, load_tokenizer(arguments.folder, model.config.tokenizer), arguments)
