@@ -18,7 +18,7 @@
 #include "server/engine/sequence.h"
 #include "server/engine/slot_pool.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 namespace {
 
 struct Flags {
@@ -42,8 +42,8 @@ int64_t ResidentKib() {
 /// Feeds token after token of a fixed pseudo-random sequence, from position 0 on.
 class Decoder {
  public:
-  explicit Decoder(Model& model)
-      : model_(model), pool_(*SlotPool::Create(model.backend(), model.layout(), 1)) {
+  explicit Decoder(engine::Model& model)
+      : model_(model), pool_(*engine::SlotPool::Create(model.backend(), model.layout(), 1)) {
     slot_ = pool_->Acquire();
   }
 
@@ -53,25 +53,26 @@ class Decoder {
     for (int64_t i = 0; i < count; ++i) {
       const auto token = static_cast<int32_t>(static_cast<uint64_t>(position_) * 2654435761U %
                                               model_.config().vocab_size);
-      const StepSegment segment{slot_.data(), position_++, {&token, 1}, 1};
+      const engine::StepSegment segment{slot_.handle(), position_++, {&token, 1}, 1};
       if (const auto logits = model_.Step({&segment, 1}); !logits.ok()) return logits.status();
     }
     return SecondsBetween(start, Clock::now()) / static_cast<double>(count);
   }
 
  private:
-  Model& model_;
-  std::unique_ptr<SlotPool> pool_;
-  Slot slot_;
+  engine::Model& model_;
+  std::unique_ptr<engine::SlotPool> pool_;
+  engine::Slot slot_;
   int64_t position_ = 0;
 };
 
 absl::StatusOr<bool> Run(const Flags& flags) {
-  const absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(flags.model);
+  const absl::StatusOr<model::Checkpoint> checkpoint = model::Checkpoint::Open(flags.model);
   if (!checkpoint.ok()) return checkpoint.status();
-  absl::StatusOr<std::unique_ptr<Backend>> backend = MakeCpuBackend(flags.threads);
+  absl::StatusOr<std::unique_ptr<kernels::Backend>> backend =
+      kernels::MakeCpuBackend(flags.threads);
   if (!backend.ok()) return backend.status();
-  const auto model = Model::Load(*checkpoint, *std::move(backend), {.max_rows = 1});
+  const auto model = engine::Model::Load(*checkpoint, *std::move(backend), {.max_rows = 1});
   if (!model.ok()) return model.status();
   Decoder decoder(**model);
 
@@ -103,10 +104,10 @@ absl::StatusOr<bool> Run(const Flags& flags) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::bench
 
 int main(int argc, char** argv) {
-  fmaserver::Flags flags;
+  fmaserver::bench::Flags flags;
   CLI::App app("Shows that memory and time per token do not grow with the sequence.");
   app.add_option("--model", flags.model, "Checkpoint folder, not of learned positions")
       ->required()
@@ -119,7 +120,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--threads", flags.threads, "Threads")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  const absl::StatusOr<bool> flat = fmaserver::Run(flags);
+  const absl::StatusOr<bool> flat = fmaserver::bench::Run(flags);
   if (!flat.ok()) {
     std::fprintf(stderr, "long_decode: %s\n", std::string(flat.status().message()).c_str());
     return 1;

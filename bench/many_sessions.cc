@@ -20,11 +20,11 @@
 #include "clients/cpp/client.h"
 #include "clients/cpp/server_options.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 namespace {
 
 struct Options {
-  ServerOptions server;
+  client::ServerOptions server;
   int sessions = 100;
   int tokens = 100'000;
   int answers = 500;
@@ -66,7 +66,8 @@ int64_t ResidentKibibytes(int pid) {
 
 class Bench {
  public:
-  explicit Bench(const Options& options) : options_(options), client_(MakeClient(options.server)) {}
+  explicit Bench(const Options& options)
+      : options_(options), client_(client::MakeClient(options.server)) {}
 
   void Run() {
     const std::string blob = Export(MakeLongSession());
@@ -182,23 +183,23 @@ class Bench {
   }
 
   const Options options_;
-  Client client_;
+  client::Client client_;
 };
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::bench
 
 int main(int argc, char** argv) {
-  fmaserver::Options options;
+  fmaserver::bench::Options options;
   CLI::App app("many_sessions - many long sessions in one fma-server");
   app.option_defaults()->always_capture_default();
-  AddServerOptions(app, options.server);
+  fmaserver::client::AddServerOptions(app, options.server);
   app.add_option("--sessions", options.sessions, "Copies to import")->check(CLI::Range(1, 1000000));
   app.add_option("--tokens", options.tokens, "Tokens of each")->check(CLI::Range(2, 5000000));
   app.add_option("--answers", options.answers, "Random ones that answer")
       ->check(CLI::Range(1, 1000000));
   app.add_option("--server-pid", options.server_pid, "Report this process's memory");
   CLI11_PARSE(app, argc, argv);
-  fmaserver::Bench(options).Run();
+  fmaserver::bench::Bench(options).Run();
   return EXIT_SUCCESS;
 }

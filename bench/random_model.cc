@@ -7,31 +7,32 @@
 #include "CLI/CLI.hpp"
 #include "tests/support/checkpoint_builder.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 namespace {
 
 /// Heads of 128, swiglu, rope, hierarchical summaries with shared levels, m 64, p 4; sees
 /// 4 * 64 * 2^(levels-1) tokens.
-ModelConfig Shape(int layers, int32_t hidden, int32_t intermediate, int32_t vocab, int levels) {
+model::ModelConfig Shape(int layers, int32_t hidden, int32_t intermediate, int32_t vocab,
+                         int levels) {
   constexpr int32_t kHeadDim = 128;
-  ModelConfig config;
+  model::ModelConfig config;
   config.vocab_size = vocab;
   config.hidden_size = hidden;
   config.intermediate_size = intermediate;
   config.num_layers = layers;
   config.max_position_embeddings = 1 << 24;
   config.tie_word_embeddings = true;
-  AttentionSpec& attention = config.attention;
+  kernels::AttentionSpec& attention = config.attention;
   attention.num_heads = attention.num_kv_heads = hidden / kHeadDim;
   attention.head_dim = kHeadDim;
   attention.hierarchy = {.group_size = 64, .rank = 4, .num_levels = levels, .sink_tokens = 4};
   attention.share_levels = true;
-  attention.far_positions = FarPositions::kNone;
+  attention.far_positions = kernels::FarPositions::kNone;
   return config;
 }
 
-const std::map<std::string, ModelConfig>& Shapes() {
-  static const std::map<std::string, ModelConfig> shapes = {
+const std::map<std::string, model::ModelConfig>& Shapes() {
+  static const std::map<std::string, model::ModelConfig> shapes = {
       {"tiny", Shape(2, 256, 512, 512, 8)},
       {"1.3b", Shape(24, 2048, 5504, 32768, 13)},
   };
@@ -39,19 +40,19 @@ const std::map<std::string, ModelConfig>& Shapes() {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::bench
 
 int main(int argc, char** argv) {
   std::string shape = "tiny";
   std::string out;
   CLI::App app("Writes a checkpoint of random bfloat16 weights.");
   app.add_option("--shape", shape, "Which model")
-      ->check(CLI::IsMember(fmaserver::Shapes()))
+      ->check(CLI::IsMember(fmaserver::bench::Shapes()))
       ->capture_default_str();
   app.add_option("--out", out, "Folder")->required();
   CLI11_PARSE(app, argc, argv);
   const absl::Status status = fmaserver::testing::WriteRandomCheckpoint(
-      fmaserver::Shapes().at(shape), 1, fmaserver::DType::kBF16, out);
+      fmaserver::bench::Shapes().at(shape), 1, fmaserver::kernels::WeightFormat::kBF16, out);
   if (!status.ok())
     std::fprintf(stderr, "random_model: %s\n", std::string(status.message()).c_str());
   return status.ok() ? 0 : 1;

@@ -9,20 +9,20 @@
 #include "server/engine/sampler.h"
 #include "server/engine/sequence.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 namespace {
 
 struct Case {
   const char* name;
   float spread;  // standard deviation of the logits: 4 is peaked, 0.1 nearly even
-  SamplingParams params;
+  engine::SamplingParams params;
 };
 
 /// Median microseconds of one Sample(), or a negative number when one failed.
 double Measure(const Case& what, size_t vocab, int rounds) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal(0, what.spread);
-  Sampler sampler(what.params, 1, {});
+  engine::Sampler sampler(what.params, 1, {});
   std::vector<float> logits(vocab);
   std::vector<double> seconds;
   for (int i = 0; i < rounds; ++i) {
@@ -37,7 +37,7 @@ double Measure(const Case& what, size_t vocab, int rounds) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::bench
 
 int main(int argc, char** argv) {
   size_t vocab = 128 * 1024;
@@ -48,7 +48,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  for (const fmaserver::Case& what : std::vector<fmaserver::Case>{
+  for (const fmaserver::bench::Case& what : std::vector<fmaserver::bench::Case>{
            {"greedy", 4, {.temperature = 0}},
            {"temperature alone", 4, {}},
            {"top_k 50", 4, {.top_k = 50}},
@@ -57,7 +57,7 @@ int main(int argc, char** argv) {
            {"top_p 0.95, nearly even", 0.1F, {.top_p = 0.95F}},
            {"top_p 0.95, min_p 0.05", 4, {.top_p = 0.95F, .min_p = 0.05F}},
        }) {
-    std::printf("%-26s%10.0f us\n", what.name, fmaserver::Measure(what, vocab, rounds));
+    std::printf("%-26s%10.0f us\n", what.name, fmaserver::bench::Measure(what, vocab, rounds));
   }
   return 0;
 }

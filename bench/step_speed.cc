@@ -20,7 +20,7 @@
 #include "server/engine/model.h"
 #include "server/engine/slot_pool.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 namespace {
 
 struct Flags {
@@ -37,13 +37,14 @@ struct Flags {
 
 class Sequences {
  public:
-  static absl::StatusOr<std::unique_ptr<Sequences>> Create(Model& model, const Flags& flags) {
-    auto pool = SlotPool::Create(model.backend(), model.layout(), flags.sequences);
+  static absl::StatusOr<std::unique_ptr<Sequences>> Create(engine::Model& model,
+                                                           const Flags& flags) {
+    auto pool = engine::SlotPool::Create(model.backend(), model.layout(), flags.sequences);
     if (!pool.ok()) return pool.status();
     std::unique_ptr<Sequences> sequences(new Sequences(model, flags, *std::move(pool)));
     const std::vector<std::byte> zeros(static_cast<size_t>(model.slot_bytes()));
-    for (const Slot& slot : sequences->slots_) {
-      const absl::Status status = model.backend().RestoreSlot(model.layout(), zeros, slot.data());
+    for (const engine::Slot& slot : sequences->slots_) {
+      const absl::Status status = model.backend().RestoreSlot(zeros, slot.handle());
       if (!status.ok()) return status;
     }
     return sequences;
@@ -51,8 +52,9 @@ class Sequences {
 
   /// Seconds of one step of every sequence, each with the logits of its last row.
   absl::StatusOr<double> Step() {
-    std::vector<StepSegment> segments;
-    for (const Slot& slot : slots_) segments.push_back({slot.data(), position_, tokens_, 1});
+    std::vector<engine::StepSegment> segments;
+    for (const engine::Slot& slot : slots_)
+      segments.push_back({slot.handle(), position_, tokens_, 1});
     const auto start = std::chrono::steady_clock::now();
     const auto logits = model_.Step(segments);
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
@@ -62,19 +64,19 @@ class Sequences {
   }
 
  private:
-  Sequences(Model& model, const Flags& flags, std::unique_ptr<SlotPool> pool)
+  Sequences(engine::Model& model, const Flags& flags, std::unique_ptr<engine::SlotPool> pool)
       : model_(model), pool_(std::move(pool)), tokens_(flags.rows, 7), position_(flags.context) {
     for (int32_t i = 0; i < flags.sequences; ++i) slots_.push_back(pool_->Acquire());
   }
 
-  Model& model_;
-  const std::unique_ptr<SlotPool> pool_;
+  engine::Model& model_;
+  const std::unique_ptr<engine::SlotPool> pool_;
   const std::vector<int32_t> tokens_;
   int64_t position_;
-  std::vector<Slot> slots_;
+  std::vector<engine::Slot> slots_;
 };
 
-absl::StatusOr<std::vector<double>> Measure(Model& model, const Flags& flags) {
+absl::StatusOr<std::vector<double>> Measure(engine::Model& model, const Flags& flags) {
   auto sequences = Sequences::Create(model, flags);
   if (!sequences.ok()) return sequences.status();
   std::vector<double> seconds;
@@ -88,13 +90,13 @@ absl::StatusOr<std::vector<double>> Measure(Model& model, const Flags& flags) {
 }
 
 absl::StatusOr<nlohmann::json> Run(const Flags& flags) {
-  const absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(flags.model);
+  const absl::StatusOr<model::Checkpoint> checkpoint = model::Checkpoint::Open(flags.model);
   if (!checkpoint.ok()) return checkpoint.status();
-  absl::StatusOr<ChosenBackend> device = MakeBackend(flags.device, flags.threads);
+  absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(flags.device, flags.threads);
   if (!device.ok()) return device.status();
-  ModelOptions options{.max_rows = flags.sequences * flags.rows};
-  if (flags.cache_dtype == "bf16") options.cache_dtype = DType::kBF16;
-  const auto model = Model::Load(*checkpoint, std::move(device->backend), options);
+  engine::ModelOptions options{.max_rows = flags.sequences * flags.rows};
+  options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);
+  const auto model = engine::Model::Load(*checkpoint, std::move(device->backend), options);
   if (!model.ok()) return model.status();
   const auto seconds = Measure(**model, flags);
   if (!seconds.ok()) return seconds.status();
@@ -140,14 +142,14 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::bench
 
 int main(int argc, char** argv) {
-  fmaserver::Flags flags;
+  fmaserver::bench::Flags flags;
   CLI::App app("Times the steps of a model.");
-  fmaserver::DeclareFlags(app, flags);
+  fmaserver::bench::DeclareFlags(app, flags);
   CLI11_PARSE(app, argc, argv);
-  const absl::StatusOr<nlohmann::json> result = fmaserver::Run(flags);
+  const absl::StatusOr<nlohmann::json> result = fmaserver::bench::Run(flags);
   if (!result.ok()) {
     std::fprintf(stderr, "step_speed: %s\n", std::string(result.status().message()).c_str());
     return 1;

@@ -1,16 +1,15 @@
-# Helpers that give every target of the project the same warnings and include root.
+# Helpers that give every target of the project the same warnings, and the headers that it may see.
+include(Rooms)
 
-function(fma_configure target)
-  target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR})
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Werror)
-endfunction()
+set(FMA_WARNINGS -Wall -Wextra -Wpedantic -Werror)
 
 # fma_library(NAME SOURCES... DEPENDS...): a static library of one folder.
 function(fma_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_link_libraries(${name} PUBLIC ${ARG_DEPENDS})
-  fma_configure(${name})
+  target_compile_options(${name} PRIVATE ${FMA_WARNINGS})
+  fma_show_folders_of(${name} PUBLIC ${ARG_SOURCES})
 endfunction()
 
 # fma_program(NAME SOURCES... DEPENDS...): an executable, in build/<preset>/bin.
@@ -18,7 +17,8 @@ function(fma_program name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS})
-  fma_configure(${name})
+  target_compile_options(${name} PRIVATE ${FMA_WARNINGS})
+  fma_show_folders_of(${name} PRIVATE ${ARG_SOURCES})
 endfunction()
 
 # fma_test(NAME SOURCES... DEPENDS...): a GoogleTest program, one ctest entry per program.

@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 namespace {
 
 absl::StatusOr<std::string> LibraryPath() {
@@ -48,4 +48,4 @@ absl::StatusOr<std::unique_ptr<Backend>> LoadCudaBackend(int device) {
   return std::unique_ptr<Backend>(backend);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

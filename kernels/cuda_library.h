@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 
 inline constexpr char kCudaEntryName[] = "fma_make_cuda_backend";
 
@@ -24,4 +24,4 @@ using CudaEntry = int(const char* abi, int device, Backend** backend, char* mess
 /// or the device's architecture is not supported.
 absl::StatusOr<std::unique_ptr<Backend>> LoadCudaBackend(int device);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

@@ -9,7 +9,7 @@
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda_library.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 namespace {
 
 constexpr std::string_view kCudaPrefix = "cuda:";
@@ -57,4 +57,4 @@ absl::StatusOr<ChosenBackend> MakeBackend(const std::string& device, int threads
   return chosen;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 
 struct ChosenBackend {
   std::unique_ptr<Backend> backend;
@@ -23,4 +23,4 @@ absl::Status CheckDeviceName(const std::string& device);
 /// why not. "auto": cuda:0 when it can be had, else the CPU.
 absl::StatusOr<ChosenBackend> MakeBackend(const std::string& device, int threads);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

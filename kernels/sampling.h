@@ -12,7 +12,7 @@
 
 #include "absl/status/status.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 
 struct Matrix;
 
@@ -62,4 +62,4 @@ class RowSampler {
                               std::span<SampledRow> out) = 0;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

@@ -1,9 +1,9 @@
 #include "absl/status/status.h"
-#include "model_loader/text.h"
+#include "base/text.h"
+#include "base/utf8.h"
 #include "model_loader/tokenizer.h"
-#include "model_loader/utf8.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 constexpr int32_t kByteValues = 256;
@@ -51,4 +51,4 @@ std::unique_ptr<Tokenizer> MakeByteTokenizer(int64_t vocab_size) {
   return std::make_unique<ByteTokenizer>(static_cast<int32_t>(vocab_size));
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

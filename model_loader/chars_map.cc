@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "absl/status/status.h"
-#include "model_loader/text.h"
+#include "base/text.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 constexpr size_t kUnitBytes = 4;
@@ -82,4 +82,4 @@ std::string_view CharsMap::Replacement(uint32_t offset) const {
   return rest.substr(0, rest.find('\0'));
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -12,7 +12,7 @@
 
 #include "absl/status/statusor.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 
 class CharsMap {
  public:
@@ -39,4 +39,4 @@ class CharsMap {
   std::string replacements_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

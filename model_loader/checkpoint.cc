@@ -5,14 +5,14 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_join.h"
+#include "base/json.h"
+#include "base/mapped_file.h"
+#include "base/sha256.h"
+#include "base/text.h"
 #include "model_loader/expected_tensors.h"
-#include "model_loader/json.h"
-#include "model_loader/mapped_file.h"
-#include "model_loader/sha256.h"
 #include "model_loader/shard_index.h"
-#include "model_loader/text.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 namespace fs = std::filesystem;
@@ -178,7 +178,8 @@ int64_t Checkpoint::NumParameters() const {
 
 int64_t Checkpoint::WeightBytes() const {
   int64_t bytes = 0;
-  for (const auto& [name, view] : tensors_) bytes += view.NumElements() * SizeOf(view.dtype);
+  for (const auto& [name, view] : tensors_)
+    bytes += view.NumElements() * kernels::SizeOf(view.dtype);
   return bytes;
 }
 
@@ -190,4 +191,4 @@ std::string Checkpoint::Fingerprint() const {
   return hash.Digest();
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

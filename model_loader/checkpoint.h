@@ -14,7 +14,7 @@
 #include "model_loader/tensor.h"
 #include "model_loader/tokenizer.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 
 /// Reads `folder`/config.json, model.safetensors or the shards that model.safetensors.index.json
 /// lists when there is no model.safetensors, and tokenizer.model (not read when the config says
@@ -58,4 +58,4 @@ class Checkpoint {
   std::shared_ptr<const Tokenizer> tokenizer_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -4,9 +4,9 @@
 #include <cmath>
 
 #include "absl/strings/str_join.h"
-#include "model_loader/text.h"
+#include "base/text.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 
 using nlohmann::json;
 
@@ -107,4 +107,4 @@ std::optional<size_t> ConfigReader::IndexOf(std::string_view key,
   return std::nullopt;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

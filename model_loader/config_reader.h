@@ -10,9 +10,9 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
-#include "model_loader/json.h"
+#include "base/json.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 
 struct IntegerRange {
   int64_t min = 0;
@@ -72,4 +72,4 @@ class ConfigReader {
   absl::Status status_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -6,9 +6,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "model_loader/text.h"
+#include "base/text.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 /// Collects the tensors of one model in order.
@@ -19,7 +19,7 @@ class Lister {
   std::vector<ExpectedTensor> List() {
     const int64_t hidden = config_.hidden_size;
     Add(std::string(kEmbedTokens), {config_.vocab_size, hidden});
-    if (config_.attention.positions == PositionEmbedding::kLearned) {
+    if (config_.attention.positions == kernels::PositionEmbedding::kLearned) {
       Add(std::string(kEmbedPositions), {config_.max_position_embeddings, hidden});
     }
     for (int layer = 0; layer < config_.num_layers; ++layer) AddLayer(layer);
@@ -40,7 +40,7 @@ class Lister {
 
   void AddNorm(const std::string& name) {
     Add(Concat(name, ".weight"), {config_.hidden_size});
-    if (config_.norm == NormKind::kRmsNorm) return;
+    if (config_.norm == kernels::NormKind::kRmsNorm) return;
     Add(Concat(name, ".bias"), {config_.hidden_size}, /*required=*/false);
   }
 
@@ -52,7 +52,7 @@ class Lister {
   }
 
   void AddAttention(int layer) {
-    const AttentionSpec& spec = config_.attention;
+    const kernels::AttentionSpec& spec = config_.attention;
     const int64_t query_columns = int64_t{spec.num_heads} * spec.head_dim;
     const int64_t kv_columns = int64_t{spec.num_kv_heads} * spec.head_dim;
     const int64_t hidden = config_.hidden_size;
@@ -71,15 +71,15 @@ class Lister {
   }
 
   void AddDownsampling(int layer, char k_or_v) {
-    const AttentionSpec& spec = config_.attention;
+    const kernels::AttentionSpec& spec = config_.attention;
     const int64_t outputs = int64_t{spec.head_dim} * spec.hierarchy.rank;
-    const int64_t channels = spec.downsampling == Downsampling::kConv ? spec.head_dim : 1;
-    const int needed = NumDownsamplingWeights(spec);
+    const int64_t channels = spec.downsampling == kernels::Downsampling::kConv ? spec.head_dim : 1;
+    const int needed = kernels::NumDownsamplingWeights(spec);
     // A model with shared levels may be served with one level and still bring the merge weights.
     const int allowed = spec.share_levels ? 2 : needed;
     for (int index = 0; index < allowed; ++index) {
       Add(DownsamplingTensor(layer, k_or_v, index, "weight"),
-          {outputs, channels, DownsamplingInputs(spec, index + 1)}, index < needed);
+          {outputs, channels, kernels::DownsamplingInputs(spec, index + 1)}, index < needed);
       Add(DownsamplingTensor(layer, k_or_v, index, "bias"), {outputs}, index < needed);
     }
   }
@@ -88,7 +88,7 @@ class Lister {
     const int64_t hidden = config_.hidden_size;
     const int64_t inner = config_.intermediate_size;
     const bool bias = config_.mlp_bias;
-    if (config_.mlp == MlpKind::kSwiglu) {
+    if (config_.mlp == kernels::MlpKind::kSwiglu) {
       AddLinear(LayerTensor(layer, "mlp.gate_proj"), inner, hidden, bias);
     }
     AddLinear(LayerTensor(layer, "mlp.up_proj"), inner, hidden, bias);
@@ -99,11 +99,12 @@ class Lister {
   std::vector<ExpectedTensor> tensors_;
 };
 
-std::string WhyNoDownsampling(const AttentionSpec& spec) {
-  if (spec.downsampling == Downsampling::kAverage) return "\"fma.downsampling\" is \"average\"";
-  return Concat("there are ", NumDownsamplingWeights(spec), " of them: \"fma.num_levels\" is ",
-                spec.hierarchy.num_levels, " and \"fma.share_levels\" is ",
-                spec.share_levels ? "true" : "false");
+std::string WhyNoDownsampling(const kernels::AttentionSpec& spec) {
+  if (spec.downsampling == kernels::Downsampling::kAverage)
+    return "\"fma.downsampling\" is \"average\"";
+  return Concat("there are ", kernels::NumDownsamplingWeights(spec),
+                " of them: \"fma.num_levels\" is ", spec.hierarchy.num_levels,
+                " and \"fma.share_levels\" is ", spec.share_levels ? "true" : "false");
 }
 
 bool NamesMissingLayer(const ModelConfig& config, std::string_view name) {
@@ -155,11 +156,12 @@ std::string WhyUnexpected(const ModelConfig& config, std::string_view name) {
     return "\"fma.level_bias\" is false";
   }
   if (has("_downsample.")) return WhyNoDownsampling(config.attention);
-  if (has(".mlp.gate_proj.") && config.mlp != MlpKind::kSwiglu) return "\"mlp\" is not \"swiglu\"";
+  if (has(".mlp.gate_proj.") && config.mlp != kernels::MlpKind::kSwiglu)
+    return "\"mlp\" is not \"swiglu\"";
   if (is_bias && has("norm.")) return "\"norm\" is \"rmsnorm\"";
   if (is_bias && has(".self_attn.") && !config.attention_bias) return "\"attention_bias\" is false";
   if (is_bias && has(".mlp.") && !config.mlp_bias) return "\"mlp_bias\" is false";
   return "no model has a tensor of this name";
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

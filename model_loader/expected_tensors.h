@@ -9,7 +9,7 @@
 
 #include "model_loader/model_config.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 
 inline constexpr std::string_view kEmbedTokens = "model.embed_tokens.weight";        // [V, D]
 inline constexpr std::string_view kEmbedPositions = "model.embed_positions.weight";  // [max_pos, D]
@@ -42,4 +42,4 @@ std::vector<ExpectedTensor> ExpectedTensors(const ModelConfig& config);
 /// no model has one.
 std::string WhyUnexpected(const ModelConfig& config, std::string_view name);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -7,11 +7,11 @@
 #include <optional>
 
 #include "absl/status/status.h"
+#include "base/mapped_file.h"
+#include "base/text.h"
 #include "model_loader/config_reader.h"
-#include "model_loader/mapped_file.h"
-#include "model_loader/text.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 using nlohmann::json;
@@ -29,35 +29,35 @@ constexpr int64_t kByteValues = 256;
 
 // Positions, group borders and the horizon are exact as int64 and as double for every allowed
 // hierarchy.
-static_assert(Hierarchy{kMaxGroupSize, 1, kMaxLevels, 0}.Horizon() <= int64_t{1} << 53);
+static_assert(kernels::Hierarchy{kMaxGroupSize, 1, kMaxLevels, 0}.Horizon() <= int64_t{1} << 53);
 
-constexpr std::array<Choice<Downsampling>, 4> kDownsamplings = {{
-    {"grouped_conv", Downsampling::kGroupedConv},
-    {"conv", Downsampling::kConv},
-    {"average", Downsampling::kAverage},
-    {"hierarchical", Downsampling::kHierarchical},
+constexpr std::array<Choice<kernels::Downsampling>, 4> kDownsamplings = {{
+    {"grouped_conv", kernels::Downsampling::kGroupedConv},
+    {"conv", kernels::Downsampling::kConv},
+    {"average", kernels::Downsampling::kAverage},
+    {"hierarchical", kernels::Downsampling::kHierarchical},
 }};
-constexpr std::array<Choice<Padding>, 2> kPaddings = {{
-    {"masked", Padding::kMasked},
-    {"zero_keys", Padding::kZeroKeys},
+constexpr std::array<Choice<kernels::Padding>, 2> kPaddings = {{
+    {"masked", kernels::Padding::kMasked},
+    {"zero_keys", kernels::Padding::kZeroKeys},
 }};
-constexpr std::array<Choice<PositionEmbedding>, 3> kPositionEmbeddings = {{
-    {"learned", PositionEmbedding::kLearned},
-    {"rope", PositionEmbedding::kRope},
-    {"none", PositionEmbedding::kNone},
+constexpr std::array<Choice<kernels::PositionEmbedding>, 3> kPositionEmbeddings = {{
+    {"learned", kernels::PositionEmbedding::kLearned},
+    {"rope", kernels::PositionEmbedding::kRope},
+    {"none", kernels::PositionEmbedding::kNone},
 }};
-constexpr std::array<Choice<FarPositions>, 2> kFarPositions = {{
-    {"center", FarPositions::kCenter},
-    {"none", FarPositions::kNone},
+constexpr std::array<Choice<kernels::FarPositions>, 2> kFarPositions = {{
+    {"center", kernels::FarPositions::kCenter},
+    {"none", kernels::FarPositions::kNone},
 }};
-constexpr std::array<Choice<NormKind>, 2> kNorms = {{
-    {"layernorm", NormKind::kLayerNorm},
-    {"rmsnorm", NormKind::kRmsNorm},
+constexpr std::array<Choice<kernels::NormKind>, 2> kNorms = {{
+    {"layernorm", kernels::NormKind::kLayerNorm},
+    {"rmsnorm", kernels::NormKind::kRmsNorm},
 }};
-constexpr std::array<Choice<MlpKind>, 3> kMlps = {{
-    {"gelu", MlpKind::kGelu},
-    {"gelu_tanh", MlpKind::kGeluTanh},
-    {"swiglu", MlpKind::kSwiglu},
+constexpr std::array<Choice<kernels::MlpKind>, 3> kMlps = {{
+    {"gelu", kernels::MlpKind::kGelu},
+    {"gelu_tanh", kernels::MlpKind::kGeluTanh},
+    {"swiglu", kernels::MlpKind::kSwiglu},
 }};
 
 template <typename T, size_t N>
@@ -91,7 +91,7 @@ void ReadSizes(ConfigReader& reader, ModelConfig& config) {
   config.max_position_embeddings = reader.Integer("max_position_embeddings", {1, kMaxPositions});
 }
 
-void ReadHeads(ConfigReader& reader, const ModelConfig& config, AttentionSpec& spec) {
+void ReadHeads(ConfigReader& reader, const ModelConfig& config, kernels::AttentionSpec& spec) {
   spec.num_heads = Integer32(reader, "num_attention_heads", {1, kMaxHeads});
   spec.num_kv_heads = Integer32(reader, "num_key_value_heads", {1, kMaxHeads}, spec.num_heads);
   if (spec.num_heads % spec.num_kv_heads != 0) {
@@ -111,10 +111,10 @@ void ReadHeads(ConfigReader& reader, const ModelConfig& config, AttentionSpec& s
   }
 }
 
-void ReadPositions(ConfigReader& reader, AttentionSpec& spec) {
+void ReadPositions(ConfigReader& reader, kernels::AttentionSpec& spec) {
   spec.positions = OneOf(reader, "position_embedding", kPositionEmbeddings);
   spec.rope_theta = reader.PositiveNumber("rope_theta", 10000.0);
-  if (spec.positions == PositionEmbedding::kRope && spec.head_dim % 2 != 0) {
+  if (spec.positions == kernels::PositionEmbedding::kRope && spec.head_dim % 2 != 0) {
     reader.Refuse("head_dim", Concat(spec.head_dim),
                   "an even number with \"position_embedding\": \"rope\"");
   }
@@ -147,7 +147,7 @@ void ReadTokens(ConfigReader& reader, ModelConfig& config) {
   }
 }
 
-void ReadHierarchy(ConfigReader& reader, Hierarchy& hierarchy) {
+void ReadHierarchy(ConfigReader& reader, kernels::Hierarchy& hierarchy) {
   hierarchy.group_size = Integer32(reader, "group_size", {1, kMaxGroupSize});
   hierarchy.rank = Integer32(reader, "rank", {1, kMaxGroupSize});
   if (hierarchy.group_size % hierarchy.rank != 0) {
@@ -158,19 +158,20 @@ void ReadHierarchy(ConfigReader& reader, Hierarchy& hierarchy) {
   hierarchy.sink_tokens = Integer32(reader, "sink_tokens", {0, hierarchy.group_size}, 0);
 }
 
-void ReadFma(ConfigReader& reader, AttentionSpec& spec) {
+void ReadFma(ConfigReader& reader, kernels::AttentionSpec& spec) {
   ReadHierarchy(reader, spec.hierarchy);
   spec.downsampling = OneOf(reader, "downsampling", kDownsamplings);
   spec.share_levels = reader.Boolean("share_levels", false);
-  if (spec.share_levels && spec.downsampling != Downsampling::kHierarchical) {
+  if (spec.share_levels && spec.downsampling != kernels::Downsampling::kHierarchical) {
     reader.Refuse("share_levels", "true", "false unless \"fma.downsampling\" is \"hierarchical\"");
   }
   spec.scale_far_field = reader.Boolean("scale_far_field");
   spec.level_bias = reader.Boolean("level_bias", false);
   spec.padding = OneOf(reader, "padding", kPaddings);
   spec.far_positions =
-      OneOf(reader, "far_positions", kFarPositions, std::optional(FarPositions::kCenter));
-  if (spec.far_positions != FarPositions::kCenter && spec.positions != PositionEmbedding::kRope) {
+      OneOf(reader, "far_positions", kFarPositions, std::optional(kernels::FarPositions::kCenter));
+  if (spec.far_positions != kernels::FarPositions::kCenter &&
+      spec.positions != kernels::PositionEmbedding::kRope) {
     reader.Refuse("far_positions", Excerpt(*reader.Find("far_positions")),
                   "\"center\" unless \"position_embedding\" is \"rope\"");
   }
@@ -180,8 +181,9 @@ void ReadFma(ConfigReader& reader, AttentionSpec& spec) {
 }  // namespace
 
 int64_t ModelConfig::MaxSequenceLength() const {
-  return attention.positions == PositionEmbedding::kLearned ? max_position_embeddings
-                                                            : std::numeric_limits<int64_t>::max();
+  return attention.positions == kernels::PositionEmbedding::kLearned
+             ? max_position_embeddings
+             : std::numeric_limits<int64_t>::max();
 }
 
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json_text, std::string_view origin) {
@@ -216,4 +218,4 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& file) {
                           file.string());
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

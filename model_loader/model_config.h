@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/fma/spec.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 
 struct ModelConfig {
   int64_t vocab_size = 0;         ///< V
@@ -19,10 +19,10 @@ struct ModelConfig {
   int64_t intermediate_size = 0;  ///< F
   int32_t num_layers = 0;
   int64_t max_position_embeddings = 0;
-  AttentionSpec attention;
-  NormKind norm = NormKind::kRmsNorm;
+  kernels::AttentionSpec attention;
+  kernels::NormKind norm = kernels::NormKind::kRmsNorm;
   float norm_eps = 1e-5F;
-  MlpKind mlp = MlpKind::kSwiglu;
+  kernels::MlpKind mlp = kernels::MlpKind::kSwiglu;
   bool attention_bias = false;
   bool mlp_bias = false;
   bool tie_word_embeddings = false;
@@ -40,4 +40,4 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json, std::string_
 
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& file);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 /// Short strings sort before the longer ones that they begin.
@@ -36,4 +36,4 @@ PrefixTable::Range PrefixTable::Narrow(Range range, size_t offset, int byte) con
   return {static_cast<size_t>(first - begin), static_cast<size_t>(end - begin)};
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-namespace fmaserver {
+namespace fmaserver::model {
 
 /// A sorted table, walked byte by byte: the entries that share the bytes seen so far are
 /// neighbours. The strings must outlive the table, and be different and not empty.
@@ -50,4 +50,4 @@ class PrefixTable {
       starts_{};  ///< first entry that begins with a byte value or a greater one
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -1,6 +1,6 @@
 #include "model_loader/protobuf_reader.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 
 std::optional<ProtobufField> ProtobufReader::Next() {
   if (rest_.empty() || malformed_) return std::nullopt;
@@ -56,4 +56,4 @@ bool ProtobufReader::ReadBytes(std::string_view& bytes) {
   return true;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

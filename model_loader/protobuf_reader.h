@@ -6,7 +6,7 @@
 #include <optional>
 #include <string_view>
 
-namespace fmaserver {
+namespace fmaserver::model {
 
 struct ProtobufField {
   enum class Type : uint8_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
@@ -42,4 +42,4 @@ class ProtobufReader {
   bool malformed_ = false;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -5,10 +5,10 @@
 #include <optional>
 
 #include "absl/status/status.h"
-#include "model_loader/json.h"
-#include "model_loader/text.h"
+#include "base/json.h"
+#include "base/text.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 using nlohmann::json;
@@ -66,16 +66,17 @@ absl::Status CheckMetadata(const json& metadata, std::string_view origin) {
                                            ", allowed: an object of strings"));
 }
 
-std::optional<DType> DTypeOf(const json& name) {
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
-    if (name == NameOf(dtype)) return dtype;
+std::optional<kernels::WeightFormat> DTypeOf(const json& name) {
+  for (const kernels::WeightFormat dtype :
+       {kernels::WeightFormat::kF32, kernels::WeightFormat::kF16, kernels::WeightFormat::kBF16}) {
+    if (name == kernels::NameOf(dtype)) return dtype;
   }
   return std::nullopt;
 }
 
 /// Bytes of a tensor, or nothing when they do not fit int64.
 std::optional<int64_t> ByteSize(const TensorView& view) {
-  int64_t bytes = SizeOf(view.dtype);
+  int64_t bytes = kernels::SizeOf(view.dtype);
   for (const int64_t extent : view.shape) {
     if (__builtin_mul_overflow(bytes, extent, &bytes)) return std::nullopt;
   }
@@ -120,7 +121,7 @@ absl::StatusOr<Entry> ReadEntry(const std::string& name, const json& fields, int
   }
 
   Entry entry{.name = name, .view = {}};
-  const std::optional<DType> dtype = DTypeOf(fields["dtype"]);
+  const std::optional<kernels::WeightFormat> dtype = DTypeOf(fields["dtype"]);
   if (!dtype.has_value()) return refuse("dtype", Excerpt(fields["dtype"]), "F32, F16, BF16");
   entry.view.dtype = *dtype;
 
@@ -133,8 +134,9 @@ absl::StatusOr<Entry> ReadEntry(const std::string& name, const json& fields, int
     return refuse("shape", Excerpt(fields["shape"]), "a size in bytes below 2^63");
   }
   if (*size != entry.end - entry.begin) {
-    return refuse("size of data_offsets", Concat(entry.end - entry.begin),
-                  Concat(*size, " (shape ", Excerpt(fields["shape"]), " of ", NameOf(*dtype), ")"));
+    return refuse(
+        "size of data_offsets", Concat(entry.end - entry.begin),
+        Concat(*size, " (shape ", Excerpt(fields["shape"]), " of ", kernels::NameOf(*dtype), ")"));
   }
   return entry;
 }
@@ -201,4 +203,4 @@ absl::StatusOr<Safetensors> Safetensors::Open(const std::filesystem::path& file)
   return Safetensors(*std::move(mapped), *std::move(tensors));
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model_loader/mapped_file.h"
+#include "base/mapped_file.h"
 #include "model_loader/tensor.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 
 using NamedTensor = std::pair<std::string, TensorView>;
 
@@ -41,4 +41,4 @@ class Safetensors {
   std::vector<NamedTensor> tensors_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -1,11 +1,11 @@
 #include <queue>
 
 #include "absl/container/flat_hash_map.h"
+#include "base/text.h"
+#include "base/utf8.h"
 #include "model_loader/sentencepiece_segmenter.h"
-#include "model_loader/text.h"
-#include "model_loader/utf8.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 constexpr int32_t kNone = -1;
@@ -41,10 +41,10 @@ class BpeSegmenter final : public Segmenter {
     }
   }
 
-  std::vector<Segment> Cut(std::string_view text) const override {
+  std::vector<TextPiece> Cut(std::string_view text) const override {
     std::vector<Symbol> symbols = Characters(text);
     Merge(symbols);
-    std::vector<Segment> segments;
+    std::vector<TextPiece> segments;
     for (const Symbol& symbol : symbols) {
       if (!symbol.text.empty()) segments.push_back({symbol.text, IdOf(symbol.text)});
     }
@@ -119,4 +119,4 @@ std::unique_ptr<Segmenter> MakeBpeSegmenter(const SentencePieceModel& model,
   return std::make_unique<BpeSegmenter>(model, user_symbols);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

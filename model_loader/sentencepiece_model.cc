@@ -9,12 +9,12 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
-#include "model_loader/json.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "base/utf8.h"
 #include "model_loader/protobuf_reader.h"
-#include "model_loader/text.h"
-#include "model_loader/utf8.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 using Type = ProtobufField::Type;
@@ -201,4 +201,4 @@ absl::StatusOr<SentencePieceModel> ParseSentencePieceModel(std::string_view byte
   return Parser(origin, max_pieces).Parse(bytes);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -12,7 +12,7 @@
 
 #include "absl/status/statusor.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 
 struct SentencePieceModel {
   enum class Algorithm : uint8_t { kUnigram = 1, kBpe = 2 };
@@ -53,4 +53,4 @@ absl::StatusOr<SentencePieceModel> ParseSentencePieceModel(std::string_view byte
                                                            std::string_view origin,
                                                            int64_t max_pieces);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -2,9 +2,9 @@
 
 #include <utility>
 
-#include "model_loader/utf8.h"
+#include "base/utf8.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 
 absl::StatusOr<SentencePieceNormalizer> SentencePieceNormalizer::Create(
     const SentencePieceModel& model, const PrefixTable& user_symbols, std::string_view origin) {
@@ -60,4 +60,4 @@ std::string SentencePieceNormalizer::Normalize(std::string_view text) const {
   return out;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -9,7 +9,7 @@
 #include "model_loader/prefix_table.h"
 #include "model_loader/sentencepiece_model.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 
 /// U+2581, how pieces spell a space.
 inline constexpr std::string_view kSpaceSymbol = "\xE2\x96\x81";
@@ -39,4 +39,4 @@ class SentencePieceNormalizer {
   CharsMap rules_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

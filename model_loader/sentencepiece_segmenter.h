@@ -9,9 +9,9 @@
 #include "model_loader/prefix_table.h"
 #include "model_loader/sentencepiece_model.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 
-struct Segment {
+struct TextPiece {
   std::string_view text;
   int32_t id = 0;  ///< the model's unknown_id when no piece is spelled like this
 };
@@ -23,7 +23,7 @@ class Segmenter {
 
   /// The segments in order; together they are `text`, of which they are views. `text` must be
   /// shorter than 2^31 bytes.
-  virtual std::vector<Segment> Cut(std::string_view text) const = 0;
+  virtual std::vector<TextPiece> Cut(std::string_view text) const = 0;
 };
 
 /// Merges the best-scored pair of neighbours until none is a piece (Sennrich et al.,
@@ -35,4 +35,4 @@ std::unique_ptr<Segmenter> MakeBpeSegmenter(const SentencePieceModel& model,
 /// `model` must outlive it.
 std::unique_ptr<Segmenter> MakeUnigramSegmenter(const SentencePieceModel& model);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -9,15 +9,15 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_replace.h"
-#include "model_loader/mapped_file.h"
+#include "base/mapped_file.h"
+#include "base/text.h"
+#include "base/utf8.h"
 #include "model_loader/prefix_table.h"
 #include "model_loader/sentencepiece_model.h"
 #include "model_loader/sentencepiece_normalizer.h"
 #include "model_loader/sentencepiece_segmenter.h"
-#include "model_loader/text.h"
-#include "model_loader/utf8.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 using PieceType = SentencePieceModel::PieceType;
@@ -70,7 +70,7 @@ class SentencePieceTokenizer final : public Tokenizer {
           Concat("text is ", normalized.size(), " bytes, allowed: at most ", kMaxTextBytes));
     }
     std::vector<int32_t> ids;
-    for (const Segment& segment : segmenter_->Cut(normalized)) AppendIds(segment, ids);
+    for (const TextPiece& segment : segmenter_->Cut(normalized)) AppendIds(segment, ids);
     return ids;
   }
 
@@ -127,7 +127,7 @@ class SentencePieceTokenizer final : public Tokenizer {
     return std::find(ids.begin(), ids.end(), id) - ids.begin();
   }
 
-  void AppendIds(const Segment& segment, std::vector<int32_t>& ids) const {
+  void AppendIds(const TextPiece& segment, std::vector<int32_t>& ids) const {
     const bool is_unknown = segment.id == model_.unknown_id;
     if (is_unknown && model_.byte_fallback) {
       for (const char byte : segment.text) {
@@ -169,4 +169,4 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadSentencePiece(const std::filesyst
                                     file.string(), vocab_size);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

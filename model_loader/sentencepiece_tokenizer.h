@@ -7,11 +7,11 @@
 #include "absl/status/statusor.h"
 #include "model_loader/tokenizer.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 
 /// LoadSentencePiece for a file that is in memory: `bytes` is its content, which is copied.
 absl::StatusOr<std::unique_ptr<Tokenizer>> MakeSentencePieceTokenizer(std::string_view bytes,
                                                                       std::string_view origin,
                                                                       int64_t vocab_size);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

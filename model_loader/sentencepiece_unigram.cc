@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/utf8.h"
 #include "model_loader/sentencepiece_segmenter.h"
-#include "model_loader/utf8.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 using PieceType = SentencePieceModel::PieceType;
@@ -41,7 +41,7 @@ class UnigramSegmenter final : public Segmenter {
     pieces_ = PrefixTable(std::move(spelled));
   }
 
-  std::vector<Segment> Cut(std::string_view text) const override {
+  std::vector<TextPiece> Cut(std::string_view text) const override {
     std::vector<BestEnd> ends(text.size() + 1);
     for (size_t start = 0; start < text.size();) {
       const std::string_view rest = text.substr(start);
@@ -74,8 +74,8 @@ class UnigramSegmenter final : public Segmenter {
     ends[start + character].Offer(score, start, model_.unknown_id);
   }
 
-  static std::vector<Segment> WalkBack(std::string_view text, const std::vector<BestEnd>& ends) {
-    std::vector<Segment> segments;
+  static std::vector<TextPiece> WalkBack(std::string_view text, const std::vector<BestEnd>& ends) {
+    std::vector<TextPiece> segments;
     for (size_t end = text.size(); end > 0;) {
       const BestEnd& best = ends[end];
       segments.push_back({text.substr(best.start, end - best.start), best.id});
@@ -97,4 +97,4 @@ std::unique_ptr<Segmenter> MakeUnigramSegmenter(const SentencePieceModel& model)
   return std::make_unique<UnigramSegmenter>(model);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

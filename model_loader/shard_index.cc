@@ -1,10 +1,10 @@
 #include "model_loader/shard_index.h"
 
 #include "absl/status/status.h"
-#include "model_loader/json.h"
-#include "model_loader/text.h"
+#include "base/json.h"
+#include "base/text.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 using nlohmann::json;
@@ -40,4 +40,4 @@ absl::StatusOr<ShardIndex> ParseShardIndex(std::string_view text, std::string_vi
   return index;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -8,7 +8,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 
 /// File name of a shard -> names of the tensors that the index places in it.
 using ShardIndex = std::map<std::string, absl::flat_hash_set<std::string>>;
@@ -17,4 +17,4 @@ using ShardIndex = std::map<std::string, absl::flat_hash_set<std::string>>;
 /// INVALID_ARGUMENT names `origin`, the tensor, what was found and what is allowed.
 absl::StatusOr<ShardIndex> ParseShardIndex(std::string_view text, std::string_view origin);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -11,7 +11,7 @@
 
 #include "absl/status/statusor.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 
 /// Thread-safe: every method is const and may be called from any thread.
 class Tokenizer {
@@ -43,4 +43,4 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadSentencePiece(const std::filesyst
 /// id = byte value; ids from 256 up to `vocab_size` are specials without text.
 std::unique_ptr<Tokenizer> MakeByteTokenizer(int64_t vocab_size);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::model

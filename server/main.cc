@@ -28,6 +28,7 @@
 #include "server/metrics/process_metrics.h"
 #include "server/metrics/session_metrics.h"
 #include "server/rpc/rpc_server.h"
+#include "server/service/service.h"
 #include "server/sessions/fingerprint.h"
 #include "server/sessions/session_store.h"
 #include "server/status_pages.h"
@@ -35,25 +36,25 @@
 namespace fmaserver {
 namespace {
 
-LogFormat FormatOf(const Flags& flags) {
-  return flags.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
+log::LogFormat FormatOf(const Flags& flags) {
+  return flags.log_format == "json" ? log::LogFormat::kJson : log::LogFormat::kText;
 }
 
-absl::StatusOr<std::unique_ptr<Model>> LoadModel(const Checkpoint& checkpoint, const Flags& flags) {
-  auto device = MakeBackend(flags.device, flags.threads);
+absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const model::Checkpoint& checkpoint,
+                                                         const Flags& flags) {
+  auto device = kernels::MakeBackend(flags.device, flags.threads);
   if (!device.ok()) return device.status();
   if (!device->why.empty()) spdlog::info("no GPU: {}", device->why);
-  return Model::Load(checkpoint, std::move(device->backend),
-                     {.max_rows = Engine::MaxRows(flags.engine),
-                      .cache_dtype = flags.cache_dtype == "bf16" ? DType::kBF16 : DType::kF32});
+  return engine::Model::Load(checkpoint, std::move(device->backend),
+                             {.max_rows = engine::Engine::MaxRows(flags.engine),
+                              .cache_type = *kernels::CacheTypeNamed(flags.cache_dtype)});
 }
 
-absl::StatusOr<std::unique_ptr<SessionStore>> OpenSessions(const Checkpoint& checkpoint,
-                                                           const Model& model,
-                                                           const SessionOptions& options,
-                                                           SessionObserver& observer) {
-  return SessionStore::Open(
-      {.fingerprint = ModelFingerprint(checkpoint.Fingerprint(), model.layout()),
+absl::StatusOr<std::unique_ptr<sessions::SessionStore>> OpenSessions(
+    const model::Checkpoint& checkpoint, const engine::Model& model,
+    const sessions::SessionOptions& options, sessions::SessionObserver& observer) {
+  return sessions::SessionStore::Open(
+      {.fingerprint = sessions::ModelFingerprint(checkpoint.Fingerprint(), model.layout()),
        .slot_bytes = model.slot_bytes(),
        .vocab_size = model.config().vocab_size},
       options, &observer);
@@ -61,94 +62,84 @@ absl::StatusOr<std::unique_ptr<SessionStore>> OpenSessions(const Checkpoint& che
 
 /// What the services serve, and what counts it.
 struct Served {
-  std::shared_ptr<Metrics> metrics;
-  std::shared_ptr<SessionMetrics> session_metrics;
-  std::unique_ptr<Engine> engine;
-  std::unique_ptr<SessionStore> sessions;
+  std::shared_ptr<metrics::Metrics> metrics;
+  std::shared_ptr<metrics::SessionMetrics> session_metrics;
+  std::unique_ptr<engine::Engine> engine;
+  std::unique_ptr<sessions::SessionStore> sessions;
 };
 
 // The checkpoint itself is closed again: the engine has a copy of the weights.
 absl::StatusOr<Served> Load(const Flags& flags) {
-  const auto checkpoint = Checkpoint::Open(flags.model);
+  const auto checkpoint = model::Checkpoint::Open(flags.model);
   if (!checkpoint.ok()) return checkpoint.status();
   auto model = LoadModel(*checkpoint, flags);
   if (!model.ok()) return model.status();
   Served served;
-  served.metrics = std::make_shared<Metrics>(ModelFacts{.name = (*model)->name(),
-                                                        .layout = (*model)->layout(),
-                                                        .slots = flags.engine.num_slots,
-                                                        .weight_bytes = (*model)->weight_bytes()});
-  served.session_metrics = std::make_shared<SessionMetrics>((*model)->name());
+  served.metrics = std::make_shared<metrics::Metrics>(
+      metrics::ModelFacts{.name = (*model)->name(),
+                          .layout = (*model)->layout(),
+                          .slots = flags.engine.num_slots,
+                          .weight_bytes = (*model)->weight_bytes()});
+  served.session_metrics = std::make_shared<metrics::SessionMetrics>((*model)->name());
   auto sessions = OpenSessions(*checkpoint, **model, flags.sessions, *served.session_metrics);
   if (!sessions.ok()) return sessions.status();
   served.sessions = *std::move(sessions);
   served.session_metrics->Watch(served.sessions.get());
-  auto engine =
-      Engine::Create(*std::move(model), checkpoint->tokenizer(), flags.engine, served.metrics);
+  auto engine = engine::Engine::Create(*std::move(model), checkpoint->tokenizer(), flags.engine,
+                                       served.metrics);
   if (!engine.ok()) return engine.status();
   served.engine = *std::move(engine);
   return served;
 }
 
 /// Counts and logs each call.
-class CallWatch final : public CallObserver {
+class CallWatch final : public service::CallObserver {
  public:
-  CallWatch(std::shared_ptr<CallMetrics> metrics, LogFormat format)
+  CallWatch(std::shared_ptr<metrics::CallMetrics> metrics, log::LogFormat format)
       : metrics_(std::move(metrics)), log_(format) {}
-  void OnCall(const CallReport& report) override {
+  void OnCall(const service::CallReport& report) override {
     metrics_->OnCall(report);
     log_.OnCall(report);
   }
 
  private:
-  const std::shared_ptr<CallMetrics> metrics_;
-  CallLog log_;
+  const std::shared_ptr<metrics::CallMetrics> metrics_;
+  log::CallLog log_;
 };
-
-RpcServerOptions WithPolicy(RpcServerOptions options, const Flags& flags,
-                            std::shared_ptr<const Access> access,
-                            std::shared_ptr<CallMetrics> metrics) {
-  options.policy = {.access = std::move(access),
-                    .observer = std::make_shared<CallWatch>(std::move(metrics), FormatOf(flags)),
-                    .limits = flags.limits,
-                    .keep_prompts = flags.log_prompts};
-  return options;
-}
 
 /// The HTTP port, when there is one, and what it answers from.
-struct Status {
-  Exposition exposition;
+struct Probes {
+  metrics::Exposition exposition;
   StatusPages pages{exposition};
-  std::unique_ptr<HttpServer> http;
+  std::unique_ptr<http::HttpServer> http;
 };
 
-absl::Status StartHttp(const std::string& address, Status& status) {
-  status.exposition.Add(std::make_shared<ProcessMetrics>());
+absl::Status StartHttp(const std::string& address, Probes& probes) {
+  probes.exposition.Add(std::make_shared<metrics::ProcessMetrics>());
   if (address.empty()) return absl::OkStatus();
-  auto http = HttpServer::Start(
-      address, [&status](const std::string& path) { return status.pages.Answer(path); });
+  auto http = http::HttpServer::Start(
+      address, [&probes](const std::string& path) { return probes.pages.Answer(path); });
   if (!http.ok()) return http.status();
-  status.http = *std::move(http);
-  spdlog::info("HTTP on {}, port {}", address, status.http->port());
+  probes.http = *std::move(http);
+  spdlog::info("HTTP on {}, port {}", address, probes.http->port());
   return absl::OkStatus();
 }
 
-void ShowServing(const Served& served, const EngineOptions& options, Status& status) {
-  status.exposition.Add(served.metrics->registry());
-  status.exposition.Add(served.session_metrics);
-  const Model& model = served.engine->model();
-  status.exposition.Add(std::make_shared<DeviceMetrics>(model.name(), model.backend()));
-  status.pages.Serve([metrics = served.metrics, options] {
-    return metrics->NumRequests() >= options.num_slots + options.max_queue;
-  });
+void ShowServing(const Served& served, Probes& probes) {
+  probes.exposition.Add(served.metrics->registry());
+  probes.exposition.Add(served.session_metrics);
+  const engine::Engine& engine = *served.engine;
+  probes.exposition.Add(
+      std::make_shared<metrics::DeviceMetrics>(engine.model().name(), engine.model().backend()));
+  probes.pages.Serve([&engine] { return engine.IsFull(); });
 }
 
 std::string Mebibytes(int64_t bytes) {
   return fmt::format("{:.2f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
-void LogStart(const Engine& engine, const RpcServer& server, const Flags& flags) {
-  const Model& model = engine.model();
+void LogStart(const engine::Engine& engine, const rpc::RpcServer& server, const Flags& flags) {
+  const engine::Model& model = engine.model();
   const int32_t slots = engine.options().num_slots;
   spdlog::info("model {}: {} parameters in {}, tokenizer {}", model.name(), model.num_parameters(),
                Mebibytes(model.weight_bytes()),
@@ -156,11 +147,11 @@ void LogStart(const Engine& engine, const RpcServer& server, const Flags& flags)
   spdlog::info("device {}", model.device());
   spdlog::info("{} slots of {}: {} of sequence state, whatever the length", slots,
                Mebibytes(model.slot_bytes()), Mebibytes(slots * model.slot_bytes()));
-  spdlog::info("listening on {}, port {}", flags.rpc.listen, server.port());
+  spdlog::info("listening on {}, port {}", flags.door.listen, server.port());
 }
 
 void LogSecurity(const Flags& flags) {
-  const TlsOptions& tls = flags.rpc.tls;
+  const service::TlsOptions& tls = flags.door.tls;
   spdlog::info("security: {}, {}",
                tls.cert.empty()        ? "plain text"
                : tls.client_ca.empty() ? "TLS"
@@ -168,8 +159,8 @@ void LogSecurity(const Flags& flags) {
                flags.tokens.empty() ? "no tokens: everybody may call" : "tokens are needed");
 }
 
-void LogSessions(const SessionStore& sessions) {
-  const SessionOptions& options = sessions.options();
+void LogSessions(const sessions::SessionStore& sessions) {
+  const sessions::SessionOptions& options = sessions.options();
   spdlog::info("sessions: {} in memory at most, {}", Mebibytes(options.memory_bytes),
                options.dir.empty() ? "none saved" : "saved in " + options.dir.string());
   if (!options.dir.empty()) spdlog::info("{} sessions found", sessions.Stats().on_disk);
@@ -182,7 +173,7 @@ sigset_t HandledSignals() {
   return signals;
 }
 
-void ReloadTokens(Access& access) {
+void ReloadTokens(access::Access& access) {
   const absl::Status status = access.Reload();
   if (status.ok()) {
     spdlog::info("tokens read again");
@@ -205,7 +196,8 @@ void ReturnFreeMemory() {
 }
 
 /// Returns when a signal says so, or the device is lost.
-void WaitForTermination(const sigset_t& signals, Access& access, const Engine& engine) {
+void WaitForTermination(const sigset_t& signals, access::Access& access,
+                        const engine::Engine& engine) {
   constexpr timespec kHousekeeping{.tv_sec = 5, .tv_nsec = 0};
   int signal = 0;
   while (signal != SIGTERM && signal != SIGINT) {
@@ -213,8 +205,8 @@ void WaitForTermination(const sigset_t& signals, Access& access, const Engine& e
     if (engine.DeviceFailed()) return;
     if (signal < 0) ReturnFreeMemory();
     if (signal == SIGHUP) ReloadTokens(access);
-    if (signal == SIGUSR1) ShiftLogLevel(+1);
-    if (signal == SIGUSR2) ShiftLogLevel(-1);
+    if (signal == SIGUSR1) log::ShiftLogLevel(+1);
+    if (signal == SIGUSR2) log::ShiftLogLevel(-1);
   }
   spdlog::info("{} received", sigabbrev_np(signal));
   // From here on a second one has its ordinary effect, in this thread only: it kills.
@@ -225,7 +217,7 @@ void WaitForTermination(const sigset_t& signals, Access& access, const Engine& e
   pthread_sigmask(SIG_UNBLOCK, &again, nullptr);
 }
 
-void Drain(Engine& engine, RpcServer& server, StatusPages& pages, double seconds) {
+void Drain(engine::Engine& engine, rpc::RpcServer& server, StatusPages& pages, double seconds) {
   // What is already written of a stream gets this long to reach its reader.
   constexpr absl::Duration kFlushTime = absl::Seconds(2);
   spdlog::info("draining: running requests get {} s", seconds);
@@ -237,27 +229,31 @@ void Drain(Engine& engine, RpcServer& server, StatusPages& pages, double seconds
 }
 
 absl::Status Serve(const Flags& flags, const sigset_t& signals) {
-  auto opened = Access::Open(flags.tokens);
+  auto opened = access::Access::Open(flags.tokens);
   if (!opened.ok()) return opened.status();
-  const std::shared_ptr<Access> access = *std::move(opened);
-  const auto call_metrics = std::make_shared<CallMetrics>();
+  const std::shared_ptr<access::Access> access = *std::move(opened);
+  const auto call_metrics = std::make_shared<metrics::CallMetrics>();
   Served served;
-  Status status;  // goes first: a scrape asks what is served
-  status.exposition.Add(call_metrics->registry());
-  if (absl::Status http = StartHttp(flags.http, status); !http.ok()) return http;
+  Probes probes;  // goes first: a scrape asks what is served
+  probes.exposition.Add(call_metrics->registry());
+  if (absl::Status http = StartHttp(flags.http, probes); !http.ok()) return http;
   auto loaded = Load(flags);
   if (!loaded.ok()) return loaded.status();
   served = *std::move(loaded);
-  auto server = RpcServer::Start(*served.engine, *served.sessions,
-                                 WithPolicy(flags.rpc, flags, access, call_metrics));
+  service::Service service(*served.engine, *served.sessions,
+                           {.access = access,
+                            .observer = std::make_shared<CallWatch>(call_metrics, FormatOf(flags)),
+                            .limits = flags.limits,
+                            .keep_prompts = flags.log_prompts});
+  auto server = rpc::RpcServer::Start(service, flags.door);
   if (!server.ok()) return server.status();
-  ShowServing(served, flags.engine, status);
+  ShowServing(served, probes);
   LogSessions(*served.sessions);
   LogSecurity(flags);
   LogStart(*served.engine, **server, flags);
   WaitForTermination(signals, *access, *served.engine);
   const bool failed = served.engine->DeviceFailed();
-  Drain(*served.engine, **server, status.pages, failed ? 0 : flags.drain_seconds);
+  Drain(*served.engine, **server, probes.pages, failed ? 0 : flags.drain_seconds);
   if (failed) return absl::UnavailableError("the device failed; the server has to start again");
   return absl::OkStatus();
 }
@@ -267,11 +263,11 @@ int Run(const Flags& flags) {
   // Before the first thread, so that all of them leave the signals to sigwait().
   const sigset_t signals = HandledSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  SetUpLog(flags.log_level, FormatOf(flags));
+  log::SetUpLog(flags.log_level, FormatOf(flags));
   const absl::Status status = Serve(flags, signals);
   if (!status.ok()) spdlog::error("{}", std::string(status.message()));
   const int code = status.ok() ? EXIT_SUCCESS : EXIT_FAILURE;
-  if (!CloseLog(kLogPatience)) std::_Exit(code);
+  if (!log::CloseLog(kLogPatience)) std::_Exit(code);
   return code;
 }
 

@@ -9,19 +9,19 @@ void StatusPages::Serve(std::function<bool()> overloaded) {
   phase_ = Phase::kServing;
 }
 
-HttpResponse StatusPages::Answer(const std::string& path) const {
+http::HttpResponse StatusPages::Answer(const std::string& path) const {
   if (path == "/livez") return {.body = "alive\n"};
   if (path == "/readyz") return Readiness();
   if (path == "/version") {
     return {.body = "{\"version\":\"" FMA_VERSION "\"}\n", .content_type = "application/json"};
   }
   if (path == "/metrics") {
-    return {.body = exposition_.Render(), .content_type = Exposition::kContentType};
+    return {.body = exposition_.Render(), .content_type = metrics::Exposition::kContentType};
   }
-  return ErrorResponse(404);
+  return http::ErrorResponse(404);
 }
 
-HttpResponse StatusPages::Readiness() const {
+http::HttpResponse StatusPages::Readiness() const {
   switch (phase_.load()) {
     case Phase::kLoading:
       return {.status = 503, .body = "loading\n"};

@@ -16,19 +16,19 @@ class StatusPages {
   enum class Phase { kLoading, kServing, kDraining };
 
   /// `exposition` outlives this object.
-  explicit StatusPages(const Exposition& exposition) : exposition_(exposition) {}
+  explicit StatusPages(const metrics::Exposition& exposition) : exposition_(exposition) {}
 
   /// From now on requests are served; `overloaded` says whether the next one would be refused for
   /// want of room. It may be called on any thread.
   void Serve(std::function<bool()> overloaded);
   void Drain() { phase_ = Phase::kDraining; }
 
-  HttpResponse Answer(const std::string& path) const;
+  http::HttpResponse Answer(const std::string& path) const;
 
  private:
-  HttpResponse Readiness() const;
+  http::HttpResponse Readiness() const;
 
-  const Exposition& exposition_;
+  const metrics::Exposition& exposition_;
   std::function<bool()> overloaded_;  // set before phase_ leaves kLoading
   std::atomic<Phase> phase_ = Phase::kLoading;
 };

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-namespace fmaserver {
+namespace fmaserver::bench {
 
 Latencies Latencies::Of(std::vector<double> seconds) {
   if (seconds.empty()) return {};
@@ -21,4 +21,4 @@ Latencies Latencies::Of(std::vector<double> seconds) {
           .max = seconds.back()};
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <vector>
 
-namespace fmaserver {
+namespace fmaserver::bench {
 
 /// All 0 without measurements. A percentile is the smallest value that at least that part of the
 /// measurements does not exceed, so always one of them.
@@ -20,4 +20,4 @@ struct Latencies {
   static Latencies Of(std::vector<double> seconds);
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

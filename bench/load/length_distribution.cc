@@ -9,7 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 namespace {
 
 bool ToLength(absl::string_view text, int64_t& length) {
@@ -51,4 +51,4 @@ int64_t LengthDistribution::Draw(std::mt19937_64& random) const {
   return std::max(min_, static_cast<int64_t>(std::llround(length)));
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 
 /// A distribution of lengths from 1 to Max().
 class LengthDistribution {
@@ -33,4 +33,4 @@ class LengthDistribution {
   double sigma_;  // 0: uniform
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

@@ -7,7 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "clients/cpp/output.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 namespace {
 
 constexpr double kDrawSeconds = 0.5;
@@ -32,11 +32,11 @@ void LiveLine::Draw() {
   while (stop_.SleepUntil(next += kDrawSeconds)) {
     const uint64_t tokens = live_.generated_tokens;
     absl::FPrintF(stderr, "\r\033[K%.1f s  %d running  %s done  %s failed  %s tokens/s",
-                  NowSeconds() - begin, live_.running.load(), WithCommas(live_.done),
-                  WithCommas(live_.failed),
-                  HumanRate(static_cast<double>(tokens - tokens_before) / kDrawSeconds));
+                  NowSeconds() - begin, live_.running.load(), client::WithCommas(live_.done),
+                  client::WithCommas(live_.failed),
+                  client::HumanRate(static_cast<double>(tokens - tokens_before) / kDrawSeconds));
     tokens_before = tokens;
   }
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

@@ -5,7 +5,7 @@
 
 #include "bench/load/stream.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 
 /// Draws while it exists, if standard error is a terminal; takes the line away at its end.
 class LiveLine {
@@ -24,4 +24,4 @@ class LiveLine {
   std::thread thread_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

@@ -3,7 +3,7 @@
 #include <thread>
 #include <utility>
 
-namespace fmaserver {
+namespace fmaserver::bench {
 
 Schedule::Schedule(const LoadPlan& plan, double begin)
     : rate_(plan.rate),
@@ -26,7 +26,7 @@ std::optional<Schedule::Turn> Schedule::Next() {
   return turn;
 }
 
-LoadResult RunLoad(const LoadPlan& plan, const RequestSource& source, Client& client,
+LoadResult RunLoad(const LoadPlan& plan, const RequestSource& source, client::Client& client,
                    CallGroup& group, LiveCounts& live) {
   LoadResult result;
   std::mutex mutex;  // guards result
@@ -51,4 +51,4 @@ LoadResult RunLoad(const LoadPlan& plan, const RequestSource& source, Client& cl
   return result;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

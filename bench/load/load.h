@@ -12,7 +12,7 @@
 #include "bench/load/stream.h"
 #include "clients/cpp/client.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 
 struct LoadPlan {
   int concurrency = 1;                        ///< threads that send, so most requests at once
@@ -56,7 +56,7 @@ struct LoadResult {
 
 /// Returns when every request has ended. Cancelling `group` ends it early: what was under way is in
 /// the records with CANCELLED.
-LoadResult RunLoad(const LoadPlan& plan, const RequestSource& source, Client& client,
+LoadResult RunLoad(const LoadPlan& plan, const RequestSource& source, client::Client& client,
                    CallGroup& group, LiveCounts& live);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

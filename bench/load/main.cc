@@ -17,7 +17,7 @@
 #include "clients/cpp/interrupt.h"
 #include "clients/cpp/output.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 namespace {
 
 constexpr double kConnectSeconds = 10;
@@ -30,7 +30,7 @@ class Bench {
   explicit Bench(const LoadOptions& options)
       : options_(options),
         interrupt_([this] { group_.Cancel(); }),
-        client_(MakeClient(options.server)) {}
+        client_(client::MakeClient(options.server)) {}
 
   int Run() {
     auto source = Prepare();
@@ -74,7 +74,7 @@ class Bench {
     }
     const LoadReport report = LoadReport::Of(result, group_.Cancelled());
     const int code = Publish(report);
-    return code == kDone && report.succeeded == 0 ? kRefused : code;
+    return code == client::kDone && report.succeeded == 0 ? client::kRefused : code;
   }
 
   int Neighbour(const RequestSource& source) {
@@ -88,40 +88,41 @@ class Bench {
 
   template <class Report>
   int Publish(const Report& report) const {
-    PrintText(ToText(report, options_, model_));
+    client::PrintText(ToText(report, options_, model_));
     if (!options_.json_file.empty()) {
       std::ofstream file(options_.json_file);
       file << ToJson(report, options_, model_).dump(2) << '\n';
       if (!file.flush()) {
-        return ReportUsage(absl::InvalidArgumentError(
+        return client::ReportUsage(absl::InvalidArgumentError(
             absl::StrCat("cannot write the report to ", options_.json_file)));
       }
     }
-    return interrupt_.Happened() ? kInterrupted : kDone;
+    return interrupt_.Happened() ? client::kInterrupted : client::kDone;
   }
 
   int Fail(const absl::Status& status) const {
-    return interrupt_.Happened() ? kInterrupted : ReportFailure(status, options_.server.server);
+    return interrupt_.Happened() ? client::kInterrupted
+                                 : client::ReportFailure(status, options_.server.server);
   }
 
   const LoadOptions& options_;
   CallGroup group_;
-  Interrupt interrupt_;  // before client_: see Interrupt
-  Client client_;
+  client::Interrupt interrupt_;  // before client_: see client::Interrupt
+  client::Client client_;
   v1::Model model_;
 };
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::bench
 
 int main(int argc, char** argv) {
-  fmaserver::LoadOptions options;
+  fmaserver::bench::LoadOptions options;
   CLI::App app("fma-bench - put a load on an FMA Server and measure it");
-  fmaserver::AddLoadOptions(app, options);
+  fmaserver::bench::AddLoadOptions(app, options);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? fmaserver::kDone : fmaserver::kWrongUsage;
+    return app.exit(error) == 0 ? fmaserver::client::kDone : fmaserver::client::kWrongUsage;
   }
-  return fmaserver::Bench(options).Run();
+  return fmaserver::bench::Bench(options).Run();
 }

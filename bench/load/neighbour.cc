@@ -9,7 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 namespace {
 
 constexpr int64_t kAloneTokens = 32'768;
@@ -19,7 +19,7 @@ constexpr double kPollSeconds = 0.01;
 /// Streams that generate until they are stopped, on threads of their own.
 class Streams {
  public:
-  Streams(int count, const RequestSource& source, Client& client)
+  Streams(int count, const RequestSource& source, client::Client& client)
       : records_(static_cast<size_t>(count)) {
     for (int i = 0; i < count; ++i) {
       threads_.emplace_back([this, i, &client, request = source.Make(i, 1, kEndless)] {
@@ -84,7 +84,7 @@ void CountSlices(const StreamRecord& record, NeighbourResult& result) {
 }  // namespace
 
 absl::StatusOr<NeighbourResult> RunNeighbour(const NeighbourPlan& plan, const RequestSource& source,
-                                             Client& client, CallGroup& group) {
+                                             client::Client& client, CallGroup& group) {
   NeighbourResult result;
   LiveCounts live;
   // Different prompts, so that nothing of the second is known from the first.
@@ -115,4 +115,4 @@ absl::StatusOr<NeighbourResult> RunNeighbour(const NeighbourPlan& plan, const Re
   return result;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

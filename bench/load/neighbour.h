@@ -10,7 +10,7 @@
 #include "bench/load/stream.h"
 #include "clients/cpp/client.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 
 struct NeighbourPlan {
   int64_t prompt_tokens = 0;
@@ -31,6 +31,6 @@ struct NeighbourResult {
 /// CANCELLED when `group` was; FAILED_PRECONDITION when a stream ended early; else the server's
 /// error.
 absl::StatusOr<NeighbourResult> RunNeighbour(const NeighbourPlan& plan, const RequestSource& source,
-                                             Client& client, CallGroup& group);
+                                             client::Client& client, CallGroup& group);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

@@ -4,7 +4,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 namespace {
 
 constexpr char kFooter[] = R"(
@@ -90,11 +90,11 @@ void AddRequestOptions(CLI::App& app, LoadOptions& options) {
 
 void AddLoadOptions(CLI::App& app, LoadOptions& options) {
   app.footer(kFooter);
-  AddServerOptions(app, options.server);
+  client::AddServerOptions(app, options.server);
   app.add_option("--json", options.json_file, "Write the report to this file too")
       ->type_name("FILE");
   AddArrivalOptions(app, options);
   AddRequestOptions(app, options);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

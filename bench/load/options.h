@@ -9,10 +9,10 @@
 #include "bench/load/length_distribution.h"
 #include "clients/cpp/server_options.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 
 struct LoadOptions {
-  ServerOptions server;
+  client::ServerOptions server;
   std::string json_file;
 
   std::optional<double> rate;  ///< arrivals per second; none: closed loop
@@ -37,4 +37,4 @@ struct LoadOptions {
 /// Declares the options on `app`, whose parsing fills `options`.
 void AddLoadOptions(CLI::App& app, LoadOptions& options);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 namespace {
 
 constexpr size_t kMaxFileBytes = 16U << 20;
@@ -24,7 +24,8 @@ absl::StatusOr<std::string> ReadText(const std::string& file) {
 
 }  // namespace
 
-absl::StatusOr<PromptSource> PromptSource::FromFile(const std::string& file, Client& client) {
+absl::StatusOr<PromptSource> PromptSource::FromFile(const std::string& file,
+                                                    client::Client& client) {
   auto text = ReadText(file);
   if (!text.ok()) return text.status();
   v1::TokenizeRequest request;
@@ -51,4 +52,4 @@ std::vector<uint32_t> PromptSource::Make(int64_t length, std::mt19937_64& random
   return ids;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

@@ -10,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "clients/cpp/client.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 
 /// Immutable, so thread-safe.
 class PromptSource {
@@ -20,7 +20,7 @@ class PromptSource {
 
   /// The text of `file`, UTF-8 of at most 16 MiB, as the server's tokenizer cuts it. NOT_FOUND or
   /// INVALID_ARGUMENT for a file that cannot be used; otherwise the server's error.
-  static absl::StatusOr<PromptSource> FromFile(const std::string& file, Client& client);
+  static absl::StatusOr<PromptSource> FromFile(const std::string& file, client::Client& client);
 
   /// A piece from a random place, which goes on at the start of the text where that ends.
   std::vector<uint32_t> Make(int64_t length, std::mt19937_64& random) const;
@@ -33,4 +33,4 @@ class PromptSource {
   std::vector<uint32_t> text_;  // empty: random ids
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

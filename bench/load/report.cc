@@ -5,7 +5,7 @@
 
 #include "absl/status/status.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 namespace {
 
 using nlohmann::json;
@@ -126,4 +126,4 @@ json ToJson(const NeighbourResult& result, const LoadOptions& options, const v1:
   return object;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

@@ -12,7 +12,7 @@
 #include "bench/load/options.h"
 #include "fma/v1/generation.pb.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 
 struct LoadReport {
   int64_t succeeded = 0;
@@ -49,4 +49,4 @@ std::string ToText(const LoadReport& report, const LoadOptions& options, const v
 std::string ToText(const NeighbourResult& result, const LoadOptions& options,
                    const v1::Model& model);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

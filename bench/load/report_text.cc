@@ -3,7 +3,7 @@
 #include "bench/load/report.h"
 #include "clients/cpp/output.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 namespace {
 
 /// "12.3 ms", "0.045 ms", "2.31 s"
@@ -18,15 +18,15 @@ std::string Header() {
 }
 
 std::string Row(const char* name, const Latencies& row) {
-  return absl::StrFormat("%-22s%10s%11s%11s%11s%11s%11s%11s\n", name, WithCommas(row.count),
+  return absl::StrFormat("%-22s%10s%11s%11s%11s%11s%11s%11s\n", name, client::WithCommas(row.count),
                          HumanSeconds(row.mean), HumanSeconds(row.p50), HumanSeconds(row.p90),
                          HumanSeconds(row.p95), HumanSeconds(row.p99), HumanSeconds(row.max));
 }
 
 std::string ServerLine(const LoadOptions& options, const v1::Model& model) {
   return absl::StrFormat("server      %s: %s on %s, %s slots of %s\n", options.server.server,
-                         model.name(), model.device(), WithCommas(model.num_slots()),
-                         HumanBytes(model.slot_bytes()));
+                         model.name(), model.device(), client::WithCommas(model.num_slots()),
+                         client::HumanBytes(model.slot_bytes()));
 }
 
 std::string LoadLine(const LoadOptions& options) {
@@ -45,16 +45,17 @@ std::string LoadLine(const LoadOptions& options) {
 std::string ToText(const LoadReport& report, const LoadOptions& options, const v1::Model& model) {
   std::string text = absl::StrCat(ServerLine(options, model), LoadLine(options));
   absl::StrAppendFormat(&text, "requests    %s succeeded, %s failed in %.2f s",
-                        WithCommas(report.succeeded), WithCommas(report.failed), report.seconds);
+                        client::WithCommas(report.succeeded), client::WithCommas(report.failed),
+                        report.seconds);
   if (report.interrupted > 0) {
-    absl::StrAppend(&text, "; ", WithCommas(report.interrupted), " interrupted");
+    absl::StrAppend(&text, "; ", client::WithCommas(report.interrupted), " interrupted");
   }
   if (report.late > 0) {
-    absl::StrAppend(&text, "; ", WithCommas(report.late),
+    absl::StrAppend(&text, "; ", client::WithCommas(report.late),
                     " sent late: raise --concurrency to keep to the rate");
   }
   const auto rate = [&](auto count) {
-    return HumanRate(static_cast<double>(count) / report.seconds);
+    return client::HumanRate(static_cast<double>(count) / report.seconds);
   };
   absl::StrAppend(
       &text, "\nthroughput  ", rate(report.succeeded), " requests/s, ", rate(report.prompt_tokens),
@@ -63,7 +64,7 @@ std::string ToText(const LoadReport& report, const LoadOptions& options, const v
       Row("inter-token", report.inter_token), Row("mean time per token", report.time_per_token),
       Row("end to end", report.end_to_end));
   for (const auto& [code, failure] : report.failures) {
-    absl::StrAppendFormat(&text, "%s x %s, first: %s\n", code, WithCommas(failure.count),
+    absl::StrAppendFormat(&text, "%s x %s, first: %s\n", code, client::WithCommas(failure.count),
                           failure.first_message);
   }
   return text;
@@ -74,13 +75,14 @@ std::string ToText(const NeighbourResult& result, const LoadOptions& options,
   return absl::StrCat(
       ServerLine(options, model),
       absl::StrFormat("prompt      %s tokens, read in %.2f s beside %d streams\n",
-                      WithCommas(options.neighbour_of), result.load_seconds, options.Concurrency()),
+                      client::WithCommas(options.neighbour_of), result.load_seconds,
+                      options.Concurrency()),
       absl::StrFormat("slice       %s tokens in %s when read alone\n",
-                      WithCommas(result.slice_tokens), HumanSeconds(result.slice_seconds)),
+                      client::WithCommas(result.slice_tokens), HumanSeconds(result.slice_seconds)),
       Header(), Row("inter-token alone", result.alone), Row("inter-token loading", result.loading),
       absl::StrFormat("\nwhile the prompt loads: median %.2f slices, worst %.2f slices\n",
                       result.loading.p50 / result.slice_seconds,
                       result.loading.max / result.slice_seconds));
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

@@ -3,7 +3,7 @@
 #include <utility>
 #include <vector>
 
-namespace fmaserver {
+namespace fmaserver::bench {
 
 RequestSource::RequestSource(const LoadOptions& options, PromptSource prompts)
     : prompt_lengths_(*LengthDistribution::Parse(options.prompt_lengths)),
@@ -44,4 +44,4 @@ v1::GenerateRequest RequestSource::Make(int64_t prompt_tokens, int64_t output_to
   return request;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

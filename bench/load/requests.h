@@ -9,7 +9,7 @@
 #include "bench/load/prompts.h"
 #include "fma/v1/generation.pb.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 
 /// Immutable, so thread-safe.
 class RequestSource {
@@ -35,4 +35,4 @@ class RequestSource {
   uint64_t seed_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

@@ -2,7 +2,7 @@
 
 #include <chrono>
 
-namespace fmaserver {
+namespace fmaserver::bench {
 
 using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
@@ -43,8 +43,9 @@ GroupedCall::~GroupedCall() {
   group_.calls_.erase(&context_);
 }
 
-StreamRecord MeasureStream(Client& client, CallGroup& group, const v1::GenerateRequest& request,
-                           double due, double timeout_seconds, LiveCounts& live) {
+StreamRecord MeasureStream(client::Client& client, CallGroup& group,
+                           const v1::GenerateRequest& request, double due, double timeout_seconds,
+                           LiveCounts& live) {
   StreamRecord record;
   record.due = due;
   GroupedCall call(group, timeout_seconds);
@@ -69,4 +70,4 @@ StreamRecord MeasureStream(Client& client, CallGroup& group, const v1::GenerateR
   return record;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

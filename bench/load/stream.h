@@ -13,7 +13,7 @@
 #include "absl/status/status.h"
 #include "clients/cpp/client.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 
 /// Seconds on a clock that never jumps.
 double NowSeconds();
@@ -76,7 +76,8 @@ struct LiveCounts {
 };
 
 /// Returns when the stream has ended.
-StreamRecord MeasureStream(Client& client, CallGroup& group, const v1::GenerateRequest& request,
-                           double due, double timeout_seconds, LiveCounts& live);
+StreamRecord MeasureStream(client::Client& client, CallGroup& group,
+                           const v1::GenerateRequest& request, double due, double timeout_seconds,
+                           LiveCounts& live);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 absl::Status ToAbsl(const grpc::Status& status) {
@@ -178,4 +178,4 @@ absl::StatusOr<v1::Session> Client::ImportSession(grpc::ClientContext& context,
   return Answer(writer->Finish(), response);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

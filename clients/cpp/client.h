@@ -15,7 +15,7 @@
 #include "fma/v1/sessions.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 
 /// Thread-safe. Connects at the first call, and again when the connection breaks.
 ///
@@ -83,4 +83,4 @@ class Client {
   std::unique_ptr<grpc::health::v1::Health::Stub> health_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

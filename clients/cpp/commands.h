@@ -5,7 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 
-namespace fmaserver {
+namespace fmaserver::client {
 
 using RunCommand = std::function<int()>;
 
@@ -17,4 +17,4 @@ void AddModelsCommand(CLI::App& app, RunCommand& run);
 void AddHealthCommand(CLI::App& app, RunCommand& run);
 void AddSessionsCommand(CLI::App& app, RunCommand& run);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

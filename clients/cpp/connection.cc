@@ -2,7 +2,7 @@
 
 #include <chrono>
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 constexpr std::chrono::seconds kConnectTime(10);
@@ -45,4 +45,4 @@ ExitCode Connection::Report(const absl::Status& status) const {
   return ReportFailure(status, options_.server);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

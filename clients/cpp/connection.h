@@ -13,7 +13,7 @@
 #include "clients/cpp/output.h"
 #include "clients/cpp/server_options.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 
 struct ConnectionOptions : ServerOptions {
   bool json = false;
@@ -53,4 +53,4 @@ class Connection {
   Client client_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

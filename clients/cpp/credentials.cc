@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 absl::Status ReadPem(const char* option, const std::string& file, std::string& pem) {
@@ -39,4 +39,4 @@ std::shared_ptr<grpc::ChannelCredentials> MakeChannelCredentials(
   return tls.has_value() ? grpc::SslCredentials(*tls) : grpc::InsecureChannelCredentials();
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

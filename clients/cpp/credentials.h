@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 
 /// Names of PEM files; any of them turns TLS on.
 struct ClientTls {
@@ -26,4 +26,4 @@ absl::StatusOr<std::optional<grpc::SslCredentialsOptions>> ReadTls(const ClientT
 std::shared_ptr<grpc::ChannelCredentials> MakeChannelCredentials(
     const std::optional<grpc::SslCredentialsOptions>& tls);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

@@ -7,7 +7,7 @@
 #include "clients/cpp/generate_printer.h"
 #include "clients/cpp/output.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 constexpr char kFooter[] = R"(
@@ -63,4 +63,4 @@ void AddGenerateCommand(CLI::App& app, RunCommand& run) {
   command.callback([options, &run] { run = [options] { return RunGenerate(*options); }; });
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 /// Adds options to one group of the help.
@@ -182,4 +182,4 @@ absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateOptions& options) 
   return request;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

@@ -11,7 +11,7 @@
 #include "clients/cpp/input.h"
 #include "fma/v1/generation.pb.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 
 /// What the user left out stays out of the request: the server's defaults apply.
 struct GenerateOptions {
@@ -55,4 +55,4 @@ void AddGenerateOptions(CLI::App& command, GenerateOptions& options);
 /// Reads the input. INVALID_ARGUMENT or NOT_FOUND says what is wrong with an option.
 absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateOptions& options);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

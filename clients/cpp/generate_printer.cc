@@ -11,7 +11,7 @@
 #include "clients/cpp/output.h"
 #include "clients/cpp/token_json.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 using nlohmann::json;
@@ -202,4 +202,4 @@ void GeneratePrinter::PrintSummary(bool interrupted) {
                 Speed(generated, usage_.decode_seconds(), decoded_), CacheLine());
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

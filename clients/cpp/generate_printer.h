@@ -9,7 +9,7 @@
 #include "clients/cpp/progress.h"
 #include "fma/v1/generation.pb.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 
 /// One stream, one thread.
 class GeneratePrinter {
@@ -49,4 +49,4 @@ class GeneratePrinter {
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

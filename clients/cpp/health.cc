@@ -6,7 +6,7 @@
 #include "clients/cpp/connection.h"
 #include "clients/cpp/output.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 int RunHealth(const ConnectionOptions& options) {
@@ -31,4 +31,4 @@ void AddHealthCommand(CLI::App& app, RunCommand& run) {
   command.callback([options, &run] { run = [options] { return RunHealth(*options); }; });
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

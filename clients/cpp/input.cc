@@ -10,7 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 std::string ReadAll(std::istream& in) {
@@ -65,4 +65,4 @@ absl::StatusOr<std::vector<uint32_t>> ParseTokenIds(const std::string& json) {
   return ids;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 
 struct InputOptions {
   std::string text;       ///< the argument itself
@@ -44,4 +44,4 @@ absl::Status ReadInput(const InputOptions& options, Request& request) {
   return absl::OkStatus();
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

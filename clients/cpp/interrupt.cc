@@ -7,7 +7,7 @@
 
 #include "clients/cpp/output.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 sigset_t InterruptSet() {
@@ -55,4 +55,4 @@ void Interrupt::Wait() {
   }
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

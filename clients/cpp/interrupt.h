@@ -5,7 +5,7 @@
 #include <mutex>
 #include <thread>
 
-namespace fmaserver {
+namespace fmaserver::client {
 
 /// While one exists, the first SIGINT runs `on_interrupt` on a thread of its own; a second one ends
 /// the process at once. Create it before any gRPC object: gRPC's threads must inherit the blocked
@@ -29,4 +29,4 @@ class Interrupt {
   std::thread thread_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

@@ -30,18 +30,18 @@ int main(int argc, char** argv) {
   CLI::App app("fma - generate, score, tokenize and keep conversations with a running FMA Server");
   app.require_subcommand(1);
   app.footer(kFooter);
-  fmaserver::RunCommand run;
-  fmaserver::AddGenerateCommand(app, run);
-  fmaserver::AddScoreCommand(app, run);
-  fmaserver::AddTokenizeCommand(app, run);
-  fmaserver::AddDetokenizeCommand(app, run);
-  fmaserver::AddModelsCommand(app, run);
-  fmaserver::AddHealthCommand(app, run);
-  fmaserver::AddSessionsCommand(app, run);
+  fmaserver::client::RunCommand run;
+  fmaserver::client::AddGenerateCommand(app, run);
+  fmaserver::client::AddScoreCommand(app, run);
+  fmaserver::client::AddTokenizeCommand(app, run);
+  fmaserver::client::AddDetokenizeCommand(app, run);
+  fmaserver::client::AddModelsCommand(app, run);
+  fmaserver::client::AddHealthCommand(app, run);
+  fmaserver::client::AddSessionsCommand(app, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? fmaserver::kDone : fmaserver::kWrongUsage;
+    return app.exit(error) == 0 ? fmaserver::client::kDone : fmaserver::client::kWrongUsage;
   }
   return run();
 }

@@ -10,7 +10,7 @@
 #include "clients/cpp/connection.h"
 #include "clients/cpp/output.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 nlohmann::json ToJson(const v1::Model& model) {
@@ -76,4 +76,4 @@ void AddModelsCommand(CLI::App& app, RunCommand& run) {
   command.callback([options, &run] { run = [options] { return RunModels(*options); }; });
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

@@ -9,7 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 void PrintError(absl::string_view message) {
@@ -75,4 +75,4 @@ bool PrintText(const std::string& text) {
   return std::fflush(stdout) == 0;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 
 enum ExitCode : int {
   kDone = 0,
@@ -39,4 +39,4 @@ bool PrintJsonLine(const nlohmann::json& object);
 /// Writes to standard output at once. False when nobody reads it any more.
 bool PrintText(const std::string& text);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

@@ -8,7 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "clients/cpp/output.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 constexpr uint64_t kWidth = 30;
@@ -37,4 +37,4 @@ void ProgressBar::Clear() {
   shown_ = false;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <cstdint>
 
-namespace fmaserver {
+namespace fmaserver::client {
 
 /// Does nothing unless standard error is a terminal. One thread.
 class ProgressBar {
@@ -26,4 +26,4 @@ class ProgressBar {
   const std::chrono::steady_clock::time_point start_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

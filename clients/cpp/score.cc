@@ -14,7 +14,7 @@
 #include "clients/cpp/output.h"
 #include "clients/cpp/token_json.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 using nlohmann::json;
@@ -119,4 +119,4 @@ void AddScoreCommand(CLI::App& app, RunCommand& run) {
   command.callback([options, &run] { run = [options] { return RunScore(*options); }; });
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

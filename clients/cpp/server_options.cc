@@ -2,7 +2,7 @@
 
 #include <utility>
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 void ReadFiles(ServerOptions& options) {
@@ -35,4 +35,4 @@ Client MakeClient(const ServerOptions& options) {
   return Client(options.server, MakeChannelCredentials(options.pem), options.token);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

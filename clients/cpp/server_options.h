@@ -8,7 +8,7 @@
 #include "clients/cpp/client.h"
 #include "clients/cpp/credentials.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 
 struct ServerOptions {
   std::string server = "localhost:50051";
@@ -23,4 +23,4 @@ void AddServerOptions(CLI::App& command, ServerOptions& options);
 
 Client MakeClient(const ServerOptions& options);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

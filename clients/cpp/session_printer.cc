@@ -8,7 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "clients/cpp/output.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 const char* NameOf(v1::Session::Place place) {
@@ -72,4 +72,4 @@ bool PrintSessionDetails(const v1::Session& session, bool json) {
   return PrintText(text);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

@@ -12,7 +12,7 @@
 #include "clients/cpp/output.h"
 #include "clients/cpp/session_printer.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 constexpr char kFooter[] = R"(
@@ -229,4 +229,4 @@ void AddSessionsCommand(CLI::App& app, RunCommand& run) {
   add("import", "Makes a session of an exported file", Import).File().Id(/*required=*/false).Keep();
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

@@ -1,6 +1,6 @@
 #include "clients/cpp/token_json.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 
 nlohmann::json AlternativesToJson(
     const google::protobuf::RepeatedPtrField<v1::TokenLogprob>& alternatives) {
@@ -20,4 +20,4 @@ nlohmann::json TokenScoreToJson(const char* event, const v1::TokenScore& score) 
   return object;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

@@ -7,7 +7,7 @@
 
 #include "fma/v1/generation.pb.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 
 /// An array of objects: token_id, token, logprob.
 nlohmann::json AlternativesToJson(
@@ -16,4 +16,4 @@ nlohmann::json AlternativesToJson(
 /// An object: event, token_id, token, logprob (null where there is none), and top if there are any.
 nlohmann::json TokenScoreToJson(const char* event, const v1::TokenScore& score);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

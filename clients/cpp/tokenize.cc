@@ -12,7 +12,7 @@
 #include "clients/cpp/input.h"
 #include "clients/cpp/output.h"
 
-namespace fmaserver {
+namespace fmaserver::client {
 namespace {
 
 constexpr char kTokenizeFooter[] = R"(
@@ -102,4 +102,4 @@ void AddDetokenizeCommand(CLI::App& app, RunCommand& run) {
   command.callback([options, &run] { run = [options] { return RunDetokenize(*options); }; });
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::client

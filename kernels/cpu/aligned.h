@@ -9,7 +9,7 @@
 
 #include "kernels/fma/slot_layout.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 
 struct FreeDeleter {
   void operator()(void* memory) const { std::free(memory); }
@@ -35,4 +35,4 @@ AlignedArray<T> AllocateAligned(int64_t count) {
   return memory;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

@@ -8,10 +8,10 @@
 #endif
 
 #include "hwy/highway.h"
-#include "kernels/cpu/scalar.h"
+#include "kernels/host/host_element.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fmaserver::cpu::HWY_NAMESPACE {
+namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
@@ -31,7 +31,7 @@ HWY_INLINE FloatVec LoadFloats(const Float16* from) {
   return hn::PromoteTo(FloatTag(), hn::Load(d16, reinterpret_cast<const hwy::float16_t*>(from)));
 }
 
-}  // namespace fmaserver::cpu::HWY_NAMESPACE
+}  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif

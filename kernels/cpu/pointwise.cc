@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "kernels/cpu/scalar.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/host/host_element.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/pointwise.cc"
@@ -14,7 +14,7 @@
 #include "kernels/cpu/load-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace fmaserver::cpu::HWY_NAMESPACE {
+namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 
 /// Sum over i of (x[i] - shift)^power, power 1 or 2, in a fixed lane order.
 template <int kPower>
@@ -104,11 +104,11 @@ void ActivateRow(MlpKind kind, const float* in, int64_t n, float* out) {
   }
 }
 
-}  // namespace fmaserver::cpu::HWY_NAMESPACE
+}  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace fmaserver::cpu {
+namespace fmaserver::kernels::cpu {
 namespace {
 
 HWY_EXPORT(NormRow);
@@ -141,5 +141,5 @@ void Activate(ThreadPool& pool, MlpKind kind, Matrix in, Matrix out) {
   });
 }
 
-}  // namespace fmaserver::cpu
+}  // namespace fmaserver::kernels::cpu
 #endif  // HWY_ONCE

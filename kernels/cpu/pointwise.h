@@ -7,7 +7,7 @@
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/thread_pool.h"
 
-namespace fmaserver::cpu {
+namespace fmaserver::kernels::cpu {
 
 class PackedNorm : public NormWeights {
  public:
@@ -25,4 +25,4 @@ void Norm(ThreadPool& pool, Matrix x, const PackedNorm& weights, Matrix out);
 /// See Backend::Activate.
 void Activate(ThreadPool& pool, MlpKind kind, Matrix in, Matrix out);
 
-}  // namespace fmaserver::cpu
+}  // namespace fmaserver::kernels::cpu

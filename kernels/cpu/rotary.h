@@ -7,21 +7,16 @@
 #include <vector>
 
 #include "kernels/fma/spec.h"
+#include "kernels/host/attention.h"
 
-namespace fmaserver::cpu {
+namespace fmaserver::kernels::cpu {
 
 /// Cosines then sines of one position's angles, d/2 of each.
 using Rotation = const float*;
 
 class Rotary {
  public:
-  /// Frequency i is theta^(-2i/d). Without rotary positions there are none.
-  explicit Rotary(const AttentionSpec& spec) {
-    if (spec.positions != PositionEmbedding::kRope) return;
-    for (int32_t i = 0; i < spec.head_dim / 2; ++i) {
-      frequencies_.push_back(std::pow(spec.rope_theta, -2.0 * i / spec.head_dim));
-    }
-  }
+  explicit Rotary(const AttentionSpec& spec) : frequencies_(RotaryFrequencies(spec)) {}
 
   bool enabled() const { return !frequencies_.empty(); }
   int64_t half() const { return static_cast<int64_t>(frequencies_.size()); }
@@ -52,4 +47,4 @@ class Rotary {
   std::vector<double> frequencies_;
 };
 
-}  // namespace fmaserver::cpu
+}  // namespace fmaserver::kernels::cpu

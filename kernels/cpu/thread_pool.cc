@@ -1,15 +1,23 @@
 #include "kernels/cpu/thread_pool.h"
 
 #include <chrono>
+#include <iterator>
 
 #include "hwy/cache_control.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 namespace {
 
 constexpr auto kSpin = std::chrono::microseconds(30);
-constexpr int kPausesPerClock = 64;
-constexpr int kSpinsBeforeYield = 2000;
+constexpr int kPausesPerYield = 64;
+constexpr uint64_t kRegion = uint64_t{1} << 32;  // one region further
+constexpr uint64_t kIndices = kRegion - 1;
+
+/// Once around a loop that waits for other threads, one of which may need this core.
+void Pause() {
+  for (int i = 0; i < kPausesPerYield; ++i) hwy::Pause();
+  std::this_thread::yield();
+}
 
 }  // namespace
 
@@ -35,51 +43,57 @@ void ThreadPool::ParallelFor(int64_t count, absl::FunctionRef<void(int64_t, int)
   }
   body_ = &body;
   count_ = count;
-  next_.store(0, std::memory_order_relaxed);
-  running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  region_.fetch_add(1);  // sequentially consistent with sleepers_: a sleeper sees it or is seen
-  if (sleepers_.load() > 0) {
-    std::lock_guard lock(mutex_);
-    wake_.notify_all();
-  }
+  unfinished_.store(count, std::memory_order_relaxed);
+  // Sequentially consistent with sleepers_: a sleeper sees the region or is seen. Its number only
+  // has to differ from those that a worker can still have in hand.
+  const uint64_t region = (untaken_.load() & ~kIndices) + kRegion;
+  untaken_.store(region | static_cast<uint64_t>(count));
+  if (sleepers_.load() > 0) WakeWorkers(count - 1);
   RunRegion(0);
-  for (int spins = 0; running_.load(std::memory_order_acquire) > 0; ++spins) {
-    // A worker that lost its core must be able to get it back.
-    spins < kSpinsBeforeYield ? hwy::Pause() : std::this_thread::yield();
+  for (int spins = 0; unfinished_.load(std::memory_order_acquire) > 0; ++spins) {
+    spins < kPausesPerYield ? hwy::Pause() : Pause();
   }
 }
 
+void ThreadPool::WakeWorkers(int64_t wanted) {
+  const std::lock_guard lock(mutex_);
+  if (wanted >= std::ssize(workers_)) return wake_.notify_all();
+  for (; wanted > 0; --wanted) wake_.notify_one();
+}
+
+/// Takes indices until none is left. Whoever holds one keeps its region, and so body_ and count_.
 void ThreadPool::RunRegion(int worker) {
-  for (;;) {
-    const int64_t index = next_.fetch_add(1, std::memory_order_relaxed);
-    if (index >= count_) return;
-    (*body_)(index, worker);
+  uint64_t untaken = untaken_.load();
+  while ((untaken & kIndices) > 0) {
+    if (!untaken_.compare_exchange_weak(untaken, untaken - 1)) continue;
+    (*body_)(count_ - static_cast<int64_t>(untaken & kIndices), worker);
+    unfinished_.fetch_sub(1, std::memory_order_release);
+    untaken = untaken_.load();
   }
 }
 
-bool ThreadPool::AwaitRegion(uint64_t seen) {
+bool ThreadPool::HasWork() const { return (untaken_.load() & kIndices) > 0; }
+
+/// False: stop.
+bool ThreadPool::AwaitRegion() {
   const auto give_up = std::chrono::steady_clock::now() + kSpin;
   do {
-    for (int i = 0; i < kPausesPerClock; ++i) {
-      if (region_.load(std::memory_order_acquire) != seen) return true;
+    for (int i = 0; i < kPausesPerYield; ++i) {
+      if (HasWork()) return true;
       hwy::Pause();
     }
+    std::this_thread::yield();
   } while (std::chrono::steady_clock::now() < give_up);
 
   std::unique_lock lock(mutex_);
   sleepers_.fetch_add(1);
-  wake_.wait(lock, [&] { return stop_ || region_.load() != seen; });
+  wake_.wait(lock, [&] { return stop_ || HasWork(); });
   sleepers_.fetch_sub(1);
-  return region_.load() != seen;
+  return !stop_;
 }
 
 void ThreadPool::Work(int worker) {
-  uint64_t seen = 0;
-  while (AwaitRegion(seen)) {
-    ++seen;
-    RunRegion(worker);
-    running_.fetch_sub(1, std::memory_order_release);
-  }
+  while (AwaitRegion()) RunRegion(worker);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

@@ -10,11 +10,13 @@
 
 #include "absl/functional/function_ref.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 
 /// `threads` workers, the calling thread being worker 0. ParallelFor is called from one thread at a
-/// time. Workers spin for some microseconds between regions before they sleep: a decode step is
-/// dozens of regions of a few microseconds each, shorter than a wake-up.
+/// time. Workers look for work for some microseconds between regions before they sleep: a decode
+/// step is dozens of regions of a few microseconds each, shorter than a wake-up. Whoever waits
+/// yields its core to others that need it, and a region never waits for a worker that has none of
+/// its indices, so more threads than free cores cost little.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
@@ -25,19 +27,22 @@ class ThreadPool {
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   /// Calls body(index, worker) for every index in [0, count), in any order, and returns when all
-  /// are done. worker is in [0, threads()): an index into per-thread scratch.
+  /// are done; count < 2^32. worker is in [0, threads()): an index into per-thread scratch.
   void ParallelFor(int64_t count, absl::FunctionRef<void(int64_t index, int worker)> body);
 
  private:
   void Work(int worker);
   void RunRegion(int worker);
-  bool AwaitRegion(uint64_t seen);
+  bool AwaitRegion();
+  bool HasWork() const;
+  void WakeWorkers(int64_t wanted);
 
   const absl::FunctionRef<void(int64_t, int)>* body_ = nullptr;
   int64_t count_ = 0;
-  std::atomic<int64_t> next_{0};
-  std::atomic<int> running_{0};
-  std::atomic<uint64_t> region_{0};
+  /// The region's number in the upper half, its indices that nobody has taken in the lower: one
+  /// word, so that a worker that comes late can take none of a region that it does not know.
+  std::atomic<uint64_t> untaken_{0};
+  std::atomic<int64_t> unfinished_{0};  // indices of the region
   std::atomic<bool> stop_{false};
   std::atomic<int> sleepers_{0};
   std::mutex mutex_;
@@ -45,4 +50,4 @@ class ThreadPool {
   std::vector<std::thread> workers_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

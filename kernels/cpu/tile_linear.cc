@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "hwy/targets.h"
-#include "kernels/cpu/scalar.h"
+#include "kernels/host/host_element.h"
 
 #if HWY_ARCH_X86_64
 #include <cpuid.h>
@@ -16,7 +16,7 @@
 #define FMA_TILE_CODE __attribute__((target("avx512f,avx512bw,amx-tile,amx-bf16")))
 #endif
 
-namespace fmaserver::cpu {
+namespace fmaserver::kernels::cpu {
 
 constexpr int64_t kParts = TileInput::kParts;
 constexpr int64_t kRows = TileInput::kRows;
@@ -218,8 +218,8 @@ absl::StatusOr<std::unique_ptr<TileLinear>> TileLinear::Pack(std::span<const Hos
   if (absl::Status status = packed->TakeShapeAndBias(stacked); !status.ok()) return status;
   packed->input_ = std::move(input);
   packed->chunks_ = TileInput::Chunks(packed->in);
-  auto data =
-      AllocateWeights(packed->Stripes() * packed->chunks_ * 2 * kTile * SizeOf(DType::kBF16));
+  auto data = AllocateWeights(packed->Stripes() * packed->chunks_ * 2 * kTile *
+                              SizeOf(WeightFormat::kBF16));
   if (!data.ok()) return data.status();
   packed->data_ = *std::move(data);
   int64_t first_out = 0;
@@ -255,4 +255,4 @@ int64_t TileLinear::Index(int64_t o, int64_t i) const {
   return tile * kTile + i % kInputs / 2 * kInputs + o % kOutputs * 2 + i % 2;
 }
 
-}  // namespace fmaserver::cpu
+}  // namespace fmaserver::kernels::cpu

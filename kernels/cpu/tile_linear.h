@@ -17,7 +17,7 @@
 #include "kernels/cpu/linear.h"
 #include "kernels/fma/element.h"
 
-namespace fmaserver::cpu {
+namespace fmaserver::kernels::cpu {
 
 /// Whether this processor has tiles for bfloat16, and the system lets the process use them.
 bool HasTiles();
@@ -66,4 +66,4 @@ class TileLinear : public CpuLinear {
   std::shared_ptr<TileInput> input_;
 };
 
-}  // namespace fmaserver::cpu
+}  // namespace fmaserver::kernels::cpu

@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "kernels/backend.h"
-#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/runtime/runtime.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// First byte and size of every buffer that lives.
 using LiveBuffers = std::map<const std::byte*, int64_t>;
@@ -31,6 +31,22 @@ class DeviceBuffer : public Buffer {
   std::shared_ptr<LiveBuffers> live_;
 };
 
+class DeviceSlots : public SlotMemory {
+ public:
+  DeviceSlots(Memory memory, const SlotLayout& slot, int32_t slots) : memory_(std::move(memory)) {
+    layout = slot;
+    count = slots;
+  }
+
+  static std::byte* Find(SlotHandle slot) {
+    const auto& slots = static_cast<const DeviceSlots&>(*slot.memory);
+    return slots.memory_.data() + slot.index * slots.layout.slot_bytes;
+  }
+
+ private:
+  Memory memory_;
+};
+
 /// Whether the buffer of `matrix` has room for `rows` rows from its first on.
 inline bool HasRoom(const LiveBuffers& live, const Matrix& matrix, int64_t rows) {
   const auto* first = reinterpret_cast<const std::byte*>(matrix.data);
@@ -41,4 +57,4 @@ inline bool HasRoom(const LiveBuffers& live, const Matrix& matrix, int64_t rows)
   return first + bytes <= buffer->first + buffer->second;
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -20,7 +20,7 @@ int Fail(const absl::Status& status, char* message, size_t message_bytes) {
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) int fma_make_cuda_backend(
-    const char* abi, int device, fmaserver::Backend** backend, char* message,
+    const char* abi, int device, fmaserver::kernels::Backend** backend, char* message,
     size_t message_bytes) {
   if (std::strcmp(abi, FMA_BACKEND_ABI) != 0) {
     return Fail(absl::FailedPreconditionError(absl::StrCat("libfma_cuda.so is of interface ",
@@ -28,7 +28,7 @@ extern "C" __attribute__((visibility("default"))) int fma_make_cuda_backend(
                                                            abi, "; take both from one build")),
                 message, message_bytes);
   }
-  auto made = fmaserver::cuda::MakeCudaBackend(device);
+  auto made = fmaserver::kernels::cuda::MakeCudaBackend(device);
   if (!made.ok()) return Fail(made.status(), message, message_bytes);
   *backend = made->release();
   return 0;

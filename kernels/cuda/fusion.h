@@ -8,8 +8,8 @@
 
 #include "kernels/cuda/operations.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 std::vector<Operation> Fused(std::vector<Operation> operations);
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 /// More than there are batch-size buckets.
@@ -46,4 +46,4 @@ absl::Status GraphCache::Run(Stream& stream, Executor& executor,
   return stream.Launch(*entry->graph);
 }
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -8,9 +8,9 @@
 #include "absl/status/status.h"
 #include "kernels/cuda/executor.h"
 #include "kernels/cuda/operations.h"
-#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/runtime/runtime.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 /// The key of a graph is everything that its operations have baked in: the operations themselves.
 class GraphCache {
@@ -33,4 +33,4 @@ class GraphCache {
   std::list<Entry> entries_;  // most recently used first
 };
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -5,7 +5,7 @@
 #include <bit>
 #include <cstdint>
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 
 /// A bfloat16 in memory: the upper half of a float32.
 struct BFloat16 {
@@ -74,4 +74,4 @@ constexpr Float16 FromFloat<Float16>(float value) {
   return {static_cast<uint16_t>(sign | (rounded >> 13))};
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

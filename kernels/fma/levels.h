@@ -12,7 +12,7 @@
 
 #include <cstdint>
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 
 /// A half-open range of group indices [first, end). Indices below zero name groups before the
 /// sequence, which do not exist ("missing").
@@ -78,4 +78,4 @@ struct Hierarchy {
 /// the third before it (odd index), and the one just before it must wait for its turn.
 inline constexpr int kGroupsKept = 3;
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

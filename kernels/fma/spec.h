@@ -5,7 +5,7 @@
 
 #include "kernels/fma/levels.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 
 enum class Downsampling : uint8_t { kGroupedConv, kConv, kAverage, kHierarchical };
 enum class Padding : uint8_t { kMasked, kZeroKeys };
@@ -60,4 +60,4 @@ constexpr int64_t DownsamplingInputs(const AttentionSpec& spec, int level) {
              : spec.hierarchy.GroupTokens(level);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

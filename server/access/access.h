@@ -12,14 +12,16 @@
 #include "server/access/tenant.h"
 #include "server/access/token_file.h"
 
-namespace fmaserver {
+namespace fmaserver::access {
 
 /// Thread-safe.
 class Access {
  public:
-  /// `file` empty: everybody is the tenant "default", without limits. Errors of reading and of
-  /// ParseTokenFile.
+  /// `file` empty: ForEverybody. Errors of reading and of ParseTokenFile.
   static absl::StatusOr<std::unique_ptr<Access>> Open(const std::string& file);
+
+  /// Everybody is the tenant "default", without limits.
+  static std::unique_ptr<Access> ForEverybody();
 
   bool open() const { return file_.empty(); }
 
@@ -46,4 +48,4 @@ class Access {
   std::map<std::string, std::shared_ptr<Tenant>> tenants_;  // guarded by mutex_
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::access

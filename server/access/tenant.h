@@ -9,9 +9,10 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "base/clock.h"
 #include "server/access/token_file.h"
 
-namespace fmaserver {
+namespace fmaserver::access {
 
 class Tenant;
 
@@ -36,16 +37,16 @@ class CallLease {
 /// call takes beyond it is owed, and calls are refused until the debt is paid.
 class Tenant : public std::enable_shared_from_this<Tenant> {
  public:
-  using Clock = std::chrono::steady_clock;
-
   Tenant(std::string name, const TenantLimits& limits);
 
   const std::string& name() const { return name_; }
   TenantLimits limits() const;
+  /// What is under way and what is owed stay as they are; an allowance is cut to a lower limit.
   void SetLimits(const TenantLimits& limits);
 
-  /// RESOURCE_EXHAUSTED names the limit, and says when to try again as the engine does.
-  absl::StatusOr<std::unique_ptr<CallLease>> Admit(Clock::time_point now);
+  /// Admits a call, which `takes_tokens` or does not: one that does not is none of the allowance's
+  /// business. RESOURCE_EXHAUSTED names the limit, and says when to try again as the engine does.
+  absl::StatusOr<std::unique_ptr<CallLease>> Admit(Clock::time_point now, bool takes_tokens = true);
 
  private:
   friend class CallLease;
@@ -62,4 +63,4 @@ class Tenant : public std::enable_shared_from_this<Tenant> {
   std::optional<Clock::time_point> filled_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::access

@@ -9,10 +9,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "model_loader/text.h"
-#include "server/sessions/names.h"
+#include "base/names.h"
+#include "base/text.h"
 
-namespace fmaserver {
+namespace fmaserver::access {
 namespace {
 
 constexpr int64_t kMaxLimit = int64_t{1} << 50;
@@ -113,4 +113,4 @@ absl::StatusOr<std::vector<TokenEntry>> ParseTokenFile(std::string_view text,
   return entries;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::access

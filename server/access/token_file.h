@@ -15,7 +15,7 @@
 
 #include "absl/status/statusor.h"
 
-namespace fmaserver {
+namespace fmaserver::access {
 
 /// 0: no limit.
 struct TenantLimits {
@@ -42,4 +42,4 @@ struct TokenEntry {
 absl::StatusOr<std::vector<TokenEntry>> ParseTokenFile(std::string_view text,
                                                        const std::string& origin);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::access

@@ -4,7 +4,7 @@
 #include <limits>
 #include <map>
 
-namespace fmaserver {
+namespace fmaserver::engine {
 namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
@@ -15,8 +15,8 @@ std::vector<int32_t> EachOnce(std::vector<int32_t> tokens) {
   return tokens;
 }
 
-std::vector<TokenValue> Values(const std::map<int32_t, float>& values) {
-  std::vector<TokenValue> list;
+std::vector<kernels::TokenValue> Values(const std::map<int32_t, float>& values) {
+  std::vector<kernels::TokenValue> list;
   list.reserve(values.size());
   for (const auto& [token, value] : values) list.push_back({token, value});
   return list;
@@ -50,7 +50,7 @@ void LogitFilters::Apply(std::span<float> logits) const {
   if (penalizes_) Penalize(logits);
 }
 
-void LogitFilters::Describe(RowSampling& row) {
+void LogitFilters::Describe(kernels::RowSampling& row) {
   row.allowed = allowed_;
   row.banned = banned_;
   row.bias = bias_;
@@ -83,4 +83,4 @@ void LogitFilters::Penalize(std::span<float> logits) const {
   }
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

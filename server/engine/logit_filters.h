@@ -9,7 +9,7 @@
 #include "server/engine/request.h"
 #include "server/engine/token_counts.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 /// The filters of one sequence that greedy sampling heeds too. They apply in this order: allowed
 /// and banned tokens, logit bias, repetition, frequency and presence penalty.
@@ -27,7 +27,7 @@ class LogitFilters {
   void Apply(std::span<float> logits) const;
 
   /// Sets what `row` says of these filters. Spans, valid until the next call.
-  void Describe(RowSampling& row);
+  void Describe(kernels::RowSampling& row);
 
   /// `token` was drawn.
   void AddGenerated(int32_t token) {
@@ -40,16 +40,16 @@ class LogitFilters {
 
   std::vector<int32_t> allowed_;  // sorted, each once; empty: all
   std::vector<int32_t> banned_;   // sorted, each once
-  std::vector<TokenValue> bias_;
+  std::vector<kernels::TokenValue> bias_;
   float repetition_penalty_;
   float frequency_penalty_;
   float presence_penalty_;
   bool penalizes_;
-  TokenCounts counts_;                    // empty unless penalizes_
-  std::vector<TokenValue> count_values_;  // counts_ as Describe() gives them
+  TokenCounts counts_;                             // empty unless penalizes_
+  std::vector<kernels::TokenValue> count_values_;  // counts_ as Describe() gives them
 };
 
 /// Gives each of `tokens` minus infinity.
 void Ban(std::span<const int32_t> tokens, std::span<float> logits);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

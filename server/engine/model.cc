@@ -5,22 +5,19 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 namespace {
 
 constexpr int32_t kMaxRows = 1 << 16;
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint,
-                                                   std::shared_ptr<Backend> backend,
+absl::StatusOr<std::unique_ptr<Model>> Model::Load(const model::Checkpoint& checkpoint,
+                                                   std::shared_ptr<kernels::Backend> backend,
                                                    ModelOptions options) {
   if (options.max_rows < 1 || options.max_rows > kMaxRows) {
     return absl::InvalidArgumentError(
         absl::StrCat("max_rows is ", options.max_rows, "; allowed: 1 to ", kMaxRows));
-  }
-  if (options.cache_dtype == DType::kF16) {
-    return absl::InvalidArgumentError("cache element type is F16; allowed: F32, BF16");
   }
   absl::StatusOr<ModelWeights> weights = LoadWeights(checkpoint, *backend);
   if (!weights.ok()) return weights.status();
@@ -30,28 +27,28 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const Checkpoint& checkpoint,
   return model;
 }
 
-Model::Model(const Checkpoint& checkpoint, std::shared_ptr<Backend> backend, ModelOptions options,
-             ModelWeights weights)
+Model::Model(const model::Checkpoint& checkpoint, std::shared_ptr<kernels::Backend> backend,
+             ModelOptions options, ModelWeights weights)
     : name_(checkpoint.name()),
       config_(checkpoint.config()),
       num_parameters_(checkpoint.NumParameters()),
       weight_bytes_(checkpoint.WeightBytes()),
       backend_(std::move(backend)),
       options_(options),
-      layout_(config_.attention, config_.num_layers, options.cache_dtype),
+      layout_(config_.attention, config_.num_layers, options.cache_type),
       weights_(std::move(weights)) {}
 
-absl::StatusOr<Matrix> Model::Activation(int64_t cols) {
+absl::StatusOr<kernels::Matrix> Model::Activation(int64_t cols) {
   const int64_t bytes = int64_t{options_.max_rows} * cols * static_cast<int64_t>(sizeof(float));
-  absl::StatusOr<std::unique_ptr<Buffer>> buffer = backend_->Allocate(bytes);
+  absl::StatusOr<std::unique_ptr<kernels::Buffer>> buffer = backend_->Allocate(bytes);
   if (!buffer.ok()) return buffer.status();
   buffers_.push_back(*std::move(buffer));
-  return Matrix{reinterpret_cast<float*>(buffers_.back()->data), options_.max_rows, cols};
+  return kernels::Matrix{reinterpret_cast<float*>(buffers_.back()->data), options_.max_rows, cols};
 }
 
 absl::Status Model::AllocateActivations() {
-  const AttentionSpec& attention = config_.attention;
-  const std::pair<Matrix*, int64_t> activations[] = {
+  const kernels::AttentionSpec& attention = config_.attention;
+  const std::pair<kernels::Matrix*, int64_t> activations[] = {
       {&hidden_, config_.hidden_size},
       {&normed_, config_.hidden_size},
       {&qkv_, attention.QkvColumns()},
@@ -62,49 +59,53 @@ absl::Status Model::AllocateActivations() {
       {&logits_, config_.vocab_size},
   };
   for (const auto& [matrix, cols] : activations) {
-    absl::StatusOr<Matrix> activation = Activation(cols);
+    absl::StatusOr<kernels::Matrix> activation = Activation(cols);
     if (!activation.ok()) return activation.status();
     *matrix = *activation;
   }
   return absl::OkStatus();
 }
 
-Matrix Model::Rows(Matrix activation, int64_t rows) {
+kernels::Matrix Model::Rows(kernels::Matrix activation, int64_t rows) {
   return {activation.data, rows, activation.cols};
 }
 
 absl::StatusOr<std::span<const float>> Model::Step(std::span<const StepSegment> segments) {
-  absl::StatusOr<Matrix> logits = Run(segments);
+  absl::StatusOr<kernels::Matrix> logits = Run(segments);
   if (!logits.ok()) return logits.status();
   return CopyLogits(*logits);
 }
 
-absl::StatusOr<Matrix> Model::Run(std::span<const StepSegment> segments,
-                                  std::span<const RowSampling> choices,
-                                  std::span<SampledRow> sampled) {
-  std::vector<Segment> parts;
+absl::StatusOr<kernels::Matrix> Model::Run(std::span<const StepSegment> segments,
+                                           std::span<const kernels::RowSampling> choices,
+                                           std::span<kernels::SampledRow> sampled) {
+  std::vector<kernels::Segment> parts;
   int64_t rows = 0;
   for (const StepSegment& segment : segments) {
-    parts.push_back({segment.slot, segment.position, static_cast<int32_t>(segment.tokens.size())});
+    parts.push_back({segment.slot, segment.position, static_cast<int32_t>(segment.tokens.size()),
+                     segment.tentative});
     rows += parts.back().rows;
   }
   if (rows < 1 || rows > options_.max_rows) {
     return absl::InvalidArgumentError(
         absl::StrCat("a step of ", rows, " rows; allowed: 1 to ", options_.max_rows));
   }
-  const Matrix x = Rows(hidden_, rows);
-  backend_->BeginStep(config_.attention, layout_, parts);
+  const kernels::Matrix x = Rows(hidden_, rows);
+  backend_->BeginStep(config_.attention, parts);
   Embed(segments, x);
   for (int32_t layer = 0; layer < config_.num_layers; ++layer) Layer(layer, x);
-  const Matrix logits = Logits(segments, x);
+  const kernels::Matrix logits = Logits(segments, x);
   absl::Status status;
-  if (!choices.empty()) status = backend_->sampler()->Sample(logits, choices, sampled);
+  if (!choices.empty()) {
+    const kernels::Matrix chosen_from = Rows(logits, std::ssize(choices));
+    status = backend_->sampler()->Sample(chosen_from, choices, sampled);
+  }
   status.Update(backend_->EndStep());
   if (!status.ok()) return status;
   return logits;
 }
 
-void Model::Embed(std::span<const StepSegment> segments, Matrix x) {
+void Model::Embed(std::span<const StepSegment> segments, kernels::Matrix x) {
   std::vector<int64_t> tokens;
   std::vector<int64_t> positions;
   for (const StepSegment& segment : segments) {
@@ -119,25 +120,25 @@ void Model::Embed(std::span<const StepSegment> segments, Matrix x) {
   }
 }
 
-void Model::Layer(int32_t index, Matrix x) {
+void Model::Layer(int32_t index, kernels::Matrix x) {
   const LayerWeights& layer = weights_.layers[index];
-  const Matrix normed = Rows(normed_, x.rows);
-  const Matrix qkv = Rows(qkv_, x.rows);
-  const Matrix attended = Rows(attended_, x.rows);
+  const kernels::Matrix normed = Rows(normed_, x.rows);
+  const kernels::Matrix qkv = Rows(qkv_, x.rows);
+  const kernels::Matrix attended = Rows(attended_, x.rows);
   backend_->Norm(x, *layer.input_norm, normed);
   backend_->Linear(normed, *layer.qkv, /*accumulate=*/false, qkv);
   backend_->Attend(*layer.attention, index, qkv, attended);
   backend_->Linear(attended, *layer.output, /*accumulate=*/true, x);
 
-  const Matrix up = Rows(up_, x.rows);
-  const Matrix activated = Rows(activated_, x.rows);
+  const kernels::Matrix up = Rows(up_, x.rows);
+  const kernels::Matrix activated = Rows(activated_, x.rows);
   backend_->Norm(x, *layer.post_attention_norm, normed);
   backend_->Linear(normed, *layer.up, /*accumulate=*/false, up);
   backend_->Activate(config_.mlp, up, activated);
   backend_->Linear(activated, *layer.down, /*accumulate=*/true, x);
 }
 
-Matrix Model::Logits(std::span<const StepSegment> segments, Matrix x) {
+kernels::Matrix Model::Logits(std::span<const StepSegment> segments, kernels::Matrix x) {
   std::vector<int32_t> rows;
   int32_t end = 0;
   for (const StepSegment& segment : segments) {
@@ -146,20 +147,20 @@ Matrix Model::Logits(std::span<const StepSegment> segments, Matrix x) {
   }
   if (rows.empty()) return {};
   const auto count = static_cast<int64_t>(rows.size());
-  const Matrix chosen = Rows(chosen_, count);
-  const Matrix normed = Rows(normed_, count);
-  const Matrix logits = Rows(logits_, count);
+  const kernels::Matrix chosen = Rows(chosen_, count);
+  const kernels::Matrix normed = Rows(normed_, count);
+  const kernels::Matrix logits = Rows(logits_, count);
   backend_->GatherRows(x, rows, chosen);
   backend_->Norm(chosen, *weights_.norm, normed);
   backend_->Linear(normed, weights_.head(), /*accumulate=*/false, logits);
   return logits;
 }
 
-absl::StatusOr<std::span<const float>> Model::CopyLogits(Matrix logits) {
+absl::StatusOr<std::span<const float>> Model::CopyLogits(kernels::Matrix logits) {
   if (logits.rows == 0) return std::span<const float>();
   host_logits_.resize(static_cast<size_t>(logits.rows * logits.cols));
   if (absl::Status status = backend_->CopyToHost(logits, host_logits_); !status.ok()) return status;
   return std::span<const float>(host_logits_);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

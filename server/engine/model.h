@@ -13,87 +13,92 @@
 #include "model_loader/checkpoint.h"
 #include "server/engine/model_weights.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 struct ModelOptions {
-  int32_t max_rows = 256;           ///< rows of one step, at most
-  DType cache_dtype = DType::kF32;  ///< kF32 or kBF16
+  int32_t max_rows = 256;  ///< rows of one step, at most
+  kernels::CacheType cache_type = kernels::CacheType::kF32;
 };
 
 /// Tokens of one sequence to feed in a step: they take positions [position, position + size).
 struct StepSegment {
-  std::byte* slot = nullptr;
+  kernels::SlotHandle slot;
   int64_t position = 0;
   std::span<const int32_t> tokens;  ///< one or more, each in [0, V)
   int32_t logits = 0;               ///< how many of the last rows need logits
+  bool tentative = false;           ///< the slot takes none of them before Commit()
 };
 
 /// Thread-compatible: one thread at a time.
 class Model {
  public:
   /// Copies the weights into the backend. INVALID_ARGUMENT for options out of range.
-  static absl::StatusOr<std::unique_ptr<Model>> Load(const Checkpoint& checkpoint,
-                                                     std::shared_ptr<Backend> backend,
+  static absl::StatusOr<std::unique_ptr<Model>> Load(const model::Checkpoint& checkpoint,
+                                                     std::shared_ptr<kernels::Backend> backend,
                                                      ModelOptions options);
 
   /// Feeds every segment and returns the logits asked for, [sum of logits, V] in segment order, in
   /// the backend's memory (null data: none); valid until the next call. Segments are of different
-  /// slots and max_rows rows in all. With `choices`, one for each row of logits and of a backend
-  /// with a sampler, their tokens come into `sampled` in the same step.
-  absl::StatusOr<Matrix> Run(std::span<const StepSegment> segments,
-                             std::span<const RowSampling> choices = {},
-                             std::span<SampledRow> sampled = {});
+  /// slots and max_rows rows in all. With `choices`, for as many of the first rows of logits and of
+  /// a backend with a sampler, their tokens come into `sampled` in the same step.
+  absl::StatusOr<kernels::Matrix> Run(std::span<const StepSegment> segments,
+                                      std::span<const kernels::RowSampling> choices = {},
+                                      std::span<kernels::SampledRow> sampled = {});
+
+  /// After a Run() and before the next: each tentative segment's slot takes the first accepted[i]
+  /// of its tokens and is then as if it had been fed these alone.
+  absl::Status Commit(std::span<const int32_t> accepted) { return backend_->Commit(accepted); }
 
   /// Rows of Run() in host memory; valid until the next call.
-  absl::StatusOr<std::span<const float>> CopyLogits(Matrix logits);
+  absl::StatusOr<std::span<const float>> CopyLogits(kernels::Matrix logits);
 
   /// Both in one.
   absl::StatusOr<std::span<const float>> Step(std::span<const StepSegment> segments);
 
-  const ModelConfig& config() const { return config_; }
+  const model::ModelConfig& config() const { return config_; }
   const std::string& name() const { return name_; }
   const ModelOptions& options() const { return options_; }
-  const SlotLayout& layout() const { return layout_; }
-  Backend& backend() const { return *backend_; }
+  const kernels::SlotLayout& layout() const { return layout_; }
+  kernels::Backend& backend() const { return *backend_; }
   int64_t num_parameters() const { return num_parameters_; }
   int64_t weight_bytes() const { return weight_bytes_; }
   int64_t slot_bytes() const { return layout_.slot_bytes; }
-  int64_t full_cache_bytes_per_token() const { return FullCacheBytesPerToken(layout_); }
+  int64_t full_cache_bytes_per_token() const { return kernels::FullCacheBytesPerToken(layout_); }
   std::string device() const { return backend_->Description(); }
 
  private:
-  Model(const Checkpoint& checkpoint, std::shared_ptr<Backend> backend, ModelOptions options,
-        ModelWeights weights);
+  Model(const model::Checkpoint& checkpoint, std::shared_ptr<kernels::Backend> backend,
+        ModelOptions options, ModelWeights weights);
 
   absl::Status AllocateActivations();
-  absl::StatusOr<Matrix> Activation(int64_t cols);
+  absl::StatusOr<kernels::Matrix> Activation(int64_t cols);
   /// `rows` leading rows of an activation.
-  static Matrix Rows(Matrix activation, int64_t rows);
+  static kernels::Matrix Rows(kernels::Matrix activation, int64_t rows);
 
-  void Embed(std::span<const StepSegment> segments, Matrix x);
-  void Layer(int32_t index, Matrix x);
-  Matrix Logits(std::span<const StepSegment> segments, Matrix x);
+  void Embed(std::span<const StepSegment> segments, kernels::Matrix x);
+  void Layer(int32_t index, kernels::Matrix x);
+  kernels::Matrix Logits(std::span<const StepSegment> segments, kernels::Matrix x);
 
   const std::string name_;
-  const ModelConfig config_;
+  const model::ModelConfig config_;
   const int64_t num_parameters_;
   const int64_t weight_bytes_;
-  const std::shared_ptr<Backend> backend_;
+  const std::shared_ptr<kernels::Backend> backend_;
   const ModelOptions options_;
-  const SlotLayout layout_;
+  const kernels::SlotLayout layout_;
   const ModelWeights weights_;
 
   // Activations of one step, [max_rows, ...].
-  std::vector<std::unique_ptr<Buffer>> buffers_;
-  Matrix hidden_;     // [., D]
-  Matrix normed_;     // [., D]
-  Matrix qkv_;        // [., (H + 2K) d]
-  Matrix attended_;   // [., H d]
-  Matrix up_;         // [., F], swiglu [., 2F]
-  Matrix activated_;  // [., F]
-  Matrix chosen_;     // [., D], rows that need logits
-  Matrix logits_;     // [., V]
+  std::vector<std::unique_ptr<kernels::Buffer>> buffers_;
+  kernels::Matrix hidden_;     // [., D]
+  kernels::Matrix normed_;     // [., D]
+  kernels::Matrix qkv_;        // [., (H + 2K) d]
+  kernels::Matrix attended_;   // [., H d]
+  kernels::Matrix up_;         // [., F], swiglu [., 2F]
+  kernels::Matrix activated_;  // [., F]
+  kernels::Matrix chosen_;     // [., D], rows that need logits
+  kernels::Matrix logits_;     // [., V]
   std::vector<float> host_logits_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

@@ -5,19 +5,19 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 namespace {
 
 /// Loads weights by name; the first failure sticks and is reported once at the end.
 class WeightLoader {
  public:
-  WeightLoader(const Checkpoint& checkpoint, Backend& backend)
+  WeightLoader(const model::Checkpoint& checkpoint, kernels::Backend& backend)
       : checkpoint_(checkpoint), backend_(backend), config_(checkpoint.config()) {}
 
   absl::StatusOr<ModelWeights> Load() {
     ModelWeights weights;
     weights.embedding = Linear({"model.embed_tokens"});
-    if (config_.attention.positions == PositionEmbedding::kLearned) {
+    if (config_.attention.positions == kernels::PositionEmbedding::kLearned) {
       weights.positions = Linear({"model.embed_positions"});
     }
     for (int32_t i = 0; i < config_.num_layers && status_.ok(); ++i) {
@@ -39,26 +39,32 @@ class WeightLoader {
     layer.attention = Attention(attention);
     layer.output = Linear({attention + "o_proj"});
     layer.post_attention_norm = Norm(prefix + "post_attention_layernorm");
-    layer.up = config_.mlp == MlpKind::kSwiglu ? Linear({mlp + "gate_proj", mlp + "up_proj"})
-                                               : Linear({mlp + "up_proj"});
+    layer.up = config_.mlp == kernels::MlpKind::kSwiglu
+                   ? Linear({mlp + "gate_proj", mlp + "up_proj"})
+                   : Linear({mlp + "up_proj"});
     layer.down = Linear({mlp + "down_proj"});
     return layer;
   }
 
-  static HostMatrix AsMatrix(const TensorView& tensor) {
+  static kernels::HostMatrix AsMatrix(const model::TensorView& tensor) {
     const int64_t rows = tensor.shape.size() == 1 ? 1 : tensor.shape.front();
-    return {tensor.data, tensor.dtype, rows, tensor.NumElements() / rows};
+    return {.data = tensor.data,
+            .format = tensor.dtype,
+            .rows = rows,
+            .cols = tensor.NumElements() / rows};
   }
 
-  HostMatrix Required(const std::string& name) const { return AsMatrix(checkpoint_.Tensor(name)); }
-
-  HostMatrix IfPresent(const std::string& name) const {
-    const TensorView* tensor = checkpoint_.TensorIfPresent(name);
-    return tensor == nullptr ? HostMatrix{} : AsMatrix(*tensor);
+  kernels::HostMatrix Required(const std::string& name) const {
+    return AsMatrix(checkpoint_.Tensor(name));
   }
 
-  std::unique_ptr<LinearWeights> Linear(const std::vector<std::string>& names) {
-    std::vector<HostLinear> parts;
+  kernels::HostMatrix IfPresent(const std::string& name) const {
+    const model::TensorView* tensor = checkpoint_.TensorIfPresent(name);
+    return tensor == nullptr ? kernels::HostMatrix{} : AsMatrix(*tensor);
+  }
+
+  std::unique_ptr<kernels::LinearWeights> Linear(const std::vector<std::string>& names) {
+    std::vector<kernels::HostLinear> parts;
     parts.reserve(names.size());
     for (const std::string& name : names) {
       parts.push_back({Required(name + ".weight"), IfPresent(name + ".bias")});
@@ -66,15 +72,15 @@ class WeightLoader {
     return Keep(backend_.PackLinear(parts));
   }
 
-  std::unique_ptr<NormWeights> Norm(const std::string& name) {
+  std::unique_ptr<kernels::NormWeights> Norm(const std::string& name) {
     return Keep(backend_.PackNorm(
         {config_.norm, config_.norm_eps, Required(name + ".weight"), IfPresent(name + ".bias")}));
   }
 
-  std::unique_ptr<AttentionWeights> Attention(const std::string& prefix) {
-    std::vector<HostDownsampling> keys;
-    std::vector<HostDownsampling> values;
-    for (int i = 0; i < NumDownsamplingWeights(config_.attention); ++i) {
+  std::unique_ptr<kernels::AttentionWeights> Attention(const std::string& prefix) {
+    std::vector<kernels::HostDownsampling> keys;
+    std::vector<kernels::HostDownsampling> values;
+    for (int i = 0; i < kernels::NumDownsamplingWeights(config_.attention); ++i) {
       keys.push_back(Downsampling(absl::StrCat(prefix, "k_downsample.", i)));
       values.push_back(Downsampling(absl::StrCat(prefix, "v_downsample.", i)));
     }
@@ -82,7 +88,7 @@ class WeightLoader {
                                        {keys, values, IfPresent(prefix + "level_bias.weight")}));
   }
 
-  HostDownsampling Downsampling(const std::string& name) const {
+  kernels::HostDownsampling Downsampling(const std::string& name) const {
     return {Required(name + ".weight"), Required(name + ".bias")};
   }
 
@@ -93,16 +99,17 @@ class WeightLoader {
     return nullptr;
   }
 
-  const Checkpoint& checkpoint_;
-  Backend& backend_;
-  const ModelConfig& config_;
+  const model::Checkpoint& checkpoint_;
+  kernels::Backend& backend_;
+  const model::ModelConfig& config_;
   absl::Status status_;
 };
 
 }  // namespace
 
-absl::StatusOr<ModelWeights> LoadWeights(const Checkpoint& checkpoint, Backend& backend) {
+absl::StatusOr<ModelWeights> LoadWeights(const model::Checkpoint& checkpoint,
+                                         kernels::Backend& backend) {
   return WeightLoader(checkpoint, backend).Load();
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

@@ -8,29 +8,31 @@
 #include "kernels/backend.h"
 #include "model_loader/checkpoint.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 struct LayerWeights {
-  std::unique_ptr<NormWeights> input_norm;
-  std::unique_ptr<LinearWeights> qkv;  ///< [(H + 2K) d, D], stacked
-  std::unique_ptr<AttentionWeights> attention;
-  std::unique_ptr<LinearWeights> output;  ///< [D, H d]
-  std::unique_ptr<NormWeights> post_attention_norm;
-  std::unique_ptr<LinearWeights> up;    ///< [F, D]; swiglu: gate and up stacked, [2F, D]
-  std::unique_ptr<LinearWeights> down;  ///< [D, F]
+  std::unique_ptr<kernels::NormWeights> input_norm;
+  std::unique_ptr<kernels::LinearWeights> qkv;  ///< [(H + 2K) d, D], stacked
+  std::unique_ptr<kernels::AttentionWeights> attention;
+  std::unique_ptr<kernels::LinearWeights> output;  ///< [D, H d]
+  std::unique_ptr<kernels::NormWeights> post_attention_norm;
+  std::unique_ptr<kernels::LinearWeights> up;    ///< [F, D]; swiglu: gate and up stacked, [2F, D]
+  std::unique_ptr<kernels::LinearWeights> down;  ///< [D, F]
 };
 
 struct ModelWeights {
-  std::unique_ptr<LinearWeights> embedding;  ///< [V, D]
-  std::unique_ptr<LinearWeights> positions;  ///< [max_position_embeddings, D]; null unless learned
+  std::unique_ptr<kernels::LinearWeights> embedding;  ///< [V, D]
+  std::unique_ptr<kernels::LinearWeights>
+      positions;  ///< [max_position_embeddings, D]; null unless learned
   std::vector<LayerWeights> layers;
-  std::unique_ptr<NormWeights> norm;
-  std::unique_ptr<LinearWeights> lm_head;  ///< [V, D]; null when tied to the embedding
+  std::unique_ptr<kernels::NormWeights> norm;
+  std::unique_ptr<kernels::LinearWeights> lm_head;  ///< [V, D]; null when tied to the embedding
 
-  const LinearWeights& head() const { return lm_head == nullptr ? *embedding : *lm_head; }
+  const kernels::LinearWeights& head() const { return lm_head == nullptr ? *embedding : *lm_head; }
 };
 
 /// Copies: the checkpoint may go afterwards. RESOURCE_EXHAUSTED when the backend has no room.
-absl::StatusOr<ModelWeights> LoadWeights(const Checkpoint& checkpoint, Backend& backend);
+absl::StatusOr<ModelWeights> LoadWeights(const model::Checkpoint& checkpoint,
+                                         kernels::Backend& backend);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

@@ -4,7 +4,7 @@
 #include <bit>
 #include <utility>
 
-namespace fmaserver {
+namespace fmaserver::engine {
 namespace {
 
 // What a node and an entry take besides their tokens and states: maps, lists, allocation.
@@ -167,4 +167,4 @@ void PrefixCache::Prune(Node* node) {
   }
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

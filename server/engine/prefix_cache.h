@@ -20,7 +20,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "server/engine/snapshot.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 /// Thread-compatible. Scopes share nothing but the budget.
 class PrefixCache {
@@ -92,4 +92,4 @@ class PrefixCache {
   absl::flat_hash_map<std::string, std::unique_ptr<Node>> roots_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

@@ -13,7 +13,7 @@
 #include "kernels/sampling.h"
 #include "server/engine/snapshot.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 /// How the next token is chosen. Filters apply in the order allowed_token_ids, banned_token_ids,
 /// logit_bias, repetition_penalty, frequency_penalty, presence_penalty, temperature, min_p, top_k,
@@ -98,7 +98,7 @@ struct Usage {
   double decode_seconds = 0;
 };
 
-using TokenLogprob = TokenValue;
+using TokenLogprob = kernels::TokenValue;
 
 /// Tokens generated since the last delta, with the text that they complete.
 struct Delta {
@@ -168,4 +168,4 @@ class ScoreSink : public RequestSink {
   virtual void OnFinish(const Usage& usage) = 0;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

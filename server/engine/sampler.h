@@ -10,7 +10,7 @@
 #include "server/engine/logit_filters.h"
 #include "server/engine/request.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 /// Natural logarithms of the probabilities under the plain softmax of `logits`.
 class LogProbabilities {
@@ -30,6 +30,9 @@ class LogProbabilities {
   double log_sum_ = 0;  // of exp(logit)
 };
 
+/// INTERNAL: why no token can be chosen.
+absl::Status LogitsNotFinite();
+
 /// Draws tokens of one sequence. Its whole state is (seed, tokens drawn, counts for penalties): the
 /// random number of draw i of a seed is the same whatever came before.
 class Sampler {
@@ -45,7 +48,7 @@ class Sampler {
 
   /// The same choice, to be made where the logits are: RowSampler::Sample with this takes the token
   /// that Sample would, and Skip must follow. Spans into this sampler, valid until its next call.
-  RowSampling Describe(std::span<const int32_t> suppressed = {});
+  kernels::RowSampling Describe(std::span<const int32_t> suppressed = {});
 
   /// As if Sample had drawn `token`: it counts for the penalties and uses up one random number.
   void Skip(int32_t token) {
@@ -69,4 +72,4 @@ class Sampler {
   std::vector<int32_t> banned_;  // what Describe() points at
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

@@ -6,7 +6,7 @@
 #include <memory>
 #include <span>
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 /// The bytes of a slot that has taken exactly tokens() tokens. Filled once, then shared as a
 /// constant by any number of sessions, rewind points and cache entries, which makes a fork free.
@@ -30,4 +30,4 @@ class Snapshot {
 
 using SnapshotPtr = std::shared_ptr<const Snapshot>;
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 /// Token counts of one sequence, counted from its very first token. Slices of its prompt end at
 /// every one of them, because a state can only be taken between steps.
@@ -57,4 +57,4 @@ class StatePoints {
   bool regular_ = false;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 StopMatcher::StopMatcher(std::span<const std::string> stops, bool include) : include_(include) {
   for (const std::string& stop : stops) patterns_.push_back(MakePattern(stop));
@@ -57,4 +57,4 @@ std::string StopMatcher::Push(std::string_view text) {
 
 std::string StopMatcher::Finish() { return std::exchange(held_, {}); }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

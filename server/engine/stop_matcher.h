@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 /// Passes a text on up to the first stop string. However the text is cut, the outputs joined are
 /// the same: first means the one that ends first, and of several that end there the longest.
@@ -46,4 +46,4 @@ class StopMatcher {
   const std::string* matched_ = nullptr;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

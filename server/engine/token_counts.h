@@ -5,7 +5,7 @@
 #include <span>
 #include <unordered_map>
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 /// One entry for every token seen, so its size follows the text and never the vocabulary.
 class TokenCounts {
@@ -23,4 +23,4 @@ class TokenCounts {
   std::unordered_map<int32_t, int64_t> generated_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

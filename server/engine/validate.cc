@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <random>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 namespace {
 
 template <typename Value, typename... Allowed>
@@ -23,7 +26,7 @@ absl::Status ValidateRange(absl::string_view field, double value, double least, 
 }
 
 absl::Status ValidateIds(absl::string_view field, std::span<const int32_t> ids,
-                         const ModelConfig& config) {
+                         const model::ModelConfig& config) {
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] >= 0 && ids[i] < config.vocab_size) continue;
     return OutOfRange(absl::StrCat(field, "[", i, "]"), ids[i], "token ids 0 to ",
@@ -42,7 +45,8 @@ absl::Status ValidatePenalties(const SamplingParams& sampling) {
   return status;
 }
 
-absl::Status ValidateTokenFilters(const SamplingParams& sampling, const ModelConfig& config) {
+absl::Status ValidateTokenFilters(const SamplingParams& sampling,
+                                  const model::ModelConfig& config) {
   absl::Status status = ValidateIds("allowed_token_ids", sampling.allowed_token_ids, config);
   status.Update(ValidateIds("banned_token_ids", sampling.banned_token_ids, config));
   for (const auto& [token, bias] : sampling.logit_bias) {
@@ -56,7 +60,7 @@ absl::Status ValidateTokenFilters(const SamplingParams& sampling, const ModelCon
   return status;
 }
 
-absl::Status ValidateSampling(const SamplingParams& sampling, const ModelConfig& config) {
+absl::Status ValidateSampling(const SamplingParams& sampling, const model::ModelConfig& config) {
   if (!(sampling.temperature >= 0) || std::isinf(sampling.temperature)) {
     return OutOfRange("temperature", sampling.temperature, "0 (greedy) or a positive number");
   }
@@ -84,7 +88,7 @@ absl::Status ValidateStopStrings(const std::vector<std::string>& stop) {
   return absl::OkStatus();
 }
 
-absl::Status ValidateStopping(const GenerateRequest& request, const ModelConfig& config) {
+absl::Status ValidateStopping(const GenerateRequest& request, const model::ModelConfig& config) {
   if (request.max_tokens < (request.keep_state ? 0 : 1)) {
     return OutOfRange("max_tokens", request.max_tokens,
                       request.keep_state ? "0 or more" : "1 or more");
@@ -104,9 +108,13 @@ absl::Status ValidateStopping(const GenerateRequest& request, const ModelConfig&
   return status;
 }
 
+std::vector<int32_t> EosTokens(const GenerateRequest& request, const model::ModelConfig& config) {
+  return request.ignore_eos ? std::vector<int32_t>() : config.eos_token_ids;
+}
+
 /// Before min_tokens, neither what stops the sequence nor what is banned may be drawn: something
 /// must be left. The ids are valid.
-absl::Status ValidateTokensLeft(const GenerateRequest& request, const ModelConfig& config) {
+absl::Status ValidateTokensLeft(const GenerateRequest& request, const model::ModelConfig& config) {
   const SamplingParams& sampling = request.sampling;
   std::vector<bool> left(static_cast<size_t>(config.vocab_size),
                          sampling.allowed_token_ids.empty());
@@ -114,9 +122,7 @@ absl::Status ValidateTokensLeft(const GenerateRequest& request, const ModelConfi
   for (const int32_t token : sampling.banned_token_ids) left[token] = false;
   if (request.min_tokens > 0) {
     for (const int32_t token : request.stop_token_ids) left[token] = false;
-    if (!request.ignore_eos) {
-      for (const int32_t token : config.eos_token_ids) left[token] = false;
-    }
+    for (const int32_t token : EosTokens(request, config)) left[token] = false;
   }
   if (std::ranges::find(left, true) != left.end()) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -143,7 +149,7 @@ absl::Status ValidateMarks(const GenerateRequest& request) {
   return absl::OkStatus();
 }
 
-absl::Status ValidateSequence(const GenerateRequest& request, const ModelConfig& config) {
+absl::Status ValidateSequence(const GenerateRequest& request, const model::ModelConfig& config) {
   const int64_t before = request.state == nullptr ? 0 : request.state->tokens();
   absl::Status status =
       ValidateTokens("prompt", request.prompt, config, before + std::ssize(request.prompt));
@@ -163,10 +169,26 @@ absl::Status ValidateSequence(const GenerateRequest& request, const ModelConfig&
   return status;
 }
 
+absl::Status Check(const GenerateRequest& request, const model::ModelConfig& config) {
+  absl::Status status = ValidateSequence(request, config);
+  status.Update(ValidateSampling(request.sampling, config));
+  status.Update(ValidateStopping(request, config));
+  status.Update(ValidateTopLogprobs("top_logprobs", request.top_logprobs));
+  status.Update(ValidateTopLogprobs("prompt_logprobs", request.prompt_logprobs.value_or(0)));
+  if (status.ok()) status = ValidateMarks(request);
+  // It relies on the checks above.
+  return status.ok() ? ValidateTokensLeft(request, config) : status;
+}
+
+uint64_t RandomSeed() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
 }  // namespace
 
 absl::Status ValidateTokens(absl::string_view field, std::span<const int32_t> tokens,
-                            const ModelConfig& config, int64_t length) {
+                            const model::ModelConfig& config, int64_t length) {
   if (tokens.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(field, " is empty; allowed: 1 token or more"));
   }
@@ -178,22 +200,21 @@ absl::Status ValidateTokens(absl::string_view field, std::span<const int32_t> to
   return ValidateIds(field, tokens, config);
 }
 
-absl::Status Validate(const GenerateRequest& request, const ModelConfig& config) {
-  absl::Status status = ValidateSequence(request, config);
-  status.Update(ValidateSampling(request.sampling, config));
-  status.Update(ValidateStopping(request, config));
-  status.Update(ValidateTopLogprobs("top_logprobs", request.top_logprobs));
-  status.Update(ValidateTopLogprobs("prompt_logprobs", request.prompt_logprobs.value_or(0)));
-  if (status.ok()) status = ValidateMarks(request);
-  // It relies on the checks above.
-  return status.ok() ? ValidateTokensLeft(request, config) : status;
+absl::StatusOr<ValidGenerateRequest> Validate(GenerateRequest request,
+                                              const model::ModelConfig& config) {
+  if (absl::Status status = Check(request, config); !status.ok()) return status;
+  // Not value_or, which would open the source of randomness for a request that needs none.
+  const uint64_t seed = request.sampling.seed ? *request.sampling.seed : RandomSeed();
+  std::vector<int32_t> eos_tokens = EosTokens(request, config);
+  return ValidGenerateRequest(std::move(request), seed, std::move(eos_tokens));
 }
 
-absl::Status Validate(const ScoreRequest& request, const ModelConfig& config) {
+absl::StatusOr<ValidScoreRequest> Validate(ScoreRequest request, const model::ModelConfig& config) {
   absl::Status status =
-      ValidateTokens("tokens", request.tokens, config, static_cast<int64_t>(request.tokens.size()));
+      ValidateTokens("tokens", request.tokens, config, std::ssize(request.tokens));
   status.Update(ValidateTopLogprobs("top_logprobs", request.top_logprobs));
-  return status;
+  if (!status.ok()) return status;
+  return ValidScoreRequest(std::move(request));
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

@@ -5,19 +5,22 @@
 #include <span>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "model_loader/model_config.h"
 #include "server/engine/request.h"
+#include "server/engine/valid_request.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 
 /// Tokens of one or more sequences, each of `length` tokens: at least one, each in [0, V), and no
 /// sequence longer than the model's learned positions. `field` names them in the message.
 absl::Status ValidateTokens(absl::string_view field, std::span<const int32_t> tokens,
-                            const ModelConfig& config, int64_t length);
+                            const model::ModelConfig& config, int64_t length);
 
 /// INVALID_ARGUMENT names the field, what was found and what is allowed.
-absl::Status Validate(const GenerateRequest& request, const ModelConfig& config);
-absl::Status Validate(const ScoreRequest& request, const ModelConfig& config);
+absl::StatusOr<ValidGenerateRequest> Validate(GenerateRequest request,
+                                              const model::ModelConfig& config);
+absl::StatusOr<ValidScoreRequest> Validate(ScoreRequest request, const model::ModelConfig& config);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

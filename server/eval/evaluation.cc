@@ -10,7 +10,7 @@
 #include "server/engine/slot_pool.h"
 #include "server/engine/validate.h"
 
-namespace fmaserver {
+namespace fmaserver::eval {
 namespace {
 
 /// Adds to `result` what the logits of tokens [first, first + rows) of a window say of their
@@ -21,7 +21,7 @@ void Score(std::span<const int32_t> window, int64_t first, int64_t rows,
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t next = first + row + 1;
     if (next == static_cast<int64_t>(window.size())) return;
-    const LogProbabilities probabilities(logits.subspan(row * vocab, vocab));
+    const engine::LogProbabilities probabilities(logits.subspan(row * vocab, vocab));
     result.nats -= probabilities.Of(window[next]);
     ++result.scored_tokens;
   }
@@ -29,19 +29,19 @@ void Score(std::span<const int32_t> window, int64_t first, int64_t rows,
 
 }  // namespace
 
-absl::StatusOr<Evaluation> Evaluate(Model& model, std::span<const int32_t> tokens,
+absl::StatusOr<Evaluation> Evaluate(engine::Model& model, std::span<const int32_t> tokens,
                                     const EvaluationOptions& options,
                                     const EvaluationHooks& hooks) {
   const auto total = static_cast<int64_t>(tokens.size());
   const int64_t context = options.context == 0 ? total : std::min(options.context, total);
-  if (absl::Status status = ValidateTokens("tokens", tokens, model.config(), context);
+  if (absl::Status status = engine::ValidateTokens("tokens", tokens, model.config(), context);
       !status.ok()) {
     return status;
   }
-  absl::StatusOr<std::unique_ptr<SlotPool>> pool =
-      SlotPool::Create(model.backend(), model.layout(), 1);
+  absl::StatusOr<std::unique_ptr<engine::SlotPool>> pool =
+      engine::SlotPool::Create(model.backend(), model.layout(), 1);
   if (!pool.ok()) return pool.status();
-  const Slot slot = (*pool)->Acquire();
+  const engine::Slot slot = (*pool)->Acquire();
 
   Evaluation result;
   const auto start = std::chrono::steady_clock::now();
@@ -50,8 +50,8 @@ absl::StatusOr<Evaluation> Evaluate(Model& model, std::span<const int32_t> token
     for (int64_t first = 0; first < static_cast<int64_t>(window.size()); first += options.chunk) {
       const auto rows =
           std::min<int64_t>(options.chunk, static_cast<int64_t>(window.size()) - first);
-      const StepSegment segment{slot.data(), first, window.subspan(first, rows),
-                                static_cast<int32_t>(rows)};
+      const engine::StepSegment segment{slot.handle(), first, window.subspan(first, rows),
+                                        static_cast<int32_t>(rows)};
       const absl::StatusOr<std::span<const float>> logits = model.Step({&segment, 1});
       if (!logits.ok()) return logits.status();
       if (hooks.on_logits) hooks.on_logits(*logits);
@@ -64,4 +64,4 @@ absl::StatusOr<Evaluation> Evaluate(Model& model, std::span<const int32_t> token
   return result;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::eval

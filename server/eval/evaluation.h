@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "server/engine/model.h"
 
-namespace fmaserver {
+namespace fmaserver::eval {
 
 struct EvaluationOptions {
   int64_t context = 0;  ///< tokens of a window, each read from scratch; 0: all in one
@@ -30,7 +30,7 @@ struct EvaluationHooks {
 
 /// `tokens` in [0, V), one or more. INVALID_ARGUMENT for an unknown token or a window longer than
 /// the model's learned positions.
-absl::StatusOr<Evaluation> Evaluate(Model& model, std::span<const int32_t> tokens,
+absl::StatusOr<Evaluation> Evaluate(engine::Model& model, std::span<const int32_t> tokens,
                                     const EvaluationOptions& options, const EvaluationHooks& hooks);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::eval

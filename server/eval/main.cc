@@ -21,7 +21,7 @@
 #include "server/eval/evaluation.h"
 #include "server/eval/npy_writer.h"
 
-namespace fmaserver {
+namespace fmaserver::eval {
 namespace {
 
 struct Flags {
@@ -63,7 +63,9 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_option("--device", flags.device,
                  "Where to compute; auto: cuda:0 if there is one, else cpu")
-      ->check([](const std::string& name) { return std::string(CheckDeviceName(name).message()); })
+      ->check([](const std::string& name) {
+        return std::string(kernels::CheckDeviceName(name).message());
+      })
       ->type_name("auto|cpu|cuda:N")
       ->capture_default_str();
   app.add_option("--threads", flags.threads, "Threads (0: one per core)")
@@ -99,7 +101,8 @@ absl::StatusOr<std::vector<int32_t>> ParseTokenIds(const std::string& text,
   return tokens;
 }
 
-absl::StatusOr<std::vector<int32_t>> ReadTokens(const Flags& flags, const Checkpoint& checkpoint) {
+absl::StatusOr<std::vector<int32_t>> ReadTokens(const Flags& flags,
+                                                const model::Checkpoint& checkpoint) {
   const bool is_text = !flags.text_file.empty();
   const std::string& path = is_text ? flags.text_file : flags.token_file;
   absl::StatusOr<std::string> content = ReadFile(path);
@@ -114,7 +117,7 @@ absl::StatusOr<std::vector<int32_t>> ReadTokens(const Flags& flags, const Checkp
 
 /// Bytes of the scored tokens' text: all but the first of each window.
 std::optional<int64_t> ScoredBytes(const std::vector<int32_t>& tokens, int64_t context,
-                                   const Tokenizer* tokenizer) {
+                                   const model::Tokenizer* tokenizer) {
   if (tokenizer == nullptr) return std::nullopt;
   int64_t bytes = 0;
   for (size_t i = 0; i < tokens.size(); ++i) {
@@ -145,25 +148,27 @@ void PrintResult(const Evaluation& result, std::optional<int64_t> bytes) {
   std::printf("tokens/s        %.1f\n", static_cast<double>(result.tokens) / result.seconds);
 }
 
-absl::StatusOr<std::unique_ptr<Model>> LoadModel(const Flags& flags, const Checkpoint& checkpoint,
-                                                 int32_t chunk) {
-  absl::StatusOr<ChosenBackend> device = MakeBackend(flags.device, flags.threads);
+absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const Flags& flags,
+                                                         const model::Checkpoint& checkpoint,
+                                                         int32_t chunk) {
+  absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(flags.device, flags.threads);
   if (!device.ok()) return device.status();
-  ModelOptions options;
+  engine::ModelOptions options;
   options.max_rows = chunk;
-  options.cache_dtype = flags.cache_dtype == "bf16" ? DType::kBF16 : DType::kF32;
-  return Model::Load(checkpoint, std::move(device->backend), options);
+  options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);  // CLI11 checked it
+  return engine::Model::Load(checkpoint, std::move(device->backend), options);
 }
 
 absl::Status Run(const Flags& flags) {
-  const absl::StatusOr<Checkpoint> checkpoint = Checkpoint::Open(flags.model);
+  const absl::StatusOr<model::Checkpoint> checkpoint = model::Checkpoint::Open(flags.model);
   if (!checkpoint.ok()) return checkpoint.status();
   const absl::StatusOr<std::vector<int32_t>> tokens = ReadTokens(flags, *checkpoint);
   if (!tokens.ok()) return tokens.status();
   EvaluationOptions options;
   options.context = flags.context;
   options.chunk = flags.mode == "decode" ? 1 : flags.chunk;
-  const absl::StatusOr<std::unique_ptr<Model>> model = LoadModel(flags, *checkpoint, options.chunk);
+  const absl::StatusOr<std::unique_ptr<engine::Model>> model =
+      LoadModel(flags, *checkpoint, options.chunk);
   if (!model.ok()) return model.status();
 
   EvaluationHooks hooks;
@@ -191,16 +196,16 @@ absl::Status Run(const Flags& flags) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::eval
 
 int main(int argc, char** argv) {
-  fmaserver::Flags flags;
+  fmaserver::eval::Flags flags;
   CLI::App app(
       "Measures how likely a checkpoint finds a text, without a server.\n\n"
       "Example: fma-eval --model models/fma-books-11m --text book.txt --context 2048");
-  fmaserver::DeclareFlags(app, flags);
+  fmaserver::eval::DeclareFlags(app, flags);
   CLI11_PARSE(app, argc, argv);
-  const absl::Status status = fmaserver::Run(flags);
+  const absl::Status status = fmaserver::eval::Run(flags);
   if (status.ok()) return 0;
   std::fprintf(stderr, "fma-eval: %s\n", std::string(status.message()).c_str());
   return 1;

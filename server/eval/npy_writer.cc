@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::eval {
 namespace {
 
 /// Format version 1.0: magic, header length, a Python dict padded so that the data is aligned
@@ -53,4 +53,4 @@ absl::Status NpyWriter::Close() {
   return absl::OkStatus();
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::eval

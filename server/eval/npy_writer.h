@@ -9,7 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-namespace fmaserver {
+namespace fmaserver::eval {
 
 /// The header is written by Create, so the number of rows must be known.
 class NpyWriter {
@@ -31,4 +31,4 @@ class NpyWriter {
   std::ofstream stream_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::eval

@@ -5,7 +5,7 @@
 
 #include <cerrno>
 
-namespace fmaserver {
+namespace fmaserver::http {
 namespace {
 
 bool WouldBlock() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
@@ -67,4 +67,4 @@ bool HttpConnection::AwaitClose() {
   return count > 0 || (count < 0 && WouldBlock());
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::http

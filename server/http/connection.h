@@ -8,7 +8,7 @@
 #include "server/http/listener.h"
 #include "server/http/request_head.h"
 
-namespace fmaserver {
+namespace fmaserver::http {
 
 using HttpHandler = std::function<HttpResponse(const std::string& path)>;
 
@@ -47,4 +47,4 @@ class HttpConnection {
   size_t written_ = 0;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::http

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <utility>
 
-namespace fmaserver {
+namespace fmaserver::http {
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& address,
                                                               HttpHandler handler) {
@@ -91,4 +91,4 @@ int HttpServer::MillisecondsToNextDeadline() const {
   return static_cast<int>(std::clamp<int64_t>(left.count() + 1, 0, 60'000));
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::http

@@ -14,7 +14,7 @@
 #include "server/http/connection.h"
 #include "server/http/listener.h"
 
-namespace fmaserver {
+namespace fmaserver::http {
 
 /// Destruction closes all connections.
 class HttpServer {
@@ -48,4 +48,4 @@ class HttpServer {
   std::thread thread_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::http

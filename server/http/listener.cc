@@ -11,7 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::http {
 namespace {
 
 absl::StatusOr<std::pair<std::string, std::string>> SplitAddress(const std::string& flag,
@@ -44,10 +44,6 @@ int PortOf(int socket) {
 
 }  // namespace
 
-FileDescriptor::~FileDescriptor() {
-  if (fd_ >= 0) close(fd_);
-}
-
 absl::StatusOr<Listener> Listen(const std::string& flag, const std::string& address) {
   constexpr int kBacklog = 512;
   const auto parts = SplitAddress(flag, address);
@@ -71,4 +67,4 @@ absl::StatusOr<Listener> Listen(const std::string& flag, const std::string& addr
   return Listener{.socket = std::move(socket), .port = port};
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::http

@@ -2,7 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace fmaserver {
+namespace fmaserver::http {
 namespace {
 
 const char* Reason(int status) {
@@ -74,4 +74,4 @@ HttpResponse ErrorResponse(int status) {
   return {.status = status, .body = absl::StrCat(status, " ", Reason(status), "\n")};
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::http

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-namespace fmaserver {
+namespace fmaserver::http {
 
 struct HttpResponse {
   int status = 200;
@@ -35,4 +35,4 @@ std::string SerializeResponse(const HttpResponse& response, bool head_only);
 /// "404 Not Found" as a response, for the statuses that this server sends.
 HttpResponse ErrorResponse(int status);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::http

@@ -4,12 +4,12 @@
 
 #include <nlohmann/json.hpp>
 
-namespace fmaserver {
+namespace fmaserver::log {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json Fields(const CallReport& report) {
+Json Fields(const service::CallReport& report) {
   Json fields = {{"request", report.request_id},
                  {"method", report.method},
                  {"tenant", report.tenant},
@@ -17,7 +17,7 @@ Json Fields(const CallReport& report) {
                  {"code", absl::StatusCodeToString(report.status.code())},
                  {"seconds", report.seconds}};
   if (!report.status.ok()) fields["error"] = std::string(report.status.message());
-  const Usage& usage = report.usage;
+  const engine::Usage& usage = report.usage;
   if (usage.prompt_tokens > 0) {
     fields["prompt_tokens"] = usage.prompt_tokens;
     fields["cached_tokens"] = usage.cached_tokens;
@@ -38,7 +38,7 @@ std::string Dump(const Json& value) {
 
 }  // namespace
 
-std::string CallLog::Line(const CallReport& report, LogFormat format) {
+std::string CallLog::Line(const service::CallReport& report, LogFormat format) {
   const Json fields = Fields(report);
   if (format == LogFormat::kJson) {
     const std::string object = Dump(fields);
@@ -53,11 +53,11 @@ std::string CallLog::Line(const CallReport& report, LogFormat format) {
   return line;
 }
 
-void CallLog::OnCall(const CallReport& report) {
+void CallLog::OnCall(const service::CallReport& report) {
   const auto logger = spdlog::get(kCallLogger);
   if (logger == nullptr || !logger->should_log(spdlog::level::info)) return;
   const std::string line = Line(report, format_);
   logger->log(spdlog::level::info, spdlog::string_view_t(line.data(), line.size()));
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::log

@@ -17,7 +17,7 @@
 
 #include "server/log/call_log.h"
 
-namespace fmaserver {
+namespace fmaserver::log {
 namespace {
 
 std::string Timestamp(spdlog::log_clock::time_point time) {
@@ -106,4 +106,4 @@ bool CloseLog(std::chrono::seconds patience) {
   return is_closed.wait_for(patience) == std::future_status::ready;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::log

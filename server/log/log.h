@@ -4,7 +4,7 @@
 #include <chrono>
 #include <string>
 
-namespace fmaserver {
+namespace fmaserver::log {
 
 enum class LogFormat { kText, kJson };
 
@@ -23,4 +23,4 @@ void ShiftLogLevel(int steps);
 /// then still waits for a reader, and a process that is not to wait with it ends by std::_Exit.
 bool CloseLog(std::chrono::seconds patience);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::log

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace fmaserver {
+namespace fmaserver::metrics {
 
 /// Seconds of one step or one token: a small model takes a fraction of a millisecond.
 inline std::vector<double> StepSecondsBuckets() {
@@ -53,4 +53,4 @@ constexpr size_t ContextBucketOf(int64_t tokens) {
   return bucket;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::metrics

@@ -2,7 +2,7 @@
 
 #include "absl/status/status.h"
 
-namespace fmaserver {
+namespace fmaserver::metrics {
 
 CallMetrics::CallMetrics()
     : registry_(std::make_shared<prometheus::Registry>()),
@@ -15,9 +15,9 @@ CallMetrics::CallMetrics()
   }
 }
 
-void CallMetrics::OnCall(const CallReport& report) {
+void CallMetrics::OnCall(const service::CallReport& report) {
   calls_.Add({{"method", report.method}, {"code", absl::StatusCodeToString(report.status.code())}})
       .Increment();
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::metrics

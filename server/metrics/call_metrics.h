@@ -7,22 +7,22 @@
 
 #include <memory>
 
-#include "server/rpc/call_report.h"
+#include "server/service/call_report.h"
 
-namespace fmaserver {
+namespace fmaserver::metrics {
 
 /// Thread-safe.
-class CallMetrics final : public CallObserver {
+class CallMetrics final : public service::CallObserver {
  public:
   CallMetrics();
 
   std::shared_ptr<const prometheus::Registry> registry() const { return registry_; }
 
-  void OnCall(const CallReport& report) override;
+  void OnCall(const service::CallReport& report) override;
 
  private:
   const std::shared_ptr<prometheus::Registry> registry_;
   prometheus::Family<prometheus::Counter>& calls_;  // owned by the registry
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::metrics

@@ -5,10 +5,10 @@
 #include <optional>
 #include <utility>
 
-namespace fmaserver {
+namespace fmaserver::metrics {
 
 std::vector<prometheus::MetricFamily> DeviceMetrics::Collect() const {
-  const std::optional<DeviceMemory> memory = backend_.MemoryInfo();
+  const std::optional<kernels::DeviceMemory> memory = backend_.MemoryInfo();
   if (!memory) return {};
   prometheus::MetricFamily family{"fma_device_memory_bytes",
                                   "Memory of the GPU, as all its users together take it.",
@@ -22,4 +22,4 @@ std::vector<prometheus::MetricFamily> DeviceMetrics::Collect() const {
   return {family};
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::metrics

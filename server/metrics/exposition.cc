@@ -5,7 +5,7 @@
 #include <iterator>
 #include <utility>
 
-namespace fmaserver {
+namespace fmaserver::metrics {
 
 void Exposition::Add(std::shared_ptr<const prometheus::Collectable> source) {
   const std::lock_guard lock(mutex_);
@@ -27,4 +27,4 @@ std::string Exposition::Render() const {
   return prometheus::TextSerializer().Serialize(families);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::metrics

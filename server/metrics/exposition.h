@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace fmaserver {
+namespace fmaserver::metrics {
 
 /// Thread-safe. Sources join as the server starts: the process at once, the model when it is there.
 class Exposition {
@@ -25,4 +25,4 @@ class Exposition {
   std::vector<std::shared_ptr<const prometheus::Collectable>> sources_;  // guarded by mutex_
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::metrics

@@ -5,14 +5,14 @@
 #include "absl/status/status.h"
 #include "server/metrics/state_bytes.h"
 
-namespace fmaserver {
+namespace fmaserver::metrics {
 namespace {
 
 constexpr const char* kReasonLabels[] = {"eos", "stop", "length", "time_limit"};
-static_assert(static_cast<size_t>(FinishReason::kEos) == 0);
-static_assert(static_cast<size_t>(FinishReason::kStopSequence) == 1);
-static_assert(static_cast<size_t>(FinishReason::kLength) == 2);
-static_assert(static_cast<size_t>(FinishReason::kTimeLimit) == 3);
+static_assert(static_cast<size_t>(engine::FinishReason::kEos) == 0);
+static_assert(static_cast<size_t>(engine::FinishReason::kStopSequence) == 1);
+static_assert(static_cast<size_t>(engine::FinishReason::kLength) == 2);
+static_assert(static_cast<size_t>(engine::FinishReason::kTimeLimit) == 3);
 
 /// Why the engine refuses a request, by the code that its client gets.
 const char* RejectionReason(absl::StatusCode code) {
@@ -113,14 +113,14 @@ void Metrics::SetFacts(const ModelFacts& facts) {
   set("padding", bytes.padding);
 }
 
-void Metrics::OnStep(const StepReport& step) {
+void Metrics::OnStep(const engine::StepReport& step) {
   step_seconds_.Observe(step.seconds);
   step_decode_rows_.Observe(step.decode_rows);
   step_prompt_tokens_.Observe(step.prompt_tokens);
   prompt_tokens_.Increment(step.prompt_tokens);
 }
 
-void Metrics::OnLoad(const LoadReport& load) {
+void Metrics::OnLoad(const engine::LoadReport& load) {
   running_.Set(load.running);
   slots_used_.Set(load.running);
   waiting_.Set(load.waiting);
@@ -142,7 +142,7 @@ void Metrics::OnCacheLookup(int64_t prompt_tokens, int64_t cached_tokens) {
   cache_hits_.Increment(static_cast<double>(cached_tokens));
 }
 
-void Metrics::OnEnd(const EndReport& end) {
+void Metrics::OnEnd(const engine::EndReport& end) {
   if (end.code == absl::StatusCode::kCancelled) return cancelled_.Increment();
   if (end.code != absl::StatusCode::kOk) {
     return failed_.Add({{"code", absl::StatusCodeToString(end.code)}}).Increment();
@@ -196,4 +196,4 @@ prometheus::Histogram& Metrics::AddHistogram(const char* name, const char* help,
   return HistogramFamily(name, help).Add({}, buckets);
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::metrics

@@ -15,33 +15,30 @@
 #include "server/engine/observer.h"
 #include "server/metrics/buckets.h"
 
-namespace fmaserver {
+namespace fmaserver::metrics {
 
 /// What is known of the model before the first request.
 struct ModelFacts {
   std::string name;  ///< the label model_name of every series
-  SlotLayout layout;
+  kernels::SlotLayout layout;
   int32_t slots = 0;
   int64_t weight_bytes = 0;
 };
 
 /// Thread-safe. Every series exists from the start, at zero, so that rates and dashboards have data
 /// before the first request.
-class Metrics final : public EngineObserver {
+class Metrics final : public engine::EngineObserver {
  public:
   explicit Metrics(const ModelFacts& facts);
 
   std::shared_ptr<const prometheus::Registry> registry() const { return registry_; }
 
-  /// Requests that run or wait.
-  double NumRequests() const { return running_.Value() + waiting_.Value(); }
-
-  void OnStep(const StepReport& step) override;
-  void OnLoad(const LoadReport& load) override;
+  void OnStep(const engine::StepReport& step) override;
+  void OnLoad(const engine::LoadReport& load) override;
   void OnFirstToken(double seconds) override;
   void OnNextToken(double seconds, int64_t position) override;
   void OnCacheLookup(int64_t prompt_tokens, int64_t cached_tokens) override;
-  void OnEnd(const EndReport& end) override;
+  void OnEnd(const engine::EndReport& end) override;
   void OnRejected(absl::StatusCode code) override;
 
  private:
@@ -92,4 +89,4 @@ class Metrics final : public EngineObserver {
   Histogram& step_prompt_tokens_;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::metrics

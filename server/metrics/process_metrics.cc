@@ -11,7 +11,7 @@
 #include <string>
 #include <system_error>
 
-namespace fmaserver {
+namespace fmaserver::metrics {
 namespace {
 
 using prometheus::MetricFamily;
@@ -107,4 +107,4 @@ std::vector<MetricFamily> ProcessMetrics::Collect() const {
   return families;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::metrics

@@ -5,7 +5,7 @@
 
 #include <vector>
 
-namespace fmaserver {
+namespace fmaserver::metrics {
 
 /// The usual process_* metrics, read from /proc when scraped, and fma_build_info. Thread-safe. A
 /// value that the system does not tell is left out.
@@ -14,4 +14,4 @@ class ProcessMetrics final : public prometheus::Collectable {
   std::vector<prometheus::MetricFamily> Collect() const override;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::metrics

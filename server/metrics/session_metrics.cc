@@ -5,7 +5,7 @@
 
 #include "server/metrics/buckets.h"
 
-namespace fmaserver {
+namespace fmaserver::metrics {
 
 using prometheus::ClientMetric;
 using prometheus::MetricFamily;
@@ -47,9 +47,9 @@ SessionMetrics::SessionMetrics(const std::string& model_name)
 
 std::vector<MetricFamily> SessionMetrics::Collect() const {
   std::vector<MetricFamily> families = registry_.Collect();
-  const SessionStore* store = store_;
+  const sessions::SessionStore* store = store_;
   if (store == nullptr) return families;
-  const SessionStats stats = store->Stats();
+  const sessions::SessionStats stats = store->Stats();
   GaugeFamily sessions("fma_sessions", "Sessions by where they are.", model_name_, "state");
   sessions.Add("active", stats.active);
   sessions.Add("memory", stats.in_memory);
@@ -81,4 +81,4 @@ prometheus::Histogram& SessionMetrics::AddHistogram(const char* name, const char
       .Add({}, StepSecondsBuckets());
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::metrics

@@ -14,17 +14,17 @@
 #include "server/sessions/session_store.h"
 #include "server/sessions/session_types.h"
 
-namespace fmaserver {
+namespace fmaserver::metrics {
 
 /// Thread-safe. Counts what the store reports; how many sessions there are is asked of the store at
 /// each scrape.
-class SessionMetrics final : public SessionObserver, public prometheus::Collectable {
+class SessionMetrics final : public sessions::SessionObserver, public prometheus::Collectable {
  public:
   /// `model_name` is the label of every series.
   explicit SessionMetrics(const std::string& model_name);
 
   /// The store to ask, once it is open; it outlives every Collect().
-  void Watch(const SessionStore* store) { store_ = store; }
+  void Watch(const sessions::SessionStore* store) { store_ = store; }
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
@@ -50,7 +50,7 @@ class SessionMetrics final : public SessionObserver, public prometheus::Collecta
   prometheus::Histogram& rewind_;
   prometheus::Counter& save_failures_;
   prometheus::Counter& forks_;
-  std::atomic<const SessionStore*> store_ = nullptr;
+  std::atomic<const sessions::SessionStore*> store_ = nullptr;
 };
 
-}  // namespace fmaserver
+}  // namespace fmaserver::metrics

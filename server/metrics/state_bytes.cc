@@ -1,12 +1,12 @@
 #include "server/metrics/state_bytes.h"
 
-namespace fmaserver {
+namespace fmaserver::metrics {
 
-StateBytes StateBytesOf(const SlotLayout& layout) {
-  const Hierarchy& hierarchy = layout.hierarchy;
+StateBytes StateBytesOf(const kernels::SlotLayout& layout) {
+  const kernels::Hierarchy& hierarchy = layout.hierarchy;
   const int64_t heads = int64_t{layout.num_layers} * layout.num_kv_heads;
   // A column is a key of d elements and a value of d elements; what pads it counts as padding.
-  const int64_t column = heads * 2 * layout.head_dim * SizeOf(layout.dtype);
+  const int64_t column = heads * 2 * layout.head_dim * kernels::SizeOf(layout.type);
   StateBytes bytes;
   bytes.near_field = column * 2 * hierarchy.group_size;
   bytes.sinks = column * hierarchy.sink_tokens;
@@ -17,4 +17,4 @@ StateBytes StateBytesOf(const SlotLayout& layout) {
   return bytes;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::metrics

@@ -5,7 +5,7 @@
 
 #include "kernels/fma/slot_layout.h"
 
-namespace fmaserver {
+namespace fmaserver::metrics {
 
 /// Bytes of one slot by kind; together they are layout.slot_bytes.
 struct StateBytes {
@@ -16,6 +16,6 @@ struct StateBytes {
   int64_t padding = 0;     ///< alignment
 };
 
-StateBytes StateBytesOf(const SlotLayout& layout);
+StateBytes StateBytesOf(const kernels::SlotLayout& layout);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::metrics

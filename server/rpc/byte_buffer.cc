@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "model_loader/utf8.h"
+#include "base/utf8.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 namespace {
 
 using google::protobuf::Descriptor;
@@ -71,4 +71,4 @@ grpc::ByteBuffer SerializeMessage(const google::protobuf::MessageLite& message) 
   return bytes;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 /// Parses `bytes` into `message`. INVALID_ARGUMENT names the text field and the byte offset where
 /// it is no UTF-8, or says that the bytes are no such message.
@@ -17,4 +17,4 @@ absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Messa
 
 grpc::ByteBuffer SerializeMessage(const google::protobuf::MessageLite& message);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -3,18 +3,16 @@
 #include <algorithm>
 #include <limits>
 
-#include "absl/strings/str_cat.h"
-
-namespace fmaserver {
+namespace fmaserver::rpc {
 namespace {
 
-v1::Session::Place ToWire(SessionPlace place) {
+v1::Session::Place ToWire(sessions::SessionPlace place) {
   switch (place) {
-    case SessionPlace::kActive:
+    case sessions::SessionPlace::kActive:
       return v1::Session::PLACE_ACTIVE;
-    case SessionPlace::kInMemory:
+    case sessions::SessionPlace::kInMemory:
       return v1::Session::PLACE_IN_MEMORY;
-    case SessionPlace::kOnDisk:
+    case sessions::SessionPlace::kOnDisk:
       return v1::Session::PLACE_ON_DISK;
   }
   return v1::Session::PLACE_UNSPECIFIED;
@@ -22,7 +20,7 @@ v1::Session::Place ToWire(SessionPlace place) {
 
 }  // namespace
 
-v1::Session ToWire(const SessionInfo& info) {
+v1::Session ToWire(const sessions::SessionInfo& info) {
   v1::Session session;
   session.set_session_id(info.id);
   session.set_tokens(info.tokens);
@@ -38,27 +36,43 @@ v1::Session ToWire(const SessionInfo& info) {
   return session;
 }
 
-SessionLifetime LifetimeOf(const v1::CreateSessionRequest& request) {
-  SessionLifetime lifetime{.pinned = request.pinned()};
+absl::StatusOr<v1::Session> ToWire(const absl::StatusOr<sessions::SessionInfo>& info) {
+  if (!info.ok()) return info.status();
+  return ToWire(*info);
+}
+
+absl::StatusOr<v1::ListSessionsResponse> ToWire(const absl::StatusOr<sessions::SessionPage>& page) {
+  if (!page.ok()) return page.status();
+  v1::ListSessionsResponse response;
+  for (const sessions::SessionInfo& info : page->sessions) *response.add_sessions() = ToWire(info);
+  response.set_next_page_token(page->next);
+  return response;
+}
+
+absl::StatusOr<v1::ForkSessionResponse> ToWire(
+    const absl::StatusOr<std::vector<sessions::SessionInfo>>& children) {
+  if (!children.ok()) return children.status();
+  v1::ForkSessionResponse response;
+  for (const sessions::SessionInfo& info : *children) *response.add_children() = ToWire(info);
+  return response;
+}
+
+sessions::SessionLifetime LifetimeOf(const v1::CreateSessionRequest& request) {
+  sessions::SessionLifetime lifetime{.pinned = request.pinned()};
   if (request.has_ttl_seconds()) lifetime.ttl_seconds = request.ttl_seconds();
   return lifetime;
 }
 
-SessionLifetime LifetimeOf(const v1::UpdateSessionRequest& request) {
-  SessionLifetime lifetime;
+sessions::SessionLifetime LifetimeOf(const v1::UpdateSessionRequest& request) {
+  sessions::SessionLifetime lifetime;
   if (request.has_ttl_seconds()) lifetime.ttl_seconds = request.ttl_seconds();
   if (request.has_pinned()) lifetime.pinned = request.pinned();
   return lifetime;
 }
 
-absl::StatusOr<int64_t> PageSizeOf(const v1::ListSessionsRequest& request) {
-  constexpr int64_t kDefault = 100;
-  constexpr int64_t kMost = 1000;
-  if (!request.has_page_size()) return kDefault;
-  const int64_t size = request.page_size();
-  if (size >= 1 && size <= kMost) return size;
-  return absl::InvalidArgumentError(
-      absl::StrCat("page_size: found ", size, ", allowed: 1 to ", kMost));
+std::optional<int64_t> PageSizeOf(const v1::ListSessionsRequest& request) {
+  if (!request.has_page_size()) return std::nullopt;
+  return request.page_size();
 }
 
 int64_t TokensOf(uint64_t tokens) {
@@ -66,4 +80,4 @@ int64_t TokensOf(uint64_t tokens) {
       std::min(tokens, static_cast<uint64_t>(std::numeric_limits<int64_t>::max())));
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -7,9 +7,9 @@
 #include <string>
 
 #include "absl/strings/numbers.h"
-#include "server/engine/engine.h"
+#include "base/retry.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 namespace {
 
 static_assert(static_cast<int>(absl::StatusCode::kCancelled) == grpc::StatusCode::CANCELLED);
@@ -43,4 +43,4 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
           RetryDetails(status)};
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

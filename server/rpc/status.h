@@ -5,10 +5,10 @@
 
 #include "absl/status/status.h"
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 
 /// Same code, same message: the two enums share their values. A kRetryAfterSeconds payload becomes
 /// a google.rpc.RetryInfo in the trailing metadata grpc-status-details-bin.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

@@ -1,23 +1,25 @@
 #include "server/rpc/to_wire.h"
 
+#include <algorithm>
 #include <limits>
 #include <string>
+#include <variant>
 #include <vector>
 
-namespace fmaserver {
+namespace fmaserver::rpc {
 namespace {
 
 // Without learned positions the config says "longest int64": the wire says 0.
-uint64_t MaxSequenceLengthOnWire(const ModelConfig& config) {
+uint64_t MaxSequenceLengthOnWire(const model::ModelConfig& config) {
   const int64_t length = config.MaxSequenceLength();
   return length == std::numeric_limits<int64_t>::max() ? 0 : static_cast<uint64_t>(length);
 }
 
-std::string BytesOf(int32_t token, const Tokenizer* tokenizer) {
+std::string BytesOf(int32_t token, const model::Tokenizer* tokenizer) {
   return tokenizer == nullptr ? std::string() : tokenizer->TokenBytes(token);
 }
 
-v1::TokenLogprob ToWire(const TokenLogprob& candidate, const Tokenizer* tokenizer) {
+v1::TokenLogprob ToWire(const engine::TokenLogprob& candidate, const model::Tokenizer* tokenizer) {
   v1::TokenLogprob message;
   message.set_token_id(candidate.token);
   message.set_token(BytesOf(candidate.token, tokenizer));
@@ -25,32 +27,32 @@ v1::TokenLogprob ToWire(const TokenLogprob& candidate, const Tokenizer* tokenize
   return message;
 }
 
-v1::TokenScore ToWire(const TokenScore& score, const Tokenizer* tokenizer) {
+v1::TokenScore ToWire(const engine::TokenScore& score, const model::Tokenizer* tokenizer) {
   v1::TokenScore message;
   message.set_token_id(score.token);
   message.set_token(BytesOf(score.token, tokenizer));
   if (score.logprob.has_value()) message.set_logprob(*score.logprob);
-  for (const TokenLogprob& candidate : score.top) {
+  for (const engine::TokenLogprob& candidate : score.top) {
     *message.add_top() = ToWire(candidate, tokenizer);
   }
   return message;
 }
 
-v1::FinishReason ToWire(FinishReason reason) {
+v1::FinishReason ToWire(engine::FinishReason reason) {
   switch (reason) {
-    case FinishReason::kEos:
+    case engine::FinishReason::kEos:
       return v1::FINISH_REASON_EOS;
-    case FinishReason::kStopSequence:
+    case engine::FinishReason::kStopSequence:
       return v1::FINISH_REASON_STOP_SEQUENCE;
-    case FinishReason::kLength:
+    case engine::FinishReason::kLength:
       return v1::FINISH_REASON_LENGTH;
-    case FinishReason::kTimeLimit:
+    case engine::FinishReason::kTimeLimit:
       return v1::FINISH_REASON_TIME_LIMIT;
   }
   return v1::FINISH_REASON_UNSPECIFIED;
 }
 
-v1::Usage ToWire(const Usage& usage) {
+v1::Usage ToWire(const engine::Usage& usage) {
   v1::Usage message;
   message.set_prompt_tokens(usage.prompt_tokens);
   message.set_cached_tokens(usage.cached_tokens);
@@ -61,48 +63,110 @@ v1::Usage ToWire(const Usage& usage) {
   return message;
 }
 
-}  // namespace
-
-v1::Finished ToWire(const Finished& finish) {
-  v1::Finished message;
-  message.set_index(finish.index);
-  message.set_reason(ToWire(finish.reason));
-  *message.mutable_usage() = ToWire(finish.usage);
-  message.set_text(finish.text);
-  if (finish.stop_token.has_value()) message.set_stop_token_id(*finish.stop_token);
-  if (!finish.stop.empty()) message.set_stop(finish.stop);
-  return message;
-}
-
-v1::Delta ToWire(const Delta& delta, const Tokenizer* tokenizer) {
+v1::Delta ToWire(const engine::Delta& delta, const model::Tokenizer* tokenizer) {
   v1::Delta message;
   message.set_index(delta.index);
   message.mutable_token_ids()->Add(delta.tokens.begin(), delta.tokens.end());
   message.set_text(delta.text);
   message.mutable_logprobs()->Add(delta.logprobs.begin(), delta.logprobs.end());
-  for (const std::vector<TokenLogprob>& candidates : delta.top_logprobs) {
+  for (const std::vector<engine::TokenLogprob>& candidates : delta.top_logprobs) {
     v1::TopLogprobs& top = *message.add_top_logprobs();
-    for (const TokenLogprob& candidate : candidates) {
+    for (const engine::TokenLogprob& candidate : candidates) {
       *top.add_tokens() = ToWire(candidate, tokenizer);
     }
   }
   return message;
 }
 
-std::vector<v1::TokenScores> ToWireChunks(std::span<const TokenScore> scores,
-                                          const Tokenizer* tokenizer) {
-  constexpr int kTokensPerMessage = 64;
-  std::vector<v1::TokenScores> chunks;
-  for (const TokenScore& score : scores) {
-    if (chunks.empty() || chunks.back().tokens_size() == kTokensPerMessage) chunks.emplace_back();
-    *chunks.back().add_tokens() = ToWire(score, tokenizer);
+v1::Finished ToWire(const service::GenerationFinished& finished) {
+  const engine::Finished& end = finished.end;
+  v1::Finished message;
+  message.set_index(end.index);
+  message.set_reason(ToWire(end.reason));
+  *message.mutable_usage() = ToWire(end.usage);
+  message.set_text(end.text);
+  if (end.stop_token.has_value()) message.set_stop_token_id(*end.stop_token);
+  if (!end.stop.empty()) message.set_stop(end.stop);
+  if (finished.session.has_value()) {
+    v1::SessionTurn& session = *message.mutable_session();
+    session.set_session_id(finished.session->id);
+    session.set_tokens(finished.session->tokens);
+    session.set_durable(finished.session->durable);
   }
-  return chunks;
+  return message;
 }
 
-v1::Model DescribeModel(const Engine& engine) {
-  const Model& model = engine.model();
-  const ModelConfig& config = model.config();
+void Assign(const std::vector<engine::TokenScore>& scores, const model::Tokenizer* tokenizer,
+            v1::TokenScores& message) {
+  for (const engine::TokenScore& score : scores) *message.add_tokens() = ToWire(score, tokenizer);
+}
+
+/// Fills the answer's one event of each kind.
+struct FillResponse {
+  const model::Tokenizer* tokenizer;
+  v1::GenerateResponse& response;
+
+  void operator()(const service::PromptProgress& progress) const {
+    response.mutable_progress()->set_processed_tokens(progress.processed_tokens);
+    response.mutable_progress()->set_total_tokens(progress.total_tokens);
+  }
+  void operator()(const service::PromptTokens& prompt) const {
+    Assign(prompt.tokens, tokenizer, *response.mutable_prompt());
+  }
+  void operator()(const engine::Delta& delta) const {
+    *response.mutable_delta() = ToWire(delta, tokenizer);
+  }
+  void operator()(const service::GenerationFinished& finished) const {
+    *response.mutable_finished() = ToWire(finished);
+  }
+  void operator()(const service::GenerationInterrupted& interrupted) const {
+    response.mutable_interrupted()->set_resume_token(interrupted.resume_token);
+  }
+};
+
+}  // namespace
+
+v1::GenerateResponse ToWire(const service::GenerateEvent& event,
+                            const model::Tokenizer* tokenizer) {
+  v1::GenerateResponse response;
+  std::visit(FillResponse{tokenizer, response}, event);
+  return response;
+}
+
+v1::ScoreResponse ToWire(const service::ScoreEvent& event, const model::Tokenizer* tokenizer) {
+  v1::ScoreResponse response;
+  if (const auto* scores = std::get_if<service::Scores>(&event)) {
+    Assign(scores->tokens, tokenizer, *response.mutable_scores());
+    return response;
+  }
+  const auto& end = std::get<service::ScoreSummary>(event);
+  v1::ScoreSummary& summary = *response.mutable_summary();
+  summary.set_scored_tokens(end.scored_tokens);
+  summary.set_total_logprob(end.total_logprob);
+  summary.set_seconds(end.seconds);
+  return response;
+}
+
+grpc::ByteBuffer SerializeTokens(std::span<const int32_t> tokens,
+                                 const model::Tokenizer& tokenizer) {
+  // The bytes of several messages, one after the other, are those of the message that holds what
+  // all of them hold.
+  constexpr size_t kTokensPerPart = 4096;
+  std::vector<grpc::Slice> parts;
+  while (!tokens.empty()) {
+    const auto part = tokens.first(std::min(tokens.size(), kTokensPerPart));
+    tokens = tokens.subspan(part.size());
+    v1::TokenizeResponse message;
+    message.mutable_token_ids()->Add(part.begin(), part.end());
+    for (const int32_t token : part) message.add_tokens(tokenizer.TokenBytes(token));
+    parts.emplace_back(message.SerializeAsString());
+  }
+  return {parts.data(), parts.size()};
+}
+
+v1::Model DescribeModel(const engine::Engine& engine) {
+  const engine::Model& model = engine.model();
+  const model::ModelConfig& config = model.config();
   v1::Model message;
   message.set_name(model.name());
   message.set_vocab_size(config.vocab_size);
@@ -121,4 +185,4 @@ v1::Model DescribeModel(const Engine& engine) {
   return message;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::rpc

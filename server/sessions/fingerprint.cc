@@ -1,16 +1,16 @@
 #include "server/sessions/fingerprint.h"
 
-#include "model_loader/sha256.h"
-#include "model_loader/text.h"
+#include "base/sha256.h"
+#include "base/text.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
-std::string ModelFingerprint(std::string_view checkpoint, const SlotLayout& layout) {
+std::string ModelFingerprint(std::string_view checkpoint, const kernels::SlotLayout& layout) {
   Sha256 hash;
   hash.Update(checkpoint);
-  hash.Update(Concat("dtype ", static_cast<int>(layout.dtype), ", layout ", kSlotLayoutVersion,
-                     ", bytes ", layout.slot_bytes));
+  hash.Update(Concat("dtype ", static_cast<int>(layout.type), ", layout ",
+                     kernels::kSlotLayoutVersion, ", bytes ", layout.slot_bytes));
   return hash.Digest();
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -6,10 +6,10 @@
 
 #include "kernels/fma/slot_layout.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
 /// SHA-256 over the checkpoint's fingerprint (Checkpoint::Fingerprint) and all that decides what a
 /// slot's bytes mean: element type, layout version, size. The same on every backend.
-std::string ModelFingerprint(std::string_view checkpoint, const SlotLayout& layout);
+std::string ModelFingerprint(std::string_view checkpoint, const kernels::SlotLayout& layout);
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -2,9 +2,9 @@
 
 #include <limits>
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 
-size_t PointToDrop(std::span<const PointPlace> points) {
+size_t PointToDrop(std::span<const RewindPoint> points) {
   const int64_t head = points.back().tokens;
   size_t cheapest = 0;
   double least = std::numeric_limits<double>::infinity();
@@ -21,4 +21,4 @@ size_t PointToDrop(std::span<const PointPlace> points) {
   return cheapest;
 }
 
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

@@ -14,7 +14,7 @@
 #include "bench/load/report.h"
 #include "bench/load/requests.h"
 
-namespace fmaserver {
+namespace fmaserver::bench {
 namespace {
 
 using ::testing::HasSubstr;
@@ -209,4 +209,4 @@ TEST(LoadReport, MeasuresFromWhenARequestWasDue) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::bench

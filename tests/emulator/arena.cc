@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/emulator/fail.h"
 
-namespace fmaserver::cuda::emulator {
+namespace fmaserver::kernels::cuda::emulator {
 namespace {
 
 constexpr int64_t kSectorBytes = 32;
@@ -119,4 +119,4 @@ void DeviceArena::CopyWritten(void* to, const void* from, int64_t bytes) {
   }
 }
 
-}  // namespace fmaserver::cuda::emulator
+}  // namespace fmaserver::kernels::cuda::emulator

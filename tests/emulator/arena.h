@@ -9,7 +9,7 @@
 
 #include "tests/emulator/shadow.h"
 
-namespace fmaserver::cuda::emulator {
+namespace fmaserver::kernels::cuda::emulator {
 
 /// What launches loaded and stored, in bytes and in the sectors of 32 bytes that memory moves. What
 /// a block touches several times counts once: the caches keep it that long.
@@ -56,4 +56,4 @@ class DeviceArena {
   std::atomic<int64_t> used_ = 0;    // whoever asks how much is free may be another thread
 };
 
-}  // namespace fmaserver::cuda::emulator
+}  // namespace fmaserver::kernels::cuda::emulator

@@ -12,10 +12,10 @@
 #include <map>
 #include <string>
 
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/runtime/launch.h"
 #include "tests/emulator/arena.h"
 
-namespace fmaserver::cuda::emulator {
+namespace fmaserver::kernels::cuda::emulator {
 
 /// Global loads and stores of every kernel since the last reset, by its name.
 std::map<std::string, Traffic>& TrafficByKernel();
@@ -23,8 +23,11 @@ std::map<std::string, Traffic>& TrafficByKernel();
 /// How often the host waited for something, of all streams.
 int64_t& Waits();
 
+/// Bytes copied from the device to the host, of all streams.
+int64_t& BytesToHost();
+
 /// Runs the launch to its end.
 void RunLaunch(const char* name, int threads, const LaunchShape& shape,
                const std::function<void()>& body);
 
-}  // namespace fmaserver::cuda::emulator
+}  // namespace fmaserver::kernels::cuda::emulator

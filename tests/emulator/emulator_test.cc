@@ -4,10 +4,10 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/runtime/launch.h"
 #include "tests/emulator/emulator.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 /// Uploads `input`, runs `kernel` (which reads `in` and writes `out`), returns `outputs` ints.
@@ -274,4 +274,4 @@ TEST(EmulatorTest, MemoryRunsOutWithAnAnswer) {
 }
 
 }  // namespace
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -3,11 +3,11 @@
 
 #include <string>
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/runtime/device.h"
 
-namespace fmaserver::cuda::emulator {
+namespace fmaserver::kernels::cuda::emulator {
 
 /// Prints "emulator: kernel K, block B, thread T: what (file:line)" and aborts.
 [[noreturn]] void Fail(const std::string& what, const Site* site);
 
-}  // namespace fmaserver::cuda::emulator
+}  // namespace fmaserver::kernels::cuda::emulator

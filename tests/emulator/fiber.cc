@@ -27,7 +27,7 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-namespace fmaserver::cuda::emulator {
+namespace fmaserver::kernels::cuda::emulator {
 namespace {
 
 #ifdef FMA_ADDRESS_SANITIZER
@@ -98,4 +98,4 @@ void Fiber::Yield() {
   FinishSwitch(inside_fake_stack_, &outside_bottom_, &outside_size_);
 }
 
-}  // namespace fmaserver::cuda::emulator
+}  // namespace fmaserver::kernels::cuda::emulator

@@ -7,7 +7,7 @@
 
 #include "boost/context/fiber.hpp"
 
-namespace fmaserver::cuda::emulator {
+namespace fmaserver::kernels::cuda::emulator {
 
 class Fiber {
  public:
@@ -48,4 +48,4 @@ class Fiber {
   void* outside_tsan_ = nullptr;
 };
 
-}  // namespace fmaserver::cuda::emulator
+}  // namespace fmaserver::kernels::cuda::emulator

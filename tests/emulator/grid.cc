@@ -14,7 +14,7 @@
 #include "tests/emulator/fail.h"
 #include "tests/emulator/fiber.h"
 
-namespace fmaserver::cuda::emulator {
+namespace fmaserver::kernels::cuda::emulator {
 namespace {
 
 constexpr int kResidentBlocks = 3;
@@ -359,4 +359,4 @@ const uint64_t* GatherWarp(uint64_t value, const Site& site) {
   return TheState().thread->gathered.data();
 }
 
-}  // namespace fmaserver::cuda::emulator
+}  // namespace fmaserver::kernels::cuda::emulator

@@ -1,6 +1,7 @@
-// kernels/cuda/runtime.h without a device. A stream only collects its operations; they run when
-// somebody waits, so that a host that reads too early or lets go of a buffer too early is found.
-#include "kernels/cuda/runtime.h"
+// kernels/cuda/runtime/runtime.h without a device. A stream only collects its operations; they run
+// when somebody waits, so that a host that reads too early or lets go of a buffer too early is
+// found.
+#include "kernels/cuda/runtime/runtime.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -12,7 +13,7 @@
 #include "tests/emulator/arena.h"
 #include "tests/emulator/emulator.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 
 using Operations = std::vector<std::function<void()>>;
 
@@ -51,6 +52,7 @@ class EmulatedStream : public Stream {
     return Add([=] {
       DeviceArena::Instance().CheckRange(device, bytes, "copy to the host");
       std::memcpy(host, device, bytes);
+      emulator::BytesToHost() += bytes;
     });
   }
   absl::Status CopyOnDevice(void* to, const void* from, int64_t bytes) override {
@@ -117,6 +119,11 @@ int64_t& emulator::Waits() {
   return waits;
 }
 
+int64_t& emulator::BytesToHost() {
+  static int64_t bytes = 0;
+  return bytes;
+}
+
 absl::StatusOr<int> CountDevices() { return 1; }
 
 absl::Status UseDevice(int device) {
@@ -169,4 +176,4 @@ absl::Status Enqueue(Stream& stream, const char* name, int threads, const Launch
 
 }  // namespace emulator
 
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/emulator/fail.h"
 
-namespace fmaserver::cuda::emulator {
+namespace fmaserver::kernels::cuda::emulator {
 namespace {
 
 /// Whether an access of `actor` is ordered after one by `thread` in the phase `stamp`.
@@ -85,4 +85,4 @@ void Touch(Cell& cell, Access access, const Actor& actor, const Phases& phases, 
   cell.atomic = access == Access::kAtomic;
 }
 
-}  // namespace fmaserver::cuda::emulator
+}  // namespace fmaserver::kernels::cuda::emulator

@@ -10,9 +10,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/runtime/device.h"
 
-namespace fmaserver::cuda::emulator {
+namespace fmaserver::kernels::cuda::emulator {
 
 inline constexpr int64_t kCellBytes = 2;
 
@@ -62,4 +62,4 @@ class Phases {
 void Touch(Cell& cell, Access access, const Actor& actor, const Phases& phases, const char* where,
            const Site& site);
 
-}  // namespace fmaserver::cuda::emulator
+}  // namespace fmaserver::kernels::cuda::emulator

@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "kernels/cuda/launch.h"
-#include "kernels/cuda/tensor_core.h"
+#include "kernels/cuda/runtime/launch.h"
+#include "kernels/cuda/runtime/tensor_core.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 constexpr int kM = 16;
@@ -106,4 +106,4 @@ TEST(TensorCoreTest, PairsRoundToNearest) {
 }
 
 }  // namespace
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

@@ -5,15 +5,16 @@ using fmaserver::Require;
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text = fmaserver::AsText(data, size);
-  const fmaserver::RequestHead head = fmaserver::ParseRequestHead(text);
+  const fmaserver::http::RequestHead head = fmaserver::http::ParseRequestHead(text);
   if (head.error == 0) {
     Require(head.path.starts_with('/') && head.path.find('?') == std::string::npos);
     for (const char c : head.path) Require(c > ' ' && c < '\x7f');
   } else {
     Require(head.error == 400 || head.error == 405);
-    Require(fmaserver::ErrorResponse(head.error).body.ends_with('\n'));
+    Require(fmaserver::http::ErrorResponse(head.error).body.ends_with('\n'));
   }
   // What holds a whole head still does with more behind it.
-  if (fmaserver::HasWholeHead(text)) Require(fmaserver::HasWholeHead(std::string(text) + "x"));
+  if (fmaserver::http::HasWholeHead(text))
+    Require(fmaserver::http::HasWholeHead(std::string(text) + "x"));
   return 0;
 }

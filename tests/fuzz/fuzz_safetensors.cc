@@ -5,7 +5,7 @@ using fmaserver::Require;
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::span<const std::byte> bytes(reinterpret_cast<const std::byte*>(data), size);
-  const auto tensors = fmaserver::ParseSafetensors(bytes, "model.safetensors");
+  const auto tensors = fmaserver::model::ParseSafetensors(bytes, "model.safetensors");
   if (!tensors.ok()) return 0;
   const std::byte* end = bytes.data() + bytes.size();
   int64_t total = 0;

@@ -1,8 +1,8 @@
 #include <array>
 #include <numeric>
 
+#include "base/utf8.h"
 #include "model_loader/sentencepiece_tokenizer.h"
-#include "model_loader/utf8.h"
 #include "tests/fuzz/fuzz_target.h"
 
 using fmaserver::Require;
@@ -18,10 +18,10 @@ constexpr std::array<std::string_view, 4> kTexts = {
 }  // namespace
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const auto made = fmaserver::MakeSentencePieceTokenizer(fmaserver::AsText(data, size),
-                                                          "tokenizer.model", kVocabSize);
+  const auto made = fmaserver::model::MakeSentencePieceTokenizer(fmaserver::AsText(data, size),
+                                                                 "tokenizer.model", kVocabSize);
   if (!made.ok()) return 0;
-  const fmaserver::Tokenizer& tokenizer = **made;
+  const fmaserver::model::Tokenizer& tokenizer = **made;
   for (const std::string_view text : kTexts) {
     const auto ids = tokenizer.Encode(text);
     Require(ids.ok());

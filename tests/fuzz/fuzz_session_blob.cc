@@ -9,15 +9,15 @@
 #include "tests/fuzz/fuzz_target.h"
 
 using fmaserver::AsText;
-using fmaserver::BlobParser;
 using fmaserver::Require;
+using fmaserver::sessions::BlobParser;
 
 namespace {
 
 constexpr int64_t kMemoryBytes = 1 << 16;
 
-const fmaserver::SessionModel& Model() {
-  static const fmaserver::SessionModel model{
+const fmaserver::sessions::SessionModel& Model() {
+  static const fmaserver::sessions::SessionModel model{
       .fingerprint = std::string(32, 'f'), .slot_bytes = 64, .vocab_size = 256};
   return model;
 }
@@ -37,11 +37,14 @@ void Parse(std::string_view blob, size_t piece_bytes) {
   if (!contents.ok()) return;
   Require(contents->log_begin <= contents->head_tokens());
   Require(contents->tokens - contents->log_begin == std::ssize(contents->tail->log));
-  Require(std::ssize(contents->points) * Model().slot_bytes <= reserved);
-  for (const auto& point : contents->points) {
-    Require(point->snapshot != nullptr && point->snapshot->tokens() == point->tokens);
-    Require(point->tokens <= contents->tokens);
+  int64_t held = 0;
+  for (const auto& part : fmaserver::sessions::PartsOf(contents->points)) {
+    Require(part->memory != nullptr && part->memory->tokens() == part->tokens);
+    Require(part->tokens <= contents->tokens);
+    Require(std::ssize(part->memory->bytes()) == part->bytes);
+    held += part->bytes;
   }
+  Require(held <= reserved);
 }
 
 /// Takes a piece of `input` whose length its first two bytes say.
@@ -62,7 +65,8 @@ std::string WithChecksums(std::string_view input) {
     header.ParsePartialFromArray(encoded.data(), static_cast<int>(encoded.size()));
     header.set_model(Model().fingerprint);
     const std::string_view payload = Take(input);
-    const auto record = fmaserver::SealRecord(std::move(header), std::as_bytes(std::span(payload)));
+    const auto record =
+        fmaserver::sessions::SealRecord(std::move(header), std::as_bytes(std::span(payload)));
     blob.append(record.head).append(payload).append(record.digest);
   }
   return blob;

@@ -4,7 +4,7 @@
 using fmaserver::Require;
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const auto index = fmaserver::ParseShardIndex(fmaserver::AsText(data, size), "index");
+  const auto index = fmaserver::model::ParseShardIndex(fmaserver::AsText(data, size), "index");
   if (!index.ok()) return 0;
   Require(!index->empty());
   for (const auto& [file, tensors] : *index) {

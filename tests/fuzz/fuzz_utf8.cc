@@ -1,4 +1,4 @@
-#include "model_loader/utf8.h"
+#include "base/utf8.h"
 #include "tests/fuzz/fuzz_target.h"
 
 using fmaserver::Require;

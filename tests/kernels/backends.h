@@ -26,7 +26,7 @@ class BackendTest : public ::testing::TestWithParam<std::string> {
   void SetUp() override;
   void TearDown() override;
 
-  Backend& backend() { return *backend_; }
+  kernels::Backend& backend() { return *backend_; }
   bool IsCuda() const { return GetParam().starts_with("cuda"); }
   /// For cases that are many only to find what needs luck: all of them, or a few in the emulator.
   int Rounds(int all) const { return GetParam() == "cuda_emulated" ? (all + 5) / 6 : all; }
@@ -35,27 +35,29 @@ class BackendTest : public ::testing::TestWithParam<std::string> {
   void ExpectSameRows(std::span<const float> a, std::span<const float> b, float tolerance);
 
  private:
-  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<kernels::Backend> backend_;
 };
 
 /// A matrix in a backend's memory.
 class DeviceMatrix {
  public:
   /// Holds `values`, row by row.
-  DeviceMatrix(Backend& backend, int64_t rows, const std::vector<float>& values);
+  DeviceMatrix(kernels::Backend& backend, int64_t rows, const std::vector<float>& values);
   /// Holds NaN.
-  DeviceMatrix(Backend& backend, int64_t rows, int64_t cols)
+  DeviceMatrix(kernels::Backend& backend, int64_t rows, int64_t cols)
       : DeviceMatrix(backend, rows, std::vector<float>(rows * cols, NAN)) {}
 
-  operator Matrix() const { return view_; }  // NOLINT: stands for its matrix in calls
-  Matrix Rows(int64_t first, int64_t count) const { return {view_.Row(first), count, view_.cols}; }
+  operator kernels::Matrix() const { return view_; }  // NOLINT: stands for its matrix in calls
+  kernels::Matrix Rows(int64_t first, int64_t count) const {
+    return {view_.Row(first), count, view_.cols};
+  }
   /// Waits for what was called before.
   std::vector<float> Read() const;
 
  private:
-  Backend& backend_;
-  std::unique_ptr<Buffer> buffer_;
-  Matrix view_;
+  kernels::Backend& backend_;
+  std::unique_ptr<kernels::Buffer> buffer_;
+  kernels::Matrix view_;
 };
 
 #define FMA_ON_BACKENDS(suite, names)                                     \

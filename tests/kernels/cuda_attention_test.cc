@@ -21,21 +21,22 @@ double LargestDifference(const std::vector<float>& a, const std::vector<double>&
 }
 
 /// `tokens` tokens in slices of up to `chunk`, with decoded ones between.
-void ExpectTheDefinition(const AttentionSpec& spec, int64_t tokens, int chunk) {
+void ExpectTheDefinition(const kernels::AttentionSpec& spec, int64_t tokens, int chunk) {
   SCOPED_TRACE(Describe(spec));
   std::mt19937 random(tokens);
   const ReferenceAttention layer = RandomAttention(spec, random);
   const auto qkv = RandomFloats(tokens * spec.QkvColumns(), 1.0F, random);
   const auto expected = layer.Evaluate(qkv);
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
-    CudaLayer device(layer, dtype);
+  for (const kernels::CacheType type : {kernels::CacheType::kF32, kernels::CacheType::kBF16}) {
+    CudaLayer device(layer, type);
     const auto out = device.Feed(qkv, [&] { return random() % 3 == 0 ? 1 : 1 + random() % chunk; });
-    ASSERT_LE(LargestDifference(out, expected), dtype == DType::kF32 ? 1e-4 : 0.05);
+    ASSERT_LE(LargestDifference(out, expected), type == kernels::CacheType::kF32 ? 1e-4 : 0.05);
   }
 }
 
-AttentionSpec Shape(int heads, int kv_heads, int head_dim, const Hierarchy& hierarchy) {
-  AttentionSpec spec;
+kernels::AttentionSpec Shape(int heads, int kv_heads, int head_dim,
+                             const kernels::Hierarchy& hierarchy) {
+  kernels::AttentionSpec spec;
   spec.num_heads = heads;
   spec.num_kv_heads = kv_heads;
   spec.head_dim = head_dim;
@@ -44,20 +45,20 @@ AttentionSpec Shape(int heads, int kv_heads, int head_dim, const Hierarchy& hier
 }
 
 TEST(CudaAttentionTest, GroupsLongerThanABlockOfQueries) {
-  AttentionSpec spec = Shape(2, 1, 16, {96, 4, 2, 5});
-  spec.padding = Padding::kZeroKeys;
+  kernels::AttentionSpec spec = Shape(2, 1, 16, {96, 4, 2, 5});
+  spec.padding = kernels::Padding::kZeroKeys;
   ExpectTheDefinition(spec, 420, 230);
 }
 
 TEST(CudaAttentionTest, MoreQueryHeadsThanAPassTakes) {
-  AttentionSpec spec = Shape(11, 1, 24, {8, 2, 3, 3});
-  spec.far_positions = FarPositions::kNone;
+  kernels::AttentionSpec spec = Shape(11, 1, 24, {8, 2, 3, 3});
+  spec.far_positions = kernels::FarPositions::kNone;
   ExpectTheDefinition(spec, 90, 30);
 }
 
 TEST(CudaAttentionTest, WideHeads) {
   for (const int dim : {80, 128, 144, 320, 640}) {
-    AttentionSpec spec = Shape(3, 1, dim, {8, 4, 2, 2});
+    kernels::AttentionSpec spec = Shape(3, 1, dim, {8, 4, 2, 2});
     spec.level_bias = true;
     spec.scale_far_field = true;
     ExpectTheDefinition(spec, 45, 20);
@@ -65,14 +66,14 @@ TEST(CudaAttentionTest, WideHeads) {
 }
 
 TEST(CudaAttentionTest, OddHeads) {
-  AttentionSpec spec = Shape(2, 2, 37, {6, 3, 3, 0});
-  spec.positions = PositionEmbedding::kNone;
-  spec.downsampling = Downsampling::kConv;
+  kernels::AttentionSpec spec = Shape(2, 2, 37, {6, 3, 3, 0});
+  spec.positions = kernels::PositionEmbedding::kNone;
+  spec.downsampling = kernels::Downsampling::kConv;
   ExpectTheDefinition(spec, 60, 25);
 }
 
 TEST(CudaAttentionTest, ManyLevelsCloseAtOnce) {
-  AttentionSpec spec = Shape(1, 1, 4, {2, 2, 9, 0});
+  kernels::AttentionSpec spec = Shape(1, 1, 4, {2, 2, 9, 0});
   ExpectTheDefinition(spec, 600, 500);
 }
 

@@ -30,17 +30,17 @@ class DeviceTest : public ::testing::Test {
 
 TEST_F(DeviceTest, KnowsItsNames) {
   for (const char* name : {"auto", "cpu", "cuda:0", "cuda:7", "cuda:255"}) {
-    EXPECT_TRUE(CheckDeviceName(name).ok()) << name;
+    EXPECT_TRUE(kernels::CheckDeviceName(name).ok()) << name;
   }
   for (const char* name : {"", "CPU", "cuda", "cuda:", "cuda:-1", "cuda:+1", "cuda:256", "cuda:1x",
                            "cuda: 1", "cuda:99999999999", "gpu"}) {
-    EXPECT_EQ(CheckDeviceName(name).code(), absl::StatusCode::kInvalidArgument) << name;
+    EXPECT_EQ(kernels::CheckDeviceName(name).code(), absl::StatusCode::kInvalidArgument) << name;
   }
 }
 
 TEST_F(DeviceTest, CpuNeedsNoLibrary) {
   UseLibrary("/nonexistent/library.so");
-  const auto chosen = MakeBackend("cpu", 1);
+  const auto chosen = kernels::MakeBackend("cpu", 1);
   ASSERT_TRUE(chosen.ok());
   EXPECT_THAT(chosen->backend->Description(), StartsWith("cpu"));
   EXPECT_EQ(chosen->why, "");
@@ -48,26 +48,26 @@ TEST_F(DeviceTest, CpuNeedsNoLibrary) {
 
 TEST_F(DeviceTest, AutoSaysWhyThereIsNoGpu) {
   UseLibrary("/nonexistent/library.so");
-  const auto chosen = MakeBackend("auto", 1);
+  const auto chosen = kernels::MakeBackend("auto", 1);
   ASSERT_TRUE(chosen.ok());
   EXPECT_THAT(chosen->backend->Description(), StartsWith("cpu"));
   EXPECT_THAT(chosen->why, HasSubstr("/nonexistent/library.so"));
-  const auto cuda = MakeBackend("cuda:0", 1);
+  const auto cuda = kernels::MakeBackend("cuda:0", 1);
   EXPECT_EQ(cuda.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(cuda.status().message(), HasSubstr("/nonexistent/library.so"));
 }
 
 TEST_F(DeviceTest, RefusesALibraryThatIsNoBackend) {
   UseLibrary("libm.so.6");
-  const auto cuda = MakeBackend("cuda:0", 1);
+  const auto cuda = kernels::MakeBackend("cuda:0", 1);
   EXPECT_EQ(cuda.status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(cuda.status().message(), HasSubstr(kCudaEntryName));
+  EXPECT_THAT(cuda.status().message(), HasSubstr(kernels::kCudaEntryName));
 }
 
 TEST_F(DeviceTest, TakesALibraryOfThisBuild) {
   UseLibrary(kEmulatedLibrary);
   for (const char* name : {"auto", "cuda:0"}) {
-    const auto chosen = MakeBackend(name, 1);
+    const auto chosen = kernels::MakeBackend(name, 1);
     ASSERT_TRUE(chosen.ok()) << chosen.status();
     EXPECT_THAT(chosen->backend->Description(), StartsWith("cuda:0, block emulator"));
     EXPECT_EQ(chosen->why, "");
@@ -76,7 +76,7 @@ TEST_F(DeviceTest, TakesALibraryOfThisBuild) {
 
 TEST_F(DeviceTest, SaysThatThereIsNoSuchGpu) {
   UseLibrary(kEmulatedLibrary);
-  const auto cuda = MakeBackend("cuda:1", 1);
+  const auto cuda = kernels::MakeBackend("cuda:1", 1);
   EXPECT_EQ(cuda.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(cuda.status().message(), HasSubstr("device cuda:1: there is no GPU 1"));
 }
@@ -84,9 +84,9 @@ TEST_F(DeviceTest, SaysThatThereIsNoSuchGpu) {
 TEST_F(DeviceTest, RefusesAnotherBuildsLibrary) {
   void* library = dlopen(kEmulatedLibrary.c_str(), RTLD_NOW | RTLD_LOCAL);
   ASSERT_NE(library, nullptr) << dlerror();
-  auto* entry = reinterpret_cast<CudaEntry*>(dlsym(library, kCudaEntryName));
+  auto* entry = reinterpret_cast<kernels::CudaEntry*>(dlsym(library, kernels::kCudaEntryName));
   ASSERT_NE(entry, nullptr);
-  Backend* backend = nullptr;
+  kernels::Backend* backend = nullptr;
   std::array<char, 20> message;
   message.fill('x');
   EXPECT_EQ(entry("another", 0, &backend, message.data(), message.size()),

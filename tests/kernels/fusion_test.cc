@@ -7,7 +7,7 @@
 
 #include "gtest/gtest.h"
 
-namespace fmaserver::cuda {
+namespace fmaserver::kernels::cuda {
 namespace {
 
 class FusionTest : public ::testing::Test {
@@ -80,4 +80,4 @@ TEST_F(FusionTest, SumsAreNotActivated) {
 }
 
 }  // namespace
-}  // namespace fmaserver::cuda
+}  // namespace fmaserver::kernels::cuda

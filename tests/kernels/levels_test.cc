@@ -6,7 +6,7 @@
 #include "gtest/gtest.h"
 #include "kernels/fma/slot_layout.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 namespace {
 
 constexpr Hierarchy kSmall{4, 2, 3, 0};
@@ -47,7 +47,7 @@ TEST(SlotLayout, VisibleGroupsOfALevelHaveColumnsOfTheirOwn) {
   spec.num_heads = spec.num_kv_heads = 1;
   spec.head_dim = 8;
   spec.hierarchy = {4, 2, 3, 3};
-  const SlotLayout layout(spec, 2, DType::kBF16);
+  const SlotLayout layout(spec, 2, CacheType::kBF16);
   for (int64_t fine = 0; fine < 100; ++fine) {
     std::multiset<int64_t> columns;
     for (int level = 1; level <= 3; ++level) {
@@ -73,11 +73,11 @@ TEST(SlotLayout, GrowsWithTheLogarithmOfTheContext) {
   spec.num_heads = spec.num_kv_heads = 4;
   spec.head_dim = 64;
   spec.hierarchy = {64, 4, 10, 0};
-  const int64_t at_10 = SlotLayout(spec, 1, DType::kBF16).slot_bytes;
+  const int64_t at_10 = SlotLayout(spec, 1, CacheType::kBF16).slot_bytes;
   spec.hierarchy.num_levels = 20;  // a thousand times the horizon
-  const int64_t at_20 = SlotLayout(spec, 1, DType::kBF16).slot_bytes;
+  const int64_t at_20 = SlotLayout(spec, 1, CacheType::kBF16).slot_bytes;
   EXPECT_LT(at_20, 2 * at_10);
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

@@ -12,9 +12,11 @@ T PickFrom(std::mt19937& random, std::initializer_list<T> choices) {
   return choices.begin()[random() % choices.size()];
 }
 
-HostMatrix AsHost(const std::vector<float>& values, int64_t rows) {
-  return {reinterpret_cast<const std::byte*>(values.data()), DType::kF32, rows,
-          static_cast<int64_t>(values.size()) / rows};
+kernels::HostMatrix AsHost(const std::vector<float>& values, int64_t rows) {
+  return {.data = reinterpret_cast<const std::byte*>(values.data()),
+          .format = kernels::WeightFormat::kF32,
+          .rows = rows,
+          .cols = static_cast<int64_t>(values.size()) / rows};
 }
 
 }  // namespace
@@ -26,8 +28,8 @@ std::vector<float> RandomFloats(int64_t count, float scale, std::mt19937& random
   return values;
 }
 
-AttentionSpec RandomSpec(std::mt19937& random) {
-  AttentionSpec spec;
+kernels::AttentionSpec RandomSpec(std::mt19937& random) {
+  kernels::AttentionSpec spec;
   spec.num_kv_heads = PickFrom(random, {1, 2, 3});
   spec.num_heads = spec.num_kv_heads * PickFrom(random, {1, 2, 3});
   spec.head_dim = PickFrom(random, {2, 6, 16, 24, 64});
@@ -38,23 +40,25 @@ AttentionSpec RandomSpec(std::mt19937& random) {
   spec.hierarchy.num_levels = PickFrom(random, {1, 2, 3, 4});
   spec.hierarchy.sink_tokens =
       static_cast<int32_t>(random() % (spec.hierarchy.group_size + 1)) * PickFrom(random, {0, 1});
-  spec.downsampling = static_cast<Downsampling>(random() % 4);
+  spec.downsampling = static_cast<kernels::Downsampling>(random() % 4);
   spec.share_levels =
-      spec.downsampling == Downsampling::kHierarchical && PickFrom(random, {false, true});
+      spec.downsampling == kernels::Downsampling::kHierarchical && PickFrom(random, {false, true});
   spec.scale_far_field = PickFrom(random, {false, true});
   spec.level_bias = PickFrom(random, {false, true});
-  spec.padding = PickFrom(random, {Padding::kMasked, Padding::kZeroKeys});
-  spec.positions = PickFrom(random, {PositionEmbedding::kRope, PositionEmbedding::kNone});
-  spec.far_positions = PickFrom(random, {FarPositions::kCenter, FarPositions::kNone});
+  spec.padding = PickFrom(random, {kernels::Padding::kMasked, kernels::Padding::kZeroKeys});
+  spec.positions =
+      PickFrom(random, {kernels::PositionEmbedding::kRope, kernels::PositionEmbedding::kNone});
+  spec.far_positions =
+      PickFrom(random, {kernels::FarPositions::kCenter, kernels::FarPositions::kNone});
   return spec;
 }
 
-ReferenceAttention RandomAttention(const AttentionSpec& spec, std::mt19937& random) {
+ReferenceAttention RandomAttention(const kernels::AttentionSpec& spec, std::mt19937& random) {
   ReferenceAttention layer{spec, {}, {}, {}, 0};
   const int64_t outputs = int64_t{spec.head_dim} * spec.hierarchy.rank;
-  for (int index = 0; index < NumDownsamplingWeights(spec); ++index) {
-    const bool mixes = spec.downsampling == Downsampling::kConv;
-    const int64_t taps = DownsamplingInputs(spec, index + 1) * (mixes ? spec.head_dim : 1);
+  for (int index = 0; index < kernels::NumDownsamplingWeights(spec); ++index) {
+    const bool mixes = spec.downsampling == kernels::Downsampling::kConv;
+    const int64_t taps = kernels::DownsamplingInputs(spec, index + 1) * (mixes ? spec.head_dim : 1);
     const float scale = 1.0F / std::sqrt(static_cast<float>(taps));
     layer.keys.push_back(
         {RandomFloats(outputs * taps, scale, random), RandomFloats(outputs, 0.1F, random)});
@@ -68,7 +72,7 @@ ReferenceAttention RandomAttention(const AttentionSpec& spec, std::mt19937& rand
   return layer;
 }
 
-std::string Describe(const AttentionSpec& spec) {
+std::string Describe(const kernels::AttentionSpec& spec) {
   return absl::StrCat(
       "H ", spec.num_heads, " K ", spec.num_kv_heads, " d ", spec.head_dim, " m ",
       spec.hierarchy.group_size, " p ", spec.hierarchy.rank, " L ", spec.hierarchy.num_levels,
@@ -89,7 +93,8 @@ HostLayer::HostLayer(const ReferenceAttention& layer) {
   if (!layer.level_bias.empty()) level_bias_ = AsHost(layer.level_bias, layer.spec.num_heads);
 }
 
-std::unique_ptr<AttentionWeights> PackFor(Backend& backend, const ReferenceAttention& layer) {
+std::unique_ptr<kernels::AttentionWeights> PackFor(kernels::Backend& backend,
+                                                   const ReferenceAttention& layer) {
   auto packed = backend.PackAttention(layer.spec, HostLayer(layer).view());
   return packed.ok() ? *std::move(packed) : nullptr;
 }

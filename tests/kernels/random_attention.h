@@ -15,25 +15,26 @@ namespace fmaserver::testing {
 std::vector<float> RandomFloats(int64_t count, float scale, std::mt19937& random);
 
 /// A valid specification drawn over every option, small enough for the reference.
-AttentionSpec RandomSpec(std::mt19937& random);
+kernels::AttentionSpec RandomSpec(std::mt19937& random);
 
-ReferenceAttention RandomAttention(const AttentionSpec& spec, std::mt19937& random);
+ReferenceAttention RandomAttention(const kernels::AttentionSpec& spec, std::mt19937& random);
 
 /// For failure messages: what the specification asks for.
-std::string Describe(const AttentionSpec& spec);
+std::string Describe(const kernels::AttentionSpec& spec);
 
 /// The layer's weights as backends take them; the layer must outlive it.
 class HostLayer {
  public:
   explicit HostLayer(const ReferenceAttention& layer);
-  HostAttention view() const { return {keys_, values_, level_bias_}; }
+  kernels::HostAttention view() const { return {keys_, values_, level_bias_}; }
 
  private:
-  std::vector<HostDownsampling> keys_;
-  std::vector<HostDownsampling> values_;
-  HostMatrix level_bias_;
+  std::vector<kernels::HostDownsampling> keys_;
+  std::vector<kernels::HostDownsampling> values_;
+  kernels::HostMatrix level_bias_;
 };
 
-std::unique_ptr<AttentionWeights> PackFor(Backend& backend, const ReferenceAttention& layer);
+std::unique_ptr<kernels::AttentionWeights> PackFor(kernels::Backend& backend,
+                                                   const ReferenceAttention& layer);
 
 }  // namespace fmaserver::testing

@@ -41,7 +41,7 @@ std::vector<double> ReferenceAttention::Vector(const std::vector<float>& qkv, in
 }
 
 std::vector<double> ReferenceAttention::Rotate(std::vector<double> x, double position) const {
-  if (spec.positions != PositionEmbedding::kRope) return x;
+  if (spec.positions != kernels::PositionEmbedding::kRope) return x;
   const size_t half = x.size() / 2;
   for (size_t i = 0; i < half; ++i) {
     const double angle =
@@ -61,7 +61,7 @@ std::vector<std::vector<double>> ReferenceAttention::Summaries(const std::vector
   const int d = spec.head_dim;
   const int64_t width = int64_t{spec.hierarchy.group_size} << (level - 1);
   std::vector<std::vector<double>> inputs;
-  if (spec.downsampling == Downsampling::kHierarchical && level > 1) {
+  if (spec.downsampling == kernels::Downsampling::kHierarchical && level > 1) {
     for (int64_t child : {2 * group, 2 * group + 1}) {
       for (auto& summary : Summaries(qkv, of_keys, kv_head, level - 1, child)) {
         inputs.push_back(std::move(summary));
@@ -73,7 +73,7 @@ std::vector<std::vector<double>> ReferenceAttention::Summaries(const std::vector
   }
   const auto taps = static_cast<int64_t>(inputs.size());
   std::vector<std::vector<double>> summaries(p, std::vector<double>(d, 0.0));
-  if (spec.downsampling == Downsampling::kAverage) {
+  if (spec.downsampling == kernels::Downsampling::kAverage) {
     for (int64_t j = 0; j < taps; ++j) {
       for (int c = 0; c < d; ++c) summaries[j * p / taps][c] += inputs[j][c] * p / taps;
     }
@@ -85,7 +85,7 @@ std::vector<std::vector<double>> ReferenceAttention::Summaries(const std::vector
     for (int r = 0; r < p; ++r) {
       double sum = weights.bias[c * p + r];
       for (int64_t j = 0; j < taps; ++j) {
-        if (spec.downsampling == Downsampling::kConv) {
+        if (spec.downsampling == kernels::Downsampling::kConv) {
           for (int from = 0; from < d; ++from) {
             sum += weights.weight[((c * p + r) * d + from) * taps + j] * inputs[j][from];
           }
@@ -105,8 +105,8 @@ std::vector<double> ReferenceAttention::EvaluateRow(const std::vector<float>& qk
   const int p = spec.hierarchy.rank;
   const int64_t fine = t / m;
   const double scale = 1.0 / std::sqrt(static_cast<double>(spec.head_dim));
-  const bool rotated_far =
-      spec.positions == PositionEmbedding::kRope && spec.far_positions == FarPositions::kCenter;
+  const bool rotated_far = spec.positions == kernels::PositionEmbedding::kRope &&
+                           spec.far_positions == kernels::FarPositions::kCenter;
   std::vector<double> out;
   for (int head = 0; head < spec.num_heads; ++head) {
     const int kv_head = head / (spec.num_heads / spec.num_kv_heads);
@@ -121,7 +121,7 @@ std::vector<double> ReferenceAttention::EvaluateRow(const std::vector<float>& qk
     for (int64_t s = std::max<int64_t>(0, (fine - 1) * m); s <= t; ++s) {
       items.push_back({Dot(query, Rotate(key(s), static_cast<double>(s))) * scale, value(s)});
     }
-    if (fine == 0 && spec.padding == Padding::kZeroKeys) {
+    if (fine == 0 && spec.padding == kernels::Padding::kZeroKeys) {
       items.push_back({0, {}, static_cast<double>(m)});
     }
     for (int64_t s = 0; fine >= 2 && s < spec.hierarchy.sink_tokens; ++s) {
@@ -139,7 +139,7 @@ std::vector<double> ReferenceAttention::EvaluateRow(const std::vector<float>& qk
       if (own % 2 == 1) groups.insert(groups.begin(), own - 3);
       for (const int64_t group : groups) {
         if (group < 0) {
-          if (spec.padding == Padding::kZeroKeys) items.push_back({bias, {}, double(p)});
+          if (spec.padding == kernels::Padding::kZeroKeys) items.push_back({bias, {}, double(p)});
           continue;
         }
         const auto far_keys = Summaries(qkv, true, kv_head, level, group);

@@ -16,7 +16,7 @@ struct ReferenceDownsampling {
 };
 
 struct ReferenceAttention {
-  AttentionSpec spec;
+  kernels::AttentionSpec spec;
   std::vector<ReferenceDownsampling> keys;
   std::vector<ReferenceDownsampling> values;
   std::vector<float> level_bias;  ///< [H, level_bias_columns]; empty: none

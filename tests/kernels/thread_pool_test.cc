@@ -7,7 +7,7 @@
 
 #include "gtest/gtest.h"
 
-namespace fmaserver {
+namespace fmaserver::kernels {
 namespace {
 
 TEST(ThreadPool, RunsEveryIndexOnce) {
@@ -26,5 +26,16 @@ TEST(ThreadPool, RunsEveryIndexOnce) {
   }
 }
 
+TEST(ThreadPool, ManyMoreThreadsThanCoresRunShortRegions) {
+  ThreadPool pool(64);
+  int64_t sum = 0;
+  for (int region = 0; region < 20'000; ++region) {
+    std::atomic<int64_t> part{0};
+    pool.ParallelFor(3, [&](int64_t index, int) { part.fetch_add(index + region); });
+    sum += part.load();
+  }
+  EXPECT_EQ(sum, int64_t{20'000} * 3 + int64_t{3} * 20'000 * 19'999 / 2);
+}
+
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::kernels

@@ -1,8 +1,8 @@
 #include "gtest/gtest.h"
 #include "model_loader/tokenizer.h"
-#include "tests/model_loader/status_matchers.h"
+#include "tests/support/status_matchers.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 TEST(ByteTokenizerTest, AnIdIsAByte) {
@@ -39,4 +39,4 @@ TEST(ByteTokenizerTest, RefusesBadTextAndBadIds) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -1,9 +1,9 @@
 #include "model_loader/chars_map.h"
 
 #include "gtest/gtest.h"
-#include "tests/model_loader/status_matchers.h"
+#include "tests/support/status_matchers.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 using std::string_literals::operator""s;
@@ -65,4 +65,4 @@ TEST(CharsMapTest, RefusesSizesThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::model

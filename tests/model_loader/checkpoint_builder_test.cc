@@ -7,7 +7,7 @@
 #include "tests/support/safetensors_writer.h"
 #include "tests/support/temp_folder.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 /// Every option of the format with equal chances.
@@ -23,8 +23,9 @@ class RandomConfig {
     config.num_layers = 1 + static_cast<int32_t>(Below(3));
     config.max_position_embeddings = 1 + Below(100);
     config.attention = NextAttention();
-    config.norm = OneOf({NormKind::kLayerNorm, NormKind::kRmsNorm});
-    config.mlp = OneOf({MlpKind::kGelu, MlpKind::kGeluTanh, MlpKind::kSwiglu});
+    config.norm = OneOf({kernels::NormKind::kLayerNorm, kernels::NormKind::kRmsNorm});
+    config.mlp =
+        OneOf({kernels::MlpKind::kGelu, kernels::MlpKind::kGeluTanh, kernels::MlpKind::kSwiglu});
     config.attention_bias = Coin();
     config.mlp_bias = Coin();
     config.tie_word_embeddings = Coin();
@@ -35,8 +36,8 @@ class RandomConfig {
   }
 
  private:
-  AttentionSpec NextAttention() {
-    AttentionSpec spec;
+  kernels::AttentionSpec NextAttention() {
+    kernels::AttentionSpec spec;
     spec.num_kv_heads = 1 + static_cast<int32_t>(Below(3));
     spec.num_heads = spec.num_kv_heads * (1 + static_cast<int32_t>(Below(3)));
     spec.head_dim = 2 * (1 + static_cast<int32_t>(Below(4)));
@@ -44,16 +45,17 @@ class RandomConfig {
     spec.hierarchy.group_size = spec.hierarchy.rank << Below(3);
     spec.hierarchy.num_levels = 1 + static_cast<int32_t>(Below(4));
     spec.hierarchy.sink_tokens = static_cast<int32_t>(Below(spec.hierarchy.group_size + 1));
-    spec.downsampling = OneOf({Downsampling::kGroupedConv, Downsampling::kConv,
-                               Downsampling::kAverage, Downsampling::kHierarchical});
-    spec.share_levels = spec.downsampling == Downsampling::kHierarchical && Coin();
+    spec.downsampling =
+        OneOf({kernels::Downsampling::kGroupedConv, kernels::Downsampling::kConv,
+               kernels::Downsampling::kAverage, kernels::Downsampling::kHierarchical});
+    spec.share_levels = spec.downsampling == kernels::Downsampling::kHierarchical && Coin();
     spec.scale_far_field = Coin();
     spec.level_bias = Coin();
-    spec.padding = OneOf({Padding::kMasked, Padding::kZeroKeys});
-    spec.positions =
-        OneOf({PositionEmbedding::kLearned, PositionEmbedding::kRope, PositionEmbedding::kNone});
-    if (spec.positions == PositionEmbedding::kRope) {
-      spec.far_positions = OneOf({FarPositions::kCenter, FarPositions::kNone});
+    spec.padding = OneOf({kernels::Padding::kMasked, kernels::Padding::kZeroKeys});
+    spec.positions = OneOf({kernels::PositionEmbedding::kLearned, kernels::PositionEmbedding::kRope,
+                            kernels::PositionEmbedding::kNone});
+    if (spec.positions == kernels::PositionEmbedding::kRope) {
+      spec.far_positions = OneOf({kernels::FarPositions::kCenter, kernels::FarPositions::kNone});
     }
     return spec;
   }
@@ -74,7 +76,9 @@ TEST(CheckpointBuilderTest, EveryConfigurationMakesACheckpointThatOpens) {
   RandomConfig random(1);
   for (int round = 0; round < 200; ++round) {
     const ModelConfig config = random.Next();
-    const DType dtype = std::vector{DType::kF32, DType::kF16, DType::kBF16}[round % 3];
+    const kernels::WeightFormat dtype =
+        std::vector{kernels::WeightFormat::kF32, kernels::WeightFormat::kF16,
+                    kernels::WeightFormat::kBF16}[round % 3];
     const int columns = 1 + round % config.attention.hierarchy.num_levels;
     const testing::TempFolder folder;
     ASSERT_TRUE(testing::WriteRandomCheckpoint(config, round, dtype, folder.path(), columns).ok());
@@ -88,7 +92,9 @@ TEST(CheckpointBuilderTest, TheSameSeedGivesTheSameBytes) {
   const ModelConfig config = RandomConfig(2).Next();
   const testing::TempFolder folder;
   const auto write = [&](uint64_t seed) {
-    EXPECT_TRUE(testing::WriteRandomCheckpoint(config, seed, DType::kBF16, folder.path()).ok());
+    EXPECT_TRUE(
+        testing::WriteRandomCheckpoint(config, seed, kernels::WeightFormat::kBF16, folder.path())
+            .ok());
     return testing::ReadFile(folder.path() / "model.safetensors");
   };
   const std::string first = write(7);
@@ -99,12 +105,12 @@ TEST(CheckpointBuilderTest, TheSameSeedGivesTheSameBytes) {
 TEST(CheckpointBuilderTest, ElementsHaveTheirFormat) {
   using std::string_literals::operator""s;
   std::string bytes;
-  testing::AppendElement(-1.5F, DType::kF32, bytes);
-  testing::AppendElement(-1.5F, DType::kF16, bytes);
-  testing::AppendElement(-1.5F, DType::kBF16, bytes);
-  testing::AppendElement(1e-7F, DType::kF16, bytes);
+  testing::AppendElement(-1.5F, kernels::WeightFormat::kF32, bytes);
+  testing::AppendElement(-1.5F, kernels::WeightFormat::kF16, bytes);
+  testing::AppendElement(-1.5F, kernels::WeightFormat::kBF16, bytes);
+  testing::AppendElement(1e-7F, kernels::WeightFormat::kF16, bytes);
   EXPECT_EQ(bytes, "\0\0\xC0\xBF\0\xBE\xC0\xBF\0\0"s);
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::model

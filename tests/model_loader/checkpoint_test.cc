@@ -6,12 +6,12 @@
 #include "gtest/gtest.h"
 #include "model_loader/expected_tensors.h"
 #include "nlohmann/json.hpp"
-#include "tests/model_loader/status_matchers.h"
 #include "tests/support/checkpoint_builder.h"
 #include "tests/support/safetensors_writer.h"
+#include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 using nlohmann::json;
@@ -49,7 +49,7 @@ class Draft {
   void Add(const ExpectedTensor& expected) {
     int64_t elements = 1;
     for (const int64_t extent : expected.shape) elements *= extent;
-    tensors_.push_back({expected.name, DType::kBF16, expected.shape,
+    tensors_.push_back({expected.name, kernels::WeightFormat::kBF16, expected.shape,
                         std::string(static_cast<size_t>(elements) * 2, '\0')});
   }
 
@@ -89,7 +89,9 @@ TEST(CheckpointTest, OpensTheGoldenCheckpoints) {
 
 TEST(CheckpointTest, TensorsOutliveAMove) {
   const TempFolder folder;
-  ASSERT_TRUE(testing::WriteRandomCheckpoint(TinyConfig(), 1, DType::kF32, folder.path()).ok());
+  ASSERT_TRUE(
+      testing::WriteRandomCheckpoint(TinyConfig(), 1, kernels::WeightFormat::kF32, folder.path())
+          .ok());
   auto opened = Checkpoint::Open(folder.path());
   ASSERT_TRUE(opened.ok()) << opened.status();
   const std::byte* data = opened->Tensor(kFinalNorm).data;
@@ -101,7 +103,8 @@ TEST(CheckpointTest, TensorsOutliveAMove) {
 TEST(CheckpointTest, IsNamedAfterItsFolder) {
   const TempFolder folder;
   const fs::path path = folder.path() / "tiny-1";
-  ASSERT_TRUE(testing::WriteRandomCheckpoint(TinyConfig(), 1, DType::kF32, path).ok());
+  ASSERT_TRUE(
+      testing::WriteRandomCheckpoint(TinyConfig(), 1, kernels::WeightFormat::kF32, path).ok());
   EXPECT_EQ(Checkpoint::Open(path.string() + "/")->name(), "tiny-1");
   EXPECT_EQ(Checkpoint::Open(path / ".")->name(), "tiny-1");
 }
@@ -110,7 +113,8 @@ TEST(CheckpointTest, TakesTheTokenizerThatIsThere) {
   const TempFolder folder;
   ModelConfig config = TinyConfig();
   config.vocab_size = 512;
-  ASSERT_TRUE(testing::WriteRandomCheckpoint(config, 1, DType::kF16, folder.path()).ok());
+  ASSERT_TRUE(
+      testing::WriteRandomCheckpoint(config, 1, kernels::WeightFormat::kF16, folder.path()).ok());
   fs::copy_file(FMA_SOURCE_DIR "/tests/data/tokenizer/bpe_exact.model",
                 folder.path() / "tokenizer.model");
   auto checkpoint = Checkpoint::Open(folder.path());
@@ -140,7 +144,7 @@ TEST(CheckpointTest, SaysWhichFileIsMissing) {
 
 TEST(CheckpointTest, NormBiasesAreOptionalWithLayernorm) {
   ModelConfig config = TinyConfig();
-  config.norm = NormKind::kLayerNorm;
+  config.norm = kernels::NormKind::kLayerNorm;
   Draft draft(config);
   EXPECT_TRUE(draft.Open().ok());
   draft.Remove("model.norm.bias");
@@ -169,15 +173,18 @@ TEST(CheckpointTest, LevelBiasMayHaveFewerColumnsThanLevels) {
   config.attention.level_bias = true;
   for (int columns = 1; columns <= 3; ++columns) {
     const TempFolder folder;
-    ASSERT_TRUE(
-        testing::WriteRandomCheckpoint(config, 1, DType::kF32, folder.path(), columns).ok());
+    ASSERT_TRUE(testing::WriteRandomCheckpoint(config, 1, kernels::WeightFormat::kF32,
+                                               folder.path(), columns)
+                    .ok());
     const auto checkpoint = Checkpoint::Open(folder.path());
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
     EXPECT_EQ(checkpoint->Tensor(LayerTensor(0, "self_attn.level_bias.weight")).shape,
               std::vector<int64_t>({4, columns}));
   }
   const TempFolder folder;
-  ASSERT_TRUE(testing::WriteRandomCheckpoint(config, 1, DType::kF32, folder.path(), 4).ok());
+  ASSERT_TRUE(
+      testing::WriteRandomCheckpoint(config, 1, kernels::WeightFormat::kF32, folder.path(), 4)
+          .ok());
   ExpectRefusal(Checkpoint::Open(folder.path()).status(),
                 {"tensor \"model.layers.0.self_attn.level_bias.weight\": shape is [4, 4]",
                  "allowed: [4, 1..3]"});
@@ -237,7 +244,7 @@ INSTANTIATE_TEST_SUITE_P(
         {"AttentionBias", "model.layers.1.self_attn.q_proj.bias", "\"attention_bias\" is false"},
         {"MlpBias", "model.layers.1.mlp.up_proj.bias", "\"mlp_bias\" is false"},
         {"Gate", "model.layers.0.mlp.gate_proj.weight", "\"mlp\" is not \"swiglu\"",
-         [](ModelConfig& config) { config.mlp = MlpKind::kGelu; }},
+         [](ModelConfig& config) { config.mlp = kernels::MlpKind::kGelu; }},
         {"LevelBias", "model.layers.0.self_attn.level_bias.weight", "\"fma.level_bias\" is false"},
         {"Level", "model.layers.0.self_attn.k_downsample.3.weight", "\"fma.num_levels\" is 3"},
         {"SharedLevel", "model.layers.0.self_attn.k_downsample.2.weight",
@@ -245,13 +252,15 @@ INSTANTIATE_TEST_SUITE_P(
          [](ModelConfig& config) { config.attention.share_levels = true; }},
         {"Average", "model.layers.0.self_attn.v_downsample.0.weight",
          "\"fma.downsampling\" is \"average\"",
-         [](ModelConfig& config) { config.attention.downsampling = Downsampling::kAverage; }},
+         [](ModelConfig& config) {
+           config.attention.downsampling = kernels::Downsampling::kAverage;
+         }},
     }),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(CheckpointTest, RefusesMorePositionsThanTheTensorHas) {
   ModelConfig config = TinyConfig();
-  config.attention.positions = PositionEmbedding::kLearned;
+  config.attention.positions = kernels::PositionEmbedding::kLearned;
   Draft draft(config);
   ASSERT_TRUE(draft.Open().ok());
   draft.config()["max_position_embeddings"] = 33;
@@ -264,7 +273,7 @@ TEST(CheckpointTest, TheLargestConfigIsComparedWithoutOverflow) {
   config.num_layers = 1024;
   config.attention.head_dim = 1024;
   config.attention.hierarchy = {.group_size = 4096, .rank = 4096, .num_levels = 40};
-  config.attention.downsampling = Downsampling::kConv;
+  config.attention.downsampling = kernels::Downsampling::kConv;
   Draft draft(TinyConfig());
   draft.config() = json::parse(testing::ConfigJson(config));
   ExpectRefusal(draft.Open(), {"shape is [16, 6]", "allowed: [4096, 6]"});
@@ -359,4 +368,4 @@ TEST(CheckpointTest, AnyByteChangesTheFingerprint) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::model

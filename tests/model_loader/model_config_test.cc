@@ -5,10 +5,10 @@
 
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
-#include "tests/model_loader/status_matchers.h"
 #include "tests/support/checkpoint_builder.h"
+#include "tests/support/status_matchers.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 using nlohmann::json;
@@ -36,9 +36,9 @@ TEST(ModelConfigTest, ReadsEveryKey) {
   EXPECT_EQ(config->intermediate_size, 96);
   EXPECT_EQ(config->num_layers, 2);
   EXPECT_EQ(config->max_position_embeddings, 128);
-  EXPECT_EQ(config->norm, NormKind::kRmsNorm);
+  EXPECT_EQ(config->norm, kernels::NormKind::kRmsNorm);
   EXPECT_EQ(config->norm_eps, 1e-5F);
-  EXPECT_EQ(config->mlp, MlpKind::kSwiglu);
+  EXPECT_EQ(config->mlp, kernels::MlpKind::kSwiglu);
   EXPECT_TRUE(config->attention_bias);
   EXPECT_FALSE(config->mlp_bias);
   EXPECT_TRUE(config->tie_word_embeddings);
@@ -47,7 +47,7 @@ TEST(ModelConfigTest, ReadsEveryKey) {
   EXPECT_FALSE(config->byte_tokenizer);
   EXPECT_EQ(config->MaxSequenceLength(), std::numeric_limits<int64_t>::max());
 
-  const AttentionSpec& spec = config->attention;
+  const kernels::AttentionSpec& spec = config->attention;
   EXPECT_EQ(spec.num_heads, 6);
   EXPECT_EQ(spec.num_kv_heads, 2);
   EXPECT_EQ(spec.head_dim, 8);
@@ -55,13 +55,13 @@ TEST(ModelConfigTest, ReadsEveryKey) {
   EXPECT_EQ(spec.hierarchy.rank, 2);
   EXPECT_EQ(spec.hierarchy.num_levels, 4);
   EXPECT_EQ(spec.hierarchy.sink_tokens, 3);
-  EXPECT_EQ(spec.downsampling, Downsampling::kHierarchical);
+  EXPECT_EQ(spec.downsampling, kernels::Downsampling::kHierarchical);
   EXPECT_TRUE(spec.share_levels);
   EXPECT_TRUE(spec.scale_far_field);
   EXPECT_TRUE(spec.level_bias);
-  EXPECT_EQ(spec.padding, Padding::kZeroKeys);
-  EXPECT_EQ(spec.positions, PositionEmbedding::kRope);
-  EXPECT_EQ(spec.far_positions, FarPositions::kNone);
+  EXPECT_EQ(spec.padding, kernels::Padding::kZeroKeys);
+  EXPECT_EQ(spec.positions, kernels::PositionEmbedding::kRope);
+  EXPECT_EQ(spec.far_positions, kernels::FarPositions::kNone);
   EXPECT_EQ(spec.rope_theta, 500000.0);
 }
 
@@ -88,7 +88,7 @@ TEST(ModelConfigTest, FillsInDefaults) {
   EXPECT_FALSE(config->attention.share_levels);
   EXPECT_FALSE(config->attention.level_bias);
   EXPECT_EQ(config->attention.hierarchy.sink_tokens, 0);
-  EXPECT_EQ(config->attention.far_positions, FarPositions::kCenter);
+  EXPECT_EQ(config->attention.far_positions, kernels::FarPositions::kCenter);
 }
 
 TEST(ModelConfigTest, LearnedPositionsEndTheSequence) {
@@ -240,4 +240,4 @@ TEST(ModelConfigTest, RefusesNan) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -5,7 +5,7 @@
 
 #include "gtest/gtest.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 using Matches = std::vector<std::pair<size_t, int32_t>>;
@@ -47,4 +47,4 @@ TEST(PrefixTableTest, FindsWhatATrialOfEveryEntryFinds) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -4,7 +4,7 @@
 
 #include "gtest/gtest.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 using Type = ProtobufField::Type;
@@ -59,4 +59,4 @@ TEST(ProtobufReaderTest, StopsAtWhatIsNoField) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::model

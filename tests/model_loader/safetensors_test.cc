@@ -4,11 +4,11 @@
 #include <cstring>
 
 #include "gtest/gtest.h"
-#include "tests/model_loader/status_matchers.h"
 #include "tests/support/safetensors_writer.h"
+#include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 using testing::ExpectRefusal;
@@ -20,8 +20,8 @@ absl::StatusOr<std::vector<NamedTensor>> Parse(const std::string& image) {
 }
 
 std::vector<StoredTensor> TwoTensors() {
-  return {{"b", DType::kF32, {2, 3}, std::string(24, 'b')},
-          {"a", DType::kBF16, {5}, std::string(10, 'a')}};
+  return {{"b", kernels::WeightFormat::kF32, {2, 3}, std::string(24, 'b')},
+          {"a", kernels::WeightFormat::kBF16, {5}, std::string(10, 'a')}};
 }
 
 TEST(SafetensorsTest, GivesViewsInFileOrder) {
@@ -31,11 +31,11 @@ TEST(SafetensorsTest, GivesViewsInFileOrder) {
   ASSERT_EQ(tensors->size(), 2U);
   const auto& [name, view] = (*tensors)[0];
   EXPECT_EQ(name, "b");
-  EXPECT_EQ(view.dtype, DType::kF32);
+  EXPECT_EQ(view.dtype, kernels::WeightFormat::kF32);
   EXPECT_EQ(view.shape, std::vector<int64_t>({2, 3}));
   EXPECT_EQ(view.NumElements(), 6);
   EXPECT_EQ(std::memcmp(view.data, "bbbb", 4), 0);
-  EXPECT_EQ((*tensors)[1].second.dtype, DType::kBF16);
+  EXPECT_EQ((*tensors)[1].second.dtype, kernels::WeightFormat::kBF16);
   EXPECT_EQ(std::memcmp((*tensors)[1].second.data, "aaaa", 4), 0);
 }
 
@@ -191,4 +191,4 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::model

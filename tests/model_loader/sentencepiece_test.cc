@@ -1,14 +1,14 @@
 #include <bit>
 #include <limits>
 
+#include "base/utf8.h"
 #include "gtest/gtest.h"
 #include "model_loader/sentencepiece_tokenizer.h"
-#include "model_loader/utf8.h"
 #include "nlohmann/json.hpp"
-#include "tests/model_loader/status_matchers.h"
+#include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 using nlohmann::json;
@@ -197,4 +197,4 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -1,9 +1,9 @@
 #include "model_loader/shard_index.h"
 
 #include "gtest/gtest.h"
-#include "tests/model_loader/status_matchers.h"
+#include "tests/support/status_matchers.h"
 
-namespace fmaserver {
+namespace fmaserver::model {
 namespace {
 
 using testing::ExpectRefusal;
@@ -39,4 +39,4 @@ TEST(ShardIndexTest, RefusesAMapThatIsNone) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::model

@@ -5,8 +5,8 @@
 #include <system_error>
 #include <vector>
 
+#include "base/text.h"
 #include "model_loader/expected_tensors.h"
-#include "model_loader/text.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/safetensors_writer.h"
 #include "tests/support/temp_folder.h"
@@ -16,45 +16,45 @@ namespace {
 
 using nlohmann::json;
 
-std::string_view NameOf(Downsampling kind) {
+std::string_view NameOf(kernels::Downsampling kind) {
   switch (kind) {
-    case Downsampling::kGroupedConv:
+    case kernels::Downsampling::kGroupedConv:
       return "grouped_conv";
-    case Downsampling::kConv:
+    case kernels::Downsampling::kConv:
       return "conv";
-    case Downsampling::kAverage:
+    case kernels::Downsampling::kAverage:
       return "average";
-    case Downsampling::kHierarchical:
+    case kernels::Downsampling::kHierarchical:
       return "hierarchical";
   }
   return "";
 }
 
-std::string_view NameOf(PositionEmbedding kind) {
+std::string_view NameOf(kernels::PositionEmbedding kind) {
   switch (kind) {
-    case PositionEmbedding::kLearned:
+    case kernels::PositionEmbedding::kLearned:
       return "learned";
-    case PositionEmbedding::kRope:
+    case kernels::PositionEmbedding::kRope:
       return "rope";
-    case PositionEmbedding::kNone:
+    case kernels::PositionEmbedding::kNone:
       return "none";
   }
   return "";
 }
 
-std::string_view NameOf(MlpKind kind) {
+std::string_view NameOf(kernels::MlpKind kind) {
   switch (kind) {
-    case MlpKind::kGelu:
+    case kernels::MlpKind::kGelu:
       return "gelu";
-    case MlpKind::kGeluTanh:
+    case kernels::MlpKind::kGeluTanh:
       return "gelu_tanh";
-    case MlpKind::kSwiglu:
+    case kernels::MlpKind::kSwiglu:
       return "swiglu";
   }
   return "";
 }
 
-json FmaJson(const AttentionSpec& spec) {
+json FmaJson(const kernels::AttentionSpec& spec) {
   json fma = {
       {"group_size", spec.hierarchy.group_size},
       {"rank", spec.hierarchy.rank},
@@ -64,10 +64,10 @@ json FmaJson(const AttentionSpec& spec) {
       {"share_levels", spec.share_levels},
       {"scale_far_field", spec.scale_far_field},
       {"level_bias", spec.level_bias},
-      {"padding", spec.padding == Padding::kMasked ? "masked" : "zero_keys"},
+      {"padding", spec.padding == kernels::Padding::kMasked ? "masked" : "zero_keys"},
   };
-  if (spec.positions == PositionEmbedding::kRope) {
-    fma["far_positions"] = spec.far_positions == FarPositions::kCenter ? "center" : "none";
+  if (spec.positions == kernels::PositionEmbedding::kRope) {
+    fma["far_positions"] = spec.far_positions == kernels::FarPositions::kCenter ? "center" : "none";
   }
   return fma;
 }
@@ -97,18 +97,19 @@ struct Distribution {
   float deviation = 1.0F;
 };
 
-Distribution DistributionOf(const ExpectedTensor& tensor) {
+Distribution DistributionOf(const model::ExpectedTensor& tensor) {
   const std::string_view name = tensor.name;
   if (name.ends_with("norm.weight")) return {.mean = 1.0F, .deviation = 0.2F};
   if (name.ends_with(".bias")) return {.deviation = 0.2F};
-  if (name == kEmbedTokens || name == kEmbedPositions) return {.deviation = 0.5F};
+  if (name == model::kEmbedTokens || name == model::kEmbedPositions) return {.deviation = 0.5F};
   if (name.ends_with("level_bias.weight")) return {.mean = -0.5F, .deviation = 1.0F};
   int64_t inputs = 1;
   for (size_t i = 1; i < tensor.shape.size(); ++i) inputs *= tensor.shape[i];
   return {.deviation = 1.0F / std::sqrt(static_cast<float>(inputs))};
 }
 
-StoredTensor RandomTensor(const ExpectedTensor& expected, DType dtype, Random& random) {
+StoredTensor RandomTensor(const model::ExpectedTensor& expected, kernels::WeightFormat dtype,
+                          Random& random) {
   StoredTensor tensor{.name = expected.name, .dtype = dtype, .shape = expected.shape, .bytes = {}};
   int64_t elements = 1;
   for (const int64_t extent : expected.shape) elements *= extent;
@@ -122,8 +123,8 @@ StoredTensor RandomTensor(const ExpectedTensor& expected, DType dtype, Random& r
 
 }  // namespace
 
-std::string ConfigJson(const ModelConfig& config) {
-  const AttentionSpec& spec = config.attention;
+std::string ConfigJson(const model::ModelConfig& config) {
+  const kernels::AttentionSpec& spec = config.attention;
   json object = {
       {"architectures", {"FmaForCausalLM"}},
       {"model_type", "fma"},
@@ -137,7 +138,7 @@ std::string ConfigJson(const ModelConfig& config) {
       {"max_position_embeddings", config.max_position_embeddings},
       {"position_embedding", NameOf(spec.positions)},
       {"rope_theta", spec.rope_theta},
-      {"norm", config.norm == NormKind::kLayerNorm ? "layernorm" : "rmsnorm"},
+      {"norm", config.norm == kernels::NormKind::kLayerNorm ? "layernorm" : "rmsnorm"},
       {"norm_eps", config.norm_eps},
       {"mlp", NameOf(config.mlp)},
       {"attention_bias", config.attention_bias},
@@ -151,13 +152,14 @@ std::string ConfigJson(const ModelConfig& config) {
   return object.dump(1);
 }
 
-absl::Status WriteRandomCheckpoint(const ModelConfig& config, uint64_t seed, DType dtype,
-                                   const std::filesystem::path& folder, int level_bias_columns) {
+absl::Status WriteRandomCheckpoint(const model::ModelConfig& config, uint64_t seed,
+                                   kernels::WeightFormat dtype, const std::filesystem::path& folder,
+                                   int level_bias_columns) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   Random random(seed);
   std::vector<StoredTensor> tensors;
-  for (ExpectedTensor& expected : ExpectedTensors(config)) {
+  for (model::ExpectedTensor& expected : model::ExpectedTensors(config)) {
     if (expected.last_is_maximum) expected.shape.back() = level_bias_columns;
     tensors.push_back(RandomTensor(expected, dtype, random));
   }

@@ -6,19 +6,20 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "kernels/fma/dtype.h"
+#include "kernels/fma/weight_format.h"
 #include "model_loader/model_config.h"
 
 namespace fmaserver::testing {
 
 /// The config.json that ParseModelConfig turns back into `config`.
-std::string ConfigJson(const ModelConfig& config);
+std::string ConfigJson(const model::ModelConfig& config);
 
 /// Writes config.json and model.safetensors of a model of `config` into `folder`, which is made
 /// when missing. The same arguments give the same bytes. Weights are scaled so that activations
 /// stay O(1); norms have biases with layernorm. `level_bias_columns` (1..num_levels) is the width
 /// of the level biases when config.attention.level_bias is on.
-absl::Status WriteRandomCheckpoint(const ModelConfig& config, uint64_t seed, DType dtype,
-                                   const std::filesystem::path& folder, int level_bias_columns = 1);
+absl::Status WriteRandomCheckpoint(const model::ModelConfig& config, uint64_t seed,
+                                   kernels::WeightFormat dtype, const std::filesystem::path& folder,
+                                   int level_bias_columns = 1);
 
 }  // namespace fmaserver::testing

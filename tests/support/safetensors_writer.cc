@@ -34,7 +34,7 @@ std::string SafetensorsImage(const std::vector<StoredTensor>& tensors) {
   nlohmann::json header = nlohmann::json::object();
   std::string data;
   for (const StoredTensor& tensor : tensors) {
-    header[tensor.name] = {{"dtype", NameOf(tensor.dtype)},
+    header[tensor.name] = {{"dtype", kernels::NameOf(tensor.dtype)},
                            {"shape", tensor.shape},
                            {"data_offsets", {data.size(), data.size() + tensor.bytes.size()}}};
     data += tensor.bytes;
@@ -42,14 +42,14 @@ std::string SafetensorsImage(const std::vector<StoredTensor>& tensors) {
   return SafetensorsImage(header.dump(), data);
 }
 
-void AppendElement(float value, DType dtype, std::string& bytes) {
+void AppendElement(float value, kernels::WeightFormat dtype, std::string& bytes) {
   const auto bits = std::bit_cast<uint32_t>(value);
   switch (dtype) {
-    case DType::kF32:
+    case kernels::WeightFormat::kF32:
       return AppendLittleEndian(bits, 4, bytes);
-    case DType::kF16:
+    case kernels::WeightFormat::kF16:
       return AppendLittleEndian(HalfBits(bits), 2, bytes);
-    case DType::kBF16:
+    case kernels::WeightFormat::kBF16:
       return AppendLittleEndian(bits >> 16, 2, bytes);
   }
 }

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .arrays import Integers
 from .tokenizer import Tokenizer
 
 TOKEN_TYPE = np.uint16
@@ -34,7 +35,7 @@ def read_split(corpus: Path, split: str) -> Iterator[str]:
         yield read_text(file)
 
 
-def cached_tokens(corpus: Path, split: str, tokenizer: Tokenizer, work: Path) -> np.ndarray:
+def cached_tokens(corpus: Path, split: str, tokenizer: Tokenizer, work: Path) -> Integers:
     """Token ids of a split [tokens] as a private map of a file in `work`, made on first use."""
     if tokenizer.vocab_size > np.iinfo(TOKEN_TYPE).max + 1:
         raise ValueError(f"{tokenizer.vocab_size} ids do not fit {np.dtype(TOKEN_TYPE)}")
@@ -49,7 +50,7 @@ def cached_tokens(corpus: Path, split: str, tokenizer: Tokenizer, work: Path) ->
     return np.memmap(path, TOKEN_TYPE, mode="c")
 
 
-def on_device(tokens: np.ndarray, device: torch.device) -> Tensor:
+def on_device(tokens: Integers, device: torch.device) -> Tensor:
     """Token ids where a model is, in 16 bits each as int16: PyTorch has no uint16 to index. On a CPU no copy."""
     return torch.from_numpy(tokens.view(np.int16)).to(device)
 

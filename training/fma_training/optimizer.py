@@ -62,7 +62,9 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 
 def make_optimizers(model: nn.Module, kind: str, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
     """Optimizers of kind `adamw` or `muon`. Weight decay is for matrices; the rest is free."""
-    inner, matrices, others = [], [], []
+    inner: list[nn.Parameter] = []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, param in model.named_parameters():
         is_inner = kind == "muon" and name.endswith("_proj.weight")
         (inner if is_inner else matrices if name.endswith(("_proj.weight", "head.weight")) else others).append(param)

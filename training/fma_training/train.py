@@ -25,10 +25,11 @@ from torch import Tensor, nn
 from .config import FmaConfig
 from .data import cached_tokens, on_device, random_windows
 from .loss import language_model_loss
-from .model import FmaForCausalLM
+from .model import make_model
+from .objective import Questions, make_objective
 from .optimizer import make_optimizers
 from .schedule import Schedule
-from .scoring import Score, token_nats, token_sizes, windows_of
+from .scoring import Score, answer_nats, token_sizes, windows_of
 from .tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
 
 STATE_FILE = "state.pt"
@@ -43,7 +44,10 @@ class Trainer:
         self.arguments = arguments
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(arguments.seed)
-        self.model = FmaForCausalLM(config, arguments.level_bias_columns).to(self.device)
+        self.model = make_model(config, arguments.level_bias_columns).to(self.device)
+        self.model.model.blocks_at_once = arguments.blocks_at_once
+        self.model.model.checkpoint_layers = arguments.checkpoint_layers
+        self.objective = make_objective(config)
         if arguments.compile:
             for layer in self.model.model.layers:
                 layer.compile(dynamic=False)  # all layers share what is compiled for the first
@@ -67,11 +71,11 @@ class Trainer:
         last = self._left() <= 0
         while not last:
             started = time.monotonic()
-            loss, windows = self._train_step()
+            loss, questions = self._train_step()
             steps += 1
             last = self._left() <= 0
             if self.step % arguments.log_every == 0 or last:
-                bits = self._bits_per_byte(loss, windows)  # waits for the device
+                bits = self._bits_per_byte(loss, questions)  # waits for the device
                 self._report(float(loss), bits, (time.monotonic() - reported) / steps)
                 reported, steps = time.monotonic(), 0
             self.seconds += time.monotonic() - started
@@ -94,15 +98,17 @@ class Trainer:
         return self.arguments.minutes - (time.monotonic() - self.began) / 60
 
     def validate(self) -> float:
-        """Bits per byte of the first --valid-windows windows of the validation text."""
+        """Bits per byte that is asked for, of the first --valid-windows windows of the validation text."""
         arguments, score = self.arguments, Score()
+        rng = np.random.default_rng(arguments.seed)  # hides the same tokens each time
         tokens = self.valid_tokens[: arguments.valid_windows * arguments.context]
         for windows in windows_of(tokens, arguments.context, arguments.micro_batch):
             if windows.shape != (arguments.micro_batch, arguments.context):
                 break  # only whole batches, so that a compiled model sees one shape
+            questions = self.objective(torch.from_numpy(windows).to(self.device), rng)
             with self._autocast():
-                nats = token_nats(self.model.model, self.model.head_weight, torch.from_numpy(windows).to(self.device))
-            score.add(nats, self.sizes[windows[:, 1:]])
+                nats = answer_nats(self.model.model, self.model.head_weight, questions)
+            score.add(nats, self.sizes[questions.answers.cpu().numpy()])
         return score.bits_per_byte
 
     def save_state(self) -> None:
@@ -126,13 +132,14 @@ class Trainer:
         self.step, self.seconds = state["step"], state["seconds"]
         self._log(f"step {self.step} resumed")
 
-    def _train_step(self) -> tuple[Tensor, Tensor]:
-        """One optimizer step; gives its loss in nats per token and its windows, without waiting for either."""
+    def _train_step(self) -> tuple[Tensor, Questions]:
+        """One optimizer step; gives its loss in nats per answer and its questions, without waiting for either."""
         arguments = self.arguments
         # Seeded by the step: a resumed run sees the windows that an uninterrupted one would.
         rng = np.random.default_rng([arguments.seed, self.step])
         windows = random_windows(self.train_tokens, arguments.batch, arguments.context, rng)
-        parts = windows.split(arguments.micro_batch)
+        questions = self.objective(windows, rng)
+        parts = questions.split(arguments.micro_batch)
         loss = torch.stack([self._accumulate(part, len(parts)) for part in parts]).sum()
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
         lr = arguments.lr * self.schedule.factor(self.step, self._left())
@@ -142,25 +149,25 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        return loss, windows
+        return loss, questions
 
-    def _bits_per_byte(self, loss: Tensor, windows: Tensor) -> float:
-        """Of a mean loss in nats per predicted token of windows [B, n]."""
-        targets = windows[:, 1:].cpu().numpy()
-        return float(loss) * targets.size / np.log(2) / self.sizes[targets].sum()
+    def _bits_per_byte(self, loss: Tensor, questions: Questions) -> float:
+        """Of the mean loss in nats of the answers."""
+        answers = questions.answers.cpu().numpy()
+        return float(loss) * answers.size / np.log(2) / self.sizes[answers].sum()
 
-    def _accumulate(self, windows: Tensor, parts: int) -> Tensor:
+    def _accumulate(self, questions: Questions, parts: int) -> Tensor:
         """Adds a micro-batch's gradients and gives its share of the loss."""
         with self._autocast():
-            hidden = self.model.model(windows[:, :-1])
+            hidden = self.model.model(questions.inputs)
         product_type = torch.bfloat16 if self.arguments.bf16 else torch.float32
         loss = language_model_loss(
-            hidden.flatten(0, 1).to(product_type), self.model.head_weight, windows[:, 1:].flatten()
+            questions.asked(hidden).to(product_type), self.model.head_weight, questions.answers.flatten()
         )
         (loss / parts).backward()
         return loss.detach() / parts
 
-    def _autocast(self) -> AbstractContextManager:
+    def _autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.arguments.bf16)
 
     def _report(self, loss: float, bits: float, step_seconds: float) -> None:
@@ -196,6 +203,8 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--decay-steps", type=int, default=200, help="steps of linear decay at the end (default %(default)s)")
     add("--minutes", type=float, help="end after so many minutes of this call, in place of --steps")
     add("--decay-minutes", type=float, default=1, help="minutes of linear decay under --minutes (default %(default)s)")
+    add("--blocks-at-once", type=int, help="blocks of queries whose scores are in memory; all when left out")
+    add("--checkpoint-layers", action="store_true", help="keep layers' inputs alone and make the rest again")
     add("--optimizer", choices=("adamw", "muon"), default="adamw", help="(default %(default)s)")
     add("--lr", type=float, default=2e-3, help="peak learning rate (default %(default)s)")
     add("--weight-decay", type=float, default=0.1, help="on matrices only (default %(default)s)")

@@ -14,10 +14,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "server/engine/engine.h"
+#include "base/names.h"
+#include "base/retry.h"
 #include "tests/support/temp_folder.h"
 
-namespace fmaserver {
+namespace fmaserver::access {
 namespace {
 
 using ::testing::HasSubstr;
@@ -35,11 +36,10 @@ double RetrySeconds(const absl::Status& status) {
   return seconds;
 }
 
-constexpr Tenant::Clock::time_point kStart;
+constexpr Clock::time_point kStart;
 
-Tenant::Clock::duration Seconds(double seconds) {
-  return std::chrono::duration_cast<Tenant::Clock::duration>(
-      std::chrono::duration<double>(seconds));
+Clock::duration Seconds(double seconds) {
+  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
 TEST(TokenFile, DigestIsSha256) {
@@ -109,7 +109,9 @@ TEST_F(AccessTest, KnowsTokensAndNothingElse) {
   const auto access = Access::Open(file_);
   ASSERT_TRUE(access.ok()) << access.status();
   EXPECT_EQ((*(*access)->Resolve("Bearer secret"))->name(), "alice");
-  EXPECT_EQ((*(*access)->Resolve("bearer other"))->name(), "bob");
+  for (const char* scheme : {"bearer", "BEARER", "bEaReR"}) {
+    EXPECT_EQ((*(*access)->Resolve(absl::StrCat(scheme, " other")))->name(), "bob");
+  }
   for (const std::string& wrong :
        {std::string(), std::string("secret"), std::string("Bearer "), std::string("Bearer secret "),
         std::string("Basic secret"), absl::StrCat("Bearer ", Hex("secret"))}) {
@@ -152,7 +154,7 @@ TEST(Tenant, LimitsTokensPerMinute) {
   std::mt19937 random(11);
   const int64_t limit = 6000;
   const auto tenant = std::make_shared<Tenant>("t", TenantLimits{.tokens_per_minute = limit});
-  Tenant::Clock::time_point now = kStart;
+  Clock::time_point now = kStart;
   int64_t taken = 0;
   for (int i = 0; i < 2000; ++i) {
     auto lease = tenant->Admit(now);
@@ -173,6 +175,35 @@ TEST(Tenant, LimitsTokensPerMinute) {
   EXPECT_GE(static_cast<double>(taken), static_cast<double>(limit) * minutes);
 }
 
+TEST(Tenant, OtherLimitsForgiveNoDebt) {
+  const auto tenant = std::make_shared<Tenant>("t", TenantLimits{.tokens_per_minute = 60});
+  (*tenant->Admit(kStart))->Charge(120);
+  tenant->SetLimits({.tokens_per_minute = 120});
+  EXPECT_FALSE(tenant->Admit(kStart).ok());
+  EXPECT_FALSE(tenant->Admit(kStart + Seconds(29)).ok());
+  EXPECT_TRUE(tenant->Admit(kStart + Seconds(31)).ok())
+      << "60 tokens are owed, 2 are paid a second";
+}
+
+TEST(Tenant, ALowerLimitCutsTheAllowance) {
+  const auto tenant = std::make_shared<Tenant>("t", TenantLimits{.tokens_per_minute = 1'000'000});
+  tenant->SetLimits({.tokens_per_minute = 60});
+  const auto lease = tenant->Admit(kStart);
+  ASSERT_TRUE(lease.ok());
+  (*lease)->Charge(60);
+  EXPECT_FALSE(tenant->Admit(kStart).ok());
+}
+
+TEST(Tenant, WhatTakesNoTokensNeedsNoAllowance) {
+  const auto tenant =
+      std::make_shared<Tenant>("t", TenantLimits{.concurrent = 1, .tokens_per_minute = 60});
+  (*tenant->Admit(kStart))->Charge(120);
+  EXPECT_FALSE(tenant->Admit(kStart).ok());
+  const auto lease = tenant->Admit(kStart, /*takes_tokens=*/false);
+  EXPECT_TRUE(lease.ok());
+  EXPECT_FALSE(tenant->Admit(kStart, /*takes_tokens=*/false).ok()) << "one at a time";
+}
+
 TEST(Tenant, CountsRightFromManyThreads) {
   const auto tenant = std::make_shared<Tenant>("t", TenantLimits{.concurrent = 3});
   std::vector<std::thread> threads;
@@ -188,4 +219,4 @@ TEST(Tenant, CountsRightFromManyThreads) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::access

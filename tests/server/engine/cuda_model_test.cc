@@ -64,31 +64,32 @@ double LargestDifference(std::span<const float> a, std::span<const float> b, int
 
 class CudaModelTest : public BackendTest {
  protected:
-  std::unique_ptr<Model> Load(const fs::path& folder, std::shared_ptr<Backend> backend,
-                              ModelOptions options) {
-    const auto checkpoint = Checkpoint::Open(folder);
+  std::unique_ptr<engine::Model> Load(const fs::path& folder,
+                                      std::shared_ptr<kernels::Backend> backend,
+                                      engine::ModelOptions options) {
+    const auto checkpoint = model::Checkpoint::Open(folder);
     EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
-    auto model = Model::Load(*checkpoint, std::move(backend), options);
+    auto model = engine::Model::Load(*checkpoint, std::move(backend), options);
     EXPECT_TRUE(model.ok()) << model.status();
     return *std::move(model);
   }
 
   /// The test's backend, which stays the fixture's.
-  std::shared_ptr<Backend> Shared() {
-    return {&backend(), [](Backend*) {}};
+  std::shared_ptr<kernels::Backend> Shared() {
+    return {&backend(), [](kernels::Backend*) {}};
   }
 };
 
 /// All logits [n, V] of a sequence fed in pieces of `chunk` tokens.
-std::vector<float> Feed(Model& model, const std::vector<int32_t>& tokens, size_t chunk) {
-  const auto pool = SlotPool::Create(model.backend(), model.layout(), 1);
-  const Slot slot = (*pool)->Acquire();
+std::vector<float> Feed(engine::Model& model, const std::vector<int32_t>& tokens, size_t chunk) {
+  const auto pool = engine::SlotPool::Create(model.backend(), model.layout(), 1);
+  const engine::Slot slot = (*pool)->Acquire();
   std::vector<float> all;
   for (size_t position = 0; position < tokens.size(); position += chunk) {
     const size_t rows = std::min(chunk, tokens.size() - position);
-    const StepSegment segment{slot.data(), static_cast<int64_t>(position),
-                              std::span(tokens).subspan(position, rows),
-                              static_cast<int32_t>(rows)};
+    const engine::StepSegment segment{slot.handle(), static_cast<int64_t>(position),
+                                      std::span(tokens).subspan(position, rows),
+                                      static_cast<int32_t>(rows)};
     const auto logits = model.Step({&segment, 1});
     EXPECT_TRUE(logits.ok()) << logits.status();
     if (!logits.ok()) return all;
@@ -117,7 +118,7 @@ TEST_P(CudaModelTest, GoldenLogitsWithABf16Cache) {
     SCOPED_TRACE(entry.path().filename());
     const auto tokens = GoldenTokens(entry.path());
     const auto expected = GoldenLogits(entry.path());
-    ModelOptions options{.cache_dtype = DType::kBF16};
+    engine::ModelOptions options{.cache_type = kernels::CacheType::kBF16};
     const auto model = Load(entry.path(), Shared(), options);
     // 8 bits of mantissa in every key and value of two layers, as tests/e2e/test_golden.py.
     const auto logits = Feed(*model, tokens, 40);
@@ -128,23 +129,23 @@ TEST_P(CudaModelTest, GoldenLogitsWithABf16Cache) {
 /// Sequences that are decoded together, each from its own start to its own end.
 class Batch {
  public:
-  Batch(Model& model, const std::vector<std::vector<int32_t>>& tokens)
+  Batch(engine::Model& model, const std::vector<std::vector<int32_t>>& tokens)
       : model_(model),
         tokens_(tokens),
-        pool_(*SlotPool::Create(model.backend(), model.layout(),
-                                static_cast<int32_t>(tokens.size()))) {
+        pool_(*engine::SlotPool::Create(model.backend(), model.layout(),
+                                        static_cast<int32_t>(tokens.size()))) {
     for (size_t i = 0; i < tokens.size(); ++i) slots_.push_back(pool_->Acquire());
   }
 
   /// Step `step` feeds one token of each sequence i with step >= i and tokens left. Returns the
   /// logits; empty at the end.
   std::vector<float> Step(int64_t step) {
-    std::vector<StepSegment> segments;
+    std::vector<engine::StepSegment> segments;
     for (int64_t i = 0; i < static_cast<int64_t>(tokens_.size()); ++i) {
       const int64_t position = step - i;
       if (position < 0 || position >= static_cast<int64_t>(tokens_[i].size())) continue;
       segments.push_back(
-          {slots_[i].data(), position, std::span(tokens_[i]).subspan(position, 1), 1});
+          {slots_[i].handle(), position, std::span(tokens_[i]).subspan(position, 1), 1});
     }
     if (segments.empty()) return {};
     const auto logits = model_.Step(segments);
@@ -153,10 +154,10 @@ class Batch {
   }
 
  private:
-  Model& model_;
+  engine::Model& model_;
   const std::vector<std::vector<int32_t>>& tokens_;
-  std::unique_ptr<SlotPool> pool_;
-  std::vector<Slot> slots_;
+  std::unique_ptr<engine::SlotPool> pool_;
+  std::vector<engine::Slot> slots_;
 };
 
 /// One more row a step up to 14, so that every graph's padding is met, and down again; the steps of
@@ -164,11 +165,12 @@ class Batch {
 TEST_P(CudaModelTest, DecodeBatchesOfEverySizeEqualTheCpu) {
   std::mt19937 random(1);
   const TempFolder folder;
-  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
-    SCOPED_TRACE(NameOf(dtype));
+  for (const kernels::WeightFormat dtype :
+       {kernels::WeightFormat::kF32, kernels::WeightFormat::kBF16, kernels::WeightFormat::kF16}) {
+    SCOPED_TRACE(kernels::NameOf(dtype));
     ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 3, dtype, folder.path()).ok());
     const auto model = Load(folder.path(), Shared(), {.max_rows = 20});
-    const auto reference = Load(folder.path(), *MakeCpuBackend(1), {.max_rows = 20});
+    const auto reference = Load(folder.path(), *kernels::MakeCpuBackend(1), {.max_rows = 20});
     std::vector<std::vector<int32_t>> tokens(14);
     for (auto& sequence : tokens) {
       sequence.resize(20 + random() % 12);
@@ -177,7 +179,7 @@ TEST_P(CudaModelTest, DecodeBatchesOfEverySizeEqualTheCpu) {
     Batch batch(*model, tokens);
     Batch expected(*reference, tokens);
     // Inputs of more than 8 rows are rounded to 16-bit weights' type.
-    const double tolerance = dtype == DType::kF32 ? 1e-3 : 0.15;
+    const double tolerance = dtype == kernels::WeightFormat::kF32 ? 1e-3 : 0.15;
     for (int64_t step = 0;; ++step) {
       const auto logits = batch.Step(step);
       ASSERT_LE(LargestDifference(logits, expected.Step(step), 260), tolerance) << step;
@@ -189,47 +191,49 @@ TEST_P(CudaModelTest, DecodeBatchesOfEverySizeEqualTheCpu) {
 TEST_P(CudaModelTest, SlotsMoveBetweenBackends) {
   std::mt19937 random(2);
   const TempFolder folder;
-  ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 4, DType::kF32, folder.path()).ok());
+  ASSERT_TRUE(
+      WriteRandomCheckpoint(SmallConfig(), 4, kernels::WeightFormat::kF32, folder.path()).ok());
   const auto there = Load(folder.path(), Shared(), {.max_rows = 16});
-  const auto here = Load(folder.path(), *MakeCpuBackend(1), {.max_rows = 16});
+  const auto here = Load(folder.path(), *kernels::MakeCpuBackend(1), {.max_rows = 16});
   std::vector<int32_t> tokens(90);
   for (int32_t& token : tokens) token = static_cast<int32_t>(random() % 260);
   const auto expected = Feed(*here, tokens, 16);
 
-  const auto pool_there = SlotPool::Create(there->backend(), there->layout(), 1);
-  const auto pool_here = SlotPool::Create(here->backend(), here->layout(), 1);
-  const Slot slot_there = (*pool_there)->Acquire();
-  const Slot slot_here = (*pool_here)->Acquire();
+  const auto pool_there = engine::SlotPool::Create(there->backend(), there->layout(), 1);
+  const auto pool_here = engine::SlotPool::Create(here->backend(), here->layout(), 1);
+  const engine::Slot slot_there = (*pool_there)->Acquire();
+  const engine::Slot slot_here = (*pool_here)->Acquire();
   std::vector<std::byte> bytes(there->slot_bytes());
   bool on_device = true;
   std::vector<float> logits;
   for (int64_t position = 0; position < 90; ++position, on_device = position % 13 < 7) {
-    Model& model = on_device ? *there : *here;
-    const Slot& slot = on_device ? slot_there : slot_here;
-    const StepSegment segment{slot.data(), position, std::span(tokens).subspan(position, 1), 1};
+    engine::Model& model = on_device ? *there : *here;
+    const engine::Slot& slot = on_device ? slot_there : slot_here;
+    const engine::StepSegment segment{slot.handle(), position,
+                                      std::span(tokens).subspan(position, 1), 1};
     const auto row = model.Step({&segment, 1});
     ASSERT_TRUE(row.ok()) << row.status();
     logits.insert(logits.end(), row->begin(), row->end());
-    ASSERT_TRUE(model.backend().SaveSlot(model.layout(), slot.data(), bytes).ok());
-    ASSERT_TRUE(there->backend().RestoreSlot(there->layout(), bytes, slot_there.data()).ok());
-    ASSERT_TRUE(here->backend().RestoreSlot(here->layout(), bytes, slot_here.data()).ok());
+    ASSERT_TRUE(model.backend().SaveSlot(slot.handle(), bytes).ok());
+    ASSERT_TRUE(there->backend().RestoreSlot(bytes, slot_there.handle()).ok());
+    ASSERT_TRUE(here->backend().RestoreSlot(bytes, slot_here.handle()).ok());
   }
   EXPECT_LE(LargestDifference(logits, expected, 260), 1e-3);
 }
 
 /// The tokens of each sample of a request.
-class SamplesSink : public GenerateSink, public Recorder {
+class SamplesSink : public engine::GenerateSink, public Recorder {
  public:
   explicit SamplesSink(int samples) : tokens(samples), running_(samples) {}
-  void OnPrompt(std::vector<TokenScore>) override {}
-  void OnState(SnapshotPtr) override {}
-  void OnInterrupted(Kept, uint64_t) override {}
+  void OnPrompt(std::vector<engine::TokenScore>) override {}
+  void OnState(engine::SnapshotPtr) override {}
+  void OnInterrupted(engine::Kept, uint64_t) override {}
   void OnPromptProgress(int64_t, int64_t) override {}
-  void OnDelta(Delta delta) override {
+  void OnDelta(engine::Delta delta) override {
     std::vector<int32_t>& sample = tokens.at(delta.index);
     sample.insert(sample.end(), delta.tokens.begin(), delta.tokens.end());
   }
-  void OnFinish(Finished) override {
+  void OnFinish(engine::Finished) override {
     if (--running_ == 0) End(std::nullopt);
   }
   void OnError(const absl::Status& error) override { End(error); }
@@ -242,14 +246,16 @@ class SamplesSink : public GenerateSink, public Recorder {
 
 TEST_P(CudaModelTest, SamplesOfOnePromptEqualSoloRuns) {
   const TempFolder folder;
-  ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 3, DType::kF32, folder.path()).ok());
+  ASSERT_TRUE(
+      WriteRandomCheckpoint(SmallConfig(), 3, kernels::WeightFormat::kF32, folder.path()).ok());
   // Fewer slots than samples: some start from their parent's slot, the others from a copy.
-  constexpr EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 40};
-  const auto engine = Engine::Create(
-      Load(folder.path(), Shared(), {.max_rows = Engine::MaxRows(kOptions)}), nullptr, kOptions);
+  constexpr engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 40};
+  const auto engine = engine::Engine::Create(
+      Load(folder.path(), Shared(), {.max_rows = engine::Engine::MaxRows(kOptions)}), nullptr,
+      kOptions);
   ASSERT_TRUE(engine.ok()) << engine.status();
   for (const int tokens : {1, 2, 57}) {
-    GenerateRequest request = Prompt(tokens, 6, 5);
+    engine::GenerateRequest request = Prompt(tokens, 6, 5);
     request.n = 5;
     request.sampling.temperature = 1;
     const auto samples = std::make_shared<SamplesSink>(5);
@@ -265,19 +271,20 @@ TEST_P(CudaModelTest, SamplesOfOnePromptEqualSoloRuns) {
 
 TEST_P(CudaModelTest, GeneratesWhatTheCpuGenerates) {
   const TempFolder folder;
-  ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 3, DType::kF32, folder.path()).ok());
-  constexpr EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 40};
-  const auto make = [&](std::shared_ptr<Backend> backend) {
-    auto engine = Engine::Create(
-        Load(folder.path(), std::move(backend), {.max_rows = Engine::MaxRows(kOptions)}), nullptr,
-        kOptions);
+  ASSERT_TRUE(
+      WriteRandomCheckpoint(SmallConfig(), 3, kernels::WeightFormat::kF32, folder.path()).ok());
+  constexpr engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 40};
+  const auto make = [&](std::shared_ptr<kernels::Backend> backend) {
+    auto engine = engine::Engine::Create(
+        Load(folder.path(), std::move(backend), {.max_rows = engine::Engine::MaxRows(kOptions)}),
+        nullptr, kOptions);
     EXPECT_TRUE(engine.ok()) << engine.status();
     return *std::move(engine);
   };
-  const auto cpu = make(*MakeCpuBackend(1));
+  const auto cpu = make(*kernels::MakeCpuBackend(1));
   const auto cuda = make(Shared());
   for (int i = 0; i < Rounds(12); ++i) {
-    GenerateRequest request = Prompt(10 + 17 * i, 8, i);
+    engine::GenerateRequest request = Prompt(10 + 17 * i, 8, i);
     request.sampling.temperature = i % 4 == 0 ? 0 : 0.7F;
     if (i % 2 == 0) request.sampling.top_p = 0.9F;
     if (i % 3 == 0) request.sampling.repetition_penalty = 1.3F;
@@ -296,10 +303,10 @@ TEST_P(CudaModelTest, GeneratesWhatTheCpuGenerates) {
 }
 
 TEST_P(CudaModelTest, SaysWhatDoesNotFit) {
-  const auto pool = SlotPool::Create(backend(), LayoutOf(int64_t{1} << 40), 4096);
+  const auto pool = engine::SlotPool::Create(backend(), LayoutOf(int64_t{1} << 40), 4096);
   EXPECT_EQ(pool.status().code(), absl::StatusCode::kResourceExhausted) << pool.status();
   // And what fits is still to be had.
-  EXPECT_TRUE(SlotPool::Create(backend(), LayoutOf(1 << 10), 16).ok());
+  EXPECT_TRUE(engine::SlotPool::Create(backend(), LayoutOf(1 << 10), 16).ok());
 }
 
 FMA_ON_BACKENDS(CudaModelTest, CudaBackendNames);

@@ -17,7 +17,7 @@ namespace {
 
 int64_t Launches() {
   int64_t launches = 0;
-  for (const auto& [name, traffic] : cuda::emulator::TrafficByKernel()) {
+  for (const auto& [name, traffic] : kernels::cuda::emulator::TrafficByKernel()) {
     launches += traffic.launches;
   }
   return launches;
@@ -26,55 +26,57 @@ int64_t Launches() {
 /// Sequences that decode side by side, their tokens chosen on the device.
 class Decoding {
  public:
-  Decoding(Model& model, int sequences)
+  Decoding(engine::Model& model, int sequences)
       : model_(model),
-        pool_(*SlotPool::Create(model.backend(), model.layout(), sequences)),
+        pool_(*engine::SlotPool::Create(model.backend(), model.layout(), sequences)),
         tokens_(sequences, 1) {
     for (int i = 0; i < sequences; ++i) slots_.push_back(pool_->Acquire());
   }
 
   void Step() {
-    std::vector<StepSegment> segments;
+    std::vector<engine::StepSegment> segments;
     for (size_t i = 0; i < slots_.size(); ++i) {
-      segments.push_back({slots_[i].data(), position_, {&tokens_[i], 1}, 1});
+      segments.push_back({slots_[i].handle(), position_, {&tokens_[i], 1}, 1});
     }
-    std::vector<RowSampling> choices(slots_.size());
-    for (RowSampling& choice : choices) choice.temperature = 0;
-    std::vector<SampledRow> sampled(slots_.size());
+    std::vector<kernels::RowSampling> choices(slots_.size());
+    for (kernels::RowSampling& choice : choices) choice.temperature = 0;
+    std::vector<kernels::SampledRow> sampled(slots_.size());
     const auto logits = model_.Run(segments, choices, sampled);
     ASSERT_TRUE(logits.ok()) << logits.status();
     for (size_t i = 0; i < slots_.size(); ++i) {
-      ASSERT_NE(sampled[i].token, kNoToken);
+      ASSERT_NE(sampled[i].token, kernels::kNoToken);
       tokens_[i] = sampled[i].token;
     }
     ++position_;
   }
 
  private:
-  Model& model_;
-  const std::unique_ptr<SlotPool> pool_;
-  std::vector<Slot> slots_;
+  engine::Model& model_;
+  const std::unique_ptr<engine::SlotPool> pool_;
+  std::vector<engine::Slot> slots_;
   std::vector<int32_t> tokens_;
   int64_t position_ = 0;
 };
 
 TEST(CudaStepTest, ADecodeStepIsAsManyLaunchesAtEveryLengthAndOneWait) {
   const TempFolder folder;
-  ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 3, DType::kBF16, folder.path()).ok());
-  const auto checkpoint = Checkpoint::Open(folder.path());
+  ASSERT_TRUE(
+      WriteRandomCheckpoint(SmallConfig(), 3, kernels::WeightFormat::kBF16, folder.path()).ok());
+  const auto checkpoint = model::Checkpoint::Open(folder.path());
   ASSERT_TRUE(checkpoint.ok());
   for (const int sequences : {1, 3, 13}) {
-    const auto model = Model::Load(*checkpoint, *cuda::MakeCudaBackend(0), {.max_rows = 16});
+    const auto model =
+        engine::Model::Load(*checkpoint, *kernels::cuda::MakeCudaBackend(0), {.max_rows = 16});
     ASSERT_TRUE(model.ok()) << model.status();
     Decoding decoding(**model, sequences);
     int64_t launches = 0;
     for (int step = 0; step < 40; ++step) {
       const int64_t launches_before = Launches();
-      const int64_t waits_before = cuda::emulator::Waits();
+      const int64_t waits_before = kernels::cuda::emulator::Waits();
       decoding.Step();
       if (step == 0) launches = Launches() - launches_before;
       EXPECT_EQ(Launches() - launches_before, launches) << "step " << step;
-      EXPECT_EQ(cuda::emulator::Waits() - waits_before, 1) << "step " << step;
+      EXPECT_EQ(kernels::cuda::emulator::Waits() - waits_before, 1) << "step " << step;
     }
     EXPECT_GT(launches, 0);
   }

@@ -24,15 +24,15 @@ double UniformAt(uint64_t seed, uint64_t draw) {
 }
 
 /// One sequence as both samplers know it.
-struct Sequence {
-  SamplingParams params;
+struct SampledSequence {
+  engine::SamplingParams params;
   uint64_t seed = 0;
   std::vector<int32_t> prompt;
   std::vector<int32_t> generated;
-  std::vector<TokenValue> bias;
-  std::vector<TokenValue> counts;
+  std::vector<kernels::TokenValue> bias;
+  std::vector<kernels::TokenValue> counts;
 
-  RowSampling Row(bool logprobs, int32_t top) {
+  kernels::RowSampling Row(bool logprobs, int32_t top) {
     bias.clear();
     for (const auto& [token, value] : params.logit_bias) bias.push_back({token, value});
     counts.clear();
@@ -66,11 +66,11 @@ std::vector<int32_t> SomeTokens(size_t count, int vocab, std::mt19937& random) {
   return tokens;
 }
 
-Sequence RandomSequence(int vocab, std::mt19937& random) {
-  Sequence sequence;
+SampledSequence RandomSequence(int vocab, std::mt19937& random) {
+  SampledSequence sequence;
   sequence.seed = random();
   sequence.prompt = SomeTokens(random() % 20, vocab, random);
-  SamplingParams& params = sequence.params;
+  engine::SamplingParams& params = sequence.params;
   const auto one_in = [&](int n) { return random() % n == 0; };
   const auto uniform = [&] { return static_cast<float>(random() % 1000) / 1000.0F; };
   if (one_in(5)) params.temperature = 0;
@@ -110,15 +110,15 @@ TEST_P(DeviceSamplerTest, ChoosesWhatTheEnginesSamplerChooses) {
   for (int round = 0; round < 60; ++round) {
     const int vocab = 1 + static_cast<int>(random() % (round % 4 == 0 ? 2000 : 40));
     const int rows = 1 + static_cast<int>(random() % 5);
-    std::vector<Sequence> sequences;
-    std::vector<Sampler> samplers;
+    std::vector<SampledSequence> sequences;
+    std::vector<engine::Sampler> samplers;
     for (int i = 0; i < rows; ++i) {
       sequences.push_back(RandomSequence(vocab, random));
       samplers.emplace_back(sequences[i].params, sequences[i].seed, sequences[i].prompt);
     }
     for (int draw = 0; draw < 4; ++draw) {
       const std::vector<float> logits = RandomLogits(rows * vocab, random);
-      std::vector<RowSampling> how;
+      std::vector<kernels::RowSampling> how;
       std::vector<int32_t> expected;
       bool possible = true;
       for (int i = 0; i < rows; ++i) {
@@ -128,10 +128,12 @@ TEST_P(DeviceSamplerTest, ChoosesWhatTheEnginesSamplerChooses) {
         expected.push_back(token.value_or(0));
       }
       const DeviceMatrix there(backend(), rows, logits);
-      std::vector<SampledRow> out(rows);
+      std::vector<kernels::SampledRow> out(rows);
       const absl::Status status = backend().sampler()->Sample(there, how, out);
       ASSERT_TRUE(status.ok()) << status;
-      const auto chosen = [](const SampledRow& row) { return row.token != kNoToken; };
+      const auto chosen = [](const kernels::SampledRow& row) {
+        return row.token != kernels::kNoToken;
+      };
       ASSERT_EQ(std::ranges::all_of(out, chosen), possible);
       if (!possible) break;
       for (int i = 0; i < rows; ++i) {
@@ -147,16 +149,17 @@ TEST_P(DeviceSamplerTest, LogProbabilitiesAreThoseOfThePlainLogits) {
   std::mt19937 random(2);
   for (const int vocab : {1, 2, 100, 1000}) {
     const std::vector<float> logits = RandomLogits(2 * vocab, random);
-    std::vector<Sequence> sequences(2);
+    std::vector<SampledSequence> sequences(2);
     sequences[0].params.banned_token_ids = {0};
     if (vocab == 1) sequences[0].params.banned_token_ids.clear();
-    const std::vector<RowSampling> how = {sequences[0].Row(true, 7), sequences[1].Row(true, 0)};
+    const std::vector<kernels::RowSampling> how = {sequences[0].Row(true, 7),
+                                                   sequences[1].Row(true, 0)};
     const DeviceMatrix there(backend(), 2, logits);
-    std::vector<SampledRow> out(2);
+    std::vector<kernels::SampledRow> out(2);
     ASSERT_TRUE(backend().sampler()->Sample(there, how, out).ok());
     for (int i = 0; i < 2; ++i) {
       const auto row = std::span(logits).subspan(i * vocab, vocab);
-      const LogProbabilities expected(row);
+      const engine::LogProbabilities expected(row);
       EXPECT_NEAR(out[i].logprob, expected.Of(out[i].token), 1e-5);
       const auto top = expected.Top(how[i].top_logprobs);
       ASSERT_EQ(out[i].top.size(), top.size());
@@ -172,13 +175,13 @@ TEST_P(DeviceSamplerTest, RefusesLogitsThatAreNotFinite) {
   for (const float broken : {NAN, INFINITY}) {
     std::vector<float> logits(20, 1.0F);
     logits[13] = broken;
-    Sequence sequence;
-    const std::vector<RowSampling> how(2, sequence.Row(false, 0));
+    SampledSequence sequence;
+    const std::vector<kernels::RowSampling> how(2, sequence.Row(false, 0));
     const DeviceMatrix there(backend(), 2, logits);
-    std::vector<SampledRow> out(2);
+    std::vector<kernels::SampledRow> out(2);
     ASSERT_TRUE(backend().sampler()->Sample(there, how, out).ok());
-    EXPECT_NE(out[0].token, kNoToken);
-    EXPECT_EQ(out[1].token, kNoToken);  // the row of logit 13
+    EXPECT_NE(out[0].token, kernels::kNoToken);
+    EXPECT_EQ(out[1].token, kernels::kNoToken);  // the row of logit 13
   }
 }
 

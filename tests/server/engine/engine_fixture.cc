@@ -9,8 +9,8 @@
 
 namespace fmaserver::testing {
 
-ModelConfig SmallConfig() {
-  ModelConfig config;
+model::ModelConfig SmallConfig() {
+  model::ModelConfig config;
   config.vocab_size = 260;
   config.hidden_size = 32;
   config.intermediate_size = 48;
@@ -21,36 +21,38 @@ ModelConfig SmallConfig() {
   config.attention.head_dim = 8;
   config.attention.hierarchy = {8, 2, 4, 0};
   config.attention.share_levels = true;
-  config.attention.far_positions = FarPositions::kNone;
+  config.attention.far_positions = kernels::FarPositions::kNone;
   config.eos_token_ids = {257};
   config.byte_tokenizer = true;
   return config;
 }
 
-std::unique_ptr<Model> MakeModel(const ModelConfig& config, uint64_t seed, int32_t max_rows,
-                                 int threads) {
+std::unique_ptr<engine::Model> MakeModel(const model::ModelConfig& config, uint64_t seed,
+                                         int32_t max_rows, int threads) {
   const TempFolder folder;
-  EXPECT_TRUE(WriteRandomCheckpoint(config, seed, DType::kF32, folder.path()).ok());
-  const auto checkpoint = Checkpoint::Open(folder.path());
+  EXPECT_TRUE(WriteRandomCheckpoint(config, seed, kernels::WeightFormat::kF32, folder.path()).ok());
+  const auto checkpoint = model::Checkpoint::Open(folder.path());
   EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
-  auto backend = MakeCpuBackend(threads);
+  auto backend = kernels::MakeCpuBackend(threads);
   EXPECT_TRUE(backend.ok());
-  ModelOptions options;
+  engine::ModelOptions options;
   options.max_rows = max_rows;
-  auto model = Model::Load(*checkpoint, *std::move(backend), options);
+  auto model = engine::Model::Load(*checkpoint, *std::move(backend), options);
   EXPECT_TRUE(model.ok()) << model.status();
   return *std::move(model);
 }
 
-std::unique_ptr<Engine> MakeEngine(EngineOptions options, const ModelConfig& config) {
-  auto model = MakeModel(config, 3, Engine::MaxRows(options));
-  auto engine = Engine::Create(std::move(model), MakeByteTokenizer(config.vocab_size), options);
+std::unique_ptr<engine::Engine> MakeEngine(engine::EngineOptions options,
+                                           const model::ModelConfig& config) {
+  auto model = MakeModel(config, 3, engine::Engine::MaxRows(options));
+  auto engine = engine::Engine::Create(std::move(model),
+                                       model::MakeByteTokenizer(config.vocab_size), options);
   EXPECT_TRUE(engine.ok()) << engine.status();
   return *std::move(engine);
 }
 
-GenerateRequest Prompt(int length, int64_t max_tokens, uint64_t seed) {
-  GenerateRequest request;
+engine::GenerateRequest Prompt(int length, int64_t max_tokens, uint64_t seed) {
+  engine::GenerateRequest request;
   std::mt19937 random(seed);
   for (int i = 0; i < length; ++i) request.prompt.push_back(static_cast<int32_t>(random() % 256));
   request.max_tokens = max_tokens;
@@ -60,7 +62,8 @@ GenerateRequest Prompt(int length, int64_t max_tokens, uint64_t seed) {
   return request;
 }
 
-std::shared_ptr<RecordingGenerateSink> Complete(Engine& engine, GenerateRequest request) {
+std::shared_ptr<RecordingGenerateSink> Complete(engine::Engine& engine,
+                                                engine::GenerateRequest request) {
   auto sink = std::make_shared<RecordingGenerateSink>();
   EXPECT_TRUE(engine.Submit(std::move(request), sink).ok());
   EXPECT_TRUE(sink->Wait());

@@ -15,10 +15,10 @@
 namespace fmaserver::testing {
 
 /// Hierarchical, rope, 4 levels, GQA, byte tokenizer; vocab 260 with eos 257.
-ModelConfig SmallConfig();
+model::ModelConfig SmallConfig();
 
-std::unique_ptr<Model> MakeModel(const ModelConfig& config, uint64_t seed, int32_t max_rows,
-                                 int threads = 1);
+std::unique_ptr<engine::Model> MakeModel(const model::ModelConfig& config, uint64_t seed,
+                                         int32_t max_rows, int threads = 1);
 
 /// What a request's sink was told. Thread-safe.
 class Recorder {
@@ -42,70 +42,71 @@ class Recorder {
   bool is_over_ = false;
 };
 
-class RecordingGenerateSink : public GenerateSink, public Recorder {
+class RecordingGenerateSink : public engine::GenerateSink, public Recorder {
  public:
   void OnPromptProgress(int64_t processed, int64_t) override { progress.push_back(processed); }
-  void OnPrompt(std::vector<TokenScore> part) override {
+  void OnPrompt(std::vector<engine::TokenScore> part) override {
     prompt.insert(prompt.end(), part.begin(), part.end());
   }
-  void OnDelta(Delta delta) override {
+  void OnDelta(engine::Delta delta) override {
     tokens.insert(tokens.end(), delta.tokens.begin(), delta.tokens.end());
     logprobs.insert(logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
     top_logprobs.insert(top_logprobs.end(), delta.top_logprobs.begin(), delta.top_logprobs.end());
     text += delta.text;
   }
-  void OnState(SnapshotPtr state) override { states.push_back(std::move(state)); }
-  void OnFinish(Finished how) override {
+  void OnState(engine::SnapshotPtr state) override { states.push_back(std::move(state)); }
+  void OnFinish(engine::Finished how) override {
     text += how.text;
     finish = std::move(how);
     End(std::nullopt);
   }
-  void OnInterrupted(Kept what, uint64_t its_seed) override {
+  void OnInterrupted(engine::Kept what, uint64_t its_seed) override {
     interrupted = std::move(what);
     seed = its_seed;
     End(absl::UnavailableError("interrupted"));
   }
   void OnError(const absl::Status& error) override { End(error); }
 
-  std::vector<SnapshotPtr> states;
-  std::optional<Kept> interrupted;
+  std::vector<engine::SnapshotPtr> states;
+  std::optional<engine::Kept> interrupted;
   uint64_t seed = 0;  ///< of `interrupted`
   std::vector<int64_t> progress;
-  std::vector<TokenScore> prompt;
+  std::vector<engine::TokenScore> prompt;
   std::vector<int32_t> tokens;
   std::vector<float> logprobs;
-  std::vector<std::vector<TokenLogprob>> top_logprobs;
+  std::vector<std::vector<engine::TokenLogprob>> top_logprobs;
   std::string text;  ///< with the rest that the finish brings
-  Finished finish;
+  engine::Finished finish;
 };
 
 /// Of slots that only their size matters of.
-inline SlotLayout LayoutOf(int64_t slot_bytes) {
-  SlotLayout layout;
+inline kernels::SlotLayout LayoutOf(int64_t slot_bytes) {
+  kernels::SlotLayout layout;
   layout.slot_bytes = slot_bytes;
   return layout;
 }
 
 /// An engine around a random model (seed 3) with a byte tokenizer.
-std::unique_ptr<Engine> MakeEngine(EngineOptions options,
-                                   const ModelConfig& config = SmallConfig());
+std::unique_ptr<engine::Engine> MakeEngine(engine::EngineOptions options,
+                                           const model::ModelConfig& config = SmallConfig());
 
 /// Random prompt of `length` bytes, sampled with `seed`, never ended by EOS, with logprobs.
-GenerateRequest Prompt(int length, int64_t max_tokens, uint64_t seed);
+engine::GenerateRequest Prompt(int length, int64_t max_tokens, uint64_t seed);
 
 /// Submits and waits for the end.
-std::shared_ptr<RecordingGenerateSink> Complete(Engine& engine, GenerateRequest request);
+std::shared_ptr<RecordingGenerateSink> Complete(engine::Engine& engine,
+                                                engine::GenerateRequest request);
 
-class RecordingScoreSink : public ScoreSink, public Recorder {
+class RecordingScoreSink : public engine::ScoreSink, public Recorder {
  public:
   void OnPromptProgress(int64_t, int64_t) override {}
-  void OnScores(std::vector<TokenScore> part) override {
+  void OnScores(std::vector<engine::TokenScore> part) override {
     scores.insert(scores.end(), part.begin(), part.end());
   }
-  void OnFinish(const Usage&) override { End(std::nullopt); }
+  void OnFinish(const engine::Usage&) override { End(std::nullopt); }
   void OnError(const absl::Status& error) override { End(error); }
 
-  std::vector<TokenScore> scores;
+  std::vector<engine::TokenScore> scores;
 };
 
 }  // namespace fmaserver::testing

@@ -2,6 +2,7 @@
 #include "server/engine/engine.h"
 
 #include <cmath>
+#include <map>
 #include <random>
 #include <thread>
 #include <vector>
@@ -11,6 +12,20 @@
 
 namespace fmaserver::testing {
 namespace {
+
+/// How each sample of a request ended.
+class SamplesEnds : public RecordingGenerateSink {
+ public:
+  explicit SamplesEnds(size_t samples) : samples_(samples) {}
+  void OnFinish(engine::Finished how) override {
+    ends.emplace(how.index, how.reason);
+    if (ends.size() == samples_) End(std::nullopt);
+  }
+  std::map<int32_t, engine::FinishReason> ends;
+
+ private:
+  const size_t samples_;
+};
 
 TEST(Engine, ConcurrentStreamsEqualSoloRunsBitForBit) {
   const auto engine = MakeEngine({.num_slots = 7, .max_queue = 64, .step_tokens = 50});
@@ -29,7 +44,7 @@ TEST(Engine, ConcurrentStreamsEqualSoloRunsBitForBit) {
     EXPECT_EQ(together[i]->text, solo[i]->text);
     EXPECT_EQ(together[i]->finish.usage.prompt_tokens, 1 + i * 9);
     EXPECT_EQ(together[i]->finish.usage.generated_tokens, 20 + i);
-    EXPECT_EQ(together[i]->finish.reason, FinishReason::kLength);
+    EXPECT_EQ(together[i]->finish.reason, engine::FinishReason::kLength);
   }
 }
 
@@ -49,24 +64,24 @@ TEST(Engine, LongPromptReportsProgressAndDoesNotStopOthers) {
 }
 
 TEST(Engine, StopsAtTheEndOfSequenceToken) {
-  ModelConfig config = SmallConfig();
+  model::ModelConfig config = SmallConfig();
   for (int32_t id = 0; id < config.vocab_size; id += 2) config.eos_token_ids.push_back(id);
   const auto engine = MakeEngine({.num_slots = 1, .max_queue = 1, .step_tokens = 16}, config);
-  GenerateRequest request = Prompt(5, 1000, 1);
+  engine::GenerateRequest request = Prompt(5, 1000, 1);
   request.ignore_eos = false;
   const auto sink = Complete(*engine, request);
-  EXPECT_EQ(sink->finish.reason, FinishReason::kEos);
+  EXPECT_EQ(sink->finish.reason, engine::FinishReason::kEos);
   for (const int32_t token : sink->tokens) EXPECT_EQ(token % 2, 1);
 }
 
 TEST(Engine, LearnedPositionsEndTheSequence) {
-  ModelConfig config = SmallConfig();
-  config.attention.positions = PositionEmbedding::kLearned;
-  config.attention.far_positions = FarPositions::kCenter;
+  model::ModelConfig config = SmallConfig();
+  config.attention.positions = kernels::PositionEmbedding::kLearned;
+  config.attention.far_positions = kernels::FarPositions::kCenter;
   config.max_position_embeddings = 40;
   const auto engine = MakeEngine({.num_slots = 1, .max_queue = 1, .step_tokens = 16}, config);
   const auto sink = Complete(*engine, Prompt(30, 1000, 1));
-  EXPECT_EQ(sink->finish.reason, FinishReason::kLength);
+  EXPECT_EQ(sink->finish.reason, engine::FinishReason::kLength);
   EXPECT_EQ(sink->tokens.size(), 11U);  // the last one is never fed
   auto refused = std::make_shared<RecordingGenerateSink>();
   const auto status = engine->Submit(Prompt(41, 1, 1), refused).status();
@@ -77,7 +92,7 @@ TEST(Engine, LearnedPositionsEndTheSequence) {
 TEST(Engine, NamesWhatIsWrongWithARequest) {
   const auto engine = MakeEngine({.num_slots = 1, .max_queue = 1, .step_tokens = 16});
   const auto refusal = [&](auto change) {
-    GenerateRequest request = Prompt(3, 5, 1);
+    engine::GenerateRequest request = Prompt(3, 5, 1);
     change(request);
     const auto status =
         engine->Submit(std::move(request), std::make_shared<RecordingGenerateSink>()).status();
@@ -103,9 +118,9 @@ TEST(Engine, NamesWhatIsWrongWithARequest) {
 
 TEST(Engine, ScoresEqualTheLogprobsOfGeneration) {
   const auto engine = MakeEngine({.num_slots = 2, .max_queue = 4, .step_tokens = 13});
-  const GenerateRequest request = Prompt(20, 40, 9);
+  const engine::GenerateRequest request = Prompt(20, 40, 9);
   const auto generated = Complete(*engine, request);
-  ScoreRequest score{request.prompt, 3};
+  engine::ScoreRequest score{request.prompt, 3};
   score.tokens.insert(score.tokens.end(), generated->tokens.begin(), generated->tokens.end());
   const auto sink = std::make_shared<RecordingScoreSink>();
   ASSERT_TRUE(engine->Submit(score, sink).ok());
@@ -123,7 +138,7 @@ TEST(Engine, ScoresEqualTheLogprobsOfGeneration) {
 TEST(Engine, RefusesAtOnceWhenTheQueueIsFull) {
   const auto engine = MakeEngine({.num_slots = 1, .max_queue = 2, .step_tokens = 4});
   std::vector<std::shared_ptr<RecordingGenerateSink>> sinks;
-  std::vector<RequestId> ids;
+  std::vector<engine::RequestId> ids;
   absl::Status refusal;
   for (int i = 0; i < 10 && refusal.ok(); ++i) {
     sinks.push_back(std::make_shared<RecordingGenerateSink>());
@@ -133,7 +148,7 @@ TEST(Engine, RefusesAtOnceWhenTheQueueIsFull) {
   }
   EXPECT_EQ(refusal.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(ids.size(), 3U);
-  for (const RequestId id : ids) engine->Cancel(id);
+  for (const engine::RequestId id : ids) engine->Cancel(id);
   for (size_t i = 0; i < ids.size(); ++i) EXPECT_TRUE(sinks[i]->Wait());
   EXPECT_TRUE(Complete(*engine, Prompt(3, 3, 1))->status.ok());
 }
@@ -177,9 +192,54 @@ TEST(Engine, DrainEndsWhatOutlastsTheGrace) {
   EXPECT_EQ(endless->status.code(), absl::StatusCode::kUnavailable);
 }
 
+TEST(Engine, EverySampleEndsWhenTimeIsUpBeforeTheyBegin) {
+  const auto engine = MakeEngine({.num_slots = 4, .max_queue = 4, .step_tokens = 4});
+  engine::GenerateRequest request = Prompt(2'000'000, 5, 1);
+  request.time_limit_seconds = 1e-6;
+  request.n = 3;
+  const auto sink = std::make_shared<SamplesEnds>(3);
+  ASSERT_TRUE(engine->Submit(request, sink).ok());
+  ASSERT_TRUE(sink->Wait());
+  EXPECT_EQ(sink->ends,
+            (std::map<int32_t, engine::FinishReason>{{0, engine::FinishReason::kTimeLimit},
+                                                     {1, engine::FinishReason::kTimeLimit},
+                                                     {2, engine::FinishReason::kTimeLimit}}));
+}
+
+TEST(Engine, SaysWhatThereIsToDo) {
+  const auto engine = MakeEngine({.num_slots = 1, .max_queue = 4, .step_tokens = 4});
+  const auto idle = engine->Load();
+  EXPECT_EQ(idle.running + idle.waiting, 0);
+  EXPECT_EQ(idle.prompt_tokens, 0);
+  EXPECT_FALSE(idle.draining || idle.failed);
+  EXPECT_GE(idle.seconds_since_step, 0);
+
+  constexpr int kTokens = 2'000'000;
+  const auto slow = std::make_shared<RecordingGenerateSink>();
+  const auto next = std::make_shared<RecordingGenerateSink>();
+  const auto id = engine->Submit(Prompt(kTokens, 1, 1), slow);
+  ASSERT_TRUE(id.ok());
+  ASSERT_TRUE(engine->Submit(Prompt(100, 5, 2), next).ok());
+  engine::LoadReport busy = engine->Load();
+  while (busy.running == 0) busy = engine->Load();
+  EXPECT_EQ(busy.running, 1);
+  EXPECT_EQ(busy.waiting, 1);
+  EXPECT_GT(busy.prompt_tokens, kTokens / 2);
+  EXPECT_LE(busy.prompt_tokens, kTokens + 100);
+  engine->Cancel(*id);
+  ASSERT_TRUE(slow->Wait() && next->Wait());
+  engine->Drain(absl::Seconds(5));
+  const auto drained = engine->Load();
+  EXPECT_TRUE(drained.draining);
+  EXPECT_EQ(drained.running + drained.waiting, 0);
+  EXPECT_EQ(drained.prompt_tokens, 0);
+}
+
 TEST(Engine, ChecksItsOptions) {
-  const auto create = [](EngineOptions options, int32_t max_rows) {
-    return Engine::Create(MakeModel(SmallConfig(), 1, max_rows), nullptr, options).status().code();
+  const auto create = [](engine::EngineOptions options, int32_t max_rows) {
+    return engine::Engine::Create(MakeModel(SmallConfig(), 1, max_rows), nullptr, options)
+        .status()
+        .code();
   };
   EXPECT_EQ(create({.num_slots = 0}, 1000), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(create({.step_tokens = 0}, 1000), absl::StatusCode::kInvalidArgument);

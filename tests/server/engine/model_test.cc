@@ -21,15 +21,15 @@ std::vector<int32_t> RandomTokens(int64_t count, int64_t vocab_size, std::mt1993
 
 /// All logits [n, V] of a sequence fed in pieces of `chunk()` tokens.
 template <typename Chunk>
-std::vector<float> Feed(Model& model, const std::vector<int32_t>& tokens, Chunk chunk) {
-  const auto pool = SlotPool::Create(model.backend(), model.layout(), 1);
-  const Slot slot = (*pool)->Acquire();
+std::vector<float> Feed(engine::Model& model, const std::vector<int32_t>& tokens, Chunk chunk) {
+  const auto pool = engine::SlotPool::Create(model.backend(), model.layout(), 1);
+  const engine::Slot slot = (*pool)->Acquire();
   std::vector<float> all;
   for (size_t position = 0; position < tokens.size();) {
     const auto rows = std::min<size_t>(chunk(), tokens.size() - position);
-    const StepSegment segment{slot.data(), static_cast<int64_t>(position),
-                              std::span(tokens).subspan(position, rows),
-                              static_cast<int32_t>(rows)};
+    const engine::StepSegment segment{slot.handle(), static_cast<int64_t>(position),
+                                      std::span(tokens).subspan(position, rows),
+                                      static_cast<int32_t>(rows)};
     const auto logits = model.Step({&segment, 1});
     EXPECT_TRUE(logits.ok()) << logits.status();
     all.insert(all.end(), logits->begin(), logits->end());
@@ -38,22 +38,22 @@ std::vector<float> Feed(Model& model, const std::vector<int32_t>& tokens, Chunk 
   return all;
 }
 
-ModelConfig RandomConfig(std::mt19937& random) {
-  ModelConfig config = SmallConfig();
-  config.norm = static_cast<NormKind>(random() % 2);
-  config.mlp = static_cast<MlpKind>(random() % 3);
+model::ModelConfig RandomConfig(std::mt19937& random) {
+  model::ModelConfig config = SmallConfig();
+  config.norm = static_cast<kernels::NormKind>(random() % 2);
+  config.mlp = static_cast<kernels::MlpKind>(random() % 3);
   config.attention_bias = random() % 2 == 0;
   config.mlp_bias = random() % 2 == 0;
   config.tie_word_embeddings = random() % 2 == 0;
-  AttentionSpec& attention = config.attention;
-  attention.positions = static_cast<PositionEmbedding>(random() % 3);
-  attention.far_positions = attention.positions == PositionEmbedding::kRope
-                                ? static_cast<FarPositions>(random() % 2)
-                                : FarPositions::kCenter;
-  attention.downsampling = static_cast<Downsampling>(random() % 4);
+  kernels::AttentionSpec& attention = config.attention;
+  attention.positions = static_cast<kernels::PositionEmbedding>(random() % 3);
+  attention.far_positions = attention.positions == kernels::PositionEmbedding::kRope
+                                ? static_cast<kernels::FarPositions>(random() % 2)
+                                : kernels::FarPositions::kCenter;
+  attention.downsampling = static_cast<kernels::Downsampling>(random() % 4);
   attention.share_levels =
-      attention.downsampling == Downsampling::kHierarchical && random() % 2 == 0;
-  attention.padding = static_cast<Padding>(random() % 2);
+      attention.downsampling == kernels::Downsampling::kHierarchical && random() % 2 == 0;
+  attention.padding = static_cast<kernels::Padding>(random() % 2);
   attention.level_bias = random() % 2 == 0;
   attention.scale_far_field = random() % 2 == 0;
   attention.hierarchy.num_levels = 1 + static_cast<int32_t>(random() % 3);
@@ -64,7 +64,7 @@ ModelConfig RandomConfig(std::mt19937& random) {
 TEST(Model, PrefillDecodeAndAnyMixAgreeOnRandomConfigurations) {
   std::mt19937 random(1);
   for (int round = 0; round < 25; ++round) {
-    const ModelConfig config = RandomConfig(random);
+    const model::ModelConfig config = RandomConfig(random);
     const auto model = MakeModel(config, round, /*max_rows=*/300, /*threads=*/2);
     const auto tokens = RandomTokens(250, config.vocab_size, random);
     const auto whole = Feed(*model, tokens, [] { return 300; });
@@ -76,8 +76,8 @@ TEST(Model, PrefillDecodeAndAnyMixAgreeOnRandomConfigurations) {
 TEST(Model, SequencesOfAStepDoNotTouchEachOther) {
   std::mt19937 random(2);
   const auto model = MakeModel(SmallConfig(), 7, /*max_rows=*/64);
-  const auto pool = SlotPool::Create(model->backend(), model->layout(), 5);
-  std::vector<Slot> slots;
+  const auto pool = engine::SlotPool::Create(model->backend(), model->layout(), 5);
+  std::vector<engine::Slot> slots;
   std::vector<std::vector<int32_t>> tokens;
   std::vector<std::vector<float>> expected;
   std::vector<std::vector<float>> actual(5);
@@ -87,14 +87,14 @@ TEST(Model, SequencesOfAStepDoNotTouchEachOther) {
     expected.push_back(Feed(*model, tokens[i], [] { return 64; }));
   }
   for (;;) {
-    std::vector<StepSegment> segments;
+    std::vector<engine::StepSegment> segments;
     std::vector<int> owners;
     for (int i = 0; i < 5; ++i) {
       const auto fed = static_cast<int64_t>(actual[i].size()) / 260;
       const auto left = static_cast<int64_t>(tokens[i].size()) - fed;
       const auto rows = std::min<int64_t>(left, 1 + random() % 10);
       if (rows == 0) continue;
-      segments.push_back({slots[i].data(), fed, std::span(tokens[i]).subspan(fed, rows),
+      segments.push_back({slots[i].handle(), fed, std::span(tokens[i]).subspan(fed, rows),
                           static_cast<int32_t>(rows)});
       owners.push_back(i);
     }
@@ -116,9 +116,9 @@ TEST(Model, LogitsComeForTheLastRowsAskedFor) {
   const auto model = MakeModel(SmallConfig(), 9, /*max_rows=*/64);
   const auto tokens = RandomTokens(30, 260, random);
   const auto all = Feed(*model, tokens, [] { return 64; });
-  const auto pool = SlotPool::Create(model->backend(), model->layout(), 1);
-  const Slot slot = (*pool)->Acquire();
-  const StepSegment segment{slot.data(), 0, tokens, 3};
+  const auto pool = engine::SlotPool::Create(model->backend(), model->layout(), 1);
+  const engine::Slot slot = (*pool)->Acquire();
+  const engine::StepSegment segment{slot.handle(), 0, tokens, 3};
   const auto last = model->Step({&segment, 1});
   ASSERT_TRUE(last.ok());
   EXPECT_TRUE(std::equal(last->begin(), last->end(), all.end() - 3 * 260, all.end()));
@@ -127,29 +127,29 @@ TEST(Model, LogitsComeForTheLastRowsAskedFor) {
 TEST(Model, RefusesStepsThatDoNotFit) {
   const auto model = MakeModel(SmallConfig(), 1, /*max_rows=*/4);
   const std::vector<int32_t> tokens(5, 1);
-  const auto pool = SlotPool::Create(model->backend(), model->layout(), 1);
-  const Slot slot = (*pool)->Acquire();
-  const StepSegment segment{slot.data(), 0, tokens, 1};
+  const auto pool = engine::SlotPool::Create(model->backend(), model->layout(), 1);
+  const engine::Slot slot = (*pool)->Acquire();
+  const engine::StepSegment segment{slot.handle(), 0, tokens, 1};
   EXPECT_EQ(model->Step({&segment, 1}).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(SlotPool, GivesEachSlotOnceAndTakesItBack) {
-  const auto backend = MakeCpuBackend(1);
-  const auto pool = SlotPool::Create(**backend, LayoutOf(256), 3);
+  const auto backend = kernels::MakeCpuBackend(1);
+  const auto pool = engine::SlotPool::Create(**backend, LayoutOf(256), 3);
   ASSERT_TRUE(pool.ok());
-  std::vector<Slot> slots;
+  std::vector<engine::Slot> slots;
   for (int i = 0; i < 3; ++i) slots.push_back((*pool)->Acquire());
   EXPECT_FALSE((*pool)->Acquire());
-  std::byte* freed = slots[1].data();
-  slots[1] = Slot();
+  const kernels::SlotHandle freed = slots[1].handle();
+  slots[1] = engine::Slot();
   EXPECT_EQ((*pool)->num_free(), 1);
-  const Slot again = (*pool)->Acquire();
-  EXPECT_EQ(again.data(), freed);
+  const engine::Slot again = (*pool)->Acquire();
+  EXPECT_EQ(again.handle(), freed);
 }
 
 TEST(SlotPool, SaysWhatDoesNotFit) {
-  const auto backend = MakeCpuBackend(1);
-  const auto pool = SlotPool::Create(**backend, LayoutOf(int64_t{1} << 50), 4096);
+  const auto backend = kernels::MakeCpuBackend(1);
+  const auto pool = engine::SlotPool::Create(**backend, LayoutOf(int64_t{1} << 50), 4096);
   EXPECT_EQ(pool.status().code(), absl::StatusCode::kResourceExhausted);
 }
 

@@ -13,8 +13,8 @@ namespace {
 
 using Tokens = std::vector<int32_t>;
 
-SnapshotPtr State(int64_t tokens, int64_t bytes = 100) {
-  return std::make_shared<Snapshot>(tokens, bytes);
+engine::SnapshotPtr State(int64_t tokens, int64_t bytes = 100) {
+  return std::make_shared<engine::Snapshot>(tokens, bytes);
 }
 
 Tokens First(const Tokens& tokens, size_t count) {
@@ -34,30 +34,30 @@ Tokens RandomPrompt(std::mt19937& random, const std::vector<Tokens>& earlier) {
 }
 
 TEST(PrefixCache, FindsTheLongestPrefixOfRandomPrompts) {
-  PrefixCache cache(int64_t{1} << 40);
+  engine::PrefixCache cache(int64_t{1} << 40);
   std::mt19937 random(1);
   std::vector<Tokens> prompts;
-  std::map<std::pair<std::string, Tokens>, SnapshotPtr> kept;
+  std::map<std::pair<std::string, Tokens>, engine::SnapshotPtr> kept;
   int hits = 0;
   for (int i = 0; i < 3000; ++i) {
     const std::string scope = random() % 2 == 0 ? "a" : "b";
     const Tokens prompt = RandomPrompt(random, prompts);
-    SnapshotPtr expected;
+    engine::SnapshotPtr expected;
     for (size_t count = prompt.size(); count-- > 1 && expected == nullptr;) {
       const auto found = kept.find({scope, First(prompt, count)});
       if (found != kept.end()) expected = found->second;
     }
-    const PrefixCache::Lookup lookup = cache.Find(scope, prompt);
+    const engine::PrefixCache::Lookup lookup = cache.Find(scope, prompt);
     ASSERT_EQ(lookup.state, expected) << "prompt " << i << " of " << prompt.size() << " tokens";
     hits += expected != nullptr;
     for (const int64_t point : lookup.points) {
       ASSERT_GT(point, expected == nullptr ? 0 : expected->tokens());
       ASSERT_LT(point, std::ssize(prompt));
     }
-    if (prompt.size() > PrefixCache::kBlock) {
-      const auto least = static_cast<int64_t>(PrefixCache::kBlock);
+    if (prompt.size() > engine::PrefixCache::kBlock) {
+      const auto least = static_cast<int64_t>(engine::PrefixCache::kBlock);
       const int64_t count = least + static_cast<int64_t>(random() % (prompt.size() - least + 1));
-      const SnapshotPtr state = State(count);
+      const engine::SnapshotPtr state = State(count);
       cache.Insert(scope, prompt, state);
       kept[{scope, First(prompt, static_cast<size_t>(count))}] = state;
     }
@@ -67,37 +67,37 @@ TEST(PrefixCache, FindsTheLongestPrefixOfRandomPrompts) {
 }
 
 TEST(PrefixCache, ThirdPromptFindsWhereTheFirstTwoPart) {
-  for (size_t shared = PrefixCache::kBlock; shared < 200; ++shared) {
-    PrefixCache cache(int64_t{1} << 40);
+  for (size_t shared = engine::PrefixCache::kBlock; shared < 200; ++shared) {
+    engine::PrefixCache cache(int64_t{1} << 40);
     const auto prompt = [&](int32_t own) {
       Tokens tokens(shared, 7);
       tokens.insert(tokens.end(), 100, own);
       return tokens;
     };
     const auto read = [&](const Tokens& tokens) {
-      PrefixCache::Lookup lookup = cache.Find("", tokens);
+      engine::PrefixCache::Lookup lookup = cache.Find("", tokens);
       for (const int64_t point : lookup.points) cache.Insert("", tokens, State(point));
       return lookup.state == nullptr ? 0 : lookup.state->tokens();
     };
     EXPECT_EQ(read(prompt(1)), 0);
     EXPECT_EQ(read(prompt(2)), 0);
-    const auto block = static_cast<int64_t>(PrefixCache::kBlock);
+    const auto block = static_cast<int64_t>(engine::PrefixCache::kBlock);
     EXPECT_EQ(read(prompt(3)), static_cast<int64_t>(shared) / block * block);
     EXPECT_EQ(read(prompt(1)), static_cast<int64_t>(shared) + 99) << "all but the last token";
   }
 }
 
 TEST(PrefixCache, LongPromptsGetABoundedGrid) {
-  PrefixCache cache(int64_t{1} << 40);
-  const PrefixCache::Lookup lookup = cache.Find("", Tokens(1'000'000, 1));
+  engine::PrefixCache cache(int64_t{1} << 40);
+  const engine::PrefixCache::Lookup lookup = cache.Find("", Tokens(1'000'000, 1));
   EXPECT_GE(std::ssize(lookup.points), 8);
-  EXPECT_LE(std::ssize(lookup.points), PrefixCache::kMaxGridPoints + 1);
+  EXPECT_LE(std::ssize(lookup.points), engine::PrefixCache::kMaxGridPoints + 1);
   EXPECT_EQ(lookup.points.back(), 999'999);
 }
 
 TEST(PrefixCache, StaysWithinItsBudgetAndForgetsTheOldest) {
   constexpr int64_t kBudget = 1 << 20;
-  PrefixCache cache(kBudget);
+  engine::PrefixCache cache(kBudget);
   std::mt19937 random(2);
   Tokens favourite(100, 3);
   cache.Insert("", favourite, State(100, 10'000));

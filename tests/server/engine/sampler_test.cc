@@ -11,7 +11,7 @@
 
 #include "gtest/gtest.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 namespace {
 
 std::vector<float> RandomLogits(int count, uint64_t seed) {
@@ -323,4 +323,4 @@ TEST(LogProbabilities, SumToOneAndRankTheBest) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

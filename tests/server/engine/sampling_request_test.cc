@@ -18,16 +18,17 @@ constexpr int32_t kEos = 257;
 class SamplingRequestTest : public ::testing::Test {
  protected:
   SamplingRequestTest() {
-    const EngineOptions options{.num_slots = 2, .max_queue = 4, .step_tokens = 16};
-    auto engine = Engine::Create(MakeModel(SmallConfig(), 3, Engine::MaxRows(options)),
-                                 MakeByteTokenizer(SmallConfig().vocab_size), options);
+    const engine::EngineOptions options{.num_slots = 2, .max_queue = 4, .step_tokens = 16};
+    auto engine =
+        engine::Engine::Create(MakeModel(SmallConfig(), 3, engine::Engine::MaxRows(options)),
+                               model::MakeByteTokenizer(SmallConfig().vocab_size), options);
     EXPECT_TRUE(engine.ok()) << engine.status();
     engine_ = *std::move(engine);
   }
 
   /// Text of letters, so that it is easy to cut; nothing ends it but its length.
-  static GenerateRequest Letters(int64_t max_tokens, uint64_t seed = 1) {
-    GenerateRequest request;
+  static engine::GenerateRequest Letters(int64_t max_tokens, uint64_t seed = 1) {
+    engine::GenerateRequest request;
     request.prompt = {'O', 'n', 'c', 'e'};
     request.max_tokens = max_tokens;
     request.sampling.seed = seed;
@@ -37,7 +38,7 @@ class SamplingRequestTest : public ::testing::Test {
     return request;
   }
 
-  std::shared_ptr<RecordingGenerateSink> Complete(GenerateRequest request) {
+  std::shared_ptr<RecordingGenerateSink> Complete(engine::GenerateRequest request) {
     auto sink = std::make_shared<RecordingGenerateSink>();
     const auto id = engine_->Submit(std::move(request), sink);
     EXPECT_TRUE(id.ok()) << id.status();
@@ -46,26 +47,26 @@ class SamplingRequestTest : public ::testing::Test {
     return sink;
   }
 
-  std::string Refusal(GenerateRequest request) {
+  std::string Refusal(engine::GenerateRequest request) {
     const auto id = engine_->Submit(std::move(request), std::make_shared<RecordingGenerateSink>());
     EXPECT_EQ(id.status().code(), absl::StatusCode::kInvalidArgument);
     return std::string(id.status().message());
   }
 
-  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<engine::Engine> engine_;
 };
 
 TEST_F(SamplingRequestTest, OnlyAllowedTokensComeOut) {
   const auto sink = Complete(Letters(200));
   EXPECT_EQ(sink->tokens.size(), 200U);
   for (const int32_t token : sink->tokens) EXPECT_TRUE(token >= 'a' && token <= 'z') << token;
-  GenerateRequest request = Letters(200);
+  engine::GenerateRequest request = Letters(200);
   request.sampling.banned_token_ids = {'e', 'a'};
   EXPECT_EQ(Complete(request)->text.find_first_of("ea"), std::string::npos);
 }
 
 TEST_F(SamplingRequestTest, PenaltiesSpreadTheTokens) {
-  GenerateRequest request = Letters(26);
+  engine::GenerateRequest request = Letters(26);
   request.sampling.temperature = 0;
   request.sampling.logit_bias = {{'q', 50}};
   EXPECT_EQ(Complete(request)->text, std::string(26, 'q'));
@@ -79,12 +80,12 @@ TEST_F(SamplingRequestTest, PenaltiesSpreadTheTokens) {
 TEST_F(SamplingRequestTest, StopStringEndsTheTextWhereverItIsCut) {
   const std::string whole = Complete(Letters(60))->text;
   for (size_t length = 1; length <= 5; ++length) {
-    GenerateRequest request = Letters(60);
+    engine::GenerateRequest request = Letters(60);
     request.stop = {"never seen", whole.substr(20, length)};
     const size_t at = whole.find(request.stop[1]);
     const auto sink = Complete(request);
     EXPECT_EQ(sink->text, whole.substr(0, at));
-    EXPECT_EQ(sink->finish.reason, FinishReason::kStopSequence);
+    EXPECT_EQ(sink->finish.reason, engine::FinishReason::kStopSequence);
     EXPECT_EQ(sink->finish.stop, request.stop[1]);
     EXPECT_EQ(sink->finish.stop_token, std::nullopt);
     EXPECT_EQ(sink->tokens.size(), at + length) << "token ids hold those of the stop string";
@@ -97,10 +98,10 @@ TEST_F(SamplingRequestTest, StopStringEndsTheTextWhereverItIsCut) {
 
 TEST_F(SamplingRequestTest, TheStartOfAStopStringComesWithTheFinish) {
   const std::string whole = Complete(Letters(10))->text;
-  GenerateRequest request = Letters(10);
+  engine::GenerateRequest request = Letters(10);
   request.stop = {whole.substr(7) + "!"};
   const auto sink = Complete(request);
-  EXPECT_EQ(sink->finish.reason, FinishReason::kLength);
+  EXPECT_EQ(sink->finish.reason, engine::FinishReason::kLength);
   EXPECT_EQ(sink->finish.text, whole.substr(7));
   EXPECT_EQ(sink->text, whole);
 }
@@ -109,10 +110,10 @@ TEST_F(SamplingRequestTest, StopTokenEndsTheOutputBeforeOrAfterIt) {
   const auto whole = Complete(Letters(60));
   const int32_t stop = whole->tokens[30];
   const auto at = std::ranges::find(whole->tokens, stop) - whole->tokens.begin();
-  GenerateRequest request = Letters(60);
+  engine::GenerateRequest request = Letters(60);
   request.stop_token_ids = {stop};
   const auto sink = Complete(request);
-  EXPECT_EQ(sink->finish.reason, FinishReason::kStopSequence);
+  EXPECT_EQ(sink->finish.reason, engine::FinishReason::kStopSequence);
   EXPECT_EQ(sink->finish.stop_token, stop);
   EXPECT_EQ(sink->finish.stop, "");
   EXPECT_EQ(sink->text, whole->text.substr(0, at));
@@ -125,10 +126,10 @@ TEST_F(SamplingRequestTest, StopTokenEndsTheOutputBeforeOrAfterIt) {
 }
 
 TEST_F(SamplingRequestTest, EndOfSequenceNamesItsToken) {
-  GenerateRequest request = Letters(60);
+  engine::GenerateRequest request = Letters(60);
   request.sampling.allowed_token_ids = {'a', kEos};
   const auto sink = Complete(request);
-  EXPECT_EQ(sink->finish.reason, FinishReason::kEos);
+  EXPECT_EQ(sink->finish.reason, engine::FinishReason::kEos);
   EXPECT_EQ(sink->finish.stop_token, kEos);
 
   request.ignore_eos = true;
@@ -138,7 +139,7 @@ TEST_F(SamplingRequestTest, EndOfSequenceNamesItsToken) {
 }
 
 TEST_F(SamplingRequestTest, MinTokensPostponesEveryStop) {
-  GenerateRequest request = Letters(60);
+  engine::GenerateRequest request = Letters(60);
   request.sampling.allowed_token_ids = {'a', 'b', 'c', kEos};
   request.stop_token_ids = {'c'};
   request.min_tokens = 40;
@@ -159,28 +160,28 @@ TEST_F(SamplingRequestTest, MinTokensPostponesEveryStop) {
 }
 
 TEST_F(SamplingRequestTest, TimeLimitEndsTheStreamWithWhatThereIs) {
-  GenerateRequest request = Letters(1'000'000'000);
+  engine::GenerateRequest request = Letters(1'000'000'000);
   request.time_limit_seconds = 0.05;
   const auto sink = Complete(request);
-  EXPECT_EQ(sink->finish.reason, FinishReason::kTimeLimit);
+  EXPECT_EQ(sink->finish.reason, engine::FinishReason::kTimeLimit);
   EXPECT_GT(sink->tokens.size(), 0U);
   EXPECT_EQ(sink->finish.usage.generated_tokens, static_cast<int64_t>(sink->tokens.size()));
   EXPECT_GE(sink->finish.usage.prefill_seconds + sink->finish.usage.decode_seconds, 0.05);
 }
 
 TEST_F(SamplingRequestTest, TimeLimitHoldsWhileThePromptIsRead) {
-  GenerateRequest request = Letters(1);
+  engine::GenerateRequest request = Letters(1);
   request.prompt.assign(1'000'000, 'a');
   request.time_limit_seconds = 0.01;
   const auto sink = Complete(request);
-  EXPECT_EQ(sink->finish.reason, FinishReason::kTimeLimit);
+  EXPECT_EQ(sink->finish.reason, engine::FinishReason::kTimeLimit);
   EXPECT_TRUE(sink->tokens.empty());
   EXPECT_GE(sink->finish.usage.prefill_seconds, 0.01);
   EXPECT_EQ(sink->finish.usage.decode_seconds, 0);
 }
 
 TEST_F(SamplingRequestTest, TopLogprobsComeForEveryTokenAndHoldIt) {
-  GenerateRequest request = Letters(20);
+  engine::GenerateRequest request = Letters(20);
   request.sampling.allowed_token_ids.clear();
   request.sampling.temperature = 0;
   request.ignore_eos = true;
@@ -205,7 +206,7 @@ TEST_F(SamplingRequestTest, TopLogprobsComeForEveryTokenAndHoldIt) {
 
 TEST_F(SamplingRequestTest, NamesWhatIsOutOfRange) {
   const auto refusal = [&](auto change) {
-    GenerateRequest request = Letters(5);
+    engine::GenerateRequest request = Letters(5);
     change(request);
     return Refusal(std::move(request));
   };
@@ -254,11 +255,11 @@ TEST_F(SamplingRequestTest, NamesWhatIsOutOfRange) {
 
 TEST_F(SamplingRequestTest, RefusesWhatLeavesNoToken) {
   const std::string message = "leave no token to choose";
-  GenerateRequest banned = Letters(5);
+  engine::GenerateRequest banned = Letters(5);
   banned.sampling.banned_token_ids = banned.sampling.allowed_token_ids;
   EXPECT_NE(Refusal(banned).find(message), std::string::npos);
 
-  GenerateRequest postponed = Letters(5);
+  engine::GenerateRequest postponed = Letters(5);
   postponed.sampling.allowed_token_ids = {'a', kEos};
   postponed.stop_token_ids = {'a'};
   EXPECT_EQ(Complete(postponed)->tokens.size(), 0U);

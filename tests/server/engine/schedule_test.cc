@@ -16,7 +16,7 @@ class OrderSink : public RecordingGenerateSink {
  public:
   OrderSink(std::vector<int>& order, std::mutex& mutex, int name)
       : order_(order), mutex_(mutex), name_(name) {}
-  void OnFinish(Finished how) override {
+  void OnFinish(engine::Finished how) override {
     {
       const std::lock_guard lock(mutex_);
       order_.push_back(name_);
@@ -39,7 +39,7 @@ TEST(Priority, DecidesTheOrderOfTheQueueAndArrivalWithinOne) {
   std::mutex mutex;
   std::vector<std::shared_ptr<OrderSink>> sinks;
   for (const int name : {50, 10, 30, 11, 51, 31}) {
-    GenerateRequest request = Prompt(5, 5, 1);
+    engine::GenerateRequest request = Prompt(5, 5, 1);
     request.priority = name / 10 - 3;
     sinks.push_back(std::make_shared<OrderSink>(order, mutex, name));
     ASSERT_TRUE(engine->Submit(request, sinks.back()).ok());
@@ -51,7 +51,7 @@ TEST(Priority, DecidesTheOrderOfTheQueueAndArrivalWithinOne) {
 
 TEST(Priority, TakesTheStepsTokensFirst) {
   const auto engine = MakeEngine({.num_slots = 2, .max_queue = 4, .step_tokens = 8});
-  GenerateRequest lazy = Prompt(2'000'000, 1, 1);
+  engine::GenerateRequest lazy = Prompt(2'000'000, 1, 1);
   lazy.priority = 5;
   auto slow = std::make_shared<RecordingGenerateSink>();
   const auto id = engine->Submit(lazy, slow);
@@ -66,7 +66,7 @@ TEST(Priority, TakesTheStepsTokensFirst) {
 class GatedSink : public RecordingGenerateSink {
  public:
   bool HasRoom() const override { return open; }
-  void OnDelta(Delta delta) override {
+  void OnDelta(engine::Delta delta) override {
     RecordingGenerateSink::OnDelta(std::move(delta));
     ++deltas;
     if (deltas == stop_after) open = false;
@@ -92,7 +92,7 @@ TEST(SlowReader, PausesOnlyItself) {
 }
 
 TEST(SlowReader, LosesItsRequestInTheEnd) {
-  EngineOptions options{.num_slots = 1, .max_queue = 4, .step_tokens = 16};
+  engine::EngineOptions options{.num_slots = 1, .max_queue = 4, .step_tokens = 16};
   options.max_stall_seconds = 0.05;
   const auto engine = MakeEngine(options);
   const auto slow = std::make_shared<GatedSink>();

@@ -14,10 +14,10 @@ namespace {
 
 using Tokens = std::vector<int32_t>;
 
-constexpr EngineOptions kOptions{.num_slots = 3, .max_queue = 200, .step_tokens = 37};
+constexpr engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 200, .step_tokens = 37};
 
-EngineOptions WithoutCache() {
-  EngineOptions options = kOptions;
+engine::EngineOptions WithoutCache() {
+  engine::EngineOptions options = kOptions;
   options.prefix_cache_bytes = 0;
   return options;
 }
@@ -28,20 +28,20 @@ Tokens Joined(Tokens first, const Tokens& second) {
 }
 
 /// Keeps the samples of one request apart.
-class SamplesSink : public GenerateSink, public Recorder {
+class SamplesSink : public engine::GenerateSink, public Recorder {
  public:
   explicit SamplesSink(int samples) : tokens(samples), logprobs(samples), left_(samples) {}
   void OnPromptProgress(int64_t, int64_t) override {}
-  void OnPrompt(std::vector<TokenScore>) override {}
-  void OnState(SnapshotPtr) override {}
-  void OnInterrupted(Kept, uint64_t) override {}
-  void OnDelta(Delta delta) override {
+  void OnPrompt(std::vector<engine::TokenScore>) override {}
+  void OnState(engine::SnapshotPtr) override {}
+  void OnInterrupted(engine::Kept, uint64_t) override {}
+  void OnDelta(engine::Delta delta) override {
     auto& sample = tokens[delta.index];
     sample.insert(sample.end(), delta.tokens.begin(), delta.tokens.end());
     auto& scores = logprobs[delta.index];
     scores.insert(scores.end(), delta.logprobs.begin(), delta.logprobs.end());
   }
-  void OnFinish(Finished finish) override {
+  void OnFinish(engine::Finished finish) override {
     usages.push_back(finish.usage);
     if (--left_ == 0) End(std::nullopt);
   }
@@ -49,7 +49,7 @@ class SamplesSink : public GenerateSink, public Recorder {
 
   std::vector<Tokens> tokens;
   std::vector<std::vector<float>> logprobs;
-  std::vector<Usage> usages;
+  std::vector<engine::Usage> usages;
 
  private:
   int left_;
@@ -60,17 +60,17 @@ TEST(Samples, EqualSoloRunsWithFollowingSeeds) {
   const auto cold = MakeEngine(WithoutCache());
   for (const int length : {1, 2, 31, 33, 100, 300}) {
     for (const bool cached : {true, false}) {
-      GenerateRequest request = Prompt(length, 25, 40 + length);
+      engine::GenerateRequest request = Prompt(length, 25, 40 + length);
       request.sampling.repetition_penalty = 1.2F;
       if (cached) request.cache_scope = "";
-      const GenerateRequest solo = request;
+      const engine::GenerateRequest solo = request;
       request.n = 8;
       const auto sink = std::make_shared<SamplesSink>(8);
       ASSERT_TRUE(engine->Submit(request, sink).ok());
       ASSERT_TRUE(sink->Wait());
       ASSERT_TRUE(sink->status.ok()) << sink->status;
       for (int i = 0; i < 8; ++i) {
-        GenerateRequest one = solo;
+        engine::GenerateRequest one = solo;
         *one.sampling.seed += i;
         const auto expected = Complete(*cold, one);
         EXPECT_EQ(sink->tokens[i], expected->tokens) << "sample " << i << " of " << length;
@@ -85,7 +85,7 @@ TEST(Samples, CancelEndsAllOfThem) {
   const auto engine = MakeEngine(kOptions);
   std::mt19937 random(1);
   for (int i = 0; i < 100; ++i) {
-    GenerateRequest request = Prompt(50, 1'000'000, 1);
+    engine::GenerateRequest request = Prompt(50, 1'000'000, 1);
     request.n = 5;
     const auto sink = std::make_shared<SamplesSink>(5);
     const auto id = engine->Submit(request, sink);
@@ -106,7 +106,7 @@ TEST(PrefixReuse, WarmEqualsColdForEveryLengthAndSharedPart) {
   std::vector<Tokens> earlier;
   int64_t cached = 0;
   for (int i = 0; i < 150; ++i) {
-    GenerateRequest request = Prompt(1 + static_cast<int>(random() % 250), 12, i);
+    engine::GenerateRequest request = Prompt(1 + static_cast<int>(random() % 250), 12, i);
     if (!earlier.empty() && random() % 3 != 0) {
       const Tokens& base = earlier[random() % earlier.size()];
       const auto shared = static_cast<int64_t>(random() % (base.size() + 1));
@@ -122,7 +122,7 @@ TEST(PrefixReuse, WarmEqualsColdForEveryLengthAndSharedPart) {
       const int64_t found = hot->finish.usage.cached_tokens;
       ASSERT_LT(found, std::ssize(request.prompt));
       if (again == 1) {
-        constexpr auto kBlock = static_cast<int64_t>(PrefixCache::kBlock);
+        constexpr auto kBlock = static_cast<int64_t>(engine::PrefixCache::kBlock);
         ASSERT_GE(found, std::ssize(request.prompt) - 1 - kBlock) << "the same prompt again";
       }
       ASSERT_EQ(expected->finish.usage.cached_tokens, 0);
@@ -135,14 +135,14 @@ TEST(PrefixReuse, WarmEqualsColdForEveryLengthAndSharedPart) {
 
 TEST(PrefixReuse, AnswersAndMarksAreFoundAgainAndScopesAreApart) {
   const auto engine = MakeEngine(kOptions);
-  GenerateRequest request = Prompt(100, 30, 1);
+  engine::GenerateRequest request = Prompt(100, 30, 1);
   request.cache_scope = "mine";
   request.marks = {70};
   const auto first = Complete(*engine, request);
-  GenerateRequest next = request;
+  engine::GenerateRequest next = request;
   next.prompt = Joined(Joined(request.prompt, first->tokens), {1, 2, 3});
   EXPECT_EQ(Complete(*engine, next)->finish.usage.cached_tokens, 129) << "all that was fed";
-  GenerateRequest parted = request;
+  engine::GenerateRequest parted = request;
   parted.prompt.resize(71);
   parted.prompt.back() += 1;
   parted.marks.clear();
@@ -155,16 +155,16 @@ TEST(KeptState, TurnsEqualOneRun) {
   const auto engine = MakeEngine(kOptions);
   std::mt19937 random(3);
   for (int conversation = 0; conversation < 30; ++conversation) {
-    SnapshotPtr state;
+    engine::SnapshotPtr state;
     Tokens all;
     for (int turn = 0; turn < 6; ++turn) {
-      GenerateRequest request = Prompt(1 + static_cast<int>(random() % 80),
-                                       static_cast<int64_t>(random() % 40), random());
+      engine::GenerateRequest request = Prompt(1 + static_cast<int>(random() % 80),
+                                               static_cast<int64_t>(random() % 40), random());
       request.keep_state = true;
       const int64_t held = state == nullptr ? 0 : state->tokens();
       const Tokens pending(all.begin() + held, all.end());
       all = Joined(all, request.prompt);
-      GenerateRequest whole = request;
+      engine::GenerateRequest whole = request;
       whole.prompt = all;
       request.pending = std::ssize(pending);
       request.prompt = Joined(pending, request.prompt);
@@ -188,12 +188,12 @@ TEST(KeptState, TurnsEqualOneRun) {
 
 TEST(KeptState, MarksAndRegularPointsAreReported) {
   const auto engine = MakeEngine(kOptions);
-  GenerateRequest request = Prompt(9000, 10, 1);
+  engine::GenerateRequest request = Prompt(9000, 10, 1);
   request.keep_state = true;
   request.marks = {5, 5000, 9000};
   const auto sink = Complete(*engine, request);
   std::vector<int64_t> counts;
-  for (const SnapshotPtr& state : sink->states) counts.push_back(state->tokens());
+  for (const engine::SnapshotPtr& state : sink->states) counts.push_back(state->tokens());
   EXPECT_EQ(counts, (std::vector<int64_t>{5, 4096, 5000, 8192, 9000}));
 }
 
@@ -201,7 +201,7 @@ TEST(KeptState, AnInterruptedRunGoesOnWhereItWas) {
   const auto engine = MakeEngine(kOptions);
   std::mt19937 random(4);
   for (int i = 0; i < 40; ++i) {
-    GenerateRequest request = Prompt(1 + static_cast<int>(random() % 3000), 2000, i);
+    engine::GenerateRequest request = Prompt(1 + static_cast<int>(random() % 3000), 2000, i);
     request.keep_state = true;
     request.sampling.frequency_penalty = 0.5F;
     request.sampling.repetition_penalty = 1.1F;
@@ -219,10 +219,10 @@ TEST(KeptState, AnInterruptedRunGoesOnWhereItWas) {
       ASSERT_EQ(cut->tokens, expected->tokens);
       continue;
     }
-    const Kept& kept = *cut->interrupted;
+    const engine::Kept& kept = *cut->interrupted;
     ASSERT_EQ(kept.generated, cut->tokens);
     const Tokens all = Joined(request.prompt, kept.generated);
-    GenerateRequest rest = request;
+    engine::GenerateRequest rest = request;
     rest.sampling.seed = cut->seed;
     rest.state = kept.state;
     const int64_t held = kept.state == nullptr ? 0 : kept.state->tokens();
@@ -241,7 +241,7 @@ TEST(KeptState, AnInterruptedRunGoesOnWhereItWas) {
 
 TEST(PromptScores, EqualScoreAndComeBeforeTheOutput) {
   const auto engine = MakeEngine(kOptions);
-  GenerateRequest request = Prompt(100, 5, 1);
+  engine::GenerateRequest request = Prompt(100, 5, 1);
   request.cache_scope = "";
   request.echo = true;
   const auto echoed = Complete(*engine, request);
@@ -255,7 +255,7 @@ TEST(PromptScores, EqualScoreAndComeBeforeTheOutput) {
   request.prompt_logprobs = 2;
   const auto scored = Complete(*engine, request);
   const auto score = std::make_shared<RecordingScoreSink>();
-  ASSERT_TRUE(engine->Submit(ScoreRequest{request.prompt, 2}, score).ok());
+  ASSERT_TRUE(engine->Submit(engine::ScoreRequest{request.prompt, 2}, score).ok());
   ASSERT_TRUE(score->Wait());
   ASSERT_EQ(scored->prompt.size(), 100U);
   for (size_t i = 0; i < 100; ++i) {

@@ -9,7 +9,7 @@
 
 #include "gtest/gtest.h"
 
-namespace fmaserver {
+namespace fmaserver::engine {
 namespace {
 
 struct Outcome {
@@ -136,4 +136,4 @@ TEST(StopMatcher, HoldsNoMoreThanItMust) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::engine

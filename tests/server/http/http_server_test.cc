@@ -14,7 +14,7 @@
 
 #include "absl/strings/match.h"
 
-namespace fmaserver {
+namespace fmaserver::http {
 namespace {
 
 class HttpServerTest : public ::testing::Test {
@@ -133,4 +133,4 @@ TEST(HttpServerAddress, IsChecked) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::http

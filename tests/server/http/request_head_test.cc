@@ -5,7 +5,7 @@
 #include <random>
 #include <string>
 
-namespace fmaserver {
+namespace fmaserver::http {
 namespace {
 
 TEST(RequestHead, ReadsMethodAndPath) {
@@ -48,4 +48,4 @@ TEST(Response, SaysItsLengthAndThatTheConnectionEnds) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::http

@@ -3,11 +3,11 @@
 
 #include <gtest/gtest.h>
 
-namespace fmaserver {
+namespace fmaserver::http {
 namespace {
 
 TEST(StatusPages, ReadinessTellsTheCasesApart) {
-  const Exposition exposition;
+  const metrics::Exposition exposition;
   StatusPages pages(exposition);
   const auto expect = [&pages](int status, const std::string& body) {
     EXPECT_EQ(pages.Answer("/readyz").status, status);
@@ -25,7 +25,7 @@ TEST(StatusPages, ReadinessTellsTheCasesApart) {
 }
 
 TEST(StatusPages, KnowsItsPathsAlone) {
-  const Exposition exposition;
+  const metrics::Exposition exposition;
   const StatusPages pages(exposition);
   EXPECT_EQ(pages.Answer("/version").body, "{\"version\":\"" FMA_VERSION "\"}\n");
   EXPECT_EQ(pages.Answer("/metrics").status, 200);
@@ -34,4 +34,4 @@ TEST(StatusPages, KnowsItsPathsAlone) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::http

@@ -12,7 +12,7 @@
 #include "server/metrics/process_metrics.h"
 #include "server/metrics/state_bytes.h"
 
-namespace fmaserver {
+namespace fmaserver::metrics {
 namespace {
 
 using ::testing::AllOf;
@@ -23,11 +23,11 @@ using ::testing::HasSubstr;
 using ::testing::Key;
 using ::testing::Pair;
 
-AttentionSpec RandomSpec(std::mt19937& random) {
+kernels::AttentionSpec RandomSpec(std::mt19937& random) {
   const auto draw = [&](int least, int most) {
     return std::uniform_int_distribution(least, most)(random);
   };
-  AttentionSpec spec;
+  kernels::AttentionSpec spec;
   spec.num_kv_heads = draw(1, 4);
   spec.num_heads = spec.num_kv_heads * draw(1, 3);
   spec.head_dim = 2 * draw(1, 40);
@@ -41,7 +41,7 @@ AttentionSpec RandomSpec(std::mt19937& random) {
 ModelFacts Facts() {
   std::mt19937 random(1);
   return {.name = "m",
-          .layout = SlotLayout(RandomSpec(random), 2, DType::kF32),
+          .layout = kernels::SlotLayout(RandomSpec(random), 2, kernels::CacheType::kF32),
           .slots = 8,
           .weight_bytes = 1000};
 }
@@ -89,20 +89,20 @@ TEST(Metrics, CountsWhatTheEngineReports) {
   metrics.OnNextToken(0.0002, int64_t{1} << 20);
   metrics.OnCacheLookup(50, 40);
   metrics.OnRejected(absl::StatusCode::kResourceExhausted);
-  EndReport end;
+  engine::EndReport end;
   end.code = absl::StatusCode::kCancelled;
   metrics.OnEnd(end);
   end.code = absl::StatusCode::kInternal;
   metrics.OnEnd(end);
   end.code = absl::StatusCode::kOk;
-  end.reason = FinishReason::kLength;
+  end.reason = engine::FinishReason::kLength;
   end.end_to_end_seconds = 3;
   end.usage.prompt_tokens = 100;
   end.usage.generated_tokens = 4;
   end.usage.queue_seconds = 0.5;
   metrics.OnEnd(end);
 
-  metrics.OnEnd(EndReport());  // of a Score
+  metrics.OnEnd(engine::EndReport());  // of a Score
 
   const auto series = Scrape(*metrics.registry());
   const auto expect = [&](const std::string& name, double value) {
@@ -135,18 +135,20 @@ TEST(Metrics, CountsWhatTheEngineReports) {
 TEST(Metrics, StateBytesOfEveryLayoutAddUp) {
   std::mt19937 random(7);
   for (int i = 0; i < 2000; ++i) {
-    const AttentionSpec spec = RandomSpec(random);
-    const SlotLayout layout(spec, 3, i % 2 == 0 ? DType::kF32 : DType::kBF16);
+    const kernels::AttentionSpec spec = RandomSpec(random);
+    const kernels::SlotLayout layout(
+        spec, 3, i % 2 == 0 ? kernels::CacheType::kF32 : kernels::CacheType::kBF16);
     const StateBytes bytes = StateBytesOf(layout);
     EXPECT_EQ(bytes.near_field + bytes.sinks + bytes.far + bytes.sums + bytes.padding,
               layout.slot_bytes);
     EXPECT_GE(bytes.padding, 0);
     // Tokens kept exactly cost what they cost an ordinary cache.
-    const Hierarchy& hierarchy = spec.hierarchy;
+    const kernels::Hierarchy& hierarchy = spec.hierarchy;
     EXPECT_EQ(bytes.near_field + bytes.sinks,
-              FullCacheBytesPerToken(layout) * (2 * hierarchy.group_size + hierarchy.sink_tokens));
-    EXPECT_EQ(bytes.far,
-              FullCacheBytesPerToken(layout) * kGroupsKept * hierarchy.num_levels * hierarchy.rank);
+              kernels::FullCacheBytesPerToken(layout) *
+                  (2 * hierarchy.group_size + hierarchy.sink_tokens));
+    EXPECT_EQ(bytes.far, kernels::FullCacheBytesPerToken(layout) * kernels::kGroupsKept *
+                             hierarchy.num_levels * hierarchy.rank);
   }
 }
 
@@ -169,4 +171,4 @@ TEST(ContextBuckets, LengthsFallWhereTheirLabelsSay) {
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::metrics

@@ -50,11 +50,11 @@ struct Holdings {
 class CancelTest : public ::testing::Test {
  protected:
   CancelTest() {
-    SessionOptions sessions;
+    sessions::SessionOptions sessions;
     sessions.dir = folder_.path();
     server_ = std::make_unique<TestServer>(
-        ByteModelConfig(), EngineOptions{.num_slots = 4, .max_queue = 64, .step_tokens = 50},
-        sessions);
+        ByteModelConfig(),
+        engine::EngineOptions{.num_slots = 4, .max_queue = 64, .step_tokens = 50}, sessions);
     grpc::ClientContext context;
     v1::Session session;
     const auto stub = v1::Sessions::NewStub(server_->NewChannel());

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "model_loader/utf8.h"
+#include "base/utf8.h"
 #include "tests/server/rpc/test_server.h"
 
 namespace fmaserver::testing {
@@ -108,7 +108,7 @@ TEST(GenerateWithoutTokenizerTest, ServesTokenIdsWithEmptyText) {
 }
 
 TEST(GenerateWithEosTest, EndsAtTheEndOfSequence) {
-  ModelConfig config = ByteModelConfig();
+  model::ModelConfig config = ByteModelConfig();
   for (int id = 0; id < 256; ++id) config.eos_token_ids.push_back(id);
   TestServer server(config);
   const Generated ended = Generate(server.stub(), TextRequest("hi", 10));

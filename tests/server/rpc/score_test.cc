@@ -130,7 +130,7 @@ TEST_F(ScoreTest, SlowReaderOnlySlowsItself) {
 }
 
 TEST(ScoreStallTest, ReaderThatStaysBehindLosesTheCall) {
-  EngineOptions options{.num_slots = 2, .max_queue = 8, .step_tokens = 128};
+  engine::EngineOptions options{.num_slots = 2, .max_queue = 8, .step_tokens = 128};
   options.max_stall_seconds = 0.2;
   TestServer server(ByteModelConfig(), options);
   grpc::ClientContext context;

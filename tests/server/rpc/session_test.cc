@@ -30,13 +30,13 @@ class SessionTest : public ::testing::Test {
   void Restart() {
     sessions_.reset();
     server_.reset();
-    SessionOptions options;
+    sessions::SessionOptions options;
     options.dir = folder_.path();
     // Room for a few states only, so that parking to disk is the rule.
     options.memory_bytes = 100'000;
     server_ = std::make_unique<TestServer>(
-        ByteModelConfig(), EngineOptions{.num_slots = 4, .max_queue = 64, .step_tokens = 37},
-        options);
+        ByteModelConfig(),
+        engine::EngineOptions{.num_slots = 4, .max_queue = 64, .step_tokens = 37}, options);
     sessions_ = v1::Sessions::NewStub(server_->NewChannel());
   }
 

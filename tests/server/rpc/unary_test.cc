@@ -40,7 +40,7 @@ TEST(UnaryTest, DetokenizeReplacesWhatIsNoCharacter) {
 
 TEST(UnaryTest, GetModelTellsLimitsAndCosts) {
   TestServer server(ByteModelConfig(), {.num_slots = 3});
-  const Model& served = server.engine().model();
+  const engine::Model& served = server.engine().model();
   v1::Model model;
   grpc::ClientContext context;
   ASSERT_TRUE(server.stub().GetModel(&context, {}, &model).ok());

@@ -19,28 +19,48 @@ using Text = std::vector<int32_t>;
 inline constexpr int64_t kSlotBytes = 192;
 inline constexpr int64_t kVocabSize = 1000;
 
-SessionModel FakeModel();
+sessions::SessionModel FakeModel();
 
 /// Opens a store without a sweeper; the test fails when it cannot.
-std::unique_ptr<SessionStore> OpenStore(SessionOptions options);
+std::unique_ptr<sessions::SessionStore> OpenStore(sessions::SessionOptions options,
+                                                  Now now = Clock::now);
 
 /// After the first `tokens` tokens of `text`; null for 0.
-SnapshotPtr StateAfter(const Text& text, int64_t tokens);
-bool IsStateAfter(const Snapshot& state, const Text& text);
+engine::SnapshotPtr StateAfter(const Text& text, int64_t tokens);
+
+/// The same with an archive, as of a model that has one: every kChunkTokens tokens are a chunk.
+/// Those of `before`, of an earlier state of the text, are taken over.
+engine::State ArchivedAfter(const Text& text, int64_t tokens, const engine::Archive& before);
+inline constexpr int64_t kChunkTokens = 5;
+
+/// Whether every byte of the state is of `text` or its beginning, and its archive whole or, unless
+/// it is `archived`, empty.
+bool IsStateAfter(const engine::State& state, const Text& text, bool archived);
 
 /// Checks that the turn starts where `text` stops: its state, pending tokens and history.
-void ExpectTurnOf(const Turn& turn, const Text& text);
+void ExpectTurnOf(const sessions::Turn& turn, const Text& text, bool archived = false);
 
 /// `count` tokens that continue `text`, a function of its length and `salt`.
 Text NextTokens(const Text& text, int64_t count, int32_t salt);
 
 /// Runs a whole turn: reads all but the last of `appended`, which may hold points on the way.
-absl::StatusOr<SessionInfo> RunTurn(SessionStore& store, const SessionName& name, Text& text,
-                                    const Text& appended, const std::vector<int64_t>& points = {});
+absl::StatusOr<sessions::SessionInfo> RunTurn(sessions::SessionStore& store,
+                                              const sessions::SessionName& name, Text& text,
+                                              const Text& appended,
+                                              const std::vector<int64_t>& points = {});
 
-absl::StatusOr<std::string> ReadAll(SessionExport& blob, size_t piece_bytes);
-absl::StatusOr<SessionInfo> ImportAll(SessionStore& store, const SessionName& name,
-                                      const std::string& blob, size_t piece_bytes);
+absl::StatusOr<std::string> ReadAll(sessions::SessionExport& blob, size_t piece_bytes);
+absl::StatusOr<sessions::SessionInfo> ImportAll(sessions::SessionStore& store,
+                                                const sessions::SessionName& name,
+                                                const std::string& blob, size_t piece_bytes);
+
+/// The files of parts below `folder`.
+struct PartFiles {
+  int64_t count = 0;
+  int64_t bytes = 0;         ///< of the parts themselves
+  int64_t unique_bytes = 0;  ///< each once, however many names it has
+};
+PartFiles FindParts(const std::filesystem::path& folder);
 
 /// How many files below `folder` have a name that ends so.
 int64_t CountFiles(const std::filesystem::path& folder, const std::string& suffix);

@@ -4,21 +4,29 @@
 
 #include "gtest/gtest.h"
 
-namespace fmaserver {
+namespace fmaserver::sessions {
 namespace {
 
 TEST(FingerprintTest, EverythingThatGivesBytesAMeaningCounts) {
-  AttentionSpec spec{.num_heads = 4,
-                     .num_kv_heads = 2,
-                     .head_dim = 8,
-                     .hierarchy = {.group_size = 4, .rank = 2, .num_levels = 3}};
-  std::set<std::string> prints = {ModelFingerprint("a", SlotLayout(spec, 2, DType::kF32))};
-  EXPECT_TRUE(prints.contains(ModelFingerprint("a", SlotLayout(spec, 2, DType::kF32))));
-  EXPECT_TRUE(prints.insert(ModelFingerprint("b", SlotLayout(spec, 2, DType::kF32))).second);
-  EXPECT_TRUE(prints.insert(ModelFingerprint("a", SlotLayout(spec, 2, DType::kBF16))).second);
-  EXPECT_TRUE(prints.insert(ModelFingerprint("a", SlotLayout(spec, 3, DType::kF32))).second);
+  kernels::AttentionSpec spec{.num_heads = 4,
+                              .num_kv_heads = 2,
+                              .head_dim = 8,
+                              .hierarchy = {.group_size = 4, .rank = 2, .num_levels = 3}};
+  std::set<std::string> prints = {
+      ModelFingerprint("a", kernels::SlotLayout(spec, 2, kernels::CacheType::kF32))};
+  EXPECT_TRUE(prints.contains(
+      ModelFingerprint("a", kernels::SlotLayout(spec, 2, kernels::CacheType::kF32))));
+  EXPECT_TRUE(
+      prints.insert(ModelFingerprint("b", kernels::SlotLayout(spec, 2, kernels::CacheType::kF32)))
+          .second);
+  EXPECT_TRUE(
+      prints.insert(ModelFingerprint("a", kernels::SlotLayout(spec, 2, kernels::CacheType::kBF16)))
+          .second);
+  EXPECT_TRUE(
+      prints.insert(ModelFingerprint("a", kernels::SlotLayout(spec, 3, kernels::CacheType::kF32)))
+          .second);
   EXPECT_EQ(prints.begin()->size(), 32);
 }
 
 }  // namespace
-}  // namespace fmaserver
+}  // namespace fmaserver::sessions

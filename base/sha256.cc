@@ -1,0 +1,38 @@
+#include "base/sha256.h"
+
+#include <openssl/evp.h>
+
+#include <cstdlib>
+
+namespace fmaserver {
+namespace {
+
+// OpenSSL fails here only without memory or without SHA-256; a digest that is silently wrong would
+// be worse than the end.
+void Require(int result) {
+  if (result != 1) std::abort();
+}
+
+}  // namespace
+
+void Sha256::Free::operator()(evp_md_ctx_st* context) const { EVP_MD_CTX_free(context); }
+
+Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
+  Require(EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr));
+}
+
+void Sha256::Update(std::span<const std::byte> bytes) {
+  Require(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()));
+}
+
+void Sha256::Update(std::string_view bytes) { Update(std::as_bytes(std::span(bytes))); }
+
+std::string Sha256::Digest() const {
+  const std::unique_ptr<evp_md_ctx_st, Free> copy(EVP_MD_CTX_new());
+  Require(EVP_MD_CTX_copy_ex(copy.get(), context_.get()));
+  std::string digest(kSha256Bytes, '\0');
+  Require(EVP_DigestFinal_ex(copy.get(), reinterpret_cast<unsigned char*>(digest.data()), nullptr));
+  return digest;
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,18 @@
+// A slot's bytes between the device and the host.
+//
+// On the device the keys of a head lie in rows, [C, d], as its values do: what a query looks at is
+// whole rows then, and memory moves little else. SlotLayout has them in columns, [d, C].
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "kernels/fma/slot_layout.h"
+
+namespace fmaserver::kernels::cuda {
+
+/// Both in place, of a whole slot.
+void KeysToColumns(const SlotLayout& layout, std::span<std::byte> slot);
+void KeysToRows(const SlotLayout& layout, std::span<std::byte> slot);
+
+}  // namespace fmaserver::kernels::cuda

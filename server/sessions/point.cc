@@ -1,0 +1,85 @@
+#include "server/sessions/point.h"
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "base/id.h"
+#include "base/names.h"
+#include "base/text.h"
+
+namespace fmaserver::sessions {
+namespace {
+
+absl::Status CheckArchive(const Point& point) {
+  int64_t end = 0;
+  for (const PartPtr& chunk : point.archive) {
+    if (chunk->id.size() != kRandomIdChars || !IsName(chunk->id)) {
+      return absl::InvalidArgumentError("the id of a chunk");
+    }
+    if (!(chunk->begin >= end && chunk->tokens > chunk->begin && chunk->tokens <= point.tokens())) {
+      return absl::InvalidArgumentError(Concat("a chunk of tokens ", chunk->begin, " to ",
+                                               chunk->tokens, ", behind one that ends at ", end,
+                                               ", of a state after ", point.tokens()));
+    }
+    if (!(chunk->bytes > 0 && chunk->bytes <= kMaxChunkBytes)) {
+      return absl::InvalidArgumentError(
+          Concat("a chunk of ", chunk->bytes, " bytes, allowed: 1 to ", kMaxChunkBytes));
+    }
+    end = chunk->tokens;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Point MakePoint(engine::State state, bool turn_end) {
+  Point point{.slot = std::make_shared<Part>(Part{.id = RandomId(),
+                                                  .tokens = state.slot->tokens(),
+                                                  .bytes = std::ssize(state.slot->bytes()),
+                                                  .memory = state.slot}),
+              .turn_end = turn_end};
+  for (const engine::ArchiveChunkPtr& chunk : state.archive) {
+    point.archive.push_back(std::make_shared<Part>(Part{.kind = Part::Kind::kChunk,
+                                                        .id = chunk->id,
+                                                        .begin = chunk->begin,
+                                                        .tokens = chunk->bytes->tokens(),
+                                                        .bytes = std::ssize(chunk->bytes->bytes()),
+                                                        .memory = chunk->bytes}));
+  }
+  return point;
+}
+
+std::vector<PartPtr> PartsOf(const Point& point) {
+  std::vector<PartPtr> parts = {point.slot};
+  parts.insert(parts.end(), point.archive.begin(), point.archive.end());
+  return parts;
+}
+
+std::vector<PartPtr> PartsOf(const std::vector<Point>& points) {
+  std::vector<PartPtr> parts;
+  std::set<std::string_view> seen;
+  for (const Point& point : points) {
+    for (PartPtr& part : PartsOf(point)) {
+      if (seen.insert(part->id).second) parts.push_back(std::move(part));
+    }
+  }
+  return parts;
+}
+
+absl::Status CheckArchives(const std::vector<Point>& points) {
+  int64_t mentions = 0;
+  std::set<std::string_view> chunks;
+  for (const Point& point : points) {
+    if (absl::Status status = CheckArchive(point); !status.ok()) return status;
+    mentions += std::ssize(point.archive);
+    for (const PartPtr& chunk : point.archive) chunks.insert(chunk->id);
+  }
+  if (std::ssize(chunks) <= kMaxChunks && mentions <= kMaxChunkMentions) return absl::OkStatus();
+  return absl::InvalidArgumentError(Concat(chunks.size(), " chunks, named ", mentions,
+                                           " times, allowed: up to ", kMaxChunks, ", named ",
+                                           kMaxChunkMentions, " times"));
+}
+
+}  // namespace fmaserver::sessions

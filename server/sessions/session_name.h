@@ -1,0 +1,17 @@
+// Names of sessions, checked and described.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "server/sessions/session_types.h"
+
+namespace fmaserver::sessions {
+
+/// INVALID_ARGUMENT for a part that is no name.
+absl::Status CheckName(const SessionName& name);
+
+/// 'session "id"', for messages.
+std::string Describe(const SessionName& name);
+
+}  // namespace fmaserver::sessions
