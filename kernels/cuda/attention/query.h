@@ -9,6 +9,25 @@
 
 namespace fmaserver::kernels::cuda {
 
+/// A channel of a query, and the one that rotates together with it.
+struct QueryPair {
+  float low;
+  float high;
+};
+
+/// Channels `pair` and `pair` + d/2 of the query [d] at `position`, d even, scaled by 1/sqrt(d) and
+/// rotated.
+FMA_DEVICE QueryPair RotatedPair(const DeviceAttention& attention, const float* query,
+                                 int64_t position, int pair) {
+  const int dim = attention.spec.head_dim;
+  const float scale = 1.0F / sqrtf(static_cast<float>(dim));
+  const float low = LoadConstant(query + pair) * scale;
+  const float high = LoadConstant(query + dim / 2 + pair) * scale;
+  const Rotation turn =
+      RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + pair));
+  return {low * turn.cosine - high * turn.sine, high * turn.cosine + low * turn.sine};
+}
+
 /// Channel `channel` of the query [d] at `position`, scaled by 1/sqrt(d); with rotary positions
 /// rotated if `rotated`.
 FMA_DEVICE float QueryChannel(const DeviceAttention& attention, const float* query,
