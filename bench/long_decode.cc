@@ -53,7 +53,7 @@ class Decoder {
     for (int64_t i = 0; i < count; ++i) {
       const auto token = static_cast<int32_t>(static_cast<uint64_t>(position_) * 2654435761U %
                                               model_.config().vocab_size);
-      const engine::StepSegment segment{slot_.data(), position_++, {&token, 1}, 1};
+      const engine::StepSegment segment{slot_.handle(), position_++, {&token, 1}, 1};
       if (const auto logits = model_.Step({&segment, 1}); !logits.ok()) return logits.status();
     }
     return SecondsBetween(start, Clock::now()) / static_cast<double>(count);

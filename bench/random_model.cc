@@ -52,7 +52,7 @@ int main(int argc, char** argv) {
   app.add_option("--out", out, "Folder")->required();
   CLI11_PARSE(app, argc, argv);
   const absl::Status status = fmaserver::testing::WriteRandomCheckpoint(
-      fmaserver::bench::Shapes().at(shape), 1, fmaserver::kernels::DType::kBF16, out);
+      fmaserver::bench::Shapes().at(shape), 1, fmaserver::kernels::WeightFormat::kBF16, out);
   if (!status.ok())
     std::fprintf(stderr, "random_model: %s\n", std::string(status.message()).c_str());
   return status.ok() ? 0 : 1;

@@ -44,7 +44,7 @@ class Sequences {
     std::unique_ptr<Sequences> sequences(new Sequences(model, flags, *std::move(pool)));
     const std::vector<std::byte> zeros(static_cast<size_t>(model.slot_bytes()));
     for (const engine::Slot& slot : sequences->slots_) {
-      const absl::Status status = model.backend().RestoreSlot(model.layout(), zeros, slot.data());
+      const absl::Status status = model.backend().RestoreSlot(zeros, slot.handle());
       if (!status.ok()) return status;
     }
     return sequences;
@@ -54,7 +54,7 @@ class Sequences {
   absl::StatusOr<double> Step() {
     std::vector<engine::StepSegment> segments;
     for (const engine::Slot& slot : slots_)
-      segments.push_back({slot.data(), position_, tokens_, 1});
+      segments.push_back({slot.handle(), position_, tokens_, 1});
     const auto start = std::chrono::steady_clock::now();
     const auto logits = model_.Step(segments);
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
@@ -95,7 +95,7 @@ absl::StatusOr<nlohmann::json> Run(const Flags& flags) {
   absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(flags.device, flags.threads);
   if (!device.ok()) return device.status();
   engine::ModelOptions options{.max_rows = flags.sequences * flags.rows};
-  if (flags.cache_dtype == "bf16") options.cache_dtype = kernels::DType::kBF16;
+  options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);
   const auto model = engine::Model::Load(*checkpoint, std::move(device->backend), options);
   if (!model.ok()) return model.status();
   const auto seconds = Measure(**model, flags);

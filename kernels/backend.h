@@ -23,6 +23,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/fma/slot_layout.h"
 #include "kernels/fma/spec.h"
+#include "kernels/fma/weight_format.h"
 #include "kernels/sampling.h"
 
 namespace fmaserver::kernels {
@@ -34,15 +35,24 @@ struct Matrix {
   int64_t cols = 0;
 
   float* Row(int64_t row) const { return data + row * cols; }
+  /// The rows from `row` on; none past the end.
+  Matrix From(int64_t row) const {
+    return row < rows ? Matrix{Row(row), rows - row, cols} : Matrix{};
+  }
   bool operator==(const Matrix&) const = default;
 };
 
-/// [rows, cols] of `dtype` in host memory, perhaps unaligned. Does not own; a vector has one row.
+/// [rows, cols] of `format` in host memory, perhaps unaligned. Does not own; a vector has one row.
 struct HostMatrix {
   const std::byte* data = nullptr;
-  DType dtype = DType::kF32;
+  WeightFormat format = WeightFormat::kF32;
   int64_t rows = 0;
   int64_t cols = 0;
+  /// Of formats whose numbers are small integers in blocks of cols / scales->cols along a row: a
+  /// weight is scale * number + minimum, with the scale and the minimum of its block, [rows,
+  /// blocks] each. Null: none, as every format of today demands (kernels/host/linear.h).
+  const HostMatrix* scales = nullptr;
+  const HostMatrix* minima = nullptr;
 };
 
 /// A weight [out, in] and its bias [out] (null data: none).
@@ -98,12 +108,33 @@ class Buffer {
   int64_t bytes = 0;
 };
 
+/// Cache slots of one layout in the backend's memory; freed on destruction. Where they lie, and in
+/// which order their bytes are, is the backend's own affair.
+class SlotMemory {
+ public:
+  virtual ~SlotMemory() = default;
+  SlotLayout layout;
+  int32_t count = 0;
+};
+
+/// One slot of a SlotMemory, which must outlive its use. A plain value.
+struct SlotHandle {
+  const SlotMemory* memory = nullptr;
+  int32_t index = 0;
+
+  explicit operator bool() const { return memory != nullptr; }
+  bool operator==(const SlotHandle&) const = default;
+};
+
 /// Rows [position, position + rows) of the sequence whose cache is `slot`. A slot appears in at
 /// most one segment of a step and has taken exactly the tokens before `position`.
 struct Segment {
-  std::byte* slot = nullptr;
+  SlotHandle slot;
   int64_t position = 0;
   int32_t rows = 0;
+  /// The rows are attended to as ever, but the slot stays as it was until Commit() says how many
+  /// of them it takes.
+  bool tentative = false;
 };
 
 /// Bytes of a device's own memory, and what all its users together take of them.
@@ -125,6 +156,11 @@ class Backend {
   /// `bytes` > 0, aligned to SlotLayout::kAlignment, contents unspecified. RESOURCE_EXHAUSTED.
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) = 0;
 
+  /// `count` > 0 slots, fewer than 2^63 bytes in all, of unspecified contents: a sequence never
+  /// reads what it did not write. RESOURCE_EXHAUSTED.
+  virtual absl::StatusOr<std::unique_ptr<SlotMemory>> AllocateSlots(const SlotLayout& layout,
+                                                                    int32_t count) = 0;
+
   /// Several products of the same input stacked along `out`: one pass computes them all.
   virtual absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
       std::span<const HostLinear> stacked) = 0;
@@ -132,10 +168,15 @@ class Backend {
   virtual absl::StatusOr<std::unique_ptr<AttentionWeights>> PackAttention(
       const AttentionSpec& spec, const HostAttention& weights) = 0;
 
-  /// Announces the segments of a step; their rows follow each other in every matrix.
-  virtual void BeginStep(const AttentionSpec& spec, const SlotLayout& layout,
-                         std::span<const Segment> segments) = 0;
+  /// Announces the segments of a step; their rows follow each other in every matrix. All slots are
+  /// of one layout, of `spec`.
+  virtual void BeginStep(const AttentionSpec& spec, std::span<const Segment> segments) = 0;
   virtual absl::Status EndStep() = 0;
+
+  /// After a step that went well, and before the next: each tentative segment's slot, in their
+  /// order, takes the first accepted[i] of its rows (0 .. rows) and is then what it would be had it
+  /// been fed these alone. The other rows, and without this call all of them, are forgotten.
+  virtual absl::Status Commit(std::span<const int32_t> accepted) = 0;
 
   /// x[i] = table[ids[i]], or with `accumulate` x[i] += table[ids[i]]. Ids in [0, table.out).
   virtual void Embed(std::span<const int64_t> ids, const LinearWeights& table, bool accumulate,
@@ -148,7 +189,8 @@ class Backend {
   virtual void Linear(Matrix x, const LinearWeights& weights, bool accumulate, Matrix y) = 0;
 
   /// Appends the step's keys and values of layer `layer` to every slot, attends, and closes the
-  /// groups that completed. qkv [n, QkvColumns()] unrotated, out [n, H*d].
+  /// groups that completed; what tentative segments append and close is theirs alone. qkv
+  /// [n, QkvColumns()] unrotated, out [n, H*d].
   virtual void Attend(const AttentionWeights& weights, int32_t layer, Matrix qkv, Matrix out) = 0;
 
   /// out = act(in) for the GELUs; swiglu: in [n, 2F] is gate | up, out [n, F] = silu(gate) * up.
@@ -160,19 +202,14 @@ class Backend {
   /// Copies into host memory; waits for the operations before it.
   virtual absl::Status CopyToHost(Matrix x, std::span<float> out) = 0;
 
-  /// Copies a slot of `bytes` bytes to another, between steps.
-  virtual absl::Status CopySlot(const std::byte* from, std::byte* to, int64_t bytes) = 0;
+  /// Copies a slot to another of the same layout, between steps.
+  virtual absl::Status CopySlot(SlotHandle from, SlotHandle to) = 0;
 
-  /// Copies from host memory, between steps.
-  virtual absl::Status CopyFromHost(std::span<const std::byte> in, std::byte* to) = 0;
-
-  /// Copies a slot's bytes out to host memory or back in, between steps; waits until it is done.
-  /// In host memory they are the same for every backend, as SlotLayout says; in its own memory a
-  /// backend may have them in another order.
-  virtual absl::Status SaveSlot(const SlotLayout& layout, const std::byte* slot,
-                                std::span<std::byte> out) = 0;
-  virtual absl::Status RestoreSlot(const SlotLayout& layout, std::span<const std::byte> in,
-                                   std::byte* slot) = 0;
+  /// Copies a slot's bytes, slot_bytes of its layout, out to host memory or back in, between steps;
+  /// waits until it is done. In host memory they are the same for every backend, as SlotLayout
+  /// says.
+  virtual absl::Status SaveSlot(SlotHandle slot, std::span<std::byte> out) = 0;
+  virtual absl::Status RestoreSlot(std::span<const std::byte> in, SlotHandle slot) = 0;
 
   /// Chooses tokens without a copy of the logits; null: this backend's logits are at hand.
   virtual RowSampler* sampler() { return nullptr; }

@@ -65,9 +65,9 @@ absl::Status CheckMetadata(const json& metadata, std::string_view origin) {
   return Refusal(At(origin, "\"__metadata__\""), Words{Excerpt(metadata)}, "an object of strings");
 }
 
-std::optional<kernels::DType> DTypeOf(const json& name) {
-  for (const kernels::DType dtype :
-       {kernels::DType::kF32, kernels::DType::kF16, kernels::DType::kBF16}) {
+std::optional<kernels::WeightFormat> DTypeOf(const json& name) {
+  for (const kernels::WeightFormat dtype :
+       {kernels::WeightFormat::kF32, kernels::WeightFormat::kF16, kernels::WeightFormat::kBF16}) {
     if (name == kernels::NameOf(dtype)) return dtype;
   }
   return std::nullopt;
@@ -121,7 +121,7 @@ absl::StatusOr<Entry> ReadEntry(const std::string& name, const json& fields, int
   }
 
   Entry entry{.name = name, .view = {}};
-  const std::optional<kernels::DType> dtype = DTypeOf(fields["dtype"]);
+  const std::optional<kernels::WeightFormat> dtype = DTypeOf(fields["dtype"]);
   if (!dtype.has_value()) return refuse("dtype", Excerpt(fields["dtype"]), "F32, F16, BF16");
   entry.view.dtype = *dtype;
 

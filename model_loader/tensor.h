@@ -5,14 +5,14 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/fma/dtype.h"
+#include "kernels/fma/weight_format.h"
 
 namespace fmaserver::model {
 
 /// A view, valid while the Safetensors (and so the Checkpoint) that it came from lives.
 /// `data` may be unaligned; row-major, little-endian.
 struct TensorView {
-  kernels::DType dtype = kernels::DType::kF32;
+  kernels::WeightFormat dtype = kernels::WeightFormat::kF32;
   std::vector<int64_t> shape;
   const std::byte* data = nullptr;
 

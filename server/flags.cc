@@ -91,7 +91,7 @@ void AddSessionFlags(CLI::App& app, sessions::SessionOptions& sessions) {
 }
 
 void AddServerFlags(CLI::App& app, Flags& flags) {
-  app.add_option("--listen", flags.rpc.listen, "Address; port 0 takes a free one")
+  app.add_option("--listen", flags.door.listen, "Address; port 0 takes a free one")
       ->type_name("HOST:PORT")
       ->group("Server");
   app.add_option("--http", flags.http,
@@ -107,9 +107,9 @@ void AddSecurityFlags(CLI::App& app, Flags& flags) {
   const auto add_file = [&app](const char* name, std::string& file, const char* help) {
     app.add_option(name, file, help)->type_name("FILE")->group("Security");
   };
-  add_file("--tls-cert", flags.rpc.tls.cert, "The server's certificate and its chain, PEM");
-  add_file("--tls-key", flags.rpc.tls.key, "Private key of the certificate, PEM");
-  add_file("--tls-client-ca", flags.rpc.tls.client_ca,
+  add_file("--tls-cert", flags.door.tls.cert, "The server's certificate and its chain, PEM");
+  add_file("--tls-key", flags.door.tls.key, "Private key of the certificate, PEM");
+  add_file("--tls-client-ca", flags.door.tls.client_ca,
            "Authorities, PEM: clients then need a certificate of one of them");
   add_file("--tokens", flags.tokens, "Tenants and the SHA-256 of their bearer tokens");
 }
@@ -119,6 +119,10 @@ void AddLimitFlags(CLI::App& app, Flags& flags) {
                  "Tokens of a prompt, at most; 0: what the model takes")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
       ->group("Limits");
+  app.add_option("--max-text-bytes", flags.limits.text_bytes,
+                 "Bytes of a text to encode, at most; 0: what a request may hold")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->group("Limits");
   app.add_option("--max-stop-strings", flags.limits.stop_strings,
                  "Stop strings of a request, at most")
       ->check(CLI::Range(0, static_cast<int>(engine::kMaxStops)))
@@ -126,11 +130,11 @@ void AddLimitFlags(CLI::App& app, Flags& flags) {
   app.add_option("--max-samples", flags.limits.samples, "Samples (n) of a request, at most")
       ->check(CLI::Range(1, engine::kMaxSamples))
       ->group("Limits");
-  app.add_option("--max-request-bytes", flags.rpc.max_receive_bytes, "Bytes of a request, at most")
+  app.add_option("--max-request-bytes", flags.door.max_request_bytes, "Bytes of a request, at most")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->check(CLI::Range(1 << 10, 1 << 30))
       ->group("Limits");
-  app.add_option("--max-streams", flags.rpc.max_streams,
+  app.add_option("--max-streams", flags.door.max_streams,
                  "Calls at once of one connection; more wait")
       ->check(CLI::Range(1, 1 << 20))
       ->group("Limits");

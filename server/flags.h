@@ -6,8 +6,8 @@
 #include <string>
 
 #include "server/engine/engine.h"
-#include "server/rpc/call.h"
-#include "server/rpc/rpc_server.h"
+#include "server/service/door_options.h"
+#include "server/service/limits.h"
 #include "server/sessions/session_types.h"
 
 namespace fmaserver {
@@ -19,10 +19,10 @@ struct Flags {
   std::string cache_dtype = "f32";
   engine::EngineOptions engine;
   sessions::SessionOptions sessions;
-  rpc::RpcServerOptions rpc;
+  service::DoorOptions door;
   std::string http;    ///< HOST:PORT of probes and metrics; empty: none
   std::string tokens;  ///< file of bearer tokens; empty: everybody may call
-  rpc::RequestLimits limits;
+  service::RequestLimits limits;
   double drain_seconds = 30;
   std::string log_level = "info";
   std::string log_format = "text";

@@ -28,6 +28,7 @@
 #include "server/metrics/process_metrics.h"
 #include "server/metrics/session_metrics.h"
 #include "server/rpc/rpc_server.h"
+#include "server/service/service.h"
 #include "server/sessions/fingerprint.h"
 #include "server/sessions/session_store.h"
 #include "server/status_pages.h"
@@ -44,10 +45,9 @@ absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const model::Checkpoint
   auto device = kernels::MakeBackend(flags.device, flags.threads);
   if (!device.ok()) return device.status();
   if (!device->why.empty()) spdlog::info("no GPU: {}", device->why);
-  return engine::Model::Load(
-      checkpoint, std::move(device->backend),
-      {.max_rows = engine::Engine::MaxRows(flags.engine),
-       .cache_dtype = flags.cache_dtype == "bf16" ? kernels::DType::kBF16 : kernels::DType::kF32});
+  return engine::Model::Load(checkpoint, std::move(device->backend),
+                             {.max_rows = engine::Engine::MaxRows(flags.engine),
+                              .cache_type = *kernels::CacheTypeNamed(flags.cache_dtype)});
 }
 
 absl::StatusOr<std::unique_ptr<sessions::SessionStore>> OpenSessions(
@@ -93,11 +93,11 @@ absl::StatusOr<Served> Load(const Flags& flags) {
 }
 
 /// Counts and logs each call.
-class CallWatch final : public rpc::CallObserver {
+class CallWatch final : public service::CallObserver {
  public:
   CallWatch(std::shared_ptr<metrics::CallMetrics> metrics, log::LogFormat format)
       : metrics_(std::move(metrics)), log_(format) {}
-  void OnCall(const rpc::CallReport& report) override {
+  void OnCall(const service::CallReport& report) override {
     metrics_->OnCall(report);
     log_.OnCall(report);
   }
@@ -107,42 +107,31 @@ class CallWatch final : public rpc::CallObserver {
   log::CallLog log_;
 };
 
-rpc::RpcServerOptions WithPolicy(rpc::RpcServerOptions options, const Flags& flags,
-                                 std::shared_ptr<const access::Access> access,
-                                 std::shared_ptr<metrics::CallMetrics> metrics) {
-  options.policy = {.access = std::move(access),
-                    .observer = std::make_shared<CallWatch>(std::move(metrics), FormatOf(flags)),
-                    .limits = flags.limits,
-                    .keep_prompts = flags.log_prompts};
-  return options;
-}
-
 /// The HTTP port, when there is one, and what it answers from.
-struct Status {
+struct Probes {
   metrics::Exposition exposition;
   StatusPages pages{exposition};
   std::unique_ptr<http::HttpServer> http;
 };
 
-absl::Status StartHttp(const std::string& address, Status& status) {
-  status.exposition.Add(std::make_shared<metrics::ProcessMetrics>());
+absl::Status StartHttp(const std::string& address, Probes& probes) {
+  probes.exposition.Add(std::make_shared<metrics::ProcessMetrics>());
   if (address.empty()) return absl::OkStatus();
   auto http = http::HttpServer::Start(
-      address, [&status](const std::string& path) { return status.pages.Answer(path); });
+      address, [&probes](const std::string& path) { return probes.pages.Answer(path); });
   if (!http.ok()) return http.status();
-  status.http = *std::move(http);
-  spdlog::info("HTTP on {}, port {}", address, status.http->port());
+  probes.http = *std::move(http);
+  spdlog::info("HTTP on {}, port {}", address, probes.http->port());
   return absl::OkStatus();
 }
 
-void ShowServing(const Served& served, const engine::EngineOptions& options, Status& status) {
-  status.exposition.Add(served.metrics->registry());
-  status.exposition.Add(served.session_metrics);
-  const engine::Model& model = served.engine->model();
-  status.exposition.Add(std::make_shared<metrics::DeviceMetrics>(model.name(), model.backend()));
-  status.pages.Serve([metrics = served.metrics, options] {
-    return metrics->NumRequests() >= options.num_slots + options.max_queue;
-  });
+void ShowServing(const Served& served, Probes& probes) {
+  probes.exposition.Add(served.metrics->registry());
+  probes.exposition.Add(served.session_metrics);
+  const engine::Engine& engine = *served.engine;
+  probes.exposition.Add(
+      std::make_shared<metrics::DeviceMetrics>(engine.model().name(), engine.model().backend()));
+  probes.pages.Serve([&engine] { return engine.IsFull(); });
 }
 
 std::string Mebibytes(int64_t bytes) {
@@ -158,11 +147,11 @@ void LogStart(const engine::Engine& engine, const rpc::RpcServer& server, const 
   spdlog::info("device {}", model.device());
   spdlog::info("{} slots of {}: {} of sequence state, whatever the length", slots,
                Mebibytes(model.slot_bytes()), Mebibytes(slots * model.slot_bytes()));
-  spdlog::info("listening on {}, port {}", flags.rpc.listen, server.port());
+  spdlog::info("listening on {}, port {}", flags.door.listen, server.port());
 }
 
 void LogSecurity(const Flags& flags) {
-  const rpc::TlsOptions& tls = flags.rpc.tls;
+  const service::TlsOptions& tls = flags.door.tls;
   spdlog::info("security: {}, {}",
                tls.cert.empty()        ? "plain text"
                : tls.client_ca.empty() ? "TLS"
@@ -245,22 +234,26 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   const std::shared_ptr<access::Access> access = *std::move(opened);
   const auto call_metrics = std::make_shared<metrics::CallMetrics>();
   Served served;
-  Status status;  // goes first: a scrape asks what is served
-  status.exposition.Add(call_metrics->registry());
-  if (absl::Status http = StartHttp(flags.http, status); !http.ok()) return http;
+  Probes probes;  // goes first: a scrape asks what is served
+  probes.exposition.Add(call_metrics->registry());
+  if (absl::Status http = StartHttp(flags.http, probes); !http.ok()) return http;
   auto loaded = Load(flags);
   if (!loaded.ok()) return loaded.status();
   served = *std::move(loaded);
-  auto server = rpc::RpcServer::Start(*served.engine, *served.sessions,
-                                      WithPolicy(flags.rpc, flags, access, call_metrics));
+  service::Service service(*served.engine, *served.sessions,
+                           {.access = access,
+                            .observer = std::make_shared<CallWatch>(call_metrics, FormatOf(flags)),
+                            .limits = flags.limits,
+                            .keep_prompts = flags.log_prompts});
+  auto server = rpc::RpcServer::Start(service, flags.door);
   if (!server.ok()) return server.status();
-  ShowServing(served, flags.engine, status);
+  ShowServing(served, probes);
   LogSessions(*served.sessions);
   LogSecurity(flags);
   LogStart(*served.engine, **server, flags);
   WaitForTermination(signals, *access, *served.engine);
   const bool failed = served.engine->DeviceFailed();
-  Drain(*served.engine, **server, status.pages, failed ? 0 : flags.drain_seconds);
+  Drain(*served.engine, **server, probes.pages, failed ? 0 : flags.drain_seconds);
   if (failed) return absl::UnavailableError("the device failed; the server has to start again");
   return absl::OkStatus();
 }

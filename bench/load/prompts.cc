@@ -9,7 +9,7 @@ namespace {
 
 constexpr size_t kMaxFileBytes = 16U << 20;
 
-absl::StatusOr<std::string> client::ReadText(const std::string& file) {
+absl::StatusOr<std::string> ReadText(const std::string& file) {
   std::ifstream stream(file, std::ios::binary);
   std::string text(kMaxFileBytes + 1, '\0');
   if (!stream) return absl::NotFoundError(absl::StrCat("cannot read the file ", file));
@@ -26,7 +26,7 @@ absl::StatusOr<std::string> client::ReadText(const std::string& file) {
 
 absl::StatusOr<PromptSource> PromptSource::FromFile(const std::string& file,
                                                     client::Client& client) {
-  auto text = client::ReadText(file);
+  auto text = ReadText(file);
   if (!text.ok()) return text.status();
   v1::TokenizeRequest request;
   request.set_text(*std::move(text));

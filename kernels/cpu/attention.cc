@@ -4,9 +4,10 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <utility>
 
-#include "kernels/cpu/scalar.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/host/host_element.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention.cc"
@@ -32,13 +33,12 @@ class HeadTask {
         step_(step),
         weights_(weights),
         segment_(step.segments[segment]),
-        first_row_(step.first_rows[segment]),
         kv_head_(kv_head),
         heads_(spec_.QueriesPerKvHead()),
         qkv_(qkv),
         out_(out),
         scratch_(scratch),
-        cache_(weights, step, segment_.slot + layout_.HeadOffset(layer, kv_head), scratch) {}
+        cache_(weights, step, HeadBlock(layer), scratch) {}
 
   void Run() {
     const int64_t group_size = layout_.hierarchy.group_size;
@@ -47,7 +47,7 @@ class HeadTask {
       const int64_t rest_of_group = group_size - position % group_size;
       const int64_t rows = std::min({segment_.rows - row, rest_of_group, kMaxBlockRows});
       Append(row, rows);
-      Attend(row, rows);
+      if (out_.data != nullptr) Attend(row, rows);
       // Queries of the block may still see a group that closing replaces, so close last.
       if (rows == rest_of_group) cache_.CloseGroups(position + rows);
       row += rows;
@@ -55,17 +55,26 @@ class HeadTask {
   }
 
  private:
+  /// The slot's, or a copy of it that may be changed and is then forgotten.
+  std::byte* HeadBlock(int32_t layer) const {
+    std::byte* head = segment_.slot + layout_.HeadOffset(layer, kv_head_);
+    if (!segment_.tentative) return head;
+    std::copy_n(head, layout_.head_bytes, scratch_.head.get());
+    return scratch_.head.get();
+  }
+
   const float* QueryAt(int64_t row, int64_t head) const {
-    return qkv_.Row(first_row_ + row) + (kv_head_ * heads_ + head) * spec_.head_dim;
+    return qkv_.Row(segment_.first_row + row) + (kv_head_ * heads_ + head) * spec_.head_dim;
   }
   const float* KeyAt(int64_t row) const {
-    return qkv_.Row(first_row_ + row) + int64_t{spec_.num_heads + kv_head_} * spec_.head_dim;
+    return qkv_.Row(segment_.first_row + row) +
+           int64_t{spec_.num_heads + kv_head_} * spec_.head_dim;
   }
   const float* ValueAt(int64_t row) const {
     return KeyAt(row) + int64_t{spec_.num_kv_heads} * spec_.head_dim;
   }
   Rotation RotationAt(int64_t row) const {
-    return step_.rotations.data() + (first_row_ + row) * 2 * step_.rotary.half();
+    return step_.rotations.data() + (segment_.first_row + row) * 2 * step_.rotary.half();
   }
 
   void Append(int64_t first, int64_t rows) {
@@ -99,7 +108,7 @@ class HeadTask {
         const int64_t head = (query + r) % heads_;
         float* row_scores = scores + (query + r) * stride;
         MaskAndBias(row_scores, head, position + row);
-        scale[r] = Softmax(row_scores, stride, missing_[head]);
+        scale[r] = Softmax(row_scores, stride, {Missing(head), static_cast<size_t>(num_missing_)});
       }
       Weigh(scores + query * stride, stride, tile);
       for (int64_t r = 0; r < tile; ++r) StoreOutput(first, query + r, r, scale[r]);
@@ -130,9 +139,8 @@ class HeadTask {
   /// head, the visible runs of columns, and the missing keys.
   void LookAround(int64_t fine_group, int64_t length) {
     const Hierarchy& h = layout_.hierarchy;
-    runs_.clear();
-    for (auto& missing : missing_) missing.clear();
-    missing_.resize(heads_);
+    scratch_.runs.clear();
+    num_missing_ = 0;
     far_end_ = 0;
     std::fill_n(scratch_.far_bias.get(), heads_ * layout_.near_begin, kInvisible);
     if (h.sink_tokens > 0 && fine_group >= Hierarchy::kFirstGroupWithSinks) {
@@ -144,8 +152,16 @@ class HeadTask {
     AddNearRun((fine_group - 1) * h.group_size, fine_group * h.group_size);
     AddNearRun(fine_group * h.group_size, length);
     if (spec_.padding == Padding::kZeroKeys && fine_group == 0) {
-      for (auto& missing : missing_) missing.push_back({0.0F, h.group_size});
+      for (int64_t head = 0; head < heads_; ++head) {
+        Missing(head)[num_missing_] = {0.0F, h.group_size};
+      }
+      ++num_missing_;
     }
+  }
+
+  /// Of query head `head`: num_missing_ entries, the same levels for all.
+  MissingKeys* Missing(int64_t head) const {
+    return scratch_.missing.data() + head * (layout_.hierarchy.num_levels + 1);
   }
 
   void ShowLevel(int level, int64_t fine_group) {
@@ -155,15 +171,15 @@ class HeadTask {
     for (int64_t group = existing.first; group < existing.end; ++group) {
       AddFarRun(layout_.FarColumn(level, group), h.rank);
     }
+    const bool misses = spec_.padding == Padding::kZeroKeys && groups.Missing() > 0;
     for (int64_t head = 0; head < heads_; ++head) {
       const float bias = weights_.FarBias(kv_head_ * heads_ + head, level);
       for (int64_t group = existing.first; group < existing.end; ++group) {
         ShowFar(head, layout_.FarColumn(level, group), h.rank, bias);
       }
-      if (spec_.padding == Padding::kZeroKeys && groups.Missing() > 0) {
-        missing_[head].push_back({bias, groups.Missing() * h.rank});
-      }
+      if (misses) Missing(head)[num_missing_] = {bias, groups.Missing() * h.rank};
     }
+    if (misses) ++num_missing_;
   }
 
   void ShowFar(int64_t head, int64_t column, int64_t count, float bias) {
@@ -171,7 +187,7 @@ class HeadTask {
   }
 
   void AddFarRun(int64_t column, int64_t count) {
-    runs_.push_back({column, column, count});
+    scratch_.runs.push_back({column, column, count});
     far_end_ = std::max(far_end_, SlotLayout::RoundUp(column + count, SlotLayout::kLane));
   }
 
@@ -179,7 +195,7 @@ class HeadTask {
   void AddNearRun(int64_t first, int64_t end) {
     if (first < 0) return;
     const int64_t column = layout_.NearColumn(first);
-    runs_.push_back({far_end_ + column - layout_.near_begin, column, end - first});
+    scratch_.runs.push_back({far_end_ + column - layout_.near_begin, column, end - first});
   }
 
   /// Adds the far biases and hides the near columns that the query at `position` does not see.
@@ -201,10 +217,10 @@ class HeadTask {
     const int64_t dim = layout_.padded_dim;
     float* output = scratch_.output.get();
     if (rows == kRowTile) {
-      return WeightedValues<kRowTile>(weights, stride, runs_, cache_.values(), dim, output);
+      return WeightedValues<kRowTile>(weights, stride, scratch_.runs, cache_.values(), dim, output);
     }
     for (int64_t r = 0; r < rows; ++r) {
-      WeightedValues<1>(weights + r * stride, stride, runs_, cache_.values(), dim,
+      WeightedValues<1>(weights + r * stride, stride, scratch_.runs, cache_.values(), dim,
                         output + r * dim);
     }
   }
@@ -212,7 +228,7 @@ class HeadTask {
   void StoreOutput(int64_t first, int64_t query, int64_t tile_row, float scale) {
     const int64_t head = kv_head_ * heads_ + query % heads_;
     const float* output = scratch_.output.get() + tile_row * layout_.padded_dim;
-    float* out = out_.Row(first_row_ + first + query / heads_) + head * spec_.head_dim;
+    float* out = out_.Row(segment_.first_row + first + query / heads_) + head * spec_.head_dim;
     for (int32_t c = 0; c < spec_.head_dim; ++c) out[c] = output[c] * scale;
   }
 
@@ -220,8 +236,7 @@ class HeadTask {
   const SlotLayout& layout_;
   const AttentionStep& step_;
   const PackedAttention& weights_;
-  const Segment& segment_;
-  const int64_t first_row_;
+  const SlotSegment& segment_;
   const int32_t kv_head_;
   const int64_t heads_;
   const Matrix qkv_;
@@ -230,14 +245,13 @@ class HeadTask {
   HeadCache<T> cache_;
 
   int64_t far_end_ = 0;
-  std::vector<ColumnRun> runs_;
-  std::vector<std::vector<MissingKeys>> missing_;
+  int64_t num_missing_ = 0;
 };
 
 void RunHeadTask(const AttentionStep& step, const PackedAttention& weights, int32_t layer,
                  int64_t segment, int32_t kv_head, Matrix qkv, Matrix out,
                  AttentionScratch& scratch) {
-  if (step.layout.dtype == DType::kF32) {
+  if (step.layout.type == CacheType::kF32) {
     HeadTask<float>(step, weights, layer, segment, kv_head, qkv, out, scratch).Run();
   } else {
     HeadTask<BFloat16>(step, weights, layer, segment, kv_head, qkv, out, scratch).Run();
@@ -267,19 +281,21 @@ AttentionScratch::AttentionScratch(const AttentionSpec& spec, const SlotLayout& 
   value = AllocateAligned<float>(layout.padded_dim);
   output = AllocateAligned<float>(kRowTile * layout.padded_dim);
   rotation = AllocateAligned<float>(spec.head_dim);
+  head = AllocateAligned<std::byte>(layout.head_bytes);
+  missing.resize(static_cast<size_t>(heads * (spec.hierarchy.num_levels + 1)));
 }
 
 AttentionStep::AttentionStep(const AttentionSpec& attention, const SlotLayout& slot,
-                             std::span<const Segment> parts, ThreadPool& pool)
-    : spec(attention), layout(slot), rotary(attention), segments(parts.begin(), parts.end()) {
+                             std::vector<SlotSegment> parts, ThreadPool& pool)
+    : spec(attention), layout(slot), rotary(attention), segments(std::move(parts)) {
+  if (!rotary.enabled()) return;
   std::vector<int64_t> positions;
-  for (const Segment& segment : segments) {
-    first_rows.push_back(static_cast<int64_t>(positions.size()));
+  for (const SlotSegment& segment : segments) {
+    positions.resize(static_cast<size_t>(segment.first_row));
     for (int64_t row = 0; row < segment.rows; ++row) positions.push_back(segment.position + row);
   }
   const auto rows = static_cast<int64_t>(positions.size());
   rotations.resize(rows * 2 * rotary.half());
-  if (!rotary.enabled()) return;
   pool.ParallelFor(rows, [&](int64_t row, int) {
     rotary.Fill(static_cast<double>(positions[row]), rotations.data() + row * 2 * rotary.half());
   });

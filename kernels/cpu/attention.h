@@ -16,6 +16,7 @@
 #include "kernels/cpu/attention_weights.h"
 #include "kernels/cpu/rotary.h"
 #include "kernels/cpu/thread_pool.h"
+#include "kernels/host/slot_segment.h"
 
 namespace fmaserver::kernels::cpu {
 
@@ -24,6 +25,20 @@ inline constexpr int64_t kMaxBlockRows = 64;
 
 /// Rows of a block that share the loads of keys and values.
 inline constexpr int kRowTile = 4;
+
+/// Keys of zeros that stand for missing groups: `count` of them, each with the same score.
+struct MissingKeys {
+  float score = 0;
+  int64_t count = 0;
+};
+
+/// `count` consecutive columns that some row of the block sees: where their weights lie in a row of
+/// scores, and which columns of the value matrix they weigh.
+struct ColumnRun {
+  int64_t score = 0;
+  int64_t column = 0;
+  int64_t count = 0;
+};
 
 /// Working memory of one thread.
 struct AttentionScratch {
@@ -38,23 +53,26 @@ struct AttentionScratch {
   AlignedArray<float> value;         ///< [D]
   AlignedArray<float> output;        ///< [kRowTile, D]
   AlignedArray<float> rotation;      ///< [d]
+  AlignedArray<std::byte> head;      ///< a head block, which a tentative segment may change
+  std::vector<ColumnRun> runs;
+  std::vector<MissingKeys> missing;  ///< [queries per KV head, L + 1]
 };
 
 /// What the attention of every layer of a step shares.
 class AttentionStep {
  public:
   AttentionStep(const AttentionSpec& spec, const SlotLayout& layout,
-                std::span<const Segment> segments, ThreadPool& pool);
+                std::vector<SlotSegment> segments, ThreadPool& pool);
 
   const AttentionSpec spec;
   const SlotLayout layout;
   const Rotary rotary;
-  std::vector<Segment> segments;
-  std::vector<int64_t> first_rows;  ///< of each segment
-  std::vector<float> rotations;     ///< [rows, d] when rotary
+  const std::vector<SlotSegment> segments;
+  std::vector<float> rotations;  ///< [rows, d] when rotary
 };
 
-/// See Backend::Attend. `scratch` holds one entry per thread of the pool.
+/// See Backend::Attend; without data in `out`, rows are appended and groups closed, and that is
+/// all. `scratch` holds one entry per thread of the pool.
 void Attend(ThreadPool& pool, const AttentionStep& step, const PackedAttention& weights,
             int32_t layer, Matrix qkv, Matrix out, std::span<AttentionScratch> scratch);
 

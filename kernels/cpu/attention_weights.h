@@ -8,17 +8,13 @@
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/aligned.h"
+#include "kernels/host/downsampling_layout.h"
 
 namespace fmaserver::kernels::cpu {
 
-/// One level's downsampling of keys or of values; D = SlotLayout::padded_dim, padded with zeros.
-struct PackedDownsampling {
-  AlignedArray<float> weight;  ///< [inputs, p, D]; conv: [inputs, p, d, D], D the output channel
-  AlignedArray<float> bias;    ///< [p, D]
-};
-
 class PackedAttention : public AttentionWeights {
  public:
+  /// RESOURCE_EXHAUSTED.
   static absl::StatusOr<std::unique_ptr<PackedAttention>> Pack(const AttentionSpec& spec,
                                                                const HostAttention& weights);
 
@@ -26,19 +22,15 @@ class PackedAttention : public AttentionWeights {
   float FarBias(int32_t head, int level) const {
     return far_bias[head * spec.hierarchy.num_levels + level - 1];
   }
-  /// Null with average downsampling.
-  const PackedDownsampling* KeysAt(int level) const { return At(keys, level); }
-  const PackedDownsampling* ValuesAt(int level) const { return At(values, level); }
+  /// As `downsampling_layout` says.
+  const float* Downsampling(bool of_keys) const {
+    return downsampling.get() + (of_keys ? 0 : downsampling_layout.floats);
+  }
 
   AttentionSpec spec;
-  std::vector<PackedDownsampling> keys;
-  std::vector<PackedDownsampling> values;
-  std::vector<float> far_bias;  ///< [H, L]
-
- private:
-  const PackedDownsampling* At(const std::vector<PackedDownsampling>& weights, int level) const {
-    return weights.empty() ? nullptr : &weights[DownsamplingIndex(spec, level)];
-  }
+  DownsamplingLayout downsampling_layout;
+  AlignedArray<float> downsampling;  ///< [2, floats]: of keys, of values
+  std::vector<float> far_bias;       ///< [H, L]
 };
 
 }  // namespace fmaserver::kernels::cpu

@@ -76,12 +76,6 @@ void Scores(const float* queries, int64_t rows, int64_t dim, const T* keys, int6
   }
 }
 
-/// Keys of zeros that stand for missing groups: `count` of them, each with the same score.
-struct MissingKeys {
-  float score = 0;
-  int64_t count = 0;
-};
-
 /// Turns scores into weights exp(score - max), in place, and returns 1 / (their sum and that of the
 /// missing keys). `count` is a multiple of SlotLayout::kLane.
 inline float Softmax(float* HWY_RESTRICT scores, int64_t count,
@@ -108,14 +102,6 @@ inline float Softmax(float* HWY_RESTRICT scores, int64_t count,
   }
   return 1.0F / total;
 }
-
-/// `count` consecutive columns that some row of the block sees: where their weights lie in a row of
-/// scores, and which columns of the value matrix they weigh.
-struct ColumnRun {
-  int64_t score = 0;
-  int64_t column = 0;
-  int64_t count = 0;
-};
 
 /// out[r][0 .. kVecs vectors) = sum over the runs of weight x value, column by column in order.
 template <int kRows, int kVecs, typename T>

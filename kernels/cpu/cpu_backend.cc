@@ -15,19 +15,42 @@
 #include "kernels/cpu/panel_linear.h"
 #include "kernels/cpu/pointwise.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/tentative_rows.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu/tile_linear.h"
+#include "kernels/host/linear.h"
 
 namespace fmaserver::kernels {
 namespace {
 
 constexpr int kMaxThreads = 1024;
 
+absl::Status NoMemory(int64_t bytes) {
+  return absl::ResourceExhaustedError(absl::StrCat("no memory for ", bytes, " bytes"));
+}
+
 class HostBuffer : public Buffer {
  public:
   HostBuffer(AlignedArray<std::byte> memory, int64_t size) : memory_(std::move(memory)) {
     data = memory_.get();
     bytes = size;
+  }
+
+ private:
+  AlignedArray<std::byte> memory_;
+};
+
+class HostSlots : public SlotMemory {
+ public:
+  HostSlots(AlignedArray<std::byte> memory, const SlotLayout& slot, int32_t slots)
+      : memory_(std::move(memory)) {
+    layout = slot;
+    count = slots;
+  }
+
+  static std::byte* Find(SlotHandle slot) {
+    const auto& slots = static_cast<const HostSlots&>(*slot.memory);
+    return slots.memory_.get() + slot.index * slots.layout.slot_bytes;
   }
 
  private:
@@ -48,15 +71,22 @@ class CpuBackend : public Backend {
 
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) override {
     AlignedArray<std::byte> memory = TryAllocateAligned<std::byte>(bytes);
-    if (memory == nullptr) {
-      return absl::ResourceExhaustedError(absl::StrCat("no memory for ", bytes, " bytes"));
-    }
+    if (memory == nullptr) return NoMemory(bytes);
     return std::make_unique<HostBuffer>(std::move(memory), bytes);
+  }
+
+  absl::StatusOr<std::unique_ptr<SlotMemory>> AllocateSlots(const SlotLayout& layout,
+                                                            int32_t count) override {
+    const int64_t bytes = layout.slot_bytes * count;
+    AlignedArray<std::byte> memory = TryAllocateAligned<std::byte>(bytes);
+    if (memory == nullptr) return NoMemory(bytes);
+    return std::make_unique<HostSlots>(std::move(memory), layout, count);
   }
 
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
       std::span<const HostLinear> stacked) override {
-    if (tile_input_ != nullptr && cpu::CommonDType(stacked) == DType::kBF16) {
+    const absl::StatusOr<StackedShape> shape = ShapeOf(stacked);
+    if (shape.ok() && tile_input_ != nullptr && shape->format == WeightFormat::kBF16) {
       return cpu::TileLinear::Pack(stacked, tile_input_);
     }
     return cpu::PanelLinear::Pack(stacked);
@@ -71,20 +101,25 @@ class CpuBackend : public Backend {
     return cpu::PackedAttention::Pack(spec, weights);
   }
 
-  void BeginStep(const AttentionSpec& spec, const SlotLayout& layout,
-                 std::span<const Segment> segments) override {
-    if (scratch_.empty() || scratch_layout_ != layout || scratch_spec_ != spec) {
+  void BeginStep(const AttentionSpec& spec, std::span<const Segment> segments) override {
+    const SlotLayout layout = segments.empty() ? SlotLayout() : segments[0].slot.memory->layout;
+    if (!segments.empty() && (scratch_layout_ != layout || scratch_spec_ != spec)) {
       scratch_.clear();
       scratch_layout_ = layout;
       scratch_spec_ = spec;
       for (int i = 0; i < pool_.threads(); ++i) scratch_.emplace_back(spec, layout);
     }
-    step_.emplace(spec, layout, segments, pool_);
+    step_.emplace(spec, layout, SlotSegments(segments, HostSlots::Find), pool_);
+    status_ = tentative_.Begin(*step_);
   }
 
   absl::Status EndStep() override {
     step_.reset();
-    return absl::OkStatus();
+    return std::exchange(status_, absl::OkStatus());
+  }
+
+  absl::Status Commit(std::span<const int32_t> accepted) override {
+    return tentative_.Commit(pool_, accepted, scratch_);
   }
 
   void Embed(std::span<const int64_t> ids, const LinearWeights& table, bool accumulate,
@@ -101,8 +136,9 @@ class CpuBackend : public Backend {
   }
 
   void Attend(const AttentionWeights& weights, int32_t layer, Matrix qkv, Matrix out) override {
-    cpu::Attend(pool_, *step_, static_cast<const cpu::PackedAttention&>(weights), layer, qkv, out,
-                scratch_);
+    const auto& packed = static_cast<const cpu::PackedAttention&>(weights);
+    tentative_.Keep(*step_, packed, layer, qkv);
+    cpu::Attend(pool_, *step_, packed, layer, qkv, out, scratch_);
   }
 
   void Activate(MlpKind kind, Matrix in, Matrix out) override {
@@ -118,31 +154,27 @@ class CpuBackend : public Backend {
     return absl::OkStatus();
   }
 
-  absl::Status CopySlot(const std::byte* from, std::byte* to, int64_t bytes) override {
-    std::copy_n(from, bytes, to);
+  absl::Status CopySlot(SlotHandle from, SlotHandle to) override {
+    std::copy_n(HostSlots::Find(from), from.memory->layout.slot_bytes, HostSlots::Find(to));
     return absl::OkStatus();
   }
 
-  absl::Status CopyFromHost(std::span<const std::byte> in, std::byte* to) override {
-    std::ranges::copy(in, to);
+  absl::Status SaveSlot(SlotHandle slot, std::span<std::byte> out) override {
+    std::copy_n(HostSlots::Find(slot), slot.memory->layout.slot_bytes, out.data());
     return absl::OkStatus();
   }
 
-  absl::Status SaveSlot(const SlotLayout& /*layout*/, const std::byte* slot,
-                        std::span<std::byte> out) override {
-    std::copy_n(slot, out.size(), out.data());
+  absl::Status RestoreSlot(std::span<const std::byte> in, SlotHandle slot) override {
+    std::copy_n(in.data(), slot.memory->layout.slot_bytes, HostSlots::Find(slot));
     return absl::OkStatus();
-  }
-
-  absl::Status RestoreSlot(const SlotLayout& /*layout*/, std::span<const std::byte> in,
-                           std::byte* slot) override {
-    return CopyFromHost(in, slot);
   }
 
  private:
   ThreadPool pool_;
   const std::shared_ptr<cpu::TileInput> tile_input_;  // null: products on vectors only
   std::optional<cpu::AttentionStep> step_;
+  cpu::TentativeRows tentative_;
+  absl::Status status_;                         // of the step
   std::vector<cpu::AttentionScratch> scratch_;  // one per thread, for the layers of these shapes:
   AttentionSpec scratch_spec_;
   SlotLayout scratch_layout_;

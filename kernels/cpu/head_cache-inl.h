@@ -95,32 +95,32 @@ class HeadCache {
   }
 
   void AddInput(int level, int64_t input, const float* key, const float* value) {
-    AddInput(weights_.KeysAt(level), level, input, key, key_sums_ + layout_.SumIndex(level));
-    AddInput(weights_.ValuesAt(level), level, input, value, value_sums_ + layout_.SumIndex(level));
+    AddInput(/*of_keys=*/true, level, input, key, key_sums_ + layout_.SumIndex(level));
+    AddInput(/*of_keys=*/false, level, input, value, value_sums_ + layout_.SumIndex(level));
   }
 
   /// Adds input number `input` of a level's open group to its running sums [p, D]. The first input
   /// starts them, so what a fresh slot or the group before left there does not matter.
-  void AddInput(const PackedDownsampling* weights, int level, int64_t input, const float* x,
-                float* sums) const {
+  void AddInput(bool of_keys, int level, int64_t input, const float* x, float* sums) const {
     const int64_t rank = layout_.hierarchy.rank;
     const int64_t dim = layout_.padded_dim;
-    if (weights == nullptr) {
+    if (spec_.downsampling == Downsampling::kAverage) {
       if (input == 0) std::fill_n(sums, rank * dim, 0.0F);
       MulAddTo(1.0F, x, dim, sums + input / layout_.hierarchy.TokensPerSummary(level) * dim);
       return;
     }
-    if (input == 0) std::copy_n(weights->bias.get(), rank * dim, sums);
-    const bool mixes_channels = spec_.downsampling == Downsampling::kConv;
-    const int64_t taps_per_summary = mixes_channels ? spec_.head_dim : 1;
-    const float* tap = weights->weight.get() + input * rank * taps_per_summary * dim;
+    const DownsamplingLayout& at = weights_.downsampling_layout;
+    const int index = DownsamplingIndex(spec_, level);
+    const float* weights = weights_.Downsampling(of_keys);
+    if (input == 0) std::copy_n(weights + at.Bias(index), rank * dim, sums);
+    const float* tap = weights + at.Taps(index, input);
     for (int64_t r = 0; r < rank; ++r) {
-      if (mixes_channels) {
-        for (int64_t c = 0; c < spec_.head_dim; ++c) {
-          MulAddTo(x[c], tap + (r * spec_.head_dim + c) * dim, dim, sums + r * dim);
-        }
-      } else {
+      if (at.mixed == 1) {
         MulAddTo(tap + r * dim, x, dim, sums + r * dim);
+      } else {
+        for (int64_t c = 0; c < at.mixed; ++c) {
+          MulAddTo(x[c], tap + (r * at.mixed + c) * dim, dim, sums + r * dim);
+        }
       }
     }
   }

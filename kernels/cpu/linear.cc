@@ -2,38 +2,27 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "kernels/cpu/scalar.h"
+#include "kernels/host/linear.h"
 
 namespace fmaserver::kernels::cpu {
 
 absl::Status CpuLinear::TakeShapeAndBias(std::span<const HostLinear> stacked) {
-  in = stacked.front().weight.cols;
-  bool any_bias = false;
-  for (const HostLinear& part : stacked) {
-    out += part.weight.rows;
-    any_bias = any_bias || part.bias.data != nullptr;
-  }
-  if (!any_bias) return absl::OkStatus();
+  const absl::StatusOr<StackedShape> shape = ShapeOf(stacked);
+  if (!shape.ok()) return shape.status();
+  out = shape->out;
+  in = shape->in;
+  format_ = shape->format;
+  const std::vector<float> biases = StackedBias(stacked);
+  if (biases.empty()) return absl::OkStatus();
   bias_ = TryAllocateAligned<float>(panels() * kPanel);
   if (bias_ == nullptr) return absl::ResourceExhaustedError("no memory for biases");
   std::fill_n(bias_.get(), panels() * kPanel, 0.0F);
-  int64_t first_out = 0;
-  for (const HostLinear& part : stacked) {
-    for (int64_t i = 0; part.bias.data != nullptr && i < part.weight.rows; ++i) {
-      bias_[first_out + i] = ElementAsFloat(part.bias, i);
-    }
-    first_out += part.weight.rows;
-  }
+  std::ranges::copy(biases, bias_.get());
   return absl::OkStatus();
-}
-
-DType CommonDType(std::span<const HostLinear> stacked) {
-  const DType dtype = stacked.front().weight.dtype;
-  const auto differs = [dtype](const HostLinear& part) { return part.weight.dtype != dtype; };
-  return std::ranges::any_of(stacked, differs) ? DType::kF32 : dtype;
 }
 
 absl::StatusOr<AlignedArray<std::byte>> AllocateWeights(int64_t bytes) {

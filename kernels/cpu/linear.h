@@ -27,14 +27,12 @@ class CpuLinear : public LinearWeights {
   int64_t panels() const { return (out + kPanel - 1) / kPanel; }
 
  protected:
-  /// Takes the shapes and biases of `stacked`, which share `in`. RESOURCE_EXHAUSTED.
+  /// Takes shapes, format and biases of `stacked`; errors as of ShapeOf(), or RESOURCE_EXHAUSTED.
   absl::Status TakeShapeAndBias(std::span<const HostLinear> stacked);
 
-  AlignedArray<float> bias_;  // [panels * kPanel], zeros past `out`; null: none
+  WeightFormat format_ = WeightFormat::kF32;  // that all parts share; F32 when they differ
+  AlignedArray<float> bias_;                  // [panels * kPanel], zeros past `out`; null: none
 };
-
-/// The element type that all parts share, F32 when they differ.
-DType CommonDType(std::span<const HostLinear> stacked);
 
 /// `bytes` of zeros. RESOURCE_EXHAUSTED.
 absl::StatusOr<AlignedArray<std::byte>> AllocateWeights(int64_t bytes);

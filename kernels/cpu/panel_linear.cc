@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "kernels/cpu/scalar.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/host/host_element.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/panel_linear.cc"
@@ -87,12 +87,12 @@ void PanelAllRows(const Matrix& x, const PanelLinear& weights, int64_t panel, bo
 
 void LinearPanel(const Matrix& x, const PanelLinear& weights, int64_t panel, bool accumulate,
                  const Matrix& y) {
-  switch (weights.dtype()) {
-    case DType::kF32:
+  switch (weights.format()) {
+    case WeightFormat::kF32:
       return PanelAllRows<float>(x, weights, panel, accumulate, y);
-    case DType::kF16:
+    case WeightFormat::kF16:
       return PanelAllRows<Float16>(x, weights, panel, accumulate, y);
-    case DType::kBF16:
+    case WeightFormat::kBF16:
       return PanelAllRows<BFloat16>(x, weights, panel, accumulate, y);
   }
 }
@@ -123,14 +123,14 @@ void PackRows(const HostMatrix& source, int64_t first_out, int64_t in, std::byte
   }
 }
 
-void PackRows(const HostMatrix& source, int64_t first_out, int64_t in, DType dtype,
+void PackRows(const HostMatrix& source, int64_t first_out, int64_t in, WeightFormat format,
               std::byte* panels) {
-  switch (dtype) {
-    case DType::kF32:
+  switch (format) {
+    case WeightFormat::kF32:
       return PackRows<float>(source, first_out, in, panels);
-    case DType::kF16:
+    case WeightFormat::kF16:
       return PackRows<Float16>(source, first_out, in, panels);
-    case DType::kBF16:
+    case WeightFormat::kBF16:
       return PackRows<BFloat16>(source, first_out, in, panels);
   }
 }
@@ -141,13 +141,12 @@ absl::StatusOr<std::unique_ptr<PanelLinear>> PanelLinear::Pack(
     std::span<const HostLinear> stacked) {
   auto packed = std::make_unique<PanelLinear>();
   if (absl::Status status = packed->TakeShapeAndBias(stacked); !status.ok()) return status;
-  packed->dtype_ = CommonDType(stacked);
-  auto data = AllocateWeights(packed->panels() * kPanel * packed->in * SizeOf(packed->dtype_));
+  auto data = AllocateWeights(packed->panels() * kPanel * packed->in * SizeOf(packed->format_));
   if (!data.ok()) return data.status();
   packed->data_ = *std::move(data);
   int64_t first_out = 0;
   for (const HostLinear& part : stacked) {
-    PackRows(part.weight, first_out, packed->in, packed->dtype_, packed->data_.get());
+    PackRows(part.weight, first_out, packed->in, packed->format_, packed->data_.get());
     first_out += part.weight.rows;
   }
   return packed;
@@ -160,7 +159,7 @@ void PanelLinear::Multiply(ThreadPool& pool, Matrix x, bool accumulate, Matrix y
 }
 
 float PanelLinear::At(int64_t o, int64_t i) const {
-  return ElementAsFloat({Panel(o / kPanel), dtype_, in, kPanel}, i * kPanel + o % kPanel);
+  return ElementAsFloat({Panel(o / kPanel), format_, in, kPanel}, i * kPanel + o % kPanel);
 }
 
 }  // namespace fmaserver::kernels::cpu

@@ -15,15 +15,15 @@ namespace fmaserver::kernels::cpu {
 
 class PanelLinear : public CpuLinear {
  public:
-  /// All parts share `in`; the panels keep their common dtype. RESOURCE_EXHAUSTED.
+  /// All parts share `in`; the panels keep their common format. RESOURCE_EXHAUSTED.
   static absl::StatusOr<std::unique_ptr<PanelLinear>> Pack(std::span<const HostLinear> stacked);
 
   void Multiply(ThreadPool& pool, Matrix x, bool accumulate, Matrix y) const override;
   float At(int64_t o, int64_t i) const override;
 
-  DType dtype() const { return dtype_; }
+  WeightFormat format() const { return format_; }
   const std::byte* Panel(int64_t panel) const {
-    return data_.get() + panel * in * kPanel * SizeOf(dtype_);
+    return data_.get() + panel * in * kPanel * SizeOf(format_);
   }
   /// Of outputs from `out` on; null: none.
   const float* BiasFrom(int64_t out) const {
@@ -31,7 +31,6 @@ class PanelLinear : public CpuLinear {
   }
 
  private:
-  DType dtype_ = DType::kF32;
   AlignedArray<std::byte> data_;  // [panels, in, kPanel]; outputs past `out` are zero
 };
 

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "kernels/cpu/scalar.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/host/host_element.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/pointwise.cc"

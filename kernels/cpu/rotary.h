@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/fma/spec.h"
+#include "kernels/host/attention.h"
 
 namespace fmaserver::kernels::cpu {
 
@@ -15,13 +16,7 @@ using Rotation = const float*;
 
 class Rotary {
  public:
-  /// Frequency i is theta^(-2i/d). Without rotary positions there are none.
-  explicit Rotary(const AttentionSpec& spec) {
-    if (spec.positions != PositionEmbedding::kRope) return;
-    for (int32_t i = 0; i < spec.head_dim / 2; ++i) {
-      frequencies_.push_back(std::pow(spec.rope_theta, -2.0 * i / spec.head_dim));
-    }
-  }
+  explicit Rotary(const AttentionSpec& spec) : frequencies_(RotaryFrequencies(spec)) {}
 
   bool enabled() const { return !frequencies_.empty(); }
   int64_t half() const { return static_cast<int64_t>(frequencies_.size()); }

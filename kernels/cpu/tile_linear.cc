@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "hwy/targets.h"
-#include "kernels/cpu/scalar.h"
+#include "kernels/host/host_element.h"
 
 #if HWY_ARCH_X86_64
 #include <cpuid.h>
@@ -218,8 +218,8 @@ absl::StatusOr<std::unique_ptr<TileLinear>> TileLinear::Pack(std::span<const Hos
   if (absl::Status status = packed->TakeShapeAndBias(stacked); !status.ok()) return status;
   packed->input_ = std::move(input);
   packed->chunks_ = TileInput::Chunks(packed->in);
-  auto data =
-      AllocateWeights(packed->Stripes() * packed->chunks_ * 2 * kTile * SizeOf(DType::kBF16));
+  auto data = AllocateWeights(packed->Stripes() * packed->chunks_ * 2 * kTile *
+                              SizeOf(WeightFormat::kBF16));
   if (!data.ok()) return data.status();
   packed->data_ = *std::move(data);
   int64_t first_out = 0;

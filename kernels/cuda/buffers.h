@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "kernels/backend.h"
-#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/runtime/runtime.h"
 
 namespace fmaserver::kernels::cuda {
 
@@ -29,6 +29,22 @@ class DeviceBuffer : public Buffer {
  private:
   Memory memory_;
   std::shared_ptr<LiveBuffers> live_;
+};
+
+class DeviceSlots : public SlotMemory {
+ public:
+  DeviceSlots(Memory memory, const SlotLayout& slot, int32_t slots) : memory_(std::move(memory)) {
+    layout = slot;
+    count = slots;
+  }
+
+  static std::byte* Find(SlotHandle slot) {
+    const auto& slots = static_cast<const DeviceSlots&>(*slot.memory);
+    return slots.memory_.data() + slot.index * slots.layout.slot_bytes;
+  }
+
+ private:
+  Memory memory_;
 };
 
 /// Whether the buffer of `matrix` has room for `rows` rows from its first on.

@@ -8,17 +8,18 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/cuda/attention.h"
-#include "kernels/cuda/attention_weights.h"
+#include "kernels/cuda/attention/attention.h"
+#include "kernels/cuda/attention/attention_weights.h"
+#include "kernels/cuda/attention/slot_bytes.h"
 #include "kernels/cuda/buffers.h"
+#include "kernels/cuda/dense/weights.h"
 #include "kernels/cuda/executor.h"
 #include "kernels/cuda/fusion.h"
 #include "kernels/cuda/graph_cache.h"
 #include "kernels/cuda/operations.h"
-#include "kernels/cuda/runtime.h"
-#include "kernels/cuda/slot_bytes.h"
+#include "kernels/cuda/runtime/runtime.h"
 #include "kernels/cuda/step_data.h"
-#include "kernels/cuda/weights.h"
+#include "kernels/cuda/tentative_rows.h"
 
 namespace fmaserver::kernels::cuda {
 namespace {
@@ -54,6 +55,14 @@ class CudaBackend : public Backend, private RowSampler {
     return std::make_unique<DeviceBuffer>(*std::move(memory), live_);
   }
 
+  absl::StatusOr<std::unique_ptr<SlotMemory>> AllocateSlots(const SlotLayout& layout,
+                                                            int32_t count) override {
+    if (absl::Status status = UseDevice(device_); !status.ok()) return status;
+    auto memory = Memory::Allocate(Memory::Kind::kDevice, layout.slot_bytes * count);
+    if (!memory.ok()) return memory.status();
+    return std::make_unique<DeviceSlots>(*std::move(memory), layout, count);
+  }
+
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
       std::span<const HostLinear> stacked) override {
     if (absl::Status status = UseDevice(device_); !status.ok()) return status;
@@ -69,9 +78,9 @@ class CudaBackend : public Backend, private RowSampler {
     return PackedAttention::Pack(spec, weights, *stream_);
   }
 
-  void BeginStep(const AttentionSpec& spec, const SlotLayout& layout,
-                 std::span<const Segment> segments) override;
+  void BeginStep(const AttentionSpec& spec, std::span<const Segment> segments) override;
   absl::Status EndStep() override;
+  absl::Status Commit(std::span<const int32_t> accepted) override;
 
   void Embed(std::span<const int64_t> ids, const LinearWeights& table, bool accumulate,
              Matrix x) override;
@@ -82,12 +91,9 @@ class CudaBackend : public Backend, private RowSampler {
   void GatherRows(Matrix x, std::span<const int32_t> rows, Matrix out) override;
 
   absl::Status CopyToHost(Matrix x, std::span<float> out) override;
-  absl::Status CopySlot(const std::byte* from, std::byte* to, int64_t bytes) override;
-  absl::Status CopyFromHost(std::span<const std::byte> in, std::byte* to) override;
-  absl::Status SaveSlot(const SlotLayout& layout, const std::byte* slot,
-                        std::span<std::byte> out) override;
-  absl::Status RestoreSlot(const SlotLayout& layout, std::span<const std::byte> in,
-                           std::byte* slot) override;
+  absl::Status CopySlot(SlotHandle from, SlotHandle to) override;
+  absl::Status SaveSlot(SlotHandle slot, std::span<std::byte> out) override;
+  absl::Status RestoreSlot(std::span<const std::byte> in, SlotHandle slot) override;
 
   RowSampler* sampler() override { return this; }
 
@@ -114,15 +120,17 @@ class CudaBackend : public Backend, private RowSampler {
   template <typename T>
   const T* Put(std::span<const T> values, int64_t count);
 
-  /// Puts the plan of the step's attention into its data.
+  /// Starts a step, one that pads to `bucket` rows or 0, with its plan in its data.
+  void Begin(const SlotLayout& layout, const AttentionPlan& plan, int64_t bucket);
   void PutPlan(const AttentionPlan& plan);
 
   /// Runs what was recorded. Returns once it is enqueued.
   absl::Status Flush();
   /// Waits for what was flushed and returns the first error since the last call.
   absl::Status Finish();
-  /// Copies device memory out through pinned memory, after what was flushed.
+  /// Copy device memory out or in through pinned memory, after what was flushed.
   absl::Status CopyOut(const std::byte* from, std::span<std::byte> out);
+  absl::Status CopyIn(std::span<const std::byte> in, std::byte* to);
 
   const int device_;  // CUDA knows one per thread, and threads change between load and serving
   const std::string description_;
@@ -140,7 +148,9 @@ class CudaBackend : public Backend, private RowSampler {
   absl::Status error_;
   bool in_step_ = false;
   bool busy_ = false;  // something was flushed and not waited for
+  TentativeRows tentative_;
   SlotLayout layout_;  // of the step, as are the next
+  std::vector<SlotSegment> segments_;
   DevicePlan plan_;
   int64_t step_rows_ = 0;
   int64_t bucket_ = 0;  // rows to pad to in this step; 0: none, and no graph
@@ -190,21 +200,27 @@ const T* CudaBackend::Put(std::span<const T> values, int64_t count) {
   return nullptr;
 }
 
-void CudaBackend::BeginStep(const AttentionSpec& spec, const SlotLayout& layout,
-                            std::span<const Segment> segments) {
+void CudaBackend::BeginStep(const AttentionSpec& spec, std::span<const Segment> segments) {
+  segments_ = SlotSegments(segments, DeviceSlots::Find);
+  step_rows_ = 0;
+  bool decodes = true;
+  for (const SlotSegment& segment : segments_) {
+    step_rows_ += segment.rows;
+    decodes = decodes && segment.rows == 1 && !segment.tentative;
+  }
+  const SlotLayout layout = segments.empty() ? SlotLayout() : segments[0].slot.memory->layout;
+  Begin(layout, AttentionPlan(spec, layout, segments_), decodes ? BucketOf(step_rows_) : 0);
+  Note(tentative_.Begin(spec, layout, segments_));
+}
+
+void CudaBackend::Begin(const SlotLayout& layout, const AttentionPlan& plan, int64_t bucket) {
   recorded_.clear();  // of a step that was given up
   Note(UseDevice(device_));
   if (data_.Clear()) graphs_.Clear();
   in_step_ = true;
-  step_rows_ = 0;
-  bool decodes = true;
-  for (const Segment& segment : segments) {
-    step_rows_ += segment.rows;
-    decodes = decodes && segment.rows == 1;
-  }
-  bucket_ = decodes ? BucketOf(step_rows_) : 0;
+  bucket_ = bucket;
   layout_ = layout;
-  PutPlan(AttentionPlan(spec, layout, segments));
+  PutPlan(plan);
 }
 
 void CudaBackend::PutPlan(const AttentionPlan& plan) {
@@ -212,6 +228,7 @@ void CudaBackend::PutPlan(const AttentionPlan& plan) {
   plan_ = {};
   plan_.decode_rows = count(plan.decode);
   plan_.num_segments = count(plan.segments);
+  plan_.num_appended = plan.num_appended;
   plan_.num_groups = count(plan.groups);
   plan_.num_blocks = count(plan.blocks);
   plan_.decode = Put<DecodeRow>(plan.decode, std::max(bucket_, plan_.decode_rows));
@@ -227,7 +244,18 @@ absl::Status CudaBackend::EndStep() {
   Note(Flush());
   in_step_ = false;
   bucket_ = 0;
-  return Finish();
+  absl::Status status = Finish();
+  if (!status.ok()) tentative_.Forget();
+  return status;
+}
+
+absl::Status CudaBackend::Commit(std::span<const int32_t> accepted) {
+  const auto segments = tentative_.Take(accepted);
+  if (!segments.ok()) return segments.status();
+  const AttentionPlan plan(tentative_.spec(), tentative_.layout(), *segments, /*decodes=*/false);
+  Begin(tentative_.layout(), plan, /*bucket=*/0);
+  tentative_.Append(plan_, recorded_);
+  return EndStep();
 }
 
 void CudaBackend::Embed(std::span<const int64_t> ids, const LinearWeights& table, bool accumulate,
@@ -255,8 +283,9 @@ void CudaBackend::Attend(const AttentionWeights& weights, int32_t layer, Matrix 
   if (bucket_ != 0) plan.decode_rows = out.rows;
   // Not only when there are such rows now: others come with the same graph.
   const bool clears = bucket_ > kFewRows && out.rows == bucket_;
-  recorded_.push_back(AttendOperation{static_cast<const PackedAttention&>(weights).view, layout_,
-                                      plan, layer, qkv, out, clears});
+  const DeviceAttention& attention = static_cast<const PackedAttention&>(weights).view;
+  tentative_.Keep(segments_, attention, layer, qkv, recorded_);
+  recorded_.push_back(AttendOperation{attention, layout_, plan, layer, qkv, out, clears});
 }
 
 void CudaBackend::Activate(MlpKind kind, Matrix in, Matrix out) {
@@ -307,28 +336,7 @@ absl::Status CudaBackend::CopyToHost(Matrix x, std::span<float> out) {
                  std::as_writable_bytes(out).first(bytes));
 }
 
-absl::Status CudaBackend::CopySlot(const std::byte* from, std::byte* to, int64_t bytes) {
-  Note(Flush());
-  Note(stream_->CopyOnDevice(to, from, bytes));
-  busy_ = true;
-  return Finish();
-}
-
-absl::Status CudaBackend::SaveSlot(const SlotLayout& layout, const std::byte* slot,
-                                   std::span<std::byte> out) {
-  absl::Status status = CopyOut(slot, out);
-  if (status.ok()) KeysToColumns(layout, out);
-  return status;
-}
-
-absl::Status CudaBackend::RestoreSlot(const SlotLayout& layout, std::span<const std::byte> in,
-                                      std::byte* slot) {
-  restored_.assign(in.begin(), in.end());
-  KeysToRows(layout, restored_);
-  return CopyFromHost(restored_, slot);
-}
-
-absl::Status CudaBackend::CopyFromHost(std::span<const std::byte> in, std::byte* to) {
+absl::Status CudaBackend::CopyIn(std::span<const std::byte> in, std::byte* to) {
   Note(Flush());
   const auto total = static_cast<int64_t>(in.size());
   for (int64_t first = 0; first < total && error_.ok(); first += kTransferBytes) {
@@ -338,6 +346,26 @@ absl::Status CudaBackend::CopyFromHost(std::span<const std::byte> in, std::byte*
     Note(stream_->Synchronize());
   }
   return Finish();
+}
+
+absl::Status CudaBackend::CopySlot(SlotHandle from, SlotHandle to) {
+  Note(Flush());
+  Note(stream_->CopyOnDevice(DeviceSlots::Find(to), DeviceSlots::Find(from),
+                             from.memory->layout.slot_bytes));
+  busy_ = true;
+  return Finish();
+}
+
+absl::Status CudaBackend::SaveSlot(SlotHandle slot, std::span<std::byte> out) {
+  absl::Status status = CopyOut(DeviceSlots::Find(slot), out);
+  if (status.ok()) KeysToColumns(slot.memory->layout, out);
+  return status;
+}
+
+absl::Status CudaBackend::RestoreSlot(std::span<const std::byte> in, SlotHandle slot) {
+  restored_.assign(in.begin(), in.end());
+  KeysToRows(slot.memory->layout, restored_);
+  return CopyIn(restored_, DeviceSlots::Find(slot));
 }
 
 absl::Status CudaBackend::Sample(Matrix logits, std::span<const RowSampling> rows,

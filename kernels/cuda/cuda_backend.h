@@ -1,5 +1,5 @@
-// The CUDA backend, over kernels/cuda/runtime.h: on a GPU in libfma_cuda.so, and in tests over the
-// block emulator.
+// The CUDA backend, over kernels/cuda/runtime/runtime.h: on a GPU in libfma_cuda.so, and in tests
+// over the block emulator.
 //
 // Operations are recorded and run when somebody waits: EndStep() or a copy. So a decode step, whose
 // operations are those of the step before, runs as one graph (graph_cache.h): the host sends one

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernels/cuda/attention.h"
-#include "kernels/cuda/dense.h"
+#include "kernels/cuda/attention/attention.h"
+#include "kernels/cuda/dense/dense.h"
 
 namespace fmaserver::kernels::cuda {
 namespace {
@@ -13,8 +13,8 @@ namespace {
 int64_t RoundedBytes(const Operation& operation) {
   const auto* linear = std::get_if<LinearOperation>(&operation);
   if (linear == nullptr || linear->x.rows <= kFewRows) return 0;
-  if (linear->weights.dtype == DType::kF32) return 0;
-  return linear->x.rows * linear->weights.pitch * SizeOf(linear->weights.dtype);
+  if (linear->weights.format == WeightFormat::kF32) return 0;
+  return linear->x.rows * linear->weights.pitch * SizeOf(linear->weights.format);
 }
 
 }  // namespace
@@ -84,6 +84,12 @@ absl::Status Executor::RunOne(Stream& stream, const AttendOperation& operation) 
                          operation.layer, operation.qkv, out);
 }
 
+absl::Status Executor::RunOne(Stream& stream, const CopyOperation& operation) {
+  const Matrix& from = operation.from;
+  return stream.CopyOnDevice(operation.to, from.data,
+                             from.rows * from.cols * static_cast<int64_t>(sizeof(float)));
+}
+
 absl::Status Executor::RunOne(Stream& stream, const ActivateOperation& operation) {
   return LaunchActivate(stream, operation.kind, operation.in, operation.out);
 }
@@ -117,15 +123,15 @@ absl::Status Executor::MultiplyManyRows(Stream& stream, const LinearOperation& o
                   .x = operation.x.data,
                   .bias = weights.bias,
                   .y = operation.y.data,
-                  .dtype = weights.dtype,
+                  .format = weights.format,
                   .rows = operation.x.rows,
                   .in = weights.in,
                   .out = weights.out,
                   .pitch = weights.pitch,
                   .x_pitch = weights.in,
                   .accumulate = operation.accumulate};
-  if (weights.dtype != DType::kF32) {
-    absl::Status status = LaunchRound(stream, operation.x, weights.dtype, weights.pitch,
+  if (weights.format != WeightFormat::kF32) {
+    absl::Status status = LaunchRound(stream, operation.x, weights.format, weights.pitch,
                                       rounded_.data(), overflow_.As<int32_t>());
     if (!status.ok()) return status;
     product.x = rounded_.data();

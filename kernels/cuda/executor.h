@@ -7,9 +7,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/cuda/dense/products.h"
 #include "kernels/cuda/operations.h"
-#include "kernels/cuda/products.h"
-#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/runtime/runtime.h"
 
 namespace fmaserver::kernels::cuda {
 
@@ -36,6 +36,7 @@ class Executor {
   absl::Status RunOne(Stream& stream, const NormOperation& operation);
   absl::Status RunOne(Stream& stream, const LinearOperation& operation);
   absl::Status RunOne(Stream& stream, const AttendOperation& operation);
+  absl::Status RunOne(Stream& stream, const CopyOperation& operation);
   absl::Status RunOne(Stream& stream, const ActivateOperation& operation);
   absl::Status RunOne(Stream& stream, const GatherOperation& operation);
   absl::Status RunOne(Stream& stream, const SampleOperation& operation);

@@ -24,6 +24,7 @@ Uses UsesOf(const LinearOperation& one) {
   return {one.x, one.accumulate ? one.y : Matrix{}, one.y};
 }
 Uses UsesOf(const AttendOperation& one) { return {one.qkv, {}, one.out}; }
+Uses UsesOf(const CopyOperation& one) { return {one.from, {}, {}}; }
 Uses UsesOf(const ActivateOperation& one) { return {one.in, {}, one.out}; }
 Uses UsesOf(const GatherOperation& one) { return {one.x, {}, one.out}; }
 Uses UsesOf(const SampleOperation& one) { return {one.logits, {}, {}}; }

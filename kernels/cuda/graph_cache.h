@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "kernels/cuda/executor.h"
 #include "kernels/cuda/operations.h"
-#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/runtime/runtime.h"
 
 namespace fmaserver::kernels::cuda {
 

@@ -7,10 +7,10 @@
 #include <variant>
 
 #include "kernels/backend.h"
-#include "kernels/cuda/attention.h"
-#include "kernels/cuda/attention_data.h"
-#include "kernels/cuda/dense.h"
-#include "kernels/cuda/sampling.h"
+#include "kernels/cuda/attention/attention.h"
+#include "kernels/cuda/attention/attention_data.h"
+#include "kernels/cuda/dense/dense.h"
+#include "kernels/cuda/sampling/sampling.h"
 
 namespace fmaserver::kernels::cuda {
 
@@ -40,6 +40,12 @@ struct AttendOperation {
   bool operator==(const AttendOperation&) const = default;
 };
 
+struct CopyOperation {
+  Matrix from;
+  float* to = nullptr;
+  bool operator==(const CopyOperation&) const = default;
+};
+
 struct ActivateOperation {
   MlpKind kind = MlpKind::kGelu;
   Matrix in;
@@ -55,6 +61,6 @@ struct GatherOperation {
 };
 
 using Operation = std::variant<EmbedOperation, NormOperation, LinearOperation, AttendOperation,
-                               ActivateOperation, GatherOperation, SampleOperation>;
+                               CopyOperation, ActivateOperation, GatherOperation, SampleOperation>;
 
 }  // namespace fmaserver::kernels::cuda

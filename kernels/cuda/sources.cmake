@@ -1,21 +1,23 @@
 # The CUDA backend's sources that compile in both worlds: nvcc and the host compiler for
 # libfma_cuda.so, the host compiler alone for the block emulator (tests/kernels).
 set(_folder ${CMAKE_CURRENT_LIST_DIR})
-# The folders of headers, and the one header of the CPU backend that holds for both.
-set(FMA_CUDA_FOLDERS ${_folder} ${_folder}/../cpu/scalar.h)
+# The folders of headers.
+set(FMA_CUDA_FOLDERS
+  ${_folder} ${_folder}/attention ${_folder}/dense ${_folder}/runtime ${_folder}/sampling)
 set(FMA_CUDA_KERNELS
-  ${_folder}/attention.cu
-  ${_folder}/dense.cu
-  ${_folder}/prefill.cu
-  ${_folder}/sampling.cu)
+  ${_folder}/attention/attention.cu
+  ${_folder}/attention/prefill.cu
+  ${_folder}/dense/dense.cu
+  ${_folder}/sampling/sampling.cu)
 set(FMA_CUDA_HOST_SOURCES
-  ${_folder}/attention_plan.cc
-  ${_folder}/attention_weights.cc
+  ${_folder}/attention/attention_plan.cc
+  ${_folder}/attention/attention_weights.cc
+  ${_folder}/attention/slot_bytes.cc
   ${_folder}/cuda_backend.cc
+  ${_folder}/dense/weights.cc
   ${_folder}/executor.cc
   ${_folder}/fusion.cc
   ${_folder}/graph_cache.cc
-  ${_folder}/sampling.cc
-  ${_folder}/slot_bytes.cc
+  ${_folder}/sampling/sampling.cc
   ${_folder}/step_data.cc
-  ${_folder}/weights.cc)
+  ${_folder}/tentative_rows.cc)

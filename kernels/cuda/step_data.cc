@@ -12,7 +12,7 @@ constexpr int64_t kAlignment = 64;
 
 }  // namespace
 
-absl::StatusOr<StepData::Place> StepData::Take(int64_t bytes) {
+absl::StatusOr<StepData::Range> StepData::Take(int64_t bytes) {
   bytes = SlotLayout::RoundUp(std::max<int64_t>(bytes, 1), kAlignment);
   if (blocks_.empty() || blocks_.back().host.bytes() - blocks_.back().used < bytes) {
     next_bytes_ = std::max(2 * next_bytes_, bytes);
@@ -24,7 +24,7 @@ absl::StatusOr<StepData::Place> StepData::Take(int64_t bytes) {
   }
   Block& block = blocks_.back();
   const int64_t offset = std::exchange(block.used, block.used + bytes);
-  return Place{block.host.data() + offset, block.device.data() + offset};
+  return Range{block.host.data() + offset, block.device.data() + offset};
 }
 
 absl::Status StepData::Upload(Stream& stream) const {

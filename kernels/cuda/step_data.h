@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/runtime/runtime.h"
 
 namespace fmaserver::kernels::cuda {
 
@@ -20,11 +20,11 @@ class StepData {
   /// device memory. RESOURCE_EXHAUSTED.
   template <typename T>
   absl::StatusOr<const T*> Put(std::span<const T> values, int64_t count) {
-    const absl::StatusOr<Place> place = Take(count * static_cast<int64_t>(sizeof(T)));
-    if (!place.ok()) return place.status();
-    std::memset(place->host, 0, static_cast<size_t>(count) * sizeof(T));
-    if (!values.empty()) std::memcpy(place->host, values.data(), values.size_bytes());
-    return reinterpret_cast<const T*>(place->device);
+    const absl::StatusOr<Range> range = Take(count * static_cast<int64_t>(sizeof(T)));
+    if (!range.ok()) return range.status();
+    std::memset(range->host, 0, static_cast<size_t>(count) * sizeof(T));
+    if (!values.empty()) std::memcpy(range->host, values.data(), values.size_bytes());
+    return reinterpret_cast<const T*>(range->device);
   }
 
   /// Enqueues the copy of everything that was put since Clear().
@@ -35,7 +35,7 @@ class StepData {
   bool Clear();
 
  private:
-  struct Place {
+  struct Range {
     std::byte* host = nullptr;
     std::byte* device = nullptr;
   };
@@ -45,7 +45,7 @@ class StepData {
     int64_t used = 0;
   };
 
-  absl::StatusOr<Place> Take(int64_t bytes);
+  absl::StatusOr<Range> Take(int64_t bytes);
 
   std::vector<Block> blocks_;  // one, or more until the Clear() after a step that was too large
   int64_t next_bytes_ = int64_t{64} << 10;

@@ -19,7 +19,7 @@
 
 #include <cstdint>
 
-#include "kernels/fma/dtype.h"
+#include "kernels/fma/cache_type.h"
 #include "kernels/fma/spec.h"
 
 namespace fmaserver::kernels {
@@ -36,7 +36,7 @@ struct SlotLayout {
   int32_t num_layers = 0;
   int32_t num_kv_heads = 0;
   int32_t head_dim = 0;
-  DType dtype = DType::kF32;
+  CacheType type = CacheType::kF32;
 
   int64_t far_columns = 0;    ///< sinks and summaries, before padding
   int64_t near_begin = 0;     ///< first column of the near-field ring
@@ -48,18 +48,18 @@ struct SlotLayout {
   int64_t slot_bytes = 0;
 
   constexpr SlotLayout() = default;
-  constexpr SlotLayout(const AttentionSpec& spec, int32_t layers, DType element)
+  constexpr SlotLayout(const AttentionSpec& spec, int32_t layers, CacheType element)
       : hierarchy(spec.hierarchy),
         num_layers(layers),
         num_kv_heads(spec.num_kv_heads),
         head_dim(spec.head_dim),
-        dtype(element) {
+        type(element) {
     far_columns = FarColumn(hierarchy.num_levels + 1, 0);
     near_begin = RoundUp(far_columns, kLane);
     columns = near_begin + RoundUp(2 * int64_t{hierarchy.group_size}, kLane);
     padded_dim = RoundUp(head_dim, kLane);
-    values_offset = RoundUp(columns * head_dim * SizeOf(dtype), kAlignment);
-    sums_offset = RoundUp(values_offset + columns * padded_dim * SizeOf(dtype), kAlignment);
+    values_offset = RoundUp(columns * head_dim * SizeOf(type), kAlignment);
+    sums_offset = RoundUp(values_offset + columns * padded_dim * SizeOf(type), kAlignment);
     head_bytes = RoundUp(sums_offset + 2 * SumsPerKind() * int64_t{sizeof(float)}, kAlignment);
     slot_bytes = head_bytes * num_kv_heads * num_layers;
   }
@@ -98,7 +98,7 @@ struct SlotLayout {
 /// Bytes that each token adds to an ordinary cache of keys and values of the same model.
 constexpr int64_t FullCacheBytesPerToken(const SlotLayout& layout) {
   return 2 * int64_t{layout.num_layers} * layout.num_kv_heads * layout.head_dim *
-         SizeOf(layout.dtype);
+         SizeOf(layout.type);
 }
 
 }  // namespace fmaserver::kernels

@@ -8,8 +8,10 @@
 #include <utility>
 
 #include "absl/memory/memory.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/names.h"
+#include "base/text.h"
 
 namespace fmaserver::access {
 namespace {
@@ -38,12 +40,15 @@ absl::StatusOr<std::string> ReadTokenFile(const std::string& file) {
 
 }  // namespace
 
+std::unique_ptr<Access> Access::ForEverybody() {
+  auto access = absl::WrapUnique(new Access(""));
+  access->tenants_[kDefaultTenant] = std::make_shared<Tenant>(kDefaultTenant, TenantLimits{});
+  return access;
+}
+
 absl::StatusOr<std::unique_ptr<Access>> Access::Open(const std::string& file) {
+  if (file.empty()) return ForEverybody();
   auto access = absl::WrapUnique(new Access(file));
-  if (access->open()) {
-    access->tenants_[kDefaultTenant] = std::make_shared<Tenant>(kDefaultTenant, TenantLimits{});
-    return access;
-  }
   if (absl::Status status = access->Reload(); !status.ok()) return status;
   return access;
 }
@@ -73,9 +78,9 @@ absl::Status Access::Reload() {
 
 absl::StatusOr<std::shared_ptr<Tenant>> Access::Resolve(std::string_view authorization) const {
   if (open()) return tenants_.at(kDefaultTenant);
-  // The scheme's case does not matter (RFC 9110, 11.1); clients write it either way.
+  // The scheme's case does not matter (RFC 9110, 11.1).
   const bool bearer = authorization.size() > kScheme.size() &&
-                      (authorization.starts_with(kScheme) || authorization.starts_with("bearer "));
+                      absl::StartsWithIgnoreCase(ToAbsl(authorization), ToAbsl(kScheme));
   if (!bearer) {
     return absl::UnauthenticatedError(
         "authorization: found no bearer token; allowed: \"Bearer TOKEN\" in the call's metadata");

@@ -17,9 +17,11 @@ namespace fmaserver::access {
 /// Thread-safe.
 class Access {
  public:
-  /// `file` empty: everybody is the tenant "default", without limits. Errors of reading and of
-  /// ParseTokenFile.
+  /// `file` empty: ForEverybody. Errors of reading and of ParseTokenFile.
   static absl::StatusOr<std::unique_ptr<Access>> Open(const std::string& file);
+
+  /// Everybody is the tenant "default", without limits.
+  static std::unique_ptr<Access> ForEverybody();
 
   bool open() const { return file_.empty(); }
 

@@ -35,13 +35,12 @@ TenantLimits Tenant::limits() const {
 
 void Tenant::SetLimits(const TenantLimits& limits) {
   const std::lock_guard lock(mutex_);
-  if (limits_.tokens_per_minute != limits.tokens_per_minute) {
-    allowance_ = static_cast<double>(limits.tokens_per_minute);
-  }
+  const auto full = static_cast<double>(limits.tokens_per_minute);
+  allowance_ = limits_.tokens_per_minute == 0 ? full : std::min(allowance_, full);
   limits_ = limits;
 }
 
-absl::StatusOr<std::unique_ptr<CallLease>> Tenant::Admit(Clock::time_point now) {
+absl::StatusOr<std::unique_ptr<CallLease>> Tenant::Admit(Clock::time_point now, bool takes_tokens) {
   const std::lock_guard lock(mutex_);
   if (limits_.concurrent > 0 && running_ >= limits_.concurrent) {
     constexpr double kRetrySeconds = 1;
@@ -50,7 +49,7 @@ absl::StatusOr<std::unique_ptr<CallLease>> Tenant::Admit(Clock::time_point now) 
                      kRetrySeconds);
   }
   Refill(now);
-  if (limits_.tokens_per_minute > 0 && allowance_ <= 0) {
+  if (takes_tokens && limits_.tokens_per_minute > 0 && allowance_ <= 0) {
     const double per_second = static_cast<double>(limits_.tokens_per_minute) / 60;
     return Exhausted(name_,
                      absl::StrCat("the allowance of ", limits_.tokens_per_minute,

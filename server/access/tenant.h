@@ -41,10 +41,12 @@ class Tenant : public std::enable_shared_from_this<Tenant> {
 
   const std::string& name() const { return name_; }
   TenantLimits limits() const;
+  /// What is under way and what is owed stay as they are; an allowance is cut to a lower limit.
   void SetLimits(const TenantLimits& limits);
 
-  /// RESOURCE_EXHAUSTED names the limit, and says when to try again as the engine does.
-  absl::StatusOr<std::unique_ptr<CallLease>> Admit(Clock::time_point now);
+  /// Admits a call, which `takes_tokens` or does not: one that does not is none of the allowance's
+  /// business. RESOURCE_EXHAUSTED names the limit, and says when to try again as the engine does.
+  absl::StatusOr<std::unique_ptr<CallLease>> Admit(Clock::time_point now, bool takes_tokens = true);
 
  private:
   friend class CallLease;

@@ -3,22 +3,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/engine/score_sequence.h"
-
 namespace fmaserver::engine {
 namespace {
 
-std::vector<int32_t> EosTokens(const GenerateRequest& request, const model::ModelConfig& config) {
-  return request.ignore_eos ? std::vector<int32_t>() : config.eos_token_ids;
-}
-
-std::vector<int32_t> Joined(std::vector<int32_t> first, std::span<const int32_t> second) {
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
-}
-
-bool Contains(const std::vector<int32_t>& tokens, int32_t token) {
-  return std::ranges::find(tokens, token) != tokens.end();
+int64_t StartOf(const GenerateRequest& request) {
+  return request.state == nullptr ? 0 : request.state->tokens();
 }
 
 std::span<const int32_t> PenaltyContext(const GenerateRequest& request) {
@@ -27,312 +16,207 @@ std::span<const int32_t> PenaltyContext(const GenerateRequest& request) {
 
 }  // namespace
 
-GenerateSequence::GenerateSequence(RequestId id, Clock::time_point arrival,
-                                   std::shared_ptr<const GenerateRequest> request, uint64_t seed,
+GenerateSequence::GenerateSequence(RequestId id, Request request,
                                    std::shared_ptr<GenerateSink> sink,
-                                   const SequenceContext& context, Fork fork)
-    : Sequence(id, request->priority, arrival),
-      request_(std::move(request)),
+                                   const SequenceContext& context)
+    : Sequence(id, (*request)->priority, Clock::now(), StartOf(**request)),
+      valid_(std::move(request)),
+      request_(**valid_),
       sink_(std::move(sink)),
       context_(context),
-      seed_(seed),
+      end_(std::make_shared<RequestEnd>(request_.n, *context.observer)),
+      unborn_(request_.n - 1),
+      prompt_(request_, position(), /*reports=*/true),
+      states_(request_, *sink_, context.cache, *context.observer),
+      sampler_(request_.sampling, Seed(), PenaltyContext(request_)),
+      output_(*valid_, fork_.index, context.tokenizer, *sink_) {}
+
+GenerateSequence::GenerateSequence(const GenerateSequence& parent, const Fork& fork)
+    : Sequence(parent.id(), parent.priority(), parent.times().arrival(), parent.position()),
+      valid_(parent.valid_),
+      request_(**valid_),
+      sink_(parent.sink_),
+      context_(parent.context_),
+      end_(parent.end_),
       fork_(fork),
-      eos_tokens_(EosTokens(*request_, context.config)),
-      stop_tokens_(Joined(eos_tokens_, request_->stop_token_ids)),
-      sampler_(request_->sampling, seed_, PenaltyContext(*request_)),
-      stops_(request_->stop, request_->include_stop),
-      start_(fork_.start),
-      cached_(fork_.cached) {}
+      cached_(parent.cached_),
+      unborn_(0),
+      prompt_(request_, StartOf(request_), /*reports=*/false),
+      states_(request_, *sink_, context_.cache, *context_.observer),
+      sampler_(request_.sampling, Seed(), PenaltyContext(request_)),
+      output_(*valid_, fork_.index, context_.tokenizer, *sink_) {}
 
 bool GenerateSequence::Begin() {
-  // Without an answer to choose, the last token stays pending: the next turn reads it first.
-  to_read_ = request_->max_tokens > 0 ? PromptTokens() : PromptTokens() - 1;
-  SnapshotPtr state = fork_.index > 0 ? std::exchange(fork_state_, {}) : request_->state;
-  if (fork_.index == 0) {
-    start_ = state == nullptr ? 0 : state->tokens();
-    if (request_->n > 1) points_.SetFork(start_ + PromptTokens() - 1);
-    for (const int64_t mark : request_->marks) points_.AddMark(start_ + request_->pending + mark);
-    if (request_->keep_state) points_.KeepRegularly();
-    if (state == nullptr) state = FindCached();
-  }
+  const int64_t start = position();
+  const SnapshotPtr state = IsFork() ? std::exchange(fork_.state, {}) : states_.Begin();
+  if (!IsFork()) cached_ = states_.cached();
   absl::Status status = state == nullptr ? absl::OkStatus() : Restore(*state);
-  if (status.ok() && points_.IsFork(position())) status = KeepPoint();
+  if (status.ok() && states_.IsFork(position())) status = KeepState();
   if (!status.ok()) {
     Fail(status);
     return false;
   }
-  SkipGenerated();
-  ReportPrompt(/*before=*/0, {});
-  return Reading() || End(FinishReason::kLength);
-}
-
-/// A state of the prompt's beginning; also plans which states of it to keep.
-SnapshotPtr GenerateSequence::FindCached() {
-  if (context_.cache == nullptr || !request_->cache_scope || request_->prompt_logprobs) return {};
-  PrefixCache::Lookup found = context_.cache->Find(*request_->cache_scope, request_->prompt);
-  for (const int64_t point : found.points) points_.AddCache(point);
-  if (!request_->keep_state) {
-    for (const int64_t mark : request_->marks) points_.AddCache(request_->pending + mark);
-  }
-  if (found.state != nullptr) cached_ = found.state->tokens();
-  context_.observer->OnCacheLookup(PromptTokens(), cached_);
-  return found.state;
-}
-
-/// What an earlier run chose has been reported, but counts.
-void GenerateSequence::SkipGenerated() {
-  for (const int32_t token : request_->generated) {
+  // What an earlier run chose has been told, but counts.
+  for (const int32_t token : request_.generated) {
     sampler_.Skip(token);
-    chosen_.push_back(token);
-    ++emitted_;
-    Text(token);
+    output_.Skip(token);
   }
+  ReportPrompt(start, {});
+  return Reading() || End({FinishReason::kLength});
 }
 
 std::span<const int32_t> GenerateSequence::Pending() const {
-  if (!Reading()) return {&chosen_.back(), 1};
-  const int64_t end = std::min(start_ + to_read_, points_.After(position()));
-  return std::span(request_->prompt)
-      .subspan(static_cast<size_t>(Read()), static_cast<size_t>(end - position()));
-}
-
-int32_t GenerateSequence::LogitsWanted(int32_t rows) const {
-  if (request_->prompt_logprobs && fork_.index == 0 && Reading()) return rows;
-  return Read() + rows >= PromptTokens() ? 1 : 0;
+  if (!Reading()) return {&output_.chosen().back(), 1};
+  return prompt_.Next(position(), states_.NextPoint(position()));
 }
 
 std::optional<kernels::RowSampling> GenerateSequence::Choice() {
-  if (request_->prompt_logprobs && fork_.index == 0 && Reading()) return std::nullopt;
-  kernels::RowSampling row = sampler_.Describe(Suppressed());
-  row.logprob = request_->logprobs;
-  row.top_logprobs = request_->top_logprobs;
+  if (prompt_.Scores(position())) return std::nullopt;
+  kernels::RowSampling row = sampler_.Describe(output_.Suppressed());
+  row.logprob = request_.logprobs;
+  row.top_logprobs = request_.top_logprobs;
   return row;
 }
 
-bool GenerateSequence::Advance(int32_t rows, const StepOutcome& outcome) {
+bool GenerateSequence::Advance(int32_t accepted, const StepOutcome& outcome) {
   const bool was_reading = Reading();
-  const int64_t before = Read();
-  AddFed(rows);
-  if (was_reading && fork_.index == 0) {
-    ReportPrompt(before, outcome);
-    sink_->OnPromptProgress(Read(), PromptTokens());
+  const int64_t before = position();
+  AddFed(accepted);
+  if (was_reading && !IsFork()) {
+    ReportPrompt(before, outcome.logits);
+    sink_->OnPromptProgress(prompt_.Read(position()), prompt_.Size());
   }
-  if (const absl::Status status = KeepPoint(); !status.ok()) {
+  if (const absl::Status status = KeepState(); !status.ok()) {
     Fail(status);
     return false;
   }
-  if (Read() < PromptTokens()) {
-    if (!Reading()) return End(FinishReason::kLength);
-    return !TimeIsUp() || End(FinishReason::kTimeLimit);
+  if (!prompt_.Done(position())) {
+    if (!Reading()) return End({FinishReason::kLength});
+    return !TimeIsUp() || End({FinishReason::kTimeLimit});
   }
-  if (outcome.chosen != nullptr) {
-    sampler_.Skip(outcome.chosen->token);
-    return Accept(*outcome.chosen);
-  }
-  const auto choice = Choose(outcome.logits.last(static_cast<size_t>(outcome.vocab_size)));
+  const absl::StatusOr<kernels::SampledRow> choice = Choose(outcome);
   if (choice.ok()) return Accept(*choice);
   Fail(choice.status());
   return false;
 }
 
-/// At a point for it, forks or hands the state to whom it is for.
-absl::Status GenerateSequence::KeepPoint() {
-  const int64_t tokens = position();
-  if (points_.IsFork(tokens)) MakeForks();
-  const bool cached = points_.IsCache(tokens);
-  const bool kept = request_->keep_state && points_.IsAny(tokens);
-  if (!cached && !kept) return absl::OkStatus();
-  absl::StatusOr<SnapshotPtr> state = State();
-  if (!state.ok()) return state.status();
-  if (cached) context_.cache->Insert(*request_->cache_scope, request_->prompt, *state);
-  if (kept) sink_->OnState(*state);
-  return absl::OkStatus();
+absl::Status GenerateSequence::KeepState() {
+  if (states_.IsFork(position())) forks_due_ = std::exchange(unborn_, 0);
+  return states_.Keep(position(), [this] { return State(); });
 }
 
-void GenerateSequence::MakeForks() {
-  for (int32_t index = 1; index < request_->n; ++index) {
-    forks_.emplace_back(new GenerateSequence(id(), arrival(), request_,
-                                             seed_ + static_cast<uint64_t>(index), sink_, context_,
-                                             {index, start_, cached_}));
+int32_t GenerateSequence::TakeForks() { return std::exchange(forks_due_, 0); }
+
+std::unique_ptr<Sequence> GenerateSequence::MakeFork(const Fork& fork) const {
+  return std::unique_ptr<Sequence>(new GenerateSequence(*this, fork));
+}
+
+/// Tells what reading from position `before` on, with these logits, makes known of the prompt.
+void GenerateSequence::ReportPrompt(int64_t before, std::span<const float> logits) {
+  std::vector<TokenScore> tokens = prompt_.Report(before, position(), logits);
+  if (!tokens.empty()) sink_->OnPrompt(std::move(tokens));
+}
+
+absl::StatusOr<kernels::SampledRow> GenerateSequence::Choose(const StepOutcome& outcome) {
+  if (outcome.chosen != nullptr) {
+    if (outcome.chosen->token == kernels::kNoToken) return LogitsNotFinite();
+    sampler_.Skip(outcome.chosen->token);
+    return *outcome.chosen;
   }
-}
-
-std::vector<std::unique_ptr<Sequence>> GenerateSequence::TakeForks() {
-  return std::exchange(forks_, {});
-}
-
-/// Reports tokens of the prompt when asked to, as far as they are known to be read: `before` of
-/// them were before this step, with this outcome.
-void GenerateSequence::ReportPrompt(int64_t before, const StepOutcome& outcome) {
-  if (fork_.index > 0 || !(request_->echo || request_->prompt_logprobs)) return;
-  const std::span<const int32_t> prompt = request_->prompt;
-  const int64_t pending = request_->pending;
-  std::vector<TokenScore> scores;
-  if (request_->prompt_logprobs) {
-    const auto rows = static_cast<int32_t>(Read() - before);
-    if (before == 0 && rows > 0 && pending == 0) scores.push_back({prompt[0], std::nullopt, {}});
-    std::vector<TokenScore> rest = ScoreFollowers(prompt, before, rows, outcome.logits,
-                                                  outcome.vocab_size, *request_->prompt_logprobs);
-    const auto skipped = std::clamp<int64_t>(pending - before - 1, 0, std::ssize(rest));
-    scores.insert(scores.end(), rest.begin() + skipped, rest.end());
-  } else {
-    // A last token that stays pending is reported all the same.
-    const int64_t end = Reading() ? Read() : PromptTokens();
-    for (int64_t i = std::max(before, pending); i < end; ++i) {
-      scores.push_back({prompt[i], std::nullopt, {}});
-    }
-  }
-  if (!scores.empty()) sink_->OnPrompt(std::move(scores));
-}
-
-/// Tokens that must not be chosen yet.
-std::span<const int32_t> GenerateSequence::Suppressed() const {
-  const bool may_stop = emitted_ >= request_->min_tokens;
-  return may_stop ? std::span<const int32_t>() : stop_tokens_;
-}
-
-absl::StatusOr<kernels::SampledRow> GenerateSequence::Choose(std::span<const float> logits) {
-  const absl::StatusOr<int32_t> token = sampler_.Sample(logits, Suppressed());
+  const std::span<const float> logits =
+      outcome.logits.last(static_cast<size_t>(outcome.vocab_size));
+  const absl::StatusOr<int32_t> token = sampler_.Sample(logits, output_.Suppressed());
   if (!token.ok()) return token.status();
   kernels::SampledRow choice;
   choice.token = *token;
-  if (request_->logprobs || request_->top_logprobs > 0) {
+  if (request_.logprobs || request_.top_logprobs > 0) {
     const LogProbabilities probabilities(logits);
     choice.logprob = probabilities.Of(*token);
-    choice.top = probabilities.Top(request_->top_logprobs);
+    choice.top = probabilities.Top(request_.top_logprobs);
   }
   return choice;
 }
 
 bool GenerateSequence::Accept(const kernels::SampledRow& choice) {
-  const int32_t token = choice.token;
-  ReportLatency();
-  chosen_.push_back(token);
-  if (Contains(eos_tokens_, token)) return End(FinishReason::kEos, token);
-  const bool stops = Contains(stop_tokens_, token);
-  if (!stops || request_->include_stop) Emit(choice);
-  if (stops) return End(FinishReason::kStopSequence, token);
-  if (stops_.matched() != nullptr) {
-    return End(FinishReason::kStopSequence, {}, *stops_.matched());
+  const Clock::time_point now = Clock::now();
+  if (const std::optional<double> gap = mutable_times().Token(now)) {
+    context_.observer->OnNextToken(*gap, position());
+  } else {
+    context_.observer->OnFirstToken(SecondsBetween(times().arrival(), now));
   }
+  std::optional<Ending> ending = output_.Accept(choice);
   // The new token would take position position(): past the end there is no place for it.
   const bool full = position() >= context_.config.MaxSequenceLength();
-  if (emitted_ >= request_->max_tokens || full) return End(FinishReason::kLength);
-  return !TimeIsUp() || End(FinishReason::kTimeLimit);
+  if (!ending && full) ending = Ending{FinishReason::kLength};
+  if (!ending && TimeIsUp()) ending = Ending{FinishReason::kTimeLimit};
+  return !ending || End(*ending);
 }
 
 bool GenerateSequence::TimeIsUp() const {
-  return SecondsBetween(started(), Clock::now()) >= request_->time_limit_seconds;
+  return SecondsSince(times().started()) >= request_.time_limit_seconds;
 }
 
-void GenerateSequence::ReportLatency() {
-  const Clock::time_point now = Clock::now();
-  if (!first_token_) {
-    first_token_ = now;
-    context_.observer->OnFirstToken(SecondsBetween(arrival(), now));
-  } else {
-    context_.observer->OnNextToken(SecondsBetween(*last_token_, now), position());
-  }
-  last_token_ = now;
-}
-
-/// The text that `token` makes certain; emitted_ counts it already.
-std::string GenerateSequence::Text(int32_t token) {
-  if (context_.tokenizer == nullptr) return {};
-  std::string text = characters_.Push(context_.tokenizer->TokenBytes(token));
-  // Nothing within min_tokens counts as a stop string, nor as the start of one.
-  return emitted_ > request_->min_tokens ? stops_.Push(text) : text;
-}
-
-void GenerateSequence::Emit(const kernels::SampledRow& choice) {
-  ++emitted_;
-  Delta delta;
-  delta.index = fork_.index;
-  delta.tokens.push_back(choice.token);
-  delta.text = Text(choice.token);
-  if (request_->logprobs) delta.logprobs.push_back(choice.logprob);
-  if (request_->top_logprobs > 0) delta.top_logprobs.push_back(choice.top);
-  sink_->OnDelta(std::move(delta));
-}
-
-bool GenerateSequence::End(FinishReason reason, std::optional<int32_t> stop_token,
-                           std::string stop) {
+bool GenerateSequence::End(const Ending& ending) {
   Finished finish;
-  if (request_->keep_state && position() > 0) {
+  if (request_.keep_state && position() > 0) {
     absl::StatusOr<SnapshotPtr> state = State();
     if (!state.ok()) {
       Fail(state.status());
       return false;
     }
-    finish.kept = {*std::move(state), chosen_};
+    finish.kept = {*std::move(state), output_.chosen()};
   }
-  CacheAll();
-  finish.index = fork_.index;
-  finish.reason = reason;
-  finish.stop_token = stop_token;
-  finish.stop = std::move(stop);
+  if (prompt_.Done(position())) {
+    states_.KeepAnswer(output_.chosen(), [this] { return State(); });
+  }
+  finish.reason = ending.reason;
+  finish.stop_token = ending.stop_token;
+  finish.stop = ending.stop;
   finish.usage = CurrentUsage();
-  finish.text = stops_.Finish();
-  // Past a stop string there is no text.
-  if (stops_.matched() == nullptr) finish.text += characters_.Finish();
-  ReportEnd(absl::StatusCode::kOk, reason);
-  sink_->OnFinish(std::move(finish));
+  finish.text = output_.Finish();
+  // The end of the one that reads the prompt is also that of all that could not begin yet.
+  for (finish.index = fork_.index; finish.index <= fork_.index + unborn_; ++finish.index) {
+    ReportEnd(absl::StatusCode::kOk, ending.reason);
+    sink_->OnFinish(finish);
+  }
   return false;
 }
 
 Usage GenerateSequence::CurrentUsage() const {
-  const Clock::time_point now = Clock::now();
-  const Clock::time_point first_token = first_token_.value_or(now);
+  const int64_t pending = request_.pending;
   Usage usage;
-  usage.prompt_tokens = PromptTokens() - request_->pending;
-  usage.cached_tokens = std::max<int64_t>(0, cached_ - request_->pending);
-  usage.generated_tokens = emitted_;
-  if (!slot()) {
-    usage.queue_seconds = SecondsBetween(arrival(), now);
-    return usage;
-  }
-  usage.queue_seconds = SecondsBetween(arrival(), started());
-  usage.prefill_seconds = SecondsBetween(started(), first_token);
-  usage.decode_seconds = SecondsBetween(first_token, now);
+  usage.prompt_tokens = prompt_.Size() - pending;
+  usage.cached_tokens = std::max<int64_t>(0, cached_ - pending);
+  usage.generated_tokens = output_.size();
+  times().FillIn(usage, Clock::now());
   return usage;
 }
 
-/// Prompts that quote this answer, as the next turn of a chat does, find all of it.
-void GenerateSequence::CacheAll() {
-  const bool cacheable = context_.cache != nullptr && request_->cache_scope &&
-                         request_->state == nullptr && !request_->keep_state;
-  if (!cacheable || Read() < PromptTokens()) return;
-  auto state = State();
-  // A copy that failed costs the next prompt some time, this one nothing.
-  if (!state.ok()) return;
-  context_.cache->Insert(*request_->cache_scope, Joined(request_->prompt, chosen_),
-                         *std::move(state));
-}
-
 void GenerateSequence::ReportEnd(absl::StatusCode code, FinishReason reason) {
-  context_.observer->OnEnd({.code = code,
-                            .reason = reason,
-                            .usage = CurrentUsage(),
-                            .end_to_end_seconds = SecondsBetween(arrival(), Clock::now())});
+  end_->Add({.code = code,
+             .reason = reason,
+             .usage = CurrentUsage(),
+             .end_to_end_seconds = SecondsSince(times().arrival())});
 }
 
 void GenerateSequence::Fail(const absl::Status& status) {
+  forks_due_ = 0;
   ReportEnd(status.code(), {});
   sink_->OnError(status);
 }
 
 void GenerateSequence::Interrupt(const absl::Status& status) {
-  if (!request_->keep_state) return Fail(status);
-  Kept kept{request_->state, chosen_};
-  if (slot() && position() > 0) {
+  if (!request_.keep_state) return Fail(status);
+  Kept kept{request_.state, output_.chosen()};
+  if (!slot()) {
+    kept.generated = request_.generated;
+  } else if (position() > 0) {
     absl::StatusOr<SnapshotPtr> state = State();
     if (!state.ok()) return Fail(state.status());
     kept.state = *std::move(state);
-  } else if (!slot()) {
-    kept.generated = request_->generated;
   }
   ReportEnd(status.code(), {});
-  sink_->OnInterrupted(std::move(kept), seed_);
+  sink_->OnInterrupted(std::move(kept), Seed());
 }
 
 }  // namespace fmaserver::engine

@@ -3,19 +3,20 @@
 
 #include <memory>
 #include <optional>
-#include <utility>
-#include <vector>
+#include <span>
 
-#include "base/utf8.h"
 #include "model_loader/model_config.h"
 #include "model_loader/tokenizer.h"
 #include "server/engine/observer.h"
+#include "server/engine/output.h"
 #include "server/engine/prefix_cache.h"
+#include "server/engine/prompt_reader.h"
 #include "server/engine/request.h"
+#include "server/engine/request_end.h"
 #include "server/engine/sampler.h"
 #include "server/engine/sequence.h"
-#include "server/engine/state_points.h"
-#include "server/engine/stop_matcher.h"
+#include "server/engine/state_keeper.h"
+#include "server/engine/valid_request.h"
 
 namespace fmaserver::engine {
 
@@ -28,22 +29,25 @@ struct SequenceContext {
 };
 
 /// One sample of a request. Sample 0 reads the prompt; when only its last token is left to read,
-/// it hands the state to the others (TakeForks).
+/// the others fork from it.
 class GenerateSequence : public Sequence {
  public:
-  GenerateSequence(RequestId id, std::shared_ptr<const GenerateRequest> request, uint64_t seed,
-                   std::shared_ptr<GenerateSink> sink, const SequenceContext& context)
-      : GenerateSequence(id, Clock::now(), std::move(request), seed, std::move(sink), context, {}) {
-  }
+  using Request = std::shared_ptr<const ValidGenerateRequest>;
+
+  /// Sample 0.
+  GenerateSequence(RequestId id, Request request, std::shared_ptr<GenerateSink> sink,
+                   const SequenceContext& context);
 
   bool HasRoom() const override { return sink_->HasRoom(); }
+  int64_t PromptLeft() const override { return prompt_.Left(position()); }
   std::span<const int32_t> Pending() const override;
-  bool Reading() const override { return Read() < to_read_; }
-  int32_t LogitsWanted(int32_t rows) const override;
+  int32_t LogitsWanted(int32_t rows) const override {
+    return prompt_.LogitsWanted(position(), rows);
+  }
   std::optional<kernels::RowSampling> Choice() override;
-  bool Advance(int32_t rows, const StepOutcome& outcome) override;
-  std::vector<std::unique_ptr<Sequence>> TakeForks() override;
-  void KeepForStart(const SnapshotPtr& state) override { fork_state_ = state; }
+  bool Advance(int32_t accepted, const StepOutcome& outcome) override;
+  int32_t TakeForks() override;
+  std::unique_ptr<Sequence> MakeFork(const Fork& fork) const override;
   void Fail(const absl::Status& status) override;
   void Interrupt(const absl::Status& status) override;
 
@@ -51,57 +55,34 @@ class GenerateSequence : public Sequence {
   bool Begin() override;
 
  private:
-  /// Where a sample begins; of index 0, the one that reads the prompt, only that.
-  struct Fork {
-    int32_t index = 0;
-    int64_t start = 0;  // position of the prompt's first token
-    int64_t cached = 0;
-  };
-  GenerateSequence(RequestId id, Clock::time_point arrival,
-                   std::shared_ptr<const GenerateRequest> request, uint64_t seed,
-                   std::shared_ptr<GenerateSink> sink, const SequenceContext& context, Fork fork);
+  /// Another sample, which begins where `parent` is.
+  GenerateSequence(const GenerateSequence& parent, const Fork& fork);
 
-  int64_t PromptTokens() const { return static_cast<int64_t>(request_->prompt.size()); }
-  /// Tokens of the prompt that the slot holds.
-  int64_t Read() const { return position() - start_; }
+  bool IsFork() const { return fork_.index > 0; }
+  uint64_t Seed() const { return valid_->seed() + static_cast<uint64_t>(fork_.index); }
 
-  SnapshotPtr FindCached();
-  void SkipGenerated();
-  absl::Status KeepPoint();
-  void MakeForks();
-  void ReportPrompt(int64_t before, const StepOutcome& outcome);
-  std::span<const int32_t> Suppressed() const;
-  absl::StatusOr<kernels::SampledRow> Choose(std::span<const float> logits);
+  absl::Status KeepState();
+  void ReportPrompt(int64_t before, std::span<const float> logits);
+  absl::StatusOr<kernels::SampledRow> Choose(const StepOutcome& outcome);
   bool Accept(const kernels::SampledRow& choice);
   bool TimeIsUp() const;
-  void ReportLatency();
-  void Emit(const kernels::SampledRow& choice);
-  std::string Text(int32_t token);
-  bool End(FinishReason reason, std::optional<int32_t> stop_token = {}, std::string stop = {});
+  bool End(const Ending& ending);
   Usage CurrentUsage() const;
-  void CacheAll();
   void ReportEnd(absl::StatusCode code, FinishReason reason);
 
-  const std::shared_ptr<const GenerateRequest> request_;
+  const Request valid_;
+  const GenerateRequest& request_;  // *valid_
   const std::shared_ptr<GenerateSink> sink_;
   const SequenceContext context_;
-  const uint64_t seed_;                     // of this sample
-  const Fork fork_;                         // index 0: the sample that reads the prompt
-  SnapshotPtr fork_state_;                  // of one that had to wait
-  const std::vector<int32_t> eos_tokens_;   // that end this sequence
-  const std::vector<int32_t> stop_tokens_;  // eos_tokens_ and the request's
+  const std::shared_ptr<RequestEnd> end_;  // of all samples together
+  Fork fork_;                              // index 0: the sample that reads the prompt
+  int64_t cached_ = 0;                     // tokens of the prompt that were not read
+  int32_t forks_due_ = 0;                  // samples that begin here
+  int32_t unborn_;                         // samples that depend on this one to begin
+  PromptReader prompt_;
+  StateKeeper states_;
   Sampler sampler_;
-  Utf8Stream characters_;
-  StopMatcher stops_;
-  StatePoints points_;
-  std::vector<std::unique_ptr<Sequence>> forks_;
-  int64_t start_;        // position of the prompt's first token
-  int64_t to_read_ = 0;  // tokens of the prompt that must be read before the first choice
-  int64_t cached_;
-  int64_t emitted_ = 0;          // of the output
-  std::vector<int32_t> chosen_;  // all tokens so far, also what is not output
-  std::optional<Clock::time_point> first_token_;
-  std::optional<Clock::time_point> last_token_;
+  Output output_;
 };
 
 }  // namespace fmaserver::engine

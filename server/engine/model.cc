@@ -19,9 +19,6 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const model::Checkpoint& chec
     return absl::InvalidArgumentError(
         absl::StrCat("max_rows is ", options.max_rows, "; allowed: 1 to ", kMaxRows));
   }
-  if (options.cache_dtype == kernels::DType::kF16) {
-    return absl::InvalidArgumentError("cache element type is F16; allowed: F32, BF16");
-  }
   absl::StatusOr<ModelWeights> weights = LoadWeights(checkpoint, *backend);
   if (!weights.ok()) return weights.status();
   std::unique_ptr<Model> model(
@@ -38,7 +35,7 @@ Model::Model(const model::Checkpoint& checkpoint, std::shared_ptr<kernels::Backe
       weight_bytes_(checkpoint.WeightBytes()),
       backend_(std::move(backend)),
       options_(options),
-      layout_(config_.attention, config_.num_layers, options.cache_dtype),
+      layout_(config_.attention, config_.num_layers, options.cache_type),
       weights_(std::move(weights)) {}
 
 absl::StatusOr<kernels::Matrix> Model::Activation(int64_t cols) {
@@ -85,7 +82,8 @@ absl::StatusOr<kernels::Matrix> Model::Run(std::span<const StepSegment> segments
   std::vector<kernels::Segment> parts;
   int64_t rows = 0;
   for (const StepSegment& segment : segments) {
-    parts.push_back({segment.slot, segment.position, static_cast<int32_t>(segment.tokens.size())});
+    parts.push_back({segment.slot, segment.position, static_cast<int32_t>(segment.tokens.size()),
+                     segment.tentative});
     rows += parts.back().rows;
   }
   if (rows < 1 || rows > options_.max_rows) {
@@ -93,12 +91,15 @@ absl::StatusOr<kernels::Matrix> Model::Run(std::span<const StepSegment> segments
         absl::StrCat("a step of ", rows, " rows; allowed: 1 to ", options_.max_rows));
   }
   const kernels::Matrix x = Rows(hidden_, rows);
-  backend_->BeginStep(config_.attention, layout_, parts);
+  backend_->BeginStep(config_.attention, parts);
   Embed(segments, x);
   for (int32_t layer = 0; layer < config_.num_layers; ++layer) Layer(layer, x);
   const kernels::Matrix logits = Logits(segments, x);
   absl::Status status;
-  if (!choices.empty()) status = backend_->sampler()->Sample(logits, choices, sampled);
+  if (!choices.empty()) {
+    const kernels::Matrix chosen_from = Rows(logits, std::ssize(choices));
+    status = backend_->sampler()->Sample(chosen_from, choices, sampled);
+  }
   status.Update(backend_->EndStep());
   if (!status.ok()) return status;
   return logits;

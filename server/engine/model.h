@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
+#include "kernels/fma/archive_layout.h"
 #include "kernels/fma/slot_layout.h"
 #include "model_loader/checkpoint.h"
 #include "server/engine/model_weights.h"
@@ -16,16 +17,17 @@
 namespace fmaserver::engine {
 
 struct ModelOptions {
-  int32_t max_rows = 256;                             ///< rows of one step, at most
-  kernels::DType cache_dtype = kernels::DType::kF32;  ///< kF32 or kBF16
+  int32_t max_rows = 256;  ///< rows of one step, at most
+  kernels::CacheType cache_type = kernels::CacheType::kF32;
 };
 
 /// Tokens of one sequence to feed in a step: they take positions [position, position + size).
 struct StepSegment {
-  std::byte* slot = nullptr;
+  kernels::SlotHandle slot;
   int64_t position = 0;
   std::span<const int32_t> tokens;  ///< one or more, each in [0, V)
   int32_t logits = 0;               ///< how many of the last rows need logits
+  bool tentative = false;           ///< the slot takes none of them before Commit()
 };
 
 /// Thread-compatible: one thread at a time.
@@ -38,11 +40,15 @@ class Model {
 
   /// Feeds every segment and returns the logits asked for, [sum of logits, V] in segment order, in
   /// the backend's memory (null data: none); valid until the next call. Segments are of different
-  /// slots and max_rows rows in all. With `choices`, one for each row of logits and of a backend
-  /// with a sampler, their tokens come into `sampled` in the same step.
+  /// slots and max_rows rows in all. With `choices`, for as many of the first rows of logits and of
+  /// a backend with a sampler, their tokens come into `sampled` in the same step.
   absl::StatusOr<kernels::Matrix> Run(std::span<const StepSegment> segments,
                                       std::span<const kernels::RowSampling> choices = {},
                                       std::span<kernels::SampledRow> sampled = {});
+
+  /// After a Run() and before the next: each tentative segment's slot takes the first accepted[i]
+  /// of its tokens and is then as if it had been fed these alone.
+  absl::Status Commit(std::span<const int32_t> accepted) { return backend_->Commit(accepted); }
 
   /// Rows of Run() in host memory; valid until the next call.
   absl::StatusOr<std::span<const float>> CopyLogits(kernels::Matrix logits);
@@ -58,6 +64,9 @@ class Model {
   int64_t num_parameters() const { return num_parameters_; }
   int64_t weight_bytes() const { return weight_bytes_; }
   int64_t slot_bytes() const { return layout_.slot_bytes; }
+  kernels::ArchiveLayout archive() const { return {.hierarchy = layout_.hierarchy}; }
+  /// Of a sequence after `tokens` tokens: its slot and its archive.
+  int64_t state_bytes(int64_t tokens) const { return slot_bytes() + archive().Bytes(tokens); }
   int64_t full_cache_bytes_per_token() const { return kernels::FullCacheBytesPerToken(layout_); }
   std::string device() const { return backend_->Description(); }
 

@@ -48,7 +48,10 @@ class WeightLoader {
 
   static kernels::HostMatrix AsMatrix(const model::TensorView& tensor) {
     const int64_t rows = tensor.shape.size() == 1 ? 1 : tensor.shape.front();
-    return {tensor.data, tensor.dtype, rows, tensor.NumElements() / rows};
+    return {.data = tensor.data,
+            .format = tensor.dtype,
+            .rows = rows,
+            .cols = tensor.NumElements() / rows};
   }
 
   kernels::HostMatrix Required(const std::string& name) const {

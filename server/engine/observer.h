@@ -16,14 +16,18 @@ struct StepReport {
   int32_t prompt_tokens = 0;  ///< rows of prompts being read
 };
 
-/// What holds right after a step, a submission or an end.
+/// What an engine has to do. It is reported before each step and when nothing is left to do.
 struct LoadReport {
-  int32_t running = 0;      ///< sequences that hold a slot
-  int32_t waiting = 0;      ///< requests that wait for one
-  int64_t cache_bytes = 0;  ///< snapshots in the prefix cache
+  int32_t running = 0;            ///< sequences that hold a slot
+  int32_t waiting = 0;            ///< sequences that wait for one
+  int64_t prompt_tokens = 0;      ///< of both, not read yet
+  int64_t cache_bytes = 0;        ///< snapshots in the prefix cache
+  bool draining = false;          ///< new requests are refused
+  bool failed = false;            ///< the device was lost under a step: no later one will do better
+  double seconds_since_step = 0;  ///< since the last step's end, or the engine's start
 };
 
-/// How one request ended.
+/// How one request ended, all its samples together.
 struct EndReport {
   absl::StatusCode code = absl::StatusCode::kOk;  ///< kCancelled, kUnavailable, ... when it failed
   std::optional<FinishReason> reason;             ///< when code is kOk; absent: a text was scored

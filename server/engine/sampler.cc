@@ -116,6 +116,10 @@ std::vector<TokenLogprob> LogProbabilities::Top(int32_t count) const {
   return top;
 }
 
+absl::Status LogitsNotFinite() {
+  return absl::InternalError("the model's logits are not finite; its weights may be damaged");
+}
+
 double Sampler::NextUniform() const {
   constexpr uint64_t kGoldenRatio = 0x9E3779B97F4A7C15U;
   const uint64_t bits = Scatter(Scatter(seed_) + (drawn_ + 1) * kGoldenRatio);
@@ -161,9 +165,7 @@ kernels::RowSampling Sampler::Describe(std::span<const int32_t> suppressed) {
 absl::StatusOr<int32_t> Sampler::Choose(std::span<const float> logits) {
   const auto best = std::max_element(logits.begin(), logits.end());
   const bool has_nan = std::any_of(logits.begin(), logits.end(), [](float x) { return x != x; });
-  if (has_nan || !std::isfinite(*best)) {
-    return absl::InternalError("the model's logits are not finite; its weights may be damaged");
-  }
+  if (has_nan || !std::isfinite(*best)) return LogitsNotFinite();
   if (temperature_ == 0) return static_cast<int32_t>(best - logits.begin());
 
   // top_k of the whole vocabulary filters nothing and must draw what 0 draws.

@@ -30,6 +30,9 @@ class LogProbabilities {
   double log_sum_ = 0;  // of exp(logit)
 };
 
+/// INTERNAL: why no token can be chosen.
+absl::Status LogitsNotFinite();
+
 /// Draws tokens of one sequence. Its whole state is (seed, tokens drawn, counts for penalties): the
 /// random number of draw i of a seed is the same whatever came before.
 class Sampler {

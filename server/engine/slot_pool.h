@@ -1,7 +1,6 @@
 // The cache slots of a model: a fixed number of equal blocks, so that admission is exact.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -25,12 +24,12 @@ class Slot {
     if (this != &other) {
       Release();
       pool_ = std::exchange(other.pool_, nullptr);
-      data_ = std::exchange(other.data_, nullptr);
+      index_ = other.index_;
     }
     return *this;
   }
 
-  std::byte* data() const { return data_; }
+  kernels::SlotHandle handle() const;
 
   /// Copies the slot out, which has taken exactly `tokens` tokens. Between steps only.
   absl::StatusOr<SnapshotPtr> Save(int64_t tokens) const;
@@ -41,15 +40,15 @@ class Slot {
   /// Makes the slot what it was when `snapshot`, of this model, was saved. Between steps only.
   absl::Status Restore(const Snapshot& snapshot);
 
-  explicit operator bool() const { return data_ != nullptr; }
+  explicit operator bool() const { return pool_ != nullptr; }
 
  private:
   friend class SlotPool;
-  Slot(SlotPool* pool, std::byte* data) : pool_(pool), data_(data) {}
+  Slot(SlotPool* pool, int32_t index) : pool_(pool), index_(index) {}
   void Release();
 
   SlotPool* pool_ = nullptr;
-  std::byte* data_ = nullptr;
+  int32_t index_ = 0;
 };
 
 /// Outlives its slots; `backend` outlives it. Thread-compatible. What a slot held before is not
@@ -68,18 +67,15 @@ class SlotPool {
   Slot Acquire();
 
   int32_t num_free() const { return static_cast<int32_t>(free_.size()); }
-  int32_t num_slots() const { return num_slots_; }
+  int32_t num_slots() const { return memory_->count; }
 
  private:
   friend class Slot;
-  SlotPool(kernels::Backend& backend, std::unique_ptr<kernels::Buffer> memory,
-           const kernels::SlotLayout& layout, int32_t num_slots);
+  SlotPool(kernels::Backend& backend, std::unique_ptr<kernels::SlotMemory> memory);
 
   kernels::Backend& backend_;
-  const std::unique_ptr<kernels::Buffer> memory_;
-  const kernels::SlotLayout layout_;
-  const int32_t num_slots_;
-  std::vector<std::byte*> free_;
+  const std::unique_ptr<kernels::SlotMemory> memory_;
+  std::vector<int32_t> free_;
 };
 
 }  // namespace fmaserver::engine

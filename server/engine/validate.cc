@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <random>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -105,6 +108,10 @@ absl::Status ValidateStopping(const GenerateRequest& request, const model::Model
   return status;
 }
 
+std::vector<int32_t> EosTokens(const GenerateRequest& request, const model::ModelConfig& config) {
+  return request.ignore_eos ? std::vector<int32_t>() : config.eos_token_ids;
+}
+
 /// Before min_tokens, neither what stops the sequence nor what is banned may be drawn: something
 /// must be left. The ids are valid.
 absl::Status ValidateTokensLeft(const GenerateRequest& request, const model::ModelConfig& config) {
@@ -115,9 +122,7 @@ absl::Status ValidateTokensLeft(const GenerateRequest& request, const model::Mod
   for (const int32_t token : sampling.banned_token_ids) left[token] = false;
   if (request.min_tokens > 0) {
     for (const int32_t token : request.stop_token_ids) left[token] = false;
-    if (!request.ignore_eos) {
-      for (const int32_t token : config.eos_token_ids) left[token] = false;
-    }
+    for (const int32_t token : EosTokens(request, config)) left[token] = false;
   }
   if (std::ranges::find(left, true) != left.end()) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -164,6 +169,22 @@ absl::Status ValidateSequence(const GenerateRequest& request, const model::Model
   return status;
 }
 
+absl::Status Check(const GenerateRequest& request, const model::ModelConfig& config) {
+  absl::Status status = ValidateSequence(request, config);
+  status.Update(ValidateSampling(request.sampling, config));
+  status.Update(ValidateStopping(request, config));
+  status.Update(ValidateTopLogprobs("top_logprobs", request.top_logprobs));
+  status.Update(ValidateTopLogprobs("prompt_logprobs", request.prompt_logprobs.value_or(0)));
+  if (status.ok()) status = ValidateMarks(request);
+  // It relies on the checks above.
+  return status.ok() ? ValidateTokensLeft(request, config) : status;
+}
+
+uint64_t RandomSeed() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
 }  // namespace
 
 absl::Status ValidateTokens(absl::string_view field, std::span<const int32_t> tokens,
@@ -179,22 +200,21 @@ absl::Status ValidateTokens(absl::string_view field, std::span<const int32_t> to
   return ValidateIds(field, tokens, config);
 }
 
-absl::Status Validate(const GenerateRequest& request, const model::ModelConfig& config) {
-  absl::Status status = ValidateSequence(request, config);
-  status.Update(ValidateSampling(request.sampling, config));
-  status.Update(ValidateStopping(request, config));
-  status.Update(ValidateTopLogprobs("top_logprobs", request.top_logprobs));
-  status.Update(ValidateTopLogprobs("prompt_logprobs", request.prompt_logprobs.value_or(0)));
-  if (status.ok()) status = ValidateMarks(request);
-  // It relies on the checks above.
-  return status.ok() ? ValidateTokensLeft(request, config) : status;
+absl::StatusOr<ValidGenerateRequest> Validate(GenerateRequest request,
+                                              const model::ModelConfig& config) {
+  if (absl::Status status = Check(request, config); !status.ok()) return status;
+  // Not value_or, which would open the source of randomness for a request that needs none.
+  const uint64_t seed = request.sampling.seed ? *request.sampling.seed : RandomSeed();
+  std::vector<int32_t> eos_tokens = EosTokens(request, config);
+  return ValidGenerateRequest(std::move(request), seed, std::move(eos_tokens));
 }
 
-absl::Status Validate(const ScoreRequest& request, const model::ModelConfig& config) {
+absl::StatusOr<ValidScoreRequest> Validate(ScoreRequest request, const model::ModelConfig& config) {
   absl::Status status =
-      ValidateTokens("tokens", request.tokens, config, static_cast<int64_t>(request.tokens.size()));
+      ValidateTokens("tokens", request.tokens, config, std::ssize(request.tokens));
   status.Update(ValidateTopLogprobs("top_logprobs", request.top_logprobs));
-  return status;
+  if (!status.ok()) return status;
+  return ValidScoreRequest(std::move(request));
 }
 
 }  // namespace fmaserver::engine

@@ -5,9 +5,11 @@
 #include <span>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "model_loader/model_config.h"
 #include "server/engine/request.h"
+#include "server/engine/valid_request.h"
 
 namespace fmaserver::engine {
 
@@ -17,7 +19,8 @@ absl::Status ValidateTokens(absl::string_view field, std::span<const int32_t> to
                             const model::ModelConfig& config, int64_t length);
 
 /// INVALID_ARGUMENT names the field, what was found and what is allowed.
-absl::Status Validate(const GenerateRequest& request, const model::ModelConfig& config);
-absl::Status Validate(const ScoreRequest& request, const model::ModelConfig& config);
+absl::StatusOr<ValidGenerateRequest> Validate(GenerateRequest request,
+                                              const model::ModelConfig& config);
+absl::StatusOr<ValidScoreRequest> Validate(ScoreRequest request, const model::ModelConfig& config);
 
 }  // namespace fmaserver::engine

@@ -50,7 +50,7 @@ absl::StatusOr<Evaluation> Evaluate(engine::Model& model, std::span<const int32_
     for (int64_t first = 0; first < static_cast<int64_t>(window.size()); first += options.chunk) {
       const auto rows =
           std::min<int64_t>(options.chunk, static_cast<int64_t>(window.size()) - first);
-      const engine::StepSegment segment{slot.data(), first, window.subspan(first, rows),
+      const engine::StepSegment segment{slot.handle(), first, window.subspan(first, rows),
                                         static_cast<int32_t>(rows)};
       const absl::StatusOr<std::span<const float>> logits = model.Step({&segment, 1});
       if (!logits.ok()) return logits.status();

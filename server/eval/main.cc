@@ -155,7 +155,7 @@ absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const Flags& flags,
   if (!device.ok()) return device.status();
   engine::ModelOptions options;
   options.max_rows = chunk;
-  options.cache_dtype = flags.cache_dtype == "bf16" ? kernels::DType::kBF16 : kernels::DType::kF32;
+  options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);  // CLI11 checked it
   return engine::Model::Load(checkpoint, std::move(device->backend), options);
 }
 

@@ -9,7 +9,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json Fields(const rpc::CallReport& report) {
+Json Fields(const service::CallReport& report) {
   Json fields = {{"request", report.request_id},
                  {"method", report.method},
                  {"tenant", report.tenant},
@@ -38,7 +38,7 @@ std::string Dump(const Json& value) {
 
 }  // namespace
 
-std::string CallLog::Line(const rpc::CallReport& report, LogFormat format) {
+std::string CallLog::Line(const service::CallReport& report, LogFormat format) {
   const Json fields = Fields(report);
   if (format == LogFormat::kJson) {
     const std::string object = Dump(fields);
@@ -53,7 +53,7 @@ std::string CallLog::Line(const rpc::CallReport& report, LogFormat format) {
   return line;
 }
 
-void CallLog::OnCall(const rpc::CallReport& report) {
+void CallLog::OnCall(const service::CallReport& report) {
   const auto logger = spdlog::get(kCallLogger);
   if (logger == nullptr || !logger->should_log(spdlog::level::info)) return;
   const std::string line = Line(report, format_);

@@ -15,7 +15,7 @@ CallMetrics::CallMetrics()
   }
 }
 
-void CallMetrics::OnCall(const rpc::CallReport& report) {
+void CallMetrics::OnCall(const service::CallReport& report) {
   calls_.Add({{"method", report.method}, {"code", absl::StatusCodeToString(report.status.code())}})
       .Increment();
 }

@@ -7,18 +7,18 @@
 
 #include <memory>
 
-#include "server/rpc/call_report.h"
+#include "server/service/call_report.h"
 
 namespace fmaserver::metrics {
 
 /// Thread-safe.
-class CallMetrics final : public rpc::CallObserver {
+class CallMetrics final : public service::CallObserver {
  public:
   CallMetrics();
 
   std::shared_ptr<const prometheus::Registry> registry() const { return registry_; }
 
-  void OnCall(const rpc::CallReport& report) override;
+  void OnCall(const service::CallReport& report) override;
 
  private:
   const std::shared_ptr<prometheus::Registry> registry_;

@@ -33,9 +33,6 @@ class Metrics final : public engine::EngineObserver {
 
   std::shared_ptr<const prometheus::Registry> registry() const { return registry_; }
 
-  /// Requests that run or wait.
-  double NumRequests() const { return running_.Value() + waiting_.Value(); }
-
   void OnStep(const engine::StepReport& step) override;
   void OnLoad(const engine::LoadReport& load) override;
   void OnFirstToken(double seconds) override;

@@ -1,86 +1,104 @@
 #include "server/rpc/generation_service.h"
 
-#include <string>
+#include <span>
 #include <utility>
 
 #include "absl/status/statusor.h"
 #include "server/rpc/from_wire.h"
-#include "server/rpc/generate_call.h"
-#include "server/rpc/score_call.h"
+#include "server/rpc/stream_reactor.h"
 #include "server/rpc/to_wire.h"
 #include "server/rpc/unary.h"
+#include "server/service/generation.h"
+#include "server/service/scoring.h"
 
 namespace fmaserver::rpc {
 namespace {
 
-absl::StatusOr<v1::TokenizeResponse> AnswerTokenize(const v1::TokenizeRequest& request,
-                                                    const Vocabulary& vocabulary) {
-  auto tokens = TokensFromText(request.text(), vocabulary);
-  if (!tokens.ok()) return tokens.status();
-  v1::TokenizeResponse response;
-  response.mutable_token_ids()->Add(tokens->begin(), tokens->end());
-  for (const int32_t id : *tokens) response.add_tokens(vocabulary.tokenizer->TokenBytes(id));
-  return response;
-}
+using GenerateReactor = StreamReactor<service::GenerateEvent, service::Generation>;
+using ScoreReactor = StreamReactor<service::ScoreEvent, service::Scoring>;
 
-absl::StatusOr<v1::DetokenizeResponse> AnswerDetokenize(const v1::DetokenizeRequest& request,
-                                                        const Vocabulary& vocabulary) {
-  if (vocabulary.tokenizer == nullptr) {
-    return absl::FailedPreconditionError("token_ids: this model has no tokenizer to decode with");
-  }
-  auto tokens = TokensFromIds("token_ids", request.token_ids(), vocabulary);
-  if (!tokens.ok()) return tokens.status();
-  auto text = vocabulary.tokenizer->Decode(*tokens);
-  if (!text.ok()) return text.status();
-  v1::DetokenizeResponse response;
-  response.set_text(*std::move(text));
-  return response;
-}
-
-template <class Request, class Answer>
-grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context, const CallPolicy& policy,
-                                const char* method, const grpc::ByteBuffer& request,
-                                grpc::ByteBuffer& response, const Answer& answer) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  FinishUnary<Request>(
-      *BeginCall(policy, method, *context), *reactor, request, response,
-      [&](const Call& /*call*/, const Request& message) { return answer(message); });
-  return reactor;
+/// Parses a message of `bytes` and translates it. The bytes are shared, not copied.
+template <class Message>
+auto ParseLater(const grpc::ByteBuffer& bytes, const service::Vocabulary& vocabulary) {
+  return [bytes, vocabulary]() -> decltype(FromWire(Message(), vocabulary)) {
+    Message message;
+    if (absl::Status status = ParseMessage(bytes, message); !status.ok()) return status;
+    return FromWire(std::move(message), vocabulary);
+  };
 }
 
 }  // namespace
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(Context* context,
                                                                         const Bytes* request) {
-  return GenerateCall::Start(services_, BeginCall(services_.policy, "Generate", *context),
-                             *request);
+  const service::Vocabulary vocabulary = service::VocabularyOf(service_.engine());
+  return GenerateReactor::Open(
+      *context,
+      [vocabulary](const service::GenerateEvent& event) {
+        return SerializeMessage(ToWire(event, vocabulary.tokenizer));
+      },
+      [&](auto wire) {
+        return service::Generation::Start(
+            service_, BeginCall(service_, service::kGenerate, *context), std::move(wire),
+            request->Length(), ParseLater<v1::GenerateRequest>(*request, vocabulary));
+      });
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(Context* context,
                                                                      const Bytes* request) {
-  return ScoreCall::Start(services_, BeginCall(services_.policy, "Score", *context), *request);
+  const service::Vocabulary vocabulary = service::VocabularyOf(service_.engine());
+  return ScoreReactor::Open(
+      *context,
+      [vocabulary](const service::ScoreEvent& event) {
+        return SerializeMessage(ToWire(event, vocabulary.tokenizer));
+      },
+      [&](auto wire) {
+        return service::Scoring::Start(service_, BeginCall(service_, service::kScore, *context),
+                                       std::move(wire), request->Length(),
+                                       ParseLater<v1::ScoreRequest>(*request, vocabulary));
+      });
 }
 
 grpc::ServerUnaryReactor* GenerationService::Tokenize(Context* context, const Bytes* request,
                                                       Bytes* response) {
-  return Unary<v1::TokenizeRequest>(
-      context, services_.policy, "Tokenize", *request, *response,
-      [this](const auto& message) { return AnswerTokenize(message, VocabularyOf(engine_)); });
+  return AnswerUnary<v1::TokenizeRequest>(
+      service_, service::kTokenize, {*context, *request, *response},
+      [&](auto task) { return service_.Read(request->Length(), std::move(task)); },
+      [vocabulary = service::VocabularyOf(service_.engine())](
+          service::Call& call, const auto& message) -> absl::StatusOr<Bytes> {
+        const auto tokens = service::Tokenize(call, message.text(), vocabulary);
+        if (!tokens.ok()) return tokens.status();
+        return SerializeTokens(*tokens, *vocabulary.tokenizer);
+      });
 }
 
 grpc::ServerUnaryReactor* GenerationService::Detokenize(Context* context, const Bytes* request,
                                                         Bytes* response) {
-  return Unary<v1::DetokenizeRequest>(
-      context, services_.policy, "Detokenize", *request, *response,
-      [this](const auto& message) { return AnswerDetokenize(message, VocabularyOf(engine_)); });
+  return AnswerUnary<v1::DetokenizeRequest>(
+      service_, service::kDetokenize, {*context, *request, *response},
+      [&](auto task) { return service_.Read(request->Length(), std::move(task)); },
+      [vocabulary = service::VocabularyOf(service_.engine())](
+          service::Call& call, const auto& message) -> absl::StatusOr<v1::DetokenizeResponse> {
+        const auto& ids = message.token_ids();
+        auto text = service::Detokenize(call, std::span(ids.data(), ids.size()), vocabulary);
+        if (!text.ok()) return text.status();
+        v1::DetokenizeResponse answer;
+        answer.set_text(*std::move(text));
+        return answer;
+      });
 }
 
 grpc::ServerUnaryReactor* GenerationService::GetModel(Context* context, const Bytes* request,
                                                       Bytes* response) {
-  return Unary<v1::GetModelRequest>(context, services_.policy, "GetModel", *request, *response,
-                                    [this](const auto& /*message*/) {
-                                      return absl::StatusOr<v1::Model>(DescribeModel(engine_));
-                                    });
+  return AnswerUnary<v1::GetModelRequest>(
+      service_, service::kGetModel, {*context, *request, *response},
+      [](auto task) {
+        task();
+        return absl::OkStatus();
+      },
+      [this](service::Call& /*call*/, const auto& /*message*/) {
+        return absl::StatusOr<v1::Model>(DescribeModel(service_.engine()));
+      });
 }
 
 }  // namespace fmaserver::rpc

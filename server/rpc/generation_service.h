@@ -1,12 +1,11 @@
-// The Generation service: each call goes to the engine or the tokenizer and back.
+// The Generation service: messages to calls of the service and back.
 #pragma once
 
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include "fma/v1/generation.grpc.pb.h"
-#include "server/engine/engine.h"
-#include "server/rpc/services.h"
+#include "server/service/service.h"
 
 namespace fmaserver::rpc {
 
@@ -16,13 +15,11 @@ using RawGenerationService = v1::Generation::WithRawCallbackMethod_Generate<
         v1::Generation::WithRawCallbackMethod_Detokenize<
             v1::Generation::WithRawCallbackMethod_GetModel<v1::Generation::Service>>>>>;
 
-/// Thread-safe and without state of its own. Text is encoded on gRPC's callback threads: a prompt
-/// of many megabytes keeps one of them busy for as long as that takes.
+/// Thread-safe and without state of its own.
 class GenerationService final : public RawGenerationService {
  public:
-  /// `services` outlive the server that this service is registered with.
-  explicit GenerationService(const Services& services)
-      : services_(services), engine_(services.engine) {}
+  /// `service` outlives the server that this is registered with.
+  explicit GenerationService(service::Service& service) : service_(service) {}
 
  private:
   using Context = grpc::CallbackServerContext;
@@ -37,8 +34,7 @@ class GenerationService final : public RawGenerationService {
   grpc::ServerUnaryReactor* GetModel(Context* context, const Bytes* request,
                                      Bytes* response) override;
 
-  const Services services_;
-  engine::Engine& engine_;
+  service::Service& service_;
 };
 
 }  // namespace fmaserver::rpc

@@ -14,11 +14,12 @@
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/rpc/tls.h"
 
 namespace fmaserver::rpc {
 namespace {
 
-void SetChannelArguments(grpc::ServerBuilder& builder, const RpcServerOptions& options) {
+void SetChannelArguments(grpc::ServerBuilder& builder, const service::DoorOptions& options) {
   // Two servers on one port would share its connections at random.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   // A client that vanished without a word is noticed within 40 s and its slot freed.
@@ -46,29 +47,21 @@ class WithoutReflection final : public grpc::ServerBuilderOption {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(engine::Engine& engine,
-                                                            sessions::SessionStore& sessions,
-                                                            const RpcServerOptions& options) {
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(service::Service& service,
+                                                            const service::DoorOptions& options) {
   const auto credentials = MakeServerCredentials(options.tls);
   if (!credentials.ok()) return credentials.status();
-  CallPolicy policy = options.policy;
-  if (policy.observer == nullptr) policy.observer = std::make_shared<CallObserver>();
-  if (policy.access == nullptr) {
-    auto access = access::Access::Open("");
-    if (!access.ok()) return access.status();
-    policy.access = *std::move(access);
-  }
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   // gRPC's own health service has no descriptor; this one lets reflection describe it.
   google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();
-  auto server = absl::WrapUnique(new RpcServer(engine, sessions, std::move(policy)));
+  auto server = absl::WrapUnique(new RpcServer(service));
   grpc::ServerBuilder builder;
-  if (!server->policy_.access->open()) builder.SetOption(std::make_unique<WithoutReflection>());
+  if (!service.policy().access->open()) builder.SetOption(std::make_unique<WithoutReflection>());
   builder.AddListeningPort(options.listen, *credentials, &server->port_);
-  builder.SetMaxReceiveMessageSize(options.max_receive_bytes);
-  builder.RegisterService(&server->service_);
-  builder.RegisterService(&server->sessions_service_);
+  builder.SetMaxReceiveMessageSize(options.max_request_bytes);
+  builder.RegisterService(&server->generation_);
+  builder.RegisterService(&server->sessions_);
   SetChannelArguments(builder, options);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || server->port_ == 0) {
@@ -95,7 +88,7 @@ void RpcServer::SetServing(bool serving) {
 void RpcServer::Shutdown(absl::Duration grace) {
   server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
   server_->Wait();
-  policy_.live->AwaitNone();
+  service_.AwaitCalls();
 }
 
 }  // namespace fmaserver::rpc

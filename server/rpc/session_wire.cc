@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "absl/strings/str_cat.h"
-
 namespace fmaserver::rpc {
 namespace {
 
@@ -38,6 +36,27 @@ v1::Session ToWire(const sessions::SessionInfo& info) {
   return session;
 }
 
+absl::StatusOr<v1::Session> ToWire(const absl::StatusOr<sessions::SessionInfo>& info) {
+  if (!info.ok()) return info.status();
+  return ToWire(*info);
+}
+
+absl::StatusOr<v1::ListSessionsResponse> ToWire(const absl::StatusOr<sessions::SessionPage>& page) {
+  if (!page.ok()) return page.status();
+  v1::ListSessionsResponse response;
+  for (const sessions::SessionInfo& info : page->sessions) *response.add_sessions() = ToWire(info);
+  response.set_next_page_token(page->next);
+  return response;
+}
+
+absl::StatusOr<v1::ForkSessionResponse> ToWire(
+    const absl::StatusOr<std::vector<sessions::SessionInfo>>& children) {
+  if (!children.ok()) return children.status();
+  v1::ForkSessionResponse response;
+  for (const sessions::SessionInfo& info : *children) *response.add_children() = ToWire(info);
+  return response;
+}
+
 sessions::SessionLifetime LifetimeOf(const v1::CreateSessionRequest& request) {
   sessions::SessionLifetime lifetime{.pinned = request.pinned()};
   if (request.has_ttl_seconds()) lifetime.ttl_seconds = request.ttl_seconds();
@@ -51,14 +70,9 @@ sessions::SessionLifetime LifetimeOf(const v1::UpdateSessionRequest& request) {
   return lifetime;
 }
 
-absl::StatusOr<int64_t> PageSizeOf(const v1::ListSessionsRequest& request) {
-  constexpr int64_t kDefault = 100;
-  constexpr int64_t kMost = 1000;
-  if (!request.has_page_size()) return kDefault;
-  const int64_t size = request.page_size();
-  if (size >= 1 && size <= kMost) return size;
-  return absl::InvalidArgumentError(
-      absl::StrCat("page_size: found ", size, ", allowed: 1 to ", kMost));
+std::optional<int64_t> PageSizeOf(const v1::ListSessionsRequest& request) {
+  if (!request.has_page_size()) return std::nullopt;
+  return request.page_size();
 }
 
 int64_t TokensOf(uint64_t tokens) {

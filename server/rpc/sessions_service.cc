@@ -4,139 +4,134 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "server/rpc/export_call.h"
-#include "server/rpc/import_call.h"
-#include "server/rpc/session_room.h"
+#include "server/rpc/import_reactor.h"
 #include "server/rpc/session_wire.h"
+#include "server/rpc/stream_reactor.h"
 #include "server/rpc/unary.h"
+#include "server/service/session_calls.h"
+#include "server/service/transfer.h"
 
 namespace fmaserver::rpc {
 namespace {
 
-absl::StatusOr<v1::Session> ToWire(const absl::StatusOr<sessions::SessionInfo>& info) {
-  if (!info.ok()) return info.status();
-  return ToWire(*info);
-}
+using service::SessionCalls;
+using ExportReactor = StreamReactor<std::string, service::Exporting>;
 
-absl::StatusOr<v1::Session> AnswerCreate(sessions::SessionStore& sessions, const Call& call,
+absl::StatusOr<v1::Session> AnswerCreate(SessionCalls sessions,
                                          const v1::CreateSessionRequest& request) {
-  if (absl::Status status = CheckRoom(sessions, call, 1); !status.ok()) return status;
-  return ToWire(sessions.Create({call.tenant(), request.session_id()}, LifetimeOf(request)));
+  return ToWire(sessions.Create(request.session_id(), LifetimeOf(request)));
 }
 
-absl::StatusOr<v1::Session> AnswerGet(sessions::SessionStore& sessions, const Call& call,
-                                      const v1::GetSessionRequest& request) {
-  return ToWire(sessions.Get({call.tenant(), request.session_id()}));
+absl::StatusOr<v1::Session> AnswerGet(SessionCalls sessions, const v1::GetSessionRequest& request) {
+  return ToWire(sessions.Get(request.session_id()));
 }
 
-absl::StatusOr<v1::ListSessionsResponse> AnswerList(sessions::SessionStore& sessions,
-                                                    const Call& call,
+absl::StatusOr<v1::ListSessionsResponse> AnswerList(SessionCalls sessions,
                                                     const v1::ListSessionsRequest& request) {
-  const absl::StatusOr<int64_t> size = PageSizeOf(request);
-  if (!size.ok()) return size.status();
-  absl::StatusOr<sessions::SessionPage> page =
-      sessions.List(call.tenant(), request.page_token(), *size);
-  if (!page.ok()) return page.status();
-  v1::ListSessionsResponse response;
-  for (const sessions::SessionInfo& info : page->sessions)
-    *response.add_sessions() = rpc::ToWire(info);
-  response.set_next_page_token(std::move(page->next));
-  return response;
+  return ToWire(sessions.List(request.page_token(), PageSizeOf(request)));
 }
 
-absl::StatusOr<v1::Session> AnswerUpdate(sessions::SessionStore& sessions, const Call& call,
+absl::StatusOr<v1::Session> AnswerUpdate(SessionCalls sessions,
                                          const v1::UpdateSessionRequest& request) {
-  return ToWire(sessions.Update({call.tenant(), request.session_id()}, LifetimeOf(request)));
+  return ToWire(sessions.Update(request.session_id(), LifetimeOf(request)));
 }
 
-absl::StatusOr<v1::ForkSessionResponse> AnswerFork(sessions::SessionStore& sessions,
-                                                   const Call& call,
+absl::StatusOr<v1::ForkSessionResponse> AnswerFork(SessionCalls sessions,
                                                    const v1::ForkSessionRequest& request) {
-  const int64_t count = request.has_children() ? request.children() : 1;
-  if (absl::Status status = CheckRoom(sessions, call, count); !status.ok()) return status;
-  const auto children = sessions.Fork({call.tenant(), request.session_id()}, count);
-  if (!children.ok()) return children.status();
-  v1::ForkSessionResponse response;
-  for (const sessions::SessionInfo& info : *children) *response.add_children() = rpc::ToWire(info);
-  return response;
+  return ToWire(
+      sessions.Fork(request.session_id(), request.has_children() ? request.children() : 1));
 }
 
-absl::StatusOr<v1::Session> AnswerRewind(sessions::SessionStore& sessions, const Call& call,
+absl::StatusOr<v1::Session> AnswerRewind(SessionCalls sessions,
                                          const v1::RewindSessionRequest& request) {
-  return ToWire(sessions.Rewind({call.tenant(), request.session_id()}, TokensOf(request.tokens())));
+  return ToWire(sessions.Rewind(request.session_id(), TokensOf(request.tokens())));
 }
 
-absl::StatusOr<v1::DeleteSessionResponse> AnswerDelete(sessions::SessionStore& sessions,
-                                                       const Call& call,
+absl::StatusOr<v1::DeleteSessionResponse> AnswerDelete(SessionCalls sessions,
                                                        const v1::DeleteSessionRequest& request) {
-  absl::Status status = sessions.Delete({call.tenant(), request.session_id()});
+  absl::Status status = sessions.Delete(request.session_id());
   if (!status.ok()) return status;
   return v1::DeleteSessionResponse();
 }
 
-}  // namespace
-
+/// Answers on a thread for the disk.
 template <class Request, class Answer>
-grpc::ServerUnaryReactor* SessionsService::Run(const char* method, Context* context,
-                                               const Bytes* request, Bytes* response,
-                                               Answer answer) {
-  Unary* reactor = context->DefaultReactor();
-  // gRPC keeps the bytes until the call is finished.
-  services_.workers.Run([this, call = BeginCall(services_.policy, method, *context), reactor,
-                         request, response, answer] {
-    FinishUnary<Request>(*call, *reactor, *request, *response,
-                         [this, answer](const Call& admitted, const Request& message) {
-                           return answer(services_.sessions, admitted, message);
-                         });
-  });
-  return reactor;
+grpc::ServerUnaryReactor* Run(service::Service& service, const service::CallKind& kind,
+                              const UnaryCall& unary, const Answer& answer) {
+  return AnswerUnary<Request>(
+      service, kind, unary, [&service](auto task) { return service.disk().Start(std::move(task)); },
+      [&service, answer](service::Call& call, const Request& request) {
+        return answer(SessionCalls(service.sessions(), call), request);
+      });
 }
+
+}  // namespace
 
 grpc::ServerUnaryReactor* SessionsService::Create(Context* context, const Bytes* request,
                                                   Bytes* response) {
-  return Run<v1::CreateSessionRequest>("Sessions.Create", context, request, response, AnswerCreate);
+  return Run<v1::CreateSessionRequest>(service_, service::kCreateSession,
+                                       {*context, *request, *response}, AnswerCreate);
 }
 
 grpc::ServerUnaryReactor* SessionsService::Get(Context* context, const Bytes* request,
                                                Bytes* response) {
-  return Run<v1::GetSessionRequest>("Sessions.Get", context, request, response, AnswerGet);
+  return Run<v1::GetSessionRequest>(service_, service::kGetSession, {*context, *request, *response},
+                                    AnswerGet);
 }
 
 grpc::ServerUnaryReactor* SessionsService::List(Context* context, const Bytes* request,
                                                 Bytes* response) {
-  return Run<v1::ListSessionsRequest>("Sessions.List", context, request, response, AnswerList);
+  return Run<v1::ListSessionsRequest>(service_, service::kListSessions,
+                                      {*context, *request, *response}, AnswerList);
 }
 
 grpc::ServerUnaryReactor* SessionsService::Update(Context* context, const Bytes* request,
                                                   Bytes* response) {
-  return Run<v1::UpdateSessionRequest>("Sessions.Update", context, request, response, AnswerUpdate);
+  return Run<v1::UpdateSessionRequest>(service_, service::kUpdateSession,
+                                       {*context, *request, *response}, AnswerUpdate);
 }
 
 grpc::ServerUnaryReactor* SessionsService::Fork(Context* context, const Bytes* request,
                                                 Bytes* response) {
-  return Run<v1::ForkSessionRequest>("Sessions.Fork", context, request, response, AnswerFork);
+  return Run<v1::ForkSessionRequest>(service_, service::kForkSession,
+                                     {*context, *request, *response}, AnswerFork);
 }
 
 grpc::ServerUnaryReactor* SessionsService::Rewind(Context* context, const Bytes* request,
                                                   Bytes* response) {
-  return Run<v1::RewindSessionRequest>("Sessions.Rewind", context, request, response, AnswerRewind);
+  return Run<v1::RewindSessionRequest>(service_, service::kRewindSession,
+                                       {*context, *request, *response}, AnswerRewind);
 }
 
 grpc::ServerUnaryReactor* SessionsService::Delete(Context* context, const Bytes* request,
                                                   Bytes* response) {
-  return Run<v1::DeleteSessionRequest>("Sessions.Delete", context, request, response, AnswerDelete);
+  return Run<v1::DeleteSessionRequest>(service_, service::kDeleteSession,
+                                       {*context, *request, *response}, AnswerDelete);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* SessionsService::Export(Context* context,
                                                                     const Bytes* request) {
-  return ExportCall::Start(services_, BeginCall(services_.policy, "Sessions.Export", *context),
-                           *request);
+  return ExportReactor::Open(
+      *context,
+      [](const std::string& piece) {
+        v1::ExportSessionResponse response;
+        response.set_data(piece);
+        return SerializeMessage(response);
+      },
+      [&](auto wire) {
+        return service::Exporting::Start(
+            service_, BeginCall(service_, service::kExportSession, *context), std::move(wire),
+            [bytes = *request]() -> absl::StatusOr<service::Exporting::Request> {
+              v1::ExportSessionRequest message;
+              if (absl::Status status = ParseMessage(bytes, message); !status.ok()) return status;
+              return service::Exporting::Request{message.session_id(), message.head_only()};
+            });
+      });
 }
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* SessionsService::Import(Context* context,
                                                                    Bytes* response) {
-  return ImportCall::Start(services_, BeginCall(services_.policy, "Sessions.Import", *context),
-                           *response);
+  return ImportReactor::Open(service_, *context, *response);
 }
 
 }  // namespace fmaserver::rpc

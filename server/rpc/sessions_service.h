@@ -1,12 +1,11 @@
-// The Sessions service: each call goes to the store on a worker's thread, because it may wait for
-// the disk, and back.
+// The Sessions service: messages to calls of the service and back.
 #pragma once
 
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include "fma/v1/sessions.grpc.pb.h"
-#include "server/rpc/services.h"
+#include "server/service/service.h"
 
 namespace fmaserver::rpc {
 
@@ -21,8 +20,8 @@ using RawSessionsService = v1::Sessions::WithRawCallbackMethod_Create<
 /// Thread-safe and without state of its own.
 class SessionsService final : public RawSessionsService {
  public:
-  /// `services` outlive the server that this service is registered with.
-  explicit SessionsService(const Services& services) : services_(services) {}
+  /// `service` outlives the server that this is registered with.
+  explicit SessionsService(service::Service& service) : service_(service) {}
 
  private:
   using Context = grpc::CallbackServerContext;
@@ -39,12 +38,7 @@ class SessionsService final : public RawSessionsService {
   grpc::ServerWriteReactor<Bytes>* Export(Context* context, const Bytes* request) override;
   grpc::ServerReadReactor<Bytes>* Import(Context* context, Bytes* response) override;
 
-  /// Answers on a worker's thread: `answer(sessions, call, request)` gives the response.
-  template <class Request, class Answer>
-  Unary* Run(const char* method, Context* context, const Bytes* request, Bytes* response,
-             Answer answer);
-
-  const Services services_;
+  service::Service& service_;
 };
 
 }  // namespace fmaserver::rpc

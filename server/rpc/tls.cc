@@ -17,7 +17,7 @@ absl::Status Unusable(const char* option, const std::string& file, const char* w
 }
 
 /// gRPC itself would only say so at the first connection, and only in its own log.
-absl::Status CheckFiles(const TlsOptions& options) {
+absl::Status CheckFiles(const service::TlsOptions& options) {
   const std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> context(SSL_CTX_new(TLS_server_method()),
                                                              SSL_CTX_free);
   if (SSL_CTX_use_certificate_chain_file(context.get(), options.cert.c_str()) != 1) {
@@ -36,7 +36,7 @@ absl::Status CheckFiles(const TlsOptions& options) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
-    const TlsOptions& options) {
+    const service::TlsOptions& options) {
   if (options.cert.empty() && options.key.empty() && options.client_ca.empty()) {
     return grpc::InsecureServerCredentials();
   }

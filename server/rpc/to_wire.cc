@@ -1,7 +1,9 @@
 #include "server/rpc/to_wire.h"
 
+#include <algorithm>
 #include <limits>
 #include <string>
+#include <variant>
 #include <vector>
 
 namespace fmaserver::rpc {
@@ -61,19 +63,6 @@ v1::Usage ToWire(const engine::Usage& usage) {
   return message;
 }
 
-}  // namespace
-
-v1::Finished ToWire(const engine::Finished& finish) {
-  v1::Finished message;
-  message.set_index(finish.index);
-  message.set_reason(ToWire(finish.reason));
-  *message.mutable_usage() = ToWire(finish.usage);
-  message.set_text(finish.text);
-  if (finish.stop_token.has_value()) message.set_stop_token_id(*finish.stop_token);
-  if (!finish.stop.empty()) message.set_stop(finish.stop);
-  return message;
-}
-
 v1::Delta ToWire(const engine::Delta& delta, const model::Tokenizer* tokenizer) {
   v1::Delta message;
   message.set_index(delta.index);
@@ -89,15 +78,90 @@ v1::Delta ToWire(const engine::Delta& delta, const model::Tokenizer* tokenizer) 
   return message;
 }
 
-std::vector<v1::TokenScores> ToWireChunks(std::span<const engine::TokenScore> scores,
-                                          const model::Tokenizer* tokenizer) {
-  constexpr int kTokensPerMessage = 64;
-  std::vector<v1::TokenScores> chunks;
-  for (const engine::TokenScore& score : scores) {
-    if (chunks.empty() || chunks.back().tokens_size() == kTokensPerMessage) chunks.emplace_back();
-    *chunks.back().add_tokens() = ToWire(score, tokenizer);
+v1::Finished ToWire(const service::GenerationFinished& finished) {
+  const engine::Finished& end = finished.end;
+  v1::Finished message;
+  message.set_index(end.index);
+  message.set_reason(ToWire(end.reason));
+  *message.mutable_usage() = ToWire(end.usage);
+  message.set_text(end.text);
+  if (end.stop_token.has_value()) message.set_stop_token_id(*end.stop_token);
+  if (!end.stop.empty()) message.set_stop(end.stop);
+  if (finished.session.has_value()) {
+    v1::SessionTurn& session = *message.mutable_session();
+    session.set_session_id(finished.session->id);
+    session.set_tokens(finished.session->tokens);
+    session.set_durable(finished.session->durable);
   }
-  return chunks;
+  return message;
+}
+
+void Assign(const std::vector<engine::TokenScore>& scores, const model::Tokenizer* tokenizer,
+            v1::TokenScores& message) {
+  for (const engine::TokenScore& score : scores) *message.add_tokens() = ToWire(score, tokenizer);
+}
+
+/// Fills the answer's one event of each kind.
+struct FillResponse {
+  const model::Tokenizer* tokenizer;
+  v1::GenerateResponse& response;
+
+  void operator()(const service::PromptProgress& progress) const {
+    response.mutable_progress()->set_processed_tokens(progress.processed_tokens);
+    response.mutable_progress()->set_total_tokens(progress.total_tokens);
+  }
+  void operator()(const service::PromptTokens& prompt) const {
+    Assign(prompt.tokens, tokenizer, *response.mutable_prompt());
+  }
+  void operator()(const engine::Delta& delta) const {
+    *response.mutable_delta() = ToWire(delta, tokenizer);
+  }
+  void operator()(const service::GenerationFinished& finished) const {
+    *response.mutable_finished() = ToWire(finished);
+  }
+  void operator()(const service::GenerationInterrupted& interrupted) const {
+    response.mutable_interrupted()->set_resume_token(interrupted.resume_token);
+  }
+};
+
+}  // namespace
+
+v1::GenerateResponse ToWire(const service::GenerateEvent& event,
+                            const model::Tokenizer* tokenizer) {
+  v1::GenerateResponse response;
+  std::visit(FillResponse{tokenizer, response}, event);
+  return response;
+}
+
+v1::ScoreResponse ToWire(const service::ScoreEvent& event, const model::Tokenizer* tokenizer) {
+  v1::ScoreResponse response;
+  if (const auto* scores = std::get_if<service::Scores>(&event)) {
+    Assign(scores->tokens, tokenizer, *response.mutable_scores());
+    return response;
+  }
+  const auto& end = std::get<service::ScoreSummary>(event);
+  v1::ScoreSummary& summary = *response.mutable_summary();
+  summary.set_scored_tokens(end.scored_tokens);
+  summary.set_total_logprob(end.total_logprob);
+  summary.set_seconds(end.seconds);
+  return response;
+}
+
+grpc::ByteBuffer SerializeTokens(std::span<const int32_t> tokens,
+                                 const model::Tokenizer& tokenizer) {
+  // The bytes of several messages, one after the other, are those of the message that holds what
+  // all of them hold.
+  constexpr size_t kTokensPerPart = 4096;
+  std::vector<grpc::Slice> parts;
+  while (!tokens.empty()) {
+    const auto part = tokens.first(std::min(tokens.size(), kTokensPerPart));
+    tokens = tokens.subspan(part.size());
+    v1::TokenizeResponse message;
+    message.mutable_token_ids()->Add(part.begin(), part.end());
+    for (const int32_t token : part) message.add_tokens(tokenizer.TokenBytes(token));
+    parts.emplace_back(message.SerializeAsString());
+  }
+  return {parts.data(), parts.size()};
 }
 
 v1::Model DescribeModel(const engine::Engine& engine) {

@@ -1,24 +1,27 @@
-// What the engine reports, as messages of the wire.
+// What the service tells, as messages of the wire.
 #pragma once
 
+#include <grpcpp/support/byte_buffer.h>
+
+#include <cstdint>
 #include <span>
-#include <vector>
 
 #include "fma/v1/generation.pb.h"
 #include "model_loader/tokenizer.h"
 #include "server/engine/engine.h"
-#include "server/engine/request.h"
+#include "server/service/generate_event.h"
+#include "server/service/score_event.h"
 
 namespace fmaserver::rpc {
 
-v1::Finished ToWire(const engine::Finished& finish);
-
 /// `tokenizer` may be null: then tokens come without their bytes.
-v1::Delta ToWire(const engine::Delta& delta, const model::Tokenizer* tokenizer);
+v1::GenerateResponse ToWire(const service::GenerateEvent& event, const model::Tokenizer* tokenizer);
+v1::ScoreResponse ToWire(const service::ScoreEvent& event, const model::Tokenizer* tokenizer);
 
-/// In messages of at most 64 tokens: with 100 alternatives each, some 100 KiB.
-std::vector<v1::TokenScores> ToWireChunks(std::span<const engine::TokenScore> scores,
-                                          const model::Tokenizer* tokenizer);
+/// The bytes of a TokenizeResponse, made without the message: as such it would take 50 bytes and
+/// more for each token.
+grpc::ByteBuffer SerializeTokens(std::span<const int32_t> tokens,
+                                 const model::Tokenizer& tokenizer);
 
 /// The answer of GetModel: the model, its limits and what one sequence costs.
 v1::Model DescribeModel(const engine::Engine& engine);

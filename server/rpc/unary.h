@@ -4,29 +4,61 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <functional>
+#include <memory>
+#include <utility>
+
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/rpc/begin_call.h"
 #include "server/rpc/byte_buffer.h"
-#include "server/rpc/call.h"
 #include "server/rpc/status.h"
+#include "server/service/service.h"
 
 namespace fmaserver::rpc {
 
-/// Parses a `Request`, lets `answer(call, request)` turn it into absl::StatusOr<response>, and
-/// finishes the call; one that is not admitted is not even parsed.
+/// What gRPC gives a method; it keeps the bytes until the call is finished.
+struct UnaryCall {
+  grpc::CallbackServerContext& context;
+  const grpc::ByteBuffer& request;
+  grpc::ByteBuffer& response;
+};
+
+/// Runs a task, here or on another thread, or refuses it.
+using Schedule = std::function<absl::Status(std::function<void()>)>;
+
+/// What a method answers is absl::StatusOr of a message, or of its bytes.
+inline grpc::ByteBuffer Serialized(grpc::ByteBuffer bytes) { return bytes; }
+inline grpc::ByteBuffer Serialized(const google::protobuf::MessageLite& message) {
+  return SerializeMessage(message);
+}
+
+/// Parses a `Request` and lets `answer(call, request)` answer it, both where `schedule` says. A
+/// call that is not admitted is not even parsed.
 template <class Request, class Answer>
-void FinishUnary(Call& call, grpc::ServerUnaryReactor& reactor,
-                 const grpc::ByteBuffer& request_bytes, grpc::ByteBuffer& response_bytes,
-                 const Answer& answer) {
-  Request request;
-  absl::Status status = call.admission();
-  if (status.ok()) status = ParseMessage(request_bytes, request);
-  if (status.ok()) {
-    const auto response = answer(call, request);
-    status = response.status();
-    if (response.ok()) response_bytes = SerializeMessage(*response);
-  }
-  call.SetStatus(status);
-  reactor.Finish(ToGrpcStatus(status));
+grpc::ServerUnaryReactor* AnswerUnary(service::Service& service, const service::CallKind& kind,
+                                      const UnaryCall& unary, const Schedule& schedule,
+                                      Answer answer) {
+  grpc::ServerUnaryReactor* reactor = unary.context.DefaultReactor();
+  const std::shared_ptr<service::Call> call = BeginCall(service, kind, unary.context);
+  const auto finish = [call, reactor](const absl::Status& status) {
+    call->SetStatus(status);
+    reactor->Finish(ToGrpcStatus(status));
+  };
+  const auto run = [call, finish, unary, answer] {
+    Request request;
+    absl::Status status = ParseMessage(unary.request, request);
+    if (status.ok()) {
+      auto response = answer(*call, request);
+      status = response.status();
+      if (response.ok()) unary.response = Serialized(*std::move(response));
+    }
+    finish(status);
+  };
+  absl::Status status = call->admission();
+  if (status.ok()) status = schedule(run);
+  if (!status.ok()) finish(status);
+  return reactor;
 }
 
 }  // namespace fmaserver::rpc

@@ -14,14 +14,13 @@ BlobParser::BlobParser(const SessionModel& model, Reserve reserve)
 }
 
 bool BlobParser::complete() const {
-  return has_session_ && states_ == contents_.points.size() && reader_->at_start();
+  return has_session_ && parts_read_ == parts_.size() && reader_->at_start();
 }
 
 absl::Status BlobParser::Explain(const absl::Status& status) const {
   if (absl::IsResourceExhausted(status)) return status;
-  const std::string where = has_session_
-                                ? Concat("state ", states_ + 1, " of ", contents_.points.size())
-                                : std::string("session");
+  const std::string where = has_session_ ? Concat("state ", parts_read_ + 1, " of ", parts_.size())
+                                         : std::string("session");
   return absl::InvalidArgumentError(Concat("data: ", where, ": ", status.message()));
 }
 
@@ -40,7 +39,7 @@ absl::Status BlobParser::Advance(std::string_view& bytes) {
   absl::StatusOr<RecordReader::Event> event = reader_->Read(bytes);
   if (!event.ok()) return event.status();
   if (*event == RecordReader::Event::kHeader) {
-    if (absl::Status status = has_session_ ? BeginState() : BeginSession(); !status.ok()) {
+    if (absl::Status status = has_session_ ? BeginPart() : BeginSession(); !status.ok()) {
       return status;
     }
     // An empty payload may be complete without another byte.
@@ -52,7 +51,7 @@ absl::Status BlobParser::Advance(std::string_view& bytes) {
 
 absl::Status BlobParser::BeginSession() {
   const internal::RecordHeader& header = reader_->header();
-  absl::StatusOr<SessionContents> contents = ContentsFromHeader(header);
+  absl::StatusOr<SessionContents> contents = ContentsFromHeader(header, model_);
   if (!contents.ok()) return contents.status();
   if (header.session().log_tokens() > static_cast<uint64_t>(kMaxLogTokens) ||
       header.session().has_interruption()) {
@@ -61,26 +60,27 @@ absl::Status BlobParser::BeginSession() {
                                              ", and no interrupted turn"));
   }
   contents_ = *std::move(contents);
-  const int64_t bytes = static_cast<int64_t>(header.payload_bytes()) +
-                        std::ssize(contents_.points) * model_.slot_bytes;
+  parts_ = PartsOf(contents_.points);
+  auto bytes = static_cast<int64_t>(header.payload_bytes());
+  for (const PartPtr& part : parts_) bytes += part->bytes;
   if (absl::Status status = reserve_(bytes); !status.ok()) return status;
   session_payload_.resize(header.payload_bytes());
   reader_->SetPayload(std::as_writable_bytes(std::span(session_payload_)));
   return absl::OkStatus();
 }
 
-absl::Status BlobParser::BeginState() {
-  const Point& point = *contents_.points[states_];
-  absl::Status status = CheckStateHeader(reader_->header(), point, model_);
+absl::Status BlobParser::BeginPart() {
+  const Part& part = *parts_[parts_read_];
+  absl::Status status = CheckPartHeader(reader_->header(), part);
   if (!status.ok()) return status;
-  snapshot_ = std::make_shared<engine::Snapshot>(point.tokens, model_.slot_bytes);
-  reader_->SetPayload(snapshot_->mutable_bytes());
+  bytes_ = std::make_shared<engine::Snapshot>(part.tokens, part.bytes);
+  reader_->SetPayload(bytes_->mutable_bytes());
   return absl::OkStatus();
 }
 
 absl::Status BlobParser::EndRecord() {
   if (has_session_) {
-    contents_.points[states_++]->snapshot = std::move(snapshot_);
+    parts_[parts_read_++]->memory = std::move(bytes_);
   } else {
     auto tail = TailFromPayload(reader_->header(), std::exchange(session_payload_, {}), model_);
     if (!tail.ok()) return tail.status();
@@ -97,7 +97,7 @@ absl::StatusOr<SessionContents> BlobParser::Finish() {
     return Explain(absl::InvalidArgumentError("the blob ends too early"));
   }
   // The ids were the sender's choice; here they name files.
-  for (const PointPtr& point : contents_.points) point->id = RandomId();
+  for (const PartPtr& part : parts_) part->id = RandomId();
   return std::move(contents_);
 }
 

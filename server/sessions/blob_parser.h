@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -18,7 +19,7 @@ namespace fmaserver::sessions {
 
 /// Trusts nothing: what it allocates is bounded by what `reserve` allows before the first byte of
 /// it, and every number is checked. The blob is a session's record and then the record of each of
-/// its states in their order.
+/// its parts in their order.
 class BlobParser {
  public:
   /// Asked once, with the bytes of the whole session.
@@ -30,14 +31,14 @@ class BlobParser {
   /// The next bytes. INVALID_ARGUMENT says what is wrong, in which record; then it is over.
   absl::Status Write(std::string_view bytes);
 
-  /// After the last byte: the session with all its states, which have new ids. INVALID_ARGUMENT
-  /// when something is missing.
+  /// After the last byte: the session with all its parts, which have new ids. INVALID_ARGUMENT when
+  /// something is missing.
   absl::StatusOr<SessionContents> Finish();
 
  private:
   absl::Status Advance(std::string_view& bytes);
   absl::Status BeginSession();
-  absl::Status BeginState();
+  absl::Status BeginPart();
   absl::Status EndRecord();
   bool complete() const;
   absl::Status Explain(const absl::Status& status) const;
@@ -49,8 +50,9 @@ class BlobParser {
   SessionContents contents_;
   bool has_session_ = false;
   std::string session_payload_;
-  std::shared_ptr<engine::Snapshot> snapshot_;
-  size_t states_ = 0;  // read whole
+  std::vector<PartPtr> parts_;  // of contents_, in their order
+  std::shared_ptr<engine::Snapshot> bytes_;
+  size_t parts_read_ = 0;  // whole
 };
 
 }  // namespace fmaserver::sessions

@@ -24,7 +24,7 @@ uint32_t ReadU32(std::string_view bytes) {
   return value;
 }
 
-uint32_t VersionOf(std::string_view head) { return ReadU32(head.substr(kMagic.size())); }
+uint32_t FormatOf(std::string_view head) { return ReadU32(head.substr(kMagic.size())); }
 uint32_t HeaderBytesOf(std::string_view head) { return ReadU32(head.substr(kMagic.size() + 4)); }
 
 std::string DigestOf(std::string_view head) {
@@ -40,6 +40,17 @@ std::string DigestOf(std::string_view head, std::span<const std::byte> payload) 
   return hash.Digest();
 }
 
+// The oldest version that has all fields of the header.
+uint32_t VersionFor(const internal::RecordHeader& header) {
+  const internal::SessionRecord& session = header.session();
+  const bool has_chunks =
+      header.has_chunk() || std::ranges::any_of(session.points(), [](const auto& point) {
+        return point.shared_chunks() > 0 || !point.chunks().empty();
+      });
+  return has_chunks || session.interruption().request_format() != 0 ? kRecordVersion
+                                                                    : kFirstRecordVersion;
+}
+
 }  // namespace
 
 SealedRecord SealRecord(internal::RecordHeader header, std::span<const std::byte> payload) {
@@ -47,7 +58,7 @@ SealedRecord SealRecord(internal::RecordHeader header, std::span<const std::byte
   const std::string encoded = header.SerializeAsString();
   SealedRecord record;
   record.head = kMagic;
-  AppendU32(kRecordVersion, record.head);
+  AppendU32(VersionFor(header), record.head);
   AppendU32(static_cast<uint32_t>(encoded.size()), record.head);
   record.head += encoded;
   record.head += DigestOf(record.head);
@@ -109,9 +120,10 @@ absl::Status RecordReader::TakeHeader() {
       head.substr(head.size() - kSha256Bytes)) {
     return absl::InvalidArgumentError("damaged: the header does not have its checksum");
   }
-  if (VersionOf(head) != kRecordVersion) {
-    return absl::FailedPreconditionError(
-        Concat("its format has version ", VersionOf(head), ", allowed: ", kRecordVersion));
+  if (FormatOf(head) < kFirstRecordVersion || FormatOf(head) > kRecordVersion) {
+    return absl::FailedPreconditionError(Concat("its format has version ", FormatOf(head),
+                                                ", allowed: ", kFirstRecordVersion, " to ",
+                                                kRecordVersion));
   }
   const std::string_view encoded = head.substr(kPrefixBytes, HeaderBytesOf(head));
   if (!header_.ParseFromArray(encoded.data(), static_cast<int>(encoded.size())) ||

@@ -20,7 +20,10 @@
 
 namespace fmaserver::sessions {
 
-inline constexpr uint32_t kRecordVersion = 1;
+/// Of the formats that are read. A record is written in the oldest that can say it, so that servers
+/// of the release before can go on with it.
+inline constexpr uint32_t kFirstRecordVersion = 1;
+inline constexpr uint32_t kRecordVersion = 2;
 inline constexpr uint32_t kMaxRecordHeaderBytes = 1U << 18;
 
 /// A record to write: these three, one after the other.

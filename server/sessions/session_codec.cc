@@ -1,6 +1,9 @@
 #include "server/sessions/session_codec.h"
 
+#include <algorithm>
 #include <cstring>
+#include <map>
+#include <span>
 #include <utility>
 
 #include "base/id.h"
@@ -22,7 +25,8 @@ absl::Status CheckInterruption(const internal::SessionRecord& record) {
   const internal::InterruptionRecord& interruption = record.interruption();
   if (interruption.token().empty() || interruption.generated() > record.log_tokens() ||
       interruption.first_token() > record.tokens() ||
-      interruption.request_bytes() > kMaxInterruptedRequestBytes) {
+      interruption.request_bytes() > kMaxInterruptedRequestBytes ||
+      interruption.request_format() > static_cast<uint32_t>(RequestFormat::kServiceRecord)) {
     return Damaged("the interrupted turn does not fit the session");
   }
   return absl::OkStatus();
@@ -70,6 +74,88 @@ absl::Status CheckPoints(const internal::SessionRecord& record) {
   return absl::OkStatus();
 }
 
+internal::ChunkRecord RecordOf(const Part& chunk) {
+  internal::ChunkRecord record;
+  record.set_id(chunk.id);
+  record.set_begin(static_cast<uint64_t>(chunk.begin));
+  record.set_end(static_cast<uint64_t>(chunk.tokens));
+  record.set_bytes(static_cast<uint64_t>(chunk.bytes));
+  return record;
+}
+
+void AddPoint(const Point& point, const std::vector<PartPtr>& archive_before,
+              internal::SessionRecord& record) {
+  internal::PointRecord& added = *record.add_points();
+  added.set_id(point.slot->id);
+  added.set_tokens(static_cast<uint64_t>(point.tokens()));
+  added.set_turn_end(point.turn_end);
+  const int64_t shared = SharedChunks(point.archive, archive_before);
+  added.set_shared_chunks(static_cast<uint32_t>(shared));
+  for (const PartPtr& chunk : std::span(point.archive).subspan(shared)) {
+    *added.add_chunks() = RecordOf(*chunk);
+  }
+}
+
+// Makes the points of a record whose counts are checked already.
+class PointMaker {
+ public:
+  explicit PointMaker(int64_t slot_bytes) : slot_bytes_(slot_bytes) {}
+
+  absl::Status Add(const internal::PointRecord& record) {
+    const std::vector<PartPtr> before =
+        points_.empty() ? std::vector<PartPtr>() : points_.back().archive;
+    mentions_ += int64_t{record.shared_chunks()} + record.chunks_size();
+    if (record.shared_chunks() > before.size() || mentions_ > kMaxChunkMentions) {
+      return Damaged(
+          Concat(record.shared_chunks(), " chunks of the state before, which has ", before.size()));
+    }
+    Point point{.slot = std::make_shared<Part>(Part{.id = record.id(),
+                                                    .tokens = static_cast<int64_t>(record.tokens()),
+                                                    .bytes = slot_bytes_}),
+                .turn_end = record.turn_end(),
+                .archive = {before.begin(), before.begin() + record.shared_chunks()}};
+    if (!parts_.emplace(point.slot->id, point.slot).second) return Damaged("two states of one id");
+    for (const internal::ChunkRecord& chunk : record.chunks()) {
+      absl::StatusOr<PartPtr> part = PartOf(chunk);
+      if (!part.ok()) return part.status();
+      point.archive.push_back(*std::move(part));
+    }
+    points_.push_back(std::move(point));
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<Point>> Take() {
+    absl::Status status = CheckArchives(points_);
+    if (!status.ok()) return Damaged(std::string(status.message()));
+    return std::move(points_);
+  }
+
+ private:
+  // Numbers too large for a count stay too large, and CheckArchives refuses them.
+  static int64_t Bounded(uint64_t number) {
+    return static_cast<int64_t>(std::min(number, kMaxTokens + 1));
+  }
+
+  absl::StatusOr<PartPtr> PartOf(const internal::ChunkRecord& record) {
+    auto part = std::make_shared<Part>(Part{.kind = Part::Kind::kChunk,
+                                            .id = record.id(),
+                                            .begin = Bounded(record.begin()),
+                                            .tokens = Bounded(record.end()),
+                                            .bytes = Bounded(record.bytes())});
+    const PartPtr& known = parts_.emplace(part->id, part).first->second;
+    if (known->kind != part->kind || known->begin != part->begin || known->tokens != part->tokens ||
+        known->bytes != part->bytes) {
+      return Damaged("two parts of one id");
+    }
+    return known;
+  }
+
+  const int64_t slot_bytes_;
+  int64_t mentions_ = 0;
+  std::vector<Point> points_;
+  std::map<std::string, PartPtr> parts_;  // by id
+};
+
 }  // namespace
 
 internal::RecordHeader SessionHeader(const SessionContents& contents, const SessionModel& model) {
@@ -78,11 +164,10 @@ internal::RecordHeader SessionHeader(const SessionContents& contents, const Sess
   internal::SessionRecord& record = *header.mutable_session();
   record.set_tokens(contents.tokens);
   record.set_log_tokens(contents.tokens - contents.log_begin);
-  for (const PointPtr& point : contents.points) {
-    internal::PointRecord& added = *record.add_points();
-    added.set_id(point->id);
-    added.set_tokens(point->tokens);
-    added.set_turn_end(point->turn_end);
+  std::vector<PartPtr> archive_before;
+  for (const Point& point : contents.points) {
+    AddPoint(point, archive_before, record);
+    archive_before = point.archive;
   }
   record.set_ttl_seconds(contents.ttl_seconds);
   record.set_pinned(contents.pinned);
@@ -93,6 +178,7 @@ internal::RecordHeader SessionHeader(const SessionContents& contents, const Sess
     interruption.set_generated(contents.interruption->generated);
     interruption.set_first_token(contents.interruption->first_token);
     interruption.set_request_bytes(contents.tail->request.size());
+    interruption.set_request_format(static_cast<uint32_t>(contents.interruption->format));
   }
   return header;
 }
@@ -105,20 +191,21 @@ std::string SessionPayload(const Tail& tail) {
   return payload;
 }
 
-absl::StatusOr<SessionContents> ContentsFromHeader(const internal::RecordHeader& header) {
+absl::StatusOr<SessionContents> ContentsFromHeader(const internal::RecordHeader& header,
+                                                   const SessionModel& model) {
   if (absl::Status status = CheckSession(header); !status.ok()) return status;
   const internal::SessionRecord& record = header.session();
   if (absl::Status status = CheckPoints(record); !status.ok()) return status;
   SessionContents contents;
   contents.tokens = static_cast<int64_t>(record.tokens());
   contents.log_begin = static_cast<int64_t>(record.tokens() - record.log_tokens());
+  PointMaker maker(model.slot_bytes);
   for (const internal::PointRecord& point : record.points()) {
-    contents.points.push_back(std::make_shared<Point>(Point{
-        .id = point.id(),
-        .tokens = static_cast<int64_t>(point.tokens()),
-        .turn_end = point.turn_end(),
-    }));
+    if (absl::Status status = maker.Add(point); !status.ok()) return status;
   }
+  absl::StatusOr<std::vector<Point>> points = maker.Take();
+  if (!points.ok()) return points.status();
+  contents.points = *std::move(points);
   contents.ttl_seconds = record.ttl_seconds();
   contents.pinned = record.pinned();
   if (record.has_interruption()) {
@@ -127,6 +214,7 @@ absl::StatusOr<SessionContents> ContentsFromHeader(const internal::RecordHeader&
         .seed = record.interruption().seed(),
         .generated = static_cast<int64_t>(record.interruption().generated()),
         .first_token = static_cast<int64_t>(record.interruption().first_token()),
+        .format = static_cast<RequestFormat>(record.interruption().request_format()),
     };
   }
   return contents;
@@ -147,23 +235,32 @@ absl::StatusOr<std::shared_ptr<Tail>> TailFromPayload(const internal::RecordHead
   return tail;
 }
 
-internal::RecordHeader StateHeader(const Point& point, const SessionModel& model) {
+internal::RecordHeader PartHeader(const Part& part, const SessionModel& model) {
   internal::RecordHeader header;
   header.set_model(model.fingerprint);
-  header.mutable_state()->set_id(point.id);
-  header.mutable_state()->set_tokens(point.tokens);
+  if (part.kind == Part::Kind::kChunk) {
+    *header.mutable_chunk() = RecordOf(part);
+  } else {
+    header.mutable_state()->set_id(part.id);
+    header.mutable_state()->set_tokens(static_cast<uint64_t>(part.tokens));
+  }
   return header;
 }
 
-absl::Status CheckStateHeader(const internal::RecordHeader& header, const Point& point,
-                              const SessionModel& model) {
-  if (!header.has_state() || header.state().id() != point.id ||
-      header.state().tokens() != static_cast<uint64_t>(point.tokens)) {
-    return Damaged(Concat("not the state after ", point.tokens, " tokens that belongs here"));
+absl::Status CheckPartHeader(const internal::RecordHeader& header, const Part& part) {
+  const bool is_chunk = part.kind == Part::Kind::kChunk;
+  const bool fits = is_chunk ? header.chunk().id() == part.id &&
+                                   header.chunk().begin() == static_cast<uint64_t>(part.begin) &&
+                                   header.chunk().end() == static_cast<uint64_t>(part.tokens)
+                             : header.state().id() == part.id &&
+                                   header.state().tokens() == static_cast<uint64_t>(part.tokens);
+  if (!fits) {
+    return Damaged(Concat("not the ", is_chunk ? "chunk up to token " : "state after token ",
+                          part.tokens, " that belongs here"));
   }
-  if (header.payload_bytes() != static_cast<uint64_t>(model.slot_bytes)) {
-    return Damaged(Concat("a state of ", header.payload_bytes(), " bytes, allowed: the model's ",
-                          model.slot_bytes));
+  if (header.payload_bytes() != static_cast<uint64_t>(part.bytes)) {
+    return Damaged(Concat(is_chunk ? "a chunk of " : "a state of ", header.payload_bytes(),
+                          " bytes, allowed: ", part.bytes));
   }
   return absl::OkStatus();
 }

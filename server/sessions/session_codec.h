@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "server/sessions/record.h"
@@ -17,19 +18,20 @@ internal::RecordHeader SessionHeader(const SessionContents& contents, const Sess
 /// Its payload.
 std::string SessionPayload(const Tail& tail);
 
-/// What a sound header says, all numbers checked against each other; tail is null, and so are the
-/// snapshots of the points. INVALID_ARGUMENT.
-absl::StatusOr<SessionContents> ContentsFromHeader(const internal::RecordHeader& header);
+/// What a sound header says, all numbers checked against each other; tail is null, and no part is
+/// in memory. INVALID_ARGUMENT.
+absl::StatusOr<SessionContents> ContentsFromHeader(const internal::RecordHeader& header,
+                                                   const SessionModel& model);
 
 /// The tail of the payload that belongs to such a header; every token is in [0, vocab_size).
 absl::StatusOr<std::shared_ptr<Tail>> TailFromPayload(const internal::RecordHeader& header,
                                                       std::string_view payload,
                                                       const SessionModel& model);
 
-internal::RecordHeader StateHeader(const Point& point, const SessionModel& model);
+/// The header of a part's record.
+internal::RecordHeader PartHeader(const Part& part, const SessionModel& model);
 
-/// Whether `header` is the state of `point` in the model's size. INVALID_ARGUMENT.
-absl::Status CheckStateHeader(const internal::RecordHeader& header, const Point& point,
-                              const SessionModel& model);
+/// Whether `header` is the one of `part`. INVALID_ARGUMENT.
+absl::Status CheckPartHeader(const internal::RecordHeader& header, const Part& part);
 
 }  // namespace fmaserver::sessions

@@ -18,18 +18,18 @@ void TrimLog(SessionContents& contents, int64_t begin) {
   contents.log_begin = begin;
 }
 
-void ThinPoints(std::vector<PointPtr>& points, int64_t limit) {
+void ThinPoints(std::vector<Point>& points, int64_t limit) {
   while (std::ssize(points) > limit + 1) {
-    std::vector<PointPlace> places;
-    places.reserve(points.size());
-    for (const PointPtr& point : points) places.push_back({point->tokens, point->turn_end});
-    points.erase(points.begin() + static_cast<ptrdiff_t>(PointToDrop(places)));
+    std::vector<RewindPoint> candidates;
+    candidates.reserve(points.size());
+    for (const Point& point : points) candidates.push_back({point.tokens(), point.turn_end});
+    points.erase(points.begin() + static_cast<ptrdiff_t>(PointToDrop(candidates)));
   }
 }
 
 SessionContents Rewound(const SessionContents& contents, int64_t tokens) {
   SessionContents next = contents;
-  std::erase_if(next.points, [tokens](const PointPtr& point) { return point->tokens > tokens; });
+  std::erase_if(next.points, [tokens](const Point& point) { return point.tokens() > tokens; });
   const bool covered = contents.log_begin <= next.head_tokens();
   next.tokens = covered ? tokens : next.head_tokens();
   next.log_begin = std::min(contents.log_begin, next.tokens);

@@ -1,4 +1,4 @@
-// What a session holds: everything that its file says, with or without the bytes in memory.
+// What a session holds: everything that its record says, with or without the bytes in memory.
 #pragma once
 
 #include <cstdint>
@@ -7,31 +7,16 @@
 #include <string>
 #include <vector>
 
-#include "server/engine/snapshot.h"
+#include "server/sessions/point.h"
+#include "server/sessions/session_types.h"
 
 namespace fmaserver::sessions {
-
-/// A state that sessions share: the slot's bytes after `tokens` tokens. Whoever holds the id finds
-/// the same bytes in every file of that id.
-struct Point {
-  std::string id;  ///< 22 random characters
-  int64_t tokens = 0;
-  bool turn_end = false;
-
-  // Guarded by the store's mutex once a session holds the point.
-  engine::SnapshotPtr snapshot = {};  ///< null: on disk only
-  uint64_t used_tick = 0;             ///< when it was last used, as Session::used_tick
-  int64_t sessions = 0;               ///< that hold it
-  int64_t durable_sessions = 0;       ///< that hold it in files too
-};
-
-using PointPtr = std::shared_ptr<Point>;
 
 /// The part of a session that may be long, and leaves memory with its states.
 struct Tail {
   std::vector<int32_t> log = {};  ///< the last tokens
   std::string request = {};       ///< InterruptedTurn.request
-  int64_t sessions = 0;           ///< that hold it; guarded by the store's mutex
+  int64_t holders = 0;            ///< sessions that hold it; guarded by the table's mutex
 };
 
 /// An interrupted turn, but for its request.
@@ -40,25 +25,27 @@ struct Interruption {
   uint64_t seed = 0;
   int64_t generated = 0;
   int64_t first_token = 0;  ///< where the turn began
+  RequestFormat format = RequestFormat::kApiMessage;
 };
 
 struct SessionContents {
   int64_t tokens = 0;
-  int64_t log_begin = 0;              ///< the log holds tokens [log_begin, tokens)
-  std::shared_ptr<Tail> tail = {};    ///< null: on disk only
-  std::vector<PointPtr> points = {};  ///< ascending counts, at most `tokens`; the last is the head
+  int64_t log_begin = 0;            ///< the log holds tokens [log_begin, tokens)
+  std::shared_ptr<Tail> tail = {};  ///< null: on the shelf only
+  std::vector<Point> points = {};   ///< ascending counts, at most `tokens`; the last is the head
   std::optional<Interruption> interruption = {};
   double ttl_seconds = 0;
   bool pinned = false;
 
-  int64_t head_tokens() const { return points.empty() ? 0 : points.back()->tokens; }
+  int64_t head_tokens() const { return points.empty() ? 0 : points.back().tokens(); }
 };
 
-/// Forgets log tokens before token `begin`, but none after the head.
+/// Forgets log tokens before token `begin`, but none after the head. The tail must be there, as for
+/// Rewound.
 void TrimLog(SessionContents& contents, int64_t begin);
 
 /// Gives up points (thinning.h) until at most `limit` are left besides the head.
-void ThinPoints(std::vector<PointPtr>& points, int64_t limit);
+void ThinPoints(std::vector<Point>& points, int64_t limit);
 
 /// What is left of `contents` when all past the first `tokens` (0..contents.tokens) is forgotten;
 /// SessionStore::Rewind says where it lands. The interrupted turn goes too.

@@ -8,48 +8,43 @@
 
 namespace fmaserver::sessions {
 
-SessionExport::SessionExport(const SessionModel& model, const SessionDirectory* directory,
-                             SessionContents contents, std::vector<State> states)
-    : model_(model),
-      directory_(directory),
-      contents_(std::move(contents)),
-      states_(std::move(states)),
-      session_payload_(SessionPayload(*contents_.tail)) {
-  record_ =
-      SealRecord(SessionHeader(contents_, model_), std::as_bytes(std::span(session_payload_)));
-  parts_ = {record_.digest, session_payload_, record_.head};
+SessionExport::SessionExport(const SessionModel& model, const SessionContents& contents,
+                             std::vector<HeldPart> parts)
+    : model_(model), parts_(std::move(parts)), session_payload_(SessionPayload(*contents.tail)) {
+  record_ = SealRecord(SessionHeader(contents, model_), std::as_bytes(std::span(session_payload_)));
+  pieces_ = {record_.digest, session_payload_, record_.head};
 }
 
 absl::Status SessionExport::OpenRecord() {
-  State& state = states_[next_state_++];
-  snapshot_ = std::move(state.snapshot);
-  if (snapshot_ == nullptr) {
-    absl::StatusOr<engine::SnapshotPtr> read = directory_->ReadState(*state.file, *state.point);
+  HeldPart& part = parts_[next_part_++];
+  bytes_ = std::move(part.bytes);
+  if (bytes_ == nullptr) {
+    absl::StatusOr<engine::SnapshotPtr> read = part.open->Read();
     if (!read.ok()) return read.status();
-    snapshot_ = *std::move(read);
-    state.file.reset();
+    bytes_ = *std::move(read);
+    part.open.reset();
   }
-  record_ = SealRecord(StateHeader(*state.point, model_), snapshot_->bytes());
-  parts_ = {record_.digest,
-            {reinterpret_cast<const char*>(record_.payload.data()), record_.payload.size()},
-            record_.head};
+  record_ = SealRecord(PartHeader(*part.part, model_), bytes_->bytes());
+  pieces_ = {record_.digest,
+             {reinterpret_cast<const char*>(record_.payload.data()), record_.payload.size()},
+             record_.head};
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> SessionExport::Next(size_t max_bytes) {
-  std::string piece;
-  while (piece.size() < max_bytes) {
-    if (parts_.empty()) {
-      if (next_state_ == states_.size()) break;
+  std::string bytes;
+  while (bytes.size() < max_bytes) {
+    if (pieces_.empty()) {
+      if (next_part_ == parts_.size()) break;
       if (absl::Status status = OpenRecord(); !status.ok()) return status;
     }
-    std::string_view& part = parts_.back();
-    const size_t taken = std::min(part.size(), max_bytes - piece.size());
-    piece.append(part.data(), taken);
-    part.remove_prefix(taken);
-    if (part.empty()) parts_.pop_back();
+    std::string_view& piece = pieces_.back();
+    const size_t taken = std::min(piece.size(), max_bytes - bytes.size());
+    bytes.append(piece.data(), taken);
+    piece.remove_prefix(taken);
+    if (piece.empty()) pieces_.pop_back();
   }
-  return piece;
+  return bytes;
 }
 
 }  // namespace fmaserver::sessions

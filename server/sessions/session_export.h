@@ -2,8 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,44 +9,35 @@
 #include "absl/status/statusor.h"
 #include "server/sessions/record.h"
 #include "server/sessions/session_contents.h"
-#include "server/sessions/session_directory.h"
+#include "server/sessions/session_reader.h"
 #include "server/sessions/session_types.h"
 
 namespace fmaserver::sessions {
 
 /// Made by SessionStore::Export. One thread at a time. Holds what the session was when it was made,
-/// whatever happens to the session; at most one state that is not in memory is read at a time.
+/// whatever happens to the session; at most one part that is not in memory is read at a time.
 class SessionExport {
  public:
+  /// `parts` are those of contents.points in their order; the tail is there. `model` outlives it.
+  SessionExport(const SessionModel& model, const SessionContents& contents,
+                std::vector<HeldPart> parts);
+
   /// The next bytes, at most `max_bytes` (1 or more); empty at the end. DATA_LOSS for a damaged
   /// file.
   absl::StatusOr<std::string> Next(size_t max_bytes);
 
  private:
-  friend class SessionStore;
-
-  struct State {
-    PointPtr point;
-    engine::SnapshotPtr snapshot;       ///< or
-    std::optional<OpenFile> file = {};  ///< where it is
-  };
-
-  SessionExport(const SessionModel& model, const SessionDirectory* directory,
-                SessionContents contents, std::vector<State> states);
-
   absl::Status OpenRecord();
 
   const SessionModel& model_;
-  const SessionDirectory* const directory_;
-  const SessionContents contents_;
-  std::vector<State> states_;
-  size_t next_state_ = 0;
+  std::vector<HeldPart> parts_;
+  size_t next_part_ = 0;
 
   // The record that is being read.
   std::string session_payload_;
-  engine::SnapshotPtr snapshot_;
+  engine::SnapshotPtr bytes_;
   SealedRecord record_;
-  std::vector<std::string_view> parts_;  // of record_, that are still to be given
+  std::vector<std::string_view> pieces_;  // of record_, that are still to be given; the last first
 };
 
 }  // namespace fmaserver::sessions

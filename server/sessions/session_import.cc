@@ -3,32 +3,23 @@
 #include <utility>
 
 #include "base/text.h"
-#include "server/sessions/session_name.h"
-#include "server/sessions/session_store.h"
+#include "server/sessions/new_session.h"
+#include "server/sessions/store_core.h"
 
 namespace fmaserver::sessions {
 
-SessionImport::SessionImport(SessionStore& store, SessionName name, SessionContents empty)
-    : store_(store),
+SessionImport::SessionImport(StoreCore& core, SessionName name, SessionContents empty)
+    : core_(core),
       name_(std::move(name)),
       empty_(std::move(empty)),
-      parser_(store.model(), [this](int64_t bytes) { return Reserve(bytes); }) {}
-
-SessionImport::~SessionImport() {
-  const SessionStore::Lock lock(store_.mutex_);
-  store_.table_.Release(reserved_bytes_);
-}
+      parser_(core.model, [this](int64_t bytes) { return Reserve(bytes); }) {}
 
 absl::Status SessionImport::Reserve(int64_t bytes) {
-  const SessionStore::Lock lock(store_.mutex_);
-  if (!store_.table_.MakeRoom(bytes)) {
-    return absl::ResourceExhaustedError(
-        Concat("data: the session takes ", bytes, " bytes, more than is free of the ",
-               store_.options().memory_bytes, " that sessions may take"));
-  }
-  store_.table_.Reserve(bytes);
-  reserved_bytes_ = bytes;
-  return absl::OkStatus();
+  reserved_ = core_.table.Reserve(bytes);
+  if (reserved_.has_value()) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      Concat("data: the session takes ", bytes, " bytes, more than is free of the ",
+             core_.options.memory_bytes, " that sessions may take"));
 }
 
 absl::StatusOr<SessionInfo> SessionImport::Finish() {
@@ -36,18 +27,10 @@ absl::StatusOr<SessionInfo> SessionImport::Finish() {
   if (!contents.ok()) return contents.status();
   contents->ttl_seconds = empty_.ttl_seconds;
   contents->pinned = empty_.pinned;
-  ThinPoints(contents->points, store_.options().rewind_points);
-  TrimLog(*contents, contents->tokens - store_.options().log_tokens);
-  SessionStore::Lock lock(store_.mutex_);
-  if (absl::Status status = store_.CheckNew(lock, name_); !status.ok()) return status;
-  // From here on the session itself counts.
-  store_.table_.Release(std::exchange(reserved_bytes_, 0));
-  auto infos = store_.Add(lock, {name_}, *std::move(contents), name_, std::nullopt);
-  if (absl::IsAborted(infos.status())) {
-    return absl::AlreadyExistsError(Concat(Describe(name_), ": there is one already"));
-  }
-  if (!infos.ok()) return infos.status();
-  return infos->front();
+  ThinPoints(contents->points, core_.options.rewind_points);
+  TrimLog(*contents, contents->tokens - core_.options.log_tokens);
+  reserved_.reset();  // from here on the session itself counts
+  return MakeSession(core_, name_, *std::move(contents));
 }
 
 }  // namespace fmaserver::sessions

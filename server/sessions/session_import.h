@@ -2,21 +2,25 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/sessions/blob_parser.h"
+#include "server/sessions/session_contents.h"
+#include "server/sessions/session_table.h"
 #include "server/sessions/session_types.h"
 
 namespace fmaserver::sessions {
 
-class SessionStore;
+struct StoreCore;
 
 /// Made by SessionStore::Import. One thread at a time. Destroyed before Finish it leaves nothing.
 class SessionImport {
  public:
-  ~SessionImport();
+  /// `empty` says the lifetime of the session.
+  SessionImport(StoreCore& core, SessionName name, SessionContents empty);
   SessionImport(const SessionImport&) = delete;
   SessionImport& operator=(const SessionImport&) = delete;
 
@@ -28,15 +32,12 @@ class SessionImport {
   absl::StatusOr<SessionInfo> Finish();
 
  private:
-  friend class SessionStore;
-  SessionImport(SessionStore& store, SessionName name, SessionContents empty);
-
   absl::Status Reserve(int64_t bytes);
 
-  SessionStore& store_;
+  StoreCore& core_;
   const SessionName name_;
-  const SessionContents empty_;  // for the lifetime
-  int64_t reserved_bytes_ = 0;
+  const SessionContents empty_;
+  std::optional<Reservation> reserved_;
   BlobParser parser_;
 };
 

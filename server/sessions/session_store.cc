@@ -1,24 +1,22 @@
-// What every call of the store is made of: finding, claiming, loading and saving sessions.
 #include "server/sessions/session_store.h"
-
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <chrono>
+#include <mutex>
 #include <utility>
+#include <variant>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/memory/memory.h"
+#include "base/id.h"
+#include "base/json.h"
+#include "base/names.h"
 #include "base/sha256.h"
 #include "base/text.h"
-#include "server/sessions/session_name.h"
+#include "server/sessions/new_session.h"
+#include "server/sessions/shelf/open_shelf.h"
 
 namespace fmaserver::sessions {
 namespace {
-
-absl::Status NotFound(const SessionName& name) {
-  return absl::NotFoundError(Concat(Describe(name), ": there is none"));
-}
 
 absl::Status CheckRange(std::string_view what, int64_t value, int64_t least, int64_t most) {
   if (value >= least && value <= most) return absl::OkStatus();
@@ -45,307 +43,232 @@ absl::Status CheckOptions(const SessionModel& model, const SessionOptions& optio
 
 }  // namespace
 
-absl::Status CheckLifetime(const SessionLifetime& lifetime) {
-  const double ttl = lifetime.ttl_seconds.value_or(0);
-  if (ttl >= 0 && ttl <= kMaxTtlSeconds) return absl::OkStatus();
-  return absl::InvalidArgumentError(Concat("ttl_seconds: found ", ttl, ", allowed: 0 (never) to ",
-                                           static_cast<int64_t>(kMaxTtlSeconds)));
+absl::StatusOr<std::unique_ptr<SessionStore>> SessionStore::Open(SessionModel model,
+                                                                 SessionOptions options,
+                                                                 SessionObserver* observer,
+                                                                 Now now) {
+  if (absl::Status status = CheckOptions(model, options); !status.ok()) return status;
+  absl::StatusOr<std::unique_ptr<StateShelf>> shelf = OpenShelf(options, model);
+  if (!shelf.ok()) return shelf.status();
+  return Open(std::move(model), std::move(options), *std::move(shelf), observer, std::move(now));
 }
-
-SessionStore::SessionStore(SessionModel model, SessionOptions options, SessionObserver* observer)
-    : model_(std::move(model)),
-      options_(std::move(options)),
-      observer_(observer),
-      table_(options_.memory_bytes, model_.slot_bytes) {}
-
-SessionStore::~SessionStore() = default;
 
 absl::StatusOr<std::unique_ptr<SessionStore>> SessionStore::Open(SessionModel model,
                                                                  SessionOptions options,
-                                                                 SessionObserver* observer) {
+                                                                 std::unique_ptr<StateShelf> shelf,
+                                                                 SessionObserver* observer,
+                                                                 Now now) {
   static SessionObserver nobody;
   if (absl::Status status = CheckOptions(model, options); !status.ok()) return status;
-  auto store = absl::WrapUnique(new SessionStore(std::move(model), std::move(options),
-                                                 observer == nullptr ? &nobody : observer));
-  if (!store->options_.dir.empty()) {
-    std::vector<StoredSession> stored;
-    auto directory = SessionDirectory::Open(store->options_.dir, store->model_, stored);
-    if (!directory.ok()) return directory.status();
-    store->directory_ = *std::move(directory);
-    for (StoredSession& session : stored) {
-      const std::vector<PointPtr> points = session.contents.points;
-      store->table_.Insert(std::move(session.name), {.contents = std::move(session.contents),
-                                                     .durable = true,
-                                                     .stamp = session.stamp,
-                                                     .saved_points = points});
-    }
-  }
-  if (store->options_.sweep_seconds > 0) {
-    store->sweeper_ = std::jthread([store = store.get()](const std::stop_token& stop) {
-      const std::chrono::duration<double> pause(store->options_.sweep_seconds);
-      std::mutex mutex;
-      std::unique_lock lock(mutex);
-      while (!store->stop_sweeping_.wait_for(lock, stop, pause, [] { return false; }) &&
-             !stop.stop_requested()) {
-        store->Sweep();
-      }
-    });
-  }
+  auto store =
+      absl::WrapUnique(new SessionStore(std::move(model), std::move(options), std::move(shelf),
+                                        observer == nullptr ? nobody : *observer, std::move(now)));
+  if (absl::Status status = store->Recover(); !status.ok()) return status;
+  store->StartSweeper();
   return store;
 }
 
-bool SessionStore::IsExpired(const Session& session) const {
-  const SessionContents& contents = session.contents;
-  return session.use == Session::Use::kIdle && !contents.pinned && contents.ttl_seconds > 0 &&
-         SecondsSince(session.last_used) > contents.ttl_seconds;
-}
-
-absl::StatusOr<SessionPtr> SessionStore::Find(Lock& lock, const SessionName& name) {
-  if (absl::Status status = CheckName(name); !status.ok()) return status;
-  for (;;) {
-    SessionPtr session = table_.Find(name);
-    if (session != nullptr && session->use == Session::Use::kChanging) {
-      changed_.wait(lock);
-      continue;
-    }
-    if (session != nullptr && session->use == Session::Use::kTurn) return session;
-    if (absl::Status status = Refresh(name, session); !status.ok()) return status;
-    session = table_.Find(name);
-    if (session == nullptr) return NotFound(name);
-    if (!IsExpired(*session)) return session;
-    // Another server may have used it, and its file tells.
-    if (absl::IsAborted(Remove(lock, session))) continue;
-    return NotFound(name);
-  }
-}
-
-absl::Status SessionStore::Refresh(const SessionName& name, const SessionPtr& known) {
-  if (directory_ == nullptr) return absl::OkStatus();
-  const absl::StatusOr<std::optional<FileStamp>> stamp = directory_->Stamp(name);
-  if (!stamp.ok()) return known != nullptr ? absl::OkStatus() : stamp.status();
-  if (*stamp == (known == nullptr ? std::nullopt : known->stamp)) return absl::OkStatus();
-  absl::StatusOr<StoredSession> stored = absl::NotFoundError("");
-  if (stamp->has_value()) stored = directory_->Read(name);
-  if (!stored.ok()) {
-    if (known != nullptr) table_.Erase(*known);
-    return absl::IsNotFound(stored.status()) ? absl::OkStatus() : stored.status();
-  }
-  const std::vector<PointPtr> points = stored->contents.points;
-  SessionVersion version{.contents = std::move(stored->contents),
-                         .durable = true,
-                         .stamp = stored->stamp,
-                         .saved_points = points};
-  if (known != nullptr) {
-    table_.Set(*known, std::move(version));
-    table_.SetUse(*known, Session::Use::kIdle);
-  } else {
-    table_.Insert(name, std::move(version));
+absl::Status SessionStore::Recover() {
+  if (core_.shelf == nullptr) return absl::OkStatus();
+  absl::StatusOr<std::vector<StoredSession>> stored = core_.shelf->Recover();
+  if (!stored.ok()) return stored.status();
+  for (StoredSession& session : *stored) {
+    const SessionTable::AnyClaim claim = core_.table.Take(session.name);
+    std::vector<PartPtr> parts = PartsOf(session.contents.points);
+    core_.table.Set(std::get<ChangeClaim>(claim), {.contents = std::move(session.contents),
+                                                   .durable = true,
+                                                   .version = std::move(session.version),
+                                                   .saved = std::move(parts)});
   }
   return absl::OkStatus();
 }
 
-absl::Status SessionStore::Remove(Lock& lock, const SessionPtr& session) {
-  absl::Status status;
-  if (directory_ != nullptr) {
-    table_.SetUse(*session, Session::Use::kChanging);
-    lock.unlock();
-    status = directory_->Remove(session->name, session->stamp, session->saved_points);
-    lock.lock();
-  }
-  if (status.ok()) table_.Erase(*session);
-  session->use = Session::Use::kIdle;  // not used now: it stays as old as it is
-  changed_.notify_all();
-  return status;
-}
-
-absl::StatusOr<SessionPtr> SessionStore::Claim(Lock& lock, const SessionName& name,
-                                               Session::Use use) {
-  absl::StatusOr<SessionPtr> session = Find(lock, name);
-  if (!session.ok()) return session;
-  if ((*session)->use == Session::Use::kTurn) {
-    return absl::AbortedError(Concat(Describe(name), ": another call is using it"));
-  }
-  table_.SetUse(**session, use);
-  return session;
-}
-
-void SessionStore::Unclaim(const SessionPtr& session) {
-  {
-    const Lock lock(mutex_);
-    table_.SetUse(*session, Session::Use::kIdle);
-    table_.MakeRoom(0);
-  }
-  changed_.notify_all();
-}
-
-absl::Status SessionStore::LoadTail(const SessionPtr& session) {
-  Lock lock(mutex_);
-  if (session->contents.tail != nullptr) return absl::OkStatus();
-  const std::optional<FileStamp> stamp = session->stamp;
-  lock.unlock();
-  auto tail = directory_->ReadTail(session->name, stamp);
-  lock.lock();
-  if (tail.ok()) {
-    table_.Attach(*session, *std::move(tail));
-    return absl::OkStatus();
-  }
-  if (absl::IsDataLoss(tail.status())) {
-    table_.Erase(*session);
-  }
-  if (absl::IsNotFound(tail.status())) {
-    return absl::AbortedError(Concat(Describe(session->name), ": another server removed it"));
-  }
-  return tail.status();
-}
-
-absl::StatusOr<engine::SnapshotPtr> SessionStore::LoadState(const SessionPtr& session,
-                                                            const PointPtr& point) {
-  {
-    const Lock lock(mutex_);
-    if (point->snapshot != nullptr) return point->snapshot;
-  }
-  const Clock::time_point start = Clock::now();
-  auto file = directory_->OpenState(session->name, *point);
-  if (!file.ok()) {
-    // A server that changed the session has removed the states that it holds no more.
-    const auto stamp = directory_->Stamp(session->name);
-    if (stamp.ok() && *stamp != session->stamp) {
-      return absl::AbortedError(Concat(Describe(session->name), ": another server is using it"));
+void SessionStore::StartSweeper() {
+  if (core_.options.sweep_seconds <= 0) return;
+  sweeper_ = std::jthread([this](const std::stop_token& stop) {
+    const std::chrono::duration<double> pause(core_.options.sweep_seconds);
+    std::mutex mutex;
+    std::unique_lock lock(mutex);
+    while (!stop_sweeping_.wait_for(lock, stop, pause, [] { return false; }) &&
+           !stop.stop_requested()) {
+      Sweep();
     }
-    return file.status();
-  }
-  absl::StatusOr<engine::SnapshotPtr> snapshot = directory_->ReadState(*file, *point);
-  if (!snapshot.ok()) return snapshot;
-  observer_->OnRestore(SecondsSince(start));
-  const Lock lock(mutex_);
-  table_.Attach(*point, *snapshot);
-  return snapshot;
-}
-
-SavePlan SessionStore::PlanFor(Lock& /*lock*/, SessionContents contents) const {
-  SavePlan plan{.contents = std::move(contents)};
-  for (const PointPtr& point : plan.contents.points) plan.snapshots.push_back(point->snapshot);
-  return plan;
-}
-
-absl::StatusOr<SessionVersion> SessionStore::Save(SavePlan plan) {
-  const Clock::time_point start = Clock::now();
-  absl::StatusOr<SavedStamp> saved = directory_->Save(plan);
-  if (absl::IsAborted(saved.status())) return saved.status();
-  SessionVersion version{.contents = std::move(plan.contents), .stamp = plan.expected};
-  absl::Status status = saved.status();
-  if (saved.ok()) {
-    status = saved->synced;
-    version.stamp = saved->stamp;
-    version.saved_points = version.contents.points;
-  }
-  version.durable = status.ok();
-  if (version.durable) {
-    observer_->OnSave(SecondsSince(start));
-    if (saving_fails_.exchange(false)) spdlog::info("sessions are saved again");
-  } else {
-    observer_->OnSaveFailed();
-    // Once, not for each of the sessions that a full disk concerns.
-    if (!saving_fails_.exchange(true)) {
-      spdlog::error("sessions go on in memory only: {}", std::string(status.message()));
-    }
-  }
-  return version;
-}
-
-absl::Status SessionStore::Replace(const SessionPtr& session, SessionContents next) {
-  Lock lock(mutex_);
-  if (session->gone) {
-    return absl::AbortedError(Concat(Describe(session->name), ": it was removed meanwhile"));
-  }
-  // Whoever looks now waits for the outcome.
-  const Session::Use use = std::exchange(session->use, Session::Use::kChanging);
-  const auto restore = absl::MakeCleanup([&] {
-    if (!lock.owns_lock()) lock.lock();
-    session->use = use;
-    changed_.notify_all();
   });
-  SessionVersion version{.stamp = session->stamp, .saved_points = session->saved_points};
-  if (directory_ == nullptr) {
-    version.contents = std::move(next);
-  } else {
-    SavePlan plan = PlanFor(lock, std::move(next));
-    plan.source = session->name;
-    plan.expected = session->stamp;
-    plan.targets = {session->name};
-    for (const PointPtr& point : session->saved_points) {
-      const auto same = [&point](const PointPtr& kept) { return kept->id == point->id; };
-      if (std::ranges::none_of(plan.contents.points, same)) plan.dropped.push_back(point);
-    }
-    lock.unlock();
-    absl::StatusOr<SessionVersion> saved = Save(std::move(plan));
-    if (!saved.ok()) return saved.status();
-    lock.lock();
-    if (!saved->durable && saved->stamp == version.stamp) {
-      saved->saved_points = std::move(version.saved_points);
-    }
-    version = *std::move(saved);
-  }
-  table_.Set(*session, std::move(version));
-  table_.MakeRoom(0);
-  return absl::OkStatus();
 }
 
-absl::Status SessionStore::CheckRoom(Lock& /*lock*/, int64_t sessions) {
-  if (std::ssize(table_.sessions()) + sessions > options_.max_sessions) {
-    return absl::ResourceExhaustedError(Concat("there are ", table_.sessions().size(),
-                                               " sessions, allowed: ", options_.max_sessions));
+SessionStore::~SessionStore() = default;
+
+void SessionStore::Sweep(const std::string& tenant) {
+  for (const SessionName& name : core_.table.Expired(tenant)) {
+    (void)core_.reader.Find(name);  // removes it, unless it was used since
   }
-  // What is on disk takes no memory for long.
-  if (directory_ != nullptr && !saving_fails_) return absl::OkStatus();
-  if (table_.MakeRoom(0)) return absl::OkStatus();
-  return absl::ResourceExhaustedError(Concat("sessions take more memory than the ",
-                                             options_.memory_bytes,
-                                             " bytes that they may; delete some"));
 }
 
-SessionInfo SessionStore::InfoOf(const Session& session) const {
-  const SessionContents& contents = session.contents;
-  const bool in_memory = contents.points.empty() || contents.points.back()->snapshot != nullptr;
-  SessionInfo info{
-      .id = session.name.id,
-      .tokens = contents.tokens,
-      .place = session.use == Session::Use::kTurn ? SessionPlace::kActive
-               : in_memory                        ? SessionPlace::kInMemory
-                                                  : SessionPlace::kOnDisk,
-      .bytes = std::ssize(contents.points) * model_.slot_bytes,
-      .log_begin = contents.log_begin,
-      .durable = session.durable,
-      .pinned = contents.pinned,
-      .ttl_seconds = contents.ttl_seconds,
-      .idle_seconds = session.use == Session::Use::kIdle ? SecondsSince(session.last_used) : 0};
-  for (const PointPtr& point : contents.points) info.rewind_points.push_back(point->tokens);
-  if (contents.interruption.has_value()) info.resume_token = contents.interruption->token;
+absl::StatusOr<SessionInfo> SessionStore::Create(SessionName name,
+                                                 const SessionLifetime& lifetime) {
+  if (name.id.empty()) name.id = RandomId();
+  if (absl::Status status = CheckLifetime(lifetime); !status.ok()) return status;
+  return MakeSession(core_, name, EmptyContents(lifetime, core_.options));
+}
+
+absl::StatusOr<SessionInfo> SessionStore::Get(const SessionName& name) {
+  const absl::StatusOr<SessionTable::AnyClaim> claim = core_.reader.Find(name);
+  if (!claim.ok()) return claim.status();
+  return std::visit([this](const Claim& held) { return core_.table.InfoOf(held); }, *claim);
+}
+
+absl::StatusOr<std::vector<std::string>> SessionStore::IdsFrom(const std::string& tenant,
+                                                               const std::string& from) const {
+  std::vector<std::string> ids = core_.table.Ids(tenant, from);
+  if (core_.shelf != nullptr) {
+    absl::StatusOr<std::vector<std::string>> stored = core_.shelf->Ids(tenant);
+    if (!stored.ok()) return stored.status();
+    std::ranges::copy_if(*stored, std::back_inserter(ids),
+                         [&from](const std::string& id) { return id >= from; });
+  }
+  std::ranges::sort(ids);
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
+absl::StatusOr<SessionPage> SessionStore::List(const std::string& tenant, const std::string& from,
+                                               int64_t count) {
+  if (!from.empty() && !IsName(from)) {
+    return absl::InvalidArgumentError(Concat("page_token: found ", Quoted(from.substr(0, 80)),
+                                             ", allowed: the next_page_token of a page"));
+  }
+  const auto ids = IdsFrom(tenant, from);
+  if (!ids.ok()) return ids.status();
+  SessionPage page;
+  for (const std::string& id : *ids) {
+    if (std::ssize(page.sessions) == count) {
+      page.next = id;
+      break;
+    }
+    // One that expired or broke meanwhile is left out.
+    absl::StatusOr<SessionInfo> info = Get({tenant, id});
+    if (info.ok()) page.sessions.push_back(*std::move(info));
+  }
+  return page;
+}
+
+absl::StatusOr<SessionInfo> SessionStore::Change(
+    const SessionName& name, const std::function<absl::Status(SessionContents&)>& change) {
+  absl::StatusOr<ChangeClaim> claim = core_.reader.FindToChange(name);
+  if (!claim.ok()) return claim.status();
+  absl::StatusOr<SessionContents> contents = core_.reader.Load(*claim);
+  if (!contents.ok()) return contents.status();
+  if (absl::Status status = change(*contents); !status.ok()) return status;
+  absl::Status status = core_.writer.Replace(*claim, *std::move(contents));
+  if (!status.ok()) return status;
+  return core_.table.End(*std::move(claim));
+}
+
+absl::StatusOr<SessionInfo> SessionStore::Update(const SessionName& name,
+                                                 const SessionLifetime& lifetime) {
+  if (absl::Status status = CheckLifetime(lifetime); !status.ok()) return status;
+  return Change(name, [&lifetime](SessionContents& contents) {
+    contents.ttl_seconds = lifetime.ttl_seconds.value_or(contents.ttl_seconds);
+    contents.pinned = lifetime.pinned.value_or(contents.pinned);
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<SessionInfo> SessionStore::Rewind(const SessionName& name, int64_t tokens) {
+  const Clock::time_point start = Clock::now();
+  auto info = Change(name, [tokens](SessionContents& contents) -> absl::Status {
+    if (tokens < 0 || tokens > contents.tokens) {
+      return absl::InvalidArgumentError(
+          Concat("tokens: found ", tokens, ", allowed: 0 to ", contents.tokens));
+    }
+    contents = Rewound(contents, tokens);
+    return absl::OkStatus();
+  });
+  if (info.ok()) core_.observer.OnRewind(SecondsSince(start));
   return info;
 }
 
-SessionInfo SessionStore::Info(const SessionPtr& session) {
-  const Lock lock(mutex_);
-  return InfoOf(*session);
+absl::StatusOr<std::vector<SessionInfo>> SessionStore::Fork(const SessionName& name,
+                                                            int64_t children) {
+  constexpr int kAttempts = 3;
+  const Clock::time_point start = Clock::now();
+  if (children < 1 || children > kMaxChildren) {
+    return absl::InvalidArgumentError(
+        Concat("children: found ", children, ", allowed: 1 to ", kMaxChildren));
+  }
+  absl::StatusOr<std::vector<SessionInfo>> infos;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    infos = TryFork(name, children);
+    // Another server may change the parent while the children are made.
+    if (!absl::IsAborted(infos.status())) break;
+  }
+  if (infos.ok()) core_.observer.OnFork(children, SecondsSince(start));
+  return infos;
 }
 
-void SessionStore::Sweep() {
-  std::vector<SessionName> expired;
-  {
-    const Lock lock(mutex_);
-    for (const auto& [name, session] : table_.sessions()) {
-      if (IsExpired(*session)) expired.push_back(name);
-    }
+absl::StatusOr<std::vector<SessionInfo>> SessionStore::TryFork(const SessionName& name,
+                                                               int64_t children) {
+  const absl::StatusOr<ReadClaim> parent = core_.reader.FindToRead(name);
+  if (!parent.ok()) return parent.status();
+  if (absl::Status status = CheckCapacity(core_, children); !status.ok()) return status;
+  absl::StatusOr<SessionContents> contents = core_.reader.Load(*parent);
+  if (!contents.ok()) return contents.status();
+  contents->pinned = false;
+  if (contents->interruption.has_value()) *contents = Rewound(*contents, contents->tokens);
+  TrimLog(*contents, contents->tokens - core_.options.log_tokens);
+  std::vector<ChangeClaim> claims;
+  for (int64_t i = 0; i < children; ++i) {
+    // Nobody else can know the name, so that the claim does not wait.
+    claims.push_back(
+        std::get<ChangeClaim>(core_.table.Take({.tenant = name.tenant, .id = RandomId()})));
   }
-  for (const SessionName& name : expired) {
-    Lock lock(mutex_);
-    (void)Find(lock, name);  // removes it, unless it was used since
-  }
+  absl::Status status = core_.writer.Add(claims, *std::move(contents), *parent);
+  if (!status.ok()) return status;
+  std::vector<SessionInfo> infos;
+  for (ChangeClaim& claim : claims) infos.push_back(core_.table.End(std::move(claim)));
+  return infos;
 }
 
-SessionStats SessionStore::Stats() const {
-  const Lock lock(mutex_);
-  return table_.Stats();
+absl::Status SessionStore::Delete(const SessionName& name) {
+  const absl::StatusOr<ChangeClaim> claim = core_.reader.FindToChange(name);
+  if (!claim.ok()) return claim.status();
+  return core_.writer.Remove(*claim);
+}
+
+absl::StatusOr<std::unique_ptr<SessionExport>> SessionStore::Export(const SessionName& name,
+                                                                    bool head_only) {
+  const absl::StatusOr<ReadClaim> claim = core_.reader.FindToRead(name);
+  if (!claim.ok()) return claim.status();
+  absl::StatusOr<SessionContents> contents = core_.reader.Load(*claim);
+  if (!contents.ok()) return contents.status();
+  *contents = Rewound(*contents, contents->tokens);  // without an interrupted turn
+  if (head_only && !contents->points.empty()) {
+    contents->points.erase(contents->points.begin(), contents->points.end() - 1);
+  }
+  TrimLog(*contents, contents->tokens - core_.options.log_tokens);
+  auto parts = core_.reader.Hold(*claim, PartsOf(contents->points));
+  if (!parts.ok()) return parts.status();
+  return std::make_unique<SessionExport>(core_.model, *contents, *std::move(parts));
+}
+
+absl::StatusOr<std::unique_ptr<SessionImport>> SessionStore::Import(
+    SessionName name, const SessionLifetime& lifetime) {
+  if (name.id.empty()) name.id = RandomId();
+  if (absl::Status status = CheckLifetime(lifetime); !status.ok()) return status;
+  if (const auto claim = core_.reader.ClaimNew(name); !claim.ok()) return claim.status();
+  if (absl::Status status = CheckCapacity(core_, 1); !status.ok()) return status;
+  return std::make_unique<SessionImport>(core_, std::move(name),
+                                         EmptyContents(lifetime, core_.options));
+}
+
+absl::StatusOr<std::unique_ptr<Turn>> SessionStore::BeginTurn(const SessionName& name,
+                                                              int64_t min_pending) {
+  return Turn::Begin(core_, name, min_pending);
+}
+
+absl::StatusOr<ResumedTurn> SessionStore::BeginResume(const std::string& tenant,
+                                                      const std::string& resume_token) {
+  return Turn::Resume(core_, tenant, resume_token);
 }
 
 }  // namespace fmaserver::sessions

@@ -1,14 +1,10 @@
-// All sessions of one server: kept in memory within a budget and, given a directory, on disk.
+// All sessions of one server: kept in memory within a budget and, given a shelf, there too.
 #pragma once
 
-#include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,35 +12,41 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/clock.h"
-#include "server/sessions/session_directory.h"
-#include "server/sessions/session_table.h"
+#include "server/sessions/session_export.h"
+#include "server/sessions/session_import.h"
 #include "server/sessions/session_types.h"
+#include "server/sessions/store_core.h"
 #include "server/sessions/turn.h"
 
 namespace fmaserver::sessions {
 
-class SessionExport;
-class SessionImport;
-
-/// Thread-safe; calls may block on the disk. Outlives its turns, exports and imports.
+/// Thread-safe. Calls may block on the shelf, but for Stats, CountOf and the end of a turn that is
+/// not committed: these return at once, whatever the shelf does. Outlives its turns, exports and
+/// imports.
 ///
-/// With a directory every change is on disk when its call returns (temporary file, fsync, rename),
-/// and several servers of one model may share it: a session that another one changed is read anew
-/// when it is used. When the disk fails the change is kept in memory, SessionInfo.durable is false,
-/// and the next change tries again. Over the memory budget the least recently used sessions leave
-/// memory; without a directory they lose their rewind points instead, and when that is not enough
-/// new sessions are refused.
+/// With a shelf every change is on it when its call returns, and several servers of one model may
+/// share it: a session that another one changed is read anew when it is used. When the shelf fails
+/// the change is kept in memory, SessionInfo.durable is false, and the next change tries again.
+/// Over the memory budget the least recently used sessions leave memory; without a shelf they lose
+/// their rewind points instead, and when that is not enough new sessions are refused.
 ///
 /// Errors, besides those named below: INVALID_ARGUMENT for a name or number out of range, NOT_FOUND
 /// for a session that the tenant does not have or that expired, ABORTED for a change while a turn
-/// is live, DATA_LOSS naming the file that turned out damaged (it is renamed to *.damaged).
+/// is live or after another server's, DATA_LOSS naming what turned out damaged (it is set aside).
 class SessionStore {
  public:
-  /// Scans options.dir, which is made when missing, and removes what a crash left unfinished.
-  /// Sessions of other models or versions are left alone. `observer` may be null.
+  /// Opens the shelf that the options ask for, and removes what a crash left unfinished there.
+  /// Sessions of other models or formats are left alone. `observer` may be null.
   static absl::StatusOr<std::unique_ptr<SessionStore>> Open(SessionModel model,
                                                             SessionOptions options,
-                                                            SessionObserver* observer);
+                                                            SessionObserver* observer,
+                                                            Now now = Clock::now);
+  /// The same with a shelf of the caller's, or null.
+  static absl::StatusOr<std::unique_ptr<SessionStore>> Open(SessionModel model,
+                                                            SessionOptions options,
+                                                            std::unique_ptr<StateShelf> shelf,
+                                                            SessionObserver* observer,
+                                                            Now now = Clock::now);
   ~SessionStore();
   SessionStore(const SessionStore&) = delete;
   SessionStore& operator=(const SessionStore&) = delete;
@@ -91,83 +93,34 @@ class SessionStore {
   absl::StatusOr<ResumedTurn> BeginResume(const std::string& tenant,
                                           const std::string& resume_token);
 
-  /// Removes expired sessions.
-  void Sweep();
+  /// Removes expired sessions, of one tenant or of all.
+  void Sweep(const std::string& tenant = {});
 
-  SessionStats Stats() const;
+  SessionStats Stats() const { return core_.table.Stats(); }
 
-  const SessionModel& model() const { return model_; }
-  const SessionOptions& options() const { return options_; }
+  /// How many sessions the tenant has, as far as this server knows: what another server made or
+  /// removed is noticed when it is used or listed. Expired ones count until they are swept.
+  int64_t CountOf(const std::string& tenant) const { return core_.table.CountOf(tenant); }
+
+  const SessionModel& model() const { return core_.model; }
+  const SessionOptions& options() const { return core_.options; }
 
  private:
-  friend class Turn;
-  friend class SessionImport;
-  using Lock = std::unique_lock<std::mutex>;
+  SessionStore(SessionModel model, SessionOptions options, std::unique_ptr<StateShelf> shelf,
+               SessionObserver& observer, Now now)
+      : core_(std::move(model), std::move(options), std::move(shelf), observer, std::move(now)) {}
 
-  SessionStore(SessionModel model, SessionOptions options, SessionObserver* observer);
-
-  // Those that take a Lock need mutex_; the others must be called without it.
-
-  /// The session as it is now, also when another server changed it. Waits while it changes.
-  absl::StatusOr<SessionPtr> Find(Lock& lock, const SessionName& name);
-  absl::Status Refresh(const SessionName& name, const SessionPtr& known);
-  absl::Status Remove(Lock& lock, const SessionPtr& session);
-  bool IsExpired(const Session& session) const;
-
-  /// Finds a session for the caller alone, until Unclaim.
-  absl::StatusOr<SessionPtr> Claim(Lock& lock, const SessionName& name, Session::Use use);
-  void Unclaim(const SessionPtr& session);
-
-  /// Of a claimed session: into memory what is only on disk.
-  absl::Status LoadTail(const SessionPtr& session);
-  absl::StatusOr<engine::SnapshotPtr> LoadState(const SessionPtr& session, const PointPtr& point);
-
-  /// Gives a claimed session other contents, saved if that is possible. ABORTED.
-  absl::Status Replace(const SessionPtr& session, SessionContents next);
+  absl::Status Recover();
+  void StartSweeper();
   absl::StatusOr<SessionInfo> Change(const SessionName& name,
                                      const std::function<absl::Status(SessionContents&)>& change);
-
-  /// Saves a plan; the version is not durable when the disk fails. ABORTED.
-  absl::StatusOr<SessionVersion> Save(SavePlan plan);
-  /// Without snapshots where they are on disk only.
-  SavePlan PlanFor(Lock& lock, SessionContents contents) const;
-
-  absl::Status CheckRoom(Lock& lock, int64_t sessions);
-  /// New sessions of these contents, whose tail is there. `parent` is whose states they share, or
-  /// the only one of `names` itself.
-  absl::StatusOr<std::vector<SessionInfo>> Add(Lock& lock, std::vector<SessionName> names,
-                                               SessionContents contents, const SessionName& parent,
-                                               const std::optional<FileStamp>& parent_stamp);
-  /// Reads those of `points` that are only in files of `owner`.
-  absl::StatusOr<std::vector<engine::SnapshotPtr>> ReadStates(const SessionName& owner,
-                                                              const std::vector<PointPtr>& points);
-  absl::Status CheckNew(Lock& lock, const SessionName& name);
-  SessionContents EmptyContents(const SessionLifetime& lifetime) const;
   absl::StatusOr<std::vector<SessionInfo>> TryFork(const SessionName& name, int64_t children);
   absl::StatusOr<std::vector<std::string>> IdsFrom(const std::string& tenant,
-                                                   const std::string& from);
+                                                   const std::string& from) const;
 
-  absl::StatusOr<std::unique_ptr<Turn>> MakeTurn(const SessionPtr& session, int64_t min_pending,
-                                                 bool resume);
-
-  SessionInfo InfoOf(const Session& session) const;
-  SessionInfo Info(const SessionPtr& session);
-
-  const SessionModel model_;
-  const SessionOptions options_;
-  SessionObserver* const observer_;
-  std::unique_ptr<SessionDirectory> directory_;  // null: none
-  std::atomic<bool> saving_fails_ = false;
-
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;  // a use of kChanging is over
-  SessionTable table_;
-
+  StoreCore core_;
   std::condition_variable_any stop_sweeping_;
   std::jthread sweeper_;
 };
-
-/// INVALID_ARGUMENT for numbers out of range.
-absl::Status CheckLifetime(const SessionLifetime& lifetime);
 
 }  // namespace fmaserver::sessions

@@ -4,165 +4,267 @@
 
 namespace fmaserver::sessions {
 
-int64_t SessionTable::BytesOf(const Tail& tail) {
-  return static_cast<int64_t>(tail.log.size() * sizeof(int32_t) + tail.request.size());
+Reservation::Reservation(Reservation&& other) noexcept
+    : table_(std::exchange(other.table_, nullptr)), bytes_(other.bytes_) {}
+
+Reservation& Reservation::operator=(Reservation&& other) noexcept {
+  std::swap(table_, other.table_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
 }
 
-SessionPtr SessionTable::Find(const SessionName& name) const {
-  const auto found = sessions_.find(name);
-  return found == sessions_.end() ? nullptr : found->second;
+Reservation::~Reservation() {
+  if (table_ != nullptr) table_->Unreserve(bytes_);
 }
 
-SessionPtr SessionTable::Insert(SessionName name, SessionVersion version) {
-  auto session = std::make_shared<Session>(std::move(name));
-  sessions_.emplace(session->name, session);
-  Set(*session, std::move(version));
-  Touch(*session);
-  return session;
+Claim::Claim(SessionTable& table, SessionPtr session, Kind kind)
+    : table_(&table), session_(std::move(session)), kind_(kind) {}
+
+Claim::Claim(Claim&& other) noexcept
+    : table_(other.table_), session_(std::exchange(other.session_, nullptr)), kind_(other.kind_) {}
+
+Claim& Claim::operator=(Claim&& other) noexcept {
+  std::swap(table_, other.table_);
+  std::swap(session_, other.session_);
+  std::swap(kind_, other.kind_);
+  return *this;
 }
 
-void SessionTable::Erase(Session& session) {
-  if (session.gone) return;
-  Discount(session.contents, session.durable);
-  LeaveQueue(session);
-  session.gone = true;
-  sessions_.erase(session.name);
+Claim::~Claim() {
+  if (session_ != nullptr) table_->Release(*session_, kind_);
 }
 
-void SessionTable::Set(Session& session, SessionVersion version) {
-  Intern(version.contents);
-  // First the new, so that what both hold does not leave the counts in between.
-  Count(version.contents, version.durable);
-  Discount(session.contents, session.durable);
-  session.contents = std::move(version.contents);
-  session.durable = version.durable;
-  session.stamp = version.stamp;
-  session.saved_points = std::move(version.saved_points);
-}
-
-void SessionTable::Intern(SessionContents& contents) {
-  for (PointPtr& point : contents.points) {
-    const auto known = points_.find(point->id);
-    if (known != points_.end()) point = known->second;
+SessionTable::AnyClaim SessionTable::Take(const SessionName& name) {
+  std::unique_lock lock(mutex_);
+  SessionPtr session;
+  // Who waits looks again afterwards: the session may have gone meanwhile, or come.
+  for (;;) {
+    SessionPtr& entry = sessions_[name];
+    if (entry == nullptr) entry = std::make_shared<Session>(name);
+    session = entry;
+    if (!session->changing) break;
+    released_.wait(lock);
   }
-}
-
-void SessionTable::Count(const SessionContents& contents, bool durable) {
-  for (const PointPtr& point : contents.points) {
-    if (point->sessions++ == 0) {
-      points_.emplace(point->id, point);
-      memory_bytes_ += BytesOf(*point);
-    }
-    if (durable && point->durable_sessions++ == 0) disk_bytes_ += slot_bytes_;
+  memory_.Unpark(*session);
+  if (session->turn) {
+    ++session->readers;
+    return ReadClaim(*this, std::move(session));
   }
-  Tail* tail = contents.tail.get();
-  if (tail != nullptr && tail->sessions++ == 0) memory_bytes_ += BytesOf(*tail);
+  session->changing = true;
+  released_.wait(lock, [&] { return session->readers == 0; });
+  return ChangeClaim(*this, std::move(session));
 }
 
-void SessionTable::Discount(const SessionContents& contents, bool durable) {
-  for (const PointPtr& point : contents.points) {
-    if (durable && --point->durable_sessions == 0) disk_bytes_ -= slot_bytes_;
-    if (--point->sessions == 0) {
-      points_.erase(point->id);
-      memory_bytes_ -= BytesOf(*point);
-    }
+ReadClaim SessionTable::ToRead(ChangeClaim claim) {
+  const std::lock_guard lock(mutex_);
+  SessionPtr session = std::move(claim.session_);
+  session->changing = false;
+  session->used = true;
+  ++session->readers;
+  released_.notify_all();
+  return ReadClaim(*this, std::move(session));
+}
+
+TurnClaim SessionTable::ToTurn(ChangeClaim claim) {
+  const std::lock_guard lock(mutex_);
+  SessionPtr session = std::move(claim.session_);
+  session->changing = false;
+  session->used = true;
+  memory_.SetTurn(*session, true);
+  released_.notify_all();
+  return TurnClaim(*this, std::move(session));
+}
+
+ChangeClaim SessionTable::ToChange(TurnClaim claim) {
+  std::unique_lock lock(mutex_);
+  SessionPtr session = std::move(claim.session_);
+  // Only the live turn itself can make the session change: whoever else comes reads.
+  session->changing = true;
+  released_.wait(lock, [&] { return session->readers == 0; });
+  memory_.SetTurn(*session, false);
+  return ChangeClaim(*this, std::move(session));
+}
+
+void SessionTable::Release(Session& session, Claim::Kind kind) {
+  const std::lock_guard lock(mutex_);
+  switch (kind) {
+    case Claim::Kind::kRead:
+      --session.readers;
+      break;
+    case Claim::Kind::kTurn:
+      memory_.SetTurn(session, false);
+      break;
+    case Claim::Kind::kChange:
+      session.changing = false;
+      break;
   }
-  Tail* tail = contents.tail.get();
-  if (tail != nullptr && --tail->sessions == 0) memory_bytes_ -= BytesOf(*tail);
+  Settle(session);
+  released_.notify_all();
 }
 
-void SessionTable::Attach(Point& point, engine::SnapshotPtr snapshot) {
-  if (point.snapshot != nullptr) return;
-  point.snapshot = std::move(snapshot);
-  if (point.sessions > 0) memory_bytes_ += BytesOf(point);
+SessionInfo SessionTable::End(ChangeClaim claim) {
+  const std::lock_guard lock(mutex_);
+  const SessionPtr session = std::move(claim.session_);
+  session->changing = false;
+  session->used = true;
+  Settle(*session);
+  released_.notify_all();
+  return Describe(*session);
 }
 
-void SessionTable::Attach(Session& session, std::shared_ptr<Tail> tail) {
-  if (session.contents.tail != nullptr) return;
-  session.contents.tail = std::move(tail);
-  if (session.gone) return;
-  if (session.contents.tail->sessions++ == 0) memory_bytes_ += BytesOf(*session.contents.tail);
-}
-
-void SessionTable::SetUse(Session& session, Session::Use use) {
-  session.use = use;
-  if (session.gone) return;
-  if (use == Session::Use::kIdle) {
-    Touch(session);
-  } else {
-    LeaveQueue(session);
+// What happens once nobody claims a session any more.
+void SessionTable::Settle(Session& session) {
+  if (session.claimed()) return;
+  if (!session.exists) {
+    sessions_.erase(session.name);
+    return;
   }
-}
-
-void SessionTable::Touch(Session& session) {
-  session.last_used = std::chrono::steady_clock::now();
-  session.used_tick = ++tick_;
-  for (const PointPtr& point : session.contents.points) point->used_tick = tick_;
-  LeaveQueue(session);
-  session.lru_place = lru_.insert(lru_.end(), &session);
-}
-
-void SessionTable::LeaveQueue(Session& session) {
-  if (session.lru_place.has_value()) lru_.erase(*session.lru_place);
-  session.lru_place.reset();
-}
-
-bool SessionTable::MakeRoom(int64_t bytes) {
-  const int64_t goal = budget_ - reserved_bytes_ - bytes;
-  while (memory_bytes_ > goal && !lru_.empty()) {
-    Session& oldest = *lru_.front();
-    LeaveQueue(oldest);
-    Shrink(oldest);
+  if (std::exchange(session.used, false)) {
+    session.last_used = now_();
+    memory_.Use(session);
   }
-  return memory_bytes_ <= goal;
+  memory_.Park(session);
+  memory_.Free(0);
 }
 
-void SessionTable::Shrink(Session& session) {
-  if (session.durable) {
-    LeaveMemory(session);
-  } else {
-    DropRewindPoints(session);
+bool SessionTable::Exists(const Claim& claim) const {
+  const std::lock_guard lock(mutex_);
+  return claim.session_->exists;
+}
+
+bool SessionTable::HasExpired(const Session& session) const {
+  const SessionContents& contents = session.holding.contents;
+  return session.exists && !session.turn && !session.used && !contents.pinned &&
+         contents.ttl_seconds > 0 &&
+         SecondsBetween(session.last_used, now_()) > contents.ttl_seconds;
+}
+
+bool SessionTable::IsExpired(const ChangeClaim& claim) const {
+  const std::lock_guard lock(mutex_);
+  return HasExpired(*claim.session_);
+}
+
+Holding SessionTable::HoldingOf(const Claim& claim) const {
+  const std::lock_guard lock(mutex_);
+  return claim.session_->holding;
+}
+
+SessionInfo SessionTable::InfoOf(const Claim& claim) const {
+  const std::lock_guard lock(mutex_);
+  return Describe(*claim.session_);
+}
+
+SessionInfo SessionTable::Describe(const Session& session) const {
+  const SessionContents& contents = session.holding.contents;
+  SessionInfo info{.id = session.name.id,
+                   .tokens = contents.tokens,
+                   .place = PlaceOf(session),
+                   .log_begin = contents.log_begin,
+                   .durable = session.holding.durable,
+                   .pinned = contents.pinned,
+                   .ttl_seconds = contents.ttl_seconds,
+                   .idle_seconds = session.turn ? 0 : SecondsBetween(session.last_used, now_())};
+  for (const PartPtr& part : PartsOf(contents.points)) info.bytes += part->bytes;
+  for (const Point& point : contents.points) info.rewind_points.push_back(point.tokens());
+  if (contents.interruption.has_value()) info.resume_token = contents.interruption->token;
+  return info;
+}
+
+std::vector<engine::SnapshotPtr> SessionTable::BytesOf(const Claim& /*claim*/,
+                                                       const std::vector<PartPtr>& parts) const {
+  std::vector<engine::SnapshotPtr> bytes;
+  bytes.reserve(parts.size());
+  const std::lock_guard lock(mutex_);
+  for (const PartPtr& part : parts) bytes.push_back(part->memory);
+  return bytes;
+}
+
+void SessionTable::Attach(const Claim& /*claim*/, const PartPtr& part, engine::SnapshotPtr bytes) {
+  const std::lock_guard lock(mutex_);
+  memory_.Attach(*part, std::move(bytes));
+}
+
+void SessionTable::Attach(const Claim& claim, std::shared_ptr<Tail> tail) {
+  const std::lock_guard lock(mutex_);
+  memory_.Attach(*claim.session_, std::move(tail));
+}
+
+void SessionTable::Set(const ChangeClaim& claim, Holding holding) {
+  const std::lock_guard lock(mutex_);
+  Session& session = *claim.session_;
+  if (!session.exists) CountExisting(session, 1);
+  memory_.Set(session, std::move(holding));
+  session.used = true;
+  session.last_used = now_();
+}
+
+void SessionTable::Erase(const ChangeClaim& claim) {
+  const std::lock_guard lock(mutex_);
+  Session& session = *claim.session_;
+  if (!session.exists) return;
+  memory_.Clear(session);
+  CountExisting(session, -1);
+}
+
+void SessionTable::CountExisting(const Session& session, int64_t change) {
+  existing_ += change;
+  const auto tenant = tenants_.try_emplace(session.name.tenant).first;
+  tenant->second += change;
+  if (tenant->second == 0) tenants_.erase(tenant);
+}
+
+bool SessionTable::Fits() {
+  const std::lock_guard lock(mutex_);
+  return memory_.Free(0);
+}
+
+std::optional<Reservation> SessionTable::Reserve(int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  if (!memory_.Free(bytes)) return std::nullopt;
+  memory_.Reserve(bytes);
+  return Reservation(*this, bytes);
+}
+
+void SessionTable::Unreserve(int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  memory_.Reserve(-bytes);
+}
+
+int64_t SessionTable::count() const {
+  const std::lock_guard lock(mutex_);
+  return existing_;
+}
+
+int64_t SessionTable::CountOf(const std::string& tenant) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = tenants_.find(tenant);
+  return found == tenants_.end() ? 0 : found->second;
+}
+
+std::vector<std::string> SessionTable::Ids(const std::string& tenant,
+                                           const std::string& from) const {
+  std::vector<std::string> ids;
+  const std::lock_guard lock(mutex_);
+  for (auto session = sessions_.lower_bound({tenant, from});
+       session != sessions_.end() && session->first.tenant == tenant; ++session) {
+    if (session->second->exists) ids.push_back(session->first.id);
   }
+  return ids;
 }
 
-void SessionTable::LeaveMemory(Session& session) {
-  for (const PointPtr& point : session.contents.points) {
-    // Not what a session that was used since shares, nor what is nowhere else.
-    if (point->used_tick > session.used_tick) continue;
-    if (point->durable_sessions < point->sessions) continue;
-    memory_bytes_ -= BytesOf(*point);
-    point->snapshot = nullptr;
+std::vector<SessionName> SessionTable::Expired(const std::string& tenant) const {
+  std::vector<SessionName> names;
+  const std::lock_guard lock(mutex_);
+  for (auto session = sessions_.lower_bound({tenant, {}}); session != sessions_.end(); ++session) {
+    if (!tenant.empty() && session->first.tenant != tenant) break;
+    if (HasExpired(*session->second)) names.push_back(session->first);
   }
-  const std::shared_ptr<Tail> tail = std::exchange(session.contents.tail, nullptr);
-  if (tail != nullptr && --tail->sessions == 0) memory_bytes_ -= BytesOf(*tail);
-}
-
-void SessionTable::DropRewindPoints(Session& session) {
-  if (session.contents.points.size() <= 1) return;
-  SessionVersion version{.contents = session.contents,
-                         .durable = session.durable,
-                         .stamp = session.stamp,
-                         .saved_points = session.saved_points};
-  std::vector<PointPtr>& points = version.contents.points;
-  points.erase(points.begin(), points.end() - 1);
-  Set(session, std::move(version));
+  return names;
 }
 
 SessionStats SessionTable::Stats() const {
-  SessionStats stats{.memory_bytes = memory_bytes_, .disk_bytes = disk_bytes_};
-  for (const auto& [name, session] : sessions_) {
-    const SessionContents& contents = session->contents;
-    const bool in_memory = contents.points.empty() ? contents.tail != nullptr
-                                                   : contents.points.back()->snapshot != nullptr;
-    if (session->use == Session::Use::kTurn) {
-      ++stats.active;
-    } else if (in_memory) {
-      ++stats.in_memory;
-    } else {
-      ++stats.on_disk;
-    }
-  }
-  return stats;
+  const std::lock_guard lock(mutex_);
+  return memory_.stats();
 }
 
 }  // namespace fmaserver::sessions

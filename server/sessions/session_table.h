@@ -1,114 +1,112 @@
-// The sessions that a server knows, and the memory that they take.
+// The sessions that a server knows, in memory: who may use them, and what they hold.
 #pragma once
 
-#include <chrono>
+#include <condition_variable>
 #include <cstdint>
-#include <list>
 #include <map>
-#include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
-#include "server/sessions/directory_files.h"
-#include "server/sessions/session_contents.h"
+#include "base/clock.h"
+#include "server/sessions/claim.h"
+#include "server/sessions/session_memory.h"
 #include "server/sessions/session_types.h"
 
 namespace fmaserver::sessions {
 
-/// One session of the table. Guarded by the store's mutex.
-struct Session {
-  enum class Use : uint8_t {
-    kIdle,
-    kTurn,      ///< a turn is live: others must not change it
-    kChanging,  ///< for a moment: others wait
-  };
+/// Bytes that somebody is about to hold, which count until it is destroyed. Movable.
+class Reservation {
+ public:
+  Reservation(Reservation&& other) noexcept;
+  Reservation& operator=(Reservation&& other) noexcept;
+  ~Reservation();
 
-  explicit Session(SessionName session_name) : name(std::move(session_name)) {}
+ private:
+  friend class SessionTable;
+  Reservation(SessionTable& table, int64_t bytes) : table_(&table), bytes_(bytes) {}
 
-  const SessionName name;
-  SessionContents contents;
-  bool durable = false;                ///< the directory holds just these contents
-  std::optional<FileStamp> stamp;      ///< of its record; absent: it has none
-  std::vector<PointPtr> saved_points;  ///< that the record lists
-  Use use = Use::kIdle;
-  bool gone = false;  ///< no longer in the table
-  std::chrono::steady_clock::time_point last_used;
-
-  // The table's own.
-  uint64_t used_tick = 0;
-  std::optional<std::list<Session*>::iterator> lru_place;
+  SessionTable* table_;
+  int64_t bytes_;
 };
 
-using SessionPtr = std::shared_ptr<Session>;
-
-/// Contents of a session as the directory has them, or not.
-struct SessionVersion {
-  SessionContents contents = {};
-  bool durable = false;
-  std::optional<FileStamp> stamp = {};
-  std::vector<PointPtr> saved_points = {};
-};
-
-/// Not thread-safe: the store's mutex guards it and all that its sessions hold. Counts the bytes of
-/// states and tails once each, however many sessions share them.
+/// Thread-safe. Holds its mutex for moments only, and calls nobody meanwhile but the clock: a call
+/// returns at once, except where it says that it waits for a claim to end.
 class SessionTable {
  public:
-  SessionTable(int64_t memory_bytes, int64_t slot_bytes)
-      : budget_(memory_bytes), slot_bytes_(slot_bytes) {}
+  /// `memory_bytes` is the budget for states and logs (SessionMemory).
+  SessionTable(int64_t memory_bytes, Now now) : now_(std::move(now)), memory_(memory_bytes) {}
+  SessionTable(const SessionTable&) = delete;
+  SessionTable& operator=(const SessionTable&) = delete;
 
-  /// Null when there is none.
-  SessionPtr Find(const SessionName& name) const;
+  /// To read when a turn is live, else to change.
+  using AnyClaim = std::variant<ReadClaim, ChangeClaim>;
 
-  SessionPtr Insert(SessionName name, SessionVersion version);
-  /// The caller holds a SessionPtr of it.
-  void Erase(Session& session);
+  /// Claims a name, whether there is such a session or not. Waits while others change it and,
+  /// unless a turn is live, while they read it.
+  AnyClaim Take(const SessionName& name);
 
-  /// Replaces what the session holds.
-  void Set(Session& session, SessionVersion version);
+  /// Other claims in exchange, without a moment in between.
+  ReadClaim ToRead(ChangeClaim claim);
+  TurnClaim ToTurn(ChangeClaim claim);
+  /// Ends the live turn, and waits for readers.
+  ChangeClaim ToChange(TurnClaim claim);
 
-  /// Puts bytes into memory that were read from disk.
-  void Attach(Point& point, engine::SnapshotPtr snapshot);
-  void Attach(Session& session, std::shared_ptr<Tail> tail);
+  /// Ends a use of the session, and says what it is then.
+  SessionInfo End(ChangeClaim claim);
 
-  /// Begins or ends a use. One that ends makes the session the last to leave memory; while it lasts
-  /// nothing leaves.
-  void SetUse(Session& session, Session::Use use);
+  bool Exists(const Claim& claim) const;
+  /// Whether the session may go: unpinned and unused for its time to live.
+  bool IsExpired(const ChangeClaim& claim) const;
+  Holding HoldingOf(const Claim& claim) const;
+  SessionInfo InfoOf(const Claim& claim) const;
 
-  /// Whether `bytes` more fit into the budget, after others have left memory for them.
-  bool MakeRoom(int64_t bytes);
+  /// Bytes of parts of the session, or null where they are not in memory.
+  std::vector<engine::SnapshotPtr> BytesOf(const Claim& claim,
+                                           const std::vector<PartPtr>& parts) const;
 
-  /// Bytes that are about to be held, by an import.
-  void Reserve(int64_t bytes) { reserved_bytes_ += bytes; }
-  void Release(int64_t bytes) { reserved_bytes_ -= bytes; }
+  /// Puts bytes into memory that were read from the shelf.
+  void Attach(const Claim& claim, const PartPtr& part, engine::SnapshotPtr bytes);
+  void Attach(const Claim& claim, std::shared_ptr<Tail> tail);
 
-  const std::map<SessionName, SessionPtr>& sessions() const { return sessions_; }
+  /// Gives the session other contents; it exists from then on.
+  void Set(const ChangeClaim& claim, Holding holding);
+  /// It exists no more.
+  void Erase(const ChangeClaim& claim);
 
+  /// Whether what is held fits into the budget, after parked sessions have given memory back.
+  bool Fits();
+  /// Empty when `bytes` more do not fit.
+  std::optional<Reservation> Reserve(int64_t bytes);
+
+  int64_t count() const;
+  int64_t CountOf(const std::string& tenant) const;
+  /// Ids of the tenant's sessions from `from` on, ascending.
+  std::vector<std::string> Ids(const std::string& tenant, const std::string& from) const;
+  /// Of one tenant, or of all where it is empty.
+  std::vector<SessionName> Expired(const std::string& tenant) const;
   SessionStats Stats() const;
 
  private:
-  int64_t BytesOf(const Point& point) const { return point.snapshot == nullptr ? 0 : slot_bytes_; }
-  static int64_t BytesOf(const Tail& tail);
+  friend class Claim;
+  friend class Reservation;
 
-  /// Replaces points by the known ones of the same id.
-  void Intern(SessionContents& contents);
-  void Count(const SessionContents& contents, bool durable);
-  void Discount(const SessionContents& contents, bool durable);
-  void Touch(Session& session);
-  void LeaveQueue(Session& session);
-  void Shrink(Session& session);
-  void LeaveMemory(Session& session);
-  void DropRewindPoints(Session& session);
+  void Release(Session& session, Claim::Kind kind);
+  void Settle(Session& session);
+  void CountExisting(const Session& session, int64_t change);
+  bool HasExpired(const Session& session) const;
+  SessionInfo Describe(const Session& session) const;
+  void Unreserve(int64_t bytes);
 
-  const int64_t budget_;
-  const int64_t slot_bytes_;
+  const Now now_;
+  mutable std::mutex mutex_;
+  std::condition_variable released_;  // a claim has ended
   std::map<SessionName, SessionPtr> sessions_;
-  std::map<std::string, PointPtr> points_;  // of all sessions, by id
-  std::list<Session*> lru_;                 // that memory may be taken from, oldest use first
-  uint64_t tick_ = 0;
-  int64_t memory_bytes_ = 0;
-  int64_t reserved_bytes_ = 0;
-  int64_t disk_bytes_ = 0;
+  std::map<std::string, int64_t> tenants_;  // how many of their sessions exist
+  int64_t existing_ = 0;
+  SessionMemory memory_;
 };
 
 }  // namespace fmaserver::sessions

@@ -24,6 +24,14 @@ struct SessionName {
   }
 };
 
+/// Tells one record of a session from the next. Only the shelf knows what it says; everybody else
+/// compares it. Empty: there is no record.
+struct Version {
+  std::string value = {};
+
+  bool operator==(const Version&) const = default;
+};
+
 /// What every state that the store takes or reads must be of.
 struct SessionModel {
   std::string fingerprint;  ///< ModelFingerprint(): 32 bytes
@@ -36,7 +44,7 @@ inline constexpr int64_t kMaxLogTokens = int64_t{1} << 24;
 inline constexpr double kMaxTtlSeconds = 1e9;
 
 struct SessionOptions {
-  std::filesystem::path dir = {};           ///< empty: sessions live in memory only
+  std::filesystem::path dir = {};           ///< OpenShelf(); empty: sessions live in memory only
   int64_t memory_bytes = int64_t{1} << 30;  ///< for parked states and token logs
   int64_t rewind_points = 8;                ///< per session, besides the head; 0..kMaxRewindPoints
   int64_t log_tokens = 65'536;              ///< last tokens kept of each; 1..kMaxLogTokens
@@ -51,7 +59,11 @@ struct SessionLifetime {
   std::optional<bool> pinned = {};         ///< never expires while true
 };
 
-enum class SessionPlace : uint8_t { kActive, kInMemory, kOnDisk };
+enum class SessionPlace : uint8_t {
+  kActive,    ///< a turn is live
+  kInMemory,  ///< the next turn starts without reading anything
+  kOnDisk,    ///< the next turn reads the newest state or the log first
+};
 
 struct SessionInfo {
   std::string id;
@@ -73,22 +85,29 @@ struct SessionPage {
   std::string next;  ///< where the next page begins; empty on the last
 };
 
+/// What the bytes of an interrupted turn's request are.
+enum class RequestFormat : uint8_t {
+  kApiMessage = 0,     ///< an fma.v1.GenerateRequest, as the first releases stored it
+  kServiceRecord = 1,  ///< a message of the service's own
+};
+
 /// A turn that a shutdown cut short, as whoever ran it wants it back.
 struct InterruptedTurn {
   std::string request;    ///< opaque; at most kMaxInterruptedRequestBytes
   uint64_t seed = 0;      ///< what the sampler drew with
   int64_t generated = 0;  ///< how many of the session's last tokens the turn generated
+  RequestFormat format = RequestFormat::kApiMessage;
 };
 
 inline constexpr size_t kMaxInterruptedRequestBytes = size_t{64} << 20;
 
 /// What holds at one moment.
 struct SessionStats {
-  int64_t active = 0;        ///< sessions with a live turn
-  int64_t in_memory = 0;     ///< parked, the newest state in memory
-  int64_t on_disk = 0;       ///< parked, the newest state on disk only
+  int64_t active = 0;        ///< sessions of SessionPlace::kActive
+  int64_t in_memory = 0;     ///< of kInMemory
+  int64_t on_disk = 0;       ///< of kOnDisk
   int64_t memory_bytes = 0;  ///< states and logs in memory, each once though shared
-  int64_t disk_bytes = 0;    ///< states in the directory, each once though shared
+  int64_t disk_bytes = 0;    ///< states on the shelf, each once though shared
 };
 
 /// What happens, for metrics. Called on any thread, without locks held; must not block.

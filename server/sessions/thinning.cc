@@ -4,7 +4,7 @@
 
 namespace fmaserver::sessions {
 
-size_t PointToDrop(std::span<const PointPlace> points) {
+size_t PointToDrop(std::span<const RewindPoint> points) {
   const int64_t head = points.back().tokens;
   size_t cheapest = 0;
   double least = std::numeric_limits<double>::infinity();

@@ -7,7 +7,7 @@
 
 namespace fmaserver::sessions {
 
-struct PointPlace {
+struct RewindPoint {
   int64_t tokens = 0;
   bool turn_end = false;
 };
@@ -16,7 +16,7 @@ struct PointPlace {
 /// stays. It is the one whose loss leaves the smallest gap for its distance from the head, so that
 /// those that remain lie about as far apart as they lie back: 8 of them serve any length. The end
 /// of a turn counts kTurnEndWeight times.
-size_t PointToDrop(std::span<const PointPlace> points);
+size_t PointToDrop(std::span<const RewindPoint> points);
 
 inline constexpr double kTurnEndWeight = 4;
 

@@ -9,29 +9,34 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "server/engine/snapshot.h"
+#include "server/engine/archive.h"
+#include "server/sessions/claim.h"
 #include "server/sessions/session_contents.h"
 #include "server/sessions/session_types.h"
 
 namespace fmaserver::sessions {
 
-class SessionStore;
-struct Session;
+struct ResumedTurn;
+struct StoreCore;
 
 /// Made by SessionStore::BeginTurn or BeginResume, which outlives it. While it lives the session is
 /// kActive; destroyed without Commit or Interrupt it leaves the session as it was. One thread at a
-/// time. Commit and Interrupt write files and may block; the rest returns at once.
+/// time. Commit and Interrupt wait for the shelf and for who reads the session; the rest returns at
+/// once, the destructor too, whatever the shelf does.
 class Turn {
  public:
   /// Tokens before the prompt that history() and pending() hold together, if the log has them.
   static constexpr int64_t kHistoryTokens = 4096;
 
-  ~Turn();
+  static absl::StatusOr<std::unique_ptr<Turn>> Begin(StoreCore& core, const SessionName& name,
+                                                     int64_t min_pending);
+  static absl::StatusOr<ResumedTurn> Resume(StoreCore& core, const std::string& tenant,
+                                            const std::string& resume_token);
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;
 
-  /// Where to start; null: an empty sequence.
-  const engine::SnapshotPtr& state() const { return state_; }
+  /// Where to start; without a slot: an empty sequence.
+  const engine::State& state() const { return state_; }
 
   /// Tokens of the session after state(), to be read before the new ones. Usually exactly one.
   const std::vector<int32_t>& pending() const { return pending_; }
@@ -45,38 +50,42 @@ class Turn {
   int64_t tokens() const { return before_.tokens; }
 
   /// A state on the way, to rewind to later. Counts ascend; thinned when there are too many.
-  void AddPoint(engine::SnapshotPtr state);
+  void AddPoint(engine::State state);
 
   /// Ends the turn: the session is longer by `appended` (new prompt and all tokens chosen), of
-  /// which `head` has read a part. `head` may be null when no token was read. ABORTED when another
+  /// which `head` has read a part. `head` has no slot when no token was read. ABORTED when another
   /// server changed the session since; INVALID_ARGUMENT for a state that does not fit. Otherwise
   /// the turn is kept, with SessionInfo.durable false where the directory failed.
-  absl::StatusOr<SessionInfo> Commit(std::vector<int32_t> appended, engine::SnapshotPtr head);
+  absl::StatusOr<SessionInfo> Commit(std::vector<int32_t> appended, engine::State head);
 
   /// Commits what there is so far and stores `record`. Returns the token for BeginResume: it holds
   /// the session's id and 128 random bits.
-  absl::StatusOr<std::string> Interrupt(std::vector<int32_t> appended, engine::SnapshotPtr head,
+  absl::StatusOr<std::string> Interrupt(std::vector<int32_t> appended, engine::State head,
                                         InterruptedTurn record);
 
  private:
-  friend class SessionStore;
-  Turn(SessionStore& store, std::shared_ptr<Session> session, SessionContents before,
-       engine::SnapshotPtr state, int64_t first_token);
+  Turn(StoreCore& core, TurnClaim claim, SessionContents before, engine::State state,
+       int64_t first_token);
 
-  void Push(engine::SnapshotPtr state, bool turn_end);
-
-  absl::StatusOr<SessionInfo> Finish(std::vector<int32_t> appended, engine::SnapshotPtr head,
+  static absl::StatusOr<std::unique_ptr<Turn>> Start(StoreCore& core, ChangeClaim found,
+                                                     int64_t min_pending, bool resume);
+  void Push(engine::State state, bool turn_end);
+  absl::Status CheckState(const engine::State& state) const;
+  absl::StatusOr<SessionContents> After(const std::vector<int32_t>& appended, engine::State head,
+                                        std::optional<Interruption> interruption,
+                                        std::string request);
+  absl::StatusOr<SessionInfo> Finish(const std::vector<int32_t>& appended, engine::State head,
                                      std::optional<Interruption> interruption, std::string request);
 
-  SessionStore& store_;
-  std::shared_ptr<Session> session_;  // null once over
+  StoreCore& core_;
+  std::optional<TurnClaim> claim_;  // absent once over
   const SessionContents before_;
   const int64_t first_token_;  // where the turn began: of a resumed one, before the interruption
-  engine::SnapshotPtr state_;
+  const engine::State state_;
   std::vector<int32_t> pending_;
   std::vector<int32_t> history_;
-  std::vector<PointPtr> points_;  // before_.points and those added
-  absl::Status status_;           // what was wrong with one of them
+  std::vector<Point> points_;  // before_.points and those added
+  absl::Status status_;        // what was wrong with one of them
 };
 
 /// An interrupted turn taken up again.

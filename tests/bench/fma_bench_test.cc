@@ -28,7 +28,8 @@ class FmaBenchTest : public ::testing::Test {
  protected:
   void Serve(const std::vector<std::string>& flags) {
     const auto model = folder_.path() / "tiny";
-    ASSERT_TRUE(WriteRandomCheckpoint(ByteModelConfig(), 1, kernels::DType::kF32, model).ok());
+    ASSERT_TRUE(
+        WriteRandomCheckpoint(ByteModelConfig(), 1, kernels::WeightFormat::kF32, model).ok());
     server_ = std::make_unique<ServerProcess>(model, flags);
     address_ = server_->address();
   }

@@ -30,7 +30,7 @@ class SessionsToolTest : public ToolTest {
     return result.Lines();
   }
 
-  std::string sessions::Turn(const std::string& id, const std::string& text) const {
+  std::string Turn(const std::string& id, const std::string& text) const {
     const Result result = Run({"generate", text, "--session", id, "-n", "5", "--temperature", "0"});
     EXPECT_EQ(result.exit_code, 0) << result.errors;
     return result.output;
@@ -39,8 +39,8 @@ class SessionsToolTest : public ToolTest {
 
 TEST_F(SessionsToolTest, TurnsGoOnWhereTheLastOneEnded) {
   EXPECT_EQ(Sessions({"create", "story", "--ttl", "50"})[0]["ttl_seconds"], 50);
-  const std::string first = sessions::Turn("story", "hi");
-  const std::string second = sessions::Turn("story", "and");
+  const std::string first = Turn("story", "hi");
+  const std::string second = Turn("story", "and");
   // Bytes are tokens, and the prompt that held all of it gives the same.
   const std::string ids = Run({"generate", "hi", "-n", "5", "--temperature", "0", "--json"}).output;
   json tokens = {'h', 'i'};
@@ -64,11 +64,11 @@ TEST_F(SessionsToolTest, TurnsGoOnWhereTheLastOneEnded) {
 
 TEST_F(SessionsToolTest, ForksRewindsUpdatesAndDeletes) {
   Sessions({"create", "a"});
-  sessions::Turn("a", "some text");
+  Turn("a", "some text");
   const auto children = Sessions({"fork", "a", "--children", "2"});
   ASSERT_EQ(children.size(), 2U);
   const std::string child = children[1]["session_id"];
-  EXPECT_EQ(sessions::Turn(child, "x"), sessions::Turn("a", "x"));
+  EXPECT_EQ(Turn(child, "x"), Turn("a", "x"));
   EXPECT_EQ(Sessions({"list"}).size(), 3U);
   EXPECT_THAT(Run({"sessions", "list"}).output, AllOf(HasSubstr(child), HasSubstr("tokens")));
 
@@ -84,7 +84,7 @@ TEST_F(SessionsToolTest, ForksRewindsUpdatesAndDeletes) {
 
 TEST_F(SessionsToolTest, ExportedFilesBecomeTheSameSession) {
   Sessions({"create", "a"});
-  sessions::Turn("a", "some text");
+  Turn("a", "some text");
   const std::string file = (folder_.path() / "a.fma").string();
   EXPECT_EQ(Run({"sessions", "export", "a", file}).exit_code, 0);
   EXPECT_FALSE(std::filesystem::exists(file + ".part"));
@@ -95,7 +95,7 @@ TEST_F(SessionsToolTest, ExportedFilesBecomeTheSameSession) {
   const json copy = Sessions({"import", file, "b", "--pin"})[0];
   EXPECT_EQ(copy["session_id"], "b");
   EXPECT_EQ(copy["pinned"], true);
-  EXPECT_EQ(sessions::Turn("b", "x"), sessions::Turn("a", "x"));
+  EXPECT_EQ(Turn("b", "x"), Turn("a", "x"));
 
   std::string damaged = ReadFile(file);
   damaged[damaged.size() / 2] ^= 1;

@@ -21,7 +21,7 @@ std::vector<nlohmann::json> ToolResult::Lines() const {
 
 void ToolTest::SetUp() {
   const auto model = folder_.path() / "tiny";
-  ASSERT_TRUE(WriteRandomCheckpoint(ByteModelConfig(), 1, kernels::DType::kF32, model).ok());
+  ASSERT_TRUE(WriteRandomCheckpoint(ByteModelConfig(), 1, kernels::WeightFormat::kF32, model).ok());
   server_ = std::make_unique<ServerProcess>(
       model, std::vector<std::string>{"--slots", "2", "--threads", "1", "--drain-seconds", "0.2"});
   address_ = server_->address();

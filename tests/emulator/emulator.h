@@ -12,7 +12,7 @@
 #include <map>
 #include <string>
 
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/runtime/launch.h"
 #include "tests/emulator/arena.h"
 
 namespace fmaserver::kernels::cuda::emulator {
@@ -22,6 +22,9 @@ std::map<std::string, Traffic>& TrafficByKernel();
 
 /// How often the host waited for something, of all streams.
 int64_t& Waits();
+
+/// Bytes copied from the device to the host, of all streams.
+int64_t& BytesToHost();
 
 /// Runs the launch to its end.
 void RunLaunch(const char* name, int threads, const LaunchShape& shape,

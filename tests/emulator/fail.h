@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/runtime/device.h"
 
 namespace fmaserver::kernels::cuda::emulator {
 

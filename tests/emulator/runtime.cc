@@ -1,6 +1,7 @@
-// kernels/cuda/runtime.h without a device. A stream only collects its operations; they run when
-// somebody waits, so that a host that reads too early or lets go of a buffer too early is found.
-#include "kernels/cuda/runtime.h"
+// kernels/cuda/runtime/runtime.h without a device. A stream only collects its operations; they run
+// when somebody waits, so that a host that reads too early or lets go of a buffer too early is
+// found.
+#include "kernels/cuda/runtime/runtime.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -51,6 +52,7 @@ class EmulatedStream : public Stream {
     return Add([=] {
       DeviceArena::Instance().CheckRange(device, bytes, "copy to the host");
       std::memcpy(host, device, bytes);
+      emulator::BytesToHost() += bytes;
     });
   }
   absl::Status CopyOnDevice(void* to, const void* from, int64_t bytes) override {
@@ -115,6 +117,11 @@ class EmulatedStream : public Stream {
 int64_t& emulator::Waits() {
   static int64_t waits = 0;
   return waits;
+}
+
+int64_t& emulator::BytesToHost() {
+  static int64_t bytes = 0;
+  return bytes;
 }
 
 absl::StatusOr<int> CountDevices() { return 1; }

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "kernels/cuda/launch.h"
-#include "kernels/cuda/tensor_core.h"
+#include "kernels/cuda/runtime/launch.h"
+#include "kernels/cuda/runtime/tensor_core.h"
 
 namespace fmaserver::kernels::cuda {
 namespace {

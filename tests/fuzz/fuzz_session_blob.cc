@@ -37,11 +37,14 @@ void Parse(std::string_view blob, size_t piece_bytes) {
   if (!contents.ok()) return;
   Require(contents->log_begin <= contents->head_tokens());
   Require(contents->tokens - contents->log_begin == std::ssize(contents->tail->log));
-  Require(std::ssize(contents->points) * Model().slot_bytes <= reserved);
-  for (const auto& point : contents->points) {
-    Require(point->snapshot != nullptr && point->snapshot->tokens() == point->tokens);
-    Require(point->tokens <= contents->tokens);
+  int64_t held = 0;
+  for (const auto& part : fmaserver::sessions::PartsOf(contents->points)) {
+    Require(part->memory != nullptr && part->memory->tokens() == part->tokens);
+    Require(part->tokens <= contents->tokens);
+    Require(std::ssize(part->memory->bytes()) == part->bytes);
+    held += part->bytes;
   }
+  Require(held <= reserved);
 }
 
 /// Takes a piece of `input` whose length its first two bytes say.

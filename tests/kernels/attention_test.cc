@@ -6,69 +6,12 @@
 
 #include "gtest/gtest.h"
 #include "kernels/backend.h"
+#include "tests/kernels/attention_fixture.h"
 #include "tests/kernels/backends.h"
 #include "tests/kernels/random_attention.h"
 
 namespace fmaserver::testing {
 namespace {
-
-class AttentionTest : public BackendTest {
- protected:
-  /// A slot as a fresh or used one may be: everything in it is NaN.
-  std::unique_ptr<kernels::Buffer> PoisonedSlot(const kernels::SlotLayout& layout) {
-    auto buffer = backend().Allocate(layout.slot_bytes);
-    EXPECT_TRUE(buffer.ok());
-    const std::vector<std::byte> poison(layout.slot_bytes, std::byte{0xFF});
-    EXPECT_TRUE(backend().RestoreSlot(layout, poison, (*buffer)->data).ok());
-    return *std::move(buffer);
-  }
-
-  struct Part {
-    std::byte* slot;
-    int64_t position;
-    int32_t rows;
-    const std::vector<float>* qkv;  // of the whole sequence
-  };
-
-  /// One step of one layer; returns [rows of all parts, H*d].
-  std::vector<float> Step(const kernels::AttentionWeights& weights,
-                          const kernels::AttentionSpec& spec, const kernels::SlotLayout& layout,
-                          const std::vector<Part>& parts) {
-    std::vector<kernels::Segment> segments;
-    std::vector<float> qkv;
-    for (const Part& part : parts) {
-      segments.push_back({part.slot, part.position, part.rows});
-      const auto first = part.qkv->begin() + part.position * spec.QkvColumns();
-      qkv.insert(qkv.end(), first, first + part.rows * spec.QkvColumns());
-    }
-    const int64_t rows = static_cast<int64_t>(qkv.size()) / spec.QkvColumns();
-    const int64_t columns = int64_t{spec.num_heads} * spec.head_dim;
-    const DeviceMatrix input(backend(), rows, qkv);
-    const DeviceMatrix out(backend(), rows, columns);
-    backend().BeginStep(spec, layout, segments);
-    backend().Attend(weights, 0, input, out);
-    const absl::Status status = backend().EndStep();
-    EXPECT_TRUE(status.ok()) << status;
-    return out.Read();
-  }
-
-  /// Feeds a whole sequence in pieces of `chunk()` rows.
-  template <typename Chunk>
-  std::vector<float> Feed(const kernels::AttentionWeights& weights,
-                          const kernels::AttentionSpec& spec, const kernels::SlotLayout& layout,
-                          const std::vector<float>& qkv, Chunk chunk) {
-    const auto slot = PoisonedSlot(layout);
-    const auto n = static_cast<int64_t>(qkv.size()) / spec.QkvColumns();
-    std::vector<float> out;
-    for (int64_t position = 0; position < n;) {
-      const auto rows = static_cast<int32_t>(std::min<int64_t>(chunk(), n - position));
-      const auto part = Step(weights, spec, layout, {{slot->data, position, rows, &qkv}});
-      out.insert(out.end(), part.begin(), part.end());
-      position += rows;
-    }
-    return out;
-  }
-};
 
 double LargestDifference(const std::vector<float>& a, const std::vector<double>& b) {
   double largest = a.size() == b.size() ? 0 : INFINITY;
@@ -85,7 +28,7 @@ TEST_P(AttentionTest, IncrementalEqualsFromScratchOverSeveralHorizons) {
     const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const kernels::SlotLayout layout(spec, 1, kernels::DType::kF32);
+    const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kF32);
     const auto weights = PackFor(backend(), layer);
     const int64_t n = std::min<int64_t>(2 * spec.hierarchy.Horizon() + 5, 150);
     const auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);
@@ -100,15 +43,15 @@ TEST_P(AttentionTest, EveryChunkingGivesTheSameBits) {
     const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const kernels::SlotLayout layout(spec, 1,
-                                     round % 2 == 0 ? kernels::DType::kF32 : kernels::DType::kBF16);
+    const kernels::SlotLayout layout(
+        spec, 1, round % 2 == 0 ? kernels::CacheType::kF32 : kernels::CacheType::kBF16);
     const auto weights = PackFor(backend(), layer);
     const int64_t n = 3 * spec.hierarchy.Horizon() + 3;
     const auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);
     const auto decoded = Feed(*weights, spec, layout, qkv, [] { return 1; });
     const auto whole = Feed(*weights, spec, layout, qkv, [&] { return n; });
     const auto mixed = Feed(*weights, spec, layout, qkv, [&] { return 1 + random() % 23; });
-    const float tolerance = layout.dtype == kernels::DType::kF32 ? 2e-5F : 0.05F;
+    const float tolerance = layout.type == kernels::CacheType::kF32 ? 2e-5F : 0.05F;
     ExpectSameRows(decoded, whole, tolerance);
     ExpectSameRows(decoded, mixed, tolerance);
   }
@@ -120,13 +63,13 @@ TEST_P(AttentionTest, BatchOfMixedSegmentsEqualsSoloRuns) {
     const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const kernels::SlotLayout layout(spec, 1, kernels::DType::kF32);
+    const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kF32);
     const auto weights = PackFor(backend(), layer);
     const int64_t columns = int64_t{spec.num_heads} * spec.head_dim;
     std::vector<std::vector<float>> qkv;
     std::vector<std::vector<float>> expected;
     std::vector<std::vector<float>> actual(sequences);
-    std::vector<std::unique_ptr<kernels::Buffer>> slots;
+    std::vector<std::unique_ptr<kernels::SlotMemory>> slots;
     for (int i = 0; i < sequences; ++i) {
       qkv.push_back(RandomFloats((5 + random() % 60) * spec.QkvColumns(), 1.0F, random));
       expected.push_back(Feed(*weights, spec, layout, qkv[i], [] { return 1; }));
@@ -143,11 +86,11 @@ TEST_P(AttentionTest, BatchOfMixedSegmentsEqualsSoloRuns) {
             std::min<int64_t>(left, random() % 3 == 0 ? 1 + random() % 9 : random() % 2));
         any = any || left > 0;
         if (rows == 0) continue;
-        parts.push_back({slots[i]->data, fed, rows, &qkv[i]});
+        parts.push_back({slots[i].get(), fed, rows, &qkv[i]});
         owners.push_back(i);
       }
       if (parts.empty()) continue;
-      const auto out = Step(*weights, spec, layout, parts);
+      const auto out = Step(*weights, spec, parts);
       auto from = out.begin();
       for (size_t part = 0; part < parts.size(); ++part) {
         auto& sequence = actual[owners[part]];
@@ -163,15 +106,15 @@ TEST_P(AttentionTest, UsedSlotEqualsFreshOne) {
   std::mt19937 random(4);
   const kernels::AttentionSpec spec = RandomSpec(random);
   const ReferenceAttention layer = RandomAttention(spec, random);
-  const kernels::SlotLayout layout(spec, 1, kernels::DType::kF32);
+  const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kF32);
   const auto weights = PackFor(backend(), layer);
   const auto used = PoisonedSlot(layout);
   for (int document = 0; document < Rounds(30); ++document) {
     const auto rows = static_cast<int32_t>(1 + random() % 100);
     const auto qkv = RandomFloats(rows * spec.QkvColumns(), 1.0F, random);
     const auto fresh = PoisonedSlot(layout);
-    ASSERT_EQ(Step(*weights, spec, layout, {{used->data, 0, rows, &qkv}}),
-              Step(*weights, spec, layout, {{fresh->data, 0, rows, &qkv}}));
+    ASSERT_EQ(Step(*weights, spec, {{used.get(), 0, rows, &qkv}}),
+              Step(*weights, spec, {{fresh.get(), 0, rows, &qkv}}));
   }
 }
 
@@ -181,7 +124,7 @@ TEST_P(AttentionTest, Bf16CacheStaysWithinItsRounding) {
     const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const kernels::SlotLayout layout(spec, 1, kernels::DType::kBF16);
+    const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kBF16);
     const auto weights = PackFor(backend(), layer);
     const auto qkv = RandomFloats(100 * spec.QkvColumns(), 1.0F, random);
     const auto decoded = Feed(*weights, spec, layout, qkv, [] { return 1; });
@@ -199,7 +142,7 @@ TEST_P(AttentionTest, RotaryAnglesAreExactFarFromTheStart) {
   spec.hierarchy = {8, 2, 1, 0};
   spec.downsampling = kernels::Downsampling::kAverage;
   const ReferenceAttention layer = RandomAttention(spec, random);
-  const kernels::SlotLayout layout(spec, 1, kernels::DType::kF32);
+  const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kF32);
   const auto weights = PackFor(backend(), layer);
   // The same sequence at the start and shifted by whole groups attends alike: scores depend on
   // distances alone. Everything that row 40 sees lies within the 40 tokens before it.
@@ -209,17 +152,17 @@ TEST_P(AttentionTest, RotaryAnglesAreExactFarFromTheStart) {
   const auto far = PoisonedSlot(layout);
   // Stands for the tokens before the shift.
   const std::vector<std::byte> zeros(static_cast<size_t>(layout.slot_bytes));
-  ASSERT_TRUE(backend().RestoreSlot(layout, zeros, far->data).ok());
+  ASSERT_TRUE(backend().RestoreSlot(zeros, {far.get()}).ok());
   std::vector<float> out_near;
   std::vector<float> out_far;
   for (int64_t i = 0; i < 48; ++i) {
-    out_near = Step(*weights, spec, layout, {{near->data, i, 1, &qkv}});
-    const std::vector<kernels::Segment> segment = {{far->data, shift + i, 1}};
+    out_near = Step(*weights, spec, {{near.get(), i, 1, &qkv}});
+    const std::vector<kernels::Segment> segment = {{{far.get()}, shift + i, 1}};
     const DeviceMatrix row(backend(), 1,
                            std::vector<float>(qkv.begin() + i * spec.QkvColumns(),
                                               qkv.begin() + (i + 1) * spec.QkvColumns()));
     const DeviceMatrix out(backend(), 1, spec.head_dim);
-    backend().BeginStep(spec, layout, segment);
+    backend().BeginStep(spec, segment);
     backend().Attend(*weights, 0, row, out);
     ASSERT_TRUE(backend().EndStep().ok());
     out_far = out.Read();

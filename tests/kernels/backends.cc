@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <numeric>
 #include <utility>
 
 #include "hwy/targets.h"
@@ -33,7 +34,7 @@ void Choose(int64_t targets) {
 }
 
 absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeByName(const std::string& name) {
-  if (name == kEmulated) return cuda::MakeCudaBackend(0);
+  if (name == kEmulated) return kernels::cuda::MakeCudaBackend(0);
   if (name == kGpu) return kernels::LoadCudaBackend(0);
   if (name == kTiles) return kernels::MakeCpuBackend(2);
   for (const int64_t target : CpuTargets()) {
@@ -49,7 +50,7 @@ std::vector<std::string> BackendNames() {
   for (const int64_t target : CpuTargets()) {
     names.push_back(std::string("cpu_") + hwy::TargetName(target));
   }
-  if (cpu::HasTiles()) names.emplace_back(kTiles);
+  if (kernels::cpu::HasTiles()) names.emplace_back(kTiles);
   for (std::string& name : CudaBackendNames()) names.push_back(std::move(name));
   return names;
 }
@@ -84,13 +85,23 @@ void BackendTest::ExpectSameRows(std::span<const float> a, std::span<const float
 DeviceMatrix::DeviceMatrix(kernels::Backend& backend, int64_t rows,
                            const std::vector<float>& values)
     : backend_(backend) {
-  const auto bytes = std::as_bytes(std::span(values));
-  auto buffer = backend.Allocate(static_cast<int64_t>(bytes.size()));
+  const auto columns = static_cast<int64_t>(values.size()) / rows;
+  auto buffer = backend.Allocate(rows * columns * static_cast<int64_t>(sizeof(float)));
   EXPECT_TRUE(buffer.ok()) << buffer.status();
   buffer_ = *std::move(buffer);
-  EXPECT_TRUE(backend.CopyFromHost(bytes, buffer_->data).ok());
-  view_ = {reinterpret_cast<float*>(buffer_->data), rows,
-           static_cast<int64_t>(values.size()) / rows};
+  view_ = {reinterpret_cast<float*>(buffer_->data), rows, columns};
+  // The way into a backend's memory is a weight: rows of an embedding table.
+  const kernels::HostLinear table{{.data = reinterpret_cast<const std::byte*>(values.data()),
+                                   .format = kernels::WeightFormat::kF32,
+                                   .rows = rows,
+                                   .cols = columns},
+                                  {}};
+  const auto packed = backend.PackLinear({&table, 1});
+  EXPECT_TRUE(packed.ok()) << packed.status();
+  std::vector<int64_t> ids(static_cast<size_t>(rows));
+  std::iota(ids.begin(), ids.end(), 0);
+  backend.Embed(ids, **packed, /*accumulate=*/false, view_);
+  EXPECT_TRUE(backend.EndStep().ok());
 }
 
 std::vector<float> DeviceMatrix::Read() const {

@@ -27,10 +27,10 @@ void ExpectTheDefinition(const kernels::AttentionSpec& spec, int64_t tokens, int
   const ReferenceAttention layer = RandomAttention(spec, random);
   const auto qkv = RandomFloats(tokens * spec.QkvColumns(), 1.0F, random);
   const auto expected = layer.Evaluate(qkv);
-  for (const kernels::DType dtype : {kernels::DType::kF32, kernels::DType::kBF16}) {
-    CudaLayer device(layer, dtype);
+  for (const kernels::CacheType type : {kernels::CacheType::kF32, kernels::CacheType::kBF16}) {
+    CudaLayer device(layer, type);
     const auto out = device.Feed(qkv, [&] { return random() % 3 == 0 ? 1 : 1 + random() % chunk; });
-    ASSERT_LE(LargestDifference(out, expected), dtype == kernels::DType::kF32 ? 1e-4 : 0.05);
+    ASSERT_LE(LargestDifference(out, expected), type == kernels::CacheType::kF32 ? 1e-4 : 0.05);
   }
 }
 

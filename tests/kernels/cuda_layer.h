@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "kernels/cuda/attention.h"
-#include "kernels/cuda/attention_weights.h"
-#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/attention/attention.h"
+#include "kernels/cuda/attention/attention_weights.h"
+#include "kernels/cuda/runtime/runtime.h"
 #include "tests/kernels/random_attention.h"
 
 namespace fmaserver::testing {
@@ -18,17 +18,18 @@ namespace fmaserver::testing {
 /// Runs steps of one layer on the emulated device.
 class CudaLayer {
  public:
-  CudaLayer(const ReferenceAttention& layer, kernels::DType dtype)
-      : spec_(layer.spec), layout_(layer.spec, 1, dtype) {
+  CudaLayer(const ReferenceAttention& layer, kernels::CacheType type)
+      : spec_(layer.spec), layout_(layer.spec, 1, type) {
     const HostLayer host(layer);
-    auto packed = cuda::PackedAttention::Pack(spec_, host.view(), *stream_);
+    auto packed = kernels::cuda::PackedAttention::Pack(spec_, host.view(), *stream_);
     EXPECT_TRUE(packed.ok()) << packed.status();
     weights_ = *std::move(packed);
   }
 
   const kernels::SlotLayout& layout() const { return layout_; }
-  cuda::Memory NewSlot() {
-    return *cuda::Memory::Allocate(cuda::Memory::Kind::kDevice, layout_.slot_bytes);
+  kernels::cuda::Memory NewSlot() {
+    return *kernels::cuda::Memory::Allocate(kernels::cuda::Memory::Kind::kDevice,
+                                            layout_.slot_bytes);
   }
 
   struct Part {
@@ -40,34 +41,37 @@ class CudaLayer {
 
   /// One step; returns [rows of all parts, H*d].
   std::vector<float> Step(const std::vector<Part>& parts) {
-    std::vector<kernels::Segment> segments;
+    std::vector<kernels::SlotSegment> segments;
     std::vector<float> qkv;
+    int64_t rows = 0;
     for (const Part& part : parts) {
-      segments.push_back({part.slot, part.position, part.rows});
+      segments.push_back({part.slot, part.position, part.rows, rows});
       qkv.insert(qkv.end(), part.qkv.begin(), part.qkv.end());
+      rows += part.rows;
     }
-    const int64_t rows = static_cast<int64_t>(qkv.size()) / spec_.QkvColumns();
-    const cuda::AttentionPlan plan(spec_, layout_, segments);
-    const cuda::Memory input = Upload(qkv);
-    const cuda::Memory decode = Upload(plan.decode);
-    const cuda::Memory segments_on_device = Upload(plan.segments);
-    const cuda::Memory groups = Upload(plan.groups);
-    const cuda::Memory blocks = Upload(plan.blocks);
-    const cuda::Memory scratch = *cuda::Memory::Allocate(cuda::Memory::Kind::kDevice,
-                                                         std::max<int64_t>(1, plan.scratch_bytes));
+    const kernels::cuda::AttentionPlan plan(spec_, layout_, segments);
+    const kernels::cuda::Memory input = Upload(qkv);
+    const kernels::cuda::Memory decode = Upload(plan.decode);
+    const kernels::cuda::Memory segments_on_device = Upload(plan.segments);
+    const kernels::cuda::Memory groups = Upload(plan.groups);
+    const kernels::cuda::Memory blocks = Upload(plan.blocks);
+    const kernels::cuda::Memory scratch = *kernels::cuda::Memory::Allocate(
+        kernels::cuda::Memory::Kind::kDevice, std::max<int64_t>(1, plan.scratch_bytes));
     const int64_t columns = int64_t{spec_.num_heads} * spec_.head_dim;
-    const cuda::Memory output =
-        *cuda::Memory::Allocate(cuda::Memory::Kind::kDevice, rows * columns * 4);
-    const cuda::DevicePlan on_device = {decode.As<cuda::DecodeRow>(),
-                                        segments_on_device.As<cuda::PrefillSegment>(),
-                                        groups.As<cuda::GroupTask>(),
-                                        blocks.As<cuda::QueryBlock>(),
-                                        scratch.data(),
-                                        static_cast<int64_t>(plan.decode.size()),
-                                        static_cast<int64_t>(plan.segments.size()),
-                                        static_cast<int64_t>(plan.groups.size()),
-                                        static_cast<int64_t>(plan.blocks.size())};
-    const absl::Status status = cuda::LaunchAttention(
+    const kernels::cuda::Memory output =
+        *kernels::cuda::Memory::Allocate(kernels::cuda::Memory::Kind::kDevice, rows * columns * 4);
+    const kernels::cuda::DevicePlan on_device = {
+        decode.As<kernels::cuda::DecodeRow>(),
+        segments_on_device.As<kernels::cuda::PrefillSegment>(),
+        groups.As<kernels::cuda::GroupTask>(),
+        blocks.As<kernels::cuda::QueryBlock>(),
+        scratch.data(),
+        static_cast<int64_t>(plan.decode.size()),
+        static_cast<int64_t>(plan.segments.size()),
+        plan.num_appended,
+        static_cast<int64_t>(plan.groups.size()),
+        static_cast<int64_t>(plan.blocks.size())};
+    const absl::Status status = kernels::cuda::LaunchAttention(
         *stream_, weights_->view, layout_, on_device, 0,
         {input.As<float>(), rows, spec_.QkvColumns()}, {output.As<float>(), rows, columns});
     EXPECT_TRUE(status.ok()) << status;
@@ -80,7 +84,7 @@ class CudaLayer {
   /// Feeds a whole sequence in pieces of `chunk()` rows.
   template <typename Chunk>
   std::vector<float> Feed(const std::vector<float>& qkv, Chunk chunk) {
-    const cuda::Memory slot = NewSlot();
+    const kernels::cuda::Memory slot = NewSlot();
     const auto n = static_cast<int64_t>(qkv.size()) / spec_.QkvColumns();
     std::vector<float> out;
     for (int64_t position = 0; position < n;) {
@@ -97,7 +101,7 @@ class CudaLayer {
   }
 
   /// Writes a slot's bytes.
-  void Fill(const cuda::Memory& slot, std::span<const std::byte> bytes) {
+  void Fill(const kernels::cuda::Memory& slot, std::span<const std::byte> bytes) {
     EXPECT_TRUE(
         stream_->CopyToDevice(slot.data(), bytes.data(), static_cast<int64_t>(bytes.size())).ok());
     EXPECT_TRUE(stream_->Synchronize().ok());
@@ -105,10 +109,11 @@ class CudaLayer {
 
  private:
   template <typename T>
-  cuda::Memory Upload(const std::vector<T>& values) {
+  kernels::cuda::Memory Upload(const std::vector<T>& values) {
     const auto bytes = static_cast<int64_t>(values.size() * sizeof(T));
     if (bytes == 0) return {};
-    cuda::Memory memory = *cuda::Memory::Allocate(cuda::Memory::Kind::kDevice, bytes);
+    kernels::cuda::Memory memory =
+        *kernels::cuda::Memory::Allocate(kernels::cuda::Memory::Kind::kDevice, bytes);
     EXPECT_TRUE(stream_->CopyToDevice(memory.data(), values.data(), bytes).ok());
     EXPECT_TRUE(stream_->Synchronize().ok());
     return memory;
@@ -116,8 +121,8 @@ class CudaLayer {
 
   kernels::AttentionSpec spec_;
   kernels::SlotLayout layout_;
-  std::unique_ptr<cuda::Stream> stream_ = *cuda::Stream::Create();
-  std::unique_ptr<cuda::PackedAttention> weights_;
+  std::unique_ptr<kernels::cuda::Stream> stream_ = *kernels::cuda::Stream::Create();
+  std::unique_ptr<kernels::cuda::PackedAttention> weights_;
 };
 
 }  // namespace fmaserver::testing

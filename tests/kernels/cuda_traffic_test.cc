@@ -38,7 +38,7 @@ int64_t VisibleKeys(const kernels::Hierarchy& h, int64_t position) {
 int64_t FloorBytes(const kernels::AttentionSpec& spec, const kernels::SlotLayout& layout,
                    int64_t position) {
   const int64_t d = spec.head_dim;
-  const int64_t vector = 2 * d * kernels::SizeOf(layout.dtype);  // a key and a value
+  const int64_t vector = 2 * d * kernels::SizeOf(layout.type);  // a key and a value
   const int64_t heads = spec.QueriesPerKvHead();
   const int64_t row = (heads + 2 + heads) * d * 4;
   const int64_t sums = 2 * spec.hierarchy.rank * d * 4;
@@ -55,10 +55,10 @@ std::vector<std::byte> SomeSlot(const kernels::SlotLayout& layout, std::mt19937&
   return bytes;
 }
 
-int64_t Moved(const cuda::emulator::Traffic& traffic) {
+int64_t Moved(const kernels::cuda::emulator::Traffic& traffic) {
   return traffic.loaded_bytes + traffic.stored_bytes;
 }
-int64_t MovedInSectors(const cuda::emulator::Traffic& traffic) {
+int64_t MovedInSectors(const kernels::cuda::emulator::Traffic& traffic) {
   return (traffic.loaded_sectors + traffic.stored_sectors) * kSectorBytes;
 }
 double Ratio(int64_t floor, int64_t moved) {
@@ -68,7 +68,7 @@ double Ratio(int64_t floor, int64_t moved) {
 TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
   std::printf("| cache | heads | position | keys | floor | moved | floor / moved | in sectors |\n");
   std::mt19937 random(1);
-  for (const kernels::DType dtype : {kernels::DType::kBF16, kernels::DType::kF32}) {
+  for (const kernels::CacheType type : {kernels::CacheType::kBF16, kernels::CacheType::kF32}) {
     for (const int heads : {1, 4}) {
       kernels::AttentionSpec spec;
       spec.num_heads = heads;
@@ -76,19 +76,19 @@ TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
       spec.head_dim = 128;
       spec.hierarchy = {64, 4, 15, 0};
       spec.share_levels = true;
-      CudaLayer device(RandomAttention(spec, random), dtype);
+      CudaLayer device(RandomAttention(spec, random), type);
       const auto slot = device.NewSlot();
       device.Fill(slot, SomeSlot(device.layout(), random));
       for (const int64_t position : {1'000, 131'070, 1'000'030}) {
         const auto qkv = RandomFloats(spec.QkvColumns(), 1.0F, random);
-        cuda::emulator::TrafficByKernel().clear();
+        kernels::cuda::emulator::TrafficByKernel().clear();
         device.Step({{slot.data(), position, 1, qkv}});
-        const auto traffic = cuda::emulator::TrafficByKernel()["decode_attention"];
+        const auto traffic = kernels::cuda::emulator::TrafficByKernel()["decode_attention"];
         const int64_t moved = Moved(traffic);
         const int64_t floor = FloorBytes(spec, device.layout(), position);
         const double ratio = Ratio(floor, MovedInSectors(traffic));
         std::printf("| %s | %d | %ld | %ld | %ld | %ld | %.3f | %.3f |\n",
-                    kernels::NameOf(dtype).data(), heads, static_cast<long>(position),
+                    kernels::NameOf(type).data(), heads, static_cast<long>(position),
                     static_cast<long>(VisibleKeys(spec.hierarchy, position)),
                     static_cast<long>(floor), static_cast<long>(moved), Ratio(floor, moved), ratio);
         EXPECT_GE(ratio, 0.9);
@@ -99,13 +99,14 @@ TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
 
 /// One line of the table; the counts of `kernel` since the last one.
 void Report(const char* kernel, const char* what, int64_t floor) {
-  const cuda::emulator::Traffic traffic = cuda::emulator::TrafficByKernel()[kernel];
+  const kernels::cuda::emulator::Traffic traffic =
+      kernels::cuda::emulator::TrafficByKernel()[kernel];
   std::printf("| %s | %s | %ld | %ld | %.3f | %.3f |\n", kernel, what, static_cast<long>(floor),
               static_cast<long>(Moved(traffic)), Ratio(floor, Moved(traffic)),
               Ratio(floor, MovedInSectors(traffic)));
   EXPECT_LE(floor, Moved(traffic)) << kernel << ": less than must move";
   EXPECT_GE(Ratio(floor, MovedInSectors(traffic)), 0.25) << kernel;  // counted for each block
-  cuda::emulator::TrafficByKernel().erase(kernel);
+  kernels::cuda::emulator::TrafficByKernel().erase(kernel);
 }
 
 constexpr int64_t kF = sizeof(float);
@@ -114,7 +115,8 @@ std::unique_ptr<kernels::LinearWeights> Bf16Weights(kernels::Backend& backend, i
                                                     int64_t in) {
   const std::vector<uint16_t> elements(out * in, 0x3C00);
   const kernels::HostLinear host{
-      {reinterpret_cast<const std::byte*>(elements.data()), kernels::DType::kBF16, out, in}, {}};
+      {reinterpret_cast<const std::byte*>(elements.data()), kernels::WeightFormat::kBF16, out, in},
+      {}};
   return *backend.PackLinear({&host, 1});
 }
 
@@ -128,14 +130,13 @@ TEST(CudaTrafficTest, DenseKernelsBesideTheirFloors) {
   constexpr int64_t kDim = 512;
   constexpr int64_t kWide = 1024;
   constexpr int64_t kVocab = 4096;
-  const auto backend = *cuda::MakeCudaBackend(0);
+  const auto backend = *kernels::cuda::MakeCudaBackend(0);
   const auto table = Bf16Weights(*backend, kVocab, kDim);
   const auto up = Bf16Weights(*backend, 2 * kWide, kDim);
   const std::vector<float> ones(kVocab, 1.0F);
   const kernels::HostMatrix scale{reinterpret_cast<const std::byte*>(ones.data()),
-                                  kernels::DType::kF32, 1, kDim};
+                                  kernels::WeightFormat::kF32, 1, kDim};
   const auto norm = *backend->PackNorm({kernels::NormKind::kRmsNorm, 1e-5F, scale, {}});
-  cuda::emulator::TrafficByKernel().clear();
   for (const int64_t rows : {1, 8}) {
     const std::string of = std::to_string(rows) + (rows == 1 ? " row" : " rows");
     const auto report = [&](const char* kernel, const std::string& what, int64_t floor) {
@@ -146,6 +147,7 @@ TEST(CudaTrafficTest, DenseKernelsBesideTheirFloors) {
     const DeviceMatrix wide(*backend, rows, 2 * kWide);
     const DeviceMatrix activated(*backend, rows, kWide);
     const std::vector<int64_t> ids(rows, 7);
+    kernels::cuda::emulator::TrafficByKernel().clear();
     backend->Embed(ids, *table, /*accumulate=*/false, x);
     (void)x.Read();
     report("embed", "512 wide, BF16", rows * (8 + 2 * kDim + kF * kDim));
@@ -186,22 +188,22 @@ TEST(CudaTrafficTest, PrefillKernelsBesideTheirFloors) {
   spec.share_levels = true;
   constexpr int64_t kRows = 256;
   constexpr int64_t kPosition = 64 * 2040;
-  for (const kernels::DType dtype : {kernels::DType::kBF16, kernels::DType::kF32}) {
-    CudaLayer device(RandomAttention(spec, random), dtype);
+  for (const kernels::CacheType type : {kernels::CacheType::kBF16, kernels::CacheType::kF32}) {
+    CudaLayer device(RandomAttention(spec, random), type);
     const auto slot = device.NewSlot();
     device.Fill(slot, SomeSlot(device.layout(), random));
     const auto qkv = RandomFloats(kRows * spec.QkvColumns(), 1.0F, random);
-    cuda::emulator::TrafficByKernel().clear();
+    kernels::cuda::emulator::TrafficByKernel().clear();
     device.Step({{slot.data(), kPosition, kRows, qkv}});
     const int64_t d = spec.head_dim;
-    const int64_t element = kernels::SizeOf(dtype);
-    const std::string of = "256 rows, d 128, " + std::string(kernels::NameOf(dtype));
+    const int64_t element = kernels::SizeOf(type);
+    const std::string of = "256 rows, d 128, " + std::string(kernels::NameOf(type));
     // Queries in, outputs out; keys and values once for each fine group of queries.
     int64_t attention = kRows * 2 * d * kF;
     for (int64_t row = 63; row < kRows; row += 64) {
       attention += VisibleKeys(spec.hierarchy, kPosition + row) * 2 * d * element;
     }
-    Report(dtype == kernels::DType::kBF16 ? "tensor_attention" : "block_attention", of.c_str(),
+    Report(type == kernels::CacheType::kBF16 ? "tensor_attention" : "block_attention", of.c_str(),
            attention);
     Report("place_tokens", of.c_str(), kRows * 2 * d * (kF + element));
     const int64_t groups = kRows / 64;

@@ -18,17 +18,12 @@ class FusionTest : public ::testing::Test {
   Matrix Up(int64_t rows) { return {memory_.data() + 128, rows, 8}; }
   Matrix Activated(int64_t rows) { return {memory_.data() + 256, rows, 4}; }
 
-  NormOperation kernels::cpu::Norm(int64_t rows) {
-    return {X(rows), {gains_.data()}, Normed(rows)};
-  }
+  NormOperation Norm(int64_t rows) { return {X(rows), {gains_.data()}, Normed(rows)}; }
   LinearOperation Product(int64_t rows) { return {Normed(rows), {}, false, Up(rows)}; }
-  ActivateOperation kernels::cpu::Activate(int64_t rows) {
-    return {MlpKind::kSwiglu, Up(rows), Activated(rows)};
-  }
+  ActivateOperation Activate(int64_t rows) { return {MlpKind::kSwiglu, Up(rows), Activated(rows)}; }
   /// A layer's MLP up to the activation, and the next that overwrites what it left.
   std::vector<Operation> Twice(int64_t rows) {
-    return {kernels::cpu::Norm(rows), Product(rows), kernels::cpu::Activate(rows),
-            kernels::cpu::Norm(rows), Product(rows), kernels::cpu::Activate(rows)};
+    return {Norm(rows), Product(rows), Activate(rows), Norm(rows), Product(rows), Activate(rows)};
   }
 
   std::array<float, 512> memory_ = {};
@@ -46,7 +41,7 @@ TEST_F(FusionTest, NormProductAndActivationBecomeOne) {
   expected.activates = true;
   expected.activation = MlpKind::kSwiglu;
   EXPECT_EQ(fused[0], Operation(expected));
-  EXPECT_EQ(fused[1], Operation(kernels::cpu::Norm(8)));
+  EXPECT_EQ(fused[1], Operation(Norm(8)));
 }
 
 TEST_F(FusionTest, ManyRowsStayAsTheyAre) { EXPECT_EQ(Fused(Twice(9)), Twice(9)); }
@@ -56,13 +51,12 @@ TEST_F(FusionTest, WhatIsReadLaterIsWritten) {
   const Matrix one_row = {Normed(2).Row(1), 1, 4};
   operations.insert(operations.begin() + 3, NormOperation{one_row, {gains_.data()}, X(1)});
   const auto fused = Fused(operations);
-  EXPECT_EQ(fused[0], Operation(kernels::cpu::Norm(2)));
+  EXPECT_EQ(fused[0], Operation(Norm(2)));
   EXPECT_TRUE(std::get<LinearOperation>(fused[1]).activates);
 }
 
 TEST_F(FusionTest, PartlyOverwrittenIsNotOverwritten) {
-  std::vector<Operation> operations = {kernels::cpu::Norm(4), Product(4), kernels::cpu::Norm(3),
-                                       Product(4)};
+  std::vector<Operation> operations = {Norm(4), Product(4), Norm(3), Product(4)};
   EXPECT_EQ(Fused(operations), operations);
 }
 
@@ -82,7 +76,7 @@ TEST_F(FusionTest, OtherNormsAreNotTakenIn) {
 TEST_F(FusionTest, SumsAreNotActivated) {
   std::vector<Operation> operations = Twice(1);
   std::get<LinearOperation>(operations[1]).accumulate = true;
-  EXPECT_EQ(Fused(operations)[1], Operation(kernels::cpu::Activate(1)));
+  EXPECT_EQ(Fused(operations)[1], Operation(Activate(1)));
 }
 
 }  // namespace

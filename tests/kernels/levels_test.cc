@@ -4,6 +4,7 @@
 #include <set>
 
 #include "gtest/gtest.h"
+#include "kernels/fma/archive_layout.h"
 #include "kernels/fma/slot_layout.h"
 
 namespace fmaserver::kernels {
@@ -47,7 +48,7 @@ TEST(SlotLayout, VisibleGroupsOfALevelHaveColumnsOfTheirOwn) {
   spec.num_heads = spec.num_kv_heads = 1;
   spec.head_dim = 8;
   spec.hierarchy = {4, 2, 3, 3};
-  const SlotLayout layout(spec, 2, DType::kBF16);
+  const SlotLayout layout(spec, 2, CacheType::kBF16);
   for (int64_t fine = 0; fine < 100; ++fine) {
     std::multiset<int64_t> columns;
     for (int level = 1; level <= 3; ++level) {
@@ -73,10 +74,20 @@ TEST(SlotLayout, GrowsWithTheLogarithmOfTheContext) {
   spec.num_heads = spec.num_kv_heads = 4;
   spec.head_dim = 64;
   spec.hierarchy = {64, 4, 10, 0};
-  const int64_t at_10 = SlotLayout(spec, 1, DType::kBF16).slot_bytes;
+  const int64_t at_10 = SlotLayout(spec, 1, CacheType::kBF16).slot_bytes;
   spec.hierarchy.num_levels = 20;  // a thousand times the horizon
-  const int64_t at_20 = SlotLayout(spec, 1, DType::kBF16).slot_bytes;
+  const int64_t at_20 = SlotLayout(spec, 1, CacheType::kBF16).slot_bytes;
   EXPECT_LT(at_20, 2 * at_10);
+}
+
+TEST(ArchiveLayout, HoldsWhatHasLeftTheNearField) {
+  const ArchiveLayout archive{.hierarchy = {4, 2, 3, 0}, .token_bytes = 10};
+  for (int64_t tokens = 0; tokens < 100; ++tokens) {
+    // The next token is at `tokens`; it sees its own fine group and the one before token by token.
+    const int64_t first_near = tokens < 8 ? 0 : tokens / 4 * 4 - 4;
+    ASSERT_EQ(archive.ArchivedTokens(tokens), first_near) << "after " << tokens;
+    ASSERT_EQ(archive.Bytes(tokens), 10 * first_near);
+  }
 }
 
 }  // namespace

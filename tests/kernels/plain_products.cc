@@ -1,8 +1,8 @@
-// Plain loops in place of cuBLASLt: kernels/cuda/products.h for the block emulator.
-#include "kernels/cuda/products.h"
+// Plain loops in place of cuBLASLt: kernels/cuda/dense/products.h for the block emulator.
+#include "kernels/cuda/dense/products.h"
 
-#include "kernels/cuda/element.h"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/runtime/element.h"
+#include "kernels/cuda/runtime/launch.h"
 
 namespace fmaserver::kernels::cuda {
 namespace {
@@ -39,12 +39,12 @@ absl::Status Run(Stream& stream, const Product& product) {
 class PlainProducts : public Products {
  public:
   absl::Status Multiply(Stream& stream, const Product& product) override {
-    switch (product.dtype) {
-      case DType::kF32:
+    switch (product.format) {
+      case WeightFormat::kF32:
         return Run<float>(stream, product);
-      case DType::kF16:
+      case WeightFormat::kF16:
         return Run<Float16>(stream, product);
-      case DType::kBF16:
+      case WeightFormat::kBF16:
         return Run<BFloat16>(stream, product);
     }
     return absl::UnimplementedError("no such element type");

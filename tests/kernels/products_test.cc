@@ -5,8 +5,8 @@
 
 #include "gtest/gtest.h"
 #include "kernels/backend.h"
-#include "kernels/cpu/scalar.h"
 #include "kernels/fma/element.h"
+#include "kernels/host/host_element.h"
 #include "tests/kernels/backends.h"
 #include "tests/kernels/random_attention.h"
 
@@ -21,16 +21,16 @@ struct Stored {
   std::vector<float> values;
 };
 
-Stored Store(std::vector<float> values, kernels::DType dtype) {
+Stored Store(std::vector<float> values, kernels::WeightFormat dtype) {
   Stored stored;
   stored.bytes.resize(values.size() * kernels::SizeOf(dtype));
   for (size_t i = 0; i < values.size(); ++i) {
-    if (dtype == kernels::DType::kF32) {
+    if (dtype == kernels::WeightFormat::kF32) {
       std::memcpy(stored.bytes.data() + 4 * i, &values[i], 4);
     } else {
       uint16_t bits = kernels::FromFloat<kernels::BFloat16>(values[i]).bits;
       // A binary16 with the exponent field of 2^k, k in [-8, 7], a random sign and mantissa.
-      if (dtype == kernels::DType::kF16)
+      if (dtype == kernels::WeightFormat::kF16)
         bits = static_cast<uint16_t>((bits & 0x83FF) | ((7 + i % 16) << 10));
       std::memcpy(stored.bytes.data() + 2 * i, &bits, 2);
     }
@@ -39,14 +39,14 @@ Stored Store(std::vector<float> values, kernels::DType dtype) {
   return stored;
 }
 
-kernels::HostMatrix View(const Stored& stored, kernels::DType dtype, int64_t rows) {
+kernels::HostMatrix View(const Stored& stored, kernels::WeightFormat dtype, int64_t rows) {
   return {stored.bytes.data(), dtype, rows, static_cast<int64_t>(stored.values.size()) / rows};
 }
 
 TEST_P(ProductsTest, LinearEqualsPlainLoops) {
   std::mt19937 random(1);
-  for (const kernels::DType dtype :
-       {kernels::DType::kF32, kernels::DType::kF16, kernels::DType::kBF16}) {
+  for (const kernels::WeightFormat dtype :
+       {kernels::WeightFormat::kF32, kernels::WeightFormat::kF16, kernels::WeightFormat::kBF16}) {
     for (const int64_t rows : {1, 2, 3, 5, 6, 7, 8, 13, 25}) {
       for (const int64_t out : {1, 63, 64, 65, 130}) {
         const int64_t in = 1 + static_cast<int64_t>(random() % 90);
@@ -61,7 +61,7 @@ TEST_P(ProductsTest, LinearEqualsPlainLoops) {
         const DeviceMatrix x_there(backend(), rows, x);
         const auto before = RandomFloats(rows * out, 1.0F, random);
         // CUDA rounds the inputs of many rows to 16-bit weights' type, of 8 bits at least.
-        const bool rounds = IsCuda() && rows > 8 && dtype != kernels::DType::kF32;
+        const bool rounds = IsCuda() && rows > 8 && dtype != kernels::WeightFormat::kF32;
         const double tolerance = rounds ? 0x1p-8 : 1e-6;
         for (const bool accumulate : {false, true}) {
           const DeviceMatrix y_there(backend(), rows, before);
@@ -92,10 +92,10 @@ TEST_P(ProductsTest, StackedPartsEqualSeparateOnes) {
   const int64_t in = 40;
   const auto a = RandomFloats(70 * in, 1.0F, random);
   const auto b = RandomFloats(30 * in, 1.0F, random);
-  const Stored sa = Store(a, kernels::DType::kF32);
-  const Stored sb = Store(b, kernels::DType::kBF16);  // mixed types widen to float32
-  const kernels::HostLinear parts[] = {{View(sa, kernels::DType::kF32, 70), {}},
-                                       {View(sb, kernels::DType::kBF16, 30), {}}};
+  const Stored sa = Store(a, kernels::WeightFormat::kF32);
+  const Stored sb = Store(b, kernels::WeightFormat::kBF16);  // mixed types widen to float32
+  const kernels::HostLinear parts[] = {{View(sa, kernels::WeightFormat::kF32, 70), {}},
+                                       {View(sb, kernels::WeightFormat::kBF16, 30), {}}};
   const auto stacked = backend().PackLinear(parts);
   ASSERT_TRUE(stacked.ok());
   const DeviceMatrix x(backend(), 4, RandomFloats(4 * in, 1.0F, random));
@@ -121,8 +121,8 @@ TEST_P(ProductsTest, ARowDoesNotDependOnItsNeighbours) {
   std::mt19937 random(3);
   const int64_t in = 77;
   const int64_t out = 150;
-  const Stored weight = Store(RandomFloats(out * in, 1.0F, random), kernels::DType::kBF16);
-  const kernels::HostLinear host{View(weight, kernels::DType::kBF16, out), {}};
+  const Stored weight = Store(RandomFloats(out * in, 1.0F, random), kernels::WeightFormat::kBF16);
+  const kernels::HostLinear host{View(weight, kernels::WeightFormat::kBF16, out), {}};
   const auto packed = backend().PackLinear({&host, 1});
   const DeviceMatrix x(backend(), 20, RandomFloats(20 * in, 1.0F, random));
   const DeviceMatrix all_there(backend(), 20, out);
@@ -145,8 +145,8 @@ TEST_P(ProductsTest, ARowDoesNotDependOnItsNeighbours) {
 
 TEST_P(ProductsTest, EmbedTakesRowsOfTheTable) {
   std::mt19937 random(4);
-  const Stored table = Store(RandomFloats(100 * 10, 1.0F, random), kernels::DType::kF16);
-  const kernels::HostLinear host{View(table, kernels::DType::kF16, 100), {}};
+  const Stored table = Store(RandomFloats(100 * 10, 1.0F, random), kernels::WeightFormat::kF16);
+  const kernels::HostLinear host{View(table, kernels::WeightFormat::kF16, 100), {}};
   const auto packed = backend().PackLinear({&host, 1});
   const std::vector<int64_t> ids = {0, 99, 63, 64, 5};
   const DeviceMatrix x_there(backend(), 5, std::vector<float>(50, 1.0F));
@@ -162,12 +162,12 @@ TEST_P(ProductsTest, NormsEqualPlainLoops) {
   for (const kernels::NormKind kind :
        {kernels::NormKind::kLayerNorm, kernels::NormKind::kRmsNorm}) {
     for (const int64_t n : {1, 7, 16, 33, 384}) {
-      const Stored weight = Store(RandomFloats(n, 1.0F, random), kernels::DType::kF32);
-      const Stored bias = Store(RandomFloats(n, 1.0F, random), kernels::DType::kF32);
-      const auto packed = backend().PackNorm({kind, 1e-5F, View(weight, kernels::DType::kF32, 1),
-                                              kind == kernels::NormKind::kLayerNorm
-                                                  ? View(bias, kernels::DType::kF32, 1)
-                                                  : kernels::HostMatrix{}});
+      const Stored weight = Store(RandomFloats(n, 1.0F, random), kernels::WeightFormat::kF32);
+      const Stored bias = Store(RandomFloats(n, 1.0F, random), kernels::WeightFormat::kF32);
+      const auto packed = backend().PackNorm(
+          {kind, 1e-5F, View(weight, kernels::WeightFormat::kF32, 1),
+           kind == kernels::NormKind::kLayerNorm ? View(bias, kernels::WeightFormat::kF32, 1)
+                                                 : kernels::HostMatrix{}});
       const auto x = RandomFloats(3 * n, 2.0F, random);
       const DeviceMatrix x_there(backend(), 3, x);
       const DeviceMatrix out_there(backend(), 3, n);

@@ -13,8 +13,10 @@ T PickFrom(std::mt19937& random, std::initializer_list<T> choices) {
 }
 
 kernels::HostMatrix AsHost(const std::vector<float>& values, int64_t rows) {
-  return {reinterpret_cast<const std::byte*>(values.data()), kernels::DType::kF32, rows,
-          static_cast<int64_t>(values.size()) / rows};
+  return {.data = reinterpret_cast<const std::byte*>(values.data()),
+          .format = kernels::WeightFormat::kF32,
+          .rows = rows,
+          .cols = static_cast<int64_t>(values.size()) / rows};
 }
 
 }  // namespace

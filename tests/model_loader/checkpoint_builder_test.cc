@@ -76,8 +76,9 @@ TEST(CheckpointBuilderTest, EveryConfigurationMakesACheckpointThatOpens) {
   RandomConfig random(1);
   for (int round = 0; round < 200; ++round) {
     const ModelConfig config = random.Next();
-    const kernels::DType dtype =
-        std::vector{kernels::DType::kF32, kernels::DType::kF16, kernels::DType::kBF16}[round % 3];
+    const kernels::WeightFormat dtype =
+        std::vector{kernels::WeightFormat::kF32, kernels::WeightFormat::kF16,
+                    kernels::WeightFormat::kBF16}[round % 3];
     const int columns = 1 + round % config.attention.hierarchy.num_levels;
     const testing::TempFolder folder;
     ASSERT_TRUE(testing::WriteRandomCheckpoint(config, round, dtype, folder.path(), columns).ok());
@@ -92,7 +93,8 @@ TEST(CheckpointBuilderTest, TheSameSeedGivesTheSameBytes) {
   const testing::TempFolder folder;
   const auto write = [&](uint64_t seed) {
     EXPECT_TRUE(
-        testing::WriteRandomCheckpoint(config, seed, kernels::DType::kBF16, folder.path()).ok());
+        testing::WriteRandomCheckpoint(config, seed, kernels::WeightFormat::kBF16, folder.path())
+            .ok());
     return testing::ReadFile(folder.path() / "model.safetensors");
   };
   const std::string first = write(7);
@@ -103,10 +105,10 @@ TEST(CheckpointBuilderTest, TheSameSeedGivesTheSameBytes) {
 TEST(CheckpointBuilderTest, ElementsHaveTheirFormat) {
   using std::string_literals::operator""s;
   std::string bytes;
-  testing::AppendElement(-1.5F, kernels::DType::kF32, bytes);
-  testing::AppendElement(-1.5F, kernels::DType::kF16, bytes);
-  testing::AppendElement(-1.5F, kernels::DType::kBF16, bytes);
-  testing::AppendElement(1e-7F, kernels::DType::kF16, bytes);
+  testing::AppendElement(-1.5F, kernels::WeightFormat::kF32, bytes);
+  testing::AppendElement(-1.5F, kernels::WeightFormat::kF16, bytes);
+  testing::AppendElement(-1.5F, kernels::WeightFormat::kBF16, bytes);
+  testing::AppendElement(1e-7F, kernels::WeightFormat::kF16, bytes);
   EXPECT_EQ(bytes, "\0\0\xC0\xBF\0\xBE\xC0\xBF\0\0"s);
 }
 

@@ -51,7 +51,7 @@ class Draft {
   void Add(const ExpectedTensor& expected) {
     int64_t elements = 1;
     for (const int64_t extent : expected.shape) elements *= extent;
-    tensors_.push_back({expected.name, kernels::DType::kBF16, expected.shape,
+    tensors_.push_back({expected.name, kernels::WeightFormat::kBF16, expected.shape,
                         std::string(static_cast<size_t>(elements) * 2, '\0')});
   }
 
@@ -92,7 +92,8 @@ TEST(CheckpointTest, OpensTheGoldenCheckpoints) {
 TEST(CheckpointTest, TensorsOutliveAMove) {
   const TempFolder folder;
   ASSERT_TRUE(
-      testing::WriteRandomCheckpoint(TinyConfig(), 1, kernels::DType::kF32, folder.path()).ok());
+      testing::WriteRandomCheckpoint(TinyConfig(), 1, kernels::WeightFormat::kF32, folder.path())
+          .ok());
   auto opened = Checkpoint::Open(folder.path());
   ASSERT_TRUE(opened.ok()) << opened.status();
   const std::byte* data = opened->Tensor(kFinalNorm).data;
@@ -104,7 +105,8 @@ TEST(CheckpointTest, TensorsOutliveAMove) {
 TEST(CheckpointTest, IsNamedAfterItsFolder) {
   const TempFolder folder;
   const fs::path path = folder.path() / "tiny-1";
-  ASSERT_TRUE(testing::WriteRandomCheckpoint(TinyConfig(), 1, kernels::DType::kF32, path).ok());
+  ASSERT_TRUE(
+      testing::WriteRandomCheckpoint(TinyConfig(), 1, kernels::WeightFormat::kF32, path).ok());
   EXPECT_EQ(Checkpoint::Open(path.string() + "/")->name(), "tiny-1");
   EXPECT_EQ(Checkpoint::Open(path / ".")->name(), "tiny-1");
 }
@@ -113,7 +115,8 @@ TEST(CheckpointTest, TakesTheTokenizerThatIsThere) {
   const TempFolder folder;
   ModelConfig config = TinyConfig();
   config.vocab_size = 512;
-  ASSERT_TRUE(testing::WriteRandomCheckpoint(config, 1, kernels::DType::kF16, folder.path()).ok());
+  ASSERT_TRUE(
+      testing::WriteRandomCheckpoint(config, 1, kernels::WeightFormat::kF16, folder.path()).ok());
   fs::copy_file(FMA_SOURCE_DIR "/tests/data/tokenizer/bpe_exact.model",
                 folder.path() / "tokenizer.model");
   auto checkpoint = Checkpoint::Open(folder.path());
@@ -172,9 +175,9 @@ TEST(CheckpointTest, LevelBiasMayHaveFewerColumnsThanLevels) {
   config.attention.level_bias = true;
   for (int columns = 1; columns <= 3; ++columns) {
     const TempFolder folder;
-    ASSERT_TRUE(
-        testing::WriteRandomCheckpoint(config, 1, kernels::DType::kF32, folder.path(), columns)
-            .ok());
+    ASSERT_TRUE(testing::WriteRandomCheckpoint(config, 1, kernels::WeightFormat::kF32,
+                                               folder.path(), columns)
+                    .ok());
     const auto checkpoint = Checkpoint::Open(folder.path());
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
     EXPECT_EQ(checkpoint->Tensor(LayerTensor(0, "self_attn.level_bias.weight")).shape,
@@ -182,7 +185,8 @@ TEST(CheckpointTest, LevelBiasMayHaveFewerColumnsThanLevels) {
   }
   const TempFolder folder;
   ASSERT_TRUE(
-      testing::WriteRandomCheckpoint(config, 1, kernels::DType::kF32, folder.path(), 4).ok());
+      testing::WriteRandomCheckpoint(config, 1, kernels::WeightFormat::kF32, folder.path(), 4)
+          .ok());
   ExpectRefusal(Checkpoint::Open(folder.path()).status(),
                 {"tensor \"model.layers.0.self_attn.level_bias.weight\": shape is [4, 4]",
                  "allowed: [4, 1..3]"});

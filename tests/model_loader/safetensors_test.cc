@@ -20,8 +20,8 @@ absl::StatusOr<std::vector<NamedTensor>> Parse(const std::string& image) {
 }
 
 std::vector<StoredTensor> TwoTensors() {
-  return {{"b", kernels::DType::kF32, {2, 3}, std::string(24, 'b')},
-          {"a", kernels::DType::kBF16, {5}, std::string(10, 'a')}};
+  return {{"b", kernels::WeightFormat::kF32, {2, 3}, std::string(24, 'b')},
+          {"a", kernels::WeightFormat::kBF16, {5}, std::string(10, 'a')}};
 }
 
 TEST(SafetensorsTest, GivesViewsInFileOrder) {
@@ -31,11 +31,11 @@ TEST(SafetensorsTest, GivesViewsInFileOrder) {
   ASSERT_EQ(tensors->size(), 2U);
   const auto& [name, view] = (*tensors)[0];
   EXPECT_EQ(name, "b");
-  EXPECT_EQ(view.dtype, kernels::DType::kF32);
+  EXPECT_EQ(view.dtype, kernels::WeightFormat::kF32);
   EXPECT_EQ(view.shape, std::vector<int64_t>({2, 3}));
   EXPECT_EQ(view.NumElements(), 6);
   EXPECT_EQ(std::memcmp(view.data, "bbbb", 4), 0);
-  EXPECT_EQ((*tensors)[1].second.dtype, kernels::DType::kBF16);
+  EXPECT_EQ((*tensors)[1].second.dtype, kernels::WeightFormat::kBF16);
   EXPECT_EQ(std::memcmp((*tensors)[1].second.data, "aaaa", 4), 0);
 }
 

@@ -108,7 +108,7 @@ Distribution DistributionOf(const model::ExpectedTensor& tensor) {
   return {.deviation = 1.0F / std::sqrt(static_cast<float>(inputs))};
 }
 
-StoredTensor RandomTensor(const model::ExpectedTensor& expected, kernels::DType dtype,
+StoredTensor RandomTensor(const model::ExpectedTensor& expected, kernels::WeightFormat dtype,
                           Random& random) {
   StoredTensor tensor{.name = expected.name, .dtype = dtype, .shape = expected.shape, .bytes = {}};
   int64_t elements = 1;
@@ -153,7 +153,7 @@ std::string ConfigJson(const model::ModelConfig& config) {
 }
 
 absl::Status WriteRandomCheckpoint(const model::ModelConfig& config, uint64_t seed,
-                                   kernels::DType dtype, const std::filesystem::path& folder,
+                                   kernels::WeightFormat dtype, const std::filesystem::path& folder,
                                    int level_bias_columns) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "kernels/fma/dtype.h"
+#include "kernels/fma/weight_format.h"
 #include "model_loader/model_config.h"
 
 namespace fmaserver::testing {
@@ -19,7 +19,7 @@ std::string ConfigJson(const model::ModelConfig& config);
 /// stay O(1); norms have biases with layernorm. `level_bias_columns` (1..num_levels) is the width
 /// of the level biases when config.attention.level_bias is on.
 absl::Status WriteRandomCheckpoint(const model::ModelConfig& config, uint64_t seed,
-                                   kernels::DType dtype, const std::filesystem::path& folder,
+                                   kernels::WeightFormat dtype, const std::filesystem::path& folder,
                                    int level_bias_columns = 1);
 
 }  // namespace fmaserver::testing

@@ -42,14 +42,14 @@ std::string SafetensorsImage(const std::vector<StoredTensor>& tensors) {
   return SafetensorsImage(header.dump(), data);
 }
 
-void AppendElement(float value, kernels::DType dtype, std::string& bytes) {
+void AppendElement(float value, kernels::WeightFormat dtype, std::string& bytes) {
   const auto bits = std::bit_cast<uint32_t>(value);
   switch (dtype) {
-    case kernels::DType::kF32:
+    case kernels::WeightFormat::kF32:
       return AppendLittleEndian(bits, 4, bytes);
-    case kernels::DType::kF16:
+    case kernels::WeightFormat::kF16:
       return AppendLittleEndian(HalfBits(bits), 2, bytes);
-    case kernels::DType::kBF16:
+    case kernels::WeightFormat::kBF16:
       return AppendLittleEndian(bits >> 16, 2, bytes);
   }
 }

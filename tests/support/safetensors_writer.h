@@ -6,13 +6,13 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/fma/dtype.h"
+#include "kernels/fma/weight_format.h"
 
 namespace fmaserver::testing {
 
 struct StoredTensor {
   std::string name;
-  kernels::DType dtype = kernels::DType::kF32;
+  kernels::WeightFormat dtype = kernels::WeightFormat::kF32;
   std::vector<int64_t> shape;
   std::string bytes;
 };
@@ -25,6 +25,6 @@ std::string SafetensorsImage(const std::vector<StoredTensor>& tensors);
 
 /// `value` in the memory format of `dtype`, appended to `bytes`. Halves below their normal range
 /// become 0; the value must not be above it.
-void AppendElement(float value, kernels::DType dtype, std::string& bytes);
+void AppendElement(float value, kernels::WeightFormat dtype, std::string& bytes);
 
 }  // namespace fmaserver::testing

@@ -19,6 +19,11 @@ class Reference:
 
     def logits(self, tokens: list[int]) -> Array:
         """[n, V]"""
+        tied = self.config.tie_word_embeddings
+        return self.hidden(tokens) @ self.tensors["model.embed_tokens.weight" if tied else "lm_head.weight"].T
+
+    def hidden(self, tokens: list[int]) -> Array:
+        """norm(x) [n, hidden]"""
         x = self.tensors["model.embed_tokens.weight"][tokens]
         if self.config.position_embedding == "learned":
             x = x + self.tensors["model.embed_positions.weight"][: len(tokens)]
@@ -26,9 +31,7 @@ class Reference:
             name = f"model.layers.{i}."
             x = x + self._attention(self._norm(x, name + "input_layernorm"), name + "self_attn.")
             x = x + self._mlp(self._norm(x, name + "post_attention_layernorm"), name + "mlp.")
-        tied = self.config.tie_word_embeddings
-        head = self.tensors["model.embed_tokens.weight" if tied else "lm_head.weight"]
-        return self._norm(x, "model.norm") @ head.T
+        return self._norm(x, "model.norm")
 
     def _linear(self, x: Array, name: str) -> Array:
         return x @ self.tensors[name + ".weight"].T + self.tensors.get(name + ".bias", 0.0)
@@ -57,12 +60,12 @@ class Reference:
         for t in range(len(x)):
             for h in range(heads):
                 kv = h // (heads // kv_heads)
-                out[t, h] = self._attend(q[t, h], k[:, kv], v[:, kv], t, h, name)
+                out[t, h] = self._attend(q[:, h], k[:, kv], v[:, kv], t, h, name)
         return self._linear(out.reshape(len(x), -1), name + "o_proj")
 
     def _attend(self, q: Array, k: Array, v: Array, t: int, h: int, name: str) -> Array:
-        """One query of head h at position t against keys and values [n, d] of its KV head."""
-        m, d = self.fma.group_size, self.config.head_dim
+        """Query t of head h's queries [n, d] against keys and values [n, d] of its KV head."""
+        q, m, d = q[t], self.fma.group_size, self.config.head_dim
         entries: list[tuple[float, Array]] = []  # score, value
         turned = self._turn(q, t)
         for s in range(max(0, (t // m - 1) * m), t + 1):
@@ -71,9 +74,15 @@ class Reference:
             entries += [(0.0, np.zeros(d))] * m
         if t // m >= 2:
             for s in range(self.fma.sink_tokens):
-                entries.append((self._far_turn(q, t) @ self._far_turn(k[s], s) / math.sqrt(d), v[s]))
+                position = min(t, self.fma.max_distance or t)
+                entries.append((self._far_turn(q, position) @ self._far_turn(k[s], s) / math.sqrt(d), v[s]))
         for level in range(1, self.fma.num_levels + 1):
             entries += self._far_entries(q, k, v, t, h, name, level)
+        return self._softmax(entries)
+
+    @staticmethod
+    def _softmax(entries: list[tuple[float, Array]]) -> Array:
+        """The weighted mean of entries (score, value)."""
         scores = np.array([score for score, _ in entries])
         weights = np.exp(scores - scores.max())
         return weights / weights.sum() @ np.array([value for _, value in entries])
@@ -82,11 +91,8 @@ class Reference:
         self, q: Array, k: Array, v: Array, t: int, h: int, name: str, level: int
     ) -> list[tuple[float, Array]]:
         p, width, d = self.fma.rank, self.fma.level_width(level), self.config.head_dim
-        own = t // width
-        extra = math.log(width // p) if self.fma.scale_far_field else 0.0
-        if self.fma.level_bias:
-            bias = self.tensors[name + "level_bias.weight"]
-            extra += bias[h, min(level, bias.shape[1]) - 1]
+        own, limit = t // width, self.fma.max_distance
+        extra = self._far_bias(h, level, name)
         entries = []
         for group in [own - 2, own - 3] if own % 2 else [own - 2]:
             if group < 0:
@@ -96,9 +102,18 @@ class Reference:
             values = self._summaries(v, level, group, name + "v_downsample.")
             for r in range(p):
                 centre = group * width + (r + 0.5) * width / p - 0.5
-                score = self._far_turn(q, t) @ self._far_turn(keys[r], centre) / math.sqrt(d) + extra
-                entries.append((score, values[r]))
+                product = self._far_turn(q, t) @ self._far_turn(keys[r], centre)
+                if 0 < limit < 4 * width:
+                    product = self._turn(q, limit) @ keys[r]
+                entries.append((product / math.sqrt(d) + extra, values[r]))
         return entries
+
+    def _far_bias(self, h: int, level: int, name: str) -> float:
+        extra = math.log(self.fma.level_width(level) // self.fma.rank) if self.fma.scale_far_field else 0.0
+        if self.fma.level_bias:
+            bias = self.tensors[name + "level_bias.weight"]
+            extra += bias[h, min(level, bias.shape[1]) - 1]
+        return extra
 
     def _summaries(self, x: Array, level: int, group: int, name: str) -> Array:
         """[p, d] of one group of keys or values x [n, d]."""
@@ -106,11 +121,14 @@ class Reference:
         tokens = x[group * width : (group + 1) * width]
         if self.fma.downsampling == "average":
             return tokens.reshape(p, width // p, d).mean(1)
-        index = level - 1
         if self.fma.downsampling == "hierarchical" and level > 1:
-            children = [self._summaries(x, level - 1, 2 * group + i, name) for i in (0, 1)]
-            tokens = np.concatenate(children)
-            index = 1 if self.fma.share_levels else index
+            tokens = np.concatenate([self._summaries(x, level - 1, 2 * group + i, name) for i in (0, 1)])
+        return self._taps(tokens, level, name)
+
+    def _taps(self, tokens: Array, level: int, name: str) -> Array:
+        """The learned summaries [p, d] of tokens, or of children's summaries, [taps, d]."""
+        p, d = self.fma.rank, self.config.head_dim
+        index = 1 if self.fma.share_levels and level > 1 else level - 1
         weight, bias = self.tensors[f"{name}{index}.weight"], self.tensors[f"{name}{index}.bias"]
         out = np.zeros((p, d))
         for c in range(d):
@@ -130,4 +148,4 @@ class Reference:
         return np.concatenate([a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)])
 
     def _far_turn(self, x: Array, position: float) -> Array:
-        return self._turn(x, position) if self.config.rotates_far_field else x
+        return self._turn(x, position) if self.config.far_positions == "center" else x

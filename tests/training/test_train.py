@@ -11,6 +11,9 @@ import torch
 from fma_training import evaluate, export, train
 from fma_training.checkpoint import load_model
 from fma_training.config import FmaSettings
+from fma_training.data import on_device, random_windows
+from fma_training.model import FmaForMaskedLM
+from fma_training.objective import hidden_tokens
 from fma_training.optimizer import orthogonalise
 from fma_training.schedule import Schedule
 from fma_training.scoring import token_sizes, windows_of
@@ -73,6 +76,63 @@ def test_training_export_and_score(corpus: Path, tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().out.startswith("The ")
 
 
+@pytest.mark.parametrize("kind", [{}, {"query_downsampling": True}], ids=["n log n", "n"])
+def test_an_encoder_learns_what_was_hidden(corpus: Path, tmp_path: Path, kind: dict[str, bool]) -> None:
+    settings = replace(BYTES.fma, causal=False, **kind)
+    replace(BYTES, vocab_size=257, mask_token_id=256, fma=settings).save(corpus)
+    work = run(corpus, tmp_path / "run", 40, "--valid-windows", "8", "--valid-every", "20")
+    lines = (work / train.LOG_FILE).read_text("utf-8").splitlines()
+    validations = [float(line.split()[3]) for line in lines if "validation" in line]
+    assert len(validations) == 2 and validations[1] < validations[0] < 8
+    config, out = str(corpus / "config.json"), str(tmp_path / "out")
+    export.main(["--work", str(work), "--config", config, "--out", out])
+    model = load_model(tmp_path / "out")
+    assert isinstance(model, FmaForMaskedLM) and model.config.mask_token_id == 256
+    text = str(corpus / "x-valid.txt")
+    evaluate.main(["logits", out, text, str(tmp_path / "logits.npy"), "--context", "40"])
+    assert np.load(tmp_path / "logits.npy").shape == (40, 257)
+    with pytest.raises(SystemExit, match="is an encoder"):
+        evaluate.main(["score", out, text])
+
+
+def test_an_encoder_needs_a_mask(corpus: Path, tmp_path: Path) -> None:
+    replace(BYTES, fma=replace(BYTES.fma, causal=False)).save(corpus)
+    with pytest.raises(ValueError, match="mask_token_id"):
+        run(corpus, tmp_path / "run", 1)
+
+
+def test_selected_tokens_can_be_trained(corpus: Path, tmp_path: Path) -> None:
+    replace(BYTES, fma=FmaSettings(8, 3, 3, "select", sink_tokens=2, open_units=1, open_size=4)).save(corpus)
+    work = run(corpus, tmp_path / "run", 20, "--bf16", "--valid-windows", "4", "--valid-every", "10")
+    lines = (work / train.LOG_FILE).read_text("utf-8").splitlines()
+    validations = [float(line.split()[3]) for line in lines if "validation" in line]
+    assert len(validations) == 2 and validations[1] < validations[0] < 8
+
+
+def test_what_bounds_memory_changes_nothing(corpus: Path, tmp_path: Path) -> None:
+    kept = state(run(corpus, tmp_path / "kept", 3))
+    made_again = state(run(corpus, tmp_path / "again", 3, "--checkpoint-layers", "--blocks-at-once", "2"))
+    assert all(torch.allclose(made_again[name], tensor, atol=1e-4) for name, tensor in kept.items())
+
+
+def test_hidden_tokens() -> None:
+    tokens = torch.from_numpy(np.random.default_rng(1).integers(0, 50, (40, 200)))
+    questions = hidden_tokens(tokens, np.random.default_rng(0), mask=50, vocab_size=51)
+    assert questions.places is not None and questions.places.shape == (40, 30)
+    assert torch.equal(tokens.gather(1, questions.places), questions.answers)
+    assert all(len(set(row)) == 30 for row in questions.places.tolist())
+    untouched = torch.ones_like(tokens, dtype=torch.bool).scatter(1, questions.places, False)
+    assert torch.equal(questions.inputs[untouched], tokens[untouched])
+    shown = questions.inputs.gather(1, questions.places)
+    masked, same = (shown == 50).float().mean(), (shown == questions.answers).float().mean()
+    assert 0.77 < masked < 0.84 and 0.08 < same < 0.14
+    hidden = torch.arange(40 * 200.0).view(40, 200, 1)
+    assert torch.equal(questions.asked(hidden).view(40, 30), hidden[..., 0].gather(1, questions.places))
+    parts = questions.split(16)
+    assert [len(part.inputs) for part in parts] == [16, 16, 8]
+    assert torch.equal(torch.cat([part.answers for part in parts]), questions.answers)
+
+
 def test_a_score_is_the_definitions(corpus: Path, tmp_path: Path) -> None:
     work = run(corpus, tmp_path / "run", 3)
     export.main(["--work", str(work), "--config", str(corpus / "config.json"), "--out", str(tmp_path / "out")])
@@ -109,15 +169,33 @@ def test_windows_cover_the_text_once() -> None:
 
 
 def test_schedule() -> None:
-    schedule = Schedule(warmup_steps=4, steps=20, decay_steps=5)
-    factors = [schedule.factor(step) for step in range(20)]
+    schedule = Schedule(warmup_steps=4, decay=6)
+    factors = [schedule.factor(step, left=20 - step) for step in range(20)]
     assert factors[0] == pytest.approx(0.2) and max(factors) == 1.0
     assert factors[4:15] == [1.0] * 11 and factors[15:] == sorted(factors[15:], reverse=True)
     assert factors[-1] == pytest.approx(1 / 6)
 
 
+def test_minutes_are_the_end(corpus: Path, tmp_path: Path) -> None:
+    work = run(corpus, tmp_path / "run", 1, "--minutes", "0.03", "--decay-minutes", "0.02", "--log-every", "1")
+    lines = [line.split() for line in (work / train.LOG_FILE).read_text("utf-8").splitlines()]
+    rates = [float(line[line.index("lr") + 1]) for line in lines if "lr" in line]
+    assert len(rates) > 4 and max(rates) == 1e-2 and rates[-1] < 2e-3
+    assert lines[-1][2] == "validation" and int(lines[-1][1]) == len(rates) == torch.load(work / train.STATE_FILE)["step"]
+
+
+def test_windows_are_pieces_of_the_text() -> None:
+    tokens = np.arange(65_000, 65_536, dtype=np.uint16)
+    windows = random_windows(on_device(tokens, torch.device("cpu")), 50, 20, np.random.default_rng(0))
+    assert windows.shape == (50, 21) and windows.min() >= 65_000
+    assert torch.equal(windows, windows[:, :1] + torch.arange(21))
+    with pytest.raises(ValueError, match="536 tokens are too few"):
+        random_windows(on_device(tokens, torch.device("cpu")), 1, 536, np.random.default_rng(0))
+
+
 @pytest.mark.parametrize("shape", [(16, 40), (40, 16), (24, 24)])
 def test_orthogonalised_singular_values_are_near_one(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    values = torch.linalg.svdvals(orthogonalise(torch.randn(shape)))
-    assert 0.5 < values.median() < 1.4 and values.max() < 1.5
+    matrices = torch.stack([torch.randn(shape), 100 * torch.randn(shape)])
+    for values in torch.linalg.svdvals(orthogonalise(matrices)):
+        assert 0.5 < values.median() < 1.4 and values.max() < 1.5

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .config import FmaConfig
-from .model import FmaForCausalLM
+from .model import FmaModel, make_model
 from .safetensors_io import load_safetensors, save_safetensors
 from .tokenizer import TOKENIZER_FILE
 
@@ -20,19 +20,19 @@ INDEX_FILE = "model.safetensors.index.json"
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
-def load_model(folder: Path, num_levels: int | None = None) -> FmaForCausalLM:
+def load_model(folder: Path, num_levels: int | None = None) -> FmaModel:
     """The float32 model of a folder; `num_levels` serves a model with shared levels at another depth."""
     config = FmaConfig.load(folder)
     if num_levels is not None:
         config = replace(config, fma=replace(config.fma, num_levels=num_levels))
     tensors = {name: tensor.float() for name, tensor in load_tensors(folder).items()}
     bias = tensors.get("model.layers.0.self_attn.level_bias.weight")
-    model = FmaForCausalLM(config, None if bias is None else bias.shape[1])
+    model = make_model(config, None if bias is None else bias.shape[1])
     model.load_state_dict({**_optional_biases(model), **tensors})
     return model.eval()
 
 
-def _optional_biases(model: FmaForCausalLM) -> dict[str, Tensor]:
+def _optional_biases(model: FmaModel) -> dict[str, Tensor]:
     """Zeros for the biases of LayerNorm, which a checkpoint may lack."""
     return {name: torch.zeros_like(t) for name, t in model.state_dict().items() if name.endswith("norm.bias")}
 

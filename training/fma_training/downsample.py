@@ -1,11 +1,14 @@
-"""Learned summaries of groups of keys or values ("Summaries" of the definition)."""
+"""Learned summaries of groups of keys, values or queries ("Summaries" of the definition)."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import FmaConfig
+from .layout import group_count, share_starts
+from .plan import SequencePlan
 
 INITIAL_NOISE = 0.02
 
@@ -47,7 +50,7 @@ class Taps(nn.Module):
 
 
 class Downsample(nn.ModuleList):
-    """The summaries of every level for keys or for values. Children are named by level index, 0 first."""
+    """The summaries of every level, of keys, of values or of queries. Children are named by level index, 0 first."""
 
     def __init__(self, config: FmaConfig) -> None:
         super().__init__()
@@ -60,22 +63,34 @@ class Downsample(nn.ModuleList):
                 taps = self.settings.level_width(index + 1)
             self.append(Taps(config.head_dim, self.settings.rank, taps, grouped=kind != "conv"))
 
-    def levels(self, x: Tensor, count: int) -> list[Tensor]:
-        """Summaries [B, K, groups, p, d] of the complete groups of levels 1..count of x [B, K, N, d]."""
+    def levels(self, x: Tensor, plan: SequencePlan) -> list[Tensor]:
+        """Summaries [B, heads, groups, p, d] of the groups of every level that is seen, of x [B, heads, N, d].
+
+        A decoder has the complete groups. An encoder has all that hold a token, and missing tokens are zeros.
+        """
+        if not self.settings.causal:
+            x = F.pad(x[:, :, : plan.length], (0, 0, 0, x.shape[2] - plan.length))
         found: list[Tensor] = []
-        for level in range(1, count + 1):
+        for level in range(1, plan.far.levels + 1):
+            count = group_count(self.settings, level, plan.length)
             if level > 1 and self.settings.downsampling == "hierarchical":
-                children = _grouped(found[-1].flatten(2, 3), 2 * self.settings.rank)
+                children = _grouped(found[-1].flatten(2, 3), count, 2 * self.settings.rank)
                 found.append(self[1 if self.settings.share_levels else level - 1](children))
+            elif self.settings.downsampling == "average":
+                groups = _grouped(x, count, self.settings.level_width(level))
+                found.append(self._means(groups, level, plan.length))
             else:
-                found.append(self._direct(_grouped(x, self.settings.level_width(level)), level))
+                found.append(self[level - 1](_grouped(x, count, self.settings.level_width(level))))
         return found
 
-    def _direct(self, groups: Tensor, level: int) -> Tensor:
-        """Summaries [..., p, d] of groups of tokens [..., w_l, d]."""
-        if self.settings.downsampling == "average":
+    def _means(self, groups: Tensor, level: int, length: int) -> Tensor:
+        """Means [..., groups, p, d] of the tokens that each share of groups [..., groups, w_l, d] has."""
+        if self.settings.causal:
             return groups.unflatten(-2, (self.settings.rank, -1)).mean(-2)
-        return self[level - 1](groups)
+        shares = groups.unflatten(-2, (self.settings.rank, -1))
+        start = share_starts(self.settings, level, torch.arange(groups.shape[-3]))
+        tokens = (length - start).clamp(1, shares.shape[-2]).to(groups.device)  # [groups, p]
+        return shares.sum(-2) / tokens[..., None]
 
     def _weight_count(self) -> int:
         if self.settings.downsampling == "average":
@@ -85,7 +100,8 @@ class Downsample(nn.ModuleList):
         return self.settings.num_levels
 
 
-def _grouped(x: Tensor, width: int) -> Tensor:
-    """Complete groups [B, K, groups, width, d] of x [B, K, n, d]; the incomplete rest is dropped."""
-    groups = x.shape[2] // width
-    return x[:, :, : groups * width].reshape(*x.shape[:2], groups, width, x.shape[3])
+def _grouped(x: Tensor, count: int, width: int) -> Tensor:
+    """The first `count` groups [B, heads, count, width, d] of x [B, heads, n, d]; zeros where x is too short."""
+    missing = count * width - x.shape[2]
+    x = F.pad(x, (0, 0, 0, missing)) if missing > 0 else x[:, :, : count * width]
+    return x.unflatten(2, (count, width))

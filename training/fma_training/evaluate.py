@@ -18,20 +18,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .arrays import Integers
 from .checkpoint import load_model
 from .data import read_text
-from .model import FmaForCausalLM
-from .scoring import Score, token_nats, token_sizes, windows_of
+from .model import FmaModel
+from .objective import next_tokens
+from .scoring import Score, answer_nats, token_sizes, windows_of
 from .tokenizer import Tokenizer, load_tokenizer
 
 
 def score_by_position(
-    model: FmaForCausalLM, tokens: np.ndarray, sizes: np.ndarray, context: int, batch: int, edges: list[int]
+    model: FmaModel, tokens: Integers, sizes: Integers, context: int, batch: int, edges: list[int]
 ) -> list[Score]:
     """One score for each stretch of positions [edges[i], edges[i + 1]); a position is where logits stand."""
     scores = [Score() for _ in edges[1:]]
     for windows in windows_of(tokens, context, batch):
-        nats = token_nats(model.model, model.head_weight, torch.from_numpy(windows))
+        there = torch.from_numpy(windows).to(model.head_weight.device)
+        nats = answer_nats(model.model, model.head_weight, next_tokens(there))
         bytes_of = sizes[windows[:, 1:]]
         for score, start, stop in zip(scores, edges, edges[1:]):
             score.add(nats[:, start:stop], bytes_of[:, start:stop])
@@ -49,15 +52,15 @@ def position_edges(group_size: int, context: int) -> list[int]:
 
 
 @torch.no_grad()
-def greedy(model: FmaForCausalLM, prompt: list[int], count: int) -> list[int]:
+def greedy(model: FmaModel, prompt: list[int], count: int) -> list[int]:
     """The arg-max continuation of a prompt, each token from scratch."""
     ids = list(prompt)
     for _ in range(count):
-        ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
+        ids.append(int(model(torch.tensor([ids], device=model.head_weight.device))[0, -1].argmax()))
     return ids[len(prompt) :]
 
 
-def remove_far_field(model: FmaForCausalLM) -> None:
+def remove_far_field(model: FmaModel) -> None:
     """Leaves the near field alone: a level bias of minus infinity hides every summary."""
     with torch.no_grad():
         for layer in model.model.layers:
@@ -66,7 +69,7 @@ def remove_far_field(model: FmaForCausalLM) -> None:
             layer.self_attn.level_bias.weight.fill_(-math.inf)
 
 
-def _score(model: FmaForCausalLM, tokenizer: Tokenizer, arguments: argparse.Namespace) -> None:
+def _score(model: FmaModel, tokenizer: Tokenizer, arguments: argparse.Namespace) -> None:
     tokens = np.asarray(tokenizer.encode(read_text(arguments.text))[: arguments.max_tokens], np.int64)
     sizes = token_sizes(tokenizer, model.config.vocab_size)
     edges = position_edges(model.config.fma.group_size, arguments.context)
@@ -81,15 +84,15 @@ def _score(model: FmaForCausalLM, tokenizer: Tokenizer, arguments: argparse.Name
     )
 
 
-def _generate(model: FmaForCausalLM, tokenizer: Tokenizer, arguments: argparse.Namespace) -> None:
+def _generate(model: FmaModel, tokenizer: Tokenizer, arguments: argparse.Namespace) -> None:
     ids = greedy(model, tokenizer.encode(arguments.prompt), arguments.tokens)
     print(arguments.prompt + tokenizer.decode_bytes(ids).decode("utf-8", "replace"))
 
 
 @torch.no_grad()
-def _logits(model: FmaForCausalLM, tokenizer: Tokenizer, arguments: argparse.Namespace) -> None:
+def _logits(model: FmaModel, tokenizer: Tokenizer, arguments: argparse.Namespace) -> None:
     ids = tokenizer.encode(read_text(arguments.text))[: arguments.context]
-    np.save(arguments.out, model(torch.tensor([ids]))[0].numpy())
+    np.save(arguments.out, model(torch.tensor([ids], device=model.head_weight.device))[0].cpu().numpy())
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -111,6 +114,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 
     logits = commands.add_parser("logits", help="write the logits of a text's first tokens")
     _common(logits, _logits)
+    logits.set_defaults(needs_decoder=False)
     logits.add_argument("text", type=Path)
     logits.add_argument("out", type=Path, help=".npy file, float32 [tokens, vocab]")
     logits.add_argument("--context", type=int, default=256, help="tokens (default %(default)s)")
@@ -121,13 +125,16 @@ def _common(parser: argparse.ArgumentParser, command: object) -> None:
     parser.add_argument("folder", type=Path, help="checkpoint folder")
     parser.add_argument("--num-levels", type=int, help="serve a model with shared levels at another depth")
     parser.add_argument("--threads", type=int, default=1, help="(default %(default)s)")
-    parser.set_defaults(command=command, without_far_field=False)
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda for a GPU (default %(default)s)")
+    parser.set_defaults(command=command, without_far_field=False, needs_decoder=True)
 
 
 def main(words: list[str] | None = None) -> None:
     arguments = parse_arguments(words)
     torch.set_num_threads(arguments.threads)
-    model = load_model(arguments.folder, arguments.num_levels)
+    model = load_model(arguments.folder, arguments.num_levels).to(arguments.device)
+    if arguments.needs_decoder and not model.config.fma.causal:
+        raise SystemExit(f"{arguments.folder} is an encoder: it predicts no next tokens; `logits` is for both")
     if arguments.without_far_field:
         remove_far_field(model)
     arguments.command(model, load_tokenizer(arguments.folder, model.config.tokenizer), arguments)

@@ -1,7 +1,7 @@
-"""Which far-field groups each block of m queries sees ("Who sees what" of the definition).
+"""Which keys a query sees ("Who sees what" and "Encoders" of the definition).
 
-All queries of fine group b see the same far-field groups, so a layout has one row per block.
-It depends on the number of blocks alone and is made once per sequence length.
+All queries of fine group b see the same far-field groups, so a list has one row per block of m queries.
+Lists depend on the length of the sequence alone and are made once for it.
 """
 
 from __future__ import annotations
@@ -16,52 +16,92 @@ from .config import FmaSettings
 
 @dataclass(frozen=True)
 class FarLayout:
-    """Far-field lists of G query blocks, two slots for each of `levels` levels."""
+    """Far-field lists of G query blocks, some slots for each of `levels` levels."""
 
     levels: int  # levels that some block sees: the rest cannot change any output
-    group_index: Tensor  # [G * slots] into all summaries, level by level; 0 is a group of zeros
+    group_index: Tensor  # [G, slots] into all summaries, level by level; 0 is a group of zeros
     visible: Tensor  # [G, slots * p] bool
     level: Tensor  # [slots * p] level of each listed summary, counted from 0
 
 
-def far_layout(settings: FmaSettings, blocks: int, device: torch.device) -> FarLayout:
-    """The far-field lists of a sequence of `blocks` fine groups."""
+def far_layout(settings: FmaSettings, length: int, device: torch.device) -> FarLayout:
+    """The far-field lists of a sequence of `length` tokens."""
+    blocks = group_count(settings, 1, length)
     zero_keys = settings.padding == "zero_keys"
-    levels = settings.num_levels if zero_keys else _visible_levels(settings.num_levels, blocks)
-    block = torch.arange(blocks)
-    indices, visible = [], []
+    levels = settings.num_levels if zero_keys else visible_levels(settings, length)
+    indices, visible = [torch.zeros(blocks, 0, dtype=torch.long)], [torch.zeros(blocks, 0, dtype=torch.bool)]
     first = 1
-    for level in range(levels):
-        own = block >> level
-        for distance in (2, 3):
-            group = own - distance
-            exists = group >= 0
-            listed = torch.ones_like(exists) if distance == 2 else own % 2 == 1
-            indices.append(torch.where(exists, group + first, 0))
-            visible.append(listed if zero_keys else listed & exists)
-        first += blocks >> level
-    slots = 2 * levels
-    seen = torch.stack(visible, 1) if slots else torch.zeros(blocks, 0, dtype=torch.bool)
-    index = torch.stack(indices, 1) if slots else torch.zeros(blocks, 0, dtype=torch.long)
+    for level in range(1, levels + 1):
+        group, seen = level_list(settings, level, torch.arange(blocks) >> (level - 1), length)
+        indices.append(torch.where(group >= 0, group + first, 0))
+        visible.append(seen)
+        first += group_count(settings, level, length)
+    entries = far_slots(settings) * settings.rank
     return FarLayout(
         levels,
-        index.flatten().to(device),
-        seen.repeat_interleave(settings.rank, 1).to(device),
-        torch.arange(levels).repeat_interleave(2 * settings.rank).to(device),
+        torch.cat(indices, 1).to(device),
+        torch.cat(visible, 1).to(device),
+        torch.arange(levels).repeat_interleave(entries).to(device),
     )
 
 
-def near_mask(settings: FmaSettings, blocks: int, device: torch.device) -> Tensor:
-    """Which near-field keys a query sees [G, m, 2m + s] bool: previous group, own group, sinks."""
-    m = settings.group_size
-    previous = torch.ones(blocks, m, m, dtype=torch.bool)
-    previous[0] = settings.padding == "zero_keys"
-    own = torch.ones(m, m, dtype=torch.bool).tril().expand(blocks, m, m)
-    sinks = torch.zeros(blocks, m, settings.sink_tokens, dtype=torch.bool)
-    sinks[2:] = True
-    return torch.cat([previous, own, sinks], 2).to(device)
+def level_list(settings: FmaSettings, level: int, own: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """What the level-l groups `own` [rows] list: groups [rows, slots], -1 where there is none, and which of
+    their summaries are seen [rows, slots * p]."""
+    odd = own % 2 == 1
+    if settings.causal:
+        group = torch.stack([own - 2, own - 3], 1)
+        listed = torch.stack([torch.ones_like(odd), odd], 1)
+    else:
+        group = torch.stack([own - 2, own + 2, torch.where(odd, own - 3, own + 3)], 1)
+        listed = torch.ones_like(group, dtype=torch.bool)
+    exists = (group >= 0) & (group < group_count(settings, level, length))
+    seen = listed if settings.padding == "zero_keys" else listed & exists
+    seen = seen.repeat_interleave(settings.rank, 1)
+    if settings.downsampling == "average" and not settings.causal:
+        start = share_starts(settings, level, group)  # a share without a token has no mean
+        seen = seen & (start.flatten(1) < length)
+    return torch.where(exists, group, -1), seen
 
 
-def _visible_levels(num_levels: int, blocks: int) -> int:
-    """Levels l whose group g_l - 2 exists for the last block."""
-    return sum(1 for level in range(num_levels) if (blocks - 1) >> level >= 2)
+def share_starts(settings: FmaSettings, level: int, group: Tensor) -> Tensor:
+    """The first token of each of the p shares of level-l groups: [*group.shape, p]."""
+    width = settings.level_width(level)
+    return group[..., None] * width + torch.arange(settings.rank) * (width // settings.rank)
+
+
+def near_mask(settings: FmaSettings, block: Tensor, length: int) -> Tensor:
+    """Which near-field keys the queries of blocks [c] see: [c, m, near * m] bool."""
+    m, device = settings.group_size, block.device
+    start = block[:, None, None] * m
+    first, last = near_offsets(settings)
+    key = start + torch.arange(first * m, (last + 1) * m, device=device)
+    if not settings.causal:
+        return ((key >= 0) & (key < length)).expand(-1, m, -1)
+    query = start + torch.arange(m, device=device)[:, None]
+    return (key <= query) if settings.padding == "zero_keys" else (key >= 0) & (key <= query)
+
+
+def near_offsets(settings: FmaSettings) -> tuple[int, int]:
+    """The first and last fine group of the near field, counted from the query's own."""
+    return (-1, 0) if settings.causal else (-1, 1)
+
+
+def far_slots(settings: FmaSettings) -> int:
+    """The most groups that a query lists at one level."""
+    return 2 if settings.causal else 3
+
+
+def group_count(settings: FmaSettings, level: int, length: int) -> int:
+    """Level-l groups of a sequence: the complete ones for decoders, all that have a token for encoders.
+
+    A decoder's sequence is filled up to whole fine groups, since what stands behind a token cannot change it.
+    """
+    blocks, halvings = -(-length // settings.group_size), level - 1
+    return blocks >> halvings if settings.causal else -(-blocks >> halvings)
+
+
+def visible_levels(settings: FmaSettings, length: int) -> int:
+    """Levels at which the first and the last group of the sequence are no neighbours."""
+    last = group_count(settings, 1, length) - 1
+    return sum(1 for level in range(settings.num_levels) if last >> level >= 2)

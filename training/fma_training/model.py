@@ -1,4 +1,4 @@
-"""The decoder around the attention ("Around the attention" of the definition).
+"""The transformer around the attention ("Around the attention" and "Encoders" of the definition).
 
 Module names are the tensor names of a checkpoint, so `state_dict()` is what is saved.
 """
@@ -10,9 +10,14 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from .attention import FmaAttention, SequencePlan, sequence_plan
+from .attention import FmaAttention
 from .config import FmaConfig
+from .downsampled_queries import DownsampledQueryAttention
+from .plan import SequencePlan, sequence_plan
+from .select_attention import SelectAttention
+from .summary_attention import SummaryAttention
 
 INITIAL_DEVIATION = 0.02
 
@@ -48,7 +53,7 @@ class Layer(nn.Module):
     def __init__(self, config: FmaConfig, level_bias_columns: int) -> None:
         super().__init__()
         self.input_layernorm = _norm(config)
-        self.self_attn = FmaAttention(config, level_bias_columns)
+        self.self_attn = _attention(config, level_bias_columns)
         self.post_attention_layernorm = _norm(config)
         self.mlp = Mlp(config)
 
@@ -57,7 +62,7 @@ class Layer(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
-class Decoder(nn.Module):
+class Transformer(nn.Module):
     def __init__(self, config: FmaConfig, level_bias_columns: int) -> None:
         super().__init__()
         self.config = config
@@ -66,7 +71,10 @@ class Decoder(nn.Module):
             self.embed_positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config, level_bias_columns) for _ in range(config.num_hidden_layers))
         self.norm = _norm(config)
-        self._plans: dict[tuple[int, torch.device], SequencePlan] = {}
+        # Both bound the memory of training and make again in the backward pass what was not kept.
+        self.blocks_at_once: int | None = None  # blocks whose scores are in memory; None: all
+        self.checkpoint_layers = False  # keeps a layer's input alone
+        self._plans: dict[tuple[int, torch.device, int | None], SequencePlan] = {}
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Final hidden states [B, n, hidden] of tokens [B, n]."""
@@ -76,28 +84,31 @@ class Decoder(nn.Module):
             if length > self.config.max_position_embeddings:
                 raise ValueError(f"{length} tokens are more than {self.config.max_position_embeddings} positions")
             x = x + self.embed_positions.weight[:length]
-        # What stands behind a token cannot change it, so a sequence is filled up with anything.
+        # Whole blocks. What stands behind a token cannot change it in a decoder; encoders leave it out.
         x = F.pad(x, (0, 0, 0, -length % self.config.fma.group_size))
-        plan = self._plan(x.shape[1], x.device)
+        plan = self._plan(length if not self.config.fma.causal else x.shape[1], x.device)
         for layer in self.layers:
-            x = layer(x, plan)
+            if self.checkpoint_layers and torch.is_grad_enabled():
+                x = checkpoint(layer, x, plan, use_reentrant=False)
+            else:
+                x = layer(x, plan)
         return self.norm(x[:, :length])
 
     def _plan(self, length: int, device: torch.device) -> SequencePlan:
-        key = (length, device)
+        key = (length, device, self.blocks_at_once)
         if key not in self._plans:
             self._plans.clear()  # lengths come in runs; one plan is all that is worth keeping
-            self._plans[key] = sequence_plan(self.config, length, device)
+            self._plans[key] = sequence_plan(self.config, length, device, self.blocks_at_once)
         return self._plans[key]
 
 
-class FmaForCausalLM(nn.Module):
-    """A causal language model. `level_bias_columns` is a checkpoint's own; L when left out."""
+class FmaModel(nn.Module):
+    """A language model. `level_bias_columns` is a checkpoint's own; L when left out."""
 
     def __init__(self, config: FmaConfig, level_bias_columns: int | None = None) -> None:
         super().__init__()
         self.config = config
-        self.model = Decoder(config, level_bias_columns or config.fma.num_levels)
+        self.model = Transformer(config, level_bias_columns or config.fma.num_levels)
         if not config.tie_word_embeddings:
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.reset_parameters()
@@ -121,6 +132,32 @@ class FmaForCausalLM(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits [B, n, V] of tokens [B, n]."""
         return F.linear(self.model(tokens), self.head_weight)
+
+
+class FmaForCausalLM(FmaModel):
+    """A decoder: logits at position i are of token i + 1."""
+
+
+class FmaForMaskedLM(FmaModel):
+    """An encoder: logits at position i are of token i."""
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Unit vectors [B, hidden] of texts of equal length [B, n]."""
+        return F.normalize(self.model(tokens).mean(1), dim=-1)
+
+
+def make_model(config: FmaConfig, level_bias_columns: int | None = None) -> FmaModel:
+    """The model of the config's architecture, with random weights."""
+    kind = FmaForCausalLM if config.fma.causal else FmaForMaskedLM
+    return kind(config, level_bias_columns)
+
+
+def _attention(config: FmaConfig, level_bias_columns: int) -> FmaAttention:
+    if config.fma.selects:
+        return SelectAttention(config, level_bias_columns)
+    if config.fma.query_downsampling:
+        return DownsampledQueryAttention(config, level_bias_columns)
+    return SummaryAttention(config, level_bias_columns)
 
 
 def _norm(config: FmaConfig) -> nn.Module:

@@ -1,11 +1,16 @@
-"""Rotary positions ("Rotary positions" of the definition)."""
+"""Rotary positions ("Rotary positions" and "No distance that training never saw" of the definition)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .config import FmaConfig, FmaSettings
+
+Turn = Callable[[Tensor], Tensor]  # vectors [..., n, d] in one form
 
 
 class Rotation:
@@ -26,6 +31,45 @@ class Rotation:
         cosine, sine = self.cosine.to(x.dtype), self.sine.to(x.dtype)
         first, second = x.chunk(2, -1)
         return torch.cat([first * cosine - second * sine, second * cosine + first * sine], -1)
+
+
+def unrotated(x: Tensor) -> Tensor:
+    return x
+
+
+@dataclass(frozen=True)
+class Turns:
+    """The forms in which queries and keys of one sequence meet."""
+
+    near: Turn  # tokens, by their positions
+    far: Turn  # a query that meets far entries of levels that do not seem distant
+    distant: Turn  # a query that meets unrotated entries as if they were max_distance away
+    sink_query: Turn
+    sink_key: Turn
+    summaries: list[Turn]  # by level: the groups' summaries [..., groups * p, d], or a token's key for `own`
+
+
+def sequence_turns(config: FmaConfig, tokens: int, groups: list[int], device: torch.device) -> Turns:
+    """The forms for `tokens` positions and so many groups of each level that is seen."""
+    if config.position_embedding != "rope":
+        return Turns(unrotated, unrotated, unrotated, unrotated, unrotated, [unrotated] * len(groups))
+    position = torch.arange(tokens, device=device)
+    near = Rotation(config, position)
+    if config.far_positions == "none":
+        return Turns(near, unrotated, unrotated, unrotated, unrotated, [unrotated] * len(groups))
+    distant, sink_query = near, near
+    if config.fma.max_distance:
+        distant = Rotation(config, position.new_tensor([config.fma.max_distance]))
+        sink_query = Rotation(config, position.clamp(max=config.fma.max_distance))
+    summaries: list[Turn] = [unrotated] * len(groups)
+    if config.far_positions == "center":
+        summaries = [
+            unrotated
+            if config.seems_distant(level)
+            else Rotation(config, summary_positions(config.fma, level, count).to(device))
+            for level, count in enumerate(groups, 1)
+        ]
+    return Turns(near, near, distant, sink_query, near, summaries)
 
 
 def summary_positions(settings: FmaSettings, level: int, groups: int) -> Tensor:

@@ -67,7 +67,7 @@ def save_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _tensor(path: Path, name: str, entry: dict[str, Any], data: memoryview) -> Tensor:
-    kind, shape = _TYPES.get(entry.get("dtype")), entry.get("shape")
+    kind, shape = _TYPES.get(str(entry.get("dtype"))), entry.get("shape")
     if kind is None:
         raise SafetensorsError(f"{path}: {name} is of type {entry.get('dtype')}, not one of {', '.join(_TYPES)}")
     if not isinstance(shape, list) or not all(type(s) is int and s >= 0 for s in shape):

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .arrays import Floats, Integers
+from .objective import Questions
 from .tokenizer import Tokenizer
 
 
@@ -35,13 +37,13 @@ class Score:
     def perplexity(self) -> float:
         return math.exp(self.nats / self.tokens) if self.tokens else math.nan
 
-    def add(self, nats: np.ndarray, sizes: np.ndarray) -> None:
+    def add(self, nats: Floats, sizes: Integers) -> None:
         self.nats += float(nats.sum(dtype=np.float64))
         self.tokens += nats.size
         self.bytes += int(sizes.sum())
 
 
-def token_sizes(tokenizer: Tokenizer, vocab_size: int) -> np.ndarray:
+def token_sizes(tokenizer: Tokenizer, vocab_size: int) -> Integers:
     """Bytes that each id spells [vocab_size]; ids that the tokenizer lacks spell none."""
     count = min(tokenizer.vocab_size, vocab_size)
     sizes = np.zeros(vocab_size, np.int64)
@@ -50,16 +52,15 @@ def token_sizes(tokenizer: Tokenizer, vocab_size: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def token_nats(body: nn.Module, head: Tensor, windows: Tensor) -> np.ndarray:
-    """-ln probability of every token but the first of windows [B, n]: [B, n - 1]."""
-    hidden = body(windows)[:, :-1].flatten(0, 1)
-    targets = windows[:, 1:].flatten()
-    chunks = zip(hidden.split(1024), targets.split(1024))
+def answer_nats(body: nn.Module, head: Tensor, questions: Questions) -> Floats:
+    """-ln probability of every answer: [B, k]."""
+    hidden = questions.asked(body(questions.inputs))
+    chunks = zip(hidden.split(1024), questions.answers.flatten().split(1024))
     nats = [F.cross_entropy((h @ head.to(h.dtype).t()).float(), t, reduction="none") for h, t in chunks]
-    return torch.cat(nats).cpu().numpy().reshape(len(windows), -1)
+    return torch.cat(nats).cpu().numpy().reshape(questions.answers.shape)
 
 
-def windows_of(tokens: np.ndarray, context: int, batch: int) -> Iterator[np.ndarray]:
+def windows_of(tokens: Integers, context: int, batch: int) -> Iterator[Integers]:
     """Batches of windows [B, context], and what is left as a shorter last window [1, rest]."""
     full = len(tokens) // context
     for start in range(0, full, batch):

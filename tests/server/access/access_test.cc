@@ -15,6 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/names.h"
+#include "base/retry.h"
 #include "tests/support/temp_folder.h"
 
 namespace fmaserver::access {
@@ -108,7 +109,9 @@ TEST_F(AccessTest, KnowsTokensAndNothingElse) {
   const auto access = Access::Open(file_);
   ASSERT_TRUE(access.ok()) << access.status();
   EXPECT_EQ((*(*access)->Resolve("Bearer secret"))->name(), "alice");
-  EXPECT_EQ((*(*access)->Resolve("bearer other"))->name(), "bob");
+  for (const char* scheme : {"bearer", "BEARER", "bEaReR"}) {
+    EXPECT_EQ((*(*access)->Resolve(absl::StrCat(scheme, " other")))->name(), "bob");
+  }
   for (const std::string& wrong :
        {std::string(), std::string("secret"), std::string("Bearer "), std::string("Bearer secret "),
         std::string("Basic secret"), absl::StrCat("Bearer ", Hex("secret"))}) {
@@ -170,6 +173,35 @@ TEST(Tenant, LimitsTokensPerMinute) {
   const double minutes = std::chrono::duration<double>(now - kStart).count() / 60;
   EXPECT_LE(static_cast<double>(taken), static_cast<double>(limit) * (minutes + 1) + 3000);
   EXPECT_GE(static_cast<double>(taken), static_cast<double>(limit) * minutes);
+}
+
+TEST(Tenant, OtherLimitsForgiveNoDebt) {
+  const auto tenant = std::make_shared<Tenant>("t", TenantLimits{.tokens_per_minute = 60});
+  (*tenant->Admit(kStart))->Charge(120);
+  tenant->SetLimits({.tokens_per_minute = 120});
+  EXPECT_FALSE(tenant->Admit(kStart).ok());
+  EXPECT_FALSE(tenant->Admit(kStart + Seconds(29)).ok());
+  EXPECT_TRUE(tenant->Admit(kStart + Seconds(31)).ok())
+      << "60 tokens are owed, 2 are paid a second";
+}
+
+TEST(Tenant, ALowerLimitCutsTheAllowance) {
+  const auto tenant = std::make_shared<Tenant>("t", TenantLimits{.tokens_per_minute = 1'000'000});
+  tenant->SetLimits({.tokens_per_minute = 60});
+  const auto lease = tenant->Admit(kStart);
+  ASSERT_TRUE(lease.ok());
+  (*lease)->Charge(60);
+  EXPECT_FALSE(tenant->Admit(kStart).ok());
+}
+
+TEST(Tenant, WhatTakesNoTokensNeedsNoAllowance) {
+  const auto tenant =
+      std::make_shared<Tenant>("t", TenantLimits{.concurrent = 1, .tokens_per_minute = 60});
+  (*tenant->Admit(kStart))->Charge(120);
+  EXPECT_FALSE(tenant->Admit(kStart).ok());
+  const auto lease = tenant->Admit(kStart, /*takes_tokens=*/false);
+  EXPECT_TRUE(lease.ok());
+  EXPECT_FALSE(tenant->Admit(kStart, /*takes_tokens=*/false).ok()) << "one at a time";
 }
 
 TEST(Tenant, CountsRightFromManyThreads) {

@@ -87,7 +87,7 @@ std::vector<float> Feed(engine::Model& model, const std::vector<int32_t>& tokens
   std::vector<float> all;
   for (size_t position = 0; position < tokens.size(); position += chunk) {
     const size_t rows = std::min(chunk, tokens.size() - position);
-    const engine::StepSegment segment{slot.data(), static_cast<int64_t>(position),
+    const engine::StepSegment segment{slot.handle(), static_cast<int64_t>(position),
                                       std::span(tokens).subspan(position, rows),
                                       static_cast<int32_t>(rows)};
     const auto logits = model.Step({&segment, 1});
@@ -118,7 +118,7 @@ TEST_P(CudaModelTest, GoldenLogitsWithABf16Cache) {
     SCOPED_TRACE(entry.path().filename());
     const auto tokens = GoldenTokens(entry.path());
     const auto expected = GoldenLogits(entry.path());
-    engine::ModelOptions options{.cache_dtype = kernels::DType::kBF16};
+    engine::ModelOptions options{.cache_type = kernels::CacheType::kBF16};
     const auto model = Load(entry.path(), Shared(), options);
     // 8 bits of mantissa in every key and value of two layers, as tests/e2e/test_golden.py.
     const auto logits = Feed(*model, tokens, 40);
@@ -145,7 +145,7 @@ class Batch {
       const int64_t position = step - i;
       if (position < 0 || position >= static_cast<int64_t>(tokens_[i].size())) continue;
       segments.push_back(
-          {slots_[i].data(), position, std::span(tokens_[i]).subspan(position, 1), 1});
+          {slots_[i].handle(), position, std::span(tokens_[i]).subspan(position, 1), 1});
     }
     if (segments.empty()) return {};
     const auto logits = model_.Step(segments);
@@ -165,8 +165,8 @@ class Batch {
 TEST_P(CudaModelTest, DecodeBatchesOfEverySizeEqualTheCpu) {
   std::mt19937 random(1);
   const TempFolder folder;
-  for (const kernels::DType dtype :
-       {kernels::DType::kF32, kernels::DType::kBF16, kernels::DType::kF16}) {
+  for (const kernels::WeightFormat dtype :
+       {kernels::WeightFormat::kF32, kernels::WeightFormat::kBF16, kernels::WeightFormat::kF16}) {
     SCOPED_TRACE(kernels::NameOf(dtype));
     ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 3, dtype, folder.path()).ok());
     const auto model = Load(folder.path(), Shared(), {.max_rows = 20});
@@ -179,7 +179,7 @@ TEST_P(CudaModelTest, DecodeBatchesOfEverySizeEqualTheCpu) {
     Batch batch(*model, tokens);
     Batch expected(*reference, tokens);
     // Inputs of more than 8 rows are rounded to 16-bit weights' type.
-    const double tolerance = dtype == kernels::DType::kF32 ? 1e-3 : 0.15;
+    const double tolerance = dtype == kernels::WeightFormat::kF32 ? 1e-3 : 0.15;
     for (int64_t step = 0;; ++step) {
       const auto logits = batch.Step(step);
       ASSERT_LE(LargestDifference(logits, expected.Step(step), 260), tolerance) << step;
@@ -191,7 +191,8 @@ TEST_P(CudaModelTest, DecodeBatchesOfEverySizeEqualTheCpu) {
 TEST_P(CudaModelTest, SlotsMoveBetweenBackends) {
   std::mt19937 random(2);
   const TempFolder folder;
-  ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 4, kernels::DType::kF32, folder.path()).ok());
+  ASSERT_TRUE(
+      WriteRandomCheckpoint(SmallConfig(), 4, kernels::WeightFormat::kF32, folder.path()).ok());
   const auto there = Load(folder.path(), Shared(), {.max_rows = 16});
   const auto here = Load(folder.path(), *kernels::MakeCpuBackend(1), {.max_rows = 16});
   std::vector<int32_t> tokens(90);
@@ -208,14 +209,14 @@ TEST_P(CudaModelTest, SlotsMoveBetweenBackends) {
   for (int64_t position = 0; position < 90; ++position, on_device = position % 13 < 7) {
     engine::Model& model = on_device ? *there : *here;
     const engine::Slot& slot = on_device ? slot_there : slot_here;
-    const engine::StepSegment segment{slot.data(), position, std::span(tokens).subspan(position, 1),
-                                      1};
+    const engine::StepSegment segment{slot.handle(), position,
+                                      std::span(tokens).subspan(position, 1), 1};
     const auto row = model.Step({&segment, 1});
     ASSERT_TRUE(row.ok()) << row.status();
     logits.insert(logits.end(), row->begin(), row->end());
-    ASSERT_TRUE(model.backend().SaveSlot(model.layout(), slot.data(), bytes).ok());
-    ASSERT_TRUE(there->backend().RestoreSlot(there->layout(), bytes, slot_there.data()).ok());
-    ASSERT_TRUE(here->backend().RestoreSlot(here->layout(), bytes, slot_here.data()).ok());
+    ASSERT_TRUE(model.backend().SaveSlot(slot.handle(), bytes).ok());
+    ASSERT_TRUE(there->backend().RestoreSlot(bytes, slot_there.handle()).ok());
+    ASSERT_TRUE(here->backend().RestoreSlot(bytes, slot_here.handle()).ok());
   }
   EXPECT_LE(LargestDifference(logits, expected, 260), 1e-3);
 }
@@ -245,7 +246,8 @@ class SamplesSink : public engine::GenerateSink, public Recorder {
 
 TEST_P(CudaModelTest, SamplesOfOnePromptEqualSoloRuns) {
   const TempFolder folder;
-  ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 3, kernels::DType::kF32, folder.path()).ok());
+  ASSERT_TRUE(
+      WriteRandomCheckpoint(SmallConfig(), 3, kernels::WeightFormat::kF32, folder.path()).ok());
   // Fewer slots than samples: some start from their parent's slot, the others from a copy.
   constexpr engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 40};
   const auto engine = engine::Engine::Create(
@@ -269,7 +271,8 @@ TEST_P(CudaModelTest, SamplesOfOnePromptEqualSoloRuns) {
 
 TEST_P(CudaModelTest, GeneratesWhatTheCpuGenerates) {
   const TempFolder folder;
-  ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 3, kernels::DType::kF32, folder.path()).ok());
+  ASSERT_TRUE(
+      WriteRandomCheckpoint(SmallConfig(), 3, kernels::WeightFormat::kF32, folder.path()).ok());
   constexpr engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 40};
   const auto make = [&](std::shared_ptr<kernels::Backend> backend) {
     auto engine = engine::Engine::Create(

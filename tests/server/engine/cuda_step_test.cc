@@ -17,7 +17,7 @@ namespace {
 
 int64_t Launches() {
   int64_t launches = 0;
-  for (const auto& [name, traffic] : cuda::emulator::TrafficByKernel()) {
+  for (const auto& [name, traffic] : kernels::cuda::emulator::TrafficByKernel()) {
     launches += traffic.launches;
   }
   return launches;
@@ -36,7 +36,7 @@ class Decoding {
   void Step() {
     std::vector<engine::StepSegment> segments;
     for (size_t i = 0; i < slots_.size(); ++i) {
-      segments.push_back({slots_[i].data(), position_, {&tokens_[i], 1}, 1});
+      segments.push_back({slots_[i].handle(), position_, {&tokens_[i], 1}, 1});
     }
     std::vector<kernels::RowSampling> choices(slots_.size());
     for (kernels::RowSampling& choice : choices) choice.temperature = 0;
@@ -60,22 +60,23 @@ class Decoding {
 
 TEST(CudaStepTest, ADecodeStepIsAsManyLaunchesAtEveryLengthAndOneWait) {
   const TempFolder folder;
-  ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 3, kernels::DType::kBF16, folder.path()).ok());
+  ASSERT_TRUE(
+      WriteRandomCheckpoint(SmallConfig(), 3, kernels::WeightFormat::kBF16, folder.path()).ok());
   const auto checkpoint = model::Checkpoint::Open(folder.path());
   ASSERT_TRUE(checkpoint.ok());
   for (const int sequences : {1, 3, 13}) {
     const auto model =
-        engine::Model::Load(*checkpoint, *cuda::MakeCudaBackend(0), {.max_rows = 16});
+        engine::Model::Load(*checkpoint, *kernels::cuda::MakeCudaBackend(0), {.max_rows = 16});
     ASSERT_TRUE(model.ok()) << model.status();
     Decoding decoding(**model, sequences);
     int64_t launches = 0;
     for (int step = 0; step < 40; ++step) {
       const int64_t launches_before = Launches();
-      const int64_t waits_before = cuda::emulator::Waits();
+      const int64_t waits_before = kernels::cuda::emulator::Waits();
       decoding.Step();
       if (step == 0) launches = Launches() - launches_before;
       EXPECT_EQ(Launches() - launches_before, launches) << "step " << step;
-      EXPECT_EQ(cuda::emulator::Waits() - waits_before, 1) << "step " << step;
+      EXPECT_EQ(kernels::cuda::emulator::Waits() - waits_before, 1) << "step " << step;
     }
     EXPECT_GT(launches, 0);
   }

@@ -24,7 +24,7 @@ double UniformAt(uint64_t seed, uint64_t draw) {
 }
 
 /// One sequence as both samplers know it.
-struct engine::Sequence {
+struct SampledSequence {
   engine::SamplingParams params;
   uint64_t seed = 0;
   std::vector<int32_t> prompt;
@@ -66,8 +66,8 @@ std::vector<int32_t> SomeTokens(size_t count, int vocab, std::mt19937& random) {
   return tokens;
 }
 
-engine::Sequence RandomSequence(int vocab, std::mt19937& random) {
-  engine::Sequence sequence;
+SampledSequence RandomSequence(int vocab, std::mt19937& random) {
+  SampledSequence sequence;
   sequence.seed = random();
   sequence.prompt = SomeTokens(random() % 20, vocab, random);
   engine::SamplingParams& params = sequence.params;
@@ -110,7 +110,7 @@ TEST_P(DeviceSamplerTest, ChoosesWhatTheEnginesSamplerChooses) {
   for (int round = 0; round < 60; ++round) {
     const int vocab = 1 + static_cast<int>(random() % (round % 4 == 0 ? 2000 : 40));
     const int rows = 1 + static_cast<int>(random() % 5);
-    std::vector<engine::Sequence> sequences;
+    std::vector<SampledSequence> sequences;
     std::vector<engine::Sampler> samplers;
     for (int i = 0; i < rows; ++i) {
       sequences.push_back(RandomSequence(vocab, random));
@@ -149,7 +149,7 @@ TEST_P(DeviceSamplerTest, LogProbabilitiesAreThoseOfThePlainLogits) {
   std::mt19937 random(2);
   for (const int vocab : {1, 2, 100, 1000}) {
     const std::vector<float> logits = RandomLogits(2 * vocab, random);
-    std::vector<engine::Sequence> sequences(2);
+    std::vector<SampledSequence> sequences(2);
     sequences[0].params.banned_token_ids = {0};
     if (vocab == 1) sequences[0].params.banned_token_ids.clear();
     const std::vector<kernels::RowSampling> how = {sequences[0].Row(true, 7),
@@ -175,7 +175,7 @@ TEST_P(DeviceSamplerTest, RefusesLogitsThatAreNotFinite) {
   for (const float broken : {NAN, INFINITY}) {
     std::vector<float> logits(20, 1.0F);
     logits[13] = broken;
-    engine::Sequence sequence;
+    SampledSequence sequence;
     const std::vector<kernels::RowSampling> how(2, sequence.Row(false, 0));
     const DeviceMatrix there(backend(), 2, logits);
     std::vector<kernels::SampledRow> out(2);

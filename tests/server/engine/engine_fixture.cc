@@ -30,7 +30,7 @@ model::ModelConfig SmallConfig() {
 std::unique_ptr<engine::Model> MakeModel(const model::ModelConfig& config, uint64_t seed,
                                          int32_t max_rows, int threads) {
   const TempFolder folder;
-  EXPECT_TRUE(WriteRandomCheckpoint(config, seed, kernels::DType::kF32, folder.path()).ok());
+  EXPECT_TRUE(WriteRandomCheckpoint(config, seed, kernels::WeightFormat::kF32, folder.path()).ok());
   const auto checkpoint = model::Checkpoint::Open(folder.path());
   EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
   auto backend = kernels::MakeCpuBackend(threads);

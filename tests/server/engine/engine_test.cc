@@ -2,6 +2,7 @@
 #include "server/engine/engine.h"
 
 #include <cmath>
+#include <map>
 #include <random>
 #include <thread>
 #include <vector>
@@ -12,7 +13,21 @@
 namespace fmaserver::testing {
 namespace {
 
-TEST(engine::Engine, ConcurrentStreamsEqualSoloRunsBitForBit) {
+/// How each sample of a request ended.
+class SamplesEnds : public RecordingGenerateSink {
+ public:
+  explicit SamplesEnds(size_t samples) : samples_(samples) {}
+  void OnFinish(engine::Finished how) override {
+    ends.emplace(how.index, how.reason);
+    if (ends.size() == samples_) End(std::nullopt);
+  }
+  std::map<int32_t, engine::FinishReason> ends;
+
+ private:
+  const size_t samples_;
+};
+
+TEST(Engine, ConcurrentStreamsEqualSoloRunsBitForBit) {
   const auto engine = MakeEngine({.num_slots = 7, .max_queue = 64, .step_tokens = 50});
   std::vector<std::shared_ptr<RecordingGenerateSink>> solo;
   for (int i = 0; i < 24; ++i) solo.push_back(Complete(*engine, Prompt(1 + i * 9, 20 + i, i)));
@@ -33,7 +48,7 @@ TEST(engine::Engine, ConcurrentStreamsEqualSoloRunsBitForBit) {
   }
 }
 
-TEST(engine::Engine, LongPromptReportsProgressAndDoesNotStopOthers) {
+TEST(Engine, LongPromptReportsProgressAndDoesNotStopOthers) {
   const auto engine = MakeEngine({.num_slots = 2, .max_queue = 4, .step_tokens = 10});
   const auto sink = Complete(*engine, Prompt(95, 1, 1));
   EXPECT_EQ(sink->progress, (std::vector<int64_t>{10, 20, 30, 40, 50, 60, 70, 80, 90, 95}));
@@ -48,7 +63,7 @@ TEST(engine::Engine, LongPromptReportsProgressAndDoesNotStopOthers) {
   EXPECT_EQ(slow->status.code(), absl::StatusCode::kCancelled);
 }
 
-TEST(engine::Engine, StopsAtTheEndOfSequenceToken) {
+TEST(Engine, StopsAtTheEndOfSequenceToken) {
   model::ModelConfig config = SmallConfig();
   for (int32_t id = 0; id < config.vocab_size; id += 2) config.eos_token_ids.push_back(id);
   const auto engine = MakeEngine({.num_slots = 1, .max_queue = 1, .step_tokens = 16}, config);
@@ -59,7 +74,7 @@ TEST(engine::Engine, StopsAtTheEndOfSequenceToken) {
   for (const int32_t token : sink->tokens) EXPECT_EQ(token % 2, 1);
 }
 
-TEST(engine::Engine, LearnedPositionsEndTheSequence) {
+TEST(Engine, LearnedPositionsEndTheSequence) {
   model::ModelConfig config = SmallConfig();
   config.attention.positions = kernels::PositionEmbedding::kLearned;
   config.attention.far_positions = kernels::FarPositions::kCenter;
@@ -74,7 +89,7 @@ TEST(engine::Engine, LearnedPositionsEndTheSequence) {
   EXPECT_NE(status.message().find("at most 40"), absl::string_view::npos) << status;
 }
 
-TEST(engine::Engine, NamesWhatIsWrongWithARequest) {
+TEST(Engine, NamesWhatIsWrongWithARequest) {
   const auto engine = MakeEngine({.num_slots = 1, .max_queue = 1, .step_tokens = 16});
   const auto refusal = [&](auto change) {
     engine::GenerateRequest request = Prompt(3, 5, 1);
@@ -101,7 +116,7 @@ TEST(engine::Engine, NamesWhatIsWrongWithARequest) {
   EXPECT_EQ(refusal([](auto& r) { r.max_tokens = 0; }), "max_tokens is 0; allowed: 1 or more");
 }
 
-TEST(engine::Engine, ScoresEqualTheLogprobsOfGeneration) {
+TEST(Engine, ScoresEqualTheLogprobsOfGeneration) {
   const auto engine = MakeEngine({.num_slots = 2, .max_queue = 4, .step_tokens = 13});
   const engine::GenerateRequest request = Prompt(20, 40, 9);
   const auto generated = Complete(*engine, request);
@@ -120,7 +135,7 @@ TEST(engine::Engine, ScoresEqualTheLogprobsOfGeneration) {
   }
 }
 
-TEST(engine::Engine, RefusesAtOnceWhenTheQueueIsFull) {
+TEST(Engine, RefusesAtOnceWhenTheQueueIsFull) {
   const auto engine = MakeEngine({.num_slots = 1, .max_queue = 2, .step_tokens = 4});
   std::vector<std::shared_ptr<RecordingGenerateSink>> sinks;
   std::vector<engine::RequestId> ids;
@@ -138,7 +153,7 @@ TEST(engine::Engine, RefusesAtOnceWhenTheQueueIsFull) {
   EXPECT_TRUE(Complete(*engine, Prompt(3, 3, 1))->status.ok());
 }
 
-TEST(engine::Engine, AbortThenNextRequestWithOneSlotAThousandTimes) {
+TEST(Engine, AbortThenNextRequestWithOneSlotAThousandTimes) {
   const auto engine = MakeEngine({.num_slots = 1, .max_queue = 4, .step_tokens = 64});
   std::mt19937 random(1);
   for (int i = 0; i < 1000; ++i) {
@@ -156,7 +171,7 @@ TEST(engine::Engine, AbortThenNextRequestWithOneSlotAThousandTimes) {
   EXPECT_TRUE(Complete(*engine, Prompt(3, 3, 1))->status.ok());
 }
 
-TEST(engine::Engine, DrainLetsTheRunningFinishAndRefusesNewWork) {
+TEST(Engine, DrainLetsTheRunningFinishAndRefusesNewWork) {
   const auto engine = MakeEngine({.num_slots = 2, .max_queue = 4, .step_tokens = 64});
   auto running = std::make_shared<RecordingGenerateSink>();
   ASSERT_TRUE(engine->Submit(Prompt(10, 200, 1), running).ok());
@@ -168,7 +183,7 @@ TEST(engine::Engine, DrainLetsTheRunningFinishAndRefusesNewWork) {
   EXPECT_EQ(status.status().code(), absl::StatusCode::kUnavailable);
 }
 
-TEST(engine::Engine, DrainEndsWhatOutlastsTheGrace) {
+TEST(Engine, DrainEndsWhatOutlastsTheGrace) {
   const auto engine = MakeEngine({.num_slots = 2, .max_queue = 4, .step_tokens = 64});
   auto endless = std::make_shared<RecordingGenerateSink>();
   ASSERT_TRUE(engine->Submit(Prompt(10, 1'000'000'000, 1), endless).ok());
@@ -177,7 +192,50 @@ TEST(engine::Engine, DrainEndsWhatOutlastsTheGrace) {
   EXPECT_EQ(endless->status.code(), absl::StatusCode::kUnavailable);
 }
 
-TEST(engine::Engine, ChecksItsOptions) {
+TEST(Engine, EverySampleEndsWhenTimeIsUpBeforeTheyBegin) {
+  const auto engine = MakeEngine({.num_slots = 4, .max_queue = 4, .step_tokens = 4});
+  engine::GenerateRequest request = Prompt(2'000'000, 5, 1);
+  request.time_limit_seconds = 1e-6;
+  request.n = 3;
+  const auto sink = std::make_shared<SamplesEnds>(3);
+  ASSERT_TRUE(engine->Submit(request, sink).ok());
+  ASSERT_TRUE(sink->Wait());
+  EXPECT_EQ(sink->ends,
+            (std::map<int32_t, engine::FinishReason>{{0, engine::FinishReason::kTimeLimit},
+                                                     {1, engine::FinishReason::kTimeLimit},
+                                                     {2, engine::FinishReason::kTimeLimit}}));
+}
+
+TEST(Engine, SaysWhatThereIsToDo) {
+  const auto engine = MakeEngine({.num_slots = 1, .max_queue = 4, .step_tokens = 4});
+  const auto idle = engine->Load();
+  EXPECT_EQ(idle.running + idle.waiting, 0);
+  EXPECT_EQ(idle.prompt_tokens, 0);
+  EXPECT_FALSE(idle.draining || idle.failed);
+  EXPECT_GE(idle.seconds_since_step, 0);
+
+  constexpr int kTokens = 2'000'000;
+  const auto slow = std::make_shared<RecordingGenerateSink>();
+  const auto next = std::make_shared<RecordingGenerateSink>();
+  const auto id = engine->Submit(Prompt(kTokens, 1, 1), slow);
+  ASSERT_TRUE(id.ok());
+  ASSERT_TRUE(engine->Submit(Prompt(100, 5, 2), next).ok());
+  engine::LoadReport busy = engine->Load();
+  while (busy.running == 0) busy = engine->Load();
+  EXPECT_EQ(busy.running, 1);
+  EXPECT_EQ(busy.waiting, 1);
+  EXPECT_GT(busy.prompt_tokens, kTokens / 2);
+  EXPECT_LE(busy.prompt_tokens, kTokens + 100);
+  engine->Cancel(*id);
+  ASSERT_TRUE(slow->Wait() && next->Wait());
+  engine->Drain(absl::Seconds(5));
+  const auto drained = engine->Load();
+  EXPECT_TRUE(drained.draining);
+  EXPECT_EQ(drained.running + drained.waiting, 0);
+  EXPECT_EQ(drained.prompt_tokens, 0);
+}
+
+TEST(Engine, ChecksItsOptions) {
   const auto create = [](engine::EngineOptions options, int32_t max_rows) {
     return engine::Engine::Create(MakeModel(SmallConfig(), 1, max_rows), nullptr, options)
         .status()

@@ -33,7 +33,7 @@ Tokens RandomPrompt(std::mt19937& random, const std::vector<Tokens>& earlier) {
   return prompt;
 }
 
-TEST(engine::PrefixCache, FindsTheLongestPrefixOfRandomPrompts) {
+TEST(PrefixCache, FindsTheLongestPrefixOfRandomPrompts) {
   engine::PrefixCache cache(int64_t{1} << 40);
   std::mt19937 random(1);
   std::vector<Tokens> prompts;
@@ -66,7 +66,7 @@ TEST(engine::PrefixCache, FindsTheLongestPrefixOfRandomPrompts) {
   EXPECT_GT(hits, 500);
 }
 
-TEST(engine::PrefixCache, ThirdPromptFindsWhereTheFirstTwoPart) {
+TEST(PrefixCache, ThirdPromptFindsWhereTheFirstTwoPart) {
   for (size_t shared = engine::PrefixCache::kBlock; shared < 200; ++shared) {
     engine::PrefixCache cache(int64_t{1} << 40);
     const auto prompt = [&](int32_t own) {
@@ -87,7 +87,7 @@ TEST(engine::PrefixCache, ThirdPromptFindsWhereTheFirstTwoPart) {
   }
 }
 
-TEST(engine::PrefixCache, LongPromptsGetABoundedGrid) {
+TEST(PrefixCache, LongPromptsGetABoundedGrid) {
   engine::PrefixCache cache(int64_t{1} << 40);
   const engine::PrefixCache::Lookup lookup = cache.Find("", Tokens(1'000'000, 1));
   EXPECT_GE(std::ssize(lookup.points), 8);
@@ -95,7 +95,7 @@ TEST(engine::PrefixCache, LongPromptsGetABoundedGrid) {
   EXPECT_EQ(lookup.points.back(), 999'999);
 }
 
-TEST(engine::PrefixCache, StaysWithinItsBudgetAndForgetsTheOldest) {
+TEST(PrefixCache, StaysWithinItsBudgetAndForgetsTheOldest) {
   constexpr int64_t kBudget = 1 << 20;
   engine::PrefixCache cache(kBudget);
   std::mt19937 random(2);

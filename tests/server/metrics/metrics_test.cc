@@ -41,7 +41,7 @@ kernels::AttentionSpec RandomSpec(std::mt19937& random) {
 ModelFacts Facts() {
   std::mt19937 random(1);
   return {.name = "m",
-          .layout = kernels::SlotLayout(RandomSpec(random), 2, kernels::DType::kF32),
+          .layout = kernels::SlotLayout(RandomSpec(random), 2, kernels::CacheType::kF32),
           .slots = 8,
           .weight_bytes = 1000};
 }
@@ -136,8 +136,8 @@ TEST(Metrics, StateBytesOfEveryLayoutAddUp) {
   std::mt19937 random(7);
   for (int i = 0; i < 2000; ++i) {
     const kernels::AttentionSpec spec = RandomSpec(random);
-    const kernels::SlotLayout layout(spec, 3,
-                                     i % 2 == 0 ? kernels::DType::kF32 : kernels::DType::kBF16);
+    const kernels::SlotLayout layout(
+        spec, 3, i % 2 == 0 ? kernels::CacheType::kF32 : kernels::CacheType::kBF16);
     const StateBytes bytes = StateBytesOf(layout);
     EXPECT_EQ(bytes.near_field + bytes.sinks + bytes.far + bytes.sums + bytes.padding,
               layout.slot_bytes);

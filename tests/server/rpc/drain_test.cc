@@ -99,8 +99,7 @@ TEST(DrainTest, StreamsThatOutlastTheGraceEndWithUnavailable) {
 
 TEST(DrainTest, AddressInUseIsAnError) {
   TestServer server;
-  const auto second =
-      rpc::RpcServer::Start(server.engine(), server.sessions(), {.listen = server.Address()});
+  const auto second = rpc::RpcServer::Start(server.service(), {.listen = server.Address()});
   ASSERT_FALSE(second.ok());
   EXPECT_THAT(std::string(second.status().message()), HasSubstr(server.Address()));
 }

@@ -5,89 +5,18 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/cpu/cpu_backend.h"
-#include "model_loader/checkpoint.h"
-#include "server/engine/model.h"
-#include "tests/support/checkpoint_builder.h"
-#include "tests/support/temp_folder.h"
 
 namespace fmaserver::testing {
-namespace {
-
-void Require(const absl::Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "test server: %s\n", status.ToString().c_str());
-  std::abort();
-}
-
-}  // namespace
-
-model::ModelConfig ByteModelConfig() {
-  model::ModelConfig config;
-  config.vocab_size = 256;
-  config.hidden_size = 16;
-  config.intermediate_size = 32;
-  config.num_layers = 1;
-  config.max_position_embeddings = 1 << 20;
-  config.attention.num_heads = 2;
-  config.attention.num_kv_heads = 1;
-  config.attention.head_dim = 8;
-  config.attention.hierarchy = {.group_size = 4, .rank = 2, .num_levels = 3, .sink_tokens = 0};
-  config.tokenizer = model::TokenizerKind::kBytes;
-  return config;
-}
-
-model::ModelConfig ShortModelConfig(int64_t positions) {
-  model::ModelConfig config = ByteModelConfig();
-  config.max_position_embeddings = positions;
-  config.attention.positions = kernels::PositionEmbedding::kLearned;
-  return config;
-}
-
-model::ModelConfig IdModelConfig() {
-  model::ModelConfig config = ByteModelConfig();
-  config.tokenizer = model::TokenizerKind::kFile;
-  return config;
-}
-
-std::unique_ptr<engine::Engine> MakeTestEngine(const model::ModelConfig& config,
-                                               engine::EngineOptions options) {
-  const TempFolder folder;
-  Require(WriteRandomCheckpoint(config, /*seed=*/1, kernels::DType::kF32, folder.path()));
-  auto checkpoint = model::Checkpoint::Open(folder.path());
-  Require(checkpoint.status());
-  auto backend = kernels::MakeCpuBackend(1);
-  Require(backend.status());
-  auto model = engine::Model::Load(*checkpoint, *std::move(backend),
-                                   {.max_rows = engine::Engine::MaxRows(options)});
-  Require(model.status());
-  auto engine = engine::Engine::Create(*std::move(model), checkpoint->tokenizer(), options);
-  Require(engine.status());
-  return *std::move(engine);
-}
-
-std::unique_ptr<sessions::SessionStore> MakeTestSessions(const engine::Engine& engine,
-                                                         sessions::SessionOptions options) {
-  const sessions::SessionModel model{.fingerprint = std::string(32, 'f'),
-                                     .slot_bytes = engine.model().slot_bytes(),
-                                     .vocab_size = engine.model().config().vocab_size};
-  auto sessions = sessions::SessionStore::Open(model, std::move(options), nullptr);
-  Require(sessions.status());
-  return *std::move(sessions);
-}
 
 TestServer::TestServer(const model::ModelConfig& config, engine::EngineOptions options,
-                       sessions::SessionOptions session_options)
+                       sessions::SessionOptions session_options, service::CallPolicy policy)
     : engine_(MakeTestEngine(config, options)) {
   sessions_ = MakeTestSessions(*engine_, std::move(session_options));
-  auto rpc = rpc::RpcServer::Start(*engine_, *sessions_, {.listen = "127.0.0.1:0"});
+  service_ = std::make_unique<service::Service>(*engine_, *sessions_, std::move(policy));
+  auto rpc = rpc::RpcServer::Start(*service_, {.listen = "127.0.0.1:0"});
   Require(rpc.status());
   rpc_ = *std::move(rpc);
   stub_ = v1::Generation::NewStub(NewChannel());
@@ -137,14 +66,6 @@ Generated Generate(v1::Generation::Stub& stub, const v1::GenerateRequest& reques
   }
   result.status = reader->Finish();
   return result;
-}
-
-bool Eventually(const std::function<bool()>& condition) {
-  for (int tries = 0; tries < 2000; ++tries) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  return condition();
 }
 
 }  // namespace fmaserver::testing

@@ -50,10 +50,12 @@ struct Acknowledged {
       const auto child = store->Fork(name, 2);
       if (child.ok()) (void)store->Delete({name.tenant, child->front().id});
     }
-    Text text = TextOf(session, found->tokens);
     const Text whole = TextOf(session, found->tokens + 1 + static_cast<int64_t>(random() % 20));
     const Text appended(whole.begin() + found->tokens, whole.end());
-    const auto info = testing::RunTurn(*store, name, text, appended);
+    auto turn = store->BeginTurn(name);
+    if (!turn.ok()) _exit(3);
+    const auto info = (*turn)->Commit(
+        appended, testing::ArchivedAfter(whole, std::ssize(whole) - 1, (*turn)->state().archive));
     if (!info.ok() || !info->durable || ::testing::Test::HasFailure()) _exit(1);
     const Acknowledged done{session, info->tokens};
     if (write(report, &done, sizeof(done)) != sizeof(done)) _exit(2);
@@ -92,20 +94,22 @@ TEST(CrashTest, WhatWasAcknowledgedIsThere) {
     const auto tokens =
         ServeAndKill(folder, round, std::uniform_int_distribution<int64_t>(0, 150'000)(random));
     const auto store = OpenStore(OptionsFor(folder));
-    int64_t states = 0;
+    int64_t bytes = 0;
     const auto page = store->List(kDefaultTenant, "", 100'000);
     ASSERT_TRUE(page.ok());
-    for (const SessionInfo& info : page->sessions) states += std::ssize(info.rewind_points);
+    for (const SessionInfo& info : page->sessions) bytes += info.bytes;
     // Nothing half done is left either.
-    EXPECT_EQ(testing::CountFiles(folder.path(), ".state"), states);
-    EXPECT_EQ(testing::CountFiles(folder.path(), ""), states + std::ssize(page->sessions) + 1);
+    const testing::PartFiles parts = testing::FindParts(folder.path());
+    EXPECT_EQ(parts.bytes, bytes);
+    EXPECT_EQ(store->Stats().disk_bytes, parts.unique_bytes);
+    EXPECT_EQ(testing::CountFiles(folder.path(), ""), parts.count + std::ssize(page->sessions) + 1);
     for (int session = 0; session < kSessions; ++session) {
       least[session] = std::max(least[session], tokens[session]);
       auto turn = store->BeginTurn(NameOf(session));
       if (least[session] == 0 && !turn.ok()) continue;
       ASSERT_TRUE(turn.ok()) << turn.status();
       EXPECT_GE((*turn)->tokens(), least[session]);
-      testing::ExpectTurnOf(**turn, TextOf(session, (*turn)->tokens()));
+      testing::ExpectTurnOf(**turn, TextOf(session, (*turn)->tokens()), /*archived=*/true);
     }
   }
   EXPECT_GT(least[0], 0);

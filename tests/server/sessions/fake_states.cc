@@ -1,10 +1,12 @@
 #include "tests/server/sessions/fake_states.h"
 
 #include <algorithm>
-#include <cstring>
+#include <set>
 #include <utility>
 
+#include "base/id.h"
 #include "gtest/gtest.h"
+#include "server/sessions/shelf/directory/files.h"
 
 namespace fmaserver::testing {
 namespace {
@@ -15,15 +17,29 @@ uint64_t Mix(uint64_t hash, uint64_t value) {
   return hash ^ hash >> 29;
 }
 
-std::vector<std::byte> BytesAfter(const Text& text, int64_t tokens) {
+// A function of the first `tokens` tokens of the text.
+std::vector<std::byte> BytesAfter(const Text& text, int64_t tokens, int64_t size) {
   uint64_t hash = 1;
   for (int64_t i = 0; i < tokens; ++i) hash = Mix(hash, static_cast<uint64_t>(text[i]));
-  std::vector<std::byte> bytes(kSlotBytes);
+  std::vector<std::byte> bytes(size);
   for (std::byte& byte : bytes) {
     hash = Mix(hash, 7);
     byte = static_cast<std::byte>(hash >> 32);
   }
   return bytes;
+}
+
+int64_t ChunkBytes(int64_t begin) { return 50 + begin % 7; }
+
+engine::SnapshotPtr SnapshotAfter(const Text& text, int64_t tokens, int64_t size) {
+  auto snapshot = std::make_shared<engine::Snapshot>(tokens, size);
+  std::ranges::copy(BytesAfter(text, tokens, size), snapshot->mutable_bytes().begin());
+  return snapshot;
+}
+
+bool IsSnapshotAfter(const engine::Snapshot& snapshot, const Text& text, int64_t size) {
+  return snapshot.tokens() <= std::ssize(text) &&
+         std::ranges::equal(snapshot.bytes(), BytesAfter(text, snapshot.tokens(), size));
 }
 
 }  // namespace
@@ -32,30 +48,52 @@ sessions::SessionModel FakeModel() {
   return {.fingerprint = std::string(32, 'm'), .slot_bytes = kSlotBytes, .vocab_size = kVocabSize};
 }
 
-std::unique_ptr<sessions::SessionStore> OpenStore(sessions::SessionOptions options) {
+std::unique_ptr<sessions::SessionStore> OpenStore(sessions::SessionOptions options, Now now) {
   options.sweep_seconds = 0;
-  auto store = sessions::SessionStore::Open(FakeModel(), std::move(options), nullptr);
+  auto store =
+      sessions::SessionStore::Open(FakeModel(), std::move(options), nullptr, std::move(now));
   EXPECT_TRUE(store.ok()) << store.status();
   return *std::move(store);
 }
 
 engine::SnapshotPtr StateAfter(const Text& text, int64_t tokens) {
-  if (tokens == 0) return nullptr;
-  auto state = std::make_shared<engine::Snapshot>(tokens, kSlotBytes);
-  std::ranges::copy(BytesAfter(text, tokens), state->mutable_bytes().begin());
+  return tokens == 0 ? nullptr : SnapshotAfter(text, tokens, kSlotBytes);
+}
+
+engine::State ArchivedAfter(const Text& text, int64_t tokens, const engine::Archive& before) {
+  engine::State state(StateAfter(text, tokens));
+  for (int64_t begin = 0; begin + kChunkTokens <= tokens; begin += kChunkTokens) {
+    const size_t index = state.archive.size();
+    state.archive.push_back(
+        index < before.size()
+            ? before[index]
+            : std::make_shared<engine::ArchiveChunk>(engine::ArchiveChunk{
+                  .id = RandomId(),
+                  .begin = begin,
+                  .bytes = SnapshotAfter(text, begin + kChunkTokens, ChunkBytes(begin))}));
+  }
   return state;
 }
 
-bool IsStateAfter(const engine::Snapshot& state, const Text& text) {
-  return state.tokens() <= std::ssize(text) &&
-         std::ranges::equal(state.bytes(), BytesAfter(text, state.tokens()));
+bool IsStateAfter(const engine::State& state, const Text& text, bool archived) {
+  if (!IsSnapshotAfter(*state.slot, text, kSlotBytes)) return false;
+  const int64_t chunks = std::ssize(state.archive);
+  if ((archived || chunks > 0) && chunks != state.slot->tokens() / kChunkTokens) return false;
+  for (int64_t i = 0; i < chunks; ++i) {
+    const engine::ArchiveChunk& chunk = *state.archive[i];
+    if (chunk.begin != i * kChunkTokens || chunk.bytes->tokens() != chunk.begin + kChunkTokens ||
+        !IsSnapshotAfter(*chunk.bytes, text, ChunkBytes(chunk.begin))) {
+      return false;
+    }
+  }
+  return true;
 }
 
-void ExpectTurnOf(const sessions::Turn& turn, const Text& text) {
+void ExpectTurnOf(const sessions::Turn& turn, const Text& text, bool archived) {
   ASSERT_EQ(turn.tokens(), std::ssize(text));
-  const int64_t start = turn.state() == nullptr ? 0 : turn.state()->tokens();
-  if (turn.state() != nullptr) {
-    EXPECT_TRUE(IsStateAfter(*turn.state(), text)) << start << " of " << text.size();
+  const int64_t start = turn.state().slot == nullptr ? 0 : turn.state().slot->tokens();
+  if (turn.state().slot != nullptr) {
+    EXPECT_TRUE(IsStateAfter(turn.state(), text, archived)) << start << " of " << text.size();
   }
   ASSERT_LE(start, std::ssize(text));
   EXPECT_EQ(turn.pending(), Text(text.begin() + start, text.end()));
@@ -109,6 +147,26 @@ absl::StatusOr<sessions::SessionInfo> ImportAll(sessions::SessionStore& store,
     if (!status.ok()) return status;
   }
   return (*import)->Finish();
+}
+
+PartFiles FindParts(const std::filesystem::path& folder) {
+  PartFiles found;
+  std::set<std::string> seen;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.ends_with(".state") && !name.ends_with(".chunk")) continue;
+    const auto file = sessions::OpenFile::ForReading(entry.path());
+    if (!file.ok()) continue;  // removed meanwhile
+    const auto header = sessions::ReadRecordHeader(*file, FakeModel().fingerprint);
+    EXPECT_TRUE(header.ok()) << header.status();
+    const auto bytes = static_cast<int64_t>(header->payload_bytes());
+    ++found.count;
+    found.bytes += bytes;
+    const auto version = sessions::VersionOf(entry.path());
+    EXPECT_TRUE(version.ok()) << version.status();
+    if (seen.insert(version->value).second) found.unique_bytes += bytes;
+  }
+  return found;
 }
 
 int64_t CountFiles(const std::filesystem::path& folder, const std::string& suffix) {

@@ -22,14 +22,23 @@ inline constexpr int64_t kVocabSize = 1000;
 sessions::SessionModel FakeModel();
 
 /// Opens a store without a sweeper; the test fails when it cannot.
-std::unique_ptr<sessions::SessionStore> OpenStore(sessions::SessionOptions options);
+std::unique_ptr<sessions::SessionStore> OpenStore(sessions::SessionOptions options,
+                                                  Now now = Clock::now);
 
 /// After the first `tokens` tokens of `text`; null for 0.
 engine::SnapshotPtr StateAfter(const Text& text, int64_t tokens);
-bool IsStateAfter(const engine::Snapshot& state, const Text& text);
+
+/// The same with an archive, as of a model that has one: every kChunkTokens tokens are a chunk.
+/// Those of `before`, of an earlier state of the text, are taken over.
+engine::State ArchivedAfter(const Text& text, int64_t tokens, const engine::Archive& before);
+inline constexpr int64_t kChunkTokens = 5;
+
+/// Whether every byte of the state is of `text` or its beginning, and its archive whole or, unless
+/// it is `archived`, empty.
+bool IsStateAfter(const engine::State& state, const Text& text, bool archived);
 
 /// Checks that the turn starts where `text` stops: its state, pending tokens and history.
-void ExpectTurnOf(const sessions::Turn& turn, const Text& text);
+void ExpectTurnOf(const sessions::Turn& turn, const Text& text, bool archived = false);
 
 /// `count` tokens that continue `text`, a function of its length and `salt`.
 Text NextTokens(const Text& text, int64_t count, int32_t salt);
@@ -44,6 +53,14 @@ absl::StatusOr<std::string> ReadAll(sessions::SessionExport& blob, size_t piece_
 absl::StatusOr<sessions::SessionInfo> ImportAll(sessions::SessionStore& store,
                                                 const sessions::SessionName& name,
                                                 const std::string& blob, size_t piece_bytes);
+
+/// The files of parts below `folder`.
+struct PartFiles {
+  int64_t count = 0;
+  int64_t bytes = 0;         ///< of the parts themselves
+  int64_t unique_bytes = 0;  ///< each once, however many names it has
+};
+PartFiles FindParts(const std::filesystem::path& folder);
 
 /// How many files below `folder` have a name that ends so.
 int64_t CountFiles(const std::filesystem::path& folder, const std::string& suffix);

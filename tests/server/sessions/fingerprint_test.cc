@@ -13,17 +13,17 @@ TEST(FingerprintTest, EverythingThatGivesBytesAMeaningCounts) {
                               .head_dim = 8,
                               .hierarchy = {.group_size = 4, .rank = 2, .num_levels = 3}};
   std::set<std::string> prints = {
-      ModelFingerprint("a", kernels::SlotLayout(spec, 2, kernels::DType::kF32))};
+      ModelFingerprint("a", kernels::SlotLayout(spec, 2, kernels::CacheType::kF32))};
+  EXPECT_TRUE(prints.contains(
+      ModelFingerprint("a", kernels::SlotLayout(spec, 2, kernels::CacheType::kF32))));
   EXPECT_TRUE(
-      prints.contains(ModelFingerprint("a", kernels::SlotLayout(spec, 2, kernels::DType::kF32))));
-  EXPECT_TRUE(
-      prints.insert(ModelFingerprint("b", kernels::SlotLayout(spec, 2, kernels::DType::kF32)))
+      prints.insert(ModelFingerprint("b", kernels::SlotLayout(spec, 2, kernels::CacheType::kF32)))
           .second);
   EXPECT_TRUE(
-      prints.insert(ModelFingerprint("a", kernels::SlotLayout(spec, 2, kernels::DType::kBF16)))
+      prints.insert(ModelFingerprint("a", kernels::SlotLayout(spec, 2, kernels::CacheType::kBF16)))
           .second);
   EXPECT_TRUE(
-      prints.insert(ModelFingerprint("a", kernels::SlotLayout(spec, 3, kernels::DType::kF32)))
+      prints.insert(ModelFingerprint("a", kernels::SlotLayout(spec, 3, kernels::CacheType::kF32)))
           .second);
   EXPECT_EQ(prints.begin()->size(), 32);
 }

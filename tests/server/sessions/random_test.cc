@@ -22,6 +22,7 @@ struct World {
   int64_t memory_bytes;
   int stores;  // on one directory
   int operations;
+  bool archived = false;  // states have archives
 };
 
 class RandomTest : public ::testing::TestWithParam<World> {
@@ -81,22 +82,31 @@ class RandomTest : public ::testing::TestWithParam<World> {
     if (!Known(name, turn.status())) return;
     ASSERT_TRUE(turn.ok()) << turn.status();
     Text& text = texts_[name];
-    testing::ExpectTurnOf(**turn, text);
+    testing::ExpectTurnOf(**turn, text, GetParam().archived);
     FinishTurn(**turn, text);
+  }
+
+  // `archive` grows with the state, as a sequence's does.
+  static engine::State StateOf(const Text& text, int64_t tokens, engine::Archive& archive) {
+    if (!GetParam().archived || tokens == 0) return StateAfter(text, tokens);
+    engine::State state = testing::ArchivedAfter(text, tokens, archive);
+    if (state.archive.size() > archive.size()) archive = state.archive;
+    return state;
   }
 
   void FinishTurn(Turn& turn, Text& text) {
     const Text appended = NextTokens(text, Draw(0, 30), static_cast<int32_t>(Draw(0, 1 << 20)));
     Text whole = text;
     whole.insert(whole.end(), appended.begin(), appended.end());
+    engine::Archive archive = turn.state().archive;
     for (int64_t point = Draw(1, 40); point < std::ssize(whole); point += Draw(1, 20)) {
-      turn.AddPoint(StateAfter(whole, point));
+      turn.AddPoint(StateOf(whole, point, archive));
     }
     if (Draw(0, 4) == 0) return;  // rolled back
-    const int64_t least = turn.state() == nullptr ? 0 : turn.state()->tokens();
+    const int64_t least = turn.state().slot == nullptr ? 0 : turn.state().slot->tokens();
     const int64_t read = Draw(0, 4) == 0 ? Draw(least, std::ssize(whole))
                                          : std::max<int64_t>(least, std::ssize(whole) - 1);
-    const auto info = turn.Commit(appended, StateAfter(whole, read));
+    const auto info = turn.Commit(appended, StateOf(whole, read, archive));
     ASSERT_TRUE(info.ok()) << info.status();
     EXPECT_EQ(info->tokens, std::ssize(whole));
     EXPECT_EQ(info->durable, GetParam().directory);
@@ -111,12 +121,13 @@ class RandomTest : public ::testing::TestWithParam<World> {
     ASSERT_TRUE(turn.ok()) << turn.status();
     Text& text = texts_[name];
     const size_t begin = text.size();
+    engine::Archive archive = (*turn)->state().archive;
     const Text appended = NextTokens(text, Draw(1, 90), 5);
     text.insert(text.end(), appended.begin(), appended.end());
     const int64_t generated = Draw(0, std::ssize(appended));
     const int64_t read = Draw(0, std::ssize(text) - 1);
     const auto token =
-        (*turn)->Interrupt(appended, StateAfter(text, read), {"request", 99, generated});
+        (*turn)->Interrupt(appended, StateOf(text, read, archive), {"request", 99, generated});
     turn->reset();
     ASSERT_TRUE(token.ok()) << token.status();
     if (GetParam().directory && Draw(0, 1) == 0) Reopen();
@@ -131,7 +142,7 @@ class RandomTest : public ::testing::TestWithParam<World> {
     EXPECT_EQ(resumed->record.request, "request");
     EXPECT_EQ(resumed->record.seed, 99);
     EXPECT_EQ(resumed->generated, Text(text.end() - generated, text.end()));
-    testing::ExpectTurnOf(*resumed->turn, text);
+    testing::ExpectTurnOf(*resumed->turn, text, GetParam().archived);
     EXPECT_GE(resumed->turn->pending().size(), 1);
     // All that the turn itself appended is seen.
     EXPECT_GE(resumed->turn->history().size() + resumed->turn->pending().size(),
@@ -215,19 +226,26 @@ class RandomTest : public ::testing::TestWithParam<World> {
       EXPECT_EQ(found, expected);
     }
     int64_t states = 0;
+    int64_t bytes = 0;
     for (const auto& [name, text] : texts_) {
       SessionStore& store = AnyStore();
       const auto info = store.Get(name);
       ASSERT_TRUE(info.ok()) << info.status();
       states += std::ssize(info->rewind_points);
+      bytes += info->bytes;
       auto turn = store.BeginTurn(name);
       ASSERT_TRUE(turn.ok()) << turn.status();
-      testing::ExpectTurnOf(**turn, text);
+      testing::ExpectTurnOf(**turn, text, GetParam().archived);
     }
     if (GetParam().directory) {
       // Every file is some session's, and none is left half written.
       EXPECT_EQ(testing::CountFiles(folder_.path(), ".state"), states);
-      EXPECT_EQ(testing::CountFiles(folder_.path(), ""), states + 1 + std::ssize(texts_));
+      const testing::PartFiles parts = testing::FindParts(folder_.path());
+      EXPECT_EQ(parts.bytes, bytes);
+      EXPECT_EQ(testing::CountFiles(folder_.path(), ""), parts.count + 1 + std::ssize(texts_));
+      if (stores_.size() == 1) {
+        EXPECT_EQ(stores_.front()->Stats().disk_bytes, parts.unique_bytes);
+      }
     }
     for (const auto& store : stores_) {
       const SessionStats stats = store->Stats();
@@ -272,14 +290,17 @@ TEST_P(RandomTest, AgreesWithPlainTexts) {
   CheckAll();
 }
 
-INSTANTIATE_TEST_SUITE_P(Worlds, RandomTest,
-                         ::testing::Values(World{"Memory", false, int64_t{1} << 30, 1, 20'000},
-                                           World{"Directory", true, int64_t{1} << 30, 1, 4'000},
-                                           World{"TinyMemory", true, 4'000, 1, 4'000},
-                                           World{"SharedDirectory", true, 20'000, 3, 4'000}),
-                         [](const ::testing::TestParamInfo<World>& info) {
-                           return std::string(info.param.name);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Worlds, RandomTest,
+    ::testing::Values(World{"Memory", false, int64_t{1} << 30, 1, 20'000},
+                      World{"Directory", true, int64_t{1} << 30, 1, 4'000},
+                      World{"TinyMemory", true, 4'000, 1, 4'000},
+                      World{"SharedDirectory", true, 20'000, 3, 4'000},
+                      World{"ArchivesInMemory", false, int64_t{1} << 30, 1, 10'000, true},
+                      World{"Archives", true, int64_t{1} << 30, 1, 2'000, true},
+                      World{"ArchivesInTinyMemory", true, 4'000, 1, 2'000, true},
+                      World{"SharedArchives", true, 30'000, 3, 2'000, true}),
+    [](const ::testing::TestParamInfo<World>& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace fmaserver::sessions

@@ -11,7 +11,7 @@ namespace fmaserver::sessions {
 namespace {
 
 // Keeps at most `limit` points behind a head that moves on.
-void Append(std::vector<PointPlace>& points, PointPlace next, size_t limit) {
+void Append(std::vector<RewindPoint>& points, RewindPoint next, size_t limit) {
   points.push_back(next);
   while (points.size() > limit + 1) {
     const size_t dropped = PointToDrop(points);
@@ -21,7 +21,7 @@ void Append(std::vector<PointPlace>& points, PointPlace next, size_t limit) {
 }
 
 // Going back by any distance lands at most this many times as far back.
-double WorstRatio(const std::vector<PointPlace>& points, int64_t shortest_turn) {
+double WorstRatio(const std::vector<RewindPoint>& points, int64_t shortest_turn) {
   const int64_t head = points.back().tokens;
   double worst = 1;
   for (size_t i = 0; i + 1 < points.size(); ++i) {
@@ -36,12 +36,12 @@ TEST(ThinningTest, DistancesGrowGeometrically) {
   std::mt19937_64 random(3);
   for (const size_t limit : {4, 8, 16}) {
     for (int round = 0; round < 20; ++round) {
-      std::vector<PointPlace> points;
+      std::vector<RewindPoint> points;
       int64_t tokens = 0;
       for (int turn = 0; turn < 2'000; ++turn) {
         tokens += 50 + static_cast<int64_t>(random() % 100);
         Append(points, {tokens, true}, limit);
-        ASSERT_TRUE(std::ranges::is_sorted(points, {}, &PointPlace::tokens));
+        ASSERT_TRUE(std::ranges::is_sorted(points, {}, &RewindPoint::tokens));
       }
       // 200,000 tokens behind, in steps of 100: with equal ratios each would be the limit-th root.
       const double equal = std::pow(2'000.0, 1.0 / static_cast<double>(limit));
@@ -53,14 +53,14 @@ TEST(ThinningTest, DistancesGrowGeometrically) {
 
 TEST(ThinningTest, EndsOfTurnsStayLonger) {
   // Every fourth point is the end of a turn.
-  std::vector<PointPlace> points;
+  std::vector<RewindPoint> points;
   for (int i = 1; i <= 400; ++i) Append(points, {i * 10, i % 4 == 0}, 8);
-  const auto ends = std::ranges::count_if(points, [](const PointPlace& p) { return p.turn_end; });
+  const auto ends = std::ranges::count_if(points, [](const RewindPoint& p) { return p.turn_end; });
   EXPECT_GE(ends, 6);
 }
 
 TEST(ThinningTest, TwoPointsLeaveOneChoice) {
-  const std::vector<PointPlace> points = {{1, true}, {2, true}};
+  const std::vector<RewindPoint> points = {{1, true}, {2, true}};
   EXPECT_EQ(PointToDrop(points), 0);
 }
 

@@ -1,6 +1,8 @@
 // Blobs: whole, in pieces, cut short, damaged, foreign.
+#include <functional>
 #include <random>
 
+#include "base/text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/sessions/fake_states.h"
@@ -71,6 +73,39 @@ TEST_F(TransferTest, TheHeadAloneIsSmaller) {
   ASSERT_TRUE(info.ok()) << info.status();
   EXPECT_EQ(info->rewind_points, std::vector<int64_t>{27});
   testing::ExpectTurnOf(**store_->BeginTurn({kDefaultTenant, "copy"}), text_);
+}
+
+TEST_F(TransferTest, AnArchiveTravelsOnce) {
+  const SessionName archived{kDefaultTenant, "archived"};
+  const SessionName copy{kDefaultTenant, "copy"};
+  ASSERT_TRUE(store_->Create(archived, {}).ok());
+  const Text text = NextTokens({}, 23, 3);
+  auto turn = store_->BeginTurn(archived);
+  const engine::State first = testing::ArchivedAfter(text, 12, {});
+  (*turn)->AddPoint(first);
+  ASSERT_TRUE((*turn)->Commit(text, testing::ArchivedAfter(text, 22, first.archive)).ok());
+  auto blob = store_->Export(archived, /*head_only=*/false);
+  ASSERT_TRUE(blob.ok()) << blob.status();
+  const auto bytes = ReadAll(**blob, 100);
+  ASSERT_TRUE(bytes.ok());
+  const auto info = ImportAll(*store_, copy, *bytes, 70);
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_EQ(info->bytes, store_->Get(archived)->bytes);
+  testing::ExpectTurnOf(**store_->BeginTurn(copy), text, /*archived=*/true);
+  ASSERT_TRUE(store_->Rewind(copy, 12).ok());
+  testing::ExpectTurnOf(**store_->BeginTurn(copy), Text(text.begin(), text.begin() + 12),
+                        /*archived=*/true);
+  // The copy is its own: what is left of the source does not change it.
+  ASSERT_TRUE(store_->Delete(archived).ok());
+  testing::ExpectTurnOf(**store_->BeginTurn(copy), Text(text.begin(), text.begin() + 12),
+                        /*archived=*/true);
+  ASSERT_TRUE(store_->Delete(copy).ok());
+  for (size_t at = 0; at < bytes->size(); at += 3) {
+    std::string damaged = *bytes;
+    damaged[at] = static_cast<char>(damaged[at] ^ 64);
+    ASSERT_EQ(Refusal(damaged).code(), absl::StatusCode::kInvalidArgument) << at;
+    ASSERT_EQ(Refusal(bytes->substr(0, at)).code(), absl::StatusCode::kInvalidArgument) << at;
+  }
 }
 
 TEST_F(TransferTest, AnEmptySessionTravelsToo) {
@@ -163,6 +198,10 @@ TEST_F(TransferTest, NumbersThatDoNotFitAreRefused) {
   header.mutable_session()->mutable_points(0)->set_tokens(0);
   refused(header, two, "a state after 0 tokens");
   header.mutable_session()->mutable_points(0)->set_tokens(1);
+  internal::RecordHeader twice = header;
+  *twice.mutable_session()->add_points() = header.session().points(0);
+  twice.mutable_session()->mutable_points(1)->set_tokens(2);
+  refused(twice, two, "two states of one id");
   for (int i = 0; i < kMaxRewindPoints + 1; ++i) {
     *header.mutable_session()->add_points() = header.session().points(0);
   }
@@ -173,6 +212,57 @@ TEST_F(TransferTest, NumbersThatDoNotFitAreRefused) {
   header = SessionHeaderOf(2, 2);
   header.set_model(std::string(32, 'x'));
   refused(header, two, "another model");
+}
+
+TEST_F(TransferTest, ArchivesThatDoNotFitAreRefused) {
+  const auto refused = [this](const std::function<void(internal::SessionRecord&)>& change,
+                              const char* part) {
+    internal::RecordHeader header = SessionHeaderOf(2, 2);
+    for (int i = 0; i < 2; ++i) {
+      internal::PointRecord& point = *header.mutable_session()->add_points();
+      point.set_id(std::string(22, static_cast<char>('a' + i)));
+      point.set_tokens(i + 1);
+    }
+    internal::ChunkRecord& chunk = *header.mutable_session()->mutable_points(0)->add_chunks();
+    chunk.set_id(std::string(22, 'c'));
+    chunk.set_end(1);
+    chunk.set_bytes(9);
+    change(*header.mutable_session());
+    const absl::Status status = Refusal(Forged(header, std::string(8, '\0')));
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(part));
+  };
+  const auto chunk = [](internal::SessionRecord& record) {
+    return record.mutable_points(0)->mutable_chunks(0);
+  };
+  refused([](auto&) {}, "ends too early");  // what is wrong is only that no part follows
+  refused([&](auto& record) { chunk(record)->set_id("c"); }, "the id of a chunk");
+  refused([&](auto& record) { chunk(record)->set_id(std::string(22, 'a')); }, "of one id");
+  refused([&](auto& record) { chunk(record)->set_end(2); }, "a chunk of tokens 0 to 2");
+  refused([&](auto& record) { chunk(record)->set_begin(1); }, "a chunk of tokens 1 to 1");
+  refused([&](auto& record) { chunk(record)->set_end(uint64_t{1} << 63); }, "a chunk of tokens");
+  refused([&](auto& record) { chunk(record)->set_bytes(0); }, "a chunk of 0 bytes");
+  refused([&](auto& record) { chunk(record)->set_bytes(~uint64_t{0}); }, "bytes, allowed: 1 to");
+  refused([](auto& record) { record.mutable_points(0)->set_shared_chunks(1); },
+          "chunks of the state before");
+  refused([](auto& record) { record.mutable_points(1)->set_shared_chunks(2); },
+          "chunks of the state before");
+  refused(
+      [&](auto& record) {
+        internal::ChunkRecord& other = *record.mutable_points(1)->add_chunks();
+        other = *chunk(record);
+        other.set_bytes(10);
+      },
+      "two parts of one id");
+  refused(
+      [&](auto& record) {
+        for (int i = 0; i < kMaxChunks; ++i) {
+          internal::ChunkRecord& more = *record.mutable_points(1)->add_chunks();
+          more = *chunk(record);
+          more.set_id(Concat(std::string(22, 'x'), i).substr(std::to_string(i).size()));
+        }
+      },
+      "a chunk of tokens");
 }
 
 TEST_F(TransferTest, AnotherModelRefusesTheBlob) {

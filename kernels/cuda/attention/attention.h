@@ -1,0 +1,44 @@
+// The multilevel attention on the device: append to the cache, attend, close the completed groups.
+//
+// A step's segments are sorted once, on the host, into a plan. Segments of one row are decoded, one
+// launch for all of them; longer ones are slices of prompts. The plan's lists go to the device with
+// the step's data (DevicePlan), and every layer is then LaunchAttention with the same plan.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "kernels/backend.h"
+#include "kernels/cuda/attention/attention_data.h"
+#include "kernels/cuda/runtime/runtime.h"
+#include "kernels/host/slot_segment.h"
+
+namespace fmaserver::kernels::cuda {
+
+/// The step's work, in host memory: each list and number is a member of DevicePlan.
+struct AttentionPlan {
+  /// Without `decodes`, segments of one row are slices too, as tentative ones always are.
+  AttentionPlan(const AttentionSpec& spec, const SlotLayout& layout,
+                std::span<const SlotSegment> step, bool decodes = true);
+
+  std::vector<DecodeRow> decode;
+  std::vector<PrefillSegment> segments;  ///< tentative ones last
+  int64_t num_appended = 0;              ///< segments that are not
+  std::vector<GroupTask> groups;
+  std::vector<QueryBlock> blocks;
+  int64_t scratch_bytes = 0;  ///< of DevicePlan::scratch, aligned to SlotLayout::kAlignment
+
+ private:
+  void AddSlice(const AttentionSpec& spec, const SlotLayout& layout, const SlotSegment& segment);
+};
+
+/// See Backend::Attend. qkv [n, QkvColumns()] and out [n, H*d] in device memory. One launch for
+/// what is decoded and six for slices, whatever their number and length. Without data in `out`,
+/// rows are appended and groups closed, and that is all; then nothing of `plan` decodes.
+absl::Status LaunchAttention(Stream& stream, const DeviceAttention& attention,
+                             const SlotLayout& layout, const DevicePlan& plan, int32_t layer,
+                             const Matrix& qkv, const Matrix& out);
+
+}  // namespace fmaserver::kernels::cuda

@@ -1,0 +1,73 @@
+// What the attention's kernels are told: a layer's weights and a step's rows, as plain data in
+// device memory. Two launches with equal data do the same with what lies in memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/fma/slot_layout.h"
+#include "kernels/fma/spec.h"
+#include "kernels/host/downsampling_layout.h"
+
+namespace fmaserver::kernels::cuda {
+
+/// One attention layer. The pointers are device memory and belong to PackedAttention.
+struct DeviceAttention {
+  AttentionSpec spec;
+  DownsamplingLayout downsampling_layout;
+  const float* downsampling = nullptr;  ///< [2, floats]: of keys, of values; average: null
+  const float* far_bias = nullptr;      ///< [H, L]: the level's bias and ln c_l
+  const double* frequencies = nullptr;  ///< [d/2] in turns per token; rotary positions only
+
+  bool operator==(const DeviceAttention&) const = default;
+};
+
+/// A segment of one row. A row without a slot pads the batch: nothing is read or written for it.
+struct DecodeRow {
+  std::byte* slot = nullptr;
+  int64_t position = 0;
+  int64_t row = 0;  ///< of the step's matrices
+};
+
+/// A segment of several rows.
+struct PrefillSegment {
+  std::byte* slot = nullptr;
+  int64_t position = 0;
+  int64_t first_row = 0;  ///< of the step's matrices
+  int64_t rows = 0;
+  int64_t scratch = 0;  ///< where its PrefillScratch begins, in bytes
+};
+
+/// One group of one level that tokens of a segment fall into, at a level that tokens feed.
+struct GroupTask {
+  int64_t group = 0;
+  int32_t segment = 0;
+  int32_t level = 0;
+};
+
+/// Rows of a segment that lie in one fine group, so that they share one list of keys.
+struct QueryBlock {
+  static constexpr int kMaxRows = 64;
+
+  int64_t first = 0;  ///< of the segment's rows
+  int32_t rows = 0;   ///< up to kMaxRows
+  int32_t segment = 0;
+};
+
+/// A step's attention in device memory. Decode rows may exceed what the step has: zeros follow.
+struct DevicePlan {
+  const DecodeRow* decode = nullptr;
+  const PrefillSegment* segments = nullptr;
+  const GroupTask* groups = nullptr;
+  const QueryBlock* blocks = nullptr;
+  std::byte* scratch = nullptr;
+  int64_t decode_rows = 0;
+  int64_t num_segments = 0;
+  int64_t num_appended = 0;  ///< segments at the list's beginning that their slots take
+  int64_t num_groups = 0;
+  int64_t num_blocks = 0;
+
+  bool operator==(const DevicePlan&) const = default;
+};
+
+}  // namespace fmaserver::kernels::cuda

@@ -1,0 +1,60 @@
+#include "kernels/cuda/attention/attention_weights.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numbers>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "kernels/host/attention.h"
+
+namespace fmaserver::kernels::cuda {
+namespace {
+
+/// Device memory with `values`; none for none.
+template <typename T>
+absl::StatusOr<Memory> Upload(std::span<const T> values, Stream& stream) {
+  if (values.empty()) return Memory();
+  const auto bytes = static_cast<int64_t>(values.size_bytes());
+  auto device = Memory::Allocate(Memory::Kind::kDevice, bytes);
+  if (!device.ok()) return device.status();
+  absl::Status status = stream.CopyToDevice(device->data(), values.data(), bytes);
+  status.Update(stream.Synchronize());
+  if (!status.ok()) return status;
+  return device;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PackedAttention>> PackedAttention::Pack(const AttentionSpec& spec,
+                                                                       const HostAttention& weights,
+                                                                       Stream& stream) {
+  const DownsamplingLayout at(spec);
+  auto staging = Memory::Allocate(Memory::Kind::kPinned,
+                                  std::max<int64_t>(1, 2 * at.floats) * int64_t{sizeof(float)});
+  if (!staging.ok()) return staging.status();
+  std::memset(staging->data(), 0, static_cast<size_t>(staging->bytes()));
+  auto* floats = staging->As<float>();
+  PackDownsampling(spec, weights, at, floats);
+  std::vector<double> frequencies = RotaryFrequencies(spec);
+  for (double& frequency : frequencies) frequency /= 2 * std::numbers::pi;
+  const std::vector<float> biases = FarBiases(spec, weights.level_bias);
+
+  auto packed = std::make_unique<PackedAttention>();
+  auto downsampling =
+      Upload(std::span<const float>(floats, static_cast<size_t>(2 * at.floats)), stream);
+  auto far_bias = Upload(std::span<const float>(biases), stream);
+  auto turns = Upload(std::span<const double>(frequencies), stream);
+  for (const absl::Status& status : {downsampling.status(), far_bias.status(), turns.status()}) {
+    if (!status.ok()) return status;
+  }
+  packed->downsampling_ = *std::move(downsampling);
+  packed->far_bias_ = *std::move(far_bias);
+  packed->frequencies_ = *std::move(turns);
+  packed->view = {spec, at, packed->downsampling_.As<float>(), packed->far_bias_.As<float>(),
+                  packed->frequencies_.As<double>()};
+  return packed;
+}
+
+}  // namespace fmaserver::kernels::cuda

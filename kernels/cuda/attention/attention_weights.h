@@ -1,0 +1,28 @@
+// What one attention layer has besides its products, in device memory.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+#include "kernels/cuda/attention/attention_data.h"
+#include "kernels/cuda/runtime/runtime.h"
+
+namespace fmaserver::kernels::cuda {
+
+class PackedAttention : public AttentionWeights {
+ public:
+  /// Uploads and waits. RESOURCE_EXHAUSTED.
+  static absl::StatusOr<std::unique_ptr<PackedAttention>> Pack(const AttentionSpec& spec,
+                                                               const HostAttention& weights,
+                                                               Stream& stream);
+
+  DeviceAttention view;
+
+ private:
+  Memory downsampling_;
+  Memory far_bias_;
+  Memory frequencies_;
+};
+
+}  // namespace fmaserver::kernels::cuda

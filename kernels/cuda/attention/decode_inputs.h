@@ -1,0 +1,88 @@
+// A decoded token's row of the QKV product, as the block that attends wants it: key, value and
+// queries in shared memory, rotated by the position. Called by all threads of a block; the caller
+// puts a barrier before what was placed is read.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/attention/attention_data.h"
+#include "kernels/cuda/attention/head_cache.h"
+#include "kernels/cuda/attention/rotation.h"
+#include "kernels/cuda/runtime/device.h"
+
+namespace fmaserver::kernels::cuda {
+
+/// The key and value of `kv_head`, padded with zeros to D. `qkv` is the token's row.
+FMA_DEVICE void PlaceToken(const DeviceAttention& attention, const SlotLayout& layout,
+                           const float* qkv, int64_t position, int kv_head,
+                           const TokenVectors& token) {
+  const AttentionSpec& spec = attention.spec;
+  const int dim = spec.head_dim;
+  const float* key = qkv + int64_t{spec.num_heads + kv_head} * dim;
+  const float* value = key + int64_t{spec.num_kv_heads} * dim;
+  const int half = dim / 2;
+  FMA_NO_UNROLL
+  for (int c = ThreadIndex(); c < layout.padded_dim; c += ThreadCount()) {
+    const float own = c < dim ? LoadConstant(key + c) : 0.0F;
+    token.key.Set(c, own);
+    token.value.Set(c, c < dim ? LoadConstant(value + c) : 0.0F);
+    if (spec.positions != PositionEmbedding::kRope) {
+      token.placed_key.Set(c, own);
+    } else if (c < half) {
+      const Rotation rotation =
+          RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + c));
+      const float other = LoadConstant(key + half + c);
+      token.placed_key.Set(c, own * rotation.cosine - other * rotation.sine);
+      token.placed_key.Set(half + c, other * rotation.cosine + own * rotation.sine);
+    } else if (c >= dim) {
+      token.placed_key.Set(c, 0.0F);
+    }
+  }
+}
+
+/// Query heads [first, first + count).
+struct QueryHeads {
+  int first;
+  int count;
+};
+
+/// Queries [kHeads, D], scaled by 1/sqrt(d), as near and as far keys want them. Those past the last
+/// are zeros: they score nothing that is used, but must score something.
+template <int kHeads>
+FMA_DEVICE void PlaceQueries(const DeviceAttention& attention, const SlotLayout& layout,
+                             const float* qkv, int64_t position, const QueryHeads& heads,
+                             const Shared<float>& near_query, const Shared<float>& far_query) {
+  const int dim = attention.spec.head_dim;
+  const int stride = static_cast<int>(layout.padded_dim);
+  const int pairs = (dim + 1) / 2;
+  const int half = dim / 2;
+  const float scale = 1.0F / sqrtf(static_cast<float>(dim));
+  const bool rotates = attention.spec.positions == PositionEmbedding::kRope;
+  const bool far_is_placed = attention.spec.FarIsRotated();
+  FMA_NO_UNROLL
+  for (int i = ThreadIndex(); i < kHeads * pairs; i += ThreadCount()) {
+    const int head = i / pairs;
+    const int low = i % pairs;
+    const int high = low < half ? low + half : dim;  // an odd dimension's last has no partner
+    const int at = head * stride;
+    const bool real = head < heads.count;
+    const float* query = qkv + int64_t{heads.first + head} * dim;
+    const int own_channel = low < half ? low : dim - 1;
+    const float own = real ? LoadConstant(query + own_channel) * scale : 0.0F;
+    const float other = real && high < dim ? LoadConstant(query + high) * scale : 0.0F;
+    Rotation rotation = {1.0F, 0.0F};
+    if (rotates) {
+      rotation =
+          RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + low));
+    }
+    const float placed = own * rotation.cosine - other * rotation.sine;
+    const float placed_other = other * rotation.cosine + own * rotation.sine;
+    near_query.Set(at + own_channel, placed);
+    far_query.Set(at + own_channel, far_is_placed ? placed : own);
+    if (high == dim) continue;
+    near_query.Set(at + high, placed_other);
+    far_query.Set(at + high, far_is_placed ? placed_other : other);
+  }
+}
+
+}  // namespace fmaserver::kernels::cuda

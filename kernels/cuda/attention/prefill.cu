@@ -1,0 +1,89 @@
+#include "kernels/cuda/attention/prefill.h"
+
+#include "kernels/cuda/attention/block_attention_kernel.h"
+#include "kernels/cuda/attention/prefill_commit_kernel.h"
+#include "kernels/cuda/attention/prefill_summaries_kernel.h"
+#include "kernels/cuda/attention/tensor_attention_kernel.h"
+#include "kernels/cuda/runtime/launch.h"
+
+namespace fmaserver::kernels::cuda {
+namespace {
+
+template <typename Kernel>
+absl::Status LaunchEach(Stream& stream, const PrefillParameters& parameters, int64_t items,
+                        int64_t blocks_y = 1, int64_t shared_bytes = 0) {
+  return Launch(stream,
+                {.blocks_x = items * parameters.attention.spec.num_kv_heads,
+                 .blocks_y = blocks_y,
+                 .shared_bytes = shared_bytes},
+                Kernel{parameters});
+}
+
+template <typename T>
+absl::Status LaunchSummaries(Stream& stream, const PrefillParameters& parameters) {
+  const DevicePlan& plan = parameters.plan;
+  const int levels = parameters.layout.hierarchy.num_levels;
+  absl::Status status = LaunchEach<PlaceTokensKernel<T>>(stream, parameters, plan.num_blocks);
+  status.Update(LaunchEach<SumTokensKernel<T>>(stream, parameters, plan.num_groups));
+  if (parameters.attention.spec.downsampling == Downsampling::kHierarchical && levels > 1) {
+    using Merge = MergeSummariesKernel<T>;
+    status.Update(LaunchEach<Merge>(stream, parameters, plan.num_segments,
+                                    Merge::BlocksY(parameters.layout)));
+  }
+  using Place = PlaceSummariesKernel<T>;
+  status.Update(
+      LaunchEach<Place>(stream, parameters, plan.num_segments, Place::BlocksY(parameters.layout)));
+  return status;
+}
+
+template <typename T, int kQueries>
+absl::Status LaunchBlockAttention(Stream& stream, const PrefillParameters& parameters) {
+  using Kernel = BlockAttentionKernel<T, kQueries>;
+  const int64_t queries =
+      int64_t{QueryBlock::kMaxRows} * parameters.attention.spec.QueriesPerKvHead();
+  return LaunchEach<Kernel>(stream, parameters, parameters.plan.num_blocks,
+                            (queries + kQueries - 1) / kQueries,
+                            Kernel::SharedMemory(parameters.layout));
+}
+
+template <int kDim>
+absl::Status LaunchTensorAttention(Stream& stream, const PrefillParameters& parameters) {
+  using Kernel = TensorAttentionKernel<kDim>;
+  const int64_t queries =
+      int64_t{QueryBlock::kMaxRows} * parameters.attention.spec.QueriesPerKvHead();
+  return LaunchEach<Kernel>(stream, parameters, parameters.plan.num_blocks,
+                            (queries + Kernel::kQueries - 1) / Kernel::kQueries,
+                            Kernel::SharedMemory());
+}
+
+absl::Status LaunchBlocks(Stream& stream, const PrefillParameters& parameters) {
+  const SlotLayout& layout = parameters.layout;
+  constexpr int kWide = 512;  // channels that leave shared memory for only few queries
+  if (layout.type == CacheType::kF32) {
+    return layout.padded_dim < kWide ? LaunchBlockAttention<float, 16>(stream, parameters)
+                                     : LaunchBlockAttention<float, 4>(stream, parameters);
+  }
+  if (layout.padded_dim <= 64) return LaunchTensorAttention<64>(stream, parameters);
+  if (layout.padded_dim <= 128) return LaunchTensorAttention<128>(stream, parameters);
+  return layout.padded_dim < kWide ? LaunchBlockAttention<BFloat16, 16>(stream, parameters)
+                                   : LaunchBlockAttention<BFloat16, 4>(stream, parameters);
+}
+
+template <typename T>
+absl::Status LaunchAs(Stream& stream, const PrefillParameters& parameters) {
+  absl::Status status = LaunchSummaries<T>(stream, parameters);
+  if (parameters.out != nullptr) status.Update(LaunchBlocks(stream, parameters));
+  using Commit = PrefillCommitKernel<T>;
+  status.Update(LaunchEach<Commit>(stream, parameters, parameters.plan.num_appended,
+                                   Commit::BlocksY(parameters.layout)));
+  return status;
+}
+
+}  // namespace
+
+absl::Status LaunchPrefill(Stream& stream, const PrefillParameters& parameters) {
+  return parameters.layout.type == CacheType::kF32 ? LaunchAs<float>(stream, parameters)
+                                                   : LaunchAs<BFloat16>(stream, parameters);
+}
+
+}  // namespace fmaserver::kernels::cuda

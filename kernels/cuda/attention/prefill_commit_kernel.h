@@ -1,0 +1,96 @@
+// Prefill, after attention: the slot's state for what follows, from the scratch. Blocks are
+// (segment, KV head); y: BlocksY(), first those that share the tokens, then one for each level.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/attention/prefill_head.h"
+
+namespace fmaserver::kernels::cuda {
+
+template <typename T>
+struct PrefillCommitKernel : PrefillParameters {
+  static constexpr int kThreads = 256;
+  static constexpr const char* kName = "prefill_commit";
+  static constexpr int kTokenBlocks = 8;
+
+  static constexpr int64_t BlocksY(const SlotLayout& layout) {
+    return kTokenBlocks + layout.hierarchy.num_levels;
+  }
+
+  FMA_DEVICE void operator()() const {
+    const auto [item, kv_head] = ThisBlock(attention.spec);
+    const PrefillHead<T> head(*this, item, kv_head);
+    const auto y = static_cast<int>(BlockIndexY());
+    if (y < kTokenBlocks) {
+      CopyTokens(head, y);
+    } else {
+      CopySummaries(head, y - kTokenBlocks + 1);
+      CopyOpenSums(head, y - kTokenBlocks + 1);
+    }
+  }
+
+ private:
+  /// The share `part` of the tokens that the slot keeps.
+  FMA_DEVICE void CopyTokens(const PrefillHead<T>& head, int part) const {
+    const Hierarchy& h = layout.hierarchy;
+    const int start = part * kThreads + ThreadIndex();
+    constexpr int kStep = kTokenBlocks * kThreads;
+    const auto dim = static_cast<int>(layout.padded_dim);
+    // The ring takes the last 2m tokens, so that no two go to the same place.
+    const int64_t kept = head.end() - 2 * int64_t{h.group_size};
+    const int64_t first = kept > head.position() ? kept : head.position();
+    const auto near = static_cast<int>(head.end() - first) * dim;
+    for (int i = start; i < near; i += kStep) {
+      const int64_t token = first + i / dim;
+      Copy(head, token - head.position(), layout.NearColumn(token), i % dim);
+    }
+    const int64_t sinks = h.sink_tokens < head.end() ? h.sink_tokens : head.end();
+    for (int64_t i = start; i < (sinks - head.position()) * dim; i += kStep) {
+      const int64_t token = head.position() + i / dim;
+      Copy(head, head.scratch.SinkEntry(token), token, i % dim);
+    }
+  }
+
+  FMA_DEVICE void Copy(const PrefillHead<T>& head, int64_t entry, int64_t column,
+                       int64_t channel) const {
+    if (channel < layout.head_dim) {
+      head.cache.StoreKeyElement(column, channel, Load(head.PlacedKey(entry) + channel));
+    }
+    head.cache.StoreValueElement(column, channel, Load(head.PlacedValue(entry) + channel));
+  }
+
+  FMA_DEVICE void CopySummaries(const PrefillHead<T>& head, int level) const {
+    const int64_t end = head.scratch.EndCompleted(level);
+    const int64_t kept = end - kGroupsKept;
+    const int64_t completed = head.scratch.FirstCompleted(level);
+    const int64_t first = kept > completed ? kept : completed;
+    const int rank = layout.hierarchy.rank;
+    for (int64_t i = ThreadIndex(); i < (end - first) * rank * layout.padded_dim; i += kThreads) {
+      const int64_t group = first + i / (rank * layout.padded_dim);
+      const auto r = static_cast<int>(i / layout.padded_dim % rank);
+      Copy(head, head.scratch.SummaryEntry(level, group, r), layout.FarColumn(level, group) + r,
+           i % layout.padded_dim);
+    }
+  }
+
+  /// The open group has sums in the scratch if tokens or a child of the slice went into it.
+  FMA_DEVICE void CopyOpenSums(const PrefillHead<T>& head, int level) const {
+    const int64_t group = head.scratch.EndCompleted(level);
+    const bool from_tokens =
+        level == 1 || attention.spec.downsampling != Downsampling::kHierarchical;
+    const bool changed = from_tokens ? !layout.hierarchy.CompletesGroup(level, head.end())
+                                     : head.scratch.Completed(level - 1, 2 * group);
+    if (!changed) return;
+    const auto dim = static_cast<int>(layout.padded_dim);
+    const int per_kind = layout.hierarchy.rank * dim;
+    for (int i = ThreadIndex(); i < 2 * per_kind; i += kThreads) {
+      const bool of_keys = i < per_kind;
+      const int r = i % per_kind / dim;
+      Store(head.cache.Sum(of_keys, level, r, i % dim),
+            Load(head.Open(of_keys, level, r) + i % dim));
+    }
+  }
+};
+
+}  // namespace fmaserver::kernels::cuda

@@ -1,0 +1,128 @@
+// One KV head of one slice of a prompt, as the prefill kernels see it: the slot as it was before
+// the slice, and the scratch with what the slice adds.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/attention/attention_data.h"
+#include "kernels/cuda/attention/head_cache.h"
+#include "kernels/cuda/attention/prefill_scratch.h"
+#include "kernels/cuda/attention/visible_columns.h"
+#include "kernels/cuda/runtime/device.h"
+
+namespace fmaserver::kernels::cuda {
+
+/// What every prefill kernel is launched with.
+struct PrefillParameters {
+  DeviceAttention attention;
+  SlotLayout layout;
+  DevicePlan plan;
+  int32_t layer = 0;
+  const float* qkv = nullptr;  ///< [., QkvColumns()]
+  float* out = nullptr;        ///< [., H*d]
+};
+
+/// A key [d] and a value [D] of T somewhere.
+template <typename T>
+struct KeySource {
+  const T* key;
+  const T* value;
+};
+
+template <typename T>
+class PrefillHead {
+  FMA_DEVICE static PrefillSegment LoadSegment(const PrefillSegment* from) {
+    return {Load(&from->slot), Load(&from->position), Load(&from->first_row), Load(&from->rows),
+            Load(&from->scratch)};
+  }
+
+  // First, because what is public is made of them.
+  const PrefillParameters& parameters_;
+  const int kv_head_;
+  const PrefillSegment segment_;
+
+ public:
+  const PrefillScratch scratch;
+  const HeadCache<T> cache;  ///< the slot, as it was before the slice
+  std::byte* const base;     ///< of this head's scratch
+
+  FMA_DEVICE PrefillHead(const PrefillParameters& parameters, int64_t segment, int kv_head)
+      : parameters_(parameters),
+        kv_head_(kv_head),
+        segment_(LoadSegment(parameters.plan.segments + segment)),
+        scratch(parameters.layout, segment_.position, segment_.rows),
+        cache(parameters.attention, parameters.layout,
+              segment_.slot + parameters.layout.HeadOffset(parameters.layer, kv_head)),
+        base(parameters.plan.scratch + segment_.scratch + kv_head * scratch.head_bytes()) {}
+
+  FMA_DEVICE int64_t position() const { return segment_.position; }
+  FMA_DEVICE int64_t rows() const { return segment_.rows; }
+  FMA_DEVICE int64_t end() const { return segment_.position + segment_.rows; }
+  FMA_DEVICE int kv_head() const { return kv_head_; }
+
+  /// Of the slice's row `row`, in the step's matrices.
+  FMA_DEVICE int64_t MatrixRow(int64_t row) const { return segment_.first_row + row; }
+  FMA_DEVICE const float* Query(int64_t row, int head) const {
+    return parameters_.qkv + MatrixRow(row) * parameters_.attention.spec.QkvColumns() +
+           int64_t{head} * parameters_.layout.head_dim;
+  }
+  FMA_DEVICE const float* Token(bool of_keys, int64_t row) const {
+    const AttentionSpec& spec = parameters_.attention.spec;
+    return Query(row, spec.num_heads + (of_keys ? 0 : spec.num_kv_heads) + kv_head_);
+  }
+
+  FMA_DEVICE T* PlacedKey(int64_t entry) const {
+    return reinterpret_cast<T*>(base) + entry * parameters_.layout.padded_dim;
+  }
+  FMA_DEVICE T* PlacedValue(int64_t entry) const {
+    return reinterpret_cast<T*>(base + scratch.values_offset()) +
+           entry * parameters_.layout.padded_dim;
+  }
+  /// Unrotated summary of a group that the slice completed, [D].
+  FMA_DEVICE float* Raw(bool of_keys, int level, int64_t group, int r) const {
+    return reinterpret_cast<float*>(base + scratch.raw_offset()) + scratch.RawIndex(of_keys) +
+           scratch.SummaryIndex(level, group, r) * parameters_.layout.padded_dim;
+  }
+  /// Running sum of the group of `level` that the slice leaves open, [D].
+  FMA_DEVICE float* Open(bool of_keys, int level, int r) const {
+    return reinterpret_cast<float*>(base + scratch.open_offset()) +
+           (of_keys ? 0 : parameters_.layout.SumsPerKind()) + parameters_.layout.SumIndex(level) +
+           r * parameters_.layout.padded_dim;
+  }
+  /// Where the sum of `group` goes: it is complete, or stays open.
+  FMA_DEVICE float* Target(bool of_keys, int level, int64_t group, int r) const {
+    return scratch.Completed(level, group) ? Raw(of_keys, level, group, r)
+                                           : Open(of_keys, level, r);
+  }
+
+  /// In the slot if it is older than the slice, else in the scratch.
+  FMA_DEVICE KeySource<T> Find(const VisibleKey& key) const {
+    int64_t entry = -1;
+    if (key.level > 0) {
+      if (scratch.Completed(key.level, key.group)) {
+        entry = scratch.SummaryEntry(key.level, key.group, key.r);
+      }
+    } else if (key.position >= position()) {
+      entry = key.level == VisibleKey::kSink ? scratch.SinkEntry(key.position)
+                                             : key.position - position();
+    }
+    if (entry >= 0) return {PlacedKey(entry), PlacedValue(entry)};
+    const int64_t column = ColumnOf(parameters_.layout, key);
+    return {cache.KeyAt(column, 0), cache.ValueAt(column, 0)};
+  }
+};
+
+/// Blocks of a grid are (item of a list, KV head), heads fastest.
+struct ItemOfHead {
+  int64_t item;
+  int kv_head;
+};
+FMA_DEVICE ItemOfHead ThisBlock(const AttentionSpec& spec) {
+  return {BlockIndex() / spec.num_kv_heads, static_cast<int>(BlockIndex() % spec.num_kv_heads)};
+}
+
+FMA_DEVICE QueryBlock LoadBlock(const QueryBlock* from) {
+  return {Load(&from->first), Load(&from->rows), Load(&from->segment)};
+}
+
+}  // namespace fmaserver::kernels::cuda

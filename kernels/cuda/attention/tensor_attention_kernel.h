@@ -1,0 +1,341 @@
+// Prefill attention on tensor cores: bfloat16 slots with up to kDim channels for each head.
+//
+// A block of four warps takes 64 queries (pairs of row and query head) of one KV head and walks
+// their list of keys in tiles of 64, first the far field, then the near field. Queries, keys and
+// values lie in shared memory by rows; values are transposed on their way into fragments. A warp
+// keeps the scores and the outputs of 16 queries in registers; the weights of one product are, in
+// place, the left side of the next. Queries and weights are rounded to bfloat16, sums are float32.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/attention/prefill_head.h"
+#include "kernels/cuda/attention/query.h"
+#include "kernels/cuda/attention/softmax.h"
+#include "kernels/cuda/runtime/tensor_core.h"
+
+namespace fmaserver::kernels::cuda {
+
+/// Blocks: (query block, KV head); y: the block's queries, kQueries at a time.
+template <int kDim>
+struct TensorAttentionKernel : PrefillParameters {
+  static constexpr int kThreads = 128;
+  static constexpr int kMinBlocks = 3;
+  static constexpr const char* kName = "tensor_attention";
+  static constexpr int kQueries = 64;
+  static constexpr int kTile = 64;
+  static constexpr int kWarpQueries = 16;
+  static constexpr int kSteps = kDim / 16;  ///< of a sum over channels
+  static constexpr int kKeyGroups = kTile / 8;
+  static constexpr int kChannelGroups = kDim / 8;
+  static constexpr int kStride = kDim + 8;  ///< of rows in shared memory, against bank conflicts
+  static_assert(kSteps % 2 == 0, "keys come for two steps at a time");
+
+  static constexpr int64_t SharedMemory() {
+    return SharedBytes<BFloat16>(kQueries * kStride) + 2 * SharedBytes<BFloat16>(kTile * kStride) +
+           SharedBytes<KeySource<BFloat16>>(kTile) + SharedBytes<int>(kTile) +
+           SharedBytes<int64_t>(kTile);
+  }
+
+  FMA_DEVICE void operator()() const {
+    const auto [item, kv_head] = ThisBlock(attention.spec);
+    const QueryBlock block = LoadBlock(plan.blocks + item);
+    const int heads = attention.spec.QueriesPerKvHead();
+    const int first = static_cast<int>(BlockIndexY()) * kQueries;
+    const int all = block.rows * heads;
+    if (first >= all) return;
+    const int count = all - first < kQueries ? all - first : kQueries;
+    const Memory memory;
+    const PrefillHead<BFloat16> head(*this, block.segment, kv_head);
+    const int64_t position = head.position() + block.first;
+    const int64_t fine_group = layout.hierarchy.FineGroup(position);
+    const VisibleColumns visible(layout.hierarchy, fine_group, position + block.rows);
+
+    Warp warp;
+    for (int half = 0; half < 2; ++half) {
+      const int query = WarpIndex() * kWarpQueries + LaneIndex() / 4 + 8 * half;
+      warp.row[half] = RowOf(head, block, first, query < count ? query : 0);
+      warp.row[half].real = query < count;
+      const SoftmaxStart start =
+          StartSoftmax(attention, layout.hierarchy, warp.row[half].head, fine_group);
+      warp.max[half] = start.max;
+      // The four lanes of a row add up at the end.
+      warp.total[half] = LaneIndex() % 4 == 0 ? start.total : 0.0F;
+    }
+    const int far_end = visible.far_end();
+    PlaceQueries(memory, head, block, first, count, attention.spec.FarIsRotated());
+    for (int tile = 0; tile < far_end; tile += kTile) {
+      AttendTile(memory, head, visible, tile, far_end, &warp);
+    }
+    const bool differ =
+        attention.spec.positions == PositionEmbedding::kRope && !attention.spec.FarIsRotated();
+    if (differ) PlaceQueries(memory, head, block, first, count, true);
+    for (int tile = far_end; tile < visible.count(); tile += kTile) {
+      AttendTile(memory, head, visible, tile, visible.count(), &warp);
+    }
+    StoreOutput(warp);
+  }
+
+ private:
+  using Eight = Vec<BFloat16, 8>;
+
+  struct Memory {
+    FMA_DEVICE Memory() : Memory(SharedArena()) {}
+
+    Shared<BFloat16> query;              // [kQueries, kStride]
+    Shared<BFloat16> key;                // [kTile, kStride]
+    Shared<BFloat16> value;              // [kTile, kStride]
+    Shared<KeySource<BFloat16>> source;  // [kTile]
+    Shared<int> level;                   // [kTile]
+    Shared<int64_t> position;            // [kTile]
+
+   private:
+    FMA_DEVICE explicit Memory(SharedArena arena)
+        : query(arena.Take<BFloat16>(kQueries * kStride)),
+          key(arena.Take<BFloat16>(kTile * kStride)),
+          value(arena.Take<BFloat16>(kTile * kStride)),
+          source(arena.Take<KeySource<BFloat16>>(kTile)),
+          level(arena.Take<int>(kTile)),
+          position(arena.Take<int64_t>(kTile)) {}
+  };
+
+  /// A query that a lane has a share of.
+  struct Row {
+    int64_t position;
+    int64_t matrix_row;
+    int head;
+    bool real;
+  };
+
+  /// What a lane keeps of its warp's 16 queries: rows g and g + 8 of every fragment.
+  struct Warp {
+    Row row[2];
+    float max[2];
+    float total[2];
+    FragmentC output[kChannelGroups];
+  };
+
+  FMA_DEVICE Row RowOf(const PrefillHead<BFloat16>& head, const QueryBlock& block, int first,
+                       int query) const {
+    const int heads = attention.spec.QueriesPerKvHead();
+    const int64_t row = block.first + (first + query) / heads;
+    return {head.position() + row, head.MatrixRow(row),
+            head.kv_head() * heads + (first + query) % heads, true};
+  }
+
+  /// All queries into shared memory, `rotated` if there are rotary positions.
+  FMA_DEVICE void PlaceQueries(const Memory& memory, const PrefillHead<BFloat16>& head,
+                               const QueryBlock& block, int first, int count, bool rotated) const {
+    SyncThreads();
+    const int dim = layout.head_dim;
+    const bool turns = rotated && attention.spec.positions == PositionEmbedding::kRope;
+    // Each item is two channels of a query: those that rotate together, or neighbours.
+    constexpr int kPairs = kDim / 2;
+    FMA_NO_UNROLL
+    for (int i = ThreadIndex(); i < kQueries * kPairs; i += kThreads) {
+      const int query = i / kPairs;
+      const int pair = i % kPairs;
+      const int low = turns && pair < dim / 2 ? pair : 2 * pair;
+      const int high = turns && pair < dim / 2 ? dim / 2 + pair : 2 * pair + 1;
+      QueryPair both = {0.0F, 0.0F};
+      if (query < count && low < dim) {
+        const Row row = RowOf(head, block, first, query);
+        const float* from = head.Query(row.matrix_row - head.MatrixRow(0), row.head);
+        if (turns) {
+          both = RotatedPair(attention, from, row.position, pair);
+        } else {
+          both.low = QueryChannel(attention, from, row.position, low, false);
+          if (high < dim) both.high = QueryChannel(attention, from, row.position, high, false);
+        }
+      }
+      memory.query.Set(query * kStride + low, FromFloat<BFloat16>(both.low));
+      memory.query.Set(query * kStride + high, FromFloat<BFloat16>(both.high));
+    }
+  }
+
+  FMA_DEVICE void AttendTile(const Memory& memory, const PrefillHead<BFloat16>& head,
+                             const VisibleColumns& visible, int tile, int end, Warp* warp) const {
+    const int keys = end - tile < kTile ? end - tile : kTile;
+    SyncThreads();  // the tile before has been read
+    if (ThreadIndex() < keys) {
+      const VisibleKey key = visible.At(tile + ThreadIndex());
+      memory.source.Set(ThreadIndex(), head.Find(key));
+      memory.level.Set(ThreadIndex(), key.level);
+      memory.position.Set(ThreadIndex(), key.position);
+    }
+    SyncThreads();
+    LoadTile(memory, keys);
+    SyncThreads();
+    FragmentC score[kKeyGroups];
+    Score(memory, score);
+    MaskAndBias(memory, *warp, keys, score);
+    Advance(score, warp);
+    AddValues(memory, score, warp);
+  }
+
+  /// Eight channels for each item; keys that are not there become zeros. The loads of kAtOnce items
+  /// are under way together.
+  FMA_DEVICE void LoadTile(const Memory& memory, int keys) const {
+    constexpr int kAtOnce = 4;
+    constexpr int kItems = kTile * kChannelGroups;
+    static_assert(kItems % (kAtOnce * kThreads) == 0);
+    const bool wide = layout.head_dim % 8 == 0;
+    FMA_NO_UNROLL
+    for (int first = ThreadIndex(); first < kItems; first += kAtOnce * kThreads) {
+      Eight key[kAtOnce] = {};
+      Eight value[kAtOnce] = {};
+      FMA_UNROLL
+      for (int i = 0; i < kAtOnce; ++i) {
+        const int at = (first + i * kThreads) / kChannelGroups;
+        const int channel = (first + i * kThreads) % kChannelGroups * 8;
+        if (at >= keys || channel >= layout.head_dim) continue;
+        const KeySource<BFloat16> source = memory.source.Get(at);
+        key[i] = wide ? Load(reinterpret_cast<const Eight*>(source.key + channel))
+                      : LoadOdd(source.key, channel);
+        value[i] = Load(reinterpret_cast<const Eight*>(source.value + channel));
+      }
+      FMA_UNROLL
+      for (int i = 0; i < kAtOnce; ++i) {
+        const int at = (first + i * kThreads) / kChannelGroups;
+        const int channel = (first + i * kThreads) % kChannelGroups * 8;
+        memory.key.SetAs(at * kStride + channel, key[i]);
+        memory.value.SetAs(at * kStride + channel, value[i]);
+      }
+    }
+  }
+
+  /// Of a slot whose keys begin anywhere.
+  FMA_DEVICE Eight LoadOdd(const BFloat16* key, int channel) const {
+    Eight eight = {};
+    FMA_UNROLL
+    for (int c = 0; c < 8; ++c) {
+      if (channel + c < layout.head_dim) eight.lane[c] = Load(key + channel + c);
+    }
+    return eight;
+  }
+
+  FMA_DEVICE void Score(const Memory& memory, FragmentC* score) const {
+    const int row = LaneIndex() % 8;
+    const int matrix = LaneIndex() / 8;
+    const int query_row = WarpIndex() * kWarpQueries + matrix % 2 * 8 + row;
+    FMA_UNROLL
+    for (int step = 0; step < kSteps; step += 2) {
+      FragmentA query[2];
+      FMA_UNROLL
+      for (int i = 0; i < 2; ++i) {
+        LoadMatrices(memory.query, query_row * kStride + (step + i) * 16 + matrix / 2 * 8,
+                     query[i].pair);
+      }
+      FMA_UNROLL
+      for (int group = 0; group < kKeyGroups; ++group) {
+        uint32_t pair[4];
+        LoadMatrices(memory.key, (group * 8 + row) * kStride + step * 16 + matrix * 8, pair);
+        MultiplyAdd(query[0], {{pair[0], pair[1]}}, &score[group]);
+        MultiplyAdd(query[1], {{pair[2], pair[3]}}, &score[group]);
+      }
+    }
+  }
+
+  FMA_DEVICE void MaskAndBias(const Memory& memory, const Warp& warp, int keys,
+                              FragmentC* score) const {
+    FMA_UNROLL
+    for (int group = 0; group < kKeyGroups; ++group) {
+      FMA_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        const int key = group * 8 + LaneIndex() % 4 * 2 + i % 2;
+        float& one = score[group].value[i];
+        if (key >= keys) {
+          one = -INFINITY;
+          continue;
+        }
+        const Row& row = warp.row[i / 2];
+        const int level = memory.level.Get(key);
+        if (level > 0) {
+          one += LoadConstant(attention.far_bias + int64_t{row.head} * layout.hierarchy.num_levels +
+                              level - 1);
+        } else if (level == VisibleKey::kNear && memory.position.Get(key) > row.position) {
+          one = -INFINITY;
+        }
+      }
+    }
+  }
+
+  /// Scores become weights; what was summed before shrinks with the new maximum.
+  FMA_DEVICE void Advance(FragmentC* score, Warp* warp) const {
+    FMA_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      float max = warp->max[half];
+      FMA_UNROLL
+      for (int group = 0; group < kKeyGroups; ++group) {
+        FMA_UNROLL
+        for (int i = 2 * half; i < 2 * half + 2; ++i) {
+          max = score[group].value[i] > max ? score[group].value[i] : max;
+        }
+      }
+      for (int lanes = 1; lanes < 4; lanes *= 2) {
+        const float other = ShuffleXor(max, lanes);
+        max = other > max ? other : max;
+      }
+      const float rescale = FastExp(warp->max[half] - max);
+      warp->max[half] = max;
+      float sum = 0;
+      FMA_UNROLL
+      for (int group = 0; group < kKeyGroups; ++group) {
+        FMA_UNROLL
+        for (int i = 2 * half; i < 2 * half + 2; ++i) {
+          score[group].value[i] = FastExp(score[group].value[i] - max);
+          sum += score[group].value[i];
+        }
+      }
+      warp->total[half] = warp->total[half] * rescale + sum;
+      FMA_UNROLL
+      for (int group = 0; group < kChannelGroups; ++group) {
+        warp->output[group].value[2 * half] *= rescale;
+        warp->output[group].value[2 * half + 1] *= rescale;
+      }
+    }
+  }
+
+  FMA_DEVICE void AddValues(const Memory& memory, const FragmentC* weight, Warp* warp) const {
+    const int row = LaneIndex() % 8;
+    const int matrix = LaneIndex() / 8;
+    FMA_UNROLL
+    for (int step = 0; step < kTile / 16; ++step) {
+      const float* low = weight[2 * step].value;
+      const float* high = weight[2 * step + 1].value;
+      const FragmentA weights = {{PackPair(low[0], low[1]), PackPair(low[2], low[3]),
+                                  PackPair(high[0], high[1]), PackPair(high[2], high[3])}};
+      const int key = step * 16 + matrix % 2 * 8 + row;
+      FMA_UNROLL
+      for (int group = 0; group < kChannelGroups; group += 2) {
+        uint32_t pair[4];
+        LoadTransposed(memory.value, key * kStride + (group + matrix / 2) * 8, pair);
+        MultiplyAdd(weights, {{pair[0], pair[1]}}, &warp->output[group]);
+        MultiplyAdd(weights, {{pair[2], pair[3]}}, &warp->output[group + 1]);
+      }
+    }
+  }
+
+  FMA_DEVICE void StoreOutput(const Warp& warp) const {
+    FMA_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      float total = warp.total[half];
+      for (int lanes = 1; lanes < 4; lanes *= 2) total += ShuffleXor(total, lanes);
+      const Row& row = warp.row[half];
+      if (!row.real) continue;
+      float* to = out + (row.matrix_row * attention.spec.num_heads + row.head) * layout.head_dim;
+      FMA_UNROLL
+      for (int group = 0; group < kChannelGroups; ++group) {
+        FMA_UNROLL
+        for (int i = 0; i < 2; ++i) {
+          const int channel = group * 8 + LaneIndex() % 4 * 2 + i;
+          if (channel < layout.head_dim) {
+            Store(to + channel, warp.output[group].value[2 * half + i] / total);
+          }
+        }
+      }
+    }
+  }
+};
+
+}  // namespace fmaserver::kernels::cuda

@@ -1,0 +1,24 @@
+// What an attention layer's weights become on their way to any backend.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "kernels/host/downsampling_layout.h"
+
+namespace fmaserver::kernels {
+
+/// Added to the scores of every query head and level, [H, L]: the level's bias and ln c_l.
+std::vector<float> FarBiases(const AttentionSpec& spec, const HostMatrix& level_bias);
+
+/// Angle of each pair of channels per token, in radians, [d/2]: theta^(-2i/d). Empty without rotary
+/// positions.
+std::vector<double> RotaryFrequencies(const AttentionSpec& spec);
+
+/// Writes the downsampling weights of keys, then of values, as `at` says, to `packed`
+/// [2, at.floats], which holds zeros.
+void PackDownsampling(const AttentionSpec& spec, const HostAttention& weights,
+                      const DownsamplingLayout& at, float* packed);
+
+}  // namespace fmaserver::kernels

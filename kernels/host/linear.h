@@ -1,0 +1,26 @@
+// Products of the same input stacked along their outputs, as both backends read them from the host.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+
+namespace fmaserver::kernels {
+
+struct StackedShape {
+  int64_t out = 0;  ///< of all parts together
+  int64_t in = 0;
+  WeightFormat format = WeightFormat::kF32;  ///< that all parts share; F32 when they differ
+};
+
+/// INVALID_ARGUMENT when the parts do not share their input, a bias is not a number for each
+/// output, or a weight has scales or minima that its format has no use for.
+absl::StatusOr<StackedShape> ShapeOf(std::span<const HostLinear> stacked);
+
+/// The biases of all parts, zeros where a part has none; empty when none has one.
+std::vector<float> StackedBias(std::span<const HostLinear> stacked);
+
+}  // namespace fmaserver::kernels

@@ -1,0 +1,21 @@
+// How much an engine takes on at once.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+
+namespace fmaserver::engine {
+
+struct EngineOptions {
+  int32_t num_slots = 64;     ///< sequences that run at once
+  int32_t max_queue = 256;    ///< requests that may wait for a slot
+  int32_t step_tokens = 256;  ///< prompt tokens of one step, all requests together
+  int64_t prefix_cache_bytes = int64_t{512} << 20;  ///< for states of prompts; 0: none are kept
+  double max_stall_seconds = 60;  ///< how long a reader may be behind before its request ends
+};
+
+/// INVALID_ARGUMENT names what is out of range.
+absl::Status Validate(const EngineOptions& options);
+
+}  // namespace fmaserver::engine

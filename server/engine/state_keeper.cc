@@ -1,0 +1,55 @@
+#include "server/engine/state_keeper.h"
+
+#include <iterator>
+#include <utility>
+#include <vector>
+
+namespace fmaserver::engine {
+
+StateKeeper::StateKeeper(const GenerateRequest& request, GenerateSink& sink, PrefixCache* cache,
+                         EngineObserver& observer)
+    : request_(request), sink_(sink), cache_(cache), observer_(observer) {}
+
+SnapshotPtr StateKeeper::Begin() {
+  const int64_t start = request_.state == nullptr ? 0 : request_.state->tokens();
+  if (request_.n > 1) points_.SetFork(start + std::ssize(request_.prompt) - 1);
+  for (const int64_t mark : request_.marks) points_.AddMark(start + request_.pending + mark);
+  if (request_.keep_state) points_.KeepRegularly();
+  return request_.state == nullptr ? FindCached() : request_.state;
+}
+
+/// A state of the prompt's beginning; also plans which states of it to keep.
+SnapshotPtr StateKeeper::FindCached() {
+  if (!MayCache() || request_.prompt_logprobs) return {};
+  PrefixCache::Lookup found = cache_->Find(*request_.cache_scope, request_.prompt);
+  for (const int64_t point : found.points) points_.AddCache(point);
+  if (!request_.keep_state) {
+    for (const int64_t mark : request_.marks) points_.AddCache(request_.pending + mark);
+  }
+  if (found.state != nullptr) cached_ = found.state->tokens();
+  observer_.OnCacheLookup(std::ssize(request_.prompt), cached_);
+  return found.state;
+}
+
+absl::Status StateKeeper::Keep(int64_t position, Save save) {
+  const bool cached = points_.IsCache(position);
+  const bool kept = request_.keep_state && points_.IsAny(position);
+  if (!cached && !kept) return absl::OkStatus();
+  absl::StatusOr<SnapshotPtr> state = save();
+  if (!state.ok()) return state.status();
+  if (cached) cache_->Insert(*request_.cache_scope, request_.prompt, *state);
+  if (kept) sink_.OnState(*std::move(state));
+  return absl::OkStatus();
+}
+
+void StateKeeper::KeepAnswer(std::span<const int32_t> chosen, Save save) {
+  if (!MayCache() || request_.state != nullptr || request_.keep_state) return;
+  absl::StatusOr<SnapshotPtr> state = save();
+  // A copy that failed costs the next prompt some time, this request nothing.
+  if (!state.ok()) return;
+  std::vector<int32_t> all = request_.prompt;
+  all.insert(all.end(), chosen.begin(), chosen.end());
+  cache_->Insert(*request_.cache_scope, all, *std::move(state));
+}
+
+}  // namespace fmaserver::engine

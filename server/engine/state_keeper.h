@@ -1,0 +1,62 @@
+// Where a sequence's state comes from, and to whom it goes while the sequence grows.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/engine/observer.h"
+#include "server/engine/prefix_cache.h"
+#include "server/engine/request.h"
+#include "server/engine/snapshot.h"
+#include "server/engine/state_points.h"
+
+namespace fmaserver::engine {
+
+/// Of one sample of a request. Prompts find each other's states in the prefix cache; the states of
+/// a request with keep_state go to its sink instead.
+class StateKeeper {
+ public:
+  /// Copies the sequence's state out of its slot, as it is now.
+  using Save = absl::FunctionRef<absl::StatusOr<SnapshotPtr>()>;
+
+  /// `cache` may be null. All outlive the keeper.
+  StateKeeper(const GenerateRequest& request, GenerateSink& sink, PrefixCache* cache,
+              EngineObserver& observer);
+
+  /// The sequence is about to read its prompt: plans which states to keep, and returns the one to
+  /// begin with; null: none. Not for a sample that begins where another one is.
+  SnapshotPtr Begin();
+
+  /// Tokens of the prompt that the cache had.
+  int64_t cached() const { return cached_; }
+
+  /// A slice of the prompt that begins at `position` ends here at the latest, because a state can
+  /// be kept, and the request fork, between steps only.
+  int64_t NextPoint(int64_t position) const { return points_.After(position); }
+
+  /// Whether the other samples begin at `position`.
+  bool IsFork(int64_t position) const { return points_.IsFork(position); }
+
+  /// The sequence is at `position`: hands its state to whom it is for, if it is for anybody.
+  absl::Status Keep(int64_t position, Save save);
+
+  /// The whole prompt was read and `chosen` is the answer: keeps the state for prompts that quote
+  /// both, as the next turn of a chat does.
+  void KeepAnswer(std::span<const int32_t> chosen, Save save);
+
+ private:
+  bool MayCache() const { return cache_ != nullptr && request_.cache_scope.has_value(); }
+  SnapshotPtr FindCached();
+
+  const GenerateRequest& request_;
+  GenerateSink& sink_;
+  PrefixCache* const cache_;
+  EngineObserver& observer_;
+  StatePoints points_;
+  int64_t cached_ = 0;
+};
+
+}  // namespace fmaserver::engine

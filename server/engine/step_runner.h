@@ -1,0 +1,39 @@
+// One step of the model, and what it makes of every sequence's rows.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/engine/model.h"
+#include "server/engine/sequence.h"
+
+namespace fmaserver::engine {
+
+/// Tokens are chosen where the logits are, row by row, as far as the backend and the sequence can
+/// (Sequence::Choice); only the logits that a sequence must have itself are copied to the host.
+class StepRunner {
+ public:
+  /// `model` outlives the runner.
+  explicit StepRunner(Model& model) : model_(model) {}
+
+  struct Part {
+    Sequence* sequence = nullptr;
+    int32_t rows = 0;  ///< of its pending tokens
+  };
+
+  /// Feeds the parts, one of each sequence, and returns an outcome for each, valid until the next
+  /// call. An error is one of the whole step.
+  absl::StatusOr<std::span<const StepOutcome>> Run(std::span<const Part> parts);
+
+ private:
+  struct Batch;
+  Batch MakeBatch(std::span<const Part> parts) const;
+
+  Model& model_;
+  std::vector<kernels::SampledRow> sampled_;
+  std::vector<StepOutcome> outcomes_;
+};
+
+}  // namespace fmaserver::engine

@@ -1,0 +1,39 @@
+// The client stream of an Import call.
+#pragma once
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "server/service/transfer.h"
+
+namespace fmaserver::rpc {
+
+/// The wire of its call; owned as StreamReactor is.
+class ImportReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
+                            public service::ImportWire {
+ public:
+  /// Returns the reactor for gRPC; the answer will be put into `response`.
+  static ImportReactor* Open(service::Service& service, grpc::CallbackServerContext& context,
+                             grpc::ByteBuffer& response);
+
+  void Read() override { StartRead(&message_); }
+  void Finish(const absl::StatusOr<sessions::SessionInfo>& session) override;
+
+  void OnReadDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override { const auto last = std::move(call_); }
+
+ private:
+  ImportReactor(const grpc::CallbackServerContext& context, grpc::ByteBuffer& response)
+      : context_(context), response_(response) {}
+
+  const grpc::CallbackServerContext& context_;
+  grpc::ByteBuffer& response_;
+  std::shared_ptr<service::Importing> call_;
+  grpc::ByteBuffer message_;
+};
+
+}  // namespace fmaserver::rpc

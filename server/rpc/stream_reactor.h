@@ -1,0 +1,63 @@
+// A server stream of gRPC for a call of the service: events become messages.
+//
+// The reactor is the wire of its call, which holds it, and it holds the call until gRPC is done
+// with it: it lives as long as the later of the two.
+#pragma once
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "server/rpc/begin_call.h"
+#include "server/rpc/status.h"
+#include "server/service/outbox.h"
+
+namespace fmaserver::rpc {
+
+/// `StreamedCall` is told of writes and cancellation by OnWritten and OnCancel.
+template <class Event, class StreamedCall>
+class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
+                            public service::EventWire<Event> {
+ public:
+  using Encode = std::function<grpc::ByteBuffer(const Event&)>;
+
+  /// Hands gRPC a reactor for the call that `start` makes of its wire. Headers go out at once: a
+  /// client learns that its call is heard before a long prompt is read.
+  template <class Start>
+  static grpc::ServerWriteReactor<grpc::ByteBuffer>* Open(
+      const grpc::CallbackServerContext& context, Encode encode, const Start& start) {
+    const std::shared_ptr<StreamReactor> self(
+        new StreamReactor(context.deadline(), std::move(encode)));
+    self->StartSendInitialMetadata();
+    self->call_ = start(self);
+    return self.get();
+  }
+
+  void Write(const Event& event) override {
+    in_flight_ = encode_(event);
+    StartWrite(&in_flight_);
+  }
+  void Finish(const absl::Status& status) override {
+    grpc::ServerWriteReactor<grpc::ByteBuffer>::Finish(ToGrpcStatus(status));
+  }
+
+  void OnWriteDone(bool ok) override { call_->OnWritten(ok); }
+  void OnCancel() override { call_->OnCancel(WhyCancelled(deadline_)); }
+  void OnDone() override { const auto last = std::move(call_); }
+
+ private:
+  StreamReactor(std::chrono::system_clock::time_point deadline, Encode encode)
+      : deadline_(deadline), encode_(std::move(encode)) {}
+
+  const std::chrono::system_clock::time_point deadline_;
+  const Encode encode_;
+  std::shared_ptr<StreamedCall> call_;
+  grpc::ByteBuffer in_flight_;
+};
+
+}  // namespace fmaserver::rpc

@@ -1,0 +1,84 @@
+// One call, whatever its method and its door: who makes it, what it may do, and what it took.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "absl/status/status.h"
+#include "base/clock.h"
+#include "server/access/access.h"
+#include "server/engine/request.h"
+#include "server/service/call_kind.h"
+#include "server/service/call_metadata.h"
+#include "server/service/call_report.h"
+#include "server/service/limits.h"
+
+namespace fmaserver::service {
+
+/// How many calls there are. A call lives until its door, the workers and the engine have all let
+/// go of it, which for the engine is within one step of the call's end. Thread-safe.
+class LiveCalls {
+ public:
+  void Add();
+  void Remove();
+  void AwaitNone();
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable none_;
+  int64_t count_ = 0;  // guarded by mutex_
+};
+
+/// What holds for every call; outlives all of them, which `live` tells.
+struct CallPolicy {
+  std::shared_ptr<const access::Access> access;  ///< null: everybody may call, without limits
+  std::shared_ptr<CallObserver> observer;        ///< null: nobody is told
+  RequestLimits limits = {};
+  bool keep_prompts = false;  ///< report the text of prompts
+  std::shared_ptr<LiveCalls> live = std::make_shared<LiveCalls>();
+};
+
+/// Made once at the start of a call, and held by whatever works for it. Its end, with the last
+/// holder, gives the tenant's share back and reports the call. One thread at a time, but for
+/// SetStatus.
+class Call {
+ public:
+  /// `policy.access` and `policy.observer` are there.
+  Call(const CallPolicy& policy, const CallKind& kind, CallMetadata metadata);
+  ~Call();
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  /// Why the call is refused before it is read: UNAUTHENTICATED, or RESOURCE_EXHAUSTED for what
+  /// the tenant's limits do not allow.
+  const absl::Status& admission() const { return admission_; }
+
+  const std::string& request_id() const { return report_.request_id; }
+
+  /// These of admitted calls only.
+  const std::string& tenant() const { return lease_->tenant().name(); }
+  access::TenantLimits tenant_limits() const { return lease_->tenant().limits(); }
+  void ChargePrompt(int64_t tokens);  ///< what the caller sent, as tokens
+  void ChargeGenerated(int64_t tokens);
+
+  const RequestLimits& limits() const { return policy_.limits; }
+
+  /// The text of the prompt; kept only if the policy says so.
+  void KeepPrompt(const std::string& text);
+  /// Times, and how much of the prompt was cached.
+  void SetUsage(const engine::Usage& usage);
+  /// How the call ended; without it, as cancelled.
+  void SetStatus(const absl::Status& status) { report_.status = status; }
+
+ private:
+  const CallPolicy& policy_;
+  const Clock::time_point start_;
+  CallReport report_;
+  absl::Status admission_;
+  std::unique_ptr<access::CallLease> lease_;  // null: refused
+};
+
+}  // namespace fmaserver::service

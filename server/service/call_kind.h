@@ -1,0 +1,28 @@
+// The calls that there are, whatever the door: their names in logs and metrics, and what they take.
+#pragma once
+
+namespace fmaserver::service {
+
+struct CallKind {
+  const char* method;
+  /// Whether the call reads or makes tokens. One that does not is also answered when its tenant's
+  /// allowance is used up, so that such a tenant can still look and clean up.
+  bool takes_tokens = false;
+};
+
+inline constexpr CallKind kGenerate{"Generate", true};
+inline constexpr CallKind kScore{"Score", true};
+inline constexpr CallKind kTokenize{"Tokenize", true};
+inline constexpr CallKind kDetokenize{"Detokenize", true};
+inline constexpr CallKind kGetModel{"GetModel"};
+inline constexpr CallKind kCreateSession{"Sessions.Create"};
+inline constexpr CallKind kGetSession{"Sessions.Get"};
+inline constexpr CallKind kListSessions{"Sessions.List"};
+inline constexpr CallKind kUpdateSession{"Sessions.Update"};
+inline constexpr CallKind kForkSession{"Sessions.Fork"};
+inline constexpr CallKind kRewindSession{"Sessions.Rewind"};
+inline constexpr CallKind kDeleteSession{"Sessions.Delete"};
+inline constexpr CallKind kExportSession{"Sessions.Export"};
+inline constexpr CallKind kImportSession{"Sessions.Import"};
+
+}  // namespace fmaserver::service

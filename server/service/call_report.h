@@ -1,0 +1,30 @@
+// What is told of a call after its end: for the log and for metrics.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "server/engine/request.h"
+
+namespace fmaserver::service {
+
+struct CallReport {
+  std::string request_id;   ///< the client's or a random one
+  std::string tenant;       ///< empty: not authenticated
+  std::string method;       ///< "Generate", "Sessions.Fork"
+  std::string traceparent;  ///< W3C Trace Context as it came; empty: none, or not valid
+  std::string peer;         ///< the client's address
+  absl::Status status;
+  engine::Usage usage;  ///< tokens and times so far, also of a call that failed
+  double seconds = 0;   ///< from the call's arrival to its end
+  std::string prompt;   ///< text of the prompt; only when asked for
+};
+
+class CallObserver {
+ public:
+  virtual ~CallObserver() = default;
+  /// Any thread; must not block.
+  virtual void OnCall(const CallReport& /*report*/) {}
+};
+
+}  // namespace fmaserver::service

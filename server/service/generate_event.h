@@ -1,0 +1,59 @@
+// What a Generate call tells its reader, free of any wire format.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "server/engine/request.h"
+
+namespace fmaserver::service {
+
+struct PromptProgress {
+  int64_t processed_tokens = 0;
+  int64_t total_tokens = 0;
+};
+
+/// Tokens of the prompt, in order.
+struct PromptTokens {
+  std::vector<engine::TokenScore> tokens;
+};
+
+/// What the session of a finished turn holds.
+struct SessionAfter {
+  std::string id;
+  int64_t tokens = 0;
+  bool durable = false;
+};
+
+struct GenerationFinished {
+  engine::Finished end;  ///< without what is kept
+  std::optional<SessionAfter> session;
+};
+
+/// The last event of a turn that a shutdown cut short.
+struct GenerationInterrupted {
+  std::string resume_token;
+};
+
+using GenerateEvent = std::variant<PromptProgress, PromptTokens, engine::Delta, GenerationFinished,
+                                   GenerationInterrupted>;
+
+/// Scores of this many tokens are one event at most: with 100 alternatives each, some 100 KiB.
+inline constexpr size_t kScoresPerEvent = 64;
+
+/// `scores` in pieces of at most kScoresPerEvent.
+std::vector<std::vector<engine::TokenScore>> InPieces(std::vector<engine::TokenScore> scores);
+
+/// For Outbox. Progress replaces progress; tokens of the prompt and deltas of one sample are
+/// joined.
+size_t BytesOf(const GenerateEvent& event);
+bool Merge(GenerateEvent& last, GenerateEvent& next);
+
+/// About the bytes that these take in an answer.
+size_t BytesOf(const std::vector<engine::TokenScore>& scores);
+
+}  // namespace fmaserver::service

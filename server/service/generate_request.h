@@ -1,0 +1,54 @@
+// What a Generate or Score call asks for, as a door hands it over.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/engine/request.h"
+#include "server/service/limits.h"
+#include "server/service/tokens.h"
+
+namespace fmaserver::service {
+
+/// A prompt: text, or tokens that are in the vocabulary, or neither.
+struct Input {
+  std::optional<std::string> text;
+  std::optional<std::vector<int32_t>> ids;
+
+  bool empty() const { return !text.has_value() && !ids.has_value(); }
+};
+
+struct GenerateRequest {
+  Input prompt;
+  engine::GenerateRequest options;  ///< all else; its prompt and cache_scope are not set
+  std::string session_id;           ///< empty: no session
+  std::string resume_token;         ///< not empty: nothing else is set
+  std::string cache_salt;           ///< at most kMaxCacheSaltBytes
+  bool skip_prefix_cache = false;
+
+  bool has_turn() const { return !session_id.empty() || !resume_token.empty(); }
+};
+
+inline constexpr size_t kMaxCacheSaltBytes = 256;
+
+struct ScoreRequest {
+  Input text;
+  int32_t top_logprobs = 0;
+};
+
+/// The tokens of `input`, within the limits: one or more.
+absl::StatusOr<std::vector<int32_t>> TokensOf(Input input, const Vocabulary& vocabulary,
+                                              const RequestLimits& limits);
+
+/// What the engine is to do for `tenant`: checked against the limits, with the prompt's tokens,
+/// which are none when a session brings its own.
+absl::StatusOr<engine::GenerateRequest> ForEngine(GenerateRequest request,
+                                                  const std::string& tenant,
+                                                  const Vocabulary& vocabulary,
+                                                  const RequestLimits& limits);
+
+}  // namespace fmaserver::service

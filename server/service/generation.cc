@@ -1,0 +1,136 @@
+#include "server/service/generation.h"
+
+#include <iterator>
+#include <utility>
+
+#include "server/service/turn_record.h"
+
+namespace fmaserver::service {
+
+std::shared_ptr<Generation> Generation::Start(Service& service, std::shared_ptr<Call> call,
+                                              std::shared_ptr<Wire> wire, size_t bytes,
+                                              Parse parse) {
+  const std::shared_ptr<Generation> generation(
+      new Generation(service, std::move(call), std::move(wire)));
+  generation->Read(bytes, [generation, parse = std::move(parse)] {
+    if (!generation->closed()) generation->Run(parse());
+  });
+  return generation;
+}
+
+void Generation::Run(absl::StatusOr<GenerateRequest> request) {
+  if (!request.ok()) return Close(request.status());
+  if (request->prompt.text.has_value()) call().KeepPrompt(*request->prompt.text);
+  const std::string& tenant = call().tenant();
+  const Vocabulary vocabulary = VocabularyOf(service().engine());
+  if (!request->resume_token.empty()) {
+    return StartTurn(
+        [this, vocabulary, token = request->resume_token] {
+          return TurnRunner::Resume(service().sessions(), call().tenant(), token, vocabulary,
+                                    call().limits());
+        },
+        Workers::kSmallBytes);
+  }
+  const sessions::SessionName session{.tenant = tenant, .id = request->session_id};
+  std::string record = request->has_turn() ? EncodeTurn(*request) : std::string();
+  auto ready = ForEngine(*std::move(request), tenant, vocabulary, call().limits());
+  if (!ready.ok()) return Close(ready.status());
+  if (session.id.empty()) return Submit(*std::move(ready));
+  const auto bytes =
+      static_cast<int64_t>(Workers::kSmallBytes + ready->prompt.size() * sizeof(int32_t));
+  StartTurn(
+      [this, session, ready = *std::move(ready), record = std::move(record)]() mutable {
+        return TurnRunner::Begin(service().sessions(), session, std::move(ready),
+                                 std::move(record));
+      },
+      bytes);
+}
+
+void Generation::StartTurn(std::function<absl::StatusOr<std::unique_ptr<TurnRunner>>()> begin,
+                           int64_t bytes) {
+  const absl::Status status = service().disk().Start(
+      [self = shared_from_this(), begin = std::move(begin)] {
+        if (self->closed()) return;
+        auto turn = begin();
+        if (!turn.ok()) return self->Close(turn.status());
+        self->turn_ = *std::move(turn);
+        self->Submit(self->turn_->TakeRequest());
+      },
+      bytes);
+  if (!status.ok()) Close(status);
+}
+
+void Generation::Submit(engine::GenerateRequest request) {
+  unfinished_ = request.n;
+  // What a session brings was paid for in the turns before.
+  call().ChargePrompt(std::ssize(request.prompt) - request.pending);
+  const auto id = service().engine().Submit(std::move(request), shared_from_this());
+  if (id.ok()) return Started(*id);
+  // Whoever is refused may come again at once, and finds the session free.
+  turn_.reset();
+  Close(id.status());
+}
+
+void Generation::OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) {
+  // A prompt that took a single step has nothing to report.
+  if (!progress_sent_ && processed_tokens == total_tokens) return;
+  progress_sent_ = true;
+  Send(PromptProgress{processed_tokens, total_tokens});
+}
+
+void Generation::OnPrompt(std::vector<engine::TokenScore> tokens) {
+  for (auto& piece : InPieces(std::move(tokens))) Send(PromptTokens{std::move(piece)});
+}
+
+void Generation::OnDelta(engine::Delta delta) {
+  call().ChargeGenerated(std::ssize(delta.tokens));
+  Send(std::move(delta));
+}
+
+void Generation::OnState(engine::SnapshotPtr state) { turn_->AddPoint(std::move(state)); }
+
+void Generation::OnFinish(engine::Finished finish) {
+  call().SetUsage(finish.usage);
+  if (turn_ != nullptr) {
+    service().disk().Continue([self = shared_from_this(), finish = std::move(finish)]() mutable {
+      self->CommitTurn(std::move(finish));
+    });
+    return;
+  }
+  Send(GenerationFinished{std::move(finish), std::nullopt});
+  if (--unfinished_ == 0) Close(absl::OkStatus());
+}
+
+// What the session holds is said only once it holds it.
+void Generation::CommitTurn(engine::Finished finish) {
+  const auto session = turn_->Commit(std::exchange(finish.kept, {}));
+  turn_.reset();
+  if (!session.ok()) return Close(session.status());
+  Send(GenerationFinished{std::move(finish), *session});
+  Close(absl::OkStatus());
+}
+
+void Generation::OnInterrupted(engine::Kept kept, uint64_t seed) {
+  service().disk().Continue([self = shared_from_this(), kept = std::move(kept), seed]() mutable {
+    self->InterruptTurn(std::move(kept), seed);
+  });
+}
+
+void Generation::InterruptTurn(engine::Kept kept, uint64_t seed) {
+  const auto token = turn_->Interrupt(std::move(kept), seed);
+  turn_.reset();
+  if (!token.ok()) return Close(token.status());
+  Send(GenerationInterrupted{*token});
+  Close(absl::UnavailableError("the server shuts down; go on elsewhere with the resume token"));
+}
+
+void Generation::OnError(const absl::Status& status) {
+  if (turn_ == nullptr) return Abandon(status);
+  // The end of a turn may wait for the disk.
+  service().disk().Continue([self = shared_from_this(), status] {
+    self->turn_.reset();
+    self->Abandon(status);
+  });
+}
+
+}  // namespace fmaserver::service

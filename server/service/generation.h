@@ -1,0 +1,62 @@
+// One Generate call: from what a door parsed to the engine, and back as events.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/engine/request.h"
+#include "server/service/generate_event.h"
+#include "server/service/generate_request.h"
+#include "server/service/streaming_call.h"
+#include "server/service/turn_runner.h"
+
+namespace fmaserver::service {
+
+/// See StreamingCall for ownership and threads. A call with a session takes and ends its turn on a
+/// thread for the disk.
+class Generation final : public StreamingCall<GenerateEvent>,
+                         public engine::GenerateSink,
+                         public std::enable_shared_from_this<Generation> {
+ public:
+  using Parse = std::function<absl::StatusOr<GenerateRequest>()>;
+
+  /// Answers `call` on `wire`. A call that is refused is not even parsed; `parse` may run on
+  /// another thread, as `bytes`, the size of what it parses, demands.
+  static std::shared_ptr<Generation> Start(Service& service, std::shared_ptr<Call> call,
+                                           std::shared_ptr<Wire> wire, size_t bytes, Parse parse);
+
+  bool HasRoom() const override { return KeepsUp(); }
+  void OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) override;
+  void OnPrompt(std::vector<engine::TokenScore> tokens) override;
+  void OnDelta(engine::Delta delta) override;
+  void OnState(engine::SnapshotPtr state) override;
+  void OnFinish(engine::Finished finish) override;
+  void OnInterrupted(engine::Kept kept, uint64_t seed) override;
+  void OnError(const absl::Status& status) override;
+
+ private:
+  Generation(Service& service, std::shared_ptr<Call> call, std::shared_ptr<Wire> wire)
+      : StreamingCall(service, std::move(call), std::move(wire)) {}
+
+  void Run(absl::StatusOr<GenerateRequest> request);
+  void Submit(engine::GenerateRequest request);
+  /// Takes the turn on a thread for the disk and submits its request. `begin` holds `bytes`.
+  void StartTurn(std::function<absl::StatusOr<std::unique_ptr<TurnRunner>>()> begin, int64_t bytes);
+  void CommitTurn(engine::Finished finish);
+  void InterruptTurn(engine::Kept kept, uint64_t seed);
+
+  /// Of a call with a session. The worker that begins the turn, the engine and the worker that ends
+  /// it use it one after the other.
+  std::unique_ptr<TurnRunner> turn_;
+
+  // The engine's thread only.
+  bool progress_sent_ = false;
+  int32_t unfinished_ = 1;  // samples
+};
+
+}  // namespace fmaserver::service

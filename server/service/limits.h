@@ -1,0 +1,25 @@
+// What requests may ask for, within what the engine takes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "server/engine/request.h"
+
+namespace fmaserver::service {
+
+struct RequestLimits {
+  int64_t prompt_tokens = 0;                                       ///< 0: what the model takes
+  int64_t text_bytes = 0;                                          ///< 0: what a request may hold
+  int32_t stop_strings = static_cast<int32_t>(engine::kMaxStops);  ///< 0..kMaxStops
+  int32_t samples = engine::kMaxSamples;                           ///< 1..kMaxSamples
+};
+
+/// All of these: INVALID_ARGUMENT names what was found and the limit that is set.
+absl::Status CheckText(size_t bytes, const RequestLimits& limits);
+absl::Status CheckPrompt(int64_t tokens, const RequestLimits& limits);
+/// The rest of a request, whose prompt need not be there yet.
+absl::Status CheckOptions(const engine::GenerateRequest& request, const RequestLimits& limits);
+
+}  // namespace fmaserver::service

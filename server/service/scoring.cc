@@ -1,0 +1,62 @@
+#include "server/service/scoring.h"
+
+#include <iterator>
+
+#include "server/service/generate_event.h"
+
+namespace fmaserver::service {
+
+size_t BytesOf(const ScoreEvent& event) {
+  const auto* scores = std::get_if<Scores>(&event);
+  return scores == nullptr ? sizeof(ScoreSummary) : BytesOf(scores->tokens);
+}
+
+bool Merge(ScoreEvent& last, ScoreEvent& next) {
+  auto* before = std::get_if<Scores>(&last);
+  auto* after = std::get_if<Scores>(&next);
+  if (before == nullptr || after == nullptr) return false;
+  before->tokens.insert(before->tokens.end(), std::make_move_iterator(after->tokens.begin()),
+                        std::make_move_iterator(after->tokens.end()));
+  return true;
+}
+
+std::shared_ptr<Scoring> Scoring::Start(Service& service, std::shared_ptr<Call> call,
+                                        std::shared_ptr<Wire> wire, size_t bytes, Parse parse) {
+  const std::shared_ptr<Scoring> scoring(new Scoring(service, std::move(call), std::move(wire)));
+  scoring->Read(bytes, [scoring, parse = std::move(parse)] {
+    if (!scoring->closed()) scoring->Run(parse());
+  });
+  return scoring;
+}
+
+void Scoring::Run(absl::StatusOr<ScoreRequest> request) {
+  if (!request.ok()) return Close(request.status());
+  auto tokens =
+      TokensOf(std::move(request->text), VocabularyOf(service().engine()), call().limits());
+  if (!tokens.ok()) return Close(tokens.status());
+  call().ChargePrompt(std::ssize(*tokens));
+  const auto id = service().engine().Submit(
+      engine::ScoreRequest{.tokens = *std::move(tokens), .top_logprobs = request->top_logprobs},
+      shared_from_this());
+  if (!id.ok()) return Close(id.status());
+  Started(*id);
+}
+
+void Scoring::OnScores(std::vector<engine::TokenScore> scores) {
+  for (const engine::TokenScore& score : scores) {
+    if (!score.logprob.has_value()) continue;
+    ++scored_tokens_;
+    total_logprob_ += *score.logprob;
+  }
+  for (auto& piece : InPieces(std::move(scores))) Send(Scores{std::move(piece)});
+}
+
+void Scoring::OnFinish(const engine::Usage& usage) {
+  call().SetUsage(usage);
+  Send(ScoreSummary{.scored_tokens = scored_tokens_,
+                    .total_logprob = total_logprob_,
+                    .seconds = usage.queue_seconds + usage.prefill_seconds + usage.decode_seconds});
+  Close(absl::OkStatus());
+}
+
+}  // namespace fmaserver::service

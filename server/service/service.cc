@@ -1,0 +1,42 @@
+#include "server/service/service.h"
+
+#include <utility>
+
+namespace fmaserver::service {
+namespace {
+
+// A request of this size is encoded in about a millisecond.
+constexpr size_t kQuickBytes = size_t{4} << 10;
+// So many times a small multiple of the longest text is the memory that encoding takes.
+constexpr int kReaders = 2;
+constexpr int64_t kMaxWaitingBytes = int64_t{64} << 20;  // for the readers and for the disk
+constexpr int kDiskThreads = 4;
+
+CallPolicy Complete(CallPolicy policy) {
+  if (policy.observer == nullptr) policy.observer = std::make_shared<CallObserver>();
+  if (policy.access == nullptr) policy.access = access::Access::ForEverybody();
+  return policy;
+}
+
+}  // namespace
+
+Service::Service(engine::Engine& engine, sessions::SessionStore& sessions, CallPolicy policy)
+    : engine_(engine),
+      sessions_(sessions),
+      policy_(Complete(std::move(policy))),
+      readers_(kReaders, kMaxWaitingBytes),
+      disk_(kDiskThreads, kMaxWaitingBytes) {}
+
+Service::~Service() { AwaitCalls(); }
+
+std::shared_ptr<Call> Service::Begin(const CallKind& kind, CallMetadata metadata) {
+  return std::make_shared<Call>(policy_, kind, std::move(metadata));
+}
+
+absl::Status Service::Read(size_t bytes, std::function<void()> task) {
+  if (bytes > kQuickBytes) return readers_.Start(std::move(task), static_cast<int64_t>(bytes));
+  task();
+  return absl::OkStatus();
+}
+
+}  // namespace fmaserver::service

@@ -1,0 +1,50 @@
+// What every door serves: the engine, the sessions, who may call, and the threads for slow work.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "server/engine/engine.h"
+#include "server/service/call.h"
+#include "server/service/workers.h"
+#include "server/sessions/session_store.h"
+
+namespace fmaserver::service {
+
+/// Thread-safe. Outlives the calls that it began: its destructor waits for them.
+class Service {
+ public:
+  /// `engine` and `sessions` outlive the service.
+  Service(engine::Engine& engine, sessions::SessionStore& sessions, CallPolicy policy);
+  ~Service();
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  engine::Engine& engine() { return engine_; }
+  sessions::SessionStore& sessions() { return sessions_; }
+  const CallPolicy& policy() const { return policy_; }
+
+  /// Threads for what may wait for the session store's disk.
+  Workers& disk() { return disk_; }
+
+  std::shared_ptr<Call> Begin(const CallKind& kind, CallMetadata metadata);
+
+  /// Runs `task`, which parses and encodes a request of `bytes`: at once when that is quick, so
+  /// that short texts never wait for long ones, else on a thread for it. RESOURCE_EXHAUSTED when
+  /// too many bytes wait already.
+  absl::Status Read(size_t bytes, std::function<void()> task);
+
+  /// Returns when no call is left.
+  void AwaitCalls() { policy_.live->AwaitNone(); }
+
+ private:
+  engine::Engine& engine_;
+  sessions::SessionStore& sessions_;
+  const CallPolicy policy_;
+  Workers readers_;
+  Workers disk_;
+};
+
+}  // namespace fmaserver::service

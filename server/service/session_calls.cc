@@ -1,0 +1,65 @@
+#include "server/service/session_calls.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace fmaserver::service {
+
+absl::Status SessionCalls::CheckTenantLimit(int64_t more) {
+  const int64_t limit = call_.tenant_limits().sessions;
+  if (limit == 0) return absl::OkStatus();
+  if (more <= limit - store_.CountOf(call_.tenant())) return absl::OkStatus();
+  store_.Sweep(call_.tenant());  // what has expired is in nobody's way
+  const int64_t used = store_.CountOf(call_.tenant());
+  if (more <= limit - used) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat("tenant \"", call_.tenant(), "\" has ", used,
+                                                   " sessions and wants ", more,
+                                                   " more; allowed: ", limit));
+}
+
+absl::StatusOr<sessions::SessionInfo> SessionCalls::Create(
+    const std::string& id, const sessions::SessionLifetime& lifetime) {
+  if (absl::Status status = CheckTenantLimit(1); !status.ok()) return status;
+  return store_.Create(Named(id), lifetime);
+}
+
+absl::StatusOr<sessions::SessionInfo> SessionCalls::Get(const std::string& id) {
+  return store_.Get(Named(id));
+}
+
+absl::StatusOr<sessions::SessionPage> SessionCalls::List(const std::string& token,
+                                                         std::optional<int64_t> size) {
+  const int64_t count = size.value_or(kDefaultPageSize);
+  if (count >= 1 && count <= kMaxPageSize) return store_.List(call_.tenant(), token, count);
+  return absl::InvalidArgumentError(
+      absl::StrCat("page_size: found ", count, ", allowed: 1 to ", kMaxPageSize));
+}
+
+absl::StatusOr<sessions::SessionInfo> SessionCalls::Update(
+    const std::string& id, const sessions::SessionLifetime& lifetime) {
+  return store_.Update(Named(id), lifetime);
+}
+
+absl::StatusOr<std::vector<sessions::SessionInfo>> SessionCalls::Fork(const std::string& id,
+                                                                      int64_t children) {
+  if (absl::Status status = CheckTenantLimit(children); !status.ok()) return status;
+  return store_.Fork(Named(id), children);
+}
+
+absl::StatusOr<sessions::SessionInfo> SessionCalls::Rewind(const std::string& id, int64_t tokens) {
+  return store_.Rewind(Named(id), tokens);
+}
+
+absl::Status SessionCalls::Delete(const std::string& id) { return store_.Delete(Named(id)); }
+
+absl::StatusOr<std::unique_ptr<sessions::SessionExport>> SessionCalls::Export(const std::string& id,
+                                                                              bool head_only) {
+  return store_.Export(Named(id), head_only);
+}
+
+absl::StatusOr<std::unique_ptr<sessions::SessionImport>> SessionCalls::Import(
+    const std::string& id, const sessions::SessionLifetime& lifetime) {
+  if (absl::Status status = CheckTenantLimit(1); !status.ok()) return status;
+  return store_.Import(Named(id), lifetime);
+}
+
+}  // namespace fmaserver::service

@@ -1,0 +1,98 @@
+// A call between the engine and a door: the engine's request on one side, a stream on the other.
+//
+// Ownership: the door holds the call until its stream is over, the engine as a sink until the
+// request ends, workers while they work for it. The call holds the door's wire. Once closed it
+// ignores whatever the engine still says.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/engine/engine.h"
+#include "server/service/outbox.h"
+#include "server/service/service.h"
+
+namespace fmaserver::service {
+
+/// The functions that are public are the door's. Any thread.
+template <class Event>
+class StreamingCall {
+ public:
+  using Wire = EventWire<Event>;
+
+  /// The write that the wire was asked for is over; `ok`: the reader is still there.
+  void OnWritten(bool ok) {
+    if (!ok) Abandon(absl::CancelledError("the client went away"));
+    if (outbox_.Written()) service_.engine().Wake();
+  }
+
+  /// The reader is gone, or its deadline passed.
+  void OnCancel(const absl::Status& why) { Abandon(why); }
+
+ protected:
+  StreamingCall(Service& service, std::shared_ptr<Call> call, std::shared_ptr<Wire> wire)
+      : service_(service), call_(std::move(call)), outbox_(std::move(wire)) {}
+  ~StreamingCall() = default;
+
+  Service& service() { return service_; }
+  Call& call() { return *call_; }
+
+  /// Lets `task` read a request of `bytes`, or ends the call: whoever must be refused is refused
+  /// before their text is looked at.
+  void Read(size_t bytes, std::function<void()> task) {
+    absl::Status status = call_->admission();
+    if (status.ok()) status = service_.engine().CheckAdmission();
+    if (status.ok()) status = service_.Read(bytes, std::move(task));
+    if (!status.ok()) Close(status);
+  }
+
+  void Send(Event event) { outbox_.Send(std::move(event)); }
+  bool KeepsUp() const { return outbox_.HasRoom(); }
+  bool closed() const { return outbox_.closed(); }
+
+  /// Ends the stream with `status` after what was sent; later calls have no effect.
+  void Close(const absl::Status& status) {
+    if (outbox_.Close(status)) call_->SetStatus(status);
+  }
+
+  /// Drops what waits, ends the stream and the engine's request.
+  void Abandon(const absl::Status& status) {
+    if (!outbox_.Abandon(status)) return;
+    call_->SetStatus(status);
+    std::optional<engine::RequestId> running;
+    {
+      const std::lock_guard lock(mutex_);
+      abandoned_ = true;
+      running = id_;
+    }
+    if (running.has_value()) service_.engine().Cancel(*running);
+  }
+
+  /// The engine took the request under this id.
+  void Started(engine::RequestId id) {
+    bool abandoned = false;
+    {
+      const std::lock_guard lock(mutex_);
+      id_ = id;
+      abandoned = abandoned_;
+    }
+    // Whoever abandoned the call in between had no id to cancel.
+    if (abandoned) service_.engine().Cancel(id);
+  }
+
+ private:
+  Service& service_;
+  const std::shared_ptr<Call> call_;
+  Outbox<Event> outbox_;
+
+  std::mutex mutex_;
+  std::optional<engine::RequestId> id_;  // guarded by mutex_, as is the next
+  bool abandoned_ = false;
+};
+
+}  // namespace fmaserver::service

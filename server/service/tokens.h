@@ -1,0 +1,41 @@
+// Text to tokens and back, within the limits, and charged to the caller.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "model_loader/tokenizer.h"
+#include "server/engine/engine.h"
+#include "server/service/call.h"
+
+namespace fmaserver::service {
+
+/// What text and ids are checked against. A view: valid while the engine lives.
+struct Vocabulary {
+  const model::Tokenizer* tokenizer = nullptr;  ///< null: the model is served by token ids
+  int64_t size = 0;                             ///< V
+};
+
+Vocabulary VocabularyOf(const engine::Engine& engine);
+
+/// All of these: INVALID_ARGUMENT names field, found and allowed; FAILED_PRECONDITION when text
+/// meets a model without a tokenizer. Encoding takes time and memory by the length of the text.
+absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, const Vocabulary& vocabulary,
+                                            const RequestLimits& limits);
+absl::StatusOr<std::vector<int32_t>> CheckIds(absl::string_view field,
+                                              std::span<const uint32_t> ids,
+                                              const Vocabulary& vocabulary);
+absl::Status IdNotAllowed(absl::string_view field, uint32_t id, const Vocabulary& vocabulary);
+
+/// The Tokenize and Detokenize calls.
+absl::StatusOr<std::vector<int32_t>> Tokenize(Call& call, std::string_view text,
+                                              const Vocabulary& vocabulary);
+absl::StatusOr<std::string> Detokenize(Call& call, std::span<const uint32_t> ids,
+                                       const Vocabulary& vocabulary);
+
+}  // namespace fmaserver::service

@@ -1,0 +1,92 @@
+#include "server/service/turn_runner.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "absl/memory/memory.h"
+#include "absl/status/status.h"
+#include "server/service/turn_record.h"
+
+namespace fmaserver::service {
+namespace {
+
+absl::Status StoredBefore() {
+  return absl::FailedPreconditionError(
+      "resume_token: an earlier version of the server stored this turn in a way that this one does "
+      "not read; the session holds all that was generated, so go on with session_id and no prompt");
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Begin(sessions::SessionStore& sessions,
+                                                              const sessions::SessionName& session,
+                                                              engine::GenerateRequest request,
+                                                              std::string record) {
+  auto turn = sessions.BeginTurn(session, /*min_pending=*/request.prompt.empty() ? 1 : 0);
+  if (!turn.ok()) return turn.status();
+  return absl::WrapUnique(new TurnRunner(*std::move(turn), std::move(request), std::move(record)));
+}
+
+absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Resume(sessions::SessionStore& sessions,
+                                                               const std::string& tenant,
+                                                               const std::string& resume_token,
+                                                               const Vocabulary& vocabulary,
+                                                               const RequestLimits& limits) {
+  auto resumed = sessions.BeginResume(tenant, resume_token);
+  if (!resumed.ok()) return resumed.status();
+  if (resumed->record.format != sessions::RequestFormat::kServiceRecord) return StoredBefore();
+  auto original = DecodeTurn(resumed->record.request);
+  if (!original.ok()) return original.status();
+  original->resume_token = resume_token;
+  auto request = ForEngine(*std::move(original), tenant, vocabulary, limits);
+  if (!request.ok()) return request.status();
+  request->sampling.seed = resumed->record.seed;
+  request->generated = std::move(resumed->generated);
+  return absl::WrapUnique(new TurnRunner(std::move(resumed->turn), *std::move(request),
+                                         std::move(resumed->record.request)));
+}
+
+TurnRunner::TurnRunner(std::unique_ptr<sessions::Turn> turn, engine::GenerateRequest request,
+                       std::string record)
+    : turn_(std::move(turn)),
+      request_(std::move(request)),
+      record_(std::move(record)),
+      prompt_(std::move(request_.prompt)),
+      resumed_(request_.generated.size()) {
+  request_.keep_state = true;
+  request_.state = turn_->state().slot;
+  request_.prompt = turn_->pending();
+  request_.pending = std::ssize(request_.prompt);
+  request_.prompt.insert(request_.prompt.end(), prompt_.begin(), prompt_.end());
+  std::vector<int32_t> context = turn_->history();
+  context.insert(context.end(), request_.prompt.begin(), request_.prompt.end());
+  context.resize(context.size() - std::min(context.size(), resumed_));
+  // The same last tokens whether the turn was interrupted or not.
+  const auto excess = std::max<int64_t>(0, std::ssize(context) - sessions::Turn::kHistoryTokens);
+  context.erase(context.begin(), context.begin() + excess);
+  request_.penalty_context = std::move(context);
+}
+
+std::vector<int32_t> TurnRunner::Appended(const std::vector<int32_t>& generated) const {
+  std::vector<int32_t> appended = prompt_;
+  appended.insert(appended.end(), generated.begin() + static_cast<int64_t>(resumed_),
+                  generated.end());
+  return appended;
+}
+
+absl::StatusOr<SessionAfter> TurnRunner::Commit(engine::Kept kept) {
+  auto info = turn_->Commit(Appended(kept.generated), std::move(kept.state));
+  if (!info.ok()) return info.status();
+  return SessionAfter{.id = info->id, .tokens = info->tokens, .durable = info->durable};
+}
+
+absl::StatusOr<std::string> TurnRunner::Interrupt(engine::Kept kept, uint64_t seed) {
+  return turn_->Interrupt(Appended(kept.generated), std::move(kept.state),
+                          {.request = record_,
+                           .seed = seed,
+                           .generated = std::ssize(kept.generated),
+                           .format = sessions::RequestFormat::kServiceRecord});
+}
+
+}  // namespace fmaserver::service

@@ -1,0 +1,62 @@
+// A Generate call's share in a session: how the session's tokens and the request's become one
+// engine request, and what the session gets back.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/engine/request.h"
+#include "server/service/generate_event.h"
+#include "server/service/generate_request.h"
+#include "server/sessions/session_store.h"
+
+namespace fmaserver::service {
+
+/// Owns the session's turn; destroyed before Commit or Interrupt it leaves the session as it was.
+/// One thread at a time. All but AddPoint may block on the disk, the destructor too.
+class TurnRunner {
+ public:
+  /// Starts a turn of `session`. `request` is what ForEngine made of the caller's request, and
+  /// `record` is EncodeTurn of it. Errors of SessionStore::BeginTurn.
+  static absl::StatusOr<std::unique_ptr<TurnRunner>> Begin(sessions::SessionStore& sessions,
+                                                           const sessions::SessionName& session,
+                                                           engine::GenerateRequest request,
+                                                           std::string record);
+
+  /// Takes up what `resume_token` names. Errors of SessionStore::BeginResume and ForEngine;
+  /// FAILED_PRECONDITION for a turn that an earlier release stored.
+  static absl::StatusOr<std::unique_ptr<TurnRunner>> Resume(sessions::SessionStore& sessions,
+                                                            const std::string& tenant,
+                                                            const std::string& resume_token,
+                                                            const Vocabulary& vocabulary,
+                                                            const RequestLimits& limits);
+
+  /// What the engine is to do. Call once.
+  engine::GenerateRequest TakeRequest() { return std::move(request_); }
+
+  void AddPoint(engine::SnapshotPtr state) { turn_->AddPoint(std::move(state)); }
+
+  /// The turn is over and the session holds it.
+  absl::StatusOr<SessionAfter> Commit(engine::Kept kept);
+
+  /// The server ends before the turn does. Returns the resume token.
+  absl::StatusOr<std::string> Interrupt(engine::Kept kept, uint64_t seed);
+
+ private:
+  TurnRunner(std::unique_ptr<sessions::Turn> turn, engine::GenerateRequest request,
+             std::string record);
+
+  std::vector<int32_t> Appended(const std::vector<int32_t>& generated) const;
+
+  std::unique_ptr<sessions::Turn> turn_;
+  engine::GenerateRequest request_;
+  const std::string record_;
+  std::vector<int32_t> prompt_;  // tokens that the call brings
+  size_t resumed_ = 0;           // generated tokens that the session holds already
+};
+
+}  // namespace fmaserver::service

@@ -1,0 +1,93 @@
+#include "server/sessions/point.h"
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "base/id.h"
+#include "base/names.h"
+#include "base/text.h"
+
+namespace fmaserver::sessions {
+namespace {
+
+absl::Status CheckArchive(const Point& point) {
+  int64_t end = 0;
+  for (const PartPtr& chunk : point.archive) {
+    if (chunk->id.size() != kRandomIdChars || !IsName(chunk->id)) {
+      return absl::InvalidArgumentError("the id of a chunk");
+    }
+    if (!(chunk->begin >= end && chunk->tokens > chunk->begin && chunk->tokens <= point.tokens())) {
+      return absl::InvalidArgumentError(Concat("a chunk of tokens ", chunk->begin, " to ",
+                                               chunk->tokens, ", behind one that ends at ", end,
+                                               ", of a state after ", point.tokens()));
+    }
+    if (!(chunk->bytes > 0 && chunk->bytes <= kMaxChunkBytes)) {
+      return absl::InvalidArgumentError(
+          Concat("a chunk of ", chunk->bytes, " bytes, allowed: 1 to ", kMaxChunkBytes));
+    }
+    end = chunk->tokens;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Point MakePoint(engine::State state, bool turn_end) {
+  Point point{.slot = std::make_shared<Part>(Part{.id = RandomId(),
+                                                  .tokens = state.slot->tokens(),
+                                                  .bytes = std::ssize(state.slot->bytes()),
+                                                  .memory = state.slot}),
+              .turn_end = turn_end};
+  for (const engine::ArchiveChunkPtr& chunk : state.archive) {
+    point.archive.push_back(std::make_shared<Part>(Part{.kind = Part::Kind::kChunk,
+                                                        .id = chunk->id,
+                                                        .begin = chunk->begin,
+                                                        .tokens = chunk->bytes->tokens(),
+                                                        .bytes = std::ssize(chunk->bytes->bytes()),
+                                                        .memory = chunk->bytes}));
+  }
+  return point;
+}
+
+std::vector<PartPtr> PartsOf(const Point& point) {
+  std::vector<PartPtr> parts = {point.slot};
+  parts.insert(parts.end(), point.archive.begin(), point.archive.end());
+  return parts;
+}
+
+std::vector<PartPtr> PartsOf(const std::vector<Point>& points) {
+  std::vector<PartPtr> parts;
+  std::set<std::string_view> seen;
+  for (const Point& point : points) {
+    for (PartPtr& part : PartsOf(point)) {
+      if (seen.insert(part->id).second) parts.push_back(std::move(part));
+    }
+  }
+  return parts;
+}
+
+int64_t SharedChunks(const std::vector<PartPtr>& archive, const std::vector<PartPtr>& before) {
+  const auto same = [](const PartPtr& a, const PartPtr& b) { return a->id == b->id; };
+  return std::ranges::mismatch(archive, before, same).in1 - archive.begin();
+}
+
+absl::Status CheckArchives(const std::vector<Point>& points) {
+  int64_t mentions = 0;
+  int64_t listed = 0;
+  const std::vector<PartPtr> none;
+  const std::vector<PartPtr>* before = &none;
+  for (const Point& point : points) {
+    if (absl::Status status = CheckArchive(point); !status.ok()) return status;
+    mentions += std::ssize(point.archive);
+    listed += std::ssize(point.archive) - SharedChunks(point.archive, *before);
+    before = &point.archive;
+  }
+  if (listed <= kMaxChunks && mentions <= kMaxChunkMentions) return absl::OkStatus();
+  return absl::InvalidArgumentError(Concat(listed, " chunks, named ", mentions,
+                                           " times, allowed: up to ", kMaxChunks, ", named ",
+                                           kMaxChunkMentions, " times"));
+}
+
+}  // namespace fmaserver::sessions

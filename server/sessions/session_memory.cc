@@ -1,0 +1,195 @@
+#include "server/sessions/session_memory.h"
+
+#include <tuple>
+#include <utility>
+
+namespace fmaserver::sessions {
+namespace {
+
+int64_t BytesOf(const Tail& tail) {
+  return static_cast<int64_t>(tail.log.size() * sizeof(int32_t) + tail.request.size());
+}
+
+// The slot that decides whether the session is in memory; null where none does.
+Part* DecidingSlot(const Session& session) {
+  const SessionContents& contents = session.holding.contents;
+  if (session.turn || contents.tail == nullptr || contents.points.empty()) return nullptr;
+  return contents.points.back().slot.get();
+}
+
+}  // namespace
+
+bool SessionMemory::PartOrder::operator()(const PartPtr& a, const PartPtr& b) const {
+  const auto all = [](const Part& part) {
+    return std::tie(part.id, part.kind, part.begin, part.tokens, part.bytes);
+  };
+  return all(*a) < all(*b);
+}
+
+SessionPlace PlaceOf(const Session& session) {
+  if (session.turn) return SessionPlace::kActive;
+  if (session.holding.contents.tail == nullptr) return SessionPlace::kOnDisk;
+  const Part* slot = DecidingSlot(session);
+  return slot == nullptr || slot->memory != nullptr ? SessionPlace::kInMemory
+                                                    : SessionPlace::kOnDisk;
+}
+
+int64_t& SessionMemory::CountOf(SessionPlace place) {
+  switch (place) {
+    case SessionPlace::kActive:
+      return stats_.active;
+    case SessionPlace::kInMemory:
+      return stats_.in_memory;
+    case SessionPlace::kOnDisk:
+      break;
+  }
+  return stats_.on_disk;
+}
+
+void SessionMemory::CountPlace(const Session& session, int64_t change) {
+  if (!session.exists) return;
+  CountOf(PlaceOf(session)) += change;
+  if (Part* slot = DecidingSlot(session)) slot->parked_heads += change;
+}
+
+void SessionMemory::Set(Session& session, Holding holding) {
+  CountPlace(session, -1);
+  // First the new, so that what both hold does not leave the counts in between.
+  Count(holding.contents, holding.durable);
+  Discount(session.holding.contents, session.holding.durable);
+  session.holding = std::move(holding);
+  const bool is_new = !std::exchange(session.exists, true);
+  CountPlace(session, 1);
+  if (is_new) Use(session);
+}
+
+void SessionMemory::Clear(Session& session) {
+  CountPlace(session, -1);
+  Unpark(session);
+  Discount(session.holding.contents, session.holding.durable);
+  session.holding = {};
+  session.exists = false;
+}
+
+void SessionMemory::Count(SessionContents& contents, bool durable) {
+  for (Point& point : contents.points) {
+    CountPart(point.slot, durable);
+    for (PartPtr& chunk : point.archive) CountPart(chunk, durable);
+  }
+  Tail* tail = contents.tail.get();
+  if (tail != nullptr && tail->holders++ == 0) stats_.memory_bytes += BytesOf(*tail);
+}
+
+void SessionMemory::CountPart(PartPtr& part, bool durable) {
+  const auto [known, is_new] = parts_.insert(part);
+  part = *known;
+  if (is_new && part->memory != nullptr) stats_.memory_bytes += part->bytes;
+  ++part->holders;
+  if (durable && part->durable_holders++ == 0) stats_.disk_bytes += part->bytes;
+}
+
+void SessionMemory::Discount(const SessionContents& contents, bool durable) {
+  for (const Point& point : contents.points) {
+    DiscountPart(point.slot, durable);
+    for (const PartPtr& chunk : point.archive) DiscountPart(chunk, durable);
+  }
+  Tail* tail = contents.tail.get();
+  if (tail != nullptr && --tail->holders == 0) stats_.memory_bytes -= BytesOf(*tail);
+}
+
+void SessionMemory::DiscountPart(const PartPtr& part, bool durable) {
+  if (durable && --part->durable_holders == 0) stats_.disk_bytes -= part->bytes;
+  if (--part->holders > 0) return;
+  if (part->memory != nullptr) stats_.memory_bytes -= part->bytes;
+  parts_.erase(part);
+}
+
+void SessionMemory::Attach(Part& part, engine::SnapshotPtr bytes) {
+  if (part.memory != nullptr) return;
+  part.memory = std::move(bytes);
+  stats_.in_memory += part.parked_heads;
+  stats_.on_disk -= part.parked_heads;
+  if (part.holders > 0) stats_.memory_bytes += part.bytes;
+}
+
+void SessionMemory::Detach(Part& part) {
+  if (part.memory == nullptr) return;
+  part.memory = nullptr;
+  stats_.in_memory -= part.parked_heads;
+  stats_.on_disk += part.parked_heads;
+  stats_.memory_bytes -= part.bytes;
+}
+
+void SessionMemory::Attach(Session& session, std::shared_ptr<Tail> tail) {
+  std::shared_ptr<Tail>& held = session.holding.contents.tail;
+  if (held != nullptr) return;
+  CountPlace(session, -1);
+  held = std::move(tail);
+  if (held->holders++ == 0) stats_.memory_bytes += BytesOf(*held);
+  CountPlace(session, 1);
+}
+
+void SessionMemory::SetTurn(Session& session, bool live) {
+  CountPlace(session, -1);
+  session.turn = live;
+  CountPlace(session, 1);
+}
+
+void SessionMemory::Use(Session& session) {
+  const bool parked = session.parked;
+  Unpark(session);
+  session.used_tick = ++tick_;
+  for (const Point& point : session.holding.contents.points) {
+    point.slot->used_tick = tick_;
+    for (const PartPtr& chunk : point.archive) chunk->used_tick = tick_;
+  }
+  if (parked) Park(session);
+}
+
+void SessionMemory::Park(Session& session) {
+  // What has no log in memory has given back all it could.
+  if (!session.exists || session.holding.contents.tail == nullptr) return;
+  session.parked = true;
+  parked_.emplace(session.used_tick, &session);
+}
+
+void SessionMemory::Unpark(Session& session) {
+  if (std::exchange(session.parked, false)) parked_.erase(session.used_tick);
+}
+
+bool SessionMemory::Free(int64_t bytes) {
+  const int64_t goal = budget_ - reserved_bytes_ - bytes;
+  while (stats_.memory_bytes > goal && !parked_.empty()) {
+    Session& oldest = *parked_.begin()->second;
+    Unpark(oldest);
+    if (oldest.holding.durable) {
+      LeaveMemory(oldest);
+    } else {
+      DropRewindPoints(oldest);
+    }
+  }
+  return stats_.memory_bytes <= goal;
+}
+
+void SessionMemory::LeaveMemory(Session& session) {
+  CountPlace(session, -1);
+  for (const PartPtr& part : PartsOf(session.holding.contents.points)) {
+    // Not what a session that was used since shares, nor what is nowhere else.
+    if (part->used_tick > session.used_tick) continue;
+    if (part->durable_holders < part->holders) continue;
+    Detach(*part);
+  }
+  const std::shared_ptr<Tail> tail = std::exchange(session.holding.contents.tail, nullptr);
+  if (tail != nullptr && --tail->holders == 0) stats_.memory_bytes -= BytesOf(*tail);
+  CountPlace(session, 1);
+}
+
+void SessionMemory::DropRewindPoints(Session& session) {
+  if (session.holding.contents.points.size() <= 1) return;
+  Holding holding = session.holding;
+  std::vector<Point>& points = holding.contents.points;
+  points.erase(points.begin(), points.end() - 1);
+  Set(session, std::move(holding));
+}
+
+}  // namespace fmaserver::sessions

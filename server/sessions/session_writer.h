@@ -1,0 +1,49 @@
+// What the store does to sessions that it has claimed: in the table, and on the shelf.
+#pragma once
+
+#include <atomic>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/sessions/claim.h"
+#include "server/sessions/session_table.h"
+#include "server/sessions/state_shelf.h"
+
+namespace fmaserver::sessions {
+
+/// Thread-safe; calls wait for the shelf. When the shelf fails, a change is kept in the table alone
+/// and is not durable; the next one tries again. ABORTED when another server changed the session.
+class SessionWriter {
+ public:
+  /// `shelf` may be null; all outlive the writer.
+  SessionWriter(SessionTable& table, StateShelf* shelf, SessionObserver& observer)
+      : table_(table), shelf_(shelf), observer_(observer) {}
+
+  /// Gives the session other contents, whose tail is there.
+  absl::Status Replace(const ChangeClaim& claim, SessionContents next);
+
+  /// Makes new sessions of these contents, whose tail is there. `parent` is whose states they
+  /// share, or the only new one itself.
+  absl::Status Add(const std::vector<ChangeClaim>& names, SessionContents contents,
+                   const Claim& parent);
+
+  absl::Status Remove(const ChangeClaim& claim);
+
+  /// Whether the last change could not be made durable.
+  bool fails() const { return fails_; }
+
+ private:
+  SavePlan PlanFor(const Claim& source, SessionContents contents) const;
+  absl::StatusOr<Holding> Save(SavePlan plan);
+  void Report(const absl::Status& status, double seconds);
+  /// Reads those of the parts that are only on the shelf, under the name of the claim.
+  absl::Status LoadAll(const Claim& claim, const std::vector<PartPtr>& parts);
+
+  SessionTable& table_;
+  StateShelf* const shelf_;
+  SessionObserver& observer_;
+  std::atomic<bool> fails_ = false;
+};
+
+}  // namespace fmaserver::sessions

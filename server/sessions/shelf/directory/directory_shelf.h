@@ -1,0 +1,81 @@
+// Sessions in a directory: what is on disk, and how it gets there.
+//
+//   <dir>/lock                                   held while names change, by one server at a time
+//   <dir>/.writer-<random>/                      where one server writes; locked while it lives
+//   <dir>/<tenant>/<session>.session             the record of a session
+//   <dir>/<tenant>/<session>.<id>.state          each of its states: the bytes of a slot
+//   <dir>/<tenant>/<session>.<id>.chunk          each chunk of its archive
+//   <dir>/<tenant>/<any of these>.damaged        set aside
+//
+// No file changes once it has its name. Every session has names of its own for its parts; those
+// that sessions share are links to one file, so the disk counts how many still need it and no
+// server has to know the sessions of another. A record gets its name after the parts that it
+// lists, and loses it before them.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/sessions/shelf/directory/files.h"
+#include "server/sessions/shelf/directory/lock.h"
+#include "server/sessions/state_shelf.h"
+
+namespace fmaserver::sessions {
+
+/// Needs a disk with a working flock, and uses its hard links where it has them. What is damaged is
+/// renamed to *.damaged, with a line in the log; the parts of a session whose record is damaged
+/// stay beside it.
+class DirectoryShelf final : public StateShelf {
+ public:
+  /// Makes `dir` when it is missing. UNAVAILABLE when that fails.
+  static absl::StatusOr<std::unique_ptr<StateShelf>> Open(std::filesystem::path dir,
+                                                          const SessionModel& model);
+  ~DirectoryShelf() override;
+  DirectoryShelf(const DirectoryShelf&) = delete;
+  DirectoryShelf& operator=(const DirectoryShelf&) = delete;
+
+  absl::StatusOr<std::vector<StoredSession>> Recover() override;
+  absl::StatusOr<std::vector<std::string>> Ids(const std::string& tenant) const override;
+  absl::StatusOr<std::optional<StoredSession>> Read(const SessionName& name,
+                                                    const Version& known) const override;
+  absl::StatusOr<std::shared_ptr<Tail>> ReadTail(const SessionName& name,
+                                                 const Version& expected) const override;
+  absl::StatusOr<std::unique_ptr<OpenPart>> Open(const SessionName& name,
+                                                 const PartPtr& part) const override;
+  absl::StatusOr<Saved> Save(const SavePlan& plan) override;
+  absl::Status Remove(const SessionName& name, const Version& expected,
+                      const std::vector<PartPtr>& parts) override;
+
+ private:
+  class Saving;
+  class Recovery;
+
+  DirectoryShelf(std::filesystem::path dir, SessionModel model, OpenFile lock_file)
+      : dir_(std::move(dir)), model_(std::move(model)), lock_file_(std::move(lock_file)) {}
+
+  absl::StatusOr<DirectoryLock> Lock() { return DirectoryLock::Take(mutex_, lock_file_); }
+  absl::Status MakeScratch();
+
+  std::filesystem::path Folder(const std::string& tenant) const { return dir_ / tenant; }
+  std::filesystem::path RecordPath(const SessionName& name) const;
+  std::filesystem::path PartPath(const SessionName& name, const Part& part) const;
+
+  /// Reads a session's record whatever its version.
+  absl::StatusOr<StoredSession> ReadAny(const SessionName& name) const;
+  absl::Status CheckVersion(const SessionName& name, const Version& expected) const;
+
+  const std::filesystem::path dir_;
+  const SessionModel model_;
+  std::mutex mutex_;  // between threads, as lock_file_ between processes
+  const OpenFile lock_file_;
+  std::filesystem::path scratch_;  // our own folder
+  std::optional<OpenFile> scratch_lock_;
+};
+
+}  // namespace fmaserver::sessions

@@ -1,0 +1,96 @@
+// Where sessions are kept so that they outlive the server: a directory, or a store on the network.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/sessions/session_contents.h"
+#include "server/sessions/session_types.h"
+
+namespace fmaserver::sessions {
+
+/// A session as the shelf has it.
+struct StoredSession {
+  SessionName name;
+  SessionContents contents;  ///< without the tail and without the parts' bytes
+  Version version;
+};
+
+/// A part to save. Null bytes: the shelf has it already, under the name of the plan's source.
+struct PartToSave {
+  PartPtr part;
+  engine::SnapshotPtr bytes;
+};
+
+/// What to save, and for whom.
+struct SavePlan {
+  SessionContents contents;               ///< with its tail
+  std::vector<PartToSave> parts = {};     ///< PartsOf(contents.points)
+  SessionName source = {};                ///< under whose name the shelf has the saved parts
+  Version expected = {};                  ///< of the source's record
+  std::vector<SessionName> targets = {};  ///< the source itself, or new names of its tenant
+  std::vector<PartPtr> dropped = {};      ///< parts that the source holds no more
+};
+
+/// What came of saving.
+struct Saved {
+  Version version;      ///< of the records that all targets have from now on
+  absl::Status synced;  ///< OK: they survive a crash. The plan's dropped parts are gone only then
+};
+
+/// A part that can be read, whatever happens to its session and its record.
+class OpenPart {
+ public:
+  virtual ~OpenPart() = default;
+
+  /// DATA_LOSS when the bytes are damaged, UNAVAILABLE when the shelf fails.
+  virtual absl::StatusOr<engine::SnapshotPtr> Read() const = 0;
+};
+
+/// Keeps a record for each session and, under the session's name, the parts that its states are
+/// made of. Sessions share a part without a copy of its bytes where the shelf can. Several servers
+/// may use one shelf: nothing is locked between two calls, and who changes a session says which
+/// version he has seen.
+///
+/// Thread-safe. Calls may take as long as a disk or a network takes, and must end: a shelf on the
+/// network has deadlines of its own. Errors, besides those named below: UNAVAILABLE when the shelf
+/// fails; DATA_LOSS for what is damaged, which is set aside so that no call meets it again;
+/// FAILED_PRECONDITION for a record of another model or a newer format, which is left alone.
+class StateShelf {
+ public:
+  virtual ~StateShelf() = default;
+
+  /// The sessions that are there; called once, before all other calls. Removes what servers that
+  /// ended early left behind, but nothing that a damaged record may have named.
+  virtual absl::StatusOr<std::vector<StoredSession>> Recover() = 0;
+
+  /// Ids of the tenant's sessions, in any order.
+  virtual absl::StatusOr<std::vector<std::string>> Ids(const std::string& tenant) const = 0;
+
+  /// The session, or nothing when its record is still the `known` one. NOT_FOUND.
+  virtual absl::StatusOr<std::optional<StoredSession>> Read(const SessionName& name,
+                                                            const Version& known) const = 0;
+
+  /// The tail of a session. ABORTED when its record is not the `expected` one; NOT_FOUND.
+  virtual absl::StatusOr<std::shared_ptr<Tail>> ReadTail(const SessionName& name,
+                                                         const Version& expected) const = 0;
+
+  /// A part of a session. DATA_LOSS when it is missing.
+  virtual absl::StatusOr<std::unique_ptr<OpenPart>> Open(const SessionName& name,
+                                                         const PartPtr& part) const = 0;
+
+  /// Gives all targets the contents, first the parts and then the records that name them. ABORTED
+  /// when the source's record is not the expected one, because another server was faster. An error
+  /// changes nothing.
+  virtual absl::StatusOr<Saved> Save(const SavePlan& plan) = 0;
+
+  /// Removes a session, first its record and then those `parts`. ABORTED as for Save.
+  virtual absl::Status Remove(const SessionName& name, const Version& expected,
+                              const std::vector<PartPtr>& parts) = 0;
+};
+
+}  // namespace fmaserver::sessions

@@ -1,0 +1,66 @@
+#include "tests/server/service/service_fixture.h"
+
+#include <cstdlib>
+#include <variant>
+
+#include "tests/support/temp_folder.h"
+
+namespace fmaserver::testing {
+
+TestService::TestService(const TestServiceOptions& options)
+    : engine_(MakeTestEngine(ByteModelConfig(), options.engine, tokenizer_)),
+      sessions_(MakeTestSessions(*engine_, options.sessions)) {
+  const TempFolder folder;
+  const std::string file = options.tokens.empty() ? "" : folder.path() / "tokens";
+  if (!file.empty() && !WriteFile(file, options.tokens)) std::abort();
+  auto access = access::Access::Open(file);
+  Require(access.status());
+  service_ = std::make_unique<service::Service>(
+      *engine_, *sessions_,
+      service::CallPolicy{
+          .access = *std::move(access), .observer = reports_, .limits = options.limits});
+}
+
+service::GenerateRequest TextRequest(const std::string& text, int64_t max_tokens) {
+  service::GenerateRequest request;
+  request.prompt.text = text;
+  request.options.max_tokens = max_tokens;
+  request.options.sampling.seed = 7;
+  return request;
+}
+
+GenerateCall::GenerateCall(TestService& service, service::GenerateRequest request,
+                           const GenerateCallOptions& options) {
+  door_->at_end = options.at_end;
+  const size_t bytes = options.bytes.value_or(request.prompt.text.value_or("").size());
+  call_ =
+      service::Generation::Start(*service, service.Begin(service::kGenerate, options.authorization),
+                                 door_, bytes, [parsed = parsed_, request = std::move(request)] {
+                                   *parsed = true;
+                                   return absl::StatusOr<service::GenerateRequest>(request);
+                                 });
+}
+
+int64_t GenerateCall::CountTokens() const {
+  int64_t tokens = 0;
+  for (const service::GenerateEvent& event : door_->events()) {
+    if (const auto* delta = std::get_if<engine::Delta>(&event)) tokens += std::ssize(delta->tokens);
+  }
+  return tokens;
+}
+
+const service::GenerationFinished* GenerateCall::finished() const {
+  if (door_->events().empty()) return nullptr;
+  return std::get_if<service::GenerationFinished>(&door_->events().back());
+}
+
+std::string GenerateCall::resume_token() const {
+  for (const service::GenerateEvent& event : door_->events()) {
+    if (const auto* interrupted = std::get_if<service::GenerationInterrupted>(&event)) {
+      return interrupted->resume_token;
+    }
+  }
+  return {};
+}
+
+}  // namespace fmaserver::testing

@@ -1,0 +1,40 @@
+// A small random model behind an engine and a session store, without any door.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "model_loader/model_config.h"
+#include "model_loader/tokenizer.h"
+#include "server/engine/engine.h"
+#include "server/sessions/session_store.h"
+
+namespace fmaserver::testing {
+
+/// Ends the process with the reason when there is one: of what a test stands on.
+void Require(const absl::Status& status);
+
+/// Ids are bytes, so that generated text is random bytes; any length; no end of sequence.
+model::ModelConfig ByteModelConfig();
+
+/// Learned positions for `positions` tokens.
+model::ModelConfig ShortModelConfig(int64_t positions);
+
+/// Without a tokenizer.
+model::ModelConfig IdModelConfig();
+
+/// `tokenizer`: instead of the model's own.
+std::unique_ptr<engine::Engine> MakeTestEngine(
+    const model::ModelConfig& config, engine::EngineOptions options,
+    std::shared_ptr<const model::Tokenizer> tokenizer = nullptr);
+
+/// Sessions of `engine`'s model.
+std::unique_ptr<sessions::SessionStore> MakeTestSessions(const engine::Engine& engine,
+                                                         sessions::SessionOptions options);
+
+/// Polls until `condition` holds; false after 20 s.
+bool Eventually(const std::function<bool()>& condition);
+
+}  // namespace fmaserver::testing

@@ -1,0 +1,166 @@
+// Turns of sessions: what they cost, and when they let go of their session.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <latch>
+#include <string>
+#include <thread>
+
+#include "absl/time/time.h"
+#include "server/service/turn_record.h"
+#include "tests/server/service/service_fixture.h"
+
+namespace fmaserver::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+const sessions::SessionName kTalk{.tenant = kDefaultTenant, .id = "talk"};
+
+service::GenerateRequest Turn(const std::string& text, int64_t max_tokens) {
+  service::GenerateRequest request = TextRequest(text, max_tokens);
+  request.session_id = kTalk.id;
+  if (text.empty()) request.prompt = {};
+  return request;
+}
+
+class TurnTest : public ::testing::Test {
+ protected:
+  TurnTest() { Require(service_.sessions().Create(kTalk, {}).status()); }
+
+  bool IsActive() {
+    return service_.sessions().Get(kTalk)->place == sessions::SessionPlace::kActive;
+  }
+
+  TestService service_{{.limits = {.prompt_tokens = 10}}};
+};
+
+TEST_F(TurnTest, ASessionGrowsByEachTurn) {
+  for (int turn = 1; turn <= 3; ++turn) {
+    GenerateCall call(service_, Turn("abcd", 6));
+    EXPECT_TRUE(call.Run().ok());
+    ASSERT_NE(call.finished(), nullptr);
+    ASSERT_TRUE(call.finished()->session.has_value());
+    EXPECT_EQ(call.finished()->session->tokens, turn * 10);
+    EXPECT_FALSE(IsActive()) << "whoever has the end finds the session free";
+  }
+}
+
+// What a session brings along was read, limited and charged in the turns before.
+TEST_F(TurnTest, OnlyWhatTheCallerSentIsLimitedAndCharged) {
+  GenerateCall first(service_, Turn("abc", 50));
+  EXPECT_TRUE(first.Run().ok());
+  Require(service_.sessions().Rewind(kTalk, 40).status());
+  service_.reports().Forget();
+  {
+    GenerateCall second(service_, Turn("de", 1));
+    const absl::Status status = second.Run();
+    EXPECT_TRUE(status.ok()) << status;
+    ASSERT_NE(second.finished(), nullptr);
+    EXPECT_EQ(second.finished()->end.usage.prompt_tokens, 2);
+  }
+  EXPECT_EQ(service_.reports().Await(service::kGenerate).usage.prompt_tokens, 2);
+  GenerateCall long_one(service_, Turn("more than ten tokens", 1));
+  EXPECT_EQ(long_one.Run().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(TurnTest, ARefusedTurnLetsGoBeforeItsCallerKnows) {
+  service::GenerateRequest request = Turn("a", 1);
+  request.options.sampling.temperature = -1;
+  absl::Status next;
+  GenerateCall refused(service_, request,
+                       {.at_end = [&] { next = service_.sessions().BeginTurn(kTalk).status(); }});
+  EXPECT_EQ(refused.Run().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(next.ok()) << next;
+}
+
+TEST_F(TurnTest, TurnsAreAdmittedBeforeTheyWaitForTheDisk) {
+  service_.engine().Drain(absl::ZeroDuration());
+  GenerateCall call(service_, Turn("a", 1));
+  EXPECT_EQ(call.Run().code(), absl::StatusCode::kUnavailable);
+  EXPECT_FALSE(call.parsed());
+}
+
+// Letting go of a session may take as long as its disk does, and the engine has other streams.
+TEST_F(TurnTest, TheEngineDoesNotWaitForTheEndOfATurn) {
+  GenerateCall call(service_, Turn("a", 100'000'000));
+  EXPECT_TRUE(Eventually([this] { return service_.engine().FreeSlots() == 3; }));
+  std::latch hung(1);
+  for (int i = 0; i < 4; ++i) service_->disk().Continue([&hung] { hung.wait(); });
+  call.call().OnCancel(absl::CancelledError("gone"));
+  EXPECT_TRUE(absl::IsCancelled(call.Run()));
+  EXPECT_TRUE(Eventually([this] { return service_.engine().FreeSlots() == 4; }));
+  GenerateCall other(service_, TextRequest("b", 5));
+  EXPECT_TRUE(other.Run().ok());
+  EXPECT_TRUE(IsActive()) << "its end waits for a thread";
+  hung.count_down();
+  EXPECT_TRUE(Eventually([this] { return !IsActive(); }));
+  EXPECT_EQ(service_.sessions().Get(kTalk)->tokens, 0) << "a cancelled turn leaves no trace";
+}
+
+TEST_F(TurnTest, ATurnThatAnEarlierVersionStoredIsRefusedAndTheSessionGoesOn) {
+  std::string token;
+  {
+    const auto turn = service_.sessions().BeginTurn(kTalk);
+    ASSERT_TRUE(turn.ok());
+    const auto interrupted = (*turn)->Interrupt({'a', 'b'}, {},
+                                                {.request = "a message of the API",
+                                                 .seed = 1,
+                                                 .generated = 1,
+                                                 .format = sessions::RequestFormat::kApiMessage});
+    ASSERT_TRUE(interrupted.ok()) << interrupted.status();
+    token = *interrupted;
+  }
+  service::GenerateRequest resume;
+  resume.resume_token = token;
+  GenerateCall refused(service_, resume);
+  const absl::Status status = refused.Run();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("go on with session_id"));
+  GenerateCall next(service_, Turn("", 3));
+  EXPECT_TRUE(next.Run().ok());
+  EXPECT_EQ(next.finished()->session->tokens, 5);
+}
+
+TEST_F(TurnTest, AnInterruptedTurnGoesOnWithTheSameTokens) {
+  const sessions::SessionName kCopy{.tenant = kDefaultTenant, .id = "copy"};
+  Require(service_.sessions().Create(kCopy, {}).status());
+  service::GenerateRequest request = Turn("abc", 20'000);
+  request.options.sampling.repetition_penalty = 1.05F;
+  request.session_id = kCopy.id;
+  GenerateCall whole(service_, request);
+  EXPECT_TRUE(whole.Run().ok());
+
+  request.session_id = kTalk.id;
+  std::string token;
+  int64_t before = 0;
+  {
+    GenerateCall cut(service_, request);
+    EXPECT_TRUE(Eventually([this] { return service_.engine().FreeSlots() == 3; }));
+    std::thread drain([this] { service_.engine().Drain(absl::Milliseconds(30)); });
+    EXPECT_EQ(cut.Run().code(), absl::StatusCode::kUnavailable);
+    drain.join();
+    token = cut.resume_token();
+    before = cut.CountTokens();
+  }
+  ASSERT_FALSE(token.empty());
+  // Another server on the same sessions.
+  const auto engine = MakeTestEngine(ByteModelConfig(), {.num_slots = 2});
+  const auto door = std::make_shared<GenerateCall::Door>();
+  service::Service other(*engine, service_.sessions(), {});
+  const auto call =
+      service::Generation::Start(other, other.Begin(service::kGenerate, {}), door, 0, [token] {
+        service::GenerateRequest resume;
+        resume.resume_token = token;
+        return absl::StatusOr<service::GenerateRequest>(resume);
+      });
+  EXPECT_TRUE(door->Run(*call).ok());
+  const auto& end = std::get<service::GenerationFinished>(door->events().back());
+  EXPECT_EQ(end.end.usage.prompt_tokens, 0);
+  EXPECT_EQ(end.end.usage.generated_tokens, 20'000);
+  EXPECT_EQ(end.session->tokens, 20'003);
+  EXPECT_GT(before, 0);
+}
+
+}  // namespace
+}  // namespace fmaserver::testing

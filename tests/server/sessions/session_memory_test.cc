@@ -1,0 +1,188 @@
+// What is counted in memory, and who gives some back.
+#include "server/sessions/session_memory.h"
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <set>
+
+#include "gtest/gtest.h"
+
+namespace fmaserver::sessions {
+namespace {
+
+Point PointOf(int64_t tokens, int64_t bytes) {
+  return MakePoint(engine::SnapshotPtr(std::make_shared<engine::Snapshot>(tokens, bytes)), true);
+}
+
+Holding HoldingOf(std::vector<Point> points, bool durable) {
+  Holding holding{.durable = durable};
+  holding.contents.tail = std::make_shared<Tail>();
+  holding.contents.points = std::move(points);
+  return holding;
+}
+
+TEST(SessionMemoryTest, TheLeastRecentlyUsedLeavesFirst) {
+  SessionMemory memory(250);
+  Session first({"t", "1"}), second({"t", "2"}), third({"t", "3"});
+  for (Session* session : {&first, &second, &third}) {
+    memory.Set(*session, HoldingOf({PointOf(5, 100)}, /*durable=*/true));
+    memory.Park(*session);
+  }
+  memory.Use(first);
+  EXPECT_TRUE(memory.Free(0));
+  EXPECT_EQ(PlaceOf(first), SessionPlace::kInMemory);
+  EXPECT_EQ(PlaceOf(second), SessionPlace::kOnDisk);
+  EXPECT_EQ(PlaceOf(third), SessionPlace::kInMemory);
+}
+
+// A session that could not be removed is as old as it was, and leaves memory like any other.
+TEST(SessionMemoryTest, ASessionKeepsItsPlaceWhileItIsNotParked) {
+  SessionMemory memory(100);
+  Session first({"t", "1"}), second({"t", "2"});
+  for (Session* session : {&first, &second}) {
+    memory.Set(*session, HoldingOf({PointOf(5, 100)}, /*durable=*/true));
+    memory.Park(*session);
+  }
+  memory.Unpark(first);
+  memory.Park(first);
+  EXPECT_TRUE(memory.Free(0));
+  EXPECT_EQ(PlaceOf(first), SessionPlace::kOnDisk);
+  EXPECT_EQ(PlaceOf(second), SessionPlace::kInMemory);
+}
+
+TEST(SessionMemoryTest, WhatIsNowhereElseStays) {
+  SessionMemory memory(0);
+  Session saved({"t", "1"}), unsaved({"t", "2"});
+  const Point shared = PointOf(5, 100);
+  memory.Set(saved, HoldingOf({shared}, /*durable=*/true));
+  memory.Set(unsaved, HoldingOf({shared}, /*durable=*/false));
+  memory.Park(saved);
+  memory.Park(unsaved);
+  EXPECT_FALSE(memory.Free(0));
+  EXPECT_EQ(memory.stats().memory_bytes, 100);
+  EXPECT_EQ(memory.stats().disk_bytes, 100);
+}
+
+TEST(SessionMemoryTest, APartThatLiesAboutItsIdSharesNothing) {
+  SessionMemory memory(1000);
+  Session honest({"t", "1"}), liar({"t", "2"});
+  memory.Set(honest, HoldingOf({PointOf(5, 100)}, true));
+  Point lie = PointOf(9, 100);
+  lie.slot->id = honest.holding.contents.points.front().slot->id;
+  memory.Set(liar, HoldingOf({lie}, true));
+  EXPECT_EQ(liar.holding.contents.points.front().tokens(), 9);
+  EXPECT_EQ(memory.stats().memory_bytes, 200);
+  memory.Clear(honest);
+  memory.Clear(liar);
+  EXPECT_EQ(memory.stats().memory_bytes, 0);
+  EXPECT_EQ(memory.stats().disk_bytes, 0);
+}
+
+// Counts everything anew.
+SessionStats Recount(const std::vector<std::unique_ptr<Session>>& sessions) {
+  SessionStats stats;
+  std::set<const void*> seen;
+  std::set<const Part*> on_disk;
+  for (const auto& session : sessions) {
+    if (!session->exists) continue;
+    switch (PlaceOf(*session)) {
+      case SessionPlace::kActive:
+        ++stats.active;
+        break;
+      case SessionPlace::kInMemory:
+        ++stats.in_memory;
+        break;
+      case SessionPlace::kOnDisk:
+        ++stats.on_disk;
+        break;
+    }
+    const SessionContents& contents = session->holding.contents;
+    for (const PartPtr& part : PartsOf(contents.points)) {
+      if (part->memory != nullptr && seen.insert(part.get()).second) {
+        stats.memory_bytes += part->bytes;
+      }
+      if (session->holding.durable && on_disk.insert(part.get()).second) {
+        stats.disk_bytes += part->bytes;
+      }
+    }
+    if (contents.tail != nullptr && seen.insert(contents.tail.get()).second) {
+      stats.memory_bytes += std::ssize(contents.tail->log) * 4;
+    }
+  }
+  return stats;
+}
+
+// Random sessions that share parts and tails, put in and taken out in any order: what is counted
+// on the way equals what is there.
+TEST(SessionMemoryTest, TheCountsAreRightAfterAnyOperations) {
+  std::mt19937_64 random(11);
+  const auto draw = [&random](size_t count) { return random() % count; };
+  SessionMemory memory(3000);
+  std::vector<std::unique_ptr<Session>> sessions;
+  for (int i = 0; i < 12; ++i) {
+    sessions.push_back(std::make_unique<Session>(SessionName{"t", std::to_string(i)}));
+  }
+  int64_t tokens = 1;
+  for (int step = 0; step < 20'000; ++step) {
+    Session& session = *sessions[draw(sessions.size())];
+    const SessionContents& contents = session.holding.contents;
+    switch (draw(8)) {
+      case 0: {
+        Point point = PointOf(++tokens, 100);
+        if (!contents.points.empty()) point.archive = contents.points.back().archive;
+        const engine::ArchiveChunk chunk{.id = std::to_string(step),
+                                         .bytes = std::make_shared<engine::Snapshot>(1, 30)};
+        point.archive.push_back(std::make_shared<Part>(Part{.kind = Part::Kind::kChunk,
+                                                            .id = chunk.id,
+                                                            .tokens = 1,
+                                                            .bytes = 30,
+                                                            .memory = chunk.bytes}));
+        Holding holding = HoldingOf({point}, draw(2) == 0);
+        holding.contents.tail->log.resize(draw(20));
+        memory.Set(session, std::move(holding));
+        break;
+      }
+      case 1: {  // a fork
+        const Session& parent = *sessions[draw(sessions.size())];
+        if (parent.exists && parent.holding.contents.tail != nullptr) {
+          memory.Set(session, parent.holding);
+        }
+        break;
+      }
+      case 2:
+        if (session.exists && draw(4) == 0) memory.Clear(session);
+        break;
+      case 3:
+        if (session.exists) memory.SetTurn(session, !session.turn);
+        break;
+      case 4:
+        if (session.exists) memory.Use(session);
+        break;
+      case 5:
+        memory.Unpark(session);
+        if (!session.turn) memory.Park(session);
+        break;
+      case 6:
+        memory.Free(static_cast<int64_t>(draw(500)));
+        break;
+      default:  // it is used again
+        if (!session.exists) break;
+        if (contents.tail == nullptr) memory.Attach(session, std::make_shared<Tail>());
+        for (const PartPtr& part : PartsOf(contents.points)) {
+          if (draw(2) == 0) {
+            memory.Attach(*part, std::make_shared<engine::Snapshot>(part->tokens, part->bytes));
+          }
+        }
+    }
+    const SessionStats expected = Recount(sessions);
+    ASSERT_EQ(memory.stats().active, expected.active) << step;
+    ASSERT_EQ(memory.stats().in_memory, expected.in_memory) << step;
+    ASSERT_EQ(memory.stats().on_disk, expected.on_disk) << step;
+    ASSERT_EQ(memory.stats().memory_bytes, expected.memory_bytes) << step;
+    ASSERT_EQ(memory.stats().disk_bytes, expected.disk_bytes) << step;
+  }
+}
+
+}  // namespace
+}  // namespace fmaserver::sessions
