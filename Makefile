@@ -14,7 +14,11 @@ build:
 	cmake --preset release
 	cmake --build --preset release
 
-demo: build
+demo:
+	scripts/setup build
+	cmake --preset release
+	@echo "Building fma-server and fma: a few minutes on two cores the first time"
+	cmake --build --preset release --target fma-server fma_tool
 	scripts/demo
 
 test:
