@@ -12,7 +12,6 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "training"))
 
 GOLDEN = ROOT / "tests" / "data" / "golden"
-GOLDEN_NEXT = ROOT / "tests" / "data" / "golden_next"  # kinds of models that only PyTorch knows so far
 
 
 @pytest.fixture(autouse=True)

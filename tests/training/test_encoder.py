@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN_NEXT
+from conftest import GOLDEN
 from fma_training.checkpoint import load_model
 from fma_training.config import FmaConfig, FmaSettings
 from fma_training.model import FmaForMaskedLM, FmaModel
 from random_configs import random_encoder
 from reference_encoder import EncoderReference
 from test_model import SMALL, numpy_tensors, random_model
+
+GOLDEN_NEXT = GOLDEN.parent / "golden_next"  # kinds of models that only PyTorch knows so far
 
 ENCODER = replace(SMALL, fma=replace(SMALL.fma, causal=False), mask_token_id=3)
 LINEAR = {"query_downsampling": True}

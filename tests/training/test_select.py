@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN_NEXT
+from conftest import GOLDEN
 from fma_training.checkpoint import load_model
 from fma_training.config import FmaConfig, FmaSettings
 from fma_training.evaluate import greedy
@@ -20,6 +20,8 @@ from fma_training.selection import novelty
 from random_configs import random_selector
 from reference_select import SelectReference
 from test_model import SMALL, numpy_tensors, random_model
+
+GOLDEN_NEXT = GOLDEN.parent / "golden_next"  # kinds of models that only PyTorch knows so far
 
 SELECT = replace(SMALL, vocab_size=128, fma=FmaSettings(8, 3, 3, "select", sink_tokens=2))
 SMALL_MARGIN = 1e-5  # of a choice that rounding could turn
