@@ -83,7 +83,8 @@ def test_an_encoder_learns_what_was_hidden(corpus: Path, tmp_path: Path, kind: d
     work = run(corpus, tmp_path / "run", 40, "--valid-windows", "8", "--valid-every", "20")
     lines = (work / train.LOG_FILE).read_text("utf-8").splitlines()
     validations = [float(line.split()[3]) for line in lines if "validation" in line]
-    assert len(validations) == 2 and validations[1] < validations[0] < 8
+    # Knowing nothing costs 8 bits a byte. What is hidden differs from one validation to the next.
+    assert len(validations) == 2 and max(validations) < 6
     config, out = str(corpus / "config.json"), str(tmp_path / "out")
     export.main(["--work", str(work), "--config", config, "--out", out])
     model = load_model(tmp_path / "out")
@@ -181,7 +182,8 @@ def test_minutes_are_the_end(corpus: Path, tmp_path: Path) -> None:
     lines = [line.split() for line in (work / train.LOG_FILE).read_text("utf-8").splitlines()]
     rates = [float(line[line.index("lr") + 1]) for line in lines if "lr" in line]
     assert len(rates) > 4 and max(rates) == 1e-2 and rates[-1] < 2e-3
-    assert lines[-1][2] == "validation" and int(lines[-1][1]) == len(rates) == torch.load(work / train.STATE_FILE)["step"]
+    assert lines[-1][2] == "validation"
+    assert int(lines[-1][1]) == len(rates) == torch.load(work / train.STATE_FILE)["step"]
 
 
 def test_windows_are_pieces_of_the_text() -> None:

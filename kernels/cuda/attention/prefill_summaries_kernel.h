@@ -7,6 +7,7 @@
 // would hold them.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "kernels/cuda/attention/prefill_head.h"
@@ -41,15 +42,15 @@ struct PlaceTokensKernel : PrefillParameters {
  private:
   FMA_DEVICE void PlacePair(const PrefillHead<T>& head, int64_t row, int low, int high) const {
     const int64_t position = head.position() + row;
-    const Rotation turn =
+    const Rotation rotation =
         RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + low));
     const float* key = head.Token(true, row);
     const float* value = head.Token(false, row);
     const float own = LoadConstant(key + low);
     const float other = LoadConstant(key + high);
-    Place(head, row, low, own, own * turn.cosine - other * turn.sine, LoadConstant(value + low));
-    Place(head, row, high, other, other * turn.cosine + own * turn.sine,
-          LoadConstant(value + high));
+    const ChannelPair placed = Rotate(rotation, {own, other});
+    Place(head, row, low, own, placed.low, LoadConstant(value + low));
+    Place(head, row, high, other, placed.high, LoadConstant(value + high));
   }
 
   FMA_DEVICE void PlaceChannel(const PrefillHead<T>& head, int64_t row, int channel) const {
@@ -172,7 +173,8 @@ struct SumTokensKernel : PrefillParameters {
     for (int t = 0; t < tokens; ++t, token += columns, taps += at.mixed * at.vector) {
       for (int r = 0; r < kTogether && r < count; ++r) {
         for (int64_t from = 0; from < at.mixed; ++from) {
-          sum[r] += LoadConstant(taps + (r * at.mixed + from) * dim) * LoadConstant(token + from);
+          const float tap = LoadConstant(taps + (r * at.mixed + from) * dim);
+          sum[r] = std::fma(tap, LoadConstant(token + from), sum[r]);
         }
       }
     }
@@ -198,7 +200,7 @@ struct SumTokensKernel : PrefillParameters {
       for (int i = 0; i < kUnroll; ++i) {
         if (t + i >= tokens) continue;
         FMA_UNROLL
-        for (int r = 0; r < kTogether; ++r) sum[r] += tap[i][r] * x[i];
+        for (int r = 0; r < kTogether; ++r) sum[r] = std::fma(tap[i][r], x[i], sum[r]);
       }
     }
   }
@@ -253,8 +255,8 @@ struct MergeSummariesKernel : PrefillParameters {
       if (!head.scratch.Completed(level - 1, 2 * group + child)) continue;
       const float* from = head.Raw(of_keys, level - 1, 2 * group + child, 0) + channel;
       for (int i = 0; i < rank; ++i) {
-        sum += LoadConstant(weights + at.Taps(index, child * rank + i)) *
-               Load(from + i * layout.padded_dim);
+        const float tap = LoadConstant(weights + at.Taps(index, child * rank + i));
+        sum = std::fma(tap, Load(from + i * layout.padded_dim), sum);
       }
     }
     Store(head.Target(of_keys, level, group, r) + channel, sum);
@@ -295,11 +297,11 @@ struct PlaceSummariesKernel : PrefillParameters {
     float key = Load(raw + channel);
     if (attention.spec.FarIsRotated() && channel < layout.head_dim) {
       const int half = layout.head_dim / 2;
-      const int pair = channel < half ? channel : channel - half;
+      const int low = channel < half ? channel : channel - half;
       const Rotation rotation = RotationAt(layout.hierarchy.SummaryCentre(level, group, r),
-                                           LoadConstant(attention.frequencies + pair));
-      const float other = Load(raw + (channel < half ? half : 0) + pair);
-      key = key * rotation.cosine + (channel < half ? -other : other) * rotation.sine;
+                                           LoadConstant(attention.frequencies + low));
+      const ChannelPair placed = Rotate(rotation, {Load(raw + low), Load(raw + half + low)});
+      key = channel < half ? placed.low : placed.high;
     }
     const int64_t entry = head.scratch.SummaryEntry(level, group, r);
     Store(head.PlacedKey(entry) + channel, FromFloat<T>(key));

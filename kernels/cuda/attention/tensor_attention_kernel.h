@@ -20,7 +20,7 @@ namespace fmaserver::kernels::cuda {
 template <int kDim>
 struct TensorAttentionKernel : PrefillParameters {
   static constexpr int kThreads = 128;
-  static constexpr int kMinBlocks = 3;
+  static constexpr int kMinBlocks = 4;
   static constexpr const char* kName = "tensor_attention";
   static constexpr int kQueries = 64;
   static constexpr int kTile = 64;
@@ -137,7 +137,7 @@ struct TensorAttentionKernel : PrefillParameters {
       const int pair = i % kPairs;
       const int low = turns && pair < dim / 2 ? pair : 2 * pair;
       const int high = turns && pair < dim / 2 ? dim / 2 + pair : 2 * pair + 1;
-      QueryPair both = {0.0F, 0.0F};
+      ChannelPair both = {0.0F, 0.0F};
       if (query < count && low < dim) {
         const Row row = RowOf(head, block, first, query);
         const float* from = head.Query(row.matrix_row - head.MatrixRow(0), row.head);

@@ -21,14 +21,14 @@ namespace fmaserver::kernels::cuda {
 template <bool kNorms>
 struct TensorLinearKernel : LinearParameters<BFloat16> {
   static constexpr int kThreads = 256;
-  static constexpr int kMinBlocks = 2;
+  static constexpr int kMinBlocks = 3;
   static constexpr const char* kName = "linear";
   static constexpr int kWarps = kThreads / kWarpSize;
   static constexpr int kRows = 8;
   static constexpr int kOutputs = 16;
   static constexpr int kVec = kVector<BFloat16>;
   static constexpr int kPiece = 4 * kVec;  ///< inputs that the four lanes of a row bring at once
-  static constexpr int kDepth = kNorms ? 2 : 4;
+  static constexpr int kDepth = 2;
   static constexpr int kParts = 3;  ///< bfloat16 numbers whose sum is a float32 number
 
   static constexpr int64_t SharedMemory() {
