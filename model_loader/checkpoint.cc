@@ -172,7 +172,6 @@ absl::Status Checkpoint::ReadTokenizer(const fs::path& folder) {
       MakeSentencePieceTokenizer(*bytes, file.string(), config_.vocab_size);
   if (!tokenizer.ok()) return tokenizer.status();
   tokenizer_ = *std::move(tokenizer);
-  tokenizer_digest_ = DigestOf(*bytes);
   return absl::OkStatus();
 }
 
@@ -198,15 +197,12 @@ int64_t Checkpoint::WeightBytes() const {
   return bytes;
 }
 
-Fingerprints Checkpoint::ReadFingerprints() const {
+std::string Checkpoint::Fingerprint() const {
   // Digests of digests, so that bytes cannot move from one file into the next unnoticed.
   Sha256 hash;
   hash.Update(config_digest_);
   for (const Safetensors& file : files_) hash.Update(DigestOf(file.bytes()));
-  Fingerprints fingerprints{.current = {}, .without_tokenizer = hash.Digest()};
-  hash.Update(tokenizer_digest_);
-  fingerprints.current = hash.Digest();
-  return fingerprints;
+  return hash.Digest();
 }
 
 }  // namespace fmaserver::model

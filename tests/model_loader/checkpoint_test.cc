@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <functional>
-#include <set>
 
-#include "base/text.h"
 #include "gtest/gtest.h"
 #include "model_loader/expected_tensors.h"
 #include "nlohmann/json.hpp"
@@ -352,7 +350,7 @@ TEST(ShardedCheckpointTest, RefusesATensorInTwoShards) {
 }
 
 std::string FingerprintOf(const fs::path& folder) {
-  return Checkpoint::Open(folder)->ReadFingerprints().current;
+  return Checkpoint::Open(folder)->Fingerprint();
 }
 
 TEST(CheckpointTest, AnyByteChangesTheFingerprint) {
@@ -374,21 +372,6 @@ TEST(CheckpointTest, AnyByteChangesTheFingerprint) {
   const fs::path config = folder.path() / "config.json";
   ASSERT_TRUE(WriteFile(config, testing::ReadFile(config) + " "));
   EXPECT_NE(FingerprintOf(folder.path()), fingerprint);
-}
-
-TEST(CheckpointTest, TheTokenizerIsPartOfTheFingerprint) {
-  const TempFolder folder;
-  ModelConfig config = TinyConfig();
-  config.vocab_size = 512;
-  Draft(config).Write(folder.path());
-  std::set<std::string> seen = {FingerprintOf(folder.path())};
-  for (const char* model : {"bpe_exact", "bpe_prefix"}) {
-    fs::copy_file(Concat(FMA_SOURCE_DIR "/tests/data/tokenizer/", model, ".model"),
-                  folder.path() / "tokenizer.model", fs::copy_options::overwrite_existing);
-    const Fingerprints read = Checkpoint::Open(folder.path())->ReadFingerprints();
-    EXPECT_TRUE(seen.insert(read.current).second) << model;
-    EXPECT_TRUE(seen.contains(read.without_tokenizer)) << model;
-  }
 }
 
 TEST(CheckpointTest, RefusesATokenizerThatIsTooLarge) {
