@@ -77,11 +77,12 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::Load(
   const auto device = std::make_shared<metrics::DeviceMetrics>(source.name, *backend);
   sessions::SessionOptions options = flags_.sessions;
   options.dir = SessionFolder(source.name);
-  auto store = sessions::SessionStore::Open(
-      {.fingerprint = sessions::ModelFingerprint(checkpoint->Fingerprint(), (*model)->layout()),
-       .slot_bytes = (*model)->slot_bytes(),
-       .vocab_size = (*model)->config().vocab_size},
-      std::move(options), session_counts.get());
+  auto store =
+      sessions::SessionStore::Open({.fingerprint = sessions::ModelFingerprint(
+                                        checkpoint->ReadFingerprints().current, (*model)->layout()),
+                                    .slot_bytes = (*model)->slot_bytes(),
+                                    .vocab_size = (*model)->config().vocab_size},
+                                   std::move(options), session_counts.get());
   if (!store.ok()) return store.status();
   const std::shared_ptr<sessions::SessionStore> sessions = *std::move(store);
   session_counts->Watch(sessions);

@@ -7,8 +7,8 @@
 
 namespace fmaserver::kernels {
 
-/// Lockable. Whoever locks again at once waits behind those who wait already, where std::mutex
-/// would let him pass for ever.
+/// Lockable. A thread that locks again at once waits behind those that wait already, where
+/// std::mutex would let it pass for ever.
 class FairMutex {
  public:
   void lock() {

@@ -15,8 +15,10 @@ absl::Status TentativeRows::Begin(const AttentionStep& step) {
   layout_ = step.layout;
   weights_.assign(static_cast<size_t>(layout_.num_layers), nullptr);
   const int64_t floats = layout_.num_layers * kept_ * spec_.QkvColumns();
+  if (floats <= capacity_) return absl::OkStatus();
   rows_ = TryAllocateAligned<float>(floats);
-  if (rows_ != nullptr) return absl::OkStatus();
+  capacity_ = rows_ == nullptr ? 0 : floats;
+  if (capacity_ > 0) return absl::OkStatus();
   segments_.clear();
   return absl::ResourceExhaustedError(
       absl::StrCat("no memory for ", kept_, " tentative rows of ", layout_.num_layers, " layers"));

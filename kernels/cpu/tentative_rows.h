@@ -32,6 +32,7 @@ class TentativeRows {
   std::vector<SlotSegment> segments_;            // first_row is of the kept rows
   std::vector<const PackedAttention*> weights_;  // of each layer; null: it was not attended to
   AlignedArray<float> rows_;                     // [layers, kept rows, QkvColumns()]
+  int64_t capacity_ = 0;                         // of rows_, in floats
   int64_t kept_ = 0;
 };
 

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
+#include "kernels/fma/archive_layout.h"
 #include "kernels/fma/slot_layout.h"
 #include "model_loader/checkpoint.h"
 #include "server/engine/model_weights.h"
@@ -63,6 +64,9 @@ class Model {
   int64_t num_parameters() const { return num_parameters_; }
   int64_t weight_bytes() const { return weight_bytes_; }
   int64_t slot_bytes() const { return layout_.slot_bytes; }
+  kernels::ArchiveLayout archive() const { return {.hierarchy = layout_.hierarchy}; }
+  /// Of a sequence after `tokens` tokens: its slot and its archive.
+  int64_t state_bytes(int64_t tokens) const { return slot_bytes() + archive().Bytes(tokens); }
   int64_t full_cache_bytes_per_token() const { return kernels::FullCacheBytesPerToken(layout_); }
   std::string device() const { return backend_->Description(); }
 

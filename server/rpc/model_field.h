@@ -9,7 +9,7 @@ namespace fmaserver::rpc {
 
 /// The text of field `field` of the message in `bytes`, or empty. Takes time by the number of the
 /// message's fields and not by what they hold, so that whoever the model refuses is refused before
-/// his text is looked at. What is no message says nothing here, and is refused when it is parsed.
+/// their text is looked at. What is no message says nothing here, and is refused when it is parsed.
 std::string ModelField(const grpc::ByteBuffer& bytes, int field);
 
 }  // namespace fmaserver::rpc

@@ -8,7 +8,7 @@ struct CallKind {
   /// Whether the call reads or makes tokens. One that does not is also answered when its tenant's
   /// allowance is used up, so that such a tenant can still look and clean up.
   bool takes_tokens = false;
-  /// Whether an administrator makes it, with a token of his own kind.
+  /// Whether an administrator makes it, with a token of their own kind.
   bool admin = false;
 };
 

@@ -45,7 +45,7 @@ class StreamingCall {
   Call& call() { return *call_; }
 
   /// Lets `task` read a request of `bytes` to `model`, or ends the call: whoever must be refused is
-  /// refused before his text is looked at. Once, and first.
+  /// refused before their text is looked at. Once, and first.
   void Read(const absl::StatusOr<models::ModelPtr>& model, size_t bytes,
             std::function<void(const models::ModelPtr&)> task) {
     absl::Status status = call_->admission();

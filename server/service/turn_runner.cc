@@ -9,6 +9,15 @@
 #include "server/service/turn_record.h"
 
 namespace fmaserver::service {
+namespace {
+
+absl::Status StoredBefore() {
+  return absl::FailedPreconditionError(
+      "resume_token: an earlier version of the server stored this turn in a way that this one does "
+      "not read; the session holds all that was generated, so go on with session_id and no prompt");
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Begin(const models::ModelPtr& model,
                                                               const sessions::SessionName& session,
@@ -27,11 +36,7 @@ absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Resume(const models::Mod
                                                                const RequestLimits& limits) {
   auto resumed = model->sessions().BeginResume(tenant, resume_token);
   if (!resumed.ok()) return resumed.status();
-  if (resumed->record.format != sessions::RequestFormat::kServiceRecord) {
-    return absl::FailedPreconditionError(
-        "the interrupted turn was kept by an earlier release, whose record this one does not read; "
-        "send the turn again, without resume_token");
-  }
+  if (resumed->record.format != sessions::RequestFormat::kServiceRecord) return StoredBefore();
   auto original = DecodeTurn(resumed->record.request);
   if (!original.ok()) return original.status();
   original->resume_token = resume_token;

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "gtest/gtest.h"
+#include "kernels/fma/archive_layout.h"
 #include "kernels/fma/slot_layout.h"
 
 namespace fmaserver::kernels {
@@ -77,6 +78,16 @@ TEST(SlotLayout, GrowsWithTheLogarithmOfTheContext) {
   spec.hierarchy.num_levels = 20;  // a thousand times the horizon
   const int64_t at_20 = SlotLayout(spec, 1, CacheType::kBF16).slot_bytes;
   EXPECT_LT(at_20, 2 * at_10);
+}
+
+TEST(ArchiveLayout, HoldsWhatHasLeftTheNearField) {
+  const ArchiveLayout archive{.hierarchy = {4, 2, 3, 0}, .token_bytes = 10};
+  for (int64_t tokens = 0; tokens < 100; ++tokens) {
+    // The next token is at `tokens`; it sees its own fine group and the one before token by token.
+    const int64_t first_near = tokens < 8 ? 0 : tokens / 4 * 4 - 4;
+    ASSERT_EQ(archive.ArchivedTokens(tokens), first_near) << "after " << tokens;
+    ASSERT_EQ(archive.Bytes(tokens), 10 * first_near);
+  }
 }
 
 }  // namespace

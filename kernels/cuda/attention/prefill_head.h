@@ -31,16 +31,29 @@ struct KeySource {
 
 template <typename T>
 class PrefillHead {
+  FMA_DEVICE static PrefillSegment LoadSegment(const PrefillSegment* from) {
+    return {Load(&from->slot), Load(&from->position), Load(&from->first_row), Load(&from->rows),
+            Load(&from->scratch)};
+  }
+
+  // First, because what is public is made of them.
+  const PrefillParameters& parameters_;
+  const int kv_head_;
+  const PrefillSegment segment_;
+
  public:
+  const PrefillScratch scratch;
+  const HeadCache<T> cache;  ///< the slot, as it was before the slice
+  std::byte* const base;     ///< of this head's scratch
+
   FMA_DEVICE PrefillHead(const PrefillParameters& parameters, int64_t segment, int kv_head)
       : parameters_(parameters),
         kv_head_(kv_head),
         segment_(LoadSegment(parameters.plan.segments + segment)),
-        layout(parameters.layout),
         scratch(parameters.layout, segment_.position, segment_.rows),
         cache(parameters.attention, parameters.layout,
               segment_.slot + parameters.layout.HeadOffset(parameters.layer, kv_head)),
-        base_(parameters.plan.scratch + segment_.scratch + kv_head * scratch.head_bytes()) {}
+        base(parameters.plan.scratch + segment_.scratch + kv_head * scratch.head_bytes()) {}
 
   FMA_DEVICE int64_t position() const { return segment_.position; }
   FMA_DEVICE int64_t rows() const { return segment_.rows; }
@@ -51,7 +64,7 @@ class PrefillHead {
   FMA_DEVICE int64_t MatrixRow(int64_t row) const { return segment_.first_row + row; }
   FMA_DEVICE const float* Query(int64_t row, int head) const {
     return parameters_.qkv + MatrixRow(row) * parameters_.attention.spec.QkvColumns() +
-           int64_t{head} * layout.head_dim;
+           int64_t{head} * parameters_.layout.head_dim;
   }
   FMA_DEVICE const float* Token(bool of_keys, int64_t row) const {
     const AttentionSpec& spec = parameters_.attention.spec;
@@ -59,20 +72,22 @@ class PrefillHead {
   }
 
   FMA_DEVICE T* PlacedKey(int64_t entry) const {
-    return reinterpret_cast<T*>(base_) + entry * layout.padded_dim;
+    return reinterpret_cast<T*>(base) + entry * parameters_.layout.padded_dim;
   }
   FMA_DEVICE T* PlacedValue(int64_t entry) const {
-    return reinterpret_cast<T*>(base_ + scratch.values_offset()) + entry * layout.padded_dim;
+    return reinterpret_cast<T*>(base + scratch.values_offset()) +
+           entry * parameters_.layout.padded_dim;
   }
   /// Unrotated summary of a group that the slice completed, [D].
   FMA_DEVICE float* Raw(bool of_keys, int level, int64_t group, int r) const {
-    return reinterpret_cast<float*>(base_ + scratch.raw_offset()) + scratch.RawIndex(of_keys) +
-           scratch.SummaryIndex(level, group, r) * layout.padded_dim;
+    return reinterpret_cast<float*>(base + scratch.raw_offset()) + scratch.RawIndex(of_keys) +
+           scratch.SummaryIndex(level, group, r) * parameters_.layout.padded_dim;
   }
   /// Running sum of the group of `level` that the slice leaves open, [D].
   FMA_DEVICE float* Open(bool of_keys, int level, int r) const {
-    return reinterpret_cast<float*>(base_ + scratch.open_offset()) +
-           (of_keys ? 0 : layout.SumsPerKind()) + layout.SumIndex(level) + r * layout.padded_dim;
+    return reinterpret_cast<float*>(base + scratch.open_offset()) +
+           (of_keys ? 0 : parameters_.layout.SumsPerKind()) + parameters_.layout.SumIndex(level) +
+           r * parameters_.layout.padded_dim;
   }
   /// Where the sum of `group` goes: it is complete, or stays open.
   FMA_DEVICE float* Target(bool of_keys, int level, int64_t group, int r) const {
@@ -92,27 +107,9 @@ class PrefillHead {
                                              : key.position - position();
     }
     if (entry >= 0) return {PlacedKey(entry), PlacedValue(entry)};
-    const int64_t column = ColumnOf(layout, key);
+    const int64_t column = ColumnOf(parameters_.layout, key);
     return {cache.KeyAt(column, 0), cache.ValueAt(column, 0)};
   }
-
- private:
-  const PrefillParameters& parameters_;
-  const int kv_head_;
-  const PrefillSegment segment_;
-
-  FMA_DEVICE static PrefillSegment LoadSegment(const PrefillSegment* from) {
-    return {Load(&from->slot), Load(&from->position), Load(&from->first_row), Load(&from->rows),
-            Load(&from->scratch)};
-  }
-
- public:
-  const SlotLayout& layout;
-  const PrefillScratch scratch;
-  const HeadCache<T> cache;  ///< the slot, as it was before the slice
-
- private:
-  std::byte* const base_;
 };
 
 /// Blocks of a grid are (item of a list, KV head), heads fastest.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -122,6 +123,41 @@ TEST(Model, LogitsComeForTheLastRowsAskedFor) {
   const auto last = model->Step({&segment, 1});
   ASSERT_TRUE(last.ok());
   EXPECT_TRUE(std::equal(last->begin(), last->end(), all.end() - 3 * 260, all.end()));
+}
+
+/// As speculation would: guesses are scored in one step, and some of them are kept.
+TEST(Model, CommittingSomeOfAStepIsFeedingThemAlone) {
+  std::mt19937 random(4);
+  for (int round = 0; round < 20; ++round) {
+    const model::ModelConfig config = RandomConfig(random);
+    const auto model = MakeModel(config, round, /*max_rows=*/64);
+    const auto tokens = RandomTokens(90, config.vocab_size, random);
+    const auto pool = engine::SlotPool::Create(model->backend(), model->layout(), 2);
+    engine::Slot guessing = (*pool)->Acquire();
+    engine::Slot plain = (*pool)->Acquire();
+    ASSERT_TRUE(plain.CopyFrom(guessing).ok());  // in what is not written yet, too
+    for (int64_t position = 0; position < 80;) {
+      const auto guesses = static_cast<int32_t>(1 + random() % 9);
+      const auto accepted = static_cast<int32_t>(random() % (guesses + 1));
+      const auto next = std::span(tokens).subspan(position);
+      const engine::StepSegment tentative{guessing.handle(), position, next.first(guesses), guesses,
+                                          /*tentative=*/true};
+      const auto guessed = model->Step({&tentative, 1});
+      ASSERT_TRUE(guessed.ok()) << guessed.status();
+      const std::vector<float> scores(guessed->begin(), guessed->end());
+      ASSERT_TRUE(model->Commit({&accepted, 1}).ok());
+      if (accepted == 0) continue;
+      const engine::StepSegment segment{plain.handle(), position, next.first(accepted), accepted};
+      const auto fed = model->Step({&segment, 1});
+      ASSERT_TRUE(fed.ok()) << fed.status();
+      ASSERT_TRUE(std::equal(fed->begin(), fed->end(), scores.begin()));
+      position += accepted;
+      const auto state = guessing.Save(position);
+      const auto expected = plain.Save(position);
+      ASSERT_TRUE(state.ok() && expected.ok());
+      ASSERT_TRUE(std::ranges::equal((*state)->bytes(), (*expected)->bytes()));
+    }
+  }
 }
 
 TEST(Model, RefusesStepsThatDoNotFit) {

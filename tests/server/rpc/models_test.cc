@@ -41,9 +41,15 @@ std::shared_ptr<access::Access> Admins() {
   return *std::move(access);
 }
 
+service::CallPolicy PolicyWithAdmins() {
+  service::CallPolicy policy;
+  policy.admins = Admins();
+  return policy;
+}
+
 class ModelsTest : public ::testing::Test {
  protected:
-  explicit ModelsTest(service::CallPolicy policy = {.admins = Admins()})
+  explicit ModelsTest(service::CallPolicy policy = PolicyWithAdmins())
       : service_(Load(models_), std::move(policy)) {
     auto rpc = rpc::RpcServer::Start(service_, {.listen = "127.0.0.1:0"});
     Require(rpc.status());
