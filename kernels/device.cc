@@ -6,7 +6,6 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda_library.h"
 
 namespace fmaserver::kernels {
@@ -36,7 +35,15 @@ absl::Status CheckDeviceName(const std::string& device) {
       "device is \"", device, "\"; allowed: auto, cpu, cuda:N with N from 0 to ", kMaxCudaDevice));
 }
 
-absl::StatusOr<ChosenBackend> MakeBackend(const std::string& device, int threads) {
+absl::StatusOr<std::shared_ptr<CpuThreads>> Devices::Threads() {
+  const std::lock_guard lock(mutex_);
+  if (cpu_ != nullptr) return cpu_;
+  auto threads = MakeCpuThreads(threads_);
+  if (threads.ok()) cpu_ = *threads;
+  return threads;
+}
+
+absl::StatusOr<ChosenBackend> Devices::MakeBackend(const std::string& device) {
   if (absl::Status status = CheckDeviceName(device); !status.ok()) return status;
   ChosenBackend chosen;
   if (device != "cpu") {
@@ -51,10 +58,14 @@ absl::StatusOr<ChosenBackend> MakeBackend(const std::string& device, int threads
     }
     chosen.why = std::string(cuda.status().message());
   }
-  auto cpu = MakeCpuBackend(threads);
-  if (!cpu.ok()) return cpu.status();
-  chosen.backend = *std::move(cpu);
+  auto threads = Threads();
+  if (!threads.ok()) return threads.status();
+  chosen.backend = MakeCpuBackend(*std::move(threads));
   return chosen;
+}
+
+absl::StatusOr<ChosenBackend> MakeBackend(const std::string& device, int threads) {
+  return Devices(threads).MakeBackend(device);
 }
 
 }  // namespace fmaserver::kernels

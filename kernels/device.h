@@ -3,11 +3,13 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
+#include "kernels/cpu/cpu_backend.h"
 
 namespace fmaserver::kernels {
 
@@ -19,8 +21,25 @@ struct ChosenBackend {
 /// INVALID_ARGUMENT unless `device` is "auto", "cpu" or "cuda:N", N the number of a GPU.
 absl::Status CheckDeviceName(const std::string& device);
 
-/// "cpu": the CPU with `threads` as MakeCpuBackend takes them. "cuda:N": that GPU, or the reason
-/// why not. "auto": cuda:0 when it can be had, else the CPU.
+/// Makes the backends of one program, which share the CPU's threads. Thread-safe.
+class Devices {
+ public:
+  /// `threads` as MakeCpuThreads takes them; there are none before the first backend on the CPU.
+  explicit Devices(int threads) : threads_(threads) {}
+
+  /// "cpu": the CPU. "cuda:N": that GPU, or the reason why not. "auto": cuda:0 when it can be had,
+  /// else the CPU.
+  absl::StatusOr<ChosenBackend> MakeBackend(const std::string& device);
+
+ private:
+  absl::StatusOr<std::shared_ptr<CpuThreads>> Threads();
+
+  const int threads_;
+  std::mutex mutex_;
+  std::shared_ptr<CpuThreads> cpu_;  // guarded by mutex_; null: none yet
+};
+
+/// The backend of a program that needs one.
 absl::StatusOr<ChosenBackend> MakeBackend(const std::string& device, int threads);
 
 }  // namespace fmaserver::kernels

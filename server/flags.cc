@@ -18,15 +18,20 @@ over the environment, which wins over the file. --print-config writes such a fil
 
 SIGTERM or SIGINT drains: health turns NOT_SERVING, new requests are refused with UNAVAILABLE and
 running ones get --drain-seconds; then the server exits with 0. A second signal ends it at once.
-SIGHUP reads --tokens again; SIGUSR1 logs more, SIGUSR2 less.
+SIGHUP reads the token files again; SIGUSR1 logs more, SIGUSR2 less.
 
 Example:
-  fma-server --model models/tiny --listen 0.0.0.0:50051 --slots 16)";
+  fma-server --model models/tiny --listen 0.0.0.0:50051 --slots 16
+  fma-server --model chat=models/books --model small=models/tiny)";
 
 void AddModelFlags(CLI::App& app, Flags& flags) {
-  app.add_option("--model", flags.model, "Checkpoint folder: config.json, weights, tokenizer")
+  app.add_option(
+         "--model", flags.models,
+         "Checkpoint folder: config.json, weights, tokenizer; may be repeated, the first is "
+         "the default. NAME: what requests call it; without it, the folder's name")
       ->required()
-      ->type_name("DIR")
+      ->allow_extra_args(false)
+      ->type_name("[NAME=]DIR")
       ->group("Model");
   app.add_option("--device", flags.device,
                  "Where to compute; auto: cuda:0 if there is one, else cpu")
@@ -112,6 +117,8 @@ void AddSecurityFlags(CLI::App& app, Flags& flags) {
   add_file("--tls-client-ca", flags.door.tls.client_ca,
            "Authorities, PEM: clients then need a certificate of one of them");
   add_file("--tokens", flags.tokens, "Tenants and the SHA-256 of their bearer tokens");
+  add_file("--admin-token-file", flags.admin_tokens,
+           "The same of administrators, who may load and unload models; without it nobody may");
 }
 
 void AddLimitFlags(CLI::App& app, Flags& flags) {

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "server/engine/engine.h"
 #include "server/service/door_options.h"
@@ -13,15 +14,16 @@
 namespace fmaserver {
 
 struct Flags {
-  std::string model;
+  std::vector<std::string> models;  ///< [NAME=]DIR; the first is the default
   std::string device = "auto";
   int threads = 0;
   std::string cache_dtype = "f32";
   engine::EngineOptions engine;
   sessions::SessionOptions sessions;
   service::DoorOptions door;
-  std::string http;    ///< HOST:PORT of probes and metrics; empty: none
-  std::string tokens;  ///< file of bearer tokens; empty: everybody may call
+  std::string http;          ///< HOST:PORT of probes and metrics; empty: none
+  std::string tokens;        ///< file of bearer tokens; empty: everybody may call
+  std::string admin_tokens;  ///< the same of administrators; empty: there are none
   service::RequestLimits limits;
   double drain_seconds = 30;
   std::string log_level = "info";

@@ -12,25 +12,20 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
-#include "kernels/device.h"
-#include "model_loader/checkpoint.h"
 #include "server/access/access.h"
-#include "server/engine/engine.h"
 #include "server/flags.h"
 #include "server/http/http_server.h"
+#include "server/load_model.h"
 #include "server/log/call_log.h"
 #include "server/log/log.h"
 #include "server/metrics/call_metrics.h"
-#include "server/metrics/device_metrics.h"
 #include "server/metrics/exposition.h"
-#include "server/metrics/metrics.h"
 #include "server/metrics/process_metrics.h"
-#include "server/metrics/session_metrics.h"
+#include "server/models/model_registry.h"
 #include "server/rpc/rpc_server.h"
 #include "server/service/service.h"
-#include "server/sessions/fingerprint.h"
-#include "server/sessions/session_store.h"
 #include "server/status_pages.h"
 
 namespace fmaserver {
@@ -40,56 +35,23 @@ log::LogFormat FormatOf(const Flags& flags) {
   return flags.log_format == "json" ? log::LogFormat::kJson : log::LogFormat::kText;
 }
 
-absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const model::Checkpoint& checkpoint,
-                                                         const Flags& flags) {
-  auto device = kernels::MakeBackend(flags.device, flags.threads);
-  if (!device.ok()) return device.status();
-  if (!device->why.empty()) spdlog::info("no GPU: {}", device->why);
-  return engine::Model::Load(checkpoint, std::move(device->backend),
-                             {.max_rows = engine::Engine::MaxRows(flags.engine),
-                              .cache_type = *kernels::CacheTypeNamed(flags.cache_dtype)});
+/// All models of the command line, the first of which is the default.
+absl::Status LoadModels(const std::vector<models::ModelSource>& sources,
+                        models::ModelRegistry& models) {
+  for (const models::ModelSource& source : sources) {
+    if (auto model = models.Load(source); !model.ok()) return model.status();
+  }
+  return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<sessions::SessionStore>> OpenSessions(
-    const model::Checkpoint& checkpoint, const engine::Model& model,
-    const sessions::SessionOptions& options, sessions::SessionObserver& observer) {
-  return sessions::SessionStore::Open(
-      {.fingerprint = sessions::ModelFingerprint(checkpoint.Fingerprint(), model.layout()),
-       .slot_bytes = model.slot_bytes(),
-       .vocab_size = model.config().vocab_size},
-      options, &observer);
-}
-
-/// What the services serve, and what counts it.
-struct Served {
-  std::shared_ptr<metrics::Metrics> metrics;
-  std::shared_ptr<metrics::SessionMetrics> session_metrics;
-  std::unique_ptr<engine::Engine> engine;
-  std::unique_ptr<sessions::SessionStore> sessions;
-};
-
-// The checkpoint itself is closed again: the engine has a copy of the weights.
-absl::StatusOr<Served> Load(const Flags& flags) {
-  const auto checkpoint = model::Checkpoint::Open(flags.model);
-  if (!checkpoint.ok()) return checkpoint.status();
-  auto model = LoadModel(*checkpoint, flags);
-  if (!model.ok()) return model.status();
-  Served served;
-  served.metrics = std::make_shared<metrics::Metrics>(
-      metrics::ModelFacts{.name = (*model)->name(),
-                          .layout = (*model)->layout(),
-                          .slots = flags.engine.num_slots,
-                          .weight_bytes = (*model)->weight_bytes()});
-  served.session_metrics = std::make_shared<metrics::SessionMetrics>((*model)->name());
-  auto sessions = OpenSessions(*checkpoint, **model, flags.sessions, *served.session_metrics);
-  if (!sessions.ok()) return sessions.status();
-  served.sessions = *std::move(sessions);
-  served.session_metrics->Watch(served.sessions.get());
-  auto engine = engine::Engine::Create(*std::move(model), checkpoint->tokenizer(), flags.engine,
-                                       served.metrics);
-  if (!engine.ok()) return engine.status();
-  served.engine = *std::move(engine);
-  return served;
+absl::StatusOr<std::vector<models::ModelSource>> SourcesOf(const Flags& flags) {
+  std::vector<models::ModelSource> sources;
+  for (const std::string& text : flags.models) {
+    auto source = models::ParseSource(text);
+    if (!source.ok()) return source.status();
+    sources.push_back(*std::move(source));
+  }
+  return sources;
 }
 
 /// Counts and logs each call.
@@ -109,13 +71,14 @@ class CallWatch final : public service::CallObserver {
 
 /// The HTTP port, when there is one, and what it answers from.
 struct Probes {
+  std::shared_ptr<metrics::ProcessMetrics> process = std::make_shared<metrics::ProcessMetrics>();
   metrics::Exposition exposition;
   StatusPages pages{exposition};
   std::unique_ptr<http::HttpServer> http;
 };
 
 absl::Status StartHttp(const std::string& address, Probes& probes) {
-  probes.exposition.Add(std::make_shared<metrics::ProcessMetrics>());
+  probes.exposition.Add(probes.process);
   if (address.empty()) return absl::OkStatus();
   auto http = http::HttpServer::Start(
       address, [&probes](const std::string& path) { return probes.pages.Answer(path); });
@@ -125,29 +88,15 @@ absl::Status StartHttp(const std::string& address, Probes& probes) {
   return absl::OkStatus();
 }
 
-void ShowServing(const Served& served, Probes& probes) {
-  probes.exposition.Add(served.metrics->registry());
-  probes.exposition.Add(served.session_metrics);
-  const engine::Engine& engine = *served.engine;
-  probes.exposition.Add(
-      std::make_shared<metrics::DeviceMetrics>(engine.model().name(), engine.model().backend()));
-  probes.pages.Serve([&engine] { return engine.IsFull(); });
+/// Whether no model would take the next request.
+bool AllAreFull(const models::ModelRegistry& models) {
+  return std::ranges::all_of(
+      models.List(), [](const models::ModelPtr& model) { return model->engine().IsFull(); });
 }
 
-std::string Mebibytes(int64_t bytes) {
-  return fmt::format("{:.2f} MiB", static_cast<double>(bytes) / (1 << 20));
-}
-
-void LogStart(const engine::Engine& engine, const rpc::RpcServer& server, const Flags& flags) {
-  const engine::Model& model = engine.model();
-  const int32_t slots = engine.options().num_slots;
-  spdlog::info("model {}: {} parameters in {}, tokenizer {}", model.name(), model.num_parameters(),
-               Mebibytes(model.weight_bytes()),
-               engine.tokenizer() == nullptr ? "none" : engine.tokenizer()->Kind());
-  spdlog::info("device {}", model.device());
-  spdlog::info("{} slots of {}: {} of sequence state, whatever the length", slots,
-               Mebibytes(model.slot_bytes()), Mebibytes(slots * model.slot_bytes()));
-  spdlog::info("listening on {}, port {}", flags.door.listen, server.port());
+bool DeviceFailed(const models::ModelRegistry& models) {
+  return std::ranges::any_of(
+      models.List(), [](const models::ModelPtr& model) { return model->engine().DeviceFailed(); });
 }
 
 void LogSecurity(const Flags& flags) {
@@ -159,11 +108,21 @@ void LogSecurity(const Flags& flags) {
                flags.tokens.empty() ? "no tokens: everybody may call" : "tokens are needed");
 }
 
-void LogSessions(const sessions::SessionStore& sessions) {
-  const sessions::SessionOptions& options = sessions.options();
-  spdlog::info("sessions: {} in memory at most, {}", Mebibytes(options.memory_bytes),
-               options.dir.empty() ? "none saved" : "saved in " + options.dir.string());
-  if (!options.dir.empty()) spdlog::info("{} sessions found", sessions.Stats().on_disk);
+/// Who may call.
+struct Accesses {
+  std::shared_ptr<access::Access> tenants;
+  std::shared_ptr<access::Access> admins;  ///< null: none
+};
+
+absl::StatusOr<Accesses> OpenAccesses(const Flags& flags) {
+  auto tenants = access::Access::Open(flags.tokens);
+  if (!tenants.ok()) return tenants.status();
+  Accesses accesses{.tenants = *std::move(tenants), .admins = nullptr};
+  if (flags.admin_tokens.empty()) return accesses;
+  auto admins = access::Access::Open(flags.admin_tokens);
+  if (!admins.ok()) return admins.status();
+  accesses.admins = *std::move(admins);
+  return accesses;
 }
 
 sigset_t HandledSignals() {
@@ -173,12 +132,14 @@ sigset_t HandledSignals() {
   return signals;
 }
 
-void ReloadTokens(access::Access& access) {
-  const absl::Status status = access.Reload();
+void ReloadTokens(const Accesses& accesses) {
+  absl::Status status = accesses.tenants->Reload();
+  if (accesses.admins != nullptr) status.Update(accesses.admins->Reload());
   if (status.ok()) {
     spdlog::info("tokens read again");
   } else {
-    spdlog::error("the tokens stay as they were: {}", std::string(status.message()));
+    spdlog::error("what cannot be read of the tokens stays as it was: {}",
+                  std::string(status.message()));
   }
 }
 
@@ -196,15 +157,15 @@ void ReturnFreeMemory() {
 }
 
 /// Returns when a signal says so, or the device is lost.
-void WaitForTermination(const sigset_t& signals, access::Access& access,
-                        const engine::Engine& engine) {
+void WaitForTermination(const sigset_t& signals, const Accesses& accesses,
+                        const models::ModelRegistry& models) {
   constexpr timespec kHousekeeping{.tv_sec = 5, .tv_nsec = 0};
   int signal = 0;
   while (signal != SIGTERM && signal != SIGINT) {
     signal = sigtimedwait(&signals, nullptr, &kHousekeeping);
-    if (engine.DeviceFailed()) return;
+    if (DeviceFailed(models)) return;
     if (signal < 0) ReturnFreeMemory();
-    if (signal == SIGHUP) ReloadTokens(access);
+    if (signal == SIGHUP) ReloadTokens(accesses);
     if (signal == SIGUSR1) log::ShiftLogLevel(+1);
     if (signal == SIGUSR2) log::ShiftLogLevel(-1);
   }
@@ -217,43 +178,45 @@ void WaitForTermination(const sigset_t& signals, access::Access& access,
   pthread_sigmask(SIG_UNBLOCK, &again, nullptr);
 }
 
-void Drain(engine::Engine& engine, rpc::RpcServer& server, StatusPages& pages, double seconds) {
+void Drain(const models::ModelRegistry& models, rpc::RpcServer& server, StatusPages& pages,
+           double seconds) {
   // What is already written of a stream gets this long to reach its reader.
   constexpr absl::Duration kFlushTime = absl::Seconds(2);
   spdlog::info("draining: running requests get {} s", seconds);
   server.SetServing(false);
   pages.Drain();
-  engine.Drain(absl::Seconds(seconds));
+  models.Drain(absl::Seconds(seconds));
   server.Shutdown(kFlushTime);
   spdlog::info("stopped");
 }
 
 absl::Status Serve(const Flags& flags, const sigset_t& signals) {
-  auto opened = access::Access::Open(flags.tokens);
-  if (!opened.ok()) return opened.status();
-  const std::shared_ptr<access::Access> access = *std::move(opened);
+  const auto accesses = OpenAccesses(flags);
+  if (!accesses.ok()) return accesses.status();
+  const auto sources = SourcesOf(flags);
+  if (!sources.ok()) return sources.status();
+  Probes probes;
   const auto call_metrics = std::make_shared<metrics::CallMetrics>();
-  Served served;
-  Probes probes;  // goes first: a scrape asks what is served
   probes.exposition.Add(call_metrics->registry());
+  ModelLoader loader(flags, sources->front().name, probes.exposition);
+  models::ModelRegistry models([&loader](const auto& source) { return loader.Load(source); });
   if (absl::Status http = StartHttp(flags.http, probes); !http.ok()) return http;
-  auto loaded = Load(flags);
-  if (!loaded.ok()) return loaded.status();
-  served = *std::move(loaded);
-  service::Service service(*served.engine, *served.sessions,
-                           {.access = access,
+  if (absl::Status loaded = LoadModels(*sources, models); !loaded.ok()) return loaded;
+  service::Service service(models,
+                           {.access = accesses->tenants,
                             .observer = std::make_shared<CallWatch>(call_metrics, FormatOf(flags)),
+                            .admins = accesses->admins,
+                            .unload_seconds = flags.drain_seconds,
                             .limits = flags.limits,
                             .keep_prompts = flags.log_prompts});
   auto server = rpc::RpcServer::Start(service, flags.door);
   if (!server.ok()) return server.status();
-  ShowServing(served, probes);
-  LogSessions(*served.sessions);
+  probes.pages.Serve([&models] { return AllAreFull(models); });
   LogSecurity(flags);
-  LogStart(*served.engine, **server, flags);
-  WaitForTermination(signals, *access, *served.engine);
-  const bool failed = served.engine->DeviceFailed();
-  Drain(*served.engine, **server, probes.pages, failed ? 0 : flags.drain_seconds);
+  spdlog::info("listening on {}, port {}", flags.door.listen, (*server)->port());
+  WaitForTermination(signals, *accesses, models);
+  const bool failed = DeviceFailed(models);
+  Drain(models, **server, probes.pages, failed ? 0 : flags.drain_seconds);
   if (failed) return absl::UnavailableError("the device failed; the server has to start again");
   return absl::OkStatus();
 }

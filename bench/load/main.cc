@@ -41,13 +41,15 @@ class Bench {
  private:
   absl::StatusOr<RequestSource> Prepare() {
     GroupedCall call(group_, kConnectSeconds);
-    auto model = client_.GetModel(call.context());
+    v1::GetModelRequest request;
+    request.set_model(options_.server.model);
+    auto model = client_.GetModel(call.context(), request);
     if (!model.ok()) return model.status();
     model_ = *std::move(model);
     if (options_.prompt_file.empty()) {
       return RequestSource(options_, PromptSource::RandomIds(model_.vocab_size()));
     }
-    auto prompts = PromptSource::FromFile(options_.prompt_file, client_);
+    auto prompts = PromptSource::FromFile(options_.prompt_file, options_.server.model, client_);
     if (!prompts.ok()) return prompts.status();
     return RequestSource(options_, *std::move(prompts));
   }

@@ -25,10 +25,12 @@ absl::StatusOr<std::string> ReadText(const std::string& file) {
 }  // namespace
 
 absl::StatusOr<PromptSource> PromptSource::FromFile(const std::string& file,
+                                                    const std::string& model,
                                                     client::Client& client) {
   auto text = ReadText(file);
   if (!text.ok()) return text.status();
   v1::TokenizeRequest request;
+  request.set_model(model);
   request.set_text(*std::move(text));
   grpc::ClientContext context;
   const auto tokens = client.Tokenize(context, request);

@@ -18,9 +18,10 @@ class PromptSource {
   /// Ids drawn evenly from the whole vocabulary.
   static PromptSource RandomIds(uint64_t vocab_size) { return {vocab_size, {}}; }
 
-  /// The text of `file`, UTF-8 of at most 16 MiB, as the server's tokenizer cuts it. NOT_FOUND or
+  /// The text of `file`, UTF-8 of at most 16 MiB, as the tokenizer of `model` cuts it. NOT_FOUND or
   /// INVALID_ARGUMENT for a file that cannot be used; otherwise the server's error.
-  static absl::StatusOr<PromptSource> FromFile(const std::string& file, client::Client& client);
+  static absl::StatusOr<PromptSource> FromFile(const std::string& file, const std::string& model,
+                                               client::Client& client);
 
   /// A piece from a random place, which goes on at the start of the text where that ends.
   std::vector<uint32_t> Make(int64_t length, std::mt19937_64& random) const;

@@ -9,6 +9,7 @@ RequestSource::RequestSource(const LoadOptions& options, PromptSource prompts)
     : prompt_lengths_(*LengthDistribution::Parse(options.prompt_lengths)),
       output_lengths_(*LengthDistribution::Parse(options.output_lengths)),
       prompts_(std::move(prompts)),
+      model_(options.server.model),
       temperature_(options.temperature),
       seed_(options.seed) {}
 
@@ -35,6 +36,7 @@ v1::GenerateRequest RequestSource::Make(int64_t number, int64_t prompt_tokens,
 v1::GenerateRequest RequestSource::Make(int64_t prompt_tokens, int64_t output_tokens,
                                         std::mt19937_64& random) const {
   v1::GenerateRequest request;
+  request.set_model(model_);
   const std::vector<uint32_t> ids = prompts_.Make(prompt_tokens, random);
   request.mutable_token_ids()->mutable_ids()->Add(ids.begin(), ids.end());
   request.set_max_tokens(static_cast<uint32_t>(output_tokens));

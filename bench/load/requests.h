@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "bench/load/length_distribution.h"
@@ -31,6 +33,7 @@ class RequestSource {
   LengthDistribution prompt_lengths_;
   LengthDistribution output_lengths_;
   PromptSource prompts_;
+  std::string model_;
   std::optional<float> temperature_;
   uint64_t seed_;
 };

@@ -78,6 +78,7 @@ Client::Client(const std::string& address,
     : channel_(Connect(address, credentials, token)),
       generation_(v1::Generation::NewStub(channel_)),
       sessions_(v1::Sessions::NewStub(channel_)),
+      admin_(v1::Admin::NewStub(channel_)),
       health_(grpc::health::v1::Health::NewStub(channel_)) {}
 
 absl::Status Client::Generate(grpc::ClientContext& context, const v1::GenerateRequest& request,
@@ -102,9 +103,27 @@ absl::StatusOr<v1::DetokenizeResponse> Client::Detokenize(grpc::ClientContext& c
   return Answer(generation_->Detokenize(&context, request, &response), response);
 }
 
-absl::StatusOr<v1::Model> Client::GetModel(grpc::ClientContext& context) {
+absl::StatusOr<v1::Model> Client::GetModel(grpc::ClientContext& context,
+                                           const v1::GetModelRequest& request) {
   v1::Model response;
-  return Answer(generation_->GetModel(&context, {}, &response), response);
+  return Answer(generation_->GetModel(&context, request, &response), response);
+}
+
+absl::StatusOr<v1::ListModelsResponse> Client::ListModels(grpc::ClientContext& context) {
+  v1::ListModelsResponse response;
+  return Answer(generation_->ListModels(&context, {}, &response), response);
+}
+
+absl::StatusOr<v1::Model> Client::LoadModel(grpc::ClientContext& context,
+                                            const v1::LoadModelRequest& request) {
+  v1::Model response;
+  return Answer(admin_->LoadModel(&context, request, &response), response);
+}
+
+absl::Status Client::UnloadModel(grpc::ClientContext& context,
+                                 const v1::UnloadModelRequest& request) {
+  v1::UnloadModelResponse response;
+  return ToAbsl(admin_->UnloadModel(&context, request, &response));
 }
 
 absl::StatusOr<bool> Client::IsServing(grpc::ClientContext& context) {

@@ -1,4 +1,5 @@
-// A C++ client of the Generation and Sessions services: calls in, absl::Status and messages out.
+// A C++ client of the Generation, Sessions and Admin services: calls in, absl::Status and messages
+// out.
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -11,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "fma/v1/admin.grpc.pb.h"
 #include "fma/v1/generation.grpc.pb.h"
 #include "fma/v1/sessions.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -50,7 +52,14 @@ class Client {
                                                 const v1::TokenizeRequest& request);
   absl::StatusOr<v1::DetokenizeResponse> Detokenize(grpc::ClientContext& context,
                                                     const v1::DetokenizeRequest& request);
-  absl::StatusOr<v1::Model> GetModel(grpc::ClientContext& context);
+  absl::StatusOr<v1::Model> GetModel(grpc::ClientContext& context,
+                                     const v1::GetModelRequest& request);
+  absl::StatusOr<v1::ListModelsResponse> ListModels(grpc::ClientContext& context);
+
+  /// These two need an administrator's token, and take as long as loading and draining take.
+  absl::StatusOr<v1::Model> LoadModel(grpc::ClientContext& context,
+                                      const v1::LoadModelRequest& request);
+  absl::Status UnloadModel(grpc::ClientContext& context, const v1::UnloadModelRequest& request);
 
   /// Whether the server takes requests: not while it drains.
   absl::StatusOr<bool> IsServing(grpc::ClientContext& context);
@@ -81,6 +90,7 @@ class Client {
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Generation::Stub> generation_;
   std::unique_ptr<v1::Sessions::Stub> sessions_;
+  std::unique_ptr<v1::Admin::Stub> admin_;
   std::unique_ptr<grpc::health::v1::Health::Stub> health_;
 };
 

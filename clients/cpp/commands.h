@@ -16,5 +16,6 @@ void AddDetokenizeCommand(CLI::App& app, RunCommand& run);
 void AddModelsCommand(CLI::App& app, RunCommand& run);
 void AddHealthCommand(CLI::App& app, RunCommand& run);
 void AddSessionsCommand(CLI::App& app, RunCommand& run);
+void AddAdminCommand(CLI::App& app, RunCommand& run);
 
 }  // namespace fmaserver::client

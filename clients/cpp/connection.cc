@@ -35,7 +35,13 @@ grpc::ClientContext& Connection::NewShortContext() {
   return context;
 }
 
-absl::StatusOr<v1::Model> Connection::GetModel() { return client_.GetModel(NewShortContext()); }
+absl::StatusOr<v1::Model> Connection::GetModel() {
+  return client_.GetModel(NewShortContext(), NewRequest<v1::GetModelRequest>());
+}
+
+absl::StatusOr<v1::ListModelsResponse> Connection::ListModels() {
+  return client_.ListModels(NewShortContext());
+}
 
 absl::StatusOr<bool> Connection::IsServing() { return client_.IsServing(NewShortContext()); }
 

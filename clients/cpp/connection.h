@@ -35,8 +35,17 @@ class Connection {
   grpc::ClientContext& NewContext();
   bool Interrupted() const { return interrupt_.Happened(); }
 
-  /// Also finds out, within seconds, whether there is a server.
+  /// A request to the model of the options.
+  template <class Request>
+  Request NewRequest() const {
+    Request request;
+    request.set_model(options_.model);
+    return request;
+  }
+
+  /// These also find out, within seconds, whether there is a server.
   absl::StatusOr<v1::Model> GetModel();
+  absl::StatusOr<v1::ListModelsResponse> ListModels();
   absl::StatusOr<bool> IsServing();
 
   /// The exit code for how a call ended; prints the error unless the user caused it.

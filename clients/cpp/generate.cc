@@ -30,6 +30,7 @@ struct Options {
 int RunGenerate(const Options& options) {
   auto request = MakeRequest(options.generate);
   if (!request.ok()) return ReportUsage(request.status());
+  request->set_model(options.connection.model);
   Connection connection(options.connection);
   const auto model = connection.GetModel();
   if (!model.ok()) return connection.Report(model.status());

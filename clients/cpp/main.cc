@@ -38,6 +38,7 @@ int main(int argc, char** argv) {
   fmaserver::client::AddModelsCommand(app, run);
   fmaserver::client::AddHealthCommand(app, run);
   fmaserver::client::AddSessionsCommand(app, run);
+  fmaserver::client::AddAdminCommand(app, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,4 +1,4 @@
-// fma models: what the server serves, its limits, and what a sequence costs.
+// fma models: what the server serves, the limits, and what a sequence costs.
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "clients/cpp/commands.h"
 #include "clients/cpp/connection.h"
+#include "clients/cpp/model_printer.h"
 #include "clients/cpp/output.h"
 
 namespace fmaserver::client {
@@ -58,12 +59,27 @@ std::string Table(const v1::Model& model) {
   return text;
 }
 
+}  // namespace
+
+void PrintModel(const v1::Model& model, bool json) {
+  if (json) {
+    PrintJsonLine(ToJson(model));
+  } else {
+    PrintText(Table(model));
+  }
+}
+
+namespace {
+
 int RunModels(const ConnectionOptions& options) {
   Connection connection(options);
-  const auto model = connection.GetModel();
-  if (model.ok() && options.json) PrintJsonLine(ToJson(*model));
-  if (model.ok() && !options.json) PrintText(Table(*model));
-  return connection.Report(model.status());
+  const auto served = connection.ListModels();
+  if (!served.ok()) return connection.Report(served.status());
+  for (const v1::Model& model : served->models()) {
+    if (&model != &served->models(0) && !options.json) PrintText("\n");
+    PrintModel(model, options.json);
+  }
+  return kDone;
 }
 
 }  // namespace
@@ -71,7 +87,7 @@ int RunModels(const ConnectionOptions& options) {
 void AddModelsCommand(CLI::App& app, RunCommand& run) {
   auto options = std::make_shared<ConnectionOptions>();
   CLI::App& command =
-      *app.add_subcommand("models", "What the server serves and what a sequence costs");
+      *app.add_subcommand("models", "The models that the server serves and what a sequence costs");
   AddConnectionOptions(command, *options);
   command.callback([options, &run] { run = [options] { return RunModels(*options); }; });
 }

@@ -92,6 +92,7 @@ int RunScore(const Options& options) {
     return ReportUsage(status);
   }
   request.set_top_logprobs(options.top_logprobs);
+  request.set_model(options.connection.model);
   Connection connection(options.connection);
   const bool tokens = options.tokens || options.top_logprobs > 0;
   bool readers_left = true;

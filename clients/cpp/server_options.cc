@@ -28,6 +28,8 @@ void AddServerOptions(CLI::App& command, ServerOptions& options) {
   command.add_option("--token", options.token, "Bearer token; better given by FMA_TOKEN")
       ->type_name("TOKEN")
       ->envname("FMA_TOKEN");
+  command.add_option("--model", options.model, "Which of the served models (server: the first)")
+      ->type_name("NAME");
   command.parse_complete_callback([&options] { ReadFiles(options); });
 }
 

@@ -16,6 +16,7 @@ struct ServerOptions {
   /// What the files of `tls` held when the command line was read.
   std::optional<grpc::SslCredentialsOptions> pem = {};
   std::string token = {};  ///< bearer token; empty: none
+  std::string model = {};  ///< empty: the first that is served
 };
 
 /// Adds them to `command`, whose parse-complete callback becomes theirs.

@@ -48,6 +48,7 @@ int Show(const Connection& connection, const absl::StatusOr<v1::Session>& sessio
 
 v1::CreateSessionRequest CreateRequest(const Options& options) {
   v1::CreateSessionRequest request;
+  request.set_model(options.connection.model);
   request.set_session_id(options.id);
   if (options.ttl_seconds) request.set_ttl_seconds(*options.ttl_seconds);
   request.set_pinned(options.pin);
@@ -62,7 +63,7 @@ int Create(const Options& options) {
 
 int List(const Options& options) {
   Connection connection(options.connection);
-  v1::ListSessionsRequest request;
+  auto request = connection.NewRequest<v1::ListSessionsRequest>();
   while (true) {
     const auto page = connection.client().ListSessions(connection.NewContext(), request);
     if (!page.ok()) return connection.Report(page.status());
@@ -76,7 +77,7 @@ int List(const Options& options) {
 
 int ShowOne(const Options& options) {
   Connection connection(options.connection);
-  v1::GetSessionRequest request;
+  auto request = connection.NewRequest<v1::GetSessionRequest>();
   request.set_session_id(options.id);
   const auto session = connection.client().GetSession(connection.NewContext(), request);
   if (session.ok()) PrintSessionDetails(*session, options.connection.json);
@@ -85,7 +86,7 @@ int ShowOne(const Options& options) {
 
 int Update(const Options& options) {
   Connection connection(options.connection);
-  v1::UpdateSessionRequest request;
+  auto request = connection.NewRequest<v1::UpdateSessionRequest>();
   request.set_session_id(options.id);
   if (options.ttl_seconds) request.set_ttl_seconds(*options.ttl_seconds);
   if (options.pin || options.unpin) request.set_pinned(options.pin);
@@ -94,7 +95,7 @@ int Update(const Options& options) {
 
 int Fork(const Options& options) {
   Connection connection(options.connection);
-  v1::ForkSessionRequest request;
+  auto request = connection.NewRequest<v1::ForkSessionRequest>();
   request.set_session_id(options.id);
   if (options.children) request.set_children(*options.children);
   const auto response = connection.client().ForkSession(connection.NewContext(), request);
@@ -107,7 +108,7 @@ int Fork(const Options& options) {
 
 int Rewind(const Options& options) {
   Connection connection(options.connection);
-  v1::RewindSessionRequest request;
+  auto request = connection.NewRequest<v1::RewindSessionRequest>();
   request.set_session_id(options.id);
   request.set_tokens(options.tokens);
   return Show(connection, connection.client().RewindSession(connection.NewContext(), request));
@@ -115,7 +116,7 @@ int Rewind(const Options& options) {
 
 int Delete(const Options& options) {
   Connection connection(options.connection);
-  v1::DeleteSessionRequest request;
+  auto request = connection.NewRequest<v1::DeleteSessionRequest>();
   request.set_session_id(options.id);
   return connection.Report(connection.client().DeleteSession(connection.NewContext(), request));
 }
@@ -130,7 +131,7 @@ int Export(const Options& options) {
   std::ofstream file(unfinished, std::ios::binary);
   if (!file) return CannotWrite(unfinished);
   Connection connection(options.connection);
-  v1::ExportSessionRequest request;
+  auto request = connection.NewRequest<v1::ExportSessionRequest>();
   request.set_session_id(options.id);
   request.set_head_only(options.head_only);
   grpc::ClientContext& context = connection.NewContext();

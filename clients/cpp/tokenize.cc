@@ -55,9 +55,9 @@ void PrintTokens(const v1::TokenizeResponse& response, bool json) {
 int RunTokenize(const TokenizeOptions& options) {
   auto text = ReadText(options.input);
   if (!text.ok()) return ReportUsage(text.status());
-  v1::TokenizeRequest request;
-  request.set_text(*std::move(text));
   Connection connection(options.connection);
+  auto request = connection.NewRequest<v1::TokenizeRequest>();
+  request.set_text(*std::move(text));
   const auto response = connection.client().Tokenize(connection.NewContext(), request);
   if (response.ok()) PrintTokens(*response, options.connection.json);
   return connection.Report(response.status());
@@ -73,9 +73,9 @@ absl::StatusOr<std::vector<uint32_t>> ReadIds(const DetokenizeOptions& options) 
 int RunDetokenize(const DetokenizeOptions& options) {
   const auto ids = ReadIds(options);
   if (!ids.ok()) return ReportUsage(ids.status());
-  v1::DetokenizeRequest request;
-  request.mutable_token_ids()->Add(ids->begin(), ids->end());
   Connection connection(options.connection);
+  auto request = connection.NewRequest<v1::DetokenizeRequest>();
+  request.mutable_token_ids()->Add(ids->begin(), ids->end());
   const auto response = connection.client().Detokenize(connection.NewContext(), request);
   if (response.ok() && options.connection.json) PrintJsonLine({{"text", response->text()}});
   if (response.ok() && !options.connection.json) PrintText(response->text());

@@ -8,7 +8,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 PROTO = Path(__file__).resolve().parents[2] / "proto"
-NAMES = ("generation", "sessions")
+NAMES = ("generation", "sessions", "admin")
 
 
 class BuildWithStubs(build_py):

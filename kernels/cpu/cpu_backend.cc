@@ -1,6 +1,7 @@
 #include "kernels/cpu/cpu_backend.h"
 
 #include <algorithm>
+#include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "hwy/targets.h"
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/fair_mutex.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/panel_linear.h"
 #include "kernels/cpu/pointwise.h"
@@ -21,6 +23,15 @@
 #include "kernels/host/linear.h"
 
 namespace fmaserver::kernels {
+
+class CpuThreads {
+ public:
+  explicit CpuThreads(int threads) : pool(threads) {}
+
+  ThreadPool pool;  // of whoever holds `in_use`
+  FairMutex in_use;
+};
+
 namespace {
 
 constexpr int kMaxThreads = 1024;
@@ -59,8 +70,10 @@ class HostSlots : public SlotMemory {
 
 class CpuBackend : public Backend {
  public:
-  CpuBackend(int threads, bool tiles)
-      : pool_(threads), tile_input_(tiles ? std::make_shared<cpu::TileInput>() : nullptr) {}
+  CpuBackend(std::shared_ptr<CpuThreads> threads, bool tiles)
+      : threads_(std::move(threads)),
+        pool_(threads_->pool),
+        tile_input_(tiles ? std::make_shared<cpu::TileInput>() : nullptr) {}
 
   std::string Description() const override {
     const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
@@ -102,6 +115,7 @@ class CpuBackend : public Backend {
   }
 
   void BeginStep(const AttentionSpec& spec, std::span<const Segment> segments) override {
+    in_use_ = std::unique_lock(threads_->in_use);
     const SlotLayout layout = segments.empty() ? SlotLayout() : segments[0].slot.memory->layout;
     if (!segments.empty() && (scratch_layout_ != layout || scratch_spec_ != spec)) {
       scratch_.clear();
@@ -115,10 +129,12 @@ class CpuBackend : public Backend {
 
   absl::Status EndStep() override {
     step_.reset();
+    in_use_ = {};
     return std::exchange(status_, absl::OkStatus());
   }
 
   absl::Status Commit(std::span<const int32_t> accepted) override {
+    const std::lock_guard lock(threads_->in_use);
     return tentative_.Commit(pool_, accepted, scratch_);
   }
 
@@ -170,7 +186,9 @@ class CpuBackend : public Backend {
   }
 
  private:
-  ThreadPool pool_;
+  const std::shared_ptr<CpuThreads> threads_;
+  ThreadPool& pool_;                                  // threads_'s
+  std::unique_lock<FairMutex> in_use_;                // from the beginning of a step to its end
   const std::shared_ptr<cpu::TileInput> tile_input_;  // null: products on vectors only
   std::optional<cpu::AttentionStep> step_;
   cpu::TentativeRows tentative_;
@@ -182,13 +200,23 @@ class CpuBackend : public Backend {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads, bool use_tiles) {
+absl::StatusOr<std::shared_ptr<CpuThreads>> MakeCpuThreads(int threads) {
   if (threads < 0 || threads > kMaxThreads) {
     return absl::InvalidArgumentError(absl::StrCat("threads is ", threads, "; allowed: 1 to ",
                                                    kMaxThreads, ", or 0 for one per core"));
   }
   if (threads == 0) threads = ReadMachineShare().cores;
-  return std::make_unique<CpuBackend>(threads, use_tiles && cpu::HasTiles());
+  return std::make_shared<CpuThreads>(threads);
+}
+
+std::unique_ptr<Backend> MakeCpuBackend(std::shared_ptr<CpuThreads> threads, bool use_tiles) {
+  return std::make_unique<CpuBackend>(std::move(threads), use_tiles && cpu::HasTiles());
+}
+
+absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads, bool use_tiles) {
+  auto own = MakeCpuThreads(threads);
+  if (!own.ok()) return own.status();
+  return MakeCpuBackend(*std::move(own), use_tiles);
 }
 
 }  // namespace fmaserver::kernels

@@ -73,7 +73,8 @@ class Engine {
   void Drain(absl::Duration grace) { queue_.Drain(grace); }
 
   const Model& model() const { return *model_; }
-  const model::Tokenizer* tokenizer() const { return tokenizer_.get(); }
+  /// Null: the model is served by token ids.
+  const std::shared_ptr<const model::Tokenizer>& tokenizer() const { return tokenizer_; }
   const EngineOptions& options() const { return options_; }
 
   /// What there is to do. Cheap: never waits for a step.

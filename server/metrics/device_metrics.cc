@@ -8,7 +8,9 @@
 namespace fmaserver::metrics {
 
 std::vector<prometheus::MetricFamily> DeviceMetrics::Collect() const {
-  const std::optional<kernels::DeviceMemory> memory = backend_.MemoryInfo();
+  const std::shared_ptr<const kernels::Backend> backend = backend_.lock();
+  if (backend == nullptr) return {};
+  const std::optional<kernels::DeviceMemory> memory = backend->MemoryInfo();
   if (!memory) return {};
   prometheus::MetricFamily family{"fma_device_memory_bytes",
                                   "Memory of the GPU, as all its users together take it.",

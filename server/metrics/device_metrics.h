@@ -3,25 +3,27 @@
 
 #include <prometheus/collectable.h>
 
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/backend.h"
 
 namespace fmaserver::metrics {
 
-/// Asks the backend, which outlives every Collect(), at each scrape. Thread-safe. Empty for a
+/// Asks the backend at each scrape, as long as it is there. Thread-safe. Empty for a
 /// backend that computes in the host's memory, or a device that does not answer.
 class DeviceMetrics final : public prometheus::Collectable {
  public:
-  DeviceMetrics(std::string model_name, const kernels::Backend& backend)
-      : model_name_(std::move(model_name)), backend_(backend) {}
+  DeviceMetrics(std::string model_name, std::weak_ptr<const kernels::Backend> backend)
+      : model_name_(std::move(model_name)), backend_(std::move(backend)) {}
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
   const std::string model_name_;
-  const kernels::Backend& backend_;
+  const std::weak_ptr<const kernels::Backend> backend_;
 };
 
 }  // namespace fmaserver::metrics

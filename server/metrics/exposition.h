@@ -10,10 +10,11 @@
 
 namespace fmaserver::metrics {
 
-/// Thread-safe. Sources join as the server starts: the process at once, the model when it is there.
+/// Thread-safe. Families of one name from several sources are one family on the page.
 class Exposition {
  public:
-  void Add(std::shared_ptr<const prometheus::Collectable> source);
+  /// `source` is on the page as long as somebody else holds it: a model's series go with it.
+  void Add(std::weak_ptr<const prometheus::Collectable> source);
 
   /// Everything in Prometheus' text format 0.0.4; kContentType says so to HTTP clients.
   std::string Render() const;
@@ -21,8 +22,10 @@ class Exposition {
   static constexpr char kContentType[] = "text/plain; version=0.0.4; charset=utf-8";
 
  private:
+  std::vector<std::shared_ptr<const prometheus::Collectable>> Sources() const;
+
   mutable std::mutex mutex_;
-  std::vector<std::shared_ptr<const prometheus::Collectable>> sources_;  // guarded by mutex_
+  std::vector<std::weak_ptr<const prometheus::Collectable>> sources_;  // guarded by mutex_
 };
 
 }  // namespace fmaserver::metrics

@@ -47,7 +47,7 @@ SessionMetrics::SessionMetrics(const std::string& model_name)
 
 std::vector<MetricFamily> SessionMetrics::Collect() const {
   std::vector<MetricFamily> families = registry_.Collect();
-  const sessions::SessionStore* store = store_;
+  const std::shared_ptr<const sessions::SessionStore> store = store_.lock();
   if (store == nullptr) return families;
   const sessions::SessionStats stats = store->Stats();
   GaugeFamily sessions("fma_sessions", "Sessions by where they are.", model_name_, "state");

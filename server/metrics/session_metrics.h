@@ -6,9 +6,9 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
-#include <atomic>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "server/sessions/session_store.h"
@@ -23,8 +23,8 @@ class SessionMetrics final : public sessions::SessionObserver, public prometheus
   /// `model_name` is the label of every series.
   explicit SessionMetrics(const std::string& model_name);
 
-  /// The store to ask, once it is open; it outlives every Collect().
-  void Watch(const sessions::SessionStore* store) { store_ = store; }
+  /// The store to ask, as long as it is there. Before the first Collect().
+  void Watch(std::weak_ptr<const sessions::SessionStore> store) { store_ = std::move(store); }
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
@@ -50,7 +50,7 @@ class SessionMetrics final : public sessions::SessionObserver, public prometheus
   prometheus::Histogram& rewind_;
   prometheus::Counter& save_failures_;
   prometheus::Counter& forks_;
-  std::atomic<const sessions::SessionStore*> store_ = nullptr;
+  std::weak_ptr<const sessions::SessionStore> store_;
 };
 
 }  // namespace fmaserver::metrics

@@ -105,9 +105,11 @@ absl::StatusOr<service::GenerateRequest> ResumeOf(v1::GenerateRequest message) {
   service::GenerateRequest request;
   request.resume_token = std::move(*message.mutable_resume_token());
   message.clear_resume_token();
+  message.clear_model();
   if (message.ByteSizeLong() == 0) return request;
   return absl::InvalidArgumentError(
-      "resume_token: found beside other fields; it brings the whole request, so none may be set");
+      "resume_token: found beside other fields; it brings the whole request, so none but model may "
+      "be set");
 }
 
 }  // namespace

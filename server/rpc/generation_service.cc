@@ -1,10 +1,12 @@
 #include "server/rpc/generation_service.h"
 
+#include <functional>
 #include <span>
 #include <utility>
 
 #include "absl/status/statusor.h"
 #include "server/rpc/from_wire.h"
+#include "server/rpc/model_field.h"
 #include "server/rpc/stream_reactor.h"
 #include "server/rpc/to_wire.h"
 #include "server/rpc/unary.h"
@@ -27,34 +29,53 @@ auto ParseLater(const grpc::ByteBuffer& bytes, const service::Vocabulary& vocabu
   };
 }
 
+/// None, when there is no model.
+service::Vocabulary VocabularyOf(const absl::StatusOr<models::ModelPtr>& model) {
+  return model.ok() ? service::VocabularyOf((*model)->engine()) : service::Vocabulary();
+}
+
+absl::Status AtOnce(const std::function<void()>& task) {
+  task();
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+template <class Message>
+absl::StatusOr<models::ModelPtr> GenerationService::ModelOf(const service::Call& call,
+                                                            const Bytes& request) {
+  if (!call.admission().ok()) return call.admission();
+  return service_.models().Find(ModelField(request, Message::kModelFieldNumber));
+}
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(Context* context,
                                                                         const Bytes* request) {
-  const service::Vocabulary vocabulary = service::VocabularyOf(service_.engine());
+  const auto call = BeginCall(service_, service::kGenerate, *context);
+  const auto model = ModelOf<v1::GenerateRequest>(*call, *request);
+  const service::Vocabulary vocabulary = VocabularyOf(model);
   return GenerateReactor::Open(
       *context,
       [vocabulary](const service::GenerateEvent& event) {
-        return SerializeMessage(ToWire(event, vocabulary.tokenizer));
+        return SerializeMessage(ToWire(event, vocabulary.tokenizer.get()));
       },
       [&](auto wire) {
-        return service::Generation::Start(
-            service_, BeginCall(service_, service::kGenerate, *context), std::move(wire),
-            request->Length(), ParseLater<v1::GenerateRequest>(*request, vocabulary));
+        return service::Generation::Start(service_, model, call, std::move(wire), request->Length(),
+                                          ParseLater<v1::GenerateRequest>(*request, vocabulary));
       });
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(Context* context,
                                                                      const Bytes* request) {
-  const service::Vocabulary vocabulary = service::VocabularyOf(service_.engine());
+  const auto call = BeginCall(service_, service::kScore, *context);
+  const auto model = ModelOf<v1::ScoreRequest>(*call, *request);
+  const service::Vocabulary vocabulary = VocabularyOf(model);
   return ScoreReactor::Open(
       *context,
       [vocabulary](const service::ScoreEvent& event) {
-        return SerializeMessage(ToWire(event, vocabulary.tokenizer));
+        return SerializeMessage(ToWire(event, vocabulary.tokenizer.get()));
       },
       [&](auto wire) {
-        return service::Scoring::Start(service_, BeginCall(service_, service::kScore, *context),
-                                       std::move(wire), request->Length(),
+        return service::Scoring::Start(service_, model, call, std::move(wire), request->Length(),
                                        ParseLater<v1::ScoreRequest>(*request, vocabulary));
       });
 }
@@ -64,8 +85,10 @@ grpc::ServerUnaryReactor* GenerationService::Tokenize(Context* context, const By
   return AnswerUnary<v1::TokenizeRequest>(
       service_, service::kTokenize, {*context, *request, *response},
       [&](auto task) { return service_.Read(request->Length(), std::move(task)); },
-      [vocabulary = service::VocabularyOf(service_.engine())](
-          service::Call& call, const auto& message) -> absl::StatusOr<Bytes> {
+      [this](service::Call& call, const auto& message) -> absl::StatusOr<Bytes> {
+        const auto model = service_.models().Find(message.model());
+        if (!model.ok()) return model.status();
+        const service::Vocabulary vocabulary = VocabularyOf(model);
         const auto tokens = service::Tokenize(call, message.text(), vocabulary);
         if (!tokens.ok()) return tokens.status();
         return SerializeTokens(*tokens, *vocabulary.tokenizer);
@@ -77,10 +100,12 @@ grpc::ServerUnaryReactor* GenerationService::Detokenize(Context* context, const 
   return AnswerUnary<v1::DetokenizeRequest>(
       service_, service::kDetokenize, {*context, *request, *response},
       [&](auto task) { return service_.Read(request->Length(), std::move(task)); },
-      [vocabulary = service::VocabularyOf(service_.engine())](
-          service::Call& call, const auto& message) -> absl::StatusOr<v1::DetokenizeResponse> {
+      [this](service::Call& call, const auto& message) -> absl::StatusOr<v1::DetokenizeResponse> {
+        const auto model = service_.models().Find(message.model());
+        if (!model.ok()) return model.status();
         const auto& ids = message.token_ids();
-        auto text = service::Detokenize(call, std::span(ids.data(), ids.size()), vocabulary);
+        auto text =
+            service::Detokenize(call, std::span(ids.data(), ids.size()), VocabularyOf(model));
         if (!text.ok()) return text.status();
         v1::DetokenizeResponse answer;
         answer.set_text(*std::move(text));
@@ -91,13 +116,24 @@ grpc::ServerUnaryReactor* GenerationService::Detokenize(Context* context, const 
 grpc::ServerUnaryReactor* GenerationService::GetModel(Context* context, const Bytes* request,
                                                       Bytes* response) {
   return AnswerUnary<v1::GetModelRequest>(
-      service_, service::kGetModel, {*context, *request, *response},
-      [](auto task) {
-        task();
-        return absl::OkStatus();
-      },
+      service_, service::kGetModel, {*context, *request, *response}, AtOnce,
+      [this](service::Call& /*call*/, const auto& message) -> absl::StatusOr<v1::Model> {
+        const auto model = service_.models().Find(message.model());
+        if (!model.ok()) return model.status();
+        return DescribeModel(**model);
+      });
+}
+
+grpc::ServerUnaryReactor* GenerationService::ListModels(Context* context, const Bytes* request,
+                                                        Bytes* response) {
+  return AnswerUnary<v1::ListModelsRequest>(
+      service_, service::kListModels, {*context, *request, *response}, AtOnce,
       [this](service::Call& /*call*/, const auto& /*message*/) {
-        return absl::StatusOr<v1::Model>(DescribeModel(service_.engine()));
+        v1::ListModelsResponse answer;
+        for (const models::ModelPtr& model : service_.models().List()) {
+          *answer.add_models() = DescribeModel(*model);
+        }
+        return absl::StatusOr<v1::ListModelsResponse>(std::move(answer));
       });
 }
 

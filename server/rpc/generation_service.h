@@ -4,6 +4,7 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
+#include "absl/status/statusor.h"
 #include "fma/v1/generation.grpc.pb.h"
 #include "server/service/service.h"
 
@@ -13,7 +14,8 @@ namespace fmaserver::rpc {
 using RawGenerationService = v1::Generation::WithRawCallbackMethod_Generate<
     v1::Generation::WithRawCallbackMethod_Score<v1::Generation::WithRawCallbackMethod_Tokenize<
         v1::Generation::WithRawCallbackMethod_Detokenize<
-            v1::Generation::WithRawCallbackMethod_GetModel<v1::Generation::Service>>>>>;
+            v1::Generation::WithRawCallbackMethod_GetModel<
+                v1::Generation::WithRawCallbackMethod_ListModels<v1::Generation::Service>>>>>>;
 
 /// Thread-safe and without state of its own.
 class GenerationService final : public RawGenerationService {
@@ -33,6 +35,12 @@ class GenerationService final : public RawGenerationService {
                                        Bytes* response) override;
   grpc::ServerUnaryReactor* GetModel(Context* context, const Bytes* request,
                                      Bytes* response) override;
+  grpc::ServerUnaryReactor* ListModels(Context* context, const Bytes* request,
+                                       Bytes* response) override;
+
+  /// The model that a stream's request asks for, when its caller is admitted.
+  template <class Message>
+  absl::StatusOr<models::ModelPtr> ModelOf(const service::Call& call, const Bytes& request);
 
   service::Service& service_;
 };

@@ -32,7 +32,8 @@ void ImportReactor::OnReadDone(bool ok) {
   call_->OnPiece([bytes = message_]() -> absl::StatusOr<service::Importing::Piece> {
     v1::ImportSessionRequest message;
     if (absl::Status status = ParseMessage(bytes, message); !status.ok()) return status;
-    return service::Importing::Piece{.session_id = message.session().session_id(),
+    return service::Importing::Piece{.model = message.session().model(),
+                                     .session_id = message.session().session_id(),
                                      .lifetime = LifetimeOf(message.session()),
                                      .data = std::move(*message.mutable_data())};
   });

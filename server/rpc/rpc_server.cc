@@ -62,6 +62,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(service::Service& se
   builder.SetMaxReceiveMessageSize(options.max_request_bytes);
   builder.RegisterService(&server->generation_);
   builder.RegisterService(&server->sessions_);
+  if (server->admin_.has_value()) builder.RegisterService(&*server->admin_);
   SetChannelArguments(builder, options);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || server->port_ == 0) {

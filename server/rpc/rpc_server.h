@@ -5,9 +5,11 @@
 #include <grpcpp/server.h>
 
 #include <memory>
+#include <optional>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/rpc/admin_service.h"
 #include "server/rpc/generation_service.h"
 #include "server/rpc/sessions_service.h"
 #include "server/service/door_options.h"
@@ -38,11 +40,14 @@ class RpcServer {
 
  private:
   explicit RpcServer(service::Service& service)
-      : service_(service), generation_(service), sessions_(service) {}
+      : service_(service), generation_(service), sessions_(service) {
+    if (service.policy().admins != nullptr) admin_.emplace(service);
+  }
 
   service::Service& service_;
   GenerationService generation_;
   SessionsService sessions_;
+  std::optional<AdminService> admin_;  // none: the server has no administrators
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
 };

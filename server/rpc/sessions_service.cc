@@ -61,7 +61,10 @@ grpc::ServerUnaryReactor* Run(service::Service& service, const service::CallKind
   return AnswerUnary<Request>(
       service, kind, unary, [&service](auto task) { return service.disk().Start(std::move(task)); },
       [&service, answer](service::Call& call, const Request& request) {
-        return answer(SessionCalls(service.sessions(), call), request);
+        const auto model = service.models().Find(request.model());
+        using Answered = decltype(answer(SessionCalls((*model)->sessions(), call), request));
+        if (!model.ok()) return Answered(model.status());
+        return answer(SessionCalls((*model)->sessions(), call), request);
       });
 }
 
@@ -124,7 +127,9 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SessionsService::Export(Context* con
             [bytes = *request]() -> absl::StatusOr<service::Exporting::Request> {
               v1::ExportSessionRequest message;
               if (absl::Status status = ParseMessage(bytes, message); !status.ok()) return status;
-              return service::Exporting::Request{message.session_id(), message.head_only()};
+              return service::Exporting::Request{.model = message.model(),
+                                                 .session_id = message.session_id(),
+                                                 .head_only = message.head_only()};
             });
       });
 }

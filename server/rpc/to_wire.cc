@@ -164,11 +164,12 @@ grpc::ByteBuffer SerializeTokens(std::span<const int32_t> tokens,
   return {parts.data(), parts.size()};
 }
 
-v1::Model DescribeModel(const engine::Engine& engine) {
+v1::Model DescribeModel(const models::ServedModel& served) {
+  const engine::Engine& engine = served.engine();
   const engine::Model& model = engine.model();
   const model::ModelConfig& config = model.config();
   v1::Model message;
-  message.set_name(model.name());
+  message.set_name(served.name());
   message.set_vocab_size(config.vocab_size);
   message.set_max_sequence_length(MaxSequenceLengthOnWire(config));
   message.set_horizon_tokens(config.attention.hierarchy.Horizon());

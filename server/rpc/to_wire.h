@@ -8,7 +8,7 @@
 
 #include "fma/v1/generation.pb.h"
 #include "model_loader/tokenizer.h"
-#include "server/engine/engine.h"
+#include "server/models/served_model.h"
 #include "server/service/generate_event.h"
 #include "server/service/score_event.h"
 
@@ -24,6 +24,6 @@ grpc::ByteBuffer SerializeTokens(std::span<const int32_t> tokens,
                                  const model::Tokenizer& tokenizer);
 
 /// The answer of GetModel: the model, its limits and what one sequence costs.
-v1::Model DescribeModel(const engine::Engine& engine);
+v1::Model DescribeModel(const models::ServedModel& served);
 
 }  // namespace fmaserver::rpc

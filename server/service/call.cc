@@ -29,13 +29,18 @@ Call::Call(const CallPolicy& policy, const CallKind& kind, CallMetadata metadata
   report_.traceparent = std::move(metadata.traceparent);
   report_.peer = std::move(metadata.peer);
   report_.status = absl::CancelledError("the client went away");
-  const auto tenant = policy_.access->Resolve(metadata.authorization);
-  admission_ = tenant.status();
-  if (!tenant.ok()) return;
+  admission_ = Admit(kind, metadata.authorization);
+}
+
+absl::Status Call::Admit(const CallKind& kind, const std::string& authorization) {
+  const access::Access* access = kind.admin ? policy_.admins.get() : policy_.access.get();
+  if (access == nullptr) return absl::PermissionDeniedError("this server has no administrators");
+  const auto tenant = access->Resolve(authorization);
+  if (!tenant.ok()) return tenant.status();
   report_.tenant = (*tenant)->name();
   auto lease = (*tenant)->Admit(start_, kind.takes_tokens);
-  admission_ = lease.status();
   if (lease.ok()) lease_ = *std::move(lease);
+  return lease.status();
 }
 
 Call::~Call() {

@@ -34,8 +34,10 @@ class LiveCalls {
 
 /// What holds for every call; outlives all of them, which `live` tells.
 struct CallPolicy {
-  std::shared_ptr<const access::Access> access;  ///< null: everybody may call, without limits
-  std::shared_ptr<CallObserver> observer;        ///< null: nobody is told
+  std::shared_ptr<const access::Access> access;       ///< null: everybody may call, without limits
+  std::shared_ptr<CallObserver> observer;             ///< null: nobody is told
+  std::shared_ptr<const access::Access> admins = {};  ///< null: calls of administrators are refused
+  double unload_seconds = 30;  ///< grace for the requests of a model that is unloaded
   RequestLimits limits = {};
   bool keep_prompts = false;  ///< report the text of prompts
   std::shared_ptr<LiveCalls> live = std::make_shared<LiveCalls>();
@@ -52,7 +54,8 @@ class Call {
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
-  /// Why the call is refused before it is read: UNAUTHENTICATED, or RESOURCE_EXHAUSTED for what
+  /// Why the call is refused before it is read: UNAUTHENTICATED, PERMISSION_DENIED where there are
+  /// no administrators, or RESOURCE_EXHAUSTED for what
   /// the tenant's limits do not allow.
   const absl::Status& admission() const { return admission_; }
 
@@ -74,6 +77,8 @@ class Call {
   void SetStatus(const absl::Status& status) { report_.status = status; }
 
  private:
+  absl::Status Admit(const CallKind& kind, const std::string& authorization);
+
   const CallPolicy& policy_;
   const Clock::time_point start_;
   CallReport report_;

@@ -8,6 +8,8 @@ struct CallKind {
   /// Whether the call reads or makes tokens. One that does not is also answered when its tenant's
   /// allowance is used up, so that such a tenant can still look and clean up.
   bool takes_tokens = false;
+  /// Whether an administrator makes it, with a token of their own kind.
+  bool admin = false;
 };
 
 inline constexpr CallKind kGenerate{"Generate", true};
@@ -15,6 +17,7 @@ inline constexpr CallKind kScore{"Score", true};
 inline constexpr CallKind kTokenize{"Tokenize", true};
 inline constexpr CallKind kDetokenize{"Detokenize", true};
 inline constexpr CallKind kGetModel{"GetModel"};
+inline constexpr CallKind kListModels{"ListModels"};
 inline constexpr CallKind kCreateSession{"Sessions.Create"};
 inline constexpr CallKind kGetSession{"Sessions.Get"};
 inline constexpr CallKind kListSessions{"Sessions.List"};
@@ -24,5 +27,7 @@ inline constexpr CallKind kRewindSession{"Sessions.Rewind"};
 inline constexpr CallKind kDeleteSession{"Sessions.Delete"};
 inline constexpr CallKind kExportSession{"Sessions.Export"};
 inline constexpr CallKind kImportSession{"Sessions.Import"};
+inline constexpr CallKind kLoadModel{.method = "Admin.LoadModel", .admin = true};
+inline constexpr CallKind kUnloadModel{.method = "Admin.UnloadModel", .admin = true};
 
 }  // namespace fmaserver::service

@@ -7,27 +7,29 @@
 
 namespace fmaserver::service {
 
-std::shared_ptr<Generation> Generation::Start(Service& service, std::shared_ptr<Call> call,
+std::shared_ptr<Generation> Generation::Start(Service& service,
+                                              const absl::StatusOr<models::ModelPtr>& model,
+                                              std::shared_ptr<Call> call,
                                               std::shared_ptr<Wire> wire, size_t bytes,
                                               Parse parse) {
   const std::shared_ptr<Generation> generation(
       new Generation(service, std::move(call), std::move(wire)));
-  generation->Read(bytes, [generation, parse = std::move(parse)] {
-    if (!generation->closed()) generation->Run(parse());
+  generation->Read(model, bytes, [generation, parse = std::move(parse)](const auto& served) {
+    if (!generation->closed()) generation->Run(served, parse());
   });
   return generation;
 }
 
-void Generation::Run(absl::StatusOr<GenerateRequest> request) {
+void Generation::Run(const models::ModelPtr& model, absl::StatusOr<GenerateRequest> request) {
   if (!request.ok()) return Close(request.status());
   if (request->prompt.text.has_value()) call().KeepPrompt(*request->prompt.text);
   const std::string& tenant = call().tenant();
-  const Vocabulary vocabulary = VocabularyOf(service().engine());
+  const Vocabulary vocabulary = VocabularyOf(model->engine());
   if (!request->resume_token.empty()) {
     return StartTurn(
-        [this, vocabulary, token = request->resume_token] {
-          return TurnRunner::Resume(service().sessions(), call().tenant(), token, vocabulary,
-                                    call().limits());
+        model,
+        [this, model, vocabulary, token = request->resume_token] {
+          return TurnRunner::Resume(model, call().tenant(), token, vocabulary, call().limits());
         },
         Workers::kSmallBytes);
   }
@@ -35,36 +37,37 @@ void Generation::Run(absl::StatusOr<GenerateRequest> request) {
   std::string record = request->has_turn() ? EncodeTurn(*request) : std::string();
   auto ready = ForEngine(*std::move(request), tenant, vocabulary, call().limits());
   if (!ready.ok()) return Close(ready.status());
-  if (session.id.empty()) return Submit(*std::move(ready));
+  if (session.id.empty()) return Submit(model, *std::move(ready));
   const auto bytes =
       static_cast<int64_t>(Workers::kSmallBytes + ready->prompt.size() * sizeof(int32_t));
   StartTurn(
-      [this, session, ready = *std::move(ready), record = std::move(record)]() mutable {
-        return TurnRunner::Begin(service().sessions(), session, std::move(ready),
-                                 std::move(record));
+      model,
+      [model, session, ready = *std::move(ready), record = std::move(record)]() mutable {
+        return TurnRunner::Begin(model, session, std::move(ready), std::move(record));
       },
       bytes);
 }
 
-void Generation::StartTurn(std::function<absl::StatusOr<std::unique_ptr<TurnRunner>>()> begin,
+void Generation::StartTurn(const models::ModelPtr& model,
+                           std::function<absl::StatusOr<std::unique_ptr<TurnRunner>>()> begin,
                            int64_t bytes) {
   const absl::Status status = service().disk().Start(
-      [self = shared_from_this(), begin = std::move(begin)] {
+      [self = shared_from_this(), model, begin = std::move(begin)] {
         if (self->closed()) return;
         auto turn = begin();
         if (!turn.ok()) return self->Close(turn.status());
         self->turn_ = *std::move(turn);
-        self->Submit(self->turn_->TakeRequest());
+        self->Submit(model, self->turn_->TakeRequest());
       },
       bytes);
   if (!status.ok()) Close(status);
 }
 
-void Generation::Submit(engine::GenerateRequest request) {
+void Generation::Submit(const models::ModelPtr& model, engine::GenerateRequest request) {
   unfinished_ = request.n;
   // What a session brings was paid for in the turns before.
   call().ChargePrompt(std::ssize(request.prompt) - request.pending);
-  const auto id = service().engine().Submit(std::move(request), shared_from_this());
+  const auto id = model->engine().Submit(std::move(request), shared_from_this());
   if (id.ok()) return Started(*id);
   // Whoever is refused may come again at once, and finds the session free.
   turn_.reset();

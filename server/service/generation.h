@@ -25,10 +25,13 @@ class Generation final : public StreamingCall<GenerateEvent>,
  public:
   using Parse = std::function<absl::StatusOr<GenerateRequest>()>;
 
-  /// Answers `call` on `wire`. A call that is refused is not even parsed; `parse` may run on
+  /// Answers `call` to `model`, or with the reason why there is none, on `wire`. A call that is
+  /// refused is not even parsed; `parse` may run on
   /// another thread, as `bytes`, the size of what it parses, demands.
-  static std::shared_ptr<Generation> Start(Service& service, std::shared_ptr<Call> call,
-                                           std::shared_ptr<Wire> wire, size_t bytes, Parse parse);
+  static std::shared_ptr<Generation> Start(Service& service,
+                                           const absl::StatusOr<models::ModelPtr>& model,
+                                           std::shared_ptr<Call> call, std::shared_ptr<Wire> wire,
+                                           size_t bytes, Parse parse);
 
   bool HasRoom() const override { return KeepsUp(); }
   void OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) override;
@@ -43,10 +46,11 @@ class Generation final : public StreamingCall<GenerateEvent>,
   Generation(Service& service, std::shared_ptr<Call> call, std::shared_ptr<Wire> wire)
       : StreamingCall(service, std::move(call), std::move(wire)) {}
 
-  void Run(absl::StatusOr<GenerateRequest> request);
-  void Submit(engine::GenerateRequest request);
+  void Run(const models::ModelPtr& model, absl::StatusOr<GenerateRequest> request);
+  void Submit(const models::ModelPtr& model, engine::GenerateRequest request);
   /// Takes the turn on a thread for the disk and submits its request. `begin` holds `bytes`.
-  void StartTurn(std::function<absl::StatusOr<std::unique_ptr<TurnRunner>>()> begin, int64_t bytes);
+  void StartTurn(const models::ModelPtr& model,
+                 std::function<absl::StatusOr<std::unique_ptr<TurnRunner>>()> begin, int64_t bytes);
   void CommitTurn(engine::Finished finish);
   void InterruptTurn(engine::Kept kept, uint64_t seed);
 

@@ -20,22 +20,23 @@ bool Merge(ScoreEvent& last, ScoreEvent& next) {
   return true;
 }
 
-std::shared_ptr<Scoring> Scoring::Start(Service& service, std::shared_ptr<Call> call,
-                                        std::shared_ptr<Wire> wire, size_t bytes, Parse parse) {
+std::shared_ptr<Scoring> Scoring::Start(Service& service,
+                                        const absl::StatusOr<models::ModelPtr>& model,
+                                        std::shared_ptr<Call> call, std::shared_ptr<Wire> wire,
+                                        size_t bytes, Parse parse) {
   const std::shared_ptr<Scoring> scoring(new Scoring(service, std::move(call), std::move(wire)));
-  scoring->Read(bytes, [scoring, parse = std::move(parse)] {
-    if (!scoring->closed()) scoring->Run(parse());
+  scoring->Read(model, bytes, [scoring, parse = std::move(parse)](const auto& served) {
+    if (!scoring->closed()) scoring->Run(served, parse());
   });
   return scoring;
 }
 
-void Scoring::Run(absl::StatusOr<ScoreRequest> request) {
+void Scoring::Run(const models::ModelPtr& model, absl::StatusOr<ScoreRequest> request) {
   if (!request.ok()) return Close(request.status());
-  auto tokens =
-      TokensOf(std::move(request->text), VocabularyOf(service().engine()), call().limits());
+  auto tokens = TokensOf(std::move(request->text), VocabularyOf(model->engine()), call().limits());
   if (!tokens.ok()) return Close(tokens.status());
   call().ChargePrompt(std::ssize(*tokens));
-  const auto id = service().engine().Submit(
+  const auto id = model->engine().Submit(
       engine::ScoreRequest{.tokens = *std::move(tokens), .top_logprobs = request->top_logprobs},
       shared_from_this());
   if (!id.ok()) return Close(id.status());

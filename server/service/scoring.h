@@ -24,8 +24,10 @@ class Scoring final : public StreamingCall<ScoreEvent>,
   using Parse = std::function<absl::StatusOr<ScoreRequest>()>;
 
   /// As Generation::Start.
-  static std::shared_ptr<Scoring> Start(Service& service, std::shared_ptr<Call> call,
-                                        std::shared_ptr<Wire> wire, size_t bytes, Parse parse);
+  static std::shared_ptr<Scoring> Start(Service& service,
+                                        const absl::StatusOr<models::ModelPtr>& model,
+                                        std::shared_ptr<Call> call, std::shared_ptr<Wire> wire,
+                                        size_t bytes, Parse parse);
 
   bool HasRoom() const override { return KeepsUp(); }
   /// The scores themselves tell how far it is.
@@ -38,7 +40,7 @@ class Scoring final : public StreamingCall<ScoreEvent>,
   Scoring(Service& service, std::shared_ptr<Call> call, std::shared_ptr<Wire> wire)
       : StreamingCall(service, std::move(call), std::move(wire)) {}
 
-  void Run(absl::StatusOr<ScoreRequest> request);
+  void Run(const models::ModelPtr& model, absl::StatusOr<ScoreRequest> request);
 
   // The engine's thread only.
   int64_t scored_tokens_ = 0;

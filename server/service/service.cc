@@ -20,9 +20,8 @@ CallPolicy Complete(CallPolicy policy) {
 
 }  // namespace
 
-Service::Service(engine::Engine& engine, sessions::SessionStore& sessions, CallPolicy policy)
-    : engine_(engine),
-      sessions_(sessions),
+Service::Service(models::ModelRegistry& models, CallPolicy policy)
+    : models_(models),
       policy_(Complete(std::move(policy))),
       readers_(kReaders, kMaxWaitingBytes),
       disk_(kDiskThreads, kMaxWaitingBytes) {}

@@ -1,4 +1,4 @@
-// What every door serves: the engine, the sessions, who may call, and the threads for slow work.
+// What every door serves: the models, who may call, and the threads for slow work.
 #pragma once
 
 #include <cstddef>
@@ -6,24 +6,22 @@
 #include <memory>
 
 #include "absl/status/status.h"
-#include "server/engine/engine.h"
+#include "server/models/model_registry.h"
 #include "server/service/call.h"
 #include "server/service/workers.h"
-#include "server/sessions/session_store.h"
 
 namespace fmaserver::service {
 
 /// Thread-safe. Outlives the calls that it began: its destructor waits for them.
 class Service {
  public:
-  /// `engine` and `sessions` outlive the service.
-  Service(engine::Engine& engine, sessions::SessionStore& sessions, CallPolicy policy);
+  /// `models` outlives the service.
+  Service(models::ModelRegistry& models, CallPolicy policy);
   ~Service();
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;
 
-  engine::Engine& engine() { return engine_; }
-  sessions::SessionStore& sessions() { return sessions_; }
+  models::ModelRegistry& models() { return models_; }
   const CallPolicy& policy() const { return policy_; }
 
   /// Threads for what may wait for the session store's disk.
@@ -40,8 +38,7 @@ class Service {
   void AwaitCalls() { policy_.live->AwaitNone(); }
 
  private:
-  engine::Engine& engine_;
-  sessions::SessionStore& sessions_;
+  models::ModelRegistry& models_;
   const CallPolicy policy_;
   Workers readers_;
   Workers disk_;

@@ -2,7 +2,8 @@
 //
 // Ownership: the door holds the call until its stream is over, the engine as a sink until the
 // request ends, workers while they work for it. The call holds the door's wire. Once closed it
-// ignores whatever the engine still says.
+// ignores whatever the engine still says. The call does not keep its model: whoever works for it
+// does, and what a slow reader has yet to take needs none.
 #pragma once
 
 #include <functional>
@@ -13,7 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "server/engine/engine.h"
+#include "server/models/served_model.h"
 #include "server/service/outbox.h"
 #include "server/service/service.h"
 
@@ -28,7 +29,8 @@ class StreamingCall {
   /// The write that the wire was asked for is over; `ok`: the reader is still there.
   void OnWritten(bool ok) {
     if (!ok) Abandon(absl::CancelledError("the client went away"));
-    if (outbox_.Written()) service_.engine().Wake();
+    if (!outbox_.Written()) return;
+    if (const models::ModelPtr model = model_.lock()) model->engine().Wake();
   }
 
   /// The reader is gone, or its deadline passed.
@@ -42,12 +44,13 @@ class StreamingCall {
   Service& service() { return service_; }
   Call& call() { return *call_; }
 
-  /// Lets `task` read a request of `bytes`, or ends the call: whoever must be refused is refused
-  /// before their text is looked at.
-  void Read(size_t bytes, std::function<void()> task) {
+  /// Lets `task` read a request of `bytes` to `model`, or ends the call: whoever must be refused is
+  /// refused before their text is looked at. Once, and first.
+  void Read(const absl::StatusOr<models::ModelPtr>& model, size_t bytes,
+            std::function<void(const models::ModelPtr&)> task) {
     absl::Status status = call_->admission();
-    if (status.ok()) status = service_.engine().CheckAdmission();
-    if (status.ok()) status = service_.Read(bytes, std::move(task));
+    if (status.ok()) status = model.status();
+    if (status.ok()) status = ReadNow(*model, bytes, std::move(task));
     if (!status.ok()) Close(status);
   }
 
@@ -70,7 +73,7 @@ class StreamingCall {
       abandoned_ = true;
       running = id_;
     }
-    if (running.has_value()) service_.engine().Cancel(*running);
+    if (running.has_value()) Cancel(*running);
   }
 
   /// The engine took the request under this id.
@@ -82,11 +85,23 @@ class StreamingCall {
       abandoned = abandoned_;
     }
     // Whoever abandoned the call in between had no id to cancel.
-    if (abandoned) service_.engine().Cancel(id);
+    if (abandoned) Cancel(id);
   }
 
  private:
+  absl::Status ReadNow(const models::ModelPtr& model, size_t bytes,
+                       std::function<void(const models::ModelPtr&)> task) {
+    model_ = model;
+    if (absl::Status status = model->engine().CheckAdmission(); !status.ok()) return status;
+    return service_.Read(bytes, [model, task = std::move(task)] { task(model); });
+  }
+
+  void Cancel(engine::RequestId id) {
+    if (const models::ModelPtr model = model_.lock()) model->engine().Cancel(id);
+  }
+
   Service& service_;
+  std::weak_ptr<const models::ServedModel> model_;  // set before the call is known to others
   const std::shared_ptr<Call> call_;
   Outbox<Event> outbox_;
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,10 +16,10 @@
 
 namespace fmaserver::service {
 
-/// What text and ids are checked against. A view: valid while the engine lives.
+/// What text and ids are checked against.
 struct Vocabulary {
-  const model::Tokenizer* tokenizer = nullptr;  ///< null: the model is served by token ids
-  int64_t size = 0;                             ///< V
+  std::shared_ptr<const model::Tokenizer> tokenizer;  ///< null: the model is served by token ids
+  int64_t size = 0;                                   ///< V
 };
 
 Vocabulary VocabularyOf(const engine::Engine& engine);

@@ -22,8 +22,11 @@ std::shared_ptr<Exporting> Exporting::Start(Service& service, std::shared_ptr<Ca
 
 absl::Status Exporting::Open(const absl::StatusOr<Request>& request) {
   if (!request.ok()) return request.status();
+  auto model = service_.models().Find(request->model);
+  if (!model.ok()) return model.status();
+  model_ = *std::move(model);
   auto blob =
-      SessionCalls(service_.sessions(), *call_).Export(request->session_id, request->head_only);
+      SessionCalls(model_->sessions(), *call_).Export(request->session_id, request->head_only);
   if (!blob.ok()) return blob.status();
   blob_ = *std::move(blob);
   return absl::OkStatus();
@@ -41,6 +44,8 @@ void Exporting::OnWritten(bool ok) {
 }
 
 void Exporting::End(const absl::Status& status) {
+  blob_.reset();
+  model_.reset();
   call_->SetStatus(status);
   wire_->Finish(status);
 }
@@ -82,8 +87,11 @@ absl::Status Importing::cancelled() const {
 absl::Status Importing::Take(const absl::StatusOr<Piece>& piece) {
   if (!piece.ok()) return piece.status();
   if (import_ == nullptr) {
+    auto model = service_.models().Find(piece->model);
+    if (!model.ok()) return model.status();
+    model_ = *std::move(model);
     auto import =
-        SessionCalls(service_.sessions(), *call_).Import(piece->session_id, piece->lifetime);
+        SessionCalls(model_->sessions(), *call_).Import(piece->session_id, piece->lifetime);
     if (!import.ok()) return import.status();
     import_ = *std::move(import);
   }
@@ -99,12 +107,13 @@ absl::StatusOr<sessions::SessionInfo> Importing::Complete() {
   const absl::Status status = cancelled();
   if (status.ok() || !session.ok()) return session;
   // The sender left in the middle and will never know what the session is called.
-  SessionCalls(service_.sessions(), *call_).Delete(session->id).IgnoreError();
+  SessionCalls(model_->sessions(), *call_).Delete(session->id).IgnoreError();
   return status;
 }
 
 void Importing::End(const absl::StatusOr<sessions::SessionInfo>& session) {
   import_.reset();
+  model_.reset();
   call_->SetStatus(session.status());
   wire_->Finish(session);
 }

@@ -21,6 +21,7 @@ class Exporting final : public std::enable_shared_from_this<Exporting> {
  public:
   using Wire = EventWire<std::string>;
   struct Request {
+    std::string model;  ///< empty: the first
     std::string session_id;
     bool head_only = false;
   };
@@ -46,6 +47,7 @@ class Exporting final : public std::enable_shared_from_this<Exporting> {
   Service& service_;
   const std::shared_ptr<Call> call_;
   const std::shared_ptr<Wire> wire_;
+  models::ModelPtr model_;  // from the opening to the end
   std::unique_ptr<sessions::SessionExport> blob_;
 };
 
@@ -64,6 +66,7 @@ class ImportWire {
 class Importing final : public std::enable_shared_from_this<Importing> {
  public:
   struct Piece {
+    std::string model;                   ///< of the first piece; empty: the first model
     std::string session_id;              ///< of the first piece; empty: a random one
     sessions::SessionLifetime lifetime;  ///< of the first piece
     std::string data;
@@ -91,6 +94,7 @@ class Importing final : public std::enable_shared_from_this<Importing> {
   Service& service_;
   const std::shared_ptr<Call> call_;
   const std::shared_ptr<ImportWire> wire_;
+  models::ModelPtr model_;                           // from the first piece to the end
   std::unique_ptr<sessions::SessionImport> import_;  // from the first piece on
 
   mutable std::mutex mutex_;

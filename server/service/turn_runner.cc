@@ -19,21 +19,22 @@ absl::Status StoredBefore() {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Begin(sessions::SessionStore& sessions,
+absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Begin(const models::ModelPtr& model,
                                                               const sessions::SessionName& session,
                                                               engine::GenerateRequest request,
                                                               std::string record) {
-  auto turn = sessions.BeginTurn(session, /*min_pending=*/request.prompt.empty() ? 1 : 0);
+  auto turn = model->sessions().BeginTurn(session, /*min_pending=*/request.prompt.empty() ? 1 : 0);
   if (!turn.ok()) return turn.status();
-  return absl::WrapUnique(new TurnRunner(*std::move(turn), std::move(request), std::move(record)));
+  return absl::WrapUnique(
+      new TurnRunner(model, *std::move(turn), std::move(request), std::move(record)));
 }
 
-absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Resume(sessions::SessionStore& sessions,
+absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Resume(const models::ModelPtr& model,
                                                                const std::string& tenant,
                                                                const std::string& resume_token,
                                                                const Vocabulary& vocabulary,
                                                                const RequestLimits& limits) {
-  auto resumed = sessions.BeginResume(tenant, resume_token);
+  auto resumed = model->sessions().BeginResume(tenant, resume_token);
   if (!resumed.ok()) return resumed.status();
   if (resumed->record.format != sessions::RequestFormat::kServiceRecord) return StoredBefore();
   auto original = DecodeTurn(resumed->record.request);
@@ -43,13 +44,14 @@ absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Resume(sessions::Session
   if (!request.ok()) return request.status();
   request->sampling.seed = resumed->record.seed;
   request->generated = std::move(resumed->generated);
-  return absl::WrapUnique(new TurnRunner(std::move(resumed->turn), *std::move(request),
+  return absl::WrapUnique(new TurnRunner(model, std::move(resumed->turn), *std::move(request),
                                          std::move(resumed->record.request)));
 }
 
-TurnRunner::TurnRunner(std::unique_ptr<sessions::Turn> turn, engine::GenerateRequest request,
-                       std::string record)
-    : turn_(std::move(turn)),
+TurnRunner::TurnRunner(models::ModelPtr model, std::unique_ptr<sessions::Turn> turn,
+                       engine::GenerateRequest request, std::string record)
+    : model_(std::move(model)),
+      turn_(std::move(turn)),
       request_(std::move(request)),
       record_(std::move(record)),
       prompt_(std::move(request_.prompt)),

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/engine/request.h"
+#include "server/models/served_model.h"
 #include "server/service/generate_event.h"
 #include "server/service/generate_request.h"
 #include "server/sessions/session_store.h"
@@ -20,16 +21,16 @@ namespace fmaserver::service {
 /// One thread at a time. All but AddPoint may block on the disk, the destructor too.
 class TurnRunner {
  public:
-  /// Starts a turn of `session`. `request` is what ForEngine made of the caller's request, and
-  /// `record` is EncodeTurn of it. Errors of SessionStore::BeginTurn.
-  static absl::StatusOr<std::unique_ptr<TurnRunner>> Begin(sessions::SessionStore& sessions,
+  /// Starts a turn of `session` of `model`. `request` is what ForEngine made of the caller's
+  /// request, and `record` is EncodeTurn of it. Errors of SessionStore::BeginTurn.
+  static absl::StatusOr<std::unique_ptr<TurnRunner>> Begin(const models::ModelPtr& model,
                                                            const sessions::SessionName& session,
                                                            engine::GenerateRequest request,
                                                            std::string record);
 
   /// Takes up what `resume_token` names. Errors of SessionStore::BeginResume and ForEngine;
   /// FAILED_PRECONDITION for a turn that an earlier release stored.
-  static absl::StatusOr<std::unique_ptr<TurnRunner>> Resume(sessions::SessionStore& sessions,
+  static absl::StatusOr<std::unique_ptr<TurnRunner>> Resume(const models::ModelPtr& model,
                                                             const std::string& tenant,
                                                             const std::string& resume_token,
                                                             const Vocabulary& vocabulary,
@@ -47,11 +48,12 @@ class TurnRunner {
   absl::StatusOr<std::string> Interrupt(engine::Kept kept, uint64_t seed);
 
  private:
-  TurnRunner(std::unique_ptr<sessions::Turn> turn, engine::GenerateRequest request,
-             std::string record);
+  TurnRunner(models::ModelPtr model, std::unique_ptr<sessions::Turn> turn,
+             engine::GenerateRequest request, std::string record);
 
   std::vector<int32_t> Appended(const std::vector<int32_t>& generated) const;
 
+  const models::ModelPtr model_;  // whose store the turn is of
   std::unique_ptr<sessions::Turn> turn_;
   engine::GenerateRequest request_;
   const std::string record_;

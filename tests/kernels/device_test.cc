@@ -4,9 +4,12 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <future>
 #include <string>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -44,6 +47,39 @@ TEST_F(DeviceTest, CpuNeedsNoLibrary) {
   ASSERT_TRUE(chosen.ok());
   EXPECT_THAT(chosen->backend->Description(), StartsWith("cpu"));
   EXPECT_EQ(chosen->why, "");
+}
+
+/// Products of a matrix of ones, step by step; whether all were right.
+bool MultiplyInSteps(kernels::Backend& backend, int steps) {
+  constexpr int64_t kSize = 200;
+  const std::vector<float> ones(kSize * kSize, 1.0F);
+  const kernels::HostLinear host{.weight = {reinterpret_cast<const std::byte*>(ones.data()),
+                                            kernels::WeightFormat::kF32, kSize, kSize},
+                                 .bias = {}};
+  const auto weights = backend.PackLinear({&host, 1});
+  if (!weights.ok()) return false;
+  std::vector<float> x(kSize, 1.0F);
+  std::vector<float> y(kSize);
+  for (int step = 0; step < steps; ++step) {
+    backend.BeginStep({}, {});
+    backend.Linear({x.data(), 1, kSize}, **weights, /*accumulate=*/false, {y.data(), 1, kSize});
+    if (!backend.EndStep().ok()) return false;
+    if (y != std::vector<float>(kSize, kSize)) return false;
+    std::ranges::fill(y, 0.0F);
+  }
+  return true;
+}
+
+TEST_F(DeviceTest, BackendsOfOneProgramTakeTurnsOnItsThreads) {
+  constexpr int kSteps = 500;
+  kernels::Devices devices(3);
+  const auto first = devices.MakeBackend("cpu");
+  const auto second = devices.MakeBackend("cpu");
+  ASSERT_TRUE(first.ok() && second.ok());
+  auto beside =
+      std::async(std::launch::async, [&] { return MultiplyInSteps(*first->backend, kSteps); });
+  EXPECT_TRUE(MultiplyInSteps(*second->backend, kSteps));
+  EXPECT_TRUE(beside.get());
 }
 
 TEST_F(DeviceTest, AutoSaysWhyThereIsNoGpu) {

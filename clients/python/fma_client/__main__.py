@@ -133,7 +133,19 @@ def _detokenize(args: argparse.Namespace) -> None:
 
 def _models(args: argparse.Namespace) -> None:
     with connect(args) as client:
-        model = client.model(timeout=_CONNECT_SECONDS)
+        for index, model in enumerate(client.list_models(timeout=_CONNECT_SECONDS)):
+            if args.json:
+                write_json(model)
+            else:
+                write("\n" * (index > 0))
+                write_model(model)
+
+
+def _admin(args: argparse.Namespace) -> None:
+    with connect(args) as client:
+        if args.action == "unload":
+            return client.unload_model(args.name, grace_seconds=args.grace)
+        model = client.load_model(args.folder, args.name)
         if args.json:
             write_json(model)
         else:
@@ -212,6 +224,18 @@ def _add_sessions(parser: argparse.ArgumentParser) -> None:
             pinning.add_argument("--unpin", action="store_true", help="Expires again")
 
 
+def _add_admin(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    load = actions.add_parser("load", help="Serves one more model")
+    load.add_argument("folder", metavar="FOLDER", help="Checkpoint folder on the server's machine")
+    load.add_argument("--name", default="", help="What requests call it (server: the folder's name)")
+    unload = actions.add_parser("unload", help="Ends serving a model")
+    unload.add_argument("name", metavar="NAME")
+    unload.add_argument("--grace", type=float, metavar="SECONDS", help="For its running requests")
+    for each in (load, unload):
+        add_connection(each)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m fma_client", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -234,6 +258,7 @@ def _parser() -> argparse.ArgumentParser:
     models = command("models", "What the server serves and what a sequence costs", _models)
     for each in (generate, score, tokenize, detokenize, models):
         add_connection(each)
+    _add_admin(command("admin", "Load and unload models of a running server", _admin))
     _add_sessions(command("sessions", "Conversations that the server keeps", _sessions))
     return parser
 

@@ -58,6 +58,7 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-ca", metavar="FILE", help="Use TLS and trust these certificates")
     parser.add_argument("--tls-cert", metavar="FILE", help="This client's certificate, with --tls-key")
     parser.add_argument("--tls-key", metavar="FILE")
+    parser.add_argument("--model", metavar="NAME", default="", help="Which of the served models (server: the first)")
     parser.add_argument("--token", default=os.environ.get("FMA_TOKEN"), help="Bearer token")
 
 
@@ -66,7 +67,7 @@ def connect(args: argparse.Namespace) -> Client:
     if args.tls_ca or args.tls_cert or args.tls_key:
         tls = Tls(ca=args.tls_ca, cert=args.tls_cert, key=args.tls_key)
     try:
-        return Client(args.server, tls=tls, token=args.token or None)
+        return Client(args.server, tls=tls, token=args.token or None, model=args.model)
     except (OSError, ValueError) as error:
         raise UsageError(str(error)) from None
 

@@ -1,12 +1,16 @@
-"""Requests and answers of service Sessions, the same for both clients."""
+"""Requests and answers, the same for both clients."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 from ._wire import sessions
 from .types import Place, SessionInfo, copy_fields
+
+#: Stands for the descriptor of what is no message: the stream of an import.
+_NO_MESSAGE = SimpleNamespace(fields_by_name=())
 
 #: Bytes of one message of an import; the server takes far larger ones.
 _PIECE = 1 << 20
@@ -20,6 +24,13 @@ def update(session_id: str, ttl_seconds: float | None, pinned: bool | None) -> s
     request = sessions.UpdateSessionRequest(session_id=session_id, ttl_seconds=ttl_seconds)
     if pinned is not None:
         request.pinned = pinned
+    return request
+
+
+def addressed(request: Any, model: str) -> Any:
+    """The request, which says now which model it means: in `model`, where it has one."""
+    if model and "model" in getattr(request, "DESCRIPTOR", _NO_MESSAGE).fields_by_name:
+        request.model = model
     return request
 
 

@@ -1,14 +1,15 @@
-"""The generated messages and the methods of the two services."""
+"""The generated messages and the methods of the three services."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ._stubs.fma.v1 import admin_pb2 as admin
 from ._stubs.fma.v1 import generation_pb2 as generation
 from ._stubs.fma.v1 import sessions_pb2 as sessions
 
-__all__ = ["METHODS", "Method", "bind", "generation", "sessions"]
+__all__ = ["METHODS", "Method", "admin", "bind", "generation", "sessions"]
 
 
 class Method(NamedTuple):
@@ -34,6 +35,7 @@ METHODS = {
     "Tokenize": _generation("Tokenize", "unary_unary", generation.TokenizeResponse),
     "Detokenize": _generation("Detokenize", "unary_unary", generation.DetokenizeResponse),
     "GetModel": _generation("GetModel", "unary_unary", generation.Model),
+    "ListModels": _generation("ListModels", "unary_unary", generation.ListModelsResponse),
     "Create": _sessions("Create", sessions.Session, idempotent=False),
     "Get": _sessions("Get", sessions.Session, idempotent=True),
     "List": _sessions("List", sessions.ListSessionsResponse, idempotent=True),
@@ -43,6 +45,8 @@ METHODS = {
     "Delete": _sessions("Delete", sessions.DeleteSessionResponse, idempotent=False),
     "Export": _sessions("Export", sessions.ExportSessionResponse, kind="unary_stream", idempotent=True),
     "Import": _sessions("Import", sessions.Session, kind="stream_unary", idempotent=False),
+    "LoadModel": Method("/fma.v1.Admin/LoadModel", "unary_unary", generation.Model, False),
+    "UnloadModel": Method("/fma.v1.Admin/UnloadModel", "unary_unary", admin.UnloadModelResponse, False),
 }
 
 CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (

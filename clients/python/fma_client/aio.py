@@ -14,8 +14,8 @@ import grpc
 from . import errors
 from ._assembly import Assembly, token_score
 from ._connection import Tls, connect, metadata
-from ._requests import create, import_messages, session_info, update
-from ._wire import METHODS, bind, generation, sessions
+from ._requests import addressed, create, import_messages, session_info, update
+from ._wire import METHODS, admin, bind, generation, sessions
 from .options import GenerateOptions, OnProgress, Prompt, make_request, set_prompt
 from .retry import NO_RETRY, Attempts, Retry
 from .types import Completion, Delta, Model, Score, SessionInfo, Tokens, TokenScore, copy_fields
@@ -188,10 +188,12 @@ class AsyncClient:
         *,
         tls: Tls | bool = False,
         token: str | None = None,
+        model: str = "",
         retry: Retry | None = None,
     ) -> None:
         self.retry = retry or Retry()
         self._metadata = metadata(token)
+        self._model = model
         self._channel = connect(grpc.aio, address, tls)
         self._calls = bind(self._channel)
 
@@ -238,6 +240,20 @@ class AsyncClient:
     async def model(self, *, timeout: float | None = None) -> Model:
         return copy_fields(Model, await self.call("GetModel", generation.GetModelRequest(), timeout))
 
+    async def list_models(self, *, timeout: float | None = None) -> list[Model]:
+        response = await self.call("ListModels", generation.ListModelsRequest(), timeout)
+        return [copy_fields(Model, model) for model in response.models]
+
+    async def load_model(self, folder: str, name: str = "", *, timeout: float | None = None) -> Model:
+        request = admin.LoadModelRequest(folder=folder, name=name)
+        return copy_fields(Model, await self.call("LoadModel", request, timeout))
+
+    async def unload_model(
+        self, name: str, *, grace_seconds: float | None = None, timeout: float | None = None
+    ) -> None:
+        request = admin.UnloadModelRequest(name=name, grace_seconds=grace_seconds)
+        await self.call("UnloadModel", request, timeout)
+
     async def create_session(
         self, session_id: str = "", *, ttl_seconds: float | None = None, pinned: bool = False
     ) -> AsyncSession:
@@ -265,14 +281,14 @@ class AsyncClient:
         ttl_seconds: float | None = None,
         pinned: bool = False,
     ) -> AsyncSession:
-        messages = import_messages(create(session_id, ttl_seconds, pinned), blob)
+        messages = import_messages(addressed(create(session_id, ttl_seconds, pinned), self._model), blob)
         attempts = Attempts(NO_RETRY, False, None)  # the pieces can be read only once
         return AsyncSession(self, (await self._attempt("Import", messages, attempts)).session_id)
 
     # What AsyncSession and AsyncGeneration use; applications need none of it.
 
     def start(self, name: str, request: Any, timeout: float | None) -> Any:
-        return self._calls[name](request, timeout=timeout, metadata=self._metadata)
+        return self._calls[name](addressed(request, self._model), timeout=timeout, metadata=self._metadata)
 
     async def call(self, name: str, request: Any, timeout: float | None = None) -> Any:
         return await self._attempt(name, request, Attempts(self.retry, METHODS[name].idempotent, timeout))

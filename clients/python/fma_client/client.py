@@ -14,8 +14,8 @@ import grpc
 from . import errors
 from ._assembly import Assembly, token_score
 from ._connection import Tls, connect, metadata
-from ._requests import create, import_messages, session_info
-from ._wire import METHODS, bind, generation, sessions
+from ._requests import addressed, create, import_messages, session_info
+from ._wire import METHODS, admin, bind, generation, sessions
 from .options import GenerateOptions, OnProgress, Prompt, make_request, set_prompt
 from .retry import NO_RETRY, Attempts, Retry
 from .session import Session
@@ -128,7 +128,8 @@ class Client:
     """Calls to the FMA Server at `address`, HOST:PORT. Thread-safe. Connects at the first call.
 
     `tls`: True for a server with a certificate that the system trusts, or a Tls. `token`: sent with every call;
-    without TLS it crosses the network in the clear. `retry`: see Retry. Calls raise FmaError.
+    without TLS it crosses the network in the clear. `model`: which of the served models every call means, by name;
+    default: the first. `retry`: see Retry. Calls raise FmaError.
 
     >>> from fma_client import Client
     >>> with Client(address) as client:
@@ -142,10 +143,12 @@ class Client:
         *,
         tls: Tls | bool = False,
         token: str | None = None,
+        model: str = "",
         retry: Retry | None = None,
     ) -> None:
         self.retry = retry or Retry()
         self._metadata = metadata(token)
+        self._model = model
         self._channel = connect(grpc, address, tls)
         self._calls = bind(self._channel)
 
@@ -224,6 +227,27 @@ class Client:
         """
         return copy_fields(Model, self.call("GetModel", generation.GetModelRequest(), timeout))
 
+    def list_models(self, *, timeout: float | None = None) -> list[Model]:
+        """All that the server serves, the default first.
+
+        >>> [model.name for model in client.list_models()]
+        ['fma-books-11m']
+        """
+        response = self.call("ListModels", generation.ListModelsRequest(), timeout)
+        return [copy_fields(Model, model) for model in response.models]
+
+    def load_model(self, folder: str, name: str = "", *, timeout: float | None = None) -> Model:
+        """Serves a checkpoint `folder` of the server's machine. Needs the token of an administrator."""
+        request = admin.LoadModelRequest(folder=folder, name=name)
+        return copy_fields(Model, self.call("LoadModel", request, timeout))
+
+    def unload_model(
+        self, name: str, *, grace_seconds: float | None = None, timeout: float | None = None
+    ) -> None:
+        """Ends serving a model, after `grace_seconds` for its requests. Needs the token of an administrator."""
+        request = admin.UnloadModelRequest(name=name, grace_seconds=grace_seconds)
+        self.call("UnloadModel", request, timeout)
+
     def create_session(
         self, session_id: str = "", *, ttl_seconds: float | None = None, pinned: bool = False
     ) -> Session:
@@ -258,7 +282,7 @@ class Client:
         pinned: bool = False,
     ) -> Session:
         """A session made of what Session.export() gave, here or on another server of the same model."""
-        messages = import_messages(create(session_id, ttl_seconds, pinned), blob)
+        messages = import_messages(addressed(create(session_id, ttl_seconds, pinned), self._model), blob)
         attempts = Attempts(NO_RETRY, False, None)  # the pieces can be read only once
         return Session(self, self._attempt("Import", messages, attempts).session_id)
 
@@ -266,7 +290,7 @@ class Client:
 
     def start(self, name: str, request: Any, timeout: float | None) -> Any:
         """One attempt at an RPC: the answer, or the stream of answers."""
-        return self._calls[name](request, timeout=timeout, metadata=self._metadata)
+        return self._calls[name](addressed(request, self._model), timeout=timeout, metadata=self._metadata)
 
     def call(self, name: str, request: Any, timeout: float | None = None) -> Any:
         """The answer of a unary RPC."""

@@ -49,7 +49,8 @@ ModelFacts Facts() {
 /// Series with labels -> value.
 std::map<std::string, double> Scrape(const prometheus::Collectable& source) {
   Exposition page;
-  page.Add(std::shared_ptr<const prometheus::Collectable>(&source, [](const auto*) {}));
+  const std::shared_ptr<const prometheus::Collectable> held(&source, [](const auto*) {});
+  page.Add(held);
   std::istringstream lines(page.Render());
   std::map<std::string, double> series;
   for (std::string line; std::getline(lines, line);) {
@@ -168,6 +169,26 @@ TEST(ContextBuckets, LengthsFallWhereTheirLabelsSay) {
   EXPECT_STREQ(kContextBuckets[ContextBucketOf(16 * 1024)].label, "16k-128k");
   EXPECT_STREQ(kContextBuckets[ContextBucketOf(131'072)].label, "128k-1M");
   EXPECT_STREQ(kContextBuckets[ContextBucketOf(INT64_MAX)].label, "1M+");
+}
+
+TEST(ExpositionTest, FamiliesOfSeveralModelsAreOneAndGoWithTheirModel) {
+  ModelFacts facts = Facts();
+  auto first = std::make_unique<Metrics>(facts);
+  facts.name = "other";
+  const Metrics second(facts);
+  Exposition page;
+  page.Add(first->registry());
+  page.Add(second.registry());
+  std::string text = page.Render();
+  const std::string type = "# TYPE fma_slots gauge";
+  EXPECT_NE(text.find(type), std::string::npos);
+  EXPECT_EQ(text.find(type), text.rfind(type)) << "a family is on the page once";
+  EXPECT_THAT(text, HasSubstr("fma_slots{model_name=\"m\"} 8"));
+  EXPECT_THAT(text, HasSubstr("fma_slots{model_name=\"other\"} 8"));
+  first.reset();
+  text = page.Render();
+  EXPECT_EQ(text.find("\"m\""), std::string::npos);
+  EXPECT_THAT(text, HasSubstr("fma_slots{model_name=\"other\"} 8"));
 }
 
 }  // namespace

@@ -12,10 +12,12 @@
 namespace fmaserver::testing {
 
 TestServer::TestServer(const model::ModelConfig& config, engine::EngineOptions options,
-                       sessions::SessionOptions session_options, service::CallPolicy policy)
-    : engine_(MakeTestEngine(config, options)) {
-  sessions_ = MakeTestSessions(*engine_, std::move(session_options));
-  service_ = std::make_unique<service::Service>(*engine_, *sessions_, std::move(policy));
+                       sessions::SessionOptions session_options, service::CallPolicy policy) {
+  auto engine = MakeTestEngine(config, options);
+  auto sessions = MakeTestSessions(*engine, std::move(session_options));
+  models_ = ServeTestModel(std::move(engine), std::move(sessions));
+  model_ = *models_->Find("");
+  service_ = std::make_unique<service::Service>(*models_, std::move(policy));
   auto rpc = rpc::RpcServer::Start(*service_, {.listen = "127.0.0.1:0"});
   Require(rpc.status());
   rpc_ = *std::move(rpc);

@@ -20,8 +20,8 @@ class TestServer {
                       sessions::SessionOptions session_options = {},
                       service::CallPolicy policy = {});
 
-  engine::Engine& engine() { return *engine_; }
-  sessions::SessionStore& sessions() { return *sessions_; }
+  engine::Engine& engine() { return model_->engine(); }
+  sessions::SessionStore& sessions() { return model_->sessions(); }
   service::Service& service() { return *service_; }
   rpc::RpcServer& rpc() { return *rpc_; }
   v1::Generation::Stub& stub() { return *stub_; }
@@ -31,8 +31,8 @@ class TestServer {
   std::shared_ptr<grpc::Channel> NewChannel() const;
 
  private:
-  std::unique_ptr<sessions::SessionStore> sessions_;
-  std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<models::ModelRegistry> models_;
+  models::ModelPtr model_;
   std::unique_ptr<service::Service> service_;
   std::unique_ptr<rpc::RpcServer> rpc_;
   std::unique_ptr<v1::Generation::Stub> stub_;

@@ -44,7 +44,7 @@ TEST(UnaryTest, GetModelTellsLimitsAndCosts) {
   v1::Model model;
   grpc::ClientContext context;
   ASSERT_TRUE(server.stub().GetModel(&context, {}, &model).ok());
-  EXPECT_EQ(model.name(), served.name());
+  EXPECT_EQ(model.name(), "test");
   EXPECT_EQ(model.vocab_size(), 256U);
   EXPECT_EQ(model.max_sequence_length(), 0U);
   EXPECT_EQ(model.horizon_tokens(), 64U);

@@ -18,8 +18,8 @@ class ScoringTest : public ::testing::Test {
  protected:
   std::shared_ptr<service::Scoring> Start(const std::string& text,
                                           const std::shared_ptr<Door>& door) {
-    return service::Scoring::Start(*service_, service_.Begin(service::kScore), door, text.size(),
-                                   [text] {
+    return service::Scoring::Start(*service_, service_.model(), service_.Begin(service::kScore),
+                                   door, text.size(), [text] {
                                      service::ScoreRequest request;
                                      request.text.text = text;
                                      request.top_logprobs = 2;

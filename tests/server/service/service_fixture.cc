@@ -7,18 +7,18 @@
 
 namespace fmaserver::testing {
 
-TestService::TestService(const TestServiceOptions& options)
-    : engine_(MakeTestEngine(ByteModelConfig(), options.engine, tokenizer_)),
-      sessions_(MakeTestSessions(*engine_, options.sessions)) {
+TestService::TestService(const TestServiceOptions& options) {
+  auto engine = MakeTestEngine(ByteModelConfig(), options.engine, tokenizer_);
+  sessions_ = MakeTestSessions(*engine, options.sessions);
+  models_ = ServeTestModel(std::move(engine), sessions_);
   const TempFolder folder;
   const std::string file = options.tokens.empty() ? "" : folder.path() / "tokens";
   if (!file.empty() && !WriteFile(file, options.tokens)) std::abort();
   auto access = access::Access::Open(file);
   Require(access.status());
   service_ = std::make_unique<service::Service>(
-      *engine_, *sessions_,
-      service::CallPolicy{
-          .access = *std::move(access), .observer = reports_, .limits = options.limits});
+      *models_, service::CallPolicy{
+                    .access = *std::move(access), .observer = reports_, .limits = options.limits});
 }
 
 service::GenerateRequest TextRequest(const std::string& text, int64_t max_tokens) {
@@ -33,12 +33,12 @@ GenerateCall::GenerateCall(TestService& service, service::GenerateRequest reques
                            const GenerateCallOptions& options) {
   door_->at_end = options.at_end;
   const size_t bytes = options.bytes.value_or(request.prompt.text.value_or("").size());
-  call_ =
-      service::Generation::Start(*service, service.Begin(service::kGenerate, options.authorization),
-                                 door_, bytes, [parsed = parsed_, request = std::move(request)] {
-                                   *parsed = true;
-                                   return absl::StatusOr<service::GenerateRequest>(request);
-                                 });
+  call_ = service::Generation::Start(
+      *service, service.model(), service.Begin(service::kGenerate, options.authorization), door_,
+      bytes, [parsed = parsed_, request = std::move(request)] {
+        *parsed = true;
+        return absl::StatusOr<service::GenerateRequest>(request);
+      });
 }
 
 int64_t GenerateCall::CountTokens() const {

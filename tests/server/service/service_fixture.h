@@ -103,8 +103,10 @@ class TestService {
 
   service::Service& operator*() { return *service_; }
   service::Service* operator->() { return service_.get(); }
-  engine::Engine& engine() { return *engine_; }
+  models::ModelPtr model() { return *models_->Find(""); }
+  engine::Engine& engine() { return model()->engine(); }
   sessions::SessionStore& sessions() { return *sessions_; }
+  const std::shared_ptr<sessions::SessionStore>& shared_sessions() { return sessions_; }
   GatedTokenizer& tokenizer() { return *tokenizer_; }
   ReportKeeper& reports() { return *reports_; }
 
@@ -116,8 +118,8 @@ class TestService {
  private:
   const std::shared_ptr<GatedTokenizer> tokenizer_ = std::make_shared<GatedTokenizer>();
   const std::shared_ptr<ReportKeeper> reports_ = std::make_shared<ReportKeeper>();
-  std::unique_ptr<engine::Engine> engine_;
-  std::unique_ptr<sessions::SessionStore> sessions_;
+  std::shared_ptr<sessions::SessionStore> sessions_;
+  std::unique_ptr<models::ModelRegistry> models_;
   std::unique_ptr<service::Service> service_;
 };
 

@@ -77,6 +77,15 @@ std::unique_ptr<sessions::SessionStore> MakeTestSessions(const engine::Engine& e
   return *std::move(sessions);
 }
 
+std::unique_ptr<models::ModelRegistry> ServeTestModel(
+    std::unique_ptr<engine::Engine> engine, std::shared_ptr<sessions::SessionStore> sessions) {
+  auto registry = std::make_unique<models::ModelRegistry>([&](const models::ModelSource& source) {
+    return std::make_unique<models::ServedModel>(source, std::move(engine), std::move(sessions));
+  });
+  Require(registry->Load({.name = "test", .folder = {}}).status());
+  return registry;
+}
+
 bool Eventually(const std::function<bool()>& condition) {
   for (int tries = 0; tries < 2000; ++tries) {
     if (condition()) return true;

@@ -9,6 +9,7 @@
 #include "model_loader/model_config.h"
 #include "model_loader/tokenizer.h"
 #include "server/engine/engine.h"
+#include "server/models/model_registry.h"
 #include "server/sessions/session_store.h"
 
 namespace fmaserver::testing {
@@ -33,6 +34,10 @@ std::unique_ptr<engine::Engine> MakeTestEngine(
 /// Sessions of `engine`'s model.
 std::unique_ptr<sessions::SessionStore> MakeTestSessions(const engine::Engine& engine,
                                                          sessions::SessionOptions options);
+
+/// Serves an engine and its sessions as the only model, "test".
+std::unique_ptr<models::ModelRegistry> ServeTestModel(
+    std::unique_ptr<engine::Engine> engine, std::shared_ptr<sessions::SessionStore> sessions);
 
 /// Polls until `condition` holds; false after 20 s.
 bool Eventually(const std::function<bool()>& condition);

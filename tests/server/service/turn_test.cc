@@ -146,11 +146,12 @@ TEST_F(TurnTest, AnInterruptedTurnGoesOnWithTheSameTokens) {
   }
   ASSERT_FALSE(token.empty());
   // Another server on the same sessions.
-  const auto engine = MakeTestEngine(ByteModelConfig(), {.num_slots = 2});
+  const auto models = ServeTestModel(MakeTestEngine(ByteModelConfig(), {.num_slots = 2}),
+                                     service_.shared_sessions());
   const auto door = std::make_shared<GenerateCall::Door>();
-  service::Service other(*engine, service_.sessions(), {});
-  const auto call =
-      service::Generation::Start(other, other.Begin(service::kGenerate, {}), door, 0, [token] {
+  service::Service other(*models, {});
+  const auto call = service::Generation::Start(
+      other, *models->Find(""), other.Begin(service::kGenerate, {}), door, 0, [token] {
         service::GenerateRequest resume;
         resume.resume_token = token;
         return absl::StatusOr<service::GenerateRequest>(resume);

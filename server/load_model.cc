@@ -1,0 +1,101 @@
+#include "server/load_model.h"
+
+#include <spdlog/spdlog.h>
+
+#include <utility>
+#include <vector>
+
+#include "model_loader/checkpoint.h"
+#include "server/engine/engine.h"
+#include "server/metrics/device_metrics.h"
+#include "server/metrics/metrics.h"
+#include "server/metrics/session_metrics.h"
+#include "server/sessions/fingerprint.h"
+#include "server/sessions/session_store.h"
+
+namespace fmaserver {
+namespace {
+
+/// No tenant's name begins with a dot, so this lies beside their folders. Earlier releases, which
+/// know one model only, leave it alone.
+constexpr char kModelsFolder[] = ".models";
+
+std::string Mebibytes(int64_t bytes) {
+  return fmt::format("{:.2f} MiB", static_cast<double>(bytes) / (1 << 20));
+}
+
+void LogModel(const models::ServedModel& served) {
+  const engine::Engine& engine = served.engine();
+  const engine::Model& model = engine.model();
+  const int32_t slots = engine.options().num_slots;
+  spdlog::info("model {}: {} parameters in {}, tokenizer {}", served.name(), model.num_parameters(),
+               Mebibytes(model.weight_bytes()),
+               engine.tokenizer() == nullptr ? "none" : engine.tokenizer()->Kind());
+  spdlog::info("device {}", model.device());
+  spdlog::info("{} slots of {}: {} of sequence state, whatever the length", slots,
+               Mebibytes(model.slot_bytes()), Mebibytes(slots * model.slot_bytes()));
+  const sessions::SessionOptions& options = served.sessions().options();
+  spdlog::info("sessions: {} in memory at most, {}", Mebibytes(options.memory_bytes),
+               options.dir.empty() ? "none saved" : "saved in " + options.dir.string());
+  if (!options.dir.empty()) {
+    spdlog::info("{} sessions found", served.sessions().Stats().on_disk);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<kernels::Backend>> ModelLoader::MakeBackend() {
+  auto device = devices_.MakeBackend(flags_.device);
+  if (!device.ok()) return device.status();
+  if (!device->why.empty()) spdlog::info("no GPU: {}", device->why);
+  return std::move(device->backend);
+}
+
+std::filesystem::path ModelLoader::SessionFolder(const std::string& name) const {
+  const std::filesystem::path& dir = flags_.sessions.dir;
+  return dir.empty() || name == first_ ? dir : dir / kModelsFolder / name;
+}
+
+// The checkpoint itself is closed again: the engine has a copy of the weights.
+absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::Load(
+    const models::ModelSource& source) {
+  const auto checkpoint = model::Checkpoint::Open(source.folder);
+  if (!checkpoint.ok()) return checkpoint.status();
+  auto backend = MakeBackend();
+  if (!backend.ok()) return backend.status();
+  auto model = engine::Model::Load(*checkpoint, *backend,
+                                   {.max_rows = engine::Engine::MaxRows(flags_.engine),
+                                    .cache_type = *kernels::CacheTypeNamed(flags_.cache_dtype)});
+  if (!model.ok()) return model.status();
+
+  const auto counts = std::make_shared<metrics::Metrics>(
+      metrics::ModelFacts{.name = source.name,
+                          .layout = (*model)->layout(),
+                          .slots = flags_.engine.num_slots,
+                          .weight_bytes = (*model)->weight_bytes()});
+  const auto session_counts = std::make_shared<metrics::SessionMetrics>(source.name);
+  const auto device = std::make_shared<metrics::DeviceMetrics>(source.name, *backend);
+  sessions::SessionOptions options = flags_.sessions;
+  options.dir = SessionFolder(source.name);
+  auto store = sessions::SessionStore::Open(
+      {.fingerprint = sessions::ModelFingerprint(checkpoint->Fingerprint(), (*model)->layout()),
+       .slot_bytes = (*model)->slot_bytes(),
+       .vocab_size = (*model)->config().vocab_size},
+      std::move(options), session_counts.get());
+  if (!store.ok()) return store.status();
+  const std::shared_ptr<sessions::SessionStore> sessions = *std::move(store);
+  session_counts->Watch(sessions);
+  auto engine =
+      engine::Engine::Create(*std::move(model), checkpoint->tokenizer(), flags_.engine, counts);
+  if (!engine.ok()) return engine.status();
+  auto served = std::make_unique<models::ServedModel>(
+      source, *std::move(engine), sessions,
+      std::vector<std::shared_ptr<const void>>{session_counts, device});
+  exposition_.Add(counts->registry());
+  exposition_.Add(session_counts);
+  exposition_.Add(device);
+  LogModel(*served);
+  return served;
+}
+
+}  // namespace fmaserver

@@ -1,0 +1,70 @@
+// The models that a server serves: found by name, loaded and unloaded while it runs.
+#pragma once
+
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/models/served_model.h"
+
+namespace fmaserver::models {
+
+/// Thread-safe. The first model is the one that is meant where no name is said.
+class ModelRegistry {
+ public:
+  using Loader =
+      std::function<absl::StatusOr<std::unique_ptr<ServedModel>>(const ModelSource& source)>;
+
+  /// `loader` makes a model of its source; it may run on several threads at once.
+  explicit ModelRegistry(Loader loader) : loader_(std::move(loader)) {}
+  /// Waits for whoever holds a model.
+  ~ModelRegistry();
+  ModelRegistry(const ModelRegistry&) = delete;
+  ModelRegistry& operator=(const ModelRegistry&) = delete;
+
+  /// Loads a model and serves it, on the calling thread; others are found meanwhile. ALREADY_EXISTS
+  /// for a name that is served, being loaded or being unloaded; the loader's errors. An error
+  /// changes nothing.
+  absl::StatusOr<ModelPtr> Load(const ModelSource& source);
+
+  /// Hides the model, drains its engine with `grace` and, when nobody holds it any more, destroys
+  /// it on the calling thread. NOT_FOUND; FAILED_PRECONDITION for the only model.
+  absl::Status Unload(const std::string& name, absl::Duration grace);
+
+  /// The model of this name, or for an empty one the first. NOT_FOUND names what is served.
+  absl::StatusOr<ModelPtr> Find(const std::string& name) const;
+
+  /// In the order in which they were loaded.
+  std::vector<ModelPtr> List() const;
+
+  /// Drains all engines at once.
+  void Drain(absl::Duration grace) const;
+
+ private:
+  struct Entry {
+    ModelPtr model;
+    std::future<std::unique_ptr<const ServedModel>> released;  // by the last holder
+  };
+  static Entry MakeEntry(std::unique_ptr<ServedModel> model);
+  static void AwaitRelease(Entry entry);
+
+  absl::Status Reserve(const std::string& name);
+  void Add(Entry entry);
+  absl::StatusOr<Entry> Take(const std::string& name);
+  void Free(const std::string& name);
+  std::string Names() const;
+
+  const Loader loader_;
+  mutable std::mutex mutex_;
+  std::vector<Entry> models_;    // guarded by mutex_, as is the next
+  std::set<std::string> taken_;  // names, from the start of loading to the end of unloading
+};
+
+}  // namespace fmaserver::models
