@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/text.h"
 #include "clients/cpp/status.h"
 
 namespace fmaserver::client {
