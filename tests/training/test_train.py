@@ -182,7 +182,8 @@ def test_minutes_are_the_end(corpus: Path, tmp_path: Path) -> None:
     lines = [line.split() for line in (work / train.LOG_FILE).read_text("utf-8").splitlines()]
     rates = [float(line[line.index("lr") + 1]) for line in lines if "lr" in line]
     assert len(rates) > 4 and max(rates) == 1e-2 and rates[-1] < 2e-3
-    assert lines[-1][2] == "validation" and int(lines[-1][1]) == len(rates) == torch.load(work / train.STATE_FILE)["step"]
+    assert lines[-1][2] == "validation"
+    assert int(lines[-1][1]) == len(rates) == torch.load(work / train.STATE_FILE)["step"]
 
 
 def test_windows_are_pieces_of_the_text() -> None:

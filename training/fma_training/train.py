@@ -55,8 +55,8 @@ class Trainer:
         self.train_tokens = on_device(cached_tokens(arguments.corpus, "train", tokenizer, arguments.work), self.device)
         self.valid_tokens = cached_tokens(arguments.corpus, "valid", tokenizer, arguments.work)
         self.sizes = token_sizes(tokenizer, config.vocab_size)
-        by_time = arguments.minutes is not None
-        self.schedule = Schedule(arguments.warmup_steps, arguments.decay_minutes if by_time else arguments.decay_steps + 1)
+        decay = arguments.decay_steps + 1 if arguments.minutes is None else arguments.decay_minutes
+        self.schedule = Schedule(arguments.warmup_steps, decay)
         self.step = 0
         self.seconds = 0.0
         self.began = time.monotonic()

@@ -16,8 +16,8 @@ struct Rotation {
 
 /// `position` need not be whole; `frequency` in turns for each token.
 FMA_DEVICE Rotation RotationAt(double position, double frequency) {
-  const double turns = position * frequency;
-  const auto half_turns = static_cast<float>(2.0 * (turns - rint(turns)));
+  const double whole = rint(position * frequency);
+  const auto half_turns = static_cast<float>(2.0 * std::fma(position, frequency, -whole));
   Rotation rotation;
   SinCosPi(half_turns, &rotation.sine, &rotation.cosine);
   return rotation;
@@ -29,8 +29,8 @@ struct ChannelPair {
   float high;
 };
 
-/// What is fused is written out: kernels that append the same token must write the same bits, and a
-/// compiler is free to fuse either product.
+/// What is fused is written out, here and above: kernels that append the same token must write the
+/// same bits, and a compiler is free to fuse either product.
 FMA_DEVICE ChannelPair Rotate(const Rotation& by, const ChannelPair& pair) {
   return {std::fma(pair.low, by.cosine, -(pair.high * by.sine)),
           std::fma(pair.high, by.cosine, pair.low * by.sine)};

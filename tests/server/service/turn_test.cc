@@ -130,6 +130,7 @@ TEST_F(TurnTest, AnInterruptedTurnGoesOnWithTheSameTokens) {
   request.session_id = kCopy.id;
   GenerateCall whole(service_, request);
   EXPECT_TRUE(whole.Run().ok());
+  EXPECT_TRUE(Eventually([this] { return service_.engine().FreeSlots() == 4; }));
 
   request.session_id = kTalk.id;
   std::string token;
