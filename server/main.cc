@@ -71,14 +71,13 @@ class CallWatch final : public service::CallObserver {
 
 /// The HTTP port, when there is one, and what it answers from.
 struct Probes {
-  std::shared_ptr<metrics::ProcessMetrics> process = std::make_shared<metrics::ProcessMetrics>();
-  metrics::Exposition exposition;
-  StatusPages pages{exposition};
+  explicit Probes(const metrics::Exposition& exposition) : pages(exposition) {}
+
+  StatusPages pages;
   std::unique_ptr<http::HttpServer> http;
 };
 
 absl::Status StartHttp(const std::string& address, Probes& probes) {
-  probes.exposition.Add(probes.process);
   if (address.empty()) return absl::OkStatus();
   auto http = http::HttpServer::Start(
       address, [&probes](const std::string& path) { return probes.pages.Answer(path); });
@@ -195,11 +194,14 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   if (!accesses.ok()) return accesses.status();
   const auto sources = SourcesOf(flags);
   if (!sources.ok()) return sources.status();
-  Probes probes;
+  metrics::Exposition exposition;
+  const auto process_metrics = std::make_shared<metrics::ProcessMetrics>();
   const auto call_metrics = std::make_shared<metrics::CallMetrics>();
-  probes.exposition.Add(call_metrics->registry());
-  ModelLoader loader(flags, sources->front().name, probes.exposition);
+  exposition.Add(process_metrics);
+  exposition.Add(call_metrics->registry());
+  ModelLoader loader(flags, sources->front().name, exposition);
   models::ModelRegistry models([&loader](const auto& source) { return loader.Load(source); });
+  Probes probes(exposition);  // goes before the models, which it asks
   if (absl::Status http = StartHttp(flags.http, probes); !http.ok()) return http;
   if (absl::Status loaded = LoadModels(*sources, models); !loaded.ok()) return loaded;
   service::Service service(models,

@@ -26,6 +26,9 @@ class BuildWithStubs(build_py):
         arguments = ["protoc", f"--proto_path={PROTO}", f"--python_out={stubs}", f"--pyi_out={stubs}"]
         if protoc.main([*arguments, *(f"fma/v1/{name}.proto" for name in NAMES)]) != 0:
             raise SystemExit(f"cannot compile the protos in {PROTO}")
+        # protoc imports a proto's module by its full name, which here is below fma_client._stubs.
+        for stub in package.glob("*_pb2.py*"):
+            stub.write_text(stub.read_text().replace("from fma.v1 import ", "from . import "))
 
 
 setup(cmdclass={"build_py": BuildWithStubs})

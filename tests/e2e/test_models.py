@@ -24,7 +24,11 @@ def admin_file(folder: Path, token: str) -> Path:
 def fma(server: Service, *words: object, token: str = "") -> subprocess.CompletedProcess[str]:
     command = [BIN / "fma", *words, "--server", server.address]
     return subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, check=False, env={**os.environ, "FMA_TOKEN": token}
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "FMA_TOKEN": token},
     )
 
 

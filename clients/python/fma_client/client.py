@@ -241,9 +241,7 @@ class Client:
         request = admin.LoadModelRequest(folder=folder, name=name)
         return copy_fields(Model, self.call("LoadModel", request, timeout))
 
-    def unload_model(
-        self, name: str, *, grace_seconds: float | None = None, timeout: float | None = None
-    ) -> None:
+    def unload_model(self, name: str, *, grace_seconds: float | None = None, timeout: float | None = None) -> None:
         """Ends serving a model, after `grace_seconds` for its requests. Needs the token of an administrator."""
         request = admin.UnloadModelRequest(name=name, grace_seconds=grace_seconds)
         self.call("UnloadModel", request, timeout)

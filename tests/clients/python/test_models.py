@@ -26,13 +26,16 @@ def test_a_client_means_the_first_model_or_the_one_it_names(two_models: str) -> 
 
 
 def test_a_session_belongs_to_the_model_of_its_client(two_models: str) -> None:
-    with Client(two_models) as first, Client(two_models, model="small") as small:
-        with small.create_session("talk") as talk:
-            talk.generate([1, 2, 3], max_tokens=2, ignore_eos=True).read()
-            with small.import_session(talk.export()) as copy:
-                assert copy.info().tokens == talk.info().tokens
-            with pytest.raises(NotFoundError):
-                first.session("talk").info()
+    with (
+        Client(two_models) as first,
+        Client(two_models, model="small") as small,
+        small.create_session("talk") as talk,
+    ):
+        talk.generate([1, 2, 3], max_tokens=2, ignore_eos=True).read()
+        with small.import_session(talk.export()) as copy:
+            assert copy.info().tokens == talk.info().tokens
+        with pytest.raises(NotFoundError):
+            first.session("talk").info()
 
 
 def test_a_model_that_is_not_served_is_not_found(two_models: str) -> None:
