@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "absl/status/status.h"
+#include "absl/strings/cord.h"
 #include "base/text.h"
 
 namespace fmaserver {
@@ -33,6 +34,15 @@ std::string Shown(const T& value) {
 /// `what` in its place: "config.json: rank".
 inline std::string At(std::string_view place, std::string_view what) {
   return Concat(place, ": ", what);
+}
+
+/// The failure `status` with its place before the message; payloads stay.
+inline absl::Status At(std::string_view place, const absl::Status& status) {
+  absl::Status placed(status.code(), Concat(place, ": ", std::string(status.message())));
+  status.ForEachPayload([&placed](absl::string_view type, const absl::Cord& payload) {
+    placed.SetPayload(type, payload);
+  });
+  return placed;
 }
 
 /// A range of whole numbers, both ends included: "1 to 64".

@@ -1,5 +1,5 @@
 #include "absl/status/status.h"
-#include "base/text.h"
+#include "base/refusal.h"
 #include "base/utf8.h"
 #include "model_loader/tokenizer.h"
 
@@ -30,8 +30,7 @@ class ByteTokenizer final : public Tokenizer {
     std::string bytes;
     for (const int32_t id : ids) {
       if (id < 0 || id >= vocab_size_) {
-        return absl::OutOfRangeError(
-            Concat("token id is ", id, ", allowed: 0 to ", vocab_size_ - 1));
+        return Refusal("token id", id, FromTo(0, vocab_size_ - 1), absl::StatusCode::kOutOfRange);
       }
       bytes += TokenBytes(id);
     }

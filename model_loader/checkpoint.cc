@@ -5,11 +5,12 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_join.h"
-#include "base/json.h"
-#include "base/mapped_file.h"
+#include "base/file.h"
+#include "base/refusal.h"
 #include "base/sha256.h"
 #include "base/text.h"
 #include "model_loader/expected_tensors.h"
+#include "model_loader/sentencepiece/tokenizer.h"
 #include "model_loader/shard_index.h"
 
 namespace fmaserver::model {
@@ -22,7 +23,12 @@ constexpr std::string_view kWeightsFile = "model.safetensors";
 constexpr std::string_view kIndexFile = "model.safetensors.index.json";
 constexpr std::string_view kTokenizerFile = "tokenizer.model";
 
-std::string DigestOf(std::span<const std::byte> bytes) {
+constexpr size_t kMaxConfigBytes = size_t{16} << 20;
+constexpr size_t kMaxIndexBytes = size_t{256} << 20;
+constexpr size_t kMaxTokenizerBytes = size_t{64} << 20;
+
+template <typename Bytes>
+std::string DigestOf(Bytes bytes) {
   Sha256 hash;
   hash.Update(bytes);
   return hash.Digest();
@@ -41,11 +47,9 @@ std::string FolderName(const fs::path& folder) {
 }
 
 absl::StatusOr<ShardIndex> ReadShardIndex(const fs::path& file) {
-  const absl::StatusOr<MappedFile> mapped = MappedFile::Open(file);
-  if (!mapped.ok()) return mapped.status();
-  const std::span<const std::byte> bytes = mapped->bytes();
-  return ParseShardIndex({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
-                         file.string());
+  const absl::StatusOr<std::string> text = ReadWholeFile(file, kMaxIndexBytes);
+  if (!text.ok()) return text.status();
+  return ParseShardIndex(*text, file.string());
 }
 
 /// A shard holds exactly the tensors that the index places in it. As the index gives each tensor
@@ -55,17 +59,15 @@ absl::Status CheckShard(const Safetensors& shard, const absl::flat_hash_set<std:
   absl::flat_hash_set<std::string_view> found;
   for (const auto& [name, view] : shard.tensors()) {
     if (!indexed.contains(name)) {
-      return absl::InvalidArgumentError(Concat(file.string(), ": found tensor ", Quoted(name),
-                                               ", allowed: those that ", kIndexFile,
-                                               " places in this file"));
+      return Refusal(At(file.string(), Concat("tensor ", Quoted(name))), Words{"unexpected"},
+                     Concat("those that ", kIndexFile, " places in this file"));
     }
     found.insert(name);
   }
   for (const std::string& name : indexed) {
     if (found.contains(name)) continue;
-    return absl::InvalidArgumentError(Concat(file.string(), ": tensor ", Quoted(name),
-                                             " is missing; ", kIndexFile,
-                                             " places it in this file"));
+    return Refusal(At(file.string(), Concat("tensor ", Quoted(name))), Words{"missing"},
+                   Concat("what ", kIndexFile, " places in this file"));
   }
   return absl::OkStatus();
 }
@@ -87,8 +89,8 @@ absl::StatusOr<std::vector<Safetensors>> OpenShards(const fs::path& folder) {
 absl::StatusOr<std::vector<Safetensors>> OpenWeights(const fs::path& folder) {
   if (!Exists(folder / kWeightsFile)) {
     if (Exists(folder / kIndexFile)) return OpenShards(folder);
-    return absl::NotFoundError(
-        Concat(folder.string(), ": found neither ", kWeightsFile, " nor ", kIndexFile));
+    return Refusal(At(folder.string(), kWeightsFile), Words{"missing"},
+                   Concat("this file, or ", kIndexFile), absl::StatusCode::kNotFound);
   }
   absl::StatusOr<Safetensors> file = Safetensors::Open(folder / kWeightsFile);
   if (!file.ok()) return file.status();
@@ -106,59 +108,72 @@ absl::Status CheckTensors(const ModelConfig& config, const TensorMap& tensors,
     const auto tensor = tensors.find(expected.name);
     if (tensor == tensors.end()) {
       if (!expected.required) continue;
-      return absl::InvalidArgumentError(Concat(folder.string(), ": tensor \"", expected.name,
-                                               "\" is missing, allowed: shape ",
-                                               expected.AllowedShape()));
+      return Refusal(At(folder.string(), Concat("tensor \"", expected.name, "\"")),
+                     Words{"missing"}, Concat("shape ", expected.AllowedShape()));
     }
     if (!expected.Fits(tensor->second.shape)) {
-      return absl::InvalidArgumentError(Concat(
-          folder.string(), ": tensor \"", expected.name, "\": shape is [",
-          absl::StrJoin(tensor->second.shape, ", "), "], allowed: ", expected.AllowedShape()));
+      return Refusal(At(folder.string(), Concat("tensor \"", expected.name, "\": shape")),
+                     Words{Concat("[", absl::StrJoin(tensor->second.shape, ", "), "]")},
+                     expected.AllowedShape());
     }
     expected_names.insert(std::move(expected.name));
   }
   for (const auto& [name, view] : tensors) {
     if (expected_names.contains(name)) continue;
-    return absl::InvalidArgumentError(Concat(folder.string(), ": found tensor ", Quoted(name),
-                                             ", allowed: only what config.json asks for; ",
-                                             WhyUnexpected(config, name)));
+    return Refusal(At(folder.string(), Concat("tensor ", Quoted(name))), Words{"unexpected"},
+                   Concat("what config.json asks for; ", WhyUnexpected(config, name)));
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<std::shared_ptr<const Tokenizer>> OpenTokenizer(const ModelConfig& config,
-                                                               const fs::path& folder) {
-  if (config.byte_tokenizer) return MakeByteTokenizer(config.vocab_size);
-  if (!Exists(folder / kTokenizerFile)) return nullptr;
-  return LoadSentencePiece(folder / kTokenizerFile, config.vocab_size);
 }
 
 }  // namespace
 
 absl::StatusOr<Checkpoint> Checkpoint::Open(const fs::path& folder) {
-  absl::StatusOr<ModelConfig> config = ReadModelConfig(folder / kConfigFile);
-  if (!config.ok()) return config.status();
-  const absl::StatusOr<MappedFile> config_file = MappedFile::Open(folder / kConfigFile);
-  if (!config_file.ok()) return config_file.status();
-  absl::StatusOr<std::vector<Safetensors>> files = OpenWeights(folder);
-  if (!files.ok()) return files.status();
-
   Checkpoint checkpoint;
   checkpoint.name_ = FolderName(folder);
-  checkpoint.config_ = *std::move(config);
-  checkpoint.config_digest_ = DigestOf(config_file->bytes());
-  checkpoint.files_ = *std::move(files);
-  for (const Safetensors& file : checkpoint.files_) {
-    checkpoint.tensors_.insert(file.tensors().begin(), file.tensors().end());
-  }
-  const absl::Status status = CheckTensors(checkpoint.config_, checkpoint.tensors_, folder);
+  absl::Status status = checkpoint.ReadConfig(folder);
+  if (status.ok()) status = checkpoint.MapWeights(folder);
+  if (status.ok()) status = checkpoint.ReadTokenizer(folder);
   if (!status.ok()) return status;
-
-  absl::StatusOr<std::shared_ptr<const Tokenizer>> tokenizer =
-      OpenTokenizer(checkpoint.config_, folder);
-  if (!tokenizer.ok()) return tokenizer.status();
-  checkpoint.tokenizer_ = *std::move(tokenizer);
   return checkpoint;
+}
+
+absl::Status Checkpoint::ReadConfig(const fs::path& folder) {
+  const fs::path file = folder / kConfigFile;
+  const absl::StatusOr<std::string> text = ReadWholeFile(file, kMaxConfigBytes);
+  if (!text.ok()) return text.status();
+  absl::StatusOr<ModelConfig> config = ParseModelConfig(*text, file.string());
+  if (!config.ok()) return config.status();
+  config_ = *std::move(config);
+  config_digest_ = DigestOf(*text);
+  return absl::OkStatus();
+}
+
+absl::Status Checkpoint::MapWeights(const fs::path& folder) {
+  absl::StatusOr<std::vector<Safetensors>> files = OpenWeights(folder);
+  if (!files.ok()) return files.status();
+  files_ = *std::move(files);
+  for (const Safetensors& file : files_) {
+    tensors_.insert(file.tensors().begin(), file.tensors().end());
+  }
+  return CheckTensors(config_, tensors_, folder);
+}
+
+absl::Status Checkpoint::ReadTokenizer(const fs::path& folder) {
+  if (config_.tokenizer == TokenizerKind::kBytes) {
+    tokenizer_ = MakeByteTokenizer(config_.vocab_size);
+    return absl::OkStatus();
+  }
+  const fs::path file = folder / kTokenizerFile;
+  if (!Exists(file)) return absl::OkStatus();
+  const absl::StatusOr<std::string> bytes = ReadWholeFile(file, kMaxTokenizerBytes);
+  if (!bytes.ok()) return bytes.status();
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer =
+      MakeSentencePieceTokenizer(*bytes, file.string(), config_.vocab_size);
+  if (!tokenizer.ok()) return tokenizer.status();
+  tokenizer_ = *std::move(tokenizer);
+  tokenizer_digest_ = DigestOf(*bytes);
+  return absl::OkStatus();
 }
 
 const TensorView& Checkpoint::Tensor(std::string_view name) const {
@@ -183,12 +198,15 @@ int64_t Checkpoint::WeightBytes() const {
   return bytes;
 }
 
-std::string Checkpoint::Fingerprint() const {
+Fingerprints Checkpoint::ReadFingerprints() const {
   // Digests of digests, so that bytes cannot move from one file into the next unnoticed.
   Sha256 hash;
   hash.Update(config_digest_);
   for (const Safetensors& file : files_) hash.Update(DigestOf(file.bytes()));
-  return hash.Digest();
+  Fingerprints fingerprints{.current = {}, .without_tokenizer = hash.Digest()};
+  hash.Update(tokenizer_digest_);
+  fingerprints.current = hash.Digest();
+  return fingerprints;
 }
 
 }  // namespace fmaserver::model

@@ -16,6 +16,12 @@
 
 namespace fmaserver::model {
 
+/// What tells models apart, kSha256Bytes bytes each.
+struct Fingerprints {
+  std::string current;            ///< over config.json, all bytes of the weights, tokenizer.model
+  std::string without_tokenizer;  ///< the same less tokenizer.model: what older session files name
+};
+
 /// Reads `folder`/config.json, model.safetensors or the shards that model.safetensors.index.json
 /// lists when there is no model.safetensors, and tokenizer.model (not read when the config says
 /// "tokenizer": "bytes"). Every tensor that the config asks for is there with its shape and
@@ -43,12 +49,15 @@ class Checkpoint {
   int64_t NumParameters() const;
   int64_t WeightBytes() const;
 
-  /// Tells models apart: SHA-256 over config.json and all bytes of the weight files, kSha256Bytes
-  /// bytes. Reads every weight, which takes a second for each gigabyte or two.
-  std::string Fingerprint() const;
+  /// Reads every weight, which takes a second for each gigabyte or two.
+  Fingerprints ReadFingerprints() const;
 
  private:
   Checkpoint() = default;
+
+  absl::Status ReadConfig(const std::filesystem::path& folder);
+  absl::Status MapWeights(const std::filesystem::path& folder);
+  absl::Status ReadTokenizer(const std::filesystem::path& folder);
 
   std::string name_;
   ModelConfig config_;
@@ -56,6 +65,7 @@ class Checkpoint {
   std::vector<Safetensors> files_;
   absl::flat_hash_map<std::string, TensorView> tensors_;
   std::shared_ptr<const Tokenizer> tokenizer_;
+  std::string tokenizer_digest_;  // empty without a file
 };
 
 }  // namespace fmaserver::model

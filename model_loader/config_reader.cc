@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "absl/strings/str_join.h"
+#include "base/refusal.h"
 #include "base/text.h"
 
 namespace fmaserver::model {
@@ -69,8 +70,8 @@ const json* ConfigReader::Find(std::string_view key) {
 }
 
 void ConfigReader::Refuse(std::string_view key, std::string_view found, std::string_view allowed) {
-  status_.Update(absl::InvalidArgumentError(
-      Concat(origin_, ": \"", prefix_, key, "\" is ", found, ", allowed: ", allowed)));
+  status_.Update(
+      Refusal(At(origin_, Concat("\"", prefix_, key, "\"")), Words{std::string(found)}, allowed));
 }
 
 void ConfigReader::RefuseOtherKeys() {
@@ -78,9 +79,8 @@ void ConfigReader::RefuseOtherKeys() {
     if (asked_.contains(key)) continue;
     std::vector<std::string> known(asked_.begin(), asked_.end());
     std::sort(known.begin(), known.end());
-    status_.Update(
-        absl::InvalidArgumentError(Concat(origin_, ": unknown key ", Quoted(Concat(prefix_, key)),
-                                          ", allowed: ", absl::StrJoin(known, ", "))));
+    status_.Update(Refusal(At(origin_, Quoted(Concat(prefix_, key))), Words{"no key"},
+                           absl::StrJoin(known, ", ")));
   }
 }
 

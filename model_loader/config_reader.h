@@ -52,7 +52,7 @@ class ConfigReader {
   /// The value of `key` when it is there and not null.
   const nlohmann::json* Find(std::string_view key);
 
-  /// Sets status() to "`origin`: `key` is `found`, allowed: `allowed`" if it is still OK.
+  /// Sets status() to "`origin`: `key` is `found`; allowed: `allowed`" if it is still OK.
   void Refuse(std::string_view key, std::string_view found, std::string_view allowed);
 
   /// Refuses keys that were never asked for.

@@ -7,7 +7,6 @@
 #include <optional>
 
 #include "absl/status/status.h"
-#include "base/mapped_file.h"
 #include "base/text.h"
 #include "model_loader/config_reader.h"
 
@@ -59,6 +58,31 @@ constexpr std::array<Choice<kernels::MlpKind>, 3> kMlps = {{
     {"gelu_tanh", kernels::MlpKind::kGeluTanh},
     {"swiglu", kernels::MlpKind::kSwiglu},
 }};
+constexpr std::array<Choice<TokenizerKind>, 1> kTokenizers = {{{"bytes", TokenizerKind::kBytes}}};
+
+// Keys of other models' configs that change the mathematics in ways that this model does not have.
+// To ignore one would be to serve another model than the file describes.
+constexpr std::array<std::string_view, 19> kForeignMaths = {
+    "alibi",
+    "attention_multiplier",
+    "attn_logit_softcapping",
+    "embedding_multiplier",
+    "final_logit_softcapping",
+    "layer_types",
+    "logits_scaling",
+    "num_experts",
+    "num_local_experts",
+    "parallel_residual",
+    "partial_rotary_factor",
+    "qk_norm",
+    "quantization_config",
+    "query_pre_attn_scalar",
+    "residual_multiplier",
+    "rope_parameters",
+    "rope_scaling",
+    "sliding_window",
+    "use_sliding_window",
+};
 
 template <typename T, size_t N>
 T OneOf(ConfigReader& reader, std::string_view key, const std::array<Choice<T>, N>& choices,
@@ -136,14 +160,18 @@ void ReadBlocks(ConfigReader& reader, ModelConfig& config) {
 void ReadTokens(ConfigReader& reader, ModelConfig& config) {
   config.bos_token_ids = reader.TokenIds("bos_token_id", config.vocab_size);
   config.eos_token_ids = reader.TokenIds("eos_token_id", config.vocab_size);
-  const json* tokenizer = reader.Find("tokenizer");
-  if (tokenizer == nullptr) return;
-  if (*tokenizer != "bytes")
-    reader.Refuse("tokenizer", Excerpt(*tokenizer), "\"bytes\", or no key");
-  config.byte_tokenizer = true;
-  if (config.vocab_size < kByteValues) {
+  config.tokenizer = OneOf(reader, "tokenizer", kTokenizers, std::optional(TokenizerKind::kFile));
+  if (config.tokenizer == TokenizerKind::kBytes && config.vocab_size < kByteValues) {
     reader.Refuse("vocab_size", Concat(config.vocab_size),
                   Concat("at least ", kByteValues, " with \"tokenizer\": \"bytes\""));
+  }
+}
+
+void RefuseForeignMaths(ConfigReader& reader) {
+  for (const std::string_view key : kForeignMaths) {
+    const json* value = reader.Find(key);
+    if (value == nullptr || *value == false) continue;
+    reader.Refuse(key, Excerpt(*value), "null or false: no model of this kind has it");
   }
 }
 
@@ -198,6 +226,7 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json_text, std::st
   ReadPositions(reader, config.attention);
   ReadBlocks(reader, config);
   ReadTokens(reader, config);
+  RefuseForeignMaths(reader);
   const json* fma = reader.Find("fma");
   if (fma == nullptr || !fma->is_object()) {
     reader.Refuse("fma", fma == nullptr ? "missing" : Excerpt(*fma), "an object");
@@ -208,14 +237,6 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json_text, std::st
   ReadFma(fma_reader, config.attention);
   if (!fma_reader.status().ok()) return fma_reader.status();
   return config;
-}
-
-absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& file) {
-  const absl::StatusOr<MappedFile> mapped = MappedFile::Open(file);
-  if (!mapped.ok()) return mapped.status();
-  const std::span<const std::byte> bytes = mapped->bytes();
-  return ParseModelConfig({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
-                          file.string());
 }
 
 }  // namespace fmaserver::model

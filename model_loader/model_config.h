@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +11,11 @@
 #include "kernels/fma/spec.h"
 
 namespace fmaserver::model {
+
+enum class TokenizerKind {
+  kFile,   ///< tokenizer.model; without this file there is none
+  kBytes,  ///< "tokenizer": "bytes": ids 0..255 are bytes
+};
 
 struct ModelConfig {
   int64_t vocab_size = 0;         ///< V
@@ -28,7 +32,7 @@ struct ModelConfig {
   bool tie_word_embeddings = false;
   std::vector<int32_t> bos_token_ids;
   std::vector<int32_t> eos_token_ids;
-  bool byte_tokenizer = false;  ///< "tokenizer": "bytes": ids 0..255 are bytes
+  TokenizerKind tokenizer = TokenizerKind::kFile;
 
   /// Longest sequence, in tokens: max_position_embeddings with learned positions, else unlimited.
   int64_t MaxSequenceLength() const;
@@ -37,7 +41,5 @@ struct ModelConfig {
 /// Parses and checks the text of a config.json. `origin` names it in messages.
 /// INVALID_ARGUMENT names the key, what was found and what is allowed.
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json, std::string_view origin);
-
-absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& file);
 
 }  // namespace fmaserver::model

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "base/json.h"
+#include "base/refusal.h"
 #include "base/text.h"
 
 namespace fmaserver::model {
@@ -24,15 +25,15 @@ struct Entry {
   int64_t end = 0;
 };
 
-/// Makes the messages of one tensor of one file.
-class Refusal {
+/// Refuses a part of one tensor of one file. `found` is as a message shows it.
+class TensorRefusal {
  public:
-  Refusal(std::string_view origin, std::string_view tensor)
-      : where_(Concat(origin, ": tensor ", Quoted(tensor), ": ")) {}
+  TensorRefusal(std::string_view origin, std::string_view tensor)
+      : where_(At(origin, Concat("tensor ", Quoted(tensor)))) {}
 
-  absl::Status operator()(std::string_view what, std::string_view found,
+  absl::Status operator()(std::string_view what, std::string found,
                           std::string_view allowed) const {
-    return absl::InvalidArgumentError(Concat(where_, what, " is ", found, ", allowed: ", allowed));
+    return Refusal(At(where_, what), Words{std::move(found)}, allowed);
   }
 
  private:
@@ -42,17 +43,16 @@ class Refusal {
 absl::StatusOr<std::string_view> HeaderText(std::span<const std::byte> bytes,
                                             std::string_view origin) {
   if (bytes.size() < kLengthBytes) {
-    return absl::InvalidArgumentError(
-        Concat(origin, ": found ", bytes.size(), " bytes, allowed: at least ", kLengthBytes));
+    return Refusal(At(origin, "size"), Words{Concat(bytes.size(), " bytes")},
+                   Concat("at least ", kLengthBytes));
   }
   uint64_t length = 0;
   for (uint64_t i = kLengthBytes; i-- > 0;)
     length = length << 8 | std::to_integer<uint64_t>(bytes[i]);
   const uint64_t allowed = std::min<uint64_t>(bytes.size() - kLengthBytes, kMaxHeaderBytes);
   if (length > allowed) {
-    return absl::InvalidArgumentError(Concat(origin, ": header length is ", length,
-                                             ", allowed: at most ", allowed, " in a file of ",
-                                             bytes.size(), " bytes"));
+    return Refusal(At(origin, "header length"), length,
+                   Concat("at most ", allowed, " in a file of ", bytes.size(), " bytes"));
   }
   return std::string_view(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length);
 }
@@ -62,8 +62,7 @@ absl::Status CheckMetadata(const json& metadata, std::string_view origin) {
       metadata.is_object() && std::all_of(metadata.begin(), metadata.end(),
                                           [](const json& value) { return value.is_string(); });
   if (is_map) return absl::OkStatus();
-  return absl::InvalidArgumentError(Concat(origin, ": \"__metadata__\" is ", Excerpt(metadata),
-                                           ", allowed: an object of strings"));
+  return Refusal(At(origin, "\"__metadata__\""), Words{Excerpt(metadata)}, "an object of strings");
 }
 
 std::optional<kernels::WeightFormat> DTypeOf(const json& name) {
@@ -83,7 +82,8 @@ std::optional<int64_t> ByteSize(const TensorView& view) {
   return bytes;
 }
 
-absl::Status ReadShape(const json& shape, const Refusal& refuse, std::vector<int64_t>& extents) {
+absl::Status ReadShape(const json& shape, const TensorRefusal& refuse,
+                       std::vector<int64_t>& extents) {
   constexpr std::string_view kAllowed = "a list of integers above 0";
   if (!shape.is_array()) return refuse("shape", Excerpt(shape), kAllowed);
   for (const json& item : shape) {
@@ -94,7 +94,7 @@ absl::Status ReadShape(const json& shape, const Refusal& refuse, std::vector<int
   return absl::OkStatus();
 }
 
-absl::Status ReadOffsets(const json& offsets, int64_t data_bytes, const Refusal& refuse,
+absl::Status ReadOffsets(const json& offsets, int64_t data_bytes, const TensorRefusal& refuse,
                          Entry& entry) {
   const std::string allowed = Concat("[begin, end] with 0 <= begin <= end <= ", data_bytes,
                                      ", the bytes behind the header");
@@ -113,7 +113,7 @@ absl::Status ReadOffsets(const json& offsets, int64_t data_bytes, const Refusal&
 
 absl::StatusOr<Entry> ReadEntry(const std::string& name, const json& fields, int64_t data_bytes,
                                 std::string_view origin) {
-  const Refusal refuse(origin, name);
+  const TensorRefusal refuse(origin, name);
   const auto has = [&fields](const char* key) { return fields.contains(key); };
   if (!fields.is_object() || fields.size() != 3 || !has("dtype") || !has("shape") ||
       !has("data_offsets")) {
@@ -149,15 +149,15 @@ absl::Status CheckTiling(std::vector<Entry>& entries, int64_t data_bytes, std::s
   for (const Entry& entry : entries) {
     if (entry.begin != covered) {
       const std::string_view problem = entry.begin < covered ? "overlap" : "gap";
-      return Refusal(origin, entry.name)("begin of data_offsets",
-                                         Concat(entry.begin, " (", problem, ")"),
-                                         Concat(covered, ", the end of the tensor before"));
+      return TensorRefusal(origin, entry.name)("begin of data_offsets",
+                                               Concat(entry.begin, " (", problem, ")"),
+                                               Concat(covered, ", the end of the tensor before"));
     }
     covered = entry.end;
   }
   if (covered == data_bytes) return absl::OkStatus();
-  return absl::InvalidArgumentError(Concat(origin, ": found ", data_bytes - covered,
-                                           " bytes behind the last tensor, allowed: none"));
+  return Refusal(At(origin, "what follows the last tensor"),
+                 Words{Concat(data_bytes - covered, " bytes")}, "nothing");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include "absl/status/status.h"
 #include "base/json.h"
+#include "base/refusal.h"
 #include "base/text.h"
 
 namespace fmaserver::model {
@@ -23,17 +24,16 @@ absl::StatusOr<ShardIndex> ParseShardIndex(std::string_view text, std::string_vi
   if (!object.ok()) return object.status();
   const auto map = object->find("weight_map");
   if (map == object->end() || !map->is_object() || map->empty()) {
-    return absl::InvalidArgumentError(Concat(origin, ": \"weight_map\" is ",
-                                             map == object->end() ? "missing" : Excerpt(*map),
-                                             ", allowed: an object of tensor name to file name"));
+    return Refusal(At(origin, "\"weight_map\""),
+                   Words{map == object->end() ? "missing" : Excerpt(*map)},
+                   "an object of tensor name to file name");
   }
 
   ShardIndex index;
   for (const auto& [tensor, file] : map->items()) {
     if (!file.is_string() || !IsPlainName(file.get_ref<const std::string&>())) {
-      return absl::InvalidArgumentError(
-          Concat(origin, ": shard of tensor ", Quoted(tensor), " is ", Excerpt(file),
-                 ", allowed: the name of a .safetensors file in the same folder"));
+      return Refusal(At(origin, Concat("shard of tensor ", Quoted(tensor))), Words{Excerpt(file)},
+                     "the name of a .safetensors file in the same folder");
     }
     index[file.get<std::string>()].insert(tensor);
   }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -34,11 +33,6 @@ class Tokenizer {
   /// "sentencepiece" or "bytes".
   virtual std::string_view Kind() const = 0;
 };
-
-/// A SentencePiece model file. INVALID_ARGUMENT when it is not one, or has more pieces than
-/// `vocab_size`.
-absl::StatusOr<std::unique_ptr<Tokenizer>> LoadSentencePiece(const std::filesystem::path& file,
-                                                             int64_t vocab_size);
 
 /// id = byte value; ids from 256 up to `vocab_size` are specials without text.
 std::unique_ptr<Tokenizer> MakeByteTokenizer(int64_t vocab_size);

@@ -53,11 +53,11 @@ absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const model::Checkpoint
 absl::StatusOr<std::unique_ptr<sessions::SessionStore>> OpenSessions(
     const model::Checkpoint& checkpoint, const engine::Model& model,
     const sessions::SessionOptions& options, sessions::SessionObserver& observer) {
-  return sessions::SessionStore::Open(
-      {.fingerprint = sessions::ModelFingerprint(checkpoint.Fingerprint(), model.layout()),
-       .slot_bytes = model.slot_bytes(),
-       .vocab_size = model.config().vocab_size},
-      options, &observer);
+  return sessions::SessionStore::Open({.fingerprint = sessions::ModelFingerprint(
+                                           checkpoint.ReadFingerprints().current, model.layout()),
+                                       .slot_bytes = model.slot_bytes(),
+                                       .vocab_size = model.config().vocab_size},
+                                      options, &observer);
 }
 
 /// What the services serve, and what counts it.

@@ -8,16 +8,14 @@
 #include <utility>
 #include <vector>
 
+#include "clients/cpp/status.h"
+
 namespace fmaserver::client {
 namespace {
 
-absl::Status ToAbsl(const grpc::Status& status) {
-  return {static_cast<absl::StatusCode>(status.error_code()), status.error_message()};
-}
-
 template <class Response>
 absl::StatusOr<Response> Answer(const grpc::Status& status, Response& response) {
-  if (!status.ok()) return ToAbsl(status);
+  if (!status.ok()) return FromGrpcStatus(status);
   return std::move(response);
 }
 
@@ -25,7 +23,7 @@ template <class Response, class Handler>
 absl::Status ReadAll(grpc::ClientReader<Response>& reader, const Handler& handler) {
   Response response;
   while (reader.Read(&response)) handler(response);
-  return ToAbsl(reader.Finish());
+  return FromGrpcStatus(reader.Finish());
 }
 
 using grpc::experimental::ClientInterceptorFactoryInterface;
@@ -112,7 +110,7 @@ absl::StatusOr<v1::Model> Client::GetModel(grpc::ClientContext& context) {
 absl::StatusOr<bool> Client::IsServing(grpc::ClientContext& context) {
   grpc::health::v1::HealthCheckResponse response;
   const grpc::Status status = health_->Check(&context, {}, &response);
-  if (!status.ok()) return ToAbsl(status);
+  if (!status.ok()) return FromGrpcStatus(status);
   return response.status() == grpc::health::v1::HealthCheckResponse::SERVING;
 }
 
@@ -155,7 +153,7 @@ absl::StatusOr<v1::Session> Client::RewindSession(grpc::ClientContext& context,
 absl::Status Client::DeleteSession(grpc::ClientContext& context,
                                    const v1::DeleteSessionRequest& request) {
   v1::DeleteSessionResponse response;
-  return ToAbsl(sessions_->Delete(&context, request, &response));
+  return FromGrpcStatus(sessions_->Delete(&context, request, &response));
 }
 
 absl::Status Client::ExportSession(grpc::ClientContext& context,

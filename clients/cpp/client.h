@@ -20,8 +20,9 @@ namespace fmaserver::client {
 /// Thread-safe. Connects at the first call, and again when the connection breaks.
 ///
 /// Every call takes a fresh grpc::ClientContext of the caller, which sets its deadline and metadata
-/// and whose TryCancel() ends it from another thread. Errors keep the server's code and message;
-/// UNAVAILABLE also means that there is no server at the address.
+/// and whose TryCancel() ends it from another thread. Errors keep the server's code, message and
+/// hint when to come again (status.h); UNAVAILABLE also means that there is no server at the
+/// address.
 class Client {
  public:
   /// Receives a stream's messages in order, on the calling thread.

@@ -1,21 +1,22 @@
 #include "clients/cpp/credentials.h"
 
-#include <fstream>
-#include <sstream>
+#include <string>
+#include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/refusal.h"
 
 namespace fmaserver::client {
 namespace {
 
 absl::Status ReadPem(const char* option, const std::string& file, std::string& pem) {
   if (file.empty()) return absl::OkStatus();
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream text;
-  text << stream.rdbuf();
-  pem = std::move(text).str();
-  if (stream.is_open() && !pem.empty()) return absl::OkStatus();
-  return absl::NotFoundError(absl::StrCat(option, ": cannot read \"", file, "\""));
+  constexpr size_t kMaxPemBytes = size_t{1} << 20;
+  absl::StatusOr<std::string> text = ReadWholeFile(file, kMaxPemBytes);
+  if (!text.ok()) return At(option, text.status());
+  if (text->empty()) return Refusal(At(option, file), Words{"empty"}, "a PEM file");
+  pem = *std::move(text);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -23,8 +24,8 @@ absl::Status ReadPem(const char* option, const std::string& file, std::string& p
 absl::StatusOr<std::optional<grpc::SslCredentialsOptions>> ReadTls(const ClientTls& tls) {
   if (!tls.on && tls.ca.empty() && tls.cert.empty() && tls.key.empty()) return std::nullopt;
   if (tls.cert.empty() != tls.key.empty()) {
-    return absl::InvalidArgumentError(
-        "tls-cert, tls-key: found one without the other; allowed: both or none");
+    return Refusal(tls.cert.empty() ? "tls-cert" : "tls-key", Words{"missing"},
+                   "tls-cert and tls-key, or neither");
   }
   grpc::SslCredentialsOptions options;
   absl::Status status = ReadPem("tls-ca", tls.ca, options.pem_root_certs);

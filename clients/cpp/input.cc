@@ -1,20 +1,25 @@
 #include "clients/cpp/input.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
-#include <fstream>
-#include <iostream>
-#include <iterator>
+#include <cerrno>
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/refusal.h"
 
 namespace fmaserver::client {
 namespace {
 
-std::string ReadAll(std::istream& in) {
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+constexpr size_t kMaxTextBytes = size_t{1} << 30;
+
+/// A pipe or a device will do as well as a file.
+absl::StatusOr<std::string> ReadPromptFile(const std::string& file) {
+  const FileDescriptor descriptor(open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!descriptor) return FileError(file, errno);
+  return ReadToEnd(descriptor.get(), file, kMaxTextBytes);
 }
 
 }  // namespace
@@ -41,12 +46,11 @@ absl::StatusOr<std::string> ReadText(const InputOptions& options) {
     return absl::InvalidArgumentError(
         "no input: give the text as an argument, name a file with --prompt-file, or pipe it in");
   }
-  if (options.file.empty() || options.file == "-") return ReadAll(std::cin);
-  std::ifstream file(options.file, std::ios::binary);
-  std::string text = ReadAll(file);
-  if (!file) {
-    return absl::NotFoundError(absl::StrCat("--prompt-file: cannot read ", options.file));
+  if (options.file.empty() || options.file == "-") {
+    return ReadToEnd(STDIN_FILENO, "standard input", kMaxTextBytes);
   }
+  absl::StatusOr<std::string> text = ReadPromptFile(options.file);
+  if (!text.ok()) return At("--prompt-file", text.status());
   return text;
 }
 

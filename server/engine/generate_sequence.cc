@@ -24,6 +24,7 @@ GenerateSequence::GenerateSequence(RequestId id, Request request,
       request_(**valid_),
       sink_(std::move(sink)),
       context_(context),
+      end_(std::make_shared<RequestEnd>(request_.n, *context.observer)),
       unborn_(request_.n - 1),
       prompt_(request_, position(), /*reports=*/true),
       states_(request_, *sink_, context.cache, *context.observer),
@@ -36,6 +37,7 @@ GenerateSequence::GenerateSequence(const GenerateSequence& parent, const Fork& f
       request_(**valid_),
       sink_(parent.sink_),
       context_(parent.context_),
+      end_(parent.end_),
       fork_(fork),
       cached_(parent.cached_),
       unborn_(0),
@@ -191,10 +193,10 @@ Usage GenerateSequence::CurrentUsage() const {
 }
 
 void GenerateSequence::ReportEnd(absl::StatusCode code, FinishReason reason) {
-  context_.observer->OnEnd({.code = code,
-                            .reason = reason,
-                            .usage = CurrentUsage(),
-                            .end_to_end_seconds = SecondsSince(times().arrival())});
+  end_->Add({.code = code,
+             .reason = reason,
+             .usage = CurrentUsage(),
+             .end_to_end_seconds = SecondsSince(times().arrival())});
 }
 
 void GenerateSequence::Fail(const absl::Status& status) {

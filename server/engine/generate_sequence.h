@@ -12,6 +12,7 @@
 #include "server/engine/prefix_cache.h"
 #include "server/engine/prompt_reader.h"
 #include "server/engine/request.h"
+#include "server/engine/request_end.h"
 #include "server/engine/sampler.h"
 #include "server/engine/sequence.h"
 #include "server/engine/state_keeper.h"
@@ -73,10 +74,11 @@ class GenerateSequence : public Sequence {
   const GenerateRequest& request_;  // *valid_
   const std::shared_ptr<GenerateSink> sink_;
   const SequenceContext context_;
-  Fork fork_;              // index 0: the sample that reads the prompt
-  int64_t cached_ = 0;     // tokens of the prompt that were not read
-  int32_t forks_due_ = 0;  // samples that begin here
-  int32_t unborn_;         // samples that depend on this one to begin
+  const std::shared_ptr<RequestEnd> end_;  // of all samples together
+  Fork fork_;                              // index 0: the sample that reads the prompt
+  int64_t cached_ = 0;                     // tokens of the prompt that were not read
+  int32_t forks_due_ = 0;                  // samples that begin here
+  int32_t unborn_;                         // samples that depend on this one to begin
   PromptReader prompt_;
   StateKeeper states_;
   Sampler sampler_;

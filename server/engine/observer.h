@@ -27,7 +27,7 @@ struct LoadReport {
   double seconds_since_step = 0;  ///< since the last step's end, or the engine's start
 };
 
-/// How one request ended.
+/// How one request ended, all its samples together.
 struct EndReport {
   absl::StatusCode code = absl::StatusCode::kOk;  ///< kCancelled, kUnavailable, ... when it failed
   std::optional<FinishReason> reason;             ///< when code is kOk; absent: a text was scored

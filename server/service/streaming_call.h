@@ -43,7 +43,7 @@ class StreamingCall {
   Call& call() { return *call_; }
 
   /// Lets `task` read a request of `bytes`, or ends the call: whoever must be refused is refused
-  /// before his text is looked at.
+  /// before their text is looked at.
   void Read(size_t bytes, std::function<void()> task) {
     absl::Status status = call_->admission();
     if (status.ok()) status = service_.engine().CheckAdmission();

@@ -9,6 +9,15 @@
 #include "server/service/turn_record.h"
 
 namespace fmaserver::service {
+namespace {
+
+absl::Status StoredBefore() {
+  return absl::FailedPreconditionError(
+      "resume_token: an earlier version of the server stored this turn in a way that this one does "
+      "not read; the session holds all that was generated, so go on with session_id and no prompt");
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Begin(sessions::SessionStore& sessions,
                                                               const sessions::SessionName& session,
@@ -26,11 +35,7 @@ absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Resume(sessions::Session
                                                                const RequestLimits& limits) {
   auto resumed = sessions.BeginResume(tenant, resume_token);
   if (!resumed.ok()) return resumed.status();
-  if (resumed->record.format != sessions::RequestFormat::kServiceRecord) {
-    return absl::FailedPreconditionError(
-        "the interrupted turn was kept by an earlier release, whose record this one does not read; "
-        "send the turn again, without resume_token");
-  }
+  if (resumed->record.format != sessions::RequestFormat::kServiceRecord) return StoredBefore();
   auto original = DecodeTurn(resumed->record.request);
   if (!original.ok()) return original.status();
   original->resume_token = resume_token;
@@ -77,12 +82,11 @@ absl::StatusOr<SessionAfter> TurnRunner::Commit(engine::Kept kept) {
 }
 
 absl::StatusOr<std::string> TurnRunner::Interrupt(engine::Kept kept, uint64_t seed) {
-  return turn_->Interrupt(
-      Appended(kept.generated), std::move(kept.state),
-      {.request = record_,
-       .seed = seed,
-       .generated = std::ssize(kept.generated),
-       .format = sessions::RequestFormat::kServiceRecord});
+  return turn_->Interrupt(Appended(kept.generated), std::move(kept.state),
+                          {.request = record_,
+                           .seed = seed,
+                           .generated = std::ssize(kept.generated),
+                           .format = sessions::RequestFormat::kServiceRecord});
 }
 
 }  // namespace fmaserver::service

@@ -68,16 +68,24 @@ std::vector<PartPtr> PartsOf(const std::vector<Point>& points) {
   return parts;
 }
 
+int64_t SharedChunks(const std::vector<PartPtr>& archive, const std::vector<PartPtr>& before) {
+  const auto same = [](const PartPtr& a, const PartPtr& b) { return a->id == b->id; };
+  return std::ranges::mismatch(archive, before, same).in1 - archive.begin();
+}
+
 absl::Status CheckArchives(const std::vector<Point>& points) {
   int64_t mentions = 0;
-  std::set<std::string_view> chunks;
+  int64_t listed = 0;
+  const std::vector<PartPtr> none;
+  const std::vector<PartPtr>* before = &none;
   for (const Point& point : points) {
     if (absl::Status status = CheckArchive(point); !status.ok()) return status;
     mentions += std::ssize(point.archive);
-    for (const PartPtr& chunk : point.archive) chunks.insert(chunk->id);
+    listed += std::ssize(point.archive) - SharedChunks(point.archive, *before);
+    before = &point.archive;
   }
-  if (std::ssize(chunks) <= kMaxChunks && mentions <= kMaxChunkMentions) return absl::OkStatus();
-  return absl::InvalidArgumentError(Concat(chunks.size(), " chunks, named ", mentions,
+  if (listed <= kMaxChunks && mentions <= kMaxChunkMentions) return absl::OkStatus();
+  return absl::InvalidArgumentError(Concat(listed, " chunks, named ", mentions,
                                            " times, allowed: up to ", kMaxChunks, ", named ",
                                            kMaxChunkMentions, " times"));
 }

@@ -41,8 +41,10 @@ struct Point {
   int64_t tokens() const { return slot->tokens; }
 };
 
-/// More chunks than that in one session, or more mentions of them by its points, are refused: a
-/// record must stay small, and so must what a hostile one makes a server allocate.
+/// More chunks than that in one session are refused, counted again for each point that does not
+/// share them with the point before, because its record lists them: it must fit into
+/// kMaxRecordHeaderBytes. So are more mentions by points, for a hostile record makes a server
+/// allocate them.
 inline constexpr int64_t kMaxChunks = 4096;
 inline constexpr int64_t kMaxChunkMentions = int64_t{1} << 18;
 inline constexpr int64_t kMaxChunkBytes = int64_t{1} << 32;
@@ -55,6 +57,9 @@ std::vector<PartPtr> PartsOf(const Point& point);
 
 /// The parts of all points, each once, in the order in which the points name them.
 std::vector<PartPtr> PartsOf(const std::vector<Point>& points);
+
+/// How many chunks an archive shares with the beginning of another.
+int64_t SharedChunks(const std::vector<PartPtr>& archive, const std::vector<PartPtr>& before);
 
 /// What is wrong with the archives: chunks without an id, empty, too large, too many, out of order
 /// or past their state. INVALID_ARGUMENT.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <span>
 #include <utility>
 
 #include "base/id.h"
@@ -88,10 +89,9 @@ void AddPoint(const Point& point, const std::vector<PartPtr>& archive_before,
   added.set_id(point.slot->id);
   added.set_tokens(static_cast<uint64_t>(point.tokens()));
   added.set_turn_end(point.turn_end);
-  const auto same = [](const PartPtr& a, const PartPtr& b) { return a->id == b->id; };
-  const auto differ = std::ranges::mismatch(point.archive, archive_before, same).in1;
-  added.set_shared_chunks(static_cast<uint32_t>(differ - point.archive.begin()));
-  for (const PartPtr& chunk : std::ranges::subrange(differ, point.archive.end())) {
+  const int64_t shared = SharedChunks(point.archive, archive_before);
+  added.set_shared_chunks(static_cast<uint32_t>(shared));
+  for (const PartPtr& chunk : std::span(point.archive).subspan(shared)) {
     *added.add_chunks() = RecordOf(*chunk);
   }
 }

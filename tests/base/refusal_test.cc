@@ -27,6 +27,15 @@ TEST(RefusalTest, ShowsNumbersAsTheyAreAndForeignTextInQuotes) {
   EXPECT_EQ(Shown(Words{"missing"}), "missing");
 }
 
+TEST(RefusalTest, PutsThePlaceBeforeAFailure) {
+  absl::Status status = Refusal("rank", 3, "1");
+  status.SetPayload("type", absl::Cord("payload"));
+  const absl::Status placed = At("config.json", status);
+  EXPECT_EQ(placed.code(), status.code());
+  EXPECT_EQ(placed.message(), "config.json: rank is 3; allowed: 1");
+  EXPECT_EQ(placed.GetPayload("type"), "payload");
+}
+
 TEST(RefusalTest, CutsLongText) {
   EXPECT_EQ(Quoted(std::string(80, 'x')), "\"" + std::string(80, 'x') + "\"");
   EXPECT_EQ(Quoted(std::string(81, 'x')), "\"" + std::string(80, 'x') + "...\"");

@@ -2,7 +2,7 @@
 #include <numeric>
 
 #include "base/utf8.h"
-#include "model_loader/sentencepiece_tokenizer.h"
+#include "model_loader/sentencepiece/tokenizer.h"
 #include "tests/fuzz/fuzz_target.h"
 
 using fmaserver::Require;

@@ -31,7 +31,7 @@ class RandomConfig {
     config.tie_word_embeddings = Coin();
     if (Coin()) config.bos_token_ids = {0};
     if (Coin()) config.eos_token_ids = {1, 2};
-    config.byte_tokenizer = Coin();
+    if (Coin()) config.tokenizer = TokenizerKind::kBytes;
     return config;
   }
 

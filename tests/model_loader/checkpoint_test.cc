@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
 
+#include "base/text.h"
 #include "gtest/gtest.h"
 #include "model_loader/expected_tensors.h"
 #include "nlohmann/json.hpp"
@@ -123,7 +125,7 @@ TEST(CheckpointTest, TakesTheTokenizerThatIsThere) {
   EXPECT_EQ(checkpoint->tokenizer()->Kind(), "sentencepiece");
   EXPECT_EQ(checkpoint->tokenizer()->VocabSize(), 512);
 
-  config.byte_tokenizer = true;
+  config.tokenizer = TokenizerKind::kBytes;
   ASSERT_TRUE(WriteFile(folder.path() / "config.json", testing::ConfigJson(config)));
   checkpoint = Checkpoint::Open(folder.path());
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
@@ -227,8 +229,8 @@ TEST_P(UnexpectedTensorTest, IsRefusedWithTheReason) {
   GetParam().change(config);
   Draft draft(config);
   draft.Add({.name = GetParam().tensor, .shape = {1}});
-  ExpectRefusal(draft.Open(),
-                {"found tensor \"" + GetParam().tensor + "\"", "allowed: ", GetParam().reason});
+  ExpectRefusal(draft.Open(), {"tensor \"" + GetParam().tensor + "\" is unexpected; allowed: ",
+                               GetParam().reason});
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -323,14 +325,16 @@ TEST(ShardedCheckpointTest, RefusesAMissingShard) {
 TEST(ShardedCheckpointTest, RefusesATensorInAnotherShardThanTheMapSays) {
   ShardedDraft draft;
   draft.map[draft.first[0].name] = "two.safetensors";
-  ExpectRefusal(draft.Open().status(), {"one.safetensors: found tensor \"" + draft.first[0].name,
-                                        "allowed: those that model.safetensors.index.json"});
+  ExpectRefusal(draft.Open().status(),
+                {"one.safetensors: tensor \"" + draft.first[0].name,
+                 "\" is unexpected; allowed: those that model.safetensors.index.json"});
 }
 
 TEST(ShardedCheckpointTest, RefusesATensorThatTheMapLacks) {
   ShardedDraft draft;
   draft.map.erase(draft.second[0].name);
-  ExpectRefusal(draft.Open().status(), {"two.safetensors: found tensor \"" + draft.second[0].name});
+  ExpectRefusal(draft.Open().status(),
+                {"two.safetensors: tensor \"" + draft.second[0].name + "\" is unexpected"});
 }
 
 TEST(ShardedCheckpointTest, RefusesATensorThatNoShardHas) {
@@ -343,28 +347,57 @@ TEST(ShardedCheckpointTest, RefusesATensorThatNoShardHas) {
 TEST(ShardedCheckpointTest, RefusesATensorInTwoShards) {
   ShardedDraft draft;
   draft.second.push_back(draft.first[0]);
-  ExpectRefusal(draft.Open().status(), {"two.safetensors: found tensor \"" + draft.first[0].name});
+  ExpectRefusal(draft.Open().status(),
+                {"two.safetensors: tensor \"" + draft.first[0].name + "\" is unexpected"});
+}
+
+std::string FingerprintOf(const fs::path& folder) {
+  return Checkpoint::Open(folder)->ReadFingerprints().current;
 }
 
 TEST(CheckpointTest, AnyByteChangesTheFingerprint) {
   const TempFolder folder;
   Draft(TinyConfig()).Write(folder.path());
-  const std::string fingerprint = Checkpoint::Open(folder.path())->Fingerprint();
+  const std::string fingerprint = FingerprintOf(folder.path());
   EXPECT_EQ(fingerprint.size(), 32);
-  EXPECT_EQ(Checkpoint::Open(folder.path())->Fingerprint(), fingerprint);
+  EXPECT_EQ(FingerprintOf(folder.path()), fingerprint);
 
   const fs::path weights = folder.path() / "model.safetensors";
   std::string bytes = testing::ReadFile(weights);
   bytes.back() = static_cast<char>(bytes.back() ^ 1);
   ASSERT_TRUE(WriteFile(weights, bytes));
-  EXPECT_NE(Checkpoint::Open(folder.path())->Fingerprint(), fingerprint);
+  EXPECT_NE(FingerprintOf(folder.path()), fingerprint);
   bytes.back() = static_cast<char>(bytes.back() ^ 1);
   ASSERT_TRUE(WriteFile(weights, bytes));
-  EXPECT_EQ(Checkpoint::Open(folder.path())->Fingerprint(), fingerprint);
+  EXPECT_EQ(FingerprintOf(folder.path()), fingerprint);
 
   const fs::path config = folder.path() / "config.json";
   ASSERT_TRUE(WriteFile(config, testing::ReadFile(config) + " "));
-  EXPECT_NE(Checkpoint::Open(folder.path())->Fingerprint(), fingerprint);
+  EXPECT_NE(FingerprintOf(folder.path()), fingerprint);
+}
+
+TEST(CheckpointTest, TheTokenizerIsPartOfTheFingerprint) {
+  const TempFolder folder;
+  ModelConfig config = TinyConfig();
+  config.vocab_size = 512;
+  Draft(config).Write(folder.path());
+  std::set<std::string> seen = {FingerprintOf(folder.path())};
+  for (const char* model : {"bpe_exact", "bpe_prefix"}) {
+    fs::copy_file(Concat(FMA_SOURCE_DIR "/tests/data/tokenizer/", model, ".model"),
+                  folder.path() / "tokenizer.model", fs::copy_options::overwrite_existing);
+    const Fingerprints read = Checkpoint::Open(folder.path())->ReadFingerprints();
+    EXPECT_TRUE(seen.insert(read.current).second) << model;
+    EXPECT_TRUE(seen.contains(read.without_tokenizer)) << model;
+  }
+}
+
+TEST(CheckpointTest, RefusesATokenizerThatIsTooLarge) {
+  const TempFolder folder;
+  Draft(TinyConfig()).Write(folder.path());
+  ASSERT_TRUE(WriteFile(folder.path() / "tokenizer.model", "x"));
+  fs::resize_file(folder.path() / "tokenizer.model", (64 << 20) + 1);
+  ExpectRefusal(Checkpoint::Open(folder.path()).status(),
+                {"tokenizer.model: size is more than 67108864 bytes"});
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ TEST(ModelConfigTest, ReadsEveryKey) {
   EXPECT_TRUE(config->tie_word_embeddings);
   EXPECT_EQ(config->bos_token_ids, std::vector<int32_t>({0}));
   EXPECT_EQ(config->eos_token_ids, std::vector<int32_t>({1, 299}));
-  EXPECT_FALSE(config->byte_tokenizer);
+  EXPECT_EQ(config->tokenizer, TokenizerKind::kFile);
   EXPECT_EQ(config->MaxSequenceLength(), std::numeric_limits<int64_t>::max());
 
   const kernels::AttentionSpec& spec = config->attention;
@@ -106,12 +106,21 @@ TEST(ModelConfigTest, HeadsNeedNotFillTheHiddenSize) {
   EXPECT_TRUE(ParseModelConfig(object.dump(), "config.json").ok());
 }
 
+TEST(ModelConfigTest, KeysOfOtherModelsMaySayThatTheyDoNothing) {
+  json object = Valid();
+  object["rope_scaling"] = nullptr;
+  object["use_sliding_window"] = false;
+  object["torch_dtype"] = "bfloat16";
+  const auto config = ParseModelConfig(object.dump(), "config.json");
+  EXPECT_TRUE(config.ok()) << config.status();
+}
+
 TEST(ModelConfigTest, BytesTokenizer) {
   json object = Valid();
   object["tokenizer"] = "bytes";
   const auto config = ParseModelConfig(object.dump(), "config.json");
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_TRUE(config->byte_tokenizer);
+  EXPECT_EQ(config->tokenizer, TokenizerKind::kBytes);
 }
 
 TEST(ModelConfigTest, SurvivesTheRoundTripOfTheTestSupport) {
@@ -187,6 +196,9 @@ INSTANTIATE_TEST_SUITE_P(
         {"EosNested", "/eos_token_id", "[[1]]", {"\"eos_token_id\" is [[1]]"}},
         {"EosNull", "/eos_token_id", "[null]", {"\"eos_token_id\" is [null]"}},
         {"Tokenizer", "/tokenizer", "\"tiktoken\"", {"\"tokenizer\" is \"tiktoken\"", "bytes"}},
+        {"RopeScaling", "/rope_scaling", R"({"type":"yarn"})", {"\"rope_scaling\" is {", "null"}},
+        {"SlidingWindow", "/sliding_window", "4096", {"\"sliding_window\" is 4096", "false"}},
+        {"Softcap", "/final_logit_softcapping", "30.0", {"\"final_logit_softcapping\" is 30.0"}},
         {"NoFma", "/fma", nullptr, {"\"fma\" is missing", "an object"}},
         {"FmaText", "/fma", "\"x\"", {"\"fma\" is \"x\"", "an object"}},
         {"GroupSize", "/fma/group_size", "4097", {"\"fma.group_size\" is 4097", "1 to 4096"}},
@@ -203,7 +215,7 @@ INSTANTIATE_TEST_SUITE_P(
         {"Sinks", "/fma/sink_tokens", "9", {"\"fma.sink_tokens\" is 9", "0 to 8"}},
         {"FarPositions", "/fma/far_positions", "\"left\"", {"\"center\", \"none\""}},
         {"FarNoRope", "/position_embedding", "\"none\"", {"\"fma.far_positions\"", "rope"}},
-        {"UnknownKey", "/fma/rnak", "2", {"unknown key \"fma.rnak\"", "rank"}},
+        {"UnknownKey", "/fma/rnak", "2", {"\"fma.rnak\" is no key", "rank"}},
     }),
     [](const auto& info) { return std::string(info.param.name); });
 
@@ -213,7 +225,7 @@ TEST(ModelConfigTest, RefusesAByteTokenizerWithFewerIdsThanBytes) {
   object["vocab_size"] = 255;
   object["eos_token_id"] = nullptr;
   ExpectRefusal(ParseModelConfig(object.dump(), "c").status(),
-                {"c: \"vocab_size\" is 255, allowed: at least 256"});
+                {"c: \"vocab_size\" is 255; allowed: at least 256"});
 }
 
 TEST(ModelConfigTest, RefusesAHeadDimThatCannotBeDerived) {

@@ -59,7 +59,7 @@ TEST(SafetensorsTest, RefusesAnEmptyFile) {
   const testing::TempFolder folder;
   ASSERT_TRUE(testing::WriteFile(folder.path() / "m.safetensors", ""));
   ExpectRefusal(Safetensors::Open(folder.path() / "m.safetensors").status(),
-                {"m.safetensors: found 0 bytes", "at least 8"});
+                {"m.safetensors: size is 0 bytes", "at least 8"});
 }
 
 TEST(SafetensorsTest, RefusesHeaderLengthsThatLie) {
@@ -118,7 +118,7 @@ INSTANTIATE_TEST_SUITE_P(
         {"DType",
          R"({"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}})",
          8,
-         {"tensor \"a\": dtype is \"I64\", allowed: F32, F16, BF16"}},
+         {"tensor \"a\": dtype is \"I64\"; allowed: F32, F16, BF16"}},
         {"DTypeNull",
          R"({"a":{"dtype":null,"shape":[1],"data_offsets":[0,8]}})",
          8,
@@ -126,7 +126,7 @@ INSTANTIATE_TEST_SUITE_P(
         {"ZeroDimension",
          R"({"a":{"dtype":"F32","shape":[2,0],"data_offsets":[0,0]}})",
          0,
-         {"tensor \"a\": shape is [2,0], allowed: a list of integers above 0"}},
+         {"tensor \"a\": shape is [2,0]; allowed: a list of integers above 0"}},
         {"NegativeDimension",
          R"({"a":{"dtype":"F32","shape":[-1,-1],"data_offsets":[0,4]}})",
          4,
@@ -150,7 +150,7 @@ INSTANTIATE_TEST_SUITE_P(
         {"Size",
          R"({"a":{"dtype":"F16","shape":[3],"data_offsets":[0,8]}})",
          8,
-         {"tensor \"a\": size of data_offsets is 8, allowed: 6 (shape [3] of F16)"}},
+         {"tensor \"a\": size of data_offsets is 8; allowed: 6 (shape [3] of F16)"}},
         {"OffsetsReversed",
          R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}})",
          4,
@@ -171,22 +171,22 @@ INSTANTIATE_TEST_SUITE_P(
          R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
          R"("b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
          8,
-         {"tensor \"b\": begin of data_offsets is 4 (overlap), allowed: 8"}},
+         {"tensor \"b\": begin of data_offsets is 4 (overlap); allowed: 8"}},
         {"SamePlace",
          R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
          R"("b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
          4,
-         {"is 0 (overlap), allowed: 4"}},
+         {"is 0 (overlap); allowed: 4"}},
         {"Gap",
          R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
          R"("b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}})",
          12,
-         {"tensor \"b\": begin of data_offsets is 8 (gap), allowed: 4"}},
+         {"tensor \"b\": begin of data_offsets is 8 (gap); allowed: 4"}},
         {"Trailing",
          R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
          5,
-         {"found 1 bytes behind the last tensor, allowed: none"}},
-        {"NoTensors", "{}", 1, {"found 1 bytes behind the last tensor"}},
+         {"what follows the last tensor is 1 bytes; allowed: nothing"}},
+        {"NoTensors", "{}", 1, {"what follows the last tensor is 1 bytes"}},
     }),
     [](const auto& info) { return std::string(info.param.name); });
 

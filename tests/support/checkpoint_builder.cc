@@ -148,7 +148,7 @@ std::string ConfigJson(const model::ModelConfig& config) {
       {"eos_token_id", config.eos_token_ids},
       {"fma", FmaJson(spec)},
   };
-  if (config.byte_tokenizer) object["tokenizer"] = "bytes";
+  if (config.tokenizer == model::TokenizerKind::kBytes) object["tokenizer"] = "bytes";
   return object.dump(1);
 }
 

@@ -11,6 +11,7 @@ import torch
 from fma_training import evaluate, export, train
 from fma_training.checkpoint import load_model
 from fma_training.config import FmaSettings
+from fma_training.data import on_device, random_windows
 from fma_training.model import FmaForMaskedLM
 from fma_training.objective import hidden_tokens
 from fma_training.optimizer import orthogonalise
@@ -82,7 +83,8 @@ def test_an_encoder_learns_what_was_hidden(corpus: Path, tmp_path: Path, kind: d
     work = run(corpus, tmp_path / "run", 40, "--valid-windows", "8", "--valid-every", "20")
     lines = (work / train.LOG_FILE).read_text("utf-8").splitlines()
     validations = [float(line.split()[3]) for line in lines if "validation" in line]
-    assert len(validations) == 2 and validations[1] < validations[0] < 8
+    # Knowing nothing costs 8 bits a byte. What is hidden differs from one validation to the next.
+    assert len(validations) == 2 and max(validations) < 6
     config, out = str(corpus / "config.json"), str(tmp_path / "out")
     export.main(["--work", str(work), "--config", config, "--out", out])
     model = load_model(tmp_path / "out")
@@ -168,15 +170,34 @@ def test_windows_cover_the_text_once() -> None:
 
 
 def test_schedule() -> None:
-    schedule = Schedule(warmup_steps=4, steps=20, decay_steps=5)
-    factors = [schedule.factor(step) for step in range(20)]
+    schedule = Schedule(warmup_steps=4, decay=6)
+    factors = [schedule.factor(step, left=20 - step) for step in range(20)]
     assert factors[0] == pytest.approx(0.2) and max(factors) == 1.0
     assert factors[4:15] == [1.0] * 11 and factors[15:] == sorted(factors[15:], reverse=True)
     assert factors[-1] == pytest.approx(1 / 6)
 
 
+def test_minutes_are_the_end(corpus: Path, tmp_path: Path) -> None:
+    work = run(corpus, tmp_path / "run", 1, "--minutes", "0.03", "--decay-minutes", "0.02", "--log-every", "1")
+    lines = [line.split() for line in (work / train.LOG_FILE).read_text("utf-8").splitlines()]
+    rates = [float(line[line.index("lr") + 1]) for line in lines if "lr" in line]
+    assert len(rates) > 4 and max(rates) == 1e-2 and rates[-1] < 2e-3
+    assert lines[-1][2] == "validation"
+    assert int(lines[-1][1]) == len(rates) == torch.load(work / train.STATE_FILE)["step"]
+
+
+def test_windows_are_pieces_of_the_text() -> None:
+    tokens = np.arange(65_000, 65_536, dtype=np.uint16)
+    windows = random_windows(on_device(tokens, torch.device("cpu")), 50, 20, np.random.default_rng(0))
+    assert windows.shape == (50, 21) and windows.min() >= 65_000
+    assert torch.equal(windows, windows[:, :1] + torch.arange(21))
+    with pytest.raises(ValueError, match="536 tokens are too few"):
+        random_windows(on_device(tokens, torch.device("cpu")), 1, 536, np.random.default_rng(0))
+
+
 @pytest.mark.parametrize("shape", [(16, 40), (40, 16), (24, 24)])
 def test_orthogonalised_singular_values_are_near_one(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    values = torch.linalg.svdvals(orthogonalise(torch.randn(shape)))
-    assert 0.5 < values.median() < 1.4 and values.max() < 1.5
+    matrices = torch.stack([torch.randn(shape), 100 * torch.randn(shape)])
+    for values in torch.linalg.svdvals(orthogonalise(matrices)):
+        assert 0.5 < values.median() < 1.4 and values.max() < 1.5

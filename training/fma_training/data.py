@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from .arrays import Integers
 from .tokenizer import Tokenizer
@@ -34,7 +36,7 @@ def read_split(corpus: Path, split: str) -> Iterator[str]:
 
 
 def cached_tokens(corpus: Path, split: str, tokenizer: Tokenizer, work: Path) -> Integers:
-    """Token ids of a split [tokens] as a read-only map of a file in `work`, made on first use."""
+    """Token ids of a split [tokens] as a private map of a file in `work`, made on first use."""
     if tokenizer.vocab_size > np.iinfo(TOKEN_TYPE).max + 1:
         raise ValueError(f"{tokenizer.vocab_size} ids do not fit {np.dtype(TOKEN_TYPE)}")
     path = work / f"{split}-{tokenizer.name}.tokens"
@@ -45,12 +47,20 @@ def cached_tokens(corpus: Path, split: str, tokenizer: Tokenizer, work: Path) ->
             for text in read_split(corpus, split):
                 np.asarray(tokenizer.encode(text), TOKEN_TYPE).tofile(out)
         partial.rename(path)
-    return np.memmap(path, TOKEN_TYPE, mode="r")
+    return np.memmap(path, TOKEN_TYPE, mode="c")
 
 
-def random_windows(tokens: Integers, count: int, length: int, rng: np.random.Generator) -> Integers:
-    """`count` windows of `length` + 1 consecutive ids [count, length + 1], int64."""
+def on_device(tokens: Integers, device: torch.device) -> Tensor:
+    """Token ids where a model is, in 16 bits each as int16: PyTorch has no uint16 to index. On a CPU no copy."""
+    return torch.from_numpy(tokens.view(np.int16)).to(device)
+
+
+def random_windows(tokens: Tensor, count: int, length: int, rng: np.random.Generator) -> Tensor:
+    """`count` windows of `length` + 1 consecutive ids [count, length + 1], int64, of ids from `on_device`."""
     if len(tokens) <= length:
         raise ValueError(f"{len(tokens)} tokens are too few for windows of {length} + 1")
-    starts = rng.integers(0, len(tokens) - length, count)
-    return np.stack([tokens[s : s + length + 1] for s in starts]).astype(np.int64)
+    starts = torch.from_numpy(rng.integers(0, len(tokens) - length, count))
+    if tokens.is_cuda:
+        starts = starts.pin_memory().to(tokens.device, non_blocking=True)  # the host need not wait
+    places = starts[:, None] + torch.arange(length + 1, device=tokens.device)
+    return tokens[places].long() & 0xFFFF

@@ -33,7 +33,8 @@ def score_by_position(
     """One score for each stretch of positions [edges[i], edges[i + 1]); a position is where logits stand."""
     scores = [Score() for _ in edges[1:]]
     for windows in windows_of(tokens, context, batch):
-        nats = answer_nats(model.model, model.head_weight, next_tokens(torch.from_numpy(windows)))
+        there = torch.from_numpy(windows).to(model.head_weight.device)
+        nats = answer_nats(model.model, model.head_weight, next_tokens(there))
         bytes_of = sizes[windows[:, 1:]]
         for score, start, stop in zip(scores, edges, edges[1:]):
             score.add(nats[:, start:stop], bytes_of[:, start:stop])
@@ -55,7 +56,7 @@ def greedy(model: FmaModel, prompt: list[int], count: int) -> list[int]:
     """The arg-max continuation of a prompt, each token from scratch."""
     ids = list(prompt)
     for _ in range(count):
-        ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
+        ids.append(int(model(torch.tensor([ids], device=model.head_weight.device))[0, -1].argmax()))
     return ids[len(prompt) :]
 
 
@@ -91,7 +92,7 @@ def _generate(model: FmaModel, tokenizer: Tokenizer, arguments: argparse.Namespa
 @torch.no_grad()
 def _logits(model: FmaModel, tokenizer: Tokenizer, arguments: argparse.Namespace) -> None:
     ids = tokenizer.encode(read_text(arguments.text))[: arguments.context]
-    np.save(arguments.out, model(torch.tensor([ids]))[0].numpy())
+    np.save(arguments.out, model(torch.tensor([ids], device=model.head_weight.device))[0].cpu().numpy())
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -124,13 +125,14 @@ def _common(parser: argparse.ArgumentParser, command: object) -> None:
     parser.add_argument("folder", type=Path, help="checkpoint folder")
     parser.add_argument("--num-levels", type=int, help="serve a model with shared levels at another depth")
     parser.add_argument("--threads", type=int, default=1, help="(default %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda for a GPU (default %(default)s)")
     parser.set_defaults(command=command, without_far_field=False, needs_decoder=True)
 
 
 def main(words: list[str] | None = None) -> None:
     arguments = parse_arguments(words)
     torch.set_num_threads(arguments.threads)
-    model = load_model(arguments.folder, arguments.num_levels)
+    model = load_model(arguments.folder, arguments.num_levels).to(arguments.device)
     if arguments.needs_decoder and not model.config.fma.causal:
         raise SystemExit(f"{arguments.folder} is an encoder: it predicts no next tokens; `logits` is for both")
     if arguments.without_far_field:

@@ -24,27 +24,40 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self) -> None:
         for group in self.param_groups:
-            for param in group["params"]:
-                state = self.state[param]
-                if not state:
-                    state["momentum"] = torch.zeros_like(param)
-                buffer = state["momentum"]
-                buffer.lerp_(param.grad, 1 - group["momentum"])
-                direction = orthogonalise(torch.lerp(param.grad, buffer, group["momentum"]))  # Nesterov
-                param.mul_(1 - group["lr"] * group["weight_decay"])
-                param.add_(direction, alpha=-group["lr"] * _ADAM_RMS * max(param.shape) ** 0.5)
+            for params in _of_one_shape(group["params"]):
+                steps = orthogonalise(torch.stack([self._momentum(param, group["momentum"]) for param in params]))
+                for param, step in zip(params, steps):
+                    param.mul_(1 - group["lr"] * group["weight_decay"])
+                    param.add_(step, alpha=-group["lr"] * _ADAM_RMS * max(param.shape) ** 0.5)
+
+    def _momentum(self, param: nn.Parameter, momentum: float) -> Tensor:
+        """Takes the gradient into a parameter's momentum and gives the direction of its step (Nesterov)."""
+        state = self.state[param]
+        if not state:
+            state["momentum"] = torch.zeros_like(param)
+        buffer = state["momentum"]
+        buffer.lerp_(param.grad, 1 - momentum)
+        return torch.lerp(param.grad, buffer, momentum)
 
 
-def orthogonalise(matrix: Tensor) -> Tensor:
-    """About U V^T of a matrix U S V^T, by Newton-Schulz iteration in bfloat16."""
+def _of_one_shape(params: list[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Parameters by shape: a GPU has a step's small products done sooner in one go."""
+    found: dict[torch.Size, list[nn.Parameter]] = {}
+    for param in params:
+        found.setdefault(param.shape, []).append(param)
+    return list(found.values())
+
+
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """About U V^T of each matrix U S V^T of [..., rows, columns], by Newton-Schulz iteration in bfloat16."""
     a, b, c = _NEWTON_SCHULZ
-    x = (matrix / (matrix.norm() + 1e-7)).bfloat16()
-    tall = x.shape[0] > x.shape[1]
-    x = x.t() if tall else x
+    x = (matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)).bfloat16()
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
     for _ in range(_NEWTON_SCHULZ_STEPS):
-        gram = x @ x.t()
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.t() if tall else x).to(matrix.dtype)
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 def make_optimizers(model: nn.Module, kind: str, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
@@ -55,9 +68,10 @@ def make_optimizers(model: nn.Module, kind: str, lr: float, weight_decay: float)
     for name, param in model.named_parameters():
         is_inner = kind == "muon" and name.endswith("_proj.weight")
         (inner if is_inner else matrices if name.endswith(("_proj.weight", "head.weight")) else others).append(param)
+    fused = {"fused": True} if next(model.parameters()).is_cuda else {}  # one launch for all parameters
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=_ADAM_BETAS)
+        torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=_ADAM_BETAS, **fused)
     ]
     if inner:
         optimizers.append(Muon(inner, lr=lr, weight_decay=weight_decay))

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Schedule:
-    """Only `steps` and `decay_steps` say where the end is, so a resumed run may move it."""
+    """Only what is left says where the end is, so a resumed run may move it.
+
+    `decay` and what is left are in one unit: steps, or minutes where the end is a time.
+    """
 
     warmup_steps: int
-    steps: int
-    decay_steps: int
+    decay: float
 
-    def factor(self, step: int) -> float:
+    def factor(self, step: int, left: float) -> float:
         """The share of the peak learning rate at a step counted from 0."""
-        warmup = (step + 1) / (self.warmup_steps + 1)
-        decay = (self.steps - step) / (self.decay_steps + 1)
-        return max(0.0, min(1.0, warmup, decay))
+        return max(0.0, min(1.0, (step + 1) / (self.warmup_steps + 1), left / self.decay))

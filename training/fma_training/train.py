@@ -5,7 +5,9 @@ First run:
     python3 -m fma_training.train --config config.json --tokenizer tokenizer.model \\
         --corpus CORPUS --work RUN --steps 2000 --decay-steps 400
 
-Run the same command again to go on from the last saved state; give another --steps to move the end.
+Run the same command again to go on from the last saved state; give another --steps to move the end. With
+--minutes and --decay-minutes the end is a time: the learning rate is zero when it has come, however fast the
+steps are and whatever held them up.
 RUN holds the token cache, state.pt and log.txt. Make a checkpoint of it with fma_training.export.
 """
 
@@ -21,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import FmaConfig
-from .data import cached_tokens, random_windows
+from .data import cached_tokens, on_device, random_windows
 from .loss import language_model_loss
 from .model import make_model
 from .objective import Questions, make_objective
@@ -46,37 +48,54 @@ class Trainer:
         self.model.model.blocks_at_once = arguments.blocks_at_once
         self.model.model.checkpoint_layers = arguments.checkpoint_layers
         self.objective = make_objective(config)
-        self.body: nn.Module = torch.compile(self.model.model, dynamic=False) if arguments.compile else self.model.model
+        if arguments.compile:
+            for layer in self.model.model.layers:
+                layer.compile(dynamic=False)  # all layers share what is compiled for the first
         self.optimizers = make_optimizers(self.model, arguments.optimizer, arguments.lr, arguments.weight_decay)
-        self.train_tokens = cached_tokens(arguments.corpus, "train", tokenizer, arguments.work)
+        self.train_tokens = on_device(cached_tokens(arguments.corpus, "train", tokenizer, arguments.work), self.device)
         self.valid_tokens = cached_tokens(arguments.corpus, "valid", tokenizer, arguments.work)
         self.sizes = token_sizes(tokenizer, config.vocab_size)
-        self.schedule = Schedule(arguments.warmup_steps, arguments.steps, arguments.decay_steps)
+        decay = arguments.decay_steps + 1 if arguments.minutes is None else arguments.decay_minutes
+        self.schedule = Schedule(arguments.warmup_steps, decay)
         self.step = 0
         self.seconds = 0.0
+        self.began = time.monotonic()
         if (arguments.work / STATE_FILE).is_file():
             self._load_state()
 
     def run(self) -> None:
-        """Trains up to the last step, or until --max-minutes of this call have passed."""
-        arguments, began = self.arguments, time.monotonic()
-        saved = began
-        while self.step < arguments.steps:
+        """Trains up to the end, or until --max-minutes of this call have passed."""
+        arguments = self.arguments
+        saved = reported = time.monotonic()
+        steps = 0
+        last = self._left() <= 0
+        while not last:
             started = time.monotonic()
-            loss, bits = self._train_step()
+            loss, questions = self._train_step()
+            steps += 1
+            last = self._left() <= 0
+            if self.step % arguments.log_every == 0 or last:
+                bits = self._bits_per_byte(loss, questions)  # waits for the device
+                self._report(float(loss), bits, (time.monotonic() - reported) / steps)
+                reported, steps = time.monotonic(), 0
             self.seconds += time.monotonic() - started
-            if self.step % arguments.log_every == 0 or self.step == arguments.steps:
-                self._report(loss, bits, time.monotonic() - started)
-            if self.step % arguments.valid_every == 0 or self.step == arguments.steps:
+            if self.step % arguments.valid_every == 0 or last:
                 self._log(f"step {self.step} validation {self.validate():.4f} bits per byte")
-            out_of_time = time.monotonic() - began > 60 * arguments.max_minutes
+                reported = time.monotonic()
+            out_of_time = time.monotonic() - self.began > 60 * arguments.max_minutes
             if time.monotonic() - saved > 60 * arguments.save_minutes or out_of_time:
                 self.save_state()
-                saved = time.monotonic()
+                saved = reported = time.monotonic()
             if out_of_time:
                 self._log(f"step {self.step} stopped after {arguments.max_minutes} minutes")
                 return
         self.save_state()
+
+    def _left(self) -> float:
+        """Steps up to the end, or minutes under --minutes."""
+        if self.arguments.minutes is None:
+            return self.arguments.steps - self.step
+        return self.arguments.minutes - (time.monotonic() - self.began) / 60
 
     def validate(self) -> float:
         """Bits per byte that is asked for, of the first --valid-windows windows of the validation text."""
@@ -88,7 +107,7 @@ class Trainer:
                 break  # only whole batches, so that a compiled model sees one shape
             questions = self.objective(torch.from_numpy(windows).to(self.device), rng)
             with self._autocast():
-                nats = answer_nats(self.body, self.model.head_weight, questions)
+                nats = answer_nats(self.model.model, self.model.head_weight, questions)
             score.add(nats, self.sizes[questions.answers.cpu().numpy()])
         return score.bits_per_byte
 
@@ -113,30 +132,34 @@ class Trainer:
         self.step, self.seconds = state["step"], state["seconds"]
         self._log(f"step {self.step} resumed")
 
-    def _train_step(self) -> tuple[float, float]:
-        """One optimizer step; gives its loss in nats per token and in bits per byte."""
+    def _train_step(self) -> tuple[Tensor, Questions]:
+        """One optimizer step; gives its loss in nats per answer and its questions, without waiting for either."""
         arguments = self.arguments
         # Seeded by the step: a resumed run sees the windows that an uninterrupted one would.
         rng = np.random.default_rng([arguments.seed, self.step])
         windows = random_windows(self.train_tokens, arguments.batch, arguments.context, rng)
-        questions = self.objective(torch.from_numpy(windows).to(self.device), rng)
+        questions = self.objective(windows, rng)
         parts = questions.split(arguments.micro_batch)
-        loss = sum(self._accumulate(part, len(parts)) for part in parts)
+        loss = torch.stack([self._accumulate(part, len(parts)) for part in parts]).sum()
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
-        lr = arguments.lr * self.schedule.factor(self.step)
+        lr = arguments.lr * self.schedule.factor(self.step, self._left())
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = lr
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
+        return loss, questions
+
+    def _bits_per_byte(self, loss: Tensor, questions: Questions) -> float:
+        """Of the mean loss in nats of the answers."""
         answers = questions.answers.cpu().numpy()
-        return float(loss), float(loss) * answers.size / np.log(2) / self.sizes[answers].sum()
+        return float(loss) * answers.size / np.log(2) / self.sizes[answers].sum()
 
     def _accumulate(self, questions: Questions, parts: int) -> Tensor:
         """Adds a micro-batch's gradients and gives its share of the loss."""
         with self._autocast():
-            hidden = self.body(questions.inputs)
+            hidden = self.model.model(questions.inputs)
         product_type = torch.bfloat16 if self.arguments.bf16 else torch.float32
         loss = language_model_loss(
             questions.asked(hidden).to(product_type), self.model.head_weight, questions.answers.flatten()
@@ -148,13 +171,14 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.arguments.bf16)
 
     def _report(self, loss: float, bits: float, step_seconds: float) -> None:
-        arguments = self.arguments
-        rate = arguments.batch * arguments.context / step_seconds
-        left = (arguments.steps - self.step) * step_seconds / 60
+        arguments, left = self.arguments, max(0.0, self._left())
+        minutes_left = left * step_seconds / 60 if arguments.minutes is None else left
+        of = f"/{arguments.steps}" if arguments.minutes is None else ""
         lr = self.optimizers[0].param_groups[0]["lr"]
         self._log(
-            f"step {self.step}/{arguments.steps} loss {loss:.4f} bpb {bits:.4f} lr {lr:.2e} "
-            f"{rate:.0f} tokens/s, {self.seconds / 60:.1f} min done, {left:.1f} min left"
+            f"step {self.step}{of} loss {loss:.4f} bpb {bits:.4f} lr {lr:.2e} "
+            f"{arguments.batch * arguments.context / step_seconds:.0f} tokens/s, "
+            f"{self.seconds / 60:.1f} min done, {minutes_left:.1f} min left"
         )
 
     def _log(self, line: str) -> None:
@@ -177,6 +201,8 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--steps", type=int, default=1000, help="the last step of the schedule (default %(default)s)")
     add("--warmup-steps", type=int, default=50, help="(default %(default)s)")
     add("--decay-steps", type=int, default=200, help="steps of linear decay at the end (default %(default)s)")
+    add("--minutes", type=float, help="end after so many minutes of this call, in place of --steps")
+    add("--decay-minutes", type=float, default=1, help="minutes of linear decay under --minutes (default %(default)s)")
     add("--blocks-at-once", type=int, help="blocks of queries whose scores are in memory; all when left out")
     add("--checkpoint-layers", action="store_true", help="keep layers' inputs alone and make the rest again")
     add("--optimizer", choices=("adamw", "muon"), default="adamw", help="(default %(default)s)")
@@ -185,7 +211,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=1, help="CPU threads (default %(default)s)")
     add("--bf16", action="store_true", help="products in bfloat16, sums and norms in float32")
-    add("--compile", action="store_true", help="torch.compile the model (PyTorch 2 and a C++ compiler)")
+    add("--compile", action="store_true", help="torch.compile the layers (PyTorch 2.2 and a C++ compiler)")
     add("--log-every", type=int, default=10, help="steps (default %(default)s)")
     add("--valid-every", type=int, default=200, help="steps (default %(default)s)")
     add("--valid-windows", type=int, default=64, help="windows per validation (default %(default)s)")
@@ -194,6 +220,8 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_args(words)
     if arguments.batch % arguments.micro_batch:
         parser.error("--micro-batch does not divide --batch")
+    if arguments.minutes is not None and not arguments.decay_minutes > 0:
+        parser.error("--decay-minutes must be above 0")
     return arguments
 
 

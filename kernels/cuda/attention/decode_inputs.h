@@ -31,9 +31,9 @@ FMA_DEVICE void PlaceToken(const DeviceAttention& attention, const SlotLayout& l
     } else if (c < half) {
       const Rotation rotation =
           RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + c));
-      const float other = LoadConstant(key + half + c);
-      token.placed_key.Set(c, own * rotation.cosine - other * rotation.sine);
-      token.placed_key.Set(half + c, other * rotation.cosine + own * rotation.sine);
+      const ChannelPair placed = Rotate(rotation, {own, LoadConstant(key + half + c)});
+      token.placed_key.Set(c, placed.low);
+      token.placed_key.Set(half + c, placed.high);
     } else if (c >= dim) {
       token.placed_key.Set(c, 0.0F);
     }
@@ -75,13 +75,12 @@ FMA_DEVICE void PlaceQueries(const DeviceAttention& attention, const SlotLayout&
       rotation =
           RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + low));
     }
-    const float placed = own * rotation.cosine - other * rotation.sine;
-    const float placed_other = other * rotation.cosine + own * rotation.sine;
-    near_query.Set(at + own_channel, placed);
-    far_query.Set(at + own_channel, far_is_placed ? placed : own);
+    const ChannelPair placed = Rotate(rotation, {own, other});
+    near_query.Set(at + own_channel, placed.low);
+    far_query.Set(at + own_channel, far_is_placed ? placed.low : own);
     if (high == dim) continue;
-    near_query.Set(at + high, placed_other);
-    far_query.Set(at + high, far_is_placed ? placed_other : other);
+    near_query.Set(at + high, placed.high);
+    far_query.Set(at + high, far_is_placed ? placed.high : other);
   }
 }
 

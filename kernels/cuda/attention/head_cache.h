@@ -5,6 +5,7 @@
 // caller puts a block barrier.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "kernels/cuda/attention/attention_data.h"
@@ -135,12 +136,12 @@ class HeadCache {
     const float* taps = weights + at.Taps(index, input);
     if (at.mixed == 1) {
       const Float4 tap = LoadFour(taps + start);
-      for (int i = 0; i < 4; ++i) sum.lane[i] += tap.lane[i] * token.lane[i];
+      for (int i = 0; i < 4; ++i) sum.lane[i] = std::fma(tap.lane[i], token.lane[i], sum.lane[i]);
     } else {
       taps += r * at.mixed * layout_.padded_dim + channel;
       for (int from = 0; from < at.mixed; ++from) {
         const Float4 tap = LoadFour(taps + from * layout_.padded_dim);
-        for (int i = 0; i < 4; ++i) sum.lane[i] += tap.lane[i] * x.Get(from);
+        for (int i = 0; i < 4; ++i) sum.lane[i] = std::fma(tap.lane[i], x.Get(from), sum.lane[i]);
       }
     }
     Store(sums, sum);
@@ -188,8 +189,9 @@ class HeadCache {
         const float other = Summary(of_keys, level, r, partner);
         const Rotation rotation = RotationAt(h.SummaryCentre(level, group, r),
                                              LoadConstant(attention_.frequencies + channel));
-        StoreKey(column + r, channel, own * rotation.cosine - other * rotation.sine);
-        StoreKey(column + r, partner, other * rotation.cosine + own * rotation.sine);
+        const ChannelPair placed = Rotate(rotation, {own, other});
+        StoreKey(column + r, channel, placed.low);
+        StoreKey(column + r, partner, placed.high);
       }
     }
   }
@@ -209,7 +211,7 @@ class HeadCache {
       for (int i = 0; i < rank; ++i) {
         const float tap =
             LoadConstant(weights + at.Taps(index, child * rank + i) + r * layout_.padded_dim);
-        sum += tap * Load(Sum(of_keys, level - 1, i, channel));
+        sum = std::fma(tap, Load(Sum(of_keys, level - 1, i, channel)), sum);
       }
       Store(sums, sum);
     }

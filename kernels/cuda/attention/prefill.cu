@@ -26,9 +26,13 @@ absl::Status LaunchSummaries(Stream& stream, const PrefillParameters& parameters
   absl::Status status = LaunchEach<PlaceTokensKernel<T>>(stream, parameters, plan.num_blocks);
   status.Update(LaunchEach<SumTokensKernel<T>>(stream, parameters, plan.num_groups));
   if (parameters.attention.spec.downsampling == Downsampling::kHierarchical && levels > 1) {
-    status.Update(LaunchEach<MergeSummariesKernel<T>>(stream, parameters, plan.num_segments, 2));
+    using Merge = MergeSummariesKernel<T>;
+    status.Update(LaunchEach<Merge>(stream, parameters, plan.num_segments,
+                                    Merge::BlocksY(parameters.layout)));
   }
-  status.Update(LaunchEach<PlaceSummariesKernel<T>>(stream, parameters, plan.num_segments, levels));
+  using Place = PlaceSummariesKernel<T>;
+  status.Update(
+      LaunchEach<Place>(stream, parameters, plan.num_segments, Place::BlocksY(parameters.layout)));
   return status;
 }
 
@@ -69,8 +73,9 @@ template <typename T>
 absl::Status LaunchAs(Stream& stream, const PrefillParameters& parameters) {
   absl::Status status = LaunchSummaries<T>(stream, parameters);
   if (parameters.out != nullptr) status.Update(LaunchBlocks(stream, parameters));
-  status.Update(
-      LaunchEach<PrefillCommitKernel<T>>(stream, parameters, parameters.plan.num_appended));
+  using Commit = PrefillCommitKernel<T>;
+  status.Update(LaunchEach<Commit>(stream, parameters, parameters.plan.num_appended,
+                                   Commit::BlocksY(parameters.layout)));
   return status;
 }
 

@@ -1,5 +1,5 @@
 // Prefill, after attention: the slot's state for what follows, from the scratch. Blocks are
-// (segment, KV head).
+// (segment, KV head); y: BlocksY(), first those that share the tokens, then one for each level.
 #pragma once
 
 #include <cstdint>
@@ -12,31 +12,46 @@ template <typename T>
 struct PrefillCommitKernel : PrefillParameters {
   static constexpr int kThreads = 256;
   static constexpr const char* kName = "prefill_commit";
+  static constexpr int kTokenBlocks = 8;
+
+  static constexpr int64_t BlocksY(const SlotLayout& layout) {
+    return kTokenBlocks + layout.hierarchy.num_levels;
+  }
 
   FMA_DEVICE void operator()() const {
     const auto [item, kv_head] = ThisBlock(attention.spec);
     const PrefillHead<T> head(*this, item, kv_head);
-    const Hierarchy& h = layout.hierarchy;
-    // The ring takes the last 2m tokens, so that no two go to the same place.
-    const int64_t kept = head.end() - 2 * int64_t{h.group_size};
-    const int64_t first = kept > head.position() ? kept : head.position();
-    for (int64_t i = ThreadIndex(); i < (head.end() - first) * layout.padded_dim; i += kThreads) {
-      const int64_t token = first + i / layout.padded_dim;
-      Copy(head, token - head.position(), layout.NearColumn(token), i % layout.padded_dim);
-    }
-    const int64_t sinks = h.sink_tokens < head.end() ? h.sink_tokens : head.end();
-    for (int64_t i = ThreadIndex(); i < (sinks - head.position()) * layout.padded_dim;
-         i += kThreads) {
-      const int64_t token = head.position() + i / layout.padded_dim;
-      Copy(head, head.scratch.SinkEntry(token), token, i % layout.padded_dim);
-    }
-    for (int level = 1; level <= h.num_levels; ++level) {
-      CopySummaries(head, level);
-      CopyOpenSums(head, level);
+    const auto y = static_cast<int>(BlockIndexY());
+    if (y < kTokenBlocks) {
+      CopyTokens(head, y);
+    } else {
+      CopySummaries(head, y - kTokenBlocks + 1);
+      CopyOpenSums(head, y - kTokenBlocks + 1);
     }
   }
 
  private:
+  /// The share `part` of the tokens that the slot keeps.
+  FMA_DEVICE void CopyTokens(const PrefillHead<T>& head, int part) const {
+    const Hierarchy& h = layout.hierarchy;
+    const int start = part * kThreads + ThreadIndex();
+    constexpr int kStep = kTokenBlocks * kThreads;
+    const auto dim = static_cast<int>(layout.padded_dim);
+    // The ring takes the last 2m tokens, so that no two go to the same place.
+    const int64_t kept = head.end() - 2 * int64_t{h.group_size};
+    const int64_t first = kept > head.position() ? kept : head.position();
+    const auto near = static_cast<int>(head.end() - first) * dim;
+    for (int i = start; i < near; i += kStep) {
+      const int64_t token = first + i / dim;
+      Copy(head, token - head.position(), layout.NearColumn(token), i % dim);
+    }
+    const int64_t sinks = h.sink_tokens < head.end() ? h.sink_tokens : head.end();
+    for (int64_t i = start; i < (sinks - head.position()) * dim; i += kStep) {
+      const int64_t token = head.position() + i / dim;
+      Copy(head, head.scratch.SinkEntry(token), token, i % dim);
+    }
+  }
+
   FMA_DEVICE void Copy(const PrefillHead<T>& head, int64_t entry, int64_t column,
                        int64_t channel) const {
     if (channel < layout.head_dim) {

@@ -1,11 +1,13 @@
 // Prefill, before attention: everything that the slice adds to the cache, into the scratch.
 //
 // PlaceTokens writes the slice's keys and values as the slot would hold them. SumTokens gives every
-// group that tokens feed its sum: one block for each group and head, a thread for each (summary,
-// channel). MergeSummaries takes them up the levels (hierarchical), a block for each head, level by
-// level. PlaceSummaries writes the completed ones as the slot would hold them.
+// group that tokens feed its sum: one block for each group and head, a thread for each channel.
+// MergeSummaries takes them up the levels (hierarchical), level by level; channels never meet on
+// the way, so a block takes a few of them. PlaceSummaries writes the completed ones as the slot
+// would hold them.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "kernels/cuda/attention/prefill_head.h"
@@ -15,41 +17,58 @@ namespace fmaserver::kernels::cuda {
 /// Blocks: (query block, KV head).
 template <typename T>
 struct PlaceTokensKernel : PrefillParameters {
-  static constexpr int kThreads = 128;
+  static constexpr int kThreads = 256;
   static constexpr const char* kName = "place_tokens";
 
   FMA_DEVICE void operator()() const {
     const auto [item, kv_head] = ThisBlock(attention.spec);
     const QueryBlock block = LoadBlock(plan.blocks + item);
     const PrefillHead<T> head(*this, block.segment, kv_head);
-    const int dim = static_cast<int>(layout.padded_dim);
-    for (int i = ThreadIndex(); i < block.rows * dim; i += kThreads) {
-      const int64_t row = block.first + i / dim;
-      PlaceChannel(head, row, i % dim);
+    const AttentionSpec& spec = attention.spec;
+    // With rotary positions the two channels of a pair are one item.
+    const int pairs = spec.positions == PositionEmbedding::kRope ? spec.head_dim / 2 : 0;
+    const int items = static_cast<int>(layout.padded_dim) - pairs;
+    for (int i = ThreadIndex(); i < block.rows * items; i += kThreads) {
+      const int64_t row = block.first + i / items;
+      const int item = i % items;
+      if (item < pairs) {
+        PlacePair(head, row, item, pairs + item);
+      } else {
+        PlaceChannel(head, row, pairs + item);
+      }
     }
   }
 
  private:
-  FMA_DEVICE void PlaceChannel(const PrefillHead<T>& head, int64_t row, int channel) const {
-    const AttentionSpec& spec = attention.spec;
-    const bool real = channel < spec.head_dim;
-    const float key = real ? LoadConstant(head.Token(true, row) + channel) : 0.0F;
-    const float value = real ? LoadConstant(head.Token(false, row) + channel) : 0.0F;
+  FMA_DEVICE void PlacePair(const PrefillHead<T>& head, int64_t row, int low, int high) const {
     const int64_t position = head.position() + row;
-    float placed = key;
-    if (real && spec.positions == PositionEmbedding::kRope) {
-      const int half = spec.head_dim / 2;
-      const int pair = channel < half ? channel : channel - half;
-      const Rotation rotation =
-          RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + pair));
-      const float other = LoadConstant(head.Token(true, row) + (channel < half ? half : 0) + pair);
-      placed = key * rotation.cosine + (channel < half ? -other : other) * rotation.sine;
-    }
+    const Rotation rotation =
+        RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + low));
+    const float* key = head.Token(true, row);
+    const float* value = head.Token(false, row);
+    const float own = LoadConstant(key + low);
+    const float other = LoadConstant(key + high);
+    const ChannelPair placed = Rotate(rotation, {own, other});
+    Place(head, row, low, own, placed.low, LoadConstant(value + low));
+    Place(head, row, high, other, placed.high, LoadConstant(value + high));
+  }
+
+  FMA_DEVICE void PlaceChannel(const PrefillHead<T>& head, int64_t row, int channel) const {
+    const bool real = channel < attention.spec.head_dim;
+    const float key = real ? LoadConstant(head.Token(true, row) + channel) : 0.0F;
+    Place(head, row, channel, key, key,
+          real ? LoadConstant(head.Token(false, row) + channel) : 0.0F);
+  }
+
+  FMA_DEVICE void Place(const PrefillHead<T>& head, int64_t row, int channel, float key,
+                        float placed, float value) const {
     Store(head.PlacedKey(row) + channel, FromFloat<T>(placed));
     Store(head.PlacedValue(row) + channel, FromFloat<T>(value));
+    const int64_t position = head.position() + row;
     if (position >= layout.hierarchy.sink_tokens) return;
     const int64_t sink = head.scratch.SinkEntry(position);
-    Store(head.PlacedKey(sink) + channel, FromFloat<T>(spec.FarIsRotated() ? placed : key));
+    const bool far_is_rotated = attention.spec.FarIsRotated();
+    Store(head.PlacedKey(sink) + channel, FromFloat<T>(far_is_rotated ? placed : key));
     Store(head.PlacedValue(sink) + channel, FromFloat<T>(value));
   }
 };
@@ -58,6 +77,7 @@ struct PlaceTokensKernel : PrefillParameters {
 template <typename T>
 struct SumTokensKernel : PrefillParameters {
   static constexpr int kThreads = 256;
+  static constexpr int kMinBlocks = 2;
   static constexpr const char* kName = "sum_tokens";
 
   FMA_DEVICE void operator()() const {
@@ -66,69 +86,144 @@ struct SumTokensKernel : PrefillParameters {
     const GroupTask task = {Load(&from->group), Load(&from->segment), Load(&from->level)};
     const PrefillHead<T> head(*this, task.segment, kv_head);
     const int dim = static_cast<int>(layout.padded_dim);
-    const int per_kind = layout.hierarchy.rank * dim;
-    for (int i = ThreadIndex(); i < 2 * per_kind; i += kThreads) {
-      const bool of_keys = i < per_kind;
-      const int in_kind = of_keys ? i : i - per_kind;
-      const int r = in_kind / dim;
-      const int channel = in_kind % dim;
-      const float sum = channel < layout.head_dim ? Sum(head, task, of_keys, r, channel) : 0.0F;
-      Store(head.Target(of_keys, task.level, task.group, r) + channel, sum);
+    for (int i = ThreadIndex(); i < 2 * dim; i += kThreads) {
+      const bool of_keys = i < dim;
+      const int channel = of_keys ? i : i - dim;
+      for (int r = 0; r < layout.hierarchy.rank; r += kTogether) {
+        SumChannel(head, task, of_keys, channel, r);
+      }
     }
   }
 
  private:
-  FMA_DEVICE float Sum(const PrefillHead<T>& head, const GroupTask& task, bool of_keys, int r,
-                       int channel) const {
-    const int64_t tokens = layout.hierarchy.GroupTokens(task.level);
-    const int64_t start = task.group * tokens;
-    const int64_t first = start > head.position() ? start : head.position();
-    const int64_t end = start + tokens < head.end() ? start + tokens : head.end();
-    const bool goes_on = start < head.position();  // the slot has its first tokens
-    if (attention.spec.downsampling == Downsampling::kAverage) {
-      const int64_t share = layout.hierarchy.TokensPerSummary(task.level);
-      float sum = goes_on ? Load(head.cache.Sum(of_keys, task.level, r, channel)) : 0.0F;
-      const int64_t from = start + r * share > first ? start + r * share : first;
-      const int64_t to = start + (r + 1) * share < end ? start + (r + 1) * share : end;
-      for (int64_t t = from; t < to; ++t) {
-        sum += LoadConstant(head.Token(of_keys, t - head.position()) + channel);
+  static constexpr int kTogether = 4;  ///< summaries that share the loads of a token
+  static constexpr int kUnroll = 4;    ///< tokens whose loads are under way together
+
+  /// The tokens of a group that are in the slice.
+  struct Range {
+    int64_t start;  ///< of the group
+    int64_t first;
+    int64_t end;
+  };
+
+  /// Summaries [first_r, first_r + kTogether) of a channel.
+  FMA_DEVICE void SumChannel(const PrefillHead<T>& head, const GroupTask& task, bool of_keys,
+                             int channel, int first_r) const {
+    const int left = layout.hierarchy.rank - first_r;
+    const int count = left < kTogether ? left : kTogether;
+    float sum[kTogether] = {};
+    if (channel < layout.head_dim) {
+      const int64_t tokens = layout.hierarchy.GroupTokens(task.level);
+      const int64_t start = task.group * tokens;
+      const Range range = {start, start > head.position() ? start : head.position(),
+                           start + tokens < head.end() ? start + tokens : head.end()};
+      if (attention.spec.downsampling == Downsampling::kAverage) {
+        for (int r = 0; r < kTogether && r < count; ++r) {
+          sum[r] = Average(head, task, range, of_keys, first_r + r, channel);
+        }
+      } else {
+        Weigh(head, task, range, of_keys, channel, first_r, count, sum);
       }
-      const bool complete = end == start + tokens;
-      return complete ? sum * (1.0F / static_cast<float>(share)) : sum;
     }
+    FMA_UNROLL
+    for (int r = 0; r < kTogether; ++r) {
+      if (r < count)
+        Store(head.Target(of_keys, task.level, task.group, first_r + r) + channel, sum[r]);
+    }
+  }
+
+  FMA_DEVICE float Average(const PrefillHead<T>& head, const GroupTask& task, const Range& range,
+                           bool of_keys, int r, int channel) const {
+    const int64_t share = layout.hierarchy.TokensPerSummary(task.level);
+    const bool goes_on = range.start < head.position();  // the slot has its first tokens
+    float sum = goes_on ? Load(head.cache.Sum(of_keys, task.level, r, channel)) : 0.0F;
+    const int64_t start = range.start + r * share;
+    const int64_t from = start > range.first ? start : range.first;
+    const int64_t to = start + share < range.end ? start + share : range.end;
+    for (int64_t t = from; t < to; ++t) {
+      sum += LoadConstant(head.Token(of_keys, t - head.position()) + channel);
+    }
+    const bool complete = range.end == range.start + layout.hierarchy.GroupTokens(task.level);
+    return complete ? sum * (1.0F / static_cast<float>(share)) : sum;
+  }
+
+  FMA_DEVICE void Weigh(const PrefillHead<T>& head, const GroupTask& task, const Range& range,
+                        bool of_keys, int channel, int first_r, int count,
+                        float (&sum)[kTogether]) const {
     const DownsamplingLayout& at = attention.downsampling_layout;
     const int index = DownsamplingIndex(attention.spec, task.level);
-    const float* weights = attention.downsampling + (of_keys ? 0 : at.floats) + channel;
     const int64_t dim = layout.padded_dim;
-    float sum = goes_on ? Load(head.cache.Sum(of_keys, task.level, r, channel))
-                        : LoadConstant(weights + at.Bias(index) + r * dim);
-    for (int64_t t = first; t < end; ++t) {
-      const float* token = head.Token(of_keys, t - head.position());
-      const float* taps = weights + at.Taps(index, t - start) + r * at.mixed * dim;
-      if (at.mixed == 1) {
-        sum += LoadConstant(taps) * LoadConstant(token + channel);
-      } else {
+    const float* weights = attention.downsampling + (of_keys ? 0 : at.floats) + channel;
+    const bool goes_on = range.start < head.position();
+    FMA_UNROLL
+    for (int r = 0; r < kTogether; ++r) {
+      if (r >= count) continue;
+      sum[r] = goes_on ? Load(head.cache.Sum(of_keys, task.level, first_r + r, channel))
+                       : LoadConstant(weights + at.Bias(index) + (first_r + r) * dim);
+    }
+    const int64_t columns = attention.spec.QkvColumns();
+    const float* token = head.Token(of_keys, range.first - head.position());
+    const float* taps =
+        weights + at.Taps(index, range.first - range.start) + first_r * at.mixed * dim;
+    const auto tokens = static_cast<int>(range.end - range.first);
+    if (at.mixed == 1) {
+      WeighOwn(token + channel, columns, taps, at.vector, tokens, count, sum);
+      return;
+    }
+    for (int t = 0; t < tokens; ++t, token += columns, taps += at.mixed * at.vector) {
+      for (int r = 0; r < kTogether && r < count; ++r) {
         for (int64_t from = 0; from < at.mixed; ++from) {
-          sum += LoadConstant(taps + from * dim) * LoadConstant(token + from);
+          const float tap = LoadConstant(taps + (r * at.mixed + from) * dim);
+          sum[r] = std::fma(tap, LoadConstant(token + from), sum[r]);
         }
       }
     }
-    return sum;
+  }
+
+  /// A channel of a summary is made of that channel of the tokens.
+  FMA_DEVICE void WeighOwn(const float* token, int64_t columns, const float* taps, int64_t vector,
+                           int tokens, int count, float (&sum)[kTogether]) const {
+    const int64_t dim = layout.padded_dim;
+    for (int t = 0; t < tokens; t += kUnroll) {
+      float x[kUnroll] = {};
+      float tap[kUnroll][kTogether] = {};
+      FMA_UNROLL
+      for (int i = 0; i < kUnroll; ++i) {
+        if (t + i >= tokens) continue;
+        x[i] = LoadConstant(token + (t + i) * columns);
+        FMA_UNROLL
+        for (int r = 0; r < kTogether; ++r) {
+          if (r < count) tap[i][r] = LoadConstant(taps + (t + i) * vector + r * dim);
+        }
+      }
+      FMA_UNROLL
+      for (int i = 0; i < kUnroll; ++i) {
+        if (t + i >= tokens) continue;
+        FMA_UNROLL
+        for (int r = 0; r < kTogether; ++r) sum[r] = std::fma(tap[i][r], x[i], sum[r]);
+      }
+    }
   }
 };
 
-/// Blocks: (segment, KV head); y: keys, values.
+/// Blocks: (segment, KV head); y: BlocksY(), channels of keys, then of values.
 template <typename T>
 struct MergeSummariesKernel : PrefillParameters {
   static constexpr int kThreads = 256;
   static constexpr const char* kName = "merge_summaries";
+  static constexpr int kChannels = 16;
+  static_assert(SlotLayout::kLane % kChannels == 0);
+
+  static constexpr int64_t BlocksY(const SlotLayout& layout) {
+    return 2 * (layout.padded_dim / kChannels);
+  }
 
   FMA_DEVICE void operator()() const {
     const auto [item, kv_head] = ThisBlock(attention.spec);
     const PrefillHead<T> head(*this, item, kv_head);
-    const bool of_keys = BlockIndexY() == 0;
-    const int dim = static_cast<int>(layout.padded_dim);
-    const int per_group = layout.hierarchy.rank * dim;
+    const auto first_channel = static_cast<int>(BlockIndexY() * kChannels % layout.padded_dim);
+    const bool of_keys = BlockIndexY() * kChannels < layout.padded_dim;
+    const int per_group = layout.hierarchy.rank * kChannels;
     for (int level = 2; level <= layout.hierarchy.num_levels; ++level) {
       // Only groups that got a child change.
       const int64_t first_child = head.scratch.FirstCompleted(level - 1);
@@ -138,7 +233,8 @@ struct MergeSummariesKernel : PrefillParameters {
       const int64_t groups = (end_child - 1) / 2 + 1 - first;
       for (int64_t i = ThreadIndex(); i < groups * per_group; i += kThreads) {
         const auto in_group = static_cast<int>(i % per_group);
-        Merge(head, of_keys, level, first + i / per_group, in_group / dim, in_group % dim);
+        Merge(head, of_keys, level, first + i / per_group, in_group / kChannels,
+              first_channel + in_group % kChannels);
       }
       SyncThreads();
     }
@@ -159,46 +255,53 @@ struct MergeSummariesKernel : PrefillParameters {
       if (!head.scratch.Completed(level - 1, 2 * group + child)) continue;
       const float* from = head.Raw(of_keys, level - 1, 2 * group + child, 0) + channel;
       for (int i = 0; i < rank; ++i) {
-        sum += LoadConstant(weights + at.Taps(index, child * rank + i)) *
-               Load(from + i * layout.padded_dim);
+        const float tap = LoadConstant(weights + at.Taps(index, child * rank + i));
+        sum = std::fma(tap, Load(from + i * layout.padded_dim), sum);
       }
     }
     Store(head.Target(of_keys, level, group, r) + channel, sum);
   }
 };
 
-/// Blocks: (segment, KV head); y: level - 1.
+/// Blocks: (segment, KV head); y: BlocksY(), kParts of every level.
 template <typename T>
 struct PlaceSummariesKernel : PrefillParameters {
   static constexpr int kThreads = 256;
   static constexpr const char* kName = "place_summaries";
+  static constexpr int kParts = 8;
+
+  static constexpr int64_t BlocksY(const SlotLayout& layout) {
+    return int64_t{kParts} * layout.hierarchy.num_levels;
+  }
 
   FMA_DEVICE void operator()() const {
     const auto [item, kv_head] = ThisBlock(attention.spec);
     const PrefillHead<T> head(*this, item, kv_head);
-    const int level = static_cast<int>(BlockIndexY()) + 1;
-    const int dim = static_cast<int>(layout.padded_dim);
-    const int rank = layout.hierarchy.rank;
-    const int64_t first = head.scratch.FirstCompleted(level);
-    const int64_t groups = head.scratch.EndCompleted(level) - first;
-    for (int64_t i = ThreadIndex(); i < groups * rank * dim; i += kThreads) {
-      const int64_t group = first + i / (int64_t{rank} * dim);
-      Place(head, level, group, static_cast<int>(i / dim % rank), static_cast<int>(i % dim));
+    const int level = static_cast<int>(BlockIndexY() / kParts) + 1;
+    const int64_t groups = head.scratch.EndCompleted(level) - head.scratch.FirstCompleted(level);
+    const auto dim = static_cast<int>(layout.padded_dim);
+    const auto elements = static_cast<int>(groups) * layout.hierarchy.rank * dim;
+    const auto part = static_cast<int>(BlockIndexY() % kParts);
+    for (int i = part * kThreads + ThreadIndex(); i < elements; i += kParts * kThreads) {
+      Place(head, level, i / dim, i % dim);
     }
   }
 
  private:
-  FMA_DEVICE void Place(const PrefillHead<T>& head, int level, int64_t group, int r,
-                        int channel) const {
+  /// `summary` counts those of the groups that the slice completed, which lie one behind the other.
+  FMA_DEVICE void Place(const PrefillHead<T>& head, int level, int summary, int channel) const {
+    const int rank = layout.hierarchy.rank;
+    const int64_t group = head.scratch.FirstCompleted(level) + summary / rank;
+    const int r = summary % rank;
     const float* raw = head.Raw(true, level, group, r);
     float key = Load(raw + channel);
     if (attention.spec.FarIsRotated() && channel < layout.head_dim) {
       const int half = layout.head_dim / 2;
-      const int pair = channel < half ? channel : channel - half;
+      const int low = channel < half ? channel : channel - half;
       const Rotation rotation = RotationAt(layout.hierarchy.SummaryCentre(level, group, r),
-                                           LoadConstant(attention.frequencies + pair));
-      const float other = Load(raw + (channel < half ? half : 0) + pair);
-      key = key * rotation.cosine + (channel < half ? -other : other) * rotation.sine;
+                                           LoadConstant(attention.frequencies + low));
+      const ChannelPair placed = Rotate(rotation, {Load(raw + low), Load(raw + half + low)});
+      key = channel < half ? placed.low : placed.high;
     }
     const int64_t entry = head.scratch.SummaryEntry(level, group, r);
     Store(head.PlacedKey(entry) + channel, FromFloat<T>(key));

@@ -9,20 +9,32 @@
 
 namespace fmaserver::kernels::cuda {
 
+/// Channels `pair` and `pair` + d/2 of the query [d] at `position`, d even, scaled by 1/sqrt(d) and
+/// rotated.
+FMA_DEVICE ChannelPair RotatedPair(const DeviceAttention& attention, const float* query,
+                                   int64_t position, int pair) {
+  const int dim = attention.spec.head_dim;
+  const float scale = 1.0F / sqrtf(static_cast<float>(dim));
+  const float low = LoadConstant(query + pair) * scale;
+  const float high = LoadConstant(query + dim / 2 + pair) * scale;
+  return Rotate(
+      RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + pair)),
+      {low, high});
+}
+
 /// Channel `channel` of the query [d] at `position`, scaled by 1/sqrt(d); with rotary positions
 /// rotated if `rotated`.
 FMA_DEVICE float QueryChannel(const DeviceAttention& attention, const float* query,
                               int64_t position, int channel, bool rotated) {
   const int dim = attention.spec.head_dim;
-  const float scale = 1.0F / sqrtf(static_cast<float>(dim));
-  const float own = LoadConstant(query + channel) * scale;
-  if (!rotated || attention.spec.positions != PositionEmbedding::kRope) return own;
-  const int half = dim / 2;
-  const int pair = channel < half ? channel : channel - half;
-  const Rotation rotation =
-      RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + pair));
-  const float other = LoadConstant(query + (channel < half ? half : 0) + pair) * scale;
-  return own * rotation.cosine + (channel < half ? -other : other) * rotation.sine;
+  if (rotated && attention.spec.positions == PositionEmbedding::kRope) {
+    const int half = dim / 2;
+    const bool is_low = channel < half;
+    const ChannelPair pair =
+        RotatedPair(attention, query, position, is_low ? channel : channel - half);
+    return is_low ? pair.low : pair.high;
+  }
+  return LoadConstant(query + channel) * (1.0F / sqrtf(static_cast<float>(dim)));
 }
 
 }  // namespace fmaserver::kernels::cuda

@@ -3,6 +3,8 @@
 // 10^6 (docs/model.md, "Rotary positions").
 #pragma once
 
+#include <cmath>
+
 #include "kernels/cuda/runtime/device.h"
 
 namespace fmaserver::kernels::cuda {
@@ -14,11 +16,24 @@ struct Rotation {
 
 /// `position` need not be whole; `frequency` in turns for each token.
 FMA_DEVICE Rotation RotationAt(double position, double frequency) {
-  const double turns = position * frequency;
-  const auto half_turns = static_cast<float>(2.0 * (turns - rint(turns)));
+  const double whole = rint(position * frequency);
+  const auto half_turns = static_cast<float>(2.0 * std::fma(position, frequency, -whole));
   Rotation rotation;
   SinCosPi(half_turns, &rotation.sine, &rotation.cosine);
   return rotation;
+}
+
+/// Two channels that rotate together.
+struct ChannelPair {
+  float low;
+  float high;
+};
+
+/// What is fused is written out, here and above: kernels that append the same token must write the
+/// same bits, and a compiler is free to fuse either product.
+FMA_DEVICE ChannelPair Rotate(const Rotation& by, const ChannelPair& pair) {
+  return {std::fma(pair.low, by.cosine, -(pair.high * by.sine)),
+          std::fma(pair.high, by.cosine, pair.low * by.sine)};
 }
 
 }  // namespace fmaserver::kernels::cuda

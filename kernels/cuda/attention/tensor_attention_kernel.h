@@ -1,10 +1,10 @@
 // Prefill attention on tensor cores: bfloat16 slots with up to kDim channels for each head.
 //
 // A block of four warps takes 64 queries (pairs of row and query head) of one KV head and walks
-// their list of keys in tiles of 64, first the far field, then the near field. Keys lie in shared
-// memory by rows, values by columns, so that both are read as fragments of pairs. A warp keeps 16
-// queries, their scores and their outputs in registers; the weights of one product are, in place,
-// the left side of the next. Queries and weights are rounded to bfloat16, sums are float32.
+// their list of keys in tiles of 64, first the far field, then the near field. Queries, keys and
+// values lie in shared memory by rows; values are transposed on their way into fragments. A warp
+// keeps the scores and the outputs of 16 queries in registers; the weights of one product are, in
+// place, the left side of the next. Queries and weights are rounded to bfloat16, sums are float32.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,7 @@ namespace fmaserver::kernels::cuda {
 template <int kDim>
 struct TensorAttentionKernel : PrefillParameters {
   static constexpr int kThreads = 128;
+  static constexpr int kMinBlocks = 4;
   static constexpr const char* kName = "tensor_attention";
   static constexpr int kQueries = 64;
   static constexpr int kTile = 64;
@@ -27,13 +28,13 @@ struct TensorAttentionKernel : PrefillParameters {
   static constexpr int kSteps = kDim / 16;  ///< of a sum over channels
   static constexpr int kKeyGroups = kTile / 8;
   static constexpr int kChannelGroups = kDim / 8;
-  static constexpr int kStride = kDim + 8;      ///< of queries and keys, against bank conflicts
-  static constexpr int kKeyStride = kTile + 8;  ///< of transposed values
+  static constexpr int kStride = kDim + 8;  ///< of rows in shared memory, against bank conflicts
+  static_assert(kSteps % 2 == 0, "keys come for two steps at a time");
 
   static constexpr int64_t SharedMemory() {
-    return SharedBytes<BFloat16>(kQueries * kStride) + SharedBytes<BFloat16>(kTile * kStride) +
-           SharedBytes<BFloat16>(kDim * kKeyStride) + SharedBytes<KeySource<BFloat16>>(kTile) +
-           SharedBytes<int>(kTile) + SharedBytes<int64_t>(kTile);
+    return SharedBytes<BFloat16>(kQueries * kStride) + 2 * SharedBytes<BFloat16>(kTile * kStride) +
+           SharedBytes<KeySource<BFloat16>>(kTile) + SharedBytes<int>(kTile) +
+           SharedBytes<int64_t>(kTile);
   }
 
   FMA_DEVICE void operator()() const {
@@ -62,13 +63,13 @@ struct TensorAttentionKernel : PrefillParameters {
       warp.total[half] = LaneIndex() % 4 == 0 ? start.total : 0.0F;
     }
     const int far_end = visible.far_end();
-    PlaceQueries(memory, head, block, first, count, attention.spec.FarIsRotated(), &warp);
+    PlaceQueries(memory, head, block, first, count, attention.spec.FarIsRotated());
     for (int tile = 0; tile < far_end; tile += kTile) {
       AttendTile(memory, head, visible, tile, far_end, &warp);
     }
     const bool differ =
         attention.spec.positions == PositionEmbedding::kRope && !attention.spec.FarIsRotated();
-    if (differ) PlaceQueries(memory, head, block, first, count, true, &warp);
+    if (differ) PlaceQueries(memory, head, block, first, count, true);
     for (int tile = far_end; tile < visible.count(); tile += kTile) {
       AttendTile(memory, head, visible, tile, visible.count(), &warp);
     }
@@ -76,12 +77,14 @@ struct TensorAttentionKernel : PrefillParameters {
   }
 
  private:
+  using Eight = Vec<BFloat16, 8>;
+
   struct Memory {
     FMA_DEVICE Memory() : Memory(SharedArena()) {}
 
     Shared<BFloat16> query;              // [kQueries, kStride]
     Shared<BFloat16> key;                // [kTile, kStride]
-    Shared<BFloat16> value;              // [kDim, kKeyStride], transposed
+    Shared<BFloat16> value;              // [kTile, kStride]
     Shared<KeySource<BFloat16>> source;  // [kTile]
     Shared<int> level;                   // [kTile]
     Shared<int64_t> position;            // [kTile]
@@ -90,7 +93,7 @@ struct TensorAttentionKernel : PrefillParameters {
     FMA_DEVICE explicit Memory(SharedArena arena)
         : query(arena.Take<BFloat16>(kQueries * kStride)),
           key(arena.Take<BFloat16>(kTile * kStride)),
-          value(arena.Take<BFloat16>(kDim * kKeyStride)),
+          value(arena.Take<BFloat16>(kTile * kStride)),
           source(arena.Take<KeySource<BFloat16>>(kTile)),
           level(arena.Take<int>(kTile)),
           position(arena.Take<int64_t>(kTile)) {}
@@ -109,7 +112,6 @@ struct TensorAttentionKernel : PrefillParameters {
     Row row[2];
     float max[2];
     float total[2];
-    FragmentA query[kSteps];
     FragmentC output[kChannelGroups];
   };
 
@@ -121,33 +123,33 @@ struct TensorAttentionKernel : PrefillParameters {
             head.kv_head() * heads + (first + query) % heads, true};
   }
 
-  /// All queries into shared memory, and the warp's from there into its fragments.
+  /// All queries into shared memory, `rotated` if there are rotary positions.
   FMA_DEVICE void PlaceQueries(const Memory& memory, const PrefillHead<BFloat16>& head,
-                               const QueryBlock& block, int first, int count, bool rotated,
-                               Warp* warp) const {
+                               const QueryBlock& block, int first, int count, bool rotated) const {
     SyncThreads();
-    for (int i = ThreadIndex(); i < kQueries * kDim; i += kThreads) {
-      const int query = i / kDim;
-      const int channel = i % kDim;
-      BFloat16 element = {0};
-      if (query < count && channel < layout.head_dim) {
+    const int dim = layout.head_dim;
+    const bool turns = rotated && attention.spec.positions == PositionEmbedding::kRope;
+    // Each item is two channels of a query: those that rotate together, or neighbours.
+    constexpr int kPairs = kDim / 2;
+    FMA_NO_UNROLL
+    for (int i = ThreadIndex(); i < kQueries * kPairs; i += kThreads) {
+      const int query = i / kPairs;
+      const int pair = i % kPairs;
+      const int low = turns && pair < dim / 2 ? pair : 2 * pair;
+      const int high = turns && pair < dim / 2 ? dim / 2 + pair : 2 * pair + 1;
+      ChannelPair both = {0.0F, 0.0F};
+      if (query < count && low < dim) {
         const Row row = RowOf(head, block, first, query);
-        const float* from = qkv + row.matrix_row * attention.spec.QkvColumns() +
-                            int64_t{row.head} * layout.head_dim;
-        element =
-            FromFloat<BFloat16>(QueryChannel(attention, from, row.position, channel, rotated));
+        const float* from = head.Query(row.matrix_row - head.MatrixRow(0), row.head);
+        if (turns) {
+          both = RotatedPair(attention, from, row.position, pair);
+        } else {
+          both.low = QueryChannel(attention, from, row.position, low, false);
+          if (high < dim) both.high = QueryChannel(attention, from, row.position, high, false);
+        }
       }
-      memory.query.Set(query * kStride + channel, element);
-    }
-    SyncThreads();
-    const int at = (WarpIndex() * kWarpQueries + LaneIndex() / 4) * kStride + LaneIndex() % 4 * 2;
-    FMA_UNROLL
-    for (int step = 0; step < kSteps; ++step) {
-      FMA_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        warp->query[step].pair[i] =
-            memory.query.template GetAs<uint32_t>(at + i % 2 * 8 * kStride + step * 16 + i / 2 * 8);
-      }
+      memory.query.Set(query * kStride + low, FromFloat<BFloat16>(both.low));
+      memory.query.Set(query * kStride + high, FromFloat<BFloat16>(both.high));
     }
   }
 
@@ -165,55 +167,71 @@ struct TensorAttentionKernel : PrefillParameters {
     LoadTile(memory, keys);
     SyncThreads();
     FragmentC score[kKeyGroups];
-    Score(memory, *warp, score);
+    Score(memory, score);
     MaskAndBias(memory, *warp, keys, score);
     Advance(score, warp);
     AddValues(memory, score, warp);
   }
 
-  /// Eight channels for each item; keys that are not there become zeros.
+  /// Eight channels for each item; keys that are not there become zeros. The loads of kAtOnce items
+  /// are under way together.
   FMA_DEVICE void LoadTile(const Memory& memory, int keys) const {
-    using Eight = Vec<BFloat16, 8>;
-    for (int i = ThreadIndex(); i < kTile * kChannelGroups; i += kThreads) {
-      const int key = i / kChannelGroups;
-      const int channel = i % kChannelGroups * 8;
-      Eight eight = {};
-      if (key < keys && channel < layout.head_dim) {
-        const BFloat16* from = memory.source.Get(key).key + channel;
-        if (layout.head_dim % 8 == 0) {
-          eight = Load(reinterpret_cast<const Eight*>(from));
-        } else {  // rows of the slot begin anywhere
-          FMA_UNROLL
-          for (int c = 0; c < 8; ++c) {
-            if (channel + c < layout.head_dim) eight.lane[c] = Load(from + c);
-          }
-        }
-      }
-      memory.key.SetAs(key * kStride + channel, eight);
-    }
-    for (int i = ThreadIndex(); i < kTile * kChannelGroups; i += kThreads) {
-      const int key = i % kTile;
-      const int channel = i / kTile * 8;
-      Eight eight = {};
-      if (key < keys && channel < layout.head_dim) {
-        eight = Load(reinterpret_cast<const Eight*>(memory.source.Get(key).value + channel));
+    constexpr int kAtOnce = 4;
+    constexpr int kItems = kTile * kChannelGroups;
+    static_assert(kItems % (kAtOnce * kThreads) == 0);
+    const bool wide = layout.head_dim % 8 == 0;
+    FMA_NO_UNROLL
+    for (int first = ThreadIndex(); first < kItems; first += kAtOnce * kThreads) {
+      Eight key[kAtOnce] = {};
+      Eight value[kAtOnce] = {};
+      FMA_UNROLL
+      for (int i = 0; i < kAtOnce; ++i) {
+        const int at = (first + i * kThreads) / kChannelGroups;
+        const int channel = (first + i * kThreads) % kChannelGroups * 8;
+        if (at >= keys || channel >= layout.head_dim) continue;
+        const KeySource<BFloat16> source = memory.source.Get(at);
+        key[i] = wide ? Load(reinterpret_cast<const Eight*>(source.key + channel))
+                      : LoadOdd(source.key, channel);
+        value[i] = Load(reinterpret_cast<const Eight*>(source.value + channel));
       }
       FMA_UNROLL
-      for (int c = 0; c < 8; ++c) {
-        memory.value.Set((channel + c) * kKeyStride + key, eight.lane[c]);
+      for (int i = 0; i < kAtOnce; ++i) {
+        const int at = (first + i * kThreads) / kChannelGroups;
+        const int channel = (first + i * kThreads) % kChannelGroups * 8;
+        memory.key.SetAs(at * kStride + channel, key[i]);
+        memory.value.SetAs(at * kStride + channel, value[i]);
       }
     }
   }
 
-  FMA_DEVICE void Score(const Memory& memory, const Warp& warp, FragmentC* score) const {
+  /// Of a slot whose keys begin anywhere.
+  FMA_DEVICE Eight LoadOdd(const BFloat16* key, int channel) const {
+    Eight eight = {};
     FMA_UNROLL
-    for (int group = 0; group < kKeyGroups; ++group) {
-      const int at = (group * 8 + LaneIndex() / 4) * kStride + LaneIndex() % 4 * 2;
+    for (int c = 0; c < 8; ++c) {
+      if (channel + c < layout.head_dim) eight.lane[c] = Load(key + channel + c);
+    }
+    return eight;
+  }
+
+  FMA_DEVICE void Score(const Memory& memory, FragmentC* score) const {
+    const int row = LaneIndex() % 8;
+    const int matrix = LaneIndex() / 8;
+    const int query_row = WarpIndex() * kWarpQueries + matrix % 2 * 8 + row;
+    FMA_UNROLL
+    for (int step = 0; step < kSteps; step += 2) {
+      FragmentA query[2];
       FMA_UNROLL
-      for (int step = 0; step < kSteps; ++step) {
-        const FragmentB key = {{memory.key.template GetAs<uint32_t>(at + step * 16),
-                                memory.key.template GetAs<uint32_t>(at + step * 16 + 8)}};
-        MultiplyAdd(warp.query[step], key, &score[group]);
+      for (int i = 0; i < 2; ++i) {
+        LoadMatrices(memory.query, query_row * kStride + (step + i) * 16 + matrix / 2 * 8,
+                     query[i].pair);
+      }
+      FMA_UNROLL
+      for (int group = 0; group < kKeyGroups; ++group) {
+        uint32_t pair[4];
+        LoadMatrices(memory.key, (group * 8 + row) * kStride + step * 16 + matrix * 8, pair);
+        MultiplyAdd(query[0], {{pair[0], pair[1]}}, &score[group]);
+        MultiplyAdd(query[1], {{pair[2], pair[3]}}, &score[group]);
       }
     }
   }
@@ -279,18 +297,21 @@ struct TensorAttentionKernel : PrefillParameters {
   }
 
   FMA_DEVICE void AddValues(const Memory& memory, const FragmentC* weight, Warp* warp) const {
+    const int row = LaneIndex() % 8;
+    const int matrix = LaneIndex() / 8;
     FMA_UNROLL
     for (int step = 0; step < kTile / 16; ++step) {
       const float* low = weight[2 * step].value;
       const float* high = weight[2 * step + 1].value;
       const FragmentA weights = {{PackPair(low[0], low[1]), PackPair(low[2], low[3]),
                                   PackPair(high[0], high[1]), PackPair(high[2], high[3])}};
+      const int key = step * 16 + matrix % 2 * 8 + row;
       FMA_UNROLL
-      for (int group = 0; group < kChannelGroups; ++group) {
-        const int at = (group * 8 + LaneIndex() / 4) * kKeyStride + step * 16 + LaneIndex() % 4 * 2;
-        const FragmentB value = {{memory.value.template GetAs<uint32_t>(at),
-                                  memory.value.template GetAs<uint32_t>(at + 8)}};
-        MultiplyAdd(weights, value, &warp->output[group]);
+      for (int group = 0; group < kChannelGroups; group += 2) {
+        uint32_t pair[4];
+        LoadTransposed(memory.value, key * kStride + (group + matrix / 2) * 8, pair);
+        MultiplyAdd(weights, {{pair[0], pair[1]}}, &warp->output[group]);
+        MultiplyAdd(weights, {{pair[2], pair[3]}}, &warp->output[group + 1]);
       }
     }
   }

@@ -1,8 +1,11 @@
 #include "kernels/cuda/dense/dense.h"
 
+#include <type_traits>
+
 #include "kernels/cuda/dense/linear_kernel.h"
 #include "kernels/cuda/dense/norm_kernel.h"
 #include "kernels/cuda/dense/pointwise_kernel.h"
+#include "kernels/cuda/dense/tensor_linear_kernel.h"
 #include "kernels/cuda/runtime/launch.h"
 
 namespace fmaserver::kernels::cuda {
@@ -26,37 +29,51 @@ LaunchShape PointwiseShape(int64_t rows, int64_t cols) {
   return {.blocks_x = rows * Pointwise::Chunks(cols)};
 }
 
-template <typename T, int kRows, int kOutputs, int kDepth, bool kNorms>
-absl::Status LaunchLinearAs(Stream& stream, const LinearOperation& operation) {
+template <typename T>
+LinearParameters<T> ParametersOf(const LinearOperation& operation) {
   const DeviceWeight& weights = operation.weights;
   const Matrix& x = operation.x;
+  return {
+      .weight = static_cast<const T*>(weights.data),
+      .bias = weights.bias,
+      .x = x.data,
+      .y = operation.y.data,
+      .pitch = weights.pitch,
+      .in = weights.in,
+      .out = weights.out,
+      .rows = static_cast<int32_t>(x.rows),
+      .norm = operation.norm,
+      .norm_eps = operation.norm_eps,
+      .x_is_aligned = x.cols % 4 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0,
+      .accumulate = operation.accumulate,
+      .activates = operation.activates,
+      .activation = operation.activation,
+  };
+}
+
+template <typename T, int kRows, int kOutputs, int kDepth, bool kNorms>
+absl::Status LaunchLinearAs(Stream& stream, const LinearOperation& operation) {
   using Kernel = LinearKernel<T, kRows, kOutputs, kDepth, kNorms>;
-  Kernel kernel;
-  kernel.weight = static_cast<const T*>(weights.data);
-  kernel.bias = weights.bias;
-  kernel.x = x.data;
-  kernel.y = operation.y.data;
-  kernel.pitch = weights.pitch;
-  kernel.in = weights.in;
-  kernel.out = weights.out;
-  kernel.rows = static_cast<int32_t>(x.rows);
-  kernel.norm = operation.norm;
-  kernel.norm_eps = operation.norm_eps;
-  kernel.x_is_aligned = x.cols % 4 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
-  kernel.accumulate = operation.accumulate;
-  kernel.activates = operation.activates;
-  kernel.activation = operation.activation;
-  return Launch(stream, {.blocks_x = Kernel::Blocks(weights.out)}, kernel);
+  return Launch(stream, {.blocks_x = Kernel::Blocks(operation.weights.out)},
+                Kernel{ParametersOf<T>(operation)});
 }
 
 /// Few rows: pieces on their way (depth). More rows: inputs that more outputs share.
 template <typename T, bool kNorms>
 absl::Status LaunchLinearOf(Stream& stream, const LinearOperation& operation) {
-  const int64_t rows = operation.x.rows;
-  if (rows == 1) return LaunchLinearAs<T, 1, 2, 4, kNorms>(stream, operation);
-  if (rows == 2) return LaunchLinearAs<T, 2, 2, 4, kNorms>(stream, operation);
-  if (rows <= 4) return LaunchLinearAs<T, 4, 2, 4, kNorms>(stream, operation);
-  return LaunchLinearAs<T, kFewRows, 4, 1, kNorms>(stream, operation);
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    using Kernel = TensorLinearKernel<kNorms>;
+    return Launch(
+        stream,
+        {.blocks_x = Kernel::Blocks(operation.weights.out), .shared_bytes = Kernel::SharedMemory()},
+        Kernel{ParametersOf<BFloat16>(operation)});
+  } else {
+    const int64_t rows = operation.x.rows;
+    if (rows == 1) return LaunchLinearAs<T, 1, 2, 4, kNorms>(stream, operation);
+    if (rows == 2) return LaunchLinearAs<T, 2, 2, 4, kNorms>(stream, operation);
+    if (rows <= 4) return LaunchLinearAs<T, 4, 2, 4, kNorms>(stream, operation);
+    return LaunchLinearAs<T, kFewRows, 4, 1, kNorms>(stream, operation);
+  }
 }
 
 }  // namespace

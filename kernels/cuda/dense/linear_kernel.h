@@ -8,81 +8,39 @@
 // on kRows, on its neighbours or on its place.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 
-#include "kernels/cuda/dense/activation.h"
-#include "kernels/cuda/runtime/element.h"
+#include "kernels/cuda/dense/linear_parameters.h"
 
 namespace fmaserver::kernels::cuda {
 
-/// y = x W^T + b, or y += x W^T + b. Grid: Blocks(). Rows past `rows` are computed like the last
-/// one and not stored.
-///
-/// With kNorms the inputs are x / sqrt(mean(x^2) + eps) * norm: a warp sees all inputs of a row, so
-/// it has the squares as well, and the factor that they give comes last. With `activates` the
-/// results are activated; swiglu then pairs output o (the gate) with output out / 2 + o.
+/// Grid: Blocks().
 template <typename T, int kRows, int kOutputs, int kDepth, bool kNorms>
-struct LinearKernel {
+struct LinearKernel : LinearParameters<T> {
+  using Parameters = LinearParameters<T>;
+  using Parameters::in;
+  using Parameters::pitch;
+  using Parameters::rows;
+  using Parameters::weight;
+  using Parameters::x;
+
   static constexpr int kThreads = 128;
   static constexpr int kWarps = kThreads / kWarpSize;
   static constexpr const char* kName = "linear";
   static_assert(kRows * kOutputs <= kWarpSize, "one lane stores one result");
 
-  const T* weight = nullptr;    // [out, in], rows `pitch` elements apart, zeros from `in` on
-  const float* bias = nullptr;  // [out]; null: none
-  const float* x = nullptr;     // [rows, in]
-  float* y = nullptr;           // [rows, out]
-  int64_t pitch = 0;            // a multiple of kVector<T>
-  int64_t in = 0;
-  int64_t out = 0;
-  int32_t rows = 0;
-  const float* norm = nullptr;  // [in], with kNorms
-  float norm_eps = 0;
-  bool x_is_aligned = false;  // every row of x starts at a multiple of 16 bytes
-  bool accumulate = false;
-  bool activates = false;
-  MlpKind activation = MlpKind::kGelu;
-
-  FMA_DEVICE bool IsGated() const { return activates && activation == MlpKind::kSwiglu; }
-  /// Columns of y, and how many of them a warp computes.
-  FMA_DEVICE int64_t Results() const { return IsGated() ? out / 2 : out; }
-  FMA_DEVICE int ResultsOfWarp() const { return IsGated() ? kOutputs / 2 : kOutputs; }
+  /// Columns of y that a warp computes.
+  FMA_DEVICE int ResultsOfWarp() const { return this->IsGated() ? kOutputs / 2 : kOutputs; }
 
   static constexpr int64_t Blocks(int64_t out) {
     return (out + kWarps * kOutputs - 1) / (kWarps * kOutputs);
-  }
-
-  /// Inputs [first, first + kVector) of a row; zeros past its end.
-  FMA_DEVICE void LoadInputs(const float* row, int64_t first, float (&values)[kVector<T>]) const {
-    if (x_is_aligned && first + kVector<T> <= in) {
-      FMA_UNROLL
-      for (int i = 0; i < kVector<T>; i += 4) {
-        const auto four = Load(reinterpret_cast<const Vec<float, 4>*>(row + first + i));
-        FMA_UNROLL
-        for (int j = 0; j < 4; ++j) values[i + j] = four.lane[j];
-      }
-    } else {
-      FMA_UNROLL
-      for (int i = 0; i < kVector<T>; ++i) {
-        values[i] = first + i < in ? Load(row + first + i) : 0.0F;
-      }
-    }
-  }
-
-  /// The weight row of the warp's output `o`; one that exists, also past the end.
-  FMA_DEVICE int64_t WeightRow(int64_t first, int o) const {
-    const int64_t results = Results();
-    const int column = o % ResultsOfWarp();
-    const int64_t row = first + column < results ? first + column : results - 1;
-    return o == column ? row : results + row;
   }
 
   /// One piece of kOutputs weight rows; zeros past the end.
   FMA_DEVICE void LoadWeights(int64_t first_out, int64_t i, Vector<T> (&weights)[kOutputs]) const {
     FMA_UNROLL
     for (int o = 0; o < kOutputs; ++o) {
-      const int64_t row = WeightRow(first_out, o);
+      const int64_t row = this->WeightRow(first_out, ResultsOfWarp(), o);
       weights[o] = i < in
                        ? LoadConstant(reinterpret_cast<const Vector<T>*>(weight + row * pitch + i))
                        : Vector<T>{};
@@ -96,11 +54,11 @@ struct LinearKernel {
 
   FMA_DEVICE void Multiply(int64_t i, const Vector<T> (&weights)[kOutputs], Sums& sums) const {
     float gains[kVector<T>];
-    if constexpr (kNorms) LoadInputs(norm, i, gains);
+    if constexpr (kNorms) this->LoadInputs(this->norm, i, gains);
     FMA_UNROLL
     for (int r = 0; r < kRows; ++r) {
       float inputs[kVector<T>];
-      LoadInputs(x + (r < rows ? r : rows - 1) * in, i, inputs);
+      this->LoadInputs(x + (r < rows ? r : rows - 1) * in, i, inputs);
       if constexpr (kNorms) {
         FMA_UNROLL
         for (int j = 0; j < kVector<T>; ++j) {
@@ -138,21 +96,15 @@ struct LinearKernel {
     FMA_UNROLL
     for (int r = 0; r < kRows; ++r) {
       float scale = 1;
-      if constexpr (kNorms) {
-        scale = 1.0F / std::sqrt(WarpSum(sums.squares[r]) / static_cast<float>(in) + norm_eps);
-      }
+      if constexpr (kNorms) scale = this->NormScale(WarpSum(sums.squares[r]));
       FMA_UNROLL
       for (int o = 0; o < kOutputs; ++o) sums.dot[r][o] = WarpSum(sums.dot[r][o]) * scale;
     }
   }
 
-  FMA_DEVICE float WithBias(float value, int64_t row) const {
-    return bias != nullptr ? value + LoadConstant(bias + row) : value;
-  }
-
   FMA_DEVICE void operator()() const {
     const int64_t first_out = (BlockIndex() * kWarps + WarpIndex()) * ResultsOfWarp();
-    if (first_out >= Results()) return;  // the whole warp
+    if (first_out >= this->Results()) return;  // the whole warp
     Sums sums;
     Accumulate(first_out, sums);
     AddLanes(sums);
@@ -163,16 +115,8 @@ struct LinearKernel {
         const int64_t column = first_out + o;
         // Each result is one lane's to store.
         if (LaneIndex() != r * kOutputs + o || r >= rows) continue;
-        if (o >= ResultsOfWarp() || column >= Results()) continue;
-        float value = WithBias(sums.dot[r][o], column);
-        float up = 0;
-        if (IsGated()) {
-          up = WithBias(sums.dot[r][(o + kOutputs / 2) % kOutputs], Results() + column);
-        }
-        if (activates) value = Activated(activation, value, up);
-        float* to = y + r * Results() + column;
-        if (accumulate) value += Load(to);
-        Store(to, value);
+        if (o >= ResultsOfWarp() || column >= this->Results()) continue;
+        this->StoreResult(r, column, sums.dot[r][o], sums.dot[r][(o + kOutputs / 2) % kOutputs]);
       }
     }
   }

@@ -97,6 +97,10 @@ class Shared {
   FMA_DEVICE void SetAs(int index, U value) const {
     *At<U>(index) = value;
   }
+  /// As instructions for shared memory want it.
+  FMA_DEVICE uint32_t Address(int index) const {
+    return static_cast<uint32_t>(__cvta_generic_to_shared(At<T>(index)));
+  }
 
  private:
   template <typename U>

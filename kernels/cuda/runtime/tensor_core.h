@@ -6,6 +6,10 @@
 //   a.pair[2] = A[g][2t+8, 2t+9]    a.pair[3] = A[g+8][2t+8, 2t+9]
 //   b.pair[0] = B[2t, 2t+1][g]      b.pair[1] = B[2t+8, 2t+9][g]
 //   c.value[0..1] = C[g][2t, 2t+1]  c.value[2..3] = C[g+8][2t, 2t+1]
+//
+// LoadMatrices and LoadTransposed bring four matrices [8, 8] from shared memory, as fragments hold
+// them: lane i names the row i % 8 of matrix i / 8, eight elements at a multiple of 16 bytes. A
+// lane gets the elements [g][2t, 2t+1] of each, or [2t, 2t+1][g] transposed.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +29,14 @@ struct FragmentC {
   float value[4] = {};
 };
 
+/// The numbers that a pair holds.
+FMA_DEVICE float LowOfPair(uint32_t pair) {
+  return ToFloat(BFloat16{static_cast<uint16_t>(pair & 0xFFFF)});
+}
+FMA_DEVICE float HighOfPair(uint32_t pair) {
+  return ToFloat(BFloat16{static_cast<uint16_t>(pair >> 16)});
+}
+
 #ifdef __CUDACC__
 
 /// Rounds to bfloat16, to nearest, ties to even.
@@ -40,6 +52,20 @@ FMA_DEVICE void MultiplyAdd(const FragmentA& a, const FragmentB& b, FragmentC* c
       : "+f"(c->value[0]), "+f"(c->value[1]), "+f"(c->value[2]), "+f"(c->value[3])
       : "r"(a.pair[0]), "r"(a.pair[1]), "r"(a.pair[2]), "r"(a.pair[3]), "r"(b.pair[0]),
         "r"(b.pair[1]));
+}
+
+FMA_DEVICE void LoadMatrices(const Shared<BFloat16>& from, int row, uint32_t (&pairs)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(pairs[0]), "=r"(pairs[1]), "=r"(pairs[2]), "=r"(pairs[3])
+               : "r"(from.Address(row))
+               : "memory");
+}
+
+FMA_DEVICE void LoadTransposed(const Shared<BFloat16>& from, int row, uint32_t (&pairs)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(pairs[0]), "=r"(pairs[1]), "=r"(pairs[2]), "=r"(pairs[3])
+               : "r"(from.Address(row))
+               : "memory");
 }
 
 #else
@@ -76,6 +102,24 @@ inline void MultiplyAdd(const FragmentA& a, const FragmentB& b, FragmentC* c,
   }
   emulator::GatherWarp(0, site);  // nobody leaves with what others still look at
   *c = sum;
+}
+
+inline void LoadMatrices(const Shared<BFloat16>& from, int row, uint32_t (&pairs)[4]) {
+  const int g = LaneIndex() / 4;
+  const int t = LaneIndex() % 4;
+  for (int matrix = 0; matrix < 4; ++matrix) {
+    pairs[matrix] = from.GetAs<uint32_t>(Shuffle(row, 8 * matrix + g) + 2 * t);
+  }
+}
+
+inline void LoadTransposed(const Shared<BFloat16>& from, int row, uint32_t (&pairs)[4]) {
+  const int g = LaneIndex() / 4;
+  const int t = LaneIndex() % 4;
+  for (int matrix = 0; matrix < 4; ++matrix) {
+    const int low = Shuffle(row, 8 * matrix + 2 * t) + g;
+    const int high = Shuffle(row, 8 * matrix + 2 * t + 1) + g;
+    pairs[matrix] = from.Get(low).bits | static_cast<uint32_t>(from.Get(high).bits) << 16;
+  }
 }
 
 #endif

@@ -23,7 +23,7 @@ model::ModelConfig SmallConfig() {
   config.attention.share_levels = true;
   config.attention.far_positions = kernels::FarPositions::kNone;
   config.eos_token_ids = {257};
-  config.byte_tokenizer = true;
+  config.tokenizer = model::TokenizerKind::kBytes;
   return config;
 }
 

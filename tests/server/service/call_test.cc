@@ -65,7 +65,7 @@ TEST(Call, IsReportedOnceAtItsEnd) {
     call->ChargePrompt(12);
     call->SetStatus(absl::InternalError("broken"));
   }
-  const service::CallReport report = service.reports().Await();
+  const service::CallReport report = service.reports().Await(service::kScore);
   EXPECT_EQ(report.request_id, "my-id");
   EXPECT_EQ(report.method, "Score");
   EXPECT_EQ(report.tenant, kDefaultTenant);
@@ -78,7 +78,7 @@ TEST(Call, IsReportedOnceAtItsEnd) {
 TEST(Call, WithoutAStatusItWasCancelled) {
   TestService service;
   service.Begin(service::kScore).reset();
-  EXPECT_TRUE(absl::IsCancelled(service.reports().Await().status));
+  EXPECT_TRUE(absl::IsCancelled(service.reports().Await(service::kScore).status));
 }
 
 }  // namespace

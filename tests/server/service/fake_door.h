@@ -58,11 +58,6 @@ class FakeDoor final : public service::EventWire<Event> {
     }
   }
 
-  bool finished() const {
-    const std::lock_guard lock(mutex_);
-    return end_.has_value();
-  }
-
   /// Of a call that is over.
   const std::vector<Event>& events() const { return events_; }
 
@@ -77,7 +72,7 @@ class FakeDoor final : public service::EventWire<Event> {
     return !std::exchange(writing_, false);
   }
 
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Event> events_;
   bool writing_ = false;

@@ -166,7 +166,7 @@ TEST_F(GenerationTest, TheReportTellsWhatTheCallTook) {
     GenerateCall call(service_, TextRequest("hello", 7));
     EXPECT_TRUE(call.Run().ok());
   }
-  const service::CallReport report = service_.reports().Await();
+  const service::CallReport report = service_.reports().Await(service::kGenerate);
   EXPECT_EQ(report.method, "Generate");
   EXPECT_TRUE(report.status.ok());
   EXPECT_EQ(report.usage.prompt_tokens, 5);

@@ -1,6 +1,7 @@
 // A service on a small random model, and what a test wants to know of it.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -64,14 +65,19 @@ class ReportKeeper final : public service::CallObserver {
     reports_.push_back(report);
   }
 
-  /// The only report, once there is one.
-  service::CallReport Await() const {
-    EXPECT_TRUE(Eventually([this] {
+  /// The newest report of this method, once there is one: a call may end a moment after its reader
+  /// knows.
+  service::CallReport Await(const service::CallKind& kind) const {
+    service::CallReport found;
+    EXPECT_TRUE(Eventually([&] {
       const std::lock_guard lock(mutex_);
-      return !reports_.empty();
+      const auto report = std::ranges::find(reports_.rbegin(), reports_.rend(), kind.method,
+                                            &service::CallReport::method);
+      if (report == reports_.rend()) return false;
+      found = *report;
+      return true;
     }));
-    const std::lock_guard lock(mutex_);
-    return reports_.empty() ? service::CallReport() : reports_.back();
+    return found;
   }
 
   void Forget() {

@@ -32,7 +32,7 @@ model::ModelConfig ByteModelConfig() {
   config.attention.num_kv_heads = 1;
   config.attention.head_dim = 8;
   config.attention.hierarchy = {.group_size = 4, .rank = 2, .num_levels = 3, .sink_tokens = 0};
-  config.byte_tokenizer = true;
+  config.tokenizer = model::TokenizerKind::kBytes;
   return config;
 }
 
@@ -45,7 +45,7 @@ model::ModelConfig ShortModelConfig(int64_t positions) {
 
 model::ModelConfig IdModelConfig() {
   model::ModelConfig config = ByteModelConfig();
-  config.byte_tokenizer = false;
+  config.tokenizer = model::TokenizerKind::kFile;
   return config;
 }
 

@@ -34,14 +34,14 @@ TEST_F(TokensTest, BothAreCharged) {
     const auto call = service_.Begin(service::kTokenize);
     ASSERT_TRUE(service::Tokenize(*call, "abcd", Vocabulary()).ok());
   }
-  EXPECT_EQ(service_.reports().Await().usage.prompt_tokens, 4);
+  EXPECT_EQ(service_.reports().Await(service::kTokenize).usage.prompt_tokens, 4);
   service_.reports().Forget();
   {
     const auto call = service_.Begin(service::kDetokenize);
     const std::vector<uint32_t> ids = {1, 2};
     ASSERT_TRUE(service::Detokenize(*call, ids, Vocabulary()).ok());
   }
-  EXPECT_EQ(service_.reports().Await().usage.prompt_tokens, 2);
+  EXPECT_EQ(service_.reports().Await(service::kDetokenize).usage.prompt_tokens, 2);
 }
 
 TEST_F(TokensTest, RefusalsNameWhatWasFound) {

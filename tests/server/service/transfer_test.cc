@@ -140,7 +140,7 @@ TEST_F(TransferTest, ASenderWhoLeavesMakesNoSession) {
       call->OnEnd();
       EXPECT_TRUE(absl::IsCancelled(sender->AwaitEnd().status()));
     }
-    EXPECT_TRUE(absl::IsCancelled(service_.reports().Await().status));
+    EXPECT_TRUE(absl::IsCancelled(service_.reports().Await(service::kImportSession).status));
     EXPECT_EQ(CountSessions(), 1);
   }
 }

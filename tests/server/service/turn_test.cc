@@ -59,7 +59,7 @@ TEST_F(TurnTest, OnlyWhatTheCallerSentIsLimitedAndCharged) {
     ASSERT_NE(second.finished(), nullptr);
     EXPECT_EQ(second.finished()->end.usage.prompt_tokens, 2);
   }
-  EXPECT_EQ(service_.reports().Await().usage.prompt_tokens, 2);
+  EXPECT_EQ(service_.reports().Await(service::kGenerate).usage.prompt_tokens, 2);
   GenerateCall long_one(service_, Turn("more than ten tokens", 1));
   EXPECT_EQ(long_one.Run().code(), absl::StatusCode::kInvalidArgument);
 }
@@ -98,6 +98,30 @@ TEST_F(TurnTest, TheEngineDoesNotWaitForTheEndOfATurn) {
   EXPECT_EQ(service_.sessions().Get(kTalk)->tokens, 0) << "a cancelled turn leaves no trace";
 }
 
+TEST_F(TurnTest, ATurnThatAnEarlierVersionStoredIsRefusedAndTheSessionGoesOn) {
+  std::string token;
+  {
+    const auto turn = service_.sessions().BeginTurn(kTalk);
+    ASSERT_TRUE(turn.ok());
+    const auto interrupted = (*turn)->Interrupt({'a', 'b'}, {},
+                                                {.request = "a message of the API",
+                                                 .seed = 1,
+                                                 .generated = 1,
+                                                 .format = sessions::RequestFormat::kApiMessage});
+    ASSERT_TRUE(interrupted.ok()) << interrupted.status();
+    token = *interrupted;
+  }
+  service::GenerateRequest resume;
+  resume.resume_token = token;
+  GenerateCall refused(service_, resume);
+  const absl::Status status = refused.Run();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("go on with session_id"));
+  GenerateCall next(service_, Turn("", 3));
+  EXPECT_TRUE(next.Run().ok());
+  EXPECT_EQ(next.finished()->session->tokens, 5);
+}
+
 TEST_F(TurnTest, AnInterruptedTurnGoesOnWithTheSameTokens) {
   const sessions::SessionName kCopy{.tenant = kDefaultTenant, .id = "copy"};
   Require(service_.sessions().Create(kCopy, {}).status());
@@ -106,6 +130,7 @@ TEST_F(TurnTest, AnInterruptedTurnGoesOnWithTheSameTokens) {
   request.session_id = kCopy.id;
   GenerateCall whole(service_, request);
   EXPECT_TRUE(whole.Run().ok());
+  EXPECT_TRUE(Eventually([this] { return service_.engine().FreeSlots() == 4; }));
 
   request.session_id = kTalk.id;
   std::string token;

@@ -1,4 +1,4 @@
-#include "model_loader/protobuf_reader.h"
+#include "model_loader/sentencepiece/protobuf_reader.h"
 
 namespace fmaserver::model {
 

@@ -1,8 +1,9 @@
-#include "model_loader/chars_map.h"
+#include "model_loader/sentencepiece/chars_map.h"
 
 #include <algorithm>
 
 #include "absl/status/status.h"
+#include "base/refusal.h"
 #include "base/text.h"
 
 namespace fmaserver::model {
@@ -45,15 +46,13 @@ absl::StatusOr<CharsMap> CharsMap::Parse(std::string_view bytes, std::string_vie
   const size_t trie_bytes = bytes.size() < kUnitBytes ? 0 : ReadUnit(bytes, 0);
   if (trie_bytes < kUnitBytes || trie_bytes % kUnitBytes != 0 ||
       trie_bytes > bytes.size() - kUnitBytes) {
-    return absl::InvalidArgumentError(
-        Concat(origin, ": trie size of normalizer_spec.precompiled_charsmap is ", trie_bytes,
-               ", allowed: a multiple of 4 from 4 up that fits its ", bytes.size(), " bytes"));
+    return Refusal(At(origin, "trie size of normalizer_spec.precompiled_charsmap"), trie_bytes,
+                   Concat("a multiple of 4 from 4 up that fits its ", bytes.size(), " bytes"));
   }
   map.replacements_ = bytes.substr(kUnitBytes + trie_bytes);
   if (const size_t longest = LongestReplacement(map.replacements_); longest > kMaxReplacement) {
-    return absl::InvalidArgumentError(
-        Concat(origin, ": longest replacement of normalizer_spec.precompiled_charsmap is ", longest,
-               " bytes, allowed: at most ", kMaxReplacement));
+    return Refusal(At(origin, "longest replacement of normalizer_spec.precompiled_charsmap"),
+                   Words{Concat(longest, " bytes")}, Concat("at most ", kMaxReplacement));
   }
   const std::string_view trie = bytes.substr(kUnitBytes, trie_bytes);
   map.units_.resize(trie_bytes / kUnitBytes);

@@ -1,4 +1,4 @@
-#include "model_loader/sentencepiece_normalizer.h"
+#include "model_loader/sentencepiece/normalizer.h"
 
 #include <utility>
 

@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <limits>
+#include <vector>
 
 #include "base/utf8.h"
-#include "model_loader/sentencepiece_segmenter.h"
+#include "model_loader/sentencepiece/boundaries.h"
+#include "model_loader/sentencepiece/segmenter.h"
 
 namespace fmaserver::model {
 namespace {
@@ -26,9 +28,8 @@ struct BestEnd {
 
 class UnigramSegmenter final : public Segmenter {
  public:
-  explicit UnigramSegmenter(const SentencePieceModel& model) : model_(model) {
+  explicit UnigramSegmenter(const SentencePieceModel& model) : model_(model), boundaries_(model) {
     float worst = std::numeric_limits<float>::max();
-    best_score_ = std::numeric_limits<float>::min();
     std::vector<PrefixTable::Entry> spelled;
     for (size_t id = 0; id < model.pieces.size(); ++id) {
       const SentencePieceModel::Piece& piece = model.pieces[id];
@@ -41,15 +42,15 @@ class UnigramSegmenter final : public Segmenter {
     pieces_ = PrefixTable(std::move(spelled));
   }
 
-  std::vector<TextPiece> Cut(std::string_view text) const override {
-    std::vector<BestEnd> ends(text.size() + 1);
-    for (size_t start = 0; start < text.size();) {
-      const std::string_view rest = text.substr(start);
-      const size_t character = NextUtf8(rest).length;
-      OfferPieces(rest, character, static_cast<int32_t>(start), ends);
-      start += character;
+  void Cut(std::string_view text, Emit emit) const override {
+    std::vector<BestEnd> ends;
+    float so_far = 0;
+    while (!text.empty()) {
+      const std::string_view stretch = text.substr(0, boundaries_.FirstStretch(text));
+      text.remove_prefix(stretch.size());
+      so_far = FindBest(stretch, so_far, ends);
+      Walk(stretch, ends, emit);
     }
-    return WalkBack(text, ends);
   }
 
  private:
@@ -59,6 +60,20 @@ class UnigramSegmenter final : public Segmenter {
     if (piece.type != PieceType::kUserDefined) return piece.score;
     // Better than anything of this length, so that user symbols are always chosen.
     return static_cast<float>(length) * best_score_ - 0.1;
+  }
+
+  /// Fills `ends` for `stretch`, before which the score was `so_far`, and returns the score behind
+  /// it. Scores run on from stretch to stretch because rounding depends on them.
+  float FindBest(std::string_view stretch, float so_far, std::vector<BestEnd>& ends) const {
+    ends.assign(stretch.size() + 1, BestEnd());
+    ends[0].score = so_far;
+    for (size_t start = 0; start < stretch.size();) {
+      const std::string_view rest = stretch.substr(start);
+      const size_t character = NextUtf8(rest).length;
+      OfferPieces(rest, character, static_cast<int32_t>(start), ends);
+      start += character;
+    }
+    return ends.back().score;
   }
 
   void OfferPieces(std::string_view rest, size_t character, int32_t start,
@@ -74,20 +89,29 @@ class UnigramSegmenter final : public Segmenter {
     ends[start + character].Offer(score, start, model_.unknown_id);
   }
 
-  static std::vector<TextPiece> WalkBack(std::string_view text, const std::vector<BestEnd>& ends) {
-    std::vector<TextPiece> segments;
-    for (size_t end = text.size(); end > 0;) {
-      const BestEnd& best = ends[end];
-      segments.push_back({text.substr(best.start, end - best.start), best.id});
-      end = best.start;
+  /// Emits the best way through `stretch`. Turns its links round, which point to where each segment
+  /// begins, so that they can be followed from the start.
+  static void Walk(std::string_view stretch, std::vector<BestEnd>& ends, const Emit& emit) {
+    int32_t next = 0;
+    for (auto end = static_cast<int32_t>(stretch.size()); end >= 0;) {
+      const int32_t begin = ends[end].start;
+      ends[end].start = next;
+      next = end;
+      end = begin;
     }
-    std::reverse(segments.begin(), segments.end());
-    return segments;
+    for (size_t begin = 0; begin < stretch.size();) {
+      const auto end = static_cast<size_t>(ends[begin].start);
+      emit({stretch.substr(begin, end - begin), ends[end].id});
+      begin = end;
+    }
   }
 
   const SentencePieceModel& model_;
+  const Boundaries boundaries_;
   PrefixTable pieces_;
-  float best_score_ = 0;
+  // The best of the normal pieces, but above 0 even when all are below, as they usually are. So
+  // does the original, and it decides by how much a long user symbol wins.
+  float best_score_ = std::numeric_limits<float>::min();
   float unknown_score_ = 0;
 };
 

@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
-#include <vector>
 
-#include "model_loader/prefix_table.h"
-#include "model_loader/sentencepiece_model.h"
+#include "absl/functional/function_ref.h"
+#include "model_loader/sentencepiece/model.h"
+#include "model_loader/sentencepiece/prefix_table.h"
 
 namespace fmaserver::model {
 
@@ -21,9 +21,13 @@ class Segmenter {
  public:
   virtual ~Segmenter() = default;
 
-  /// The segments in order; together they are `text`, of which they are views. `text` must be
-  /// shorter than 2^31 bytes.
-  virtual std::vector<TextPiece> Cut(std::string_view text) const = 0;
+  using Emit = absl::FunctionRef<void(const TextPiece&)>;
+
+  /// Emits the segments in order; together they are `text`, of which they are views. `text` must be
+  /// shorter than 2^31 bytes. Memory grows with the longest stretch of `text` that has no boundary
+  /// (Boundaries): up to 50 bytes for each of its characters with BPE, 12 for each byte with
+  /// unigram.
+  virtual void Cut(std::string_view text, Emit emit) const = 0;
 };
 
 /// Merges the best-scored pair of neighbours until none is a piece (Sennrich et al.,

@@ -1,4 +1,4 @@
-#include "model_loader/chars_map.h"
+#include "model_loader/sentencepiece/chars_map.h"
 
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"

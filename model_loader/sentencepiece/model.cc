@@ -1,4 +1,4 @@
-#include "model_loader/sentencepiece_model.h"
+#include "model_loader/sentencepiece/model.h"
 
 #include <bit>
 #include <charconv>
@@ -9,10 +9,10 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
-#include "base/json.h"
+#include "base/refusal.h"
 #include "base/text.h"
 #include "base/utf8.h"
-#include "model_loader/protobuf_reader.h"
+#include "model_loader/sentencepiece/protobuf_reader.h"
 
 namespace fmaserver::model {
 namespace {
@@ -46,9 +46,9 @@ class Parser {
   }
 
  private:
-  absl::Status Refuse(std::string_view what, std::string_view found, std::string_view allowed) {
-    return absl::InvalidArgumentError(
-        Concat(origin_, ": ", what, " is ", found, ", allowed: ", allowed));
+  template <typename T>
+  absl::Status Refuse(std::string_view what, const T& found, std::string_view allowed) {
+    return Refusal(At(origin_, what), found, allowed);
   }
 
   absl::Status Finished(const ProtobufReader& reader, std::string_view message) {
@@ -72,7 +72,7 @@ class Parser {
 
   absl::Status ReadPiece(std::string_view bytes) {
     if (static_cast<int64_t>(model_.pieces.size()) == max_pieces_) {
-      return Refuse("number of pieces", Concat("more than ", max_pieces_),
+      return Refuse("number of pieces", Words{Concat("more than ", max_pieces_)},
                     Concat("at most \"vocab_size\" of config.json (", max_pieces_, ")"));
     }
     Piece piece;
@@ -94,14 +94,15 @@ class Parser {
 
   absl::Status CheckPiece(Piece& piece, uint64_t type) {
     const std::string what = Concat("piece ", model_.pieces.size(), " (", Quoted(piece.text), ")");
-    if (piece.text.empty()) return Refuse(what, "empty", "at least one character");
-    if (!ValidateUtf8(piece.text).ok()) return Refuse(what, "not valid UTF-8", "valid UTF-8");
+    if (piece.text.empty()) return Refuse(what, Words{"empty"}, "at least one character");
+    if (!ValidateUtf8(piece.text).ok())
+      return Refuse(what, Words{"not valid UTF-8"}, "valid UTF-8");
     if (!std::isfinite(piece.score)) {
-      return Refuse(Concat("score of ", what), Concat(piece.score), "a finite number");
+      return Refuse(Concat("score of ", what), piece.score, "a finite number");
     }
     const bool is_allowed = type >= 1 && type <= 6 && type != 5;
     if (!is_allowed) {
-      return Refuse(Concat("type of ", what), Concat(type),
+      return Refuse(Concat("type of ", what), type,
                     "1 (normal), 2 (unknown), 3 (control), 4 (user defined), 6 (byte)");
     }
     piece.type = static_cast<PieceType>(type);
@@ -113,7 +114,7 @@ class Parser {
     while (const std::optional<ProtobufField> field = reader.Next()) {
       if (field->Is(3, Type::kVarint)) {
         if (field->value != 1 && field->value != 2) {
-          return Refuse("trainer_spec.model_type", Concat(field->value), "1 (unigram), 2 (BPE)");
+          return Refuse("trainer_spec.model_type", field->value, "1 (unigram), 2 (BPE)");
         }
         model_.algorithm = static_cast<Algorithm>(field->value);
       }
@@ -141,7 +142,7 @@ class Parser {
     while (const std::optional<ProtobufField> field = reader.Next()) {
       if (field->Is(2, Type::kBytes) && !field->bytes.empty()) {
         return Refuse("denormalizer_spec.precompiled_charsmap",
-                      Concat(field->bytes.size(), " bytes"), "empty");
+                      Words{Concat(field->bytes.size(), " bytes")}, "empty");
       }
     }
     return Finished(reader, "NormalizerSpec");
@@ -153,7 +154,7 @@ class Parser {
     for (size_t id = 0; id < model_.pieces.size(); ++id) {
       const Piece& piece = model_.pieces[id];
       if (!texts.insert(piece.text).second) {
-        return Refuse(Concat("piece ", id), Concat("a second ", Quoted(piece.text)),
+        return Refuse(Concat("piece ", id), Words{Concat("a second ", Quoted(piece.text))},
                       "each text once");
       }
       if (absl::Status status = NoteSpecial(piece, static_cast<int32_t>(id)); !status.ok()) {
@@ -161,11 +162,11 @@ class Parser {
       }
     }
     if (model_.unknown_id < 0) {
-      return Refuse("number of pieces of type 2 (unknown)", "0", "1");
+      return Refuse("number of pieces of type 2 (unknown)", 0, "1");
     }
     for (int byte = 0; byte < 256 && model_.byte_fallback; ++byte) {
       if (model_.byte_ids[byte] < 0) {
-        return Refuse(absl::StrFormat("byte piece \"<0x%02X>\"", byte), "missing",
+        return Refuse(absl::StrFormat("byte piece \"<0x%02X>\"", byte), Words{"missing"},
                       "all 256 when trainer_spec.byte_fallback is true");
       }
     }
@@ -174,13 +175,13 @@ class Parser {
 
   absl::Status NoteSpecial(const Piece& piece, int32_t id) {
     if (piece.type == PieceType::kUnknown) {
-      if (model_.unknown_id >= 0) return Refuse("number of pieces of type 2 (unknown)", "2", "1");
+      if (model_.unknown_id >= 0) return Refuse("number of pieces of type 2 (unknown)", 2, "1");
       model_.unknown_id = id;
     }
     if (piece.type == PieceType::kByte) {
       const std::optional<uint8_t> byte = ByteOf(piece.text);
       if (!byte.has_value() || !model_.byte_fallback) {
-        return Refuse(Concat("byte piece ", id), Quoted(piece.text),
+        return Refuse(Concat("byte piece ", id), piece.text,
                       "\"<0x00>\" to \"<0xFF>\", and only when trainer_spec.byte_fallback is true");
       }
       model_.byte_ids[*byte] = id;

@@ -9,7 +9,8 @@
 
 namespace fmaserver::model {
 
-/// LoadSentencePiece for a file that is in memory: `bytes` is its content, which is copied.
+/// `bytes` is the content of a model file, which is copied. INVALID_ARGUMENT, naming `origin`, when
+/// it is not one, or has more pieces than `vocab_size`.
 absl::StatusOr<std::unique_ptr<Tokenizer>> MakeSentencePieceTokenizer(std::string_view bytes,
                                                                       std::string_view origin,
                                                                       int64_t vocab_size);

@@ -1,4 +1,4 @@
-#include "model_loader/sentencepiece_tokenizer.h"
+#include "model_loader/sentencepiece/tokenizer.h"
 
 #include <algorithm>
 #include <limits>
@@ -9,20 +9,18 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_replace.h"
-#include "base/mapped_file.h"
+#include "base/refusal.h"
 #include "base/text.h"
 #include "base/utf8.h"
-#include "model_loader/prefix_table.h"
-#include "model_loader/sentencepiece_model.h"
-#include "model_loader/sentencepiece_normalizer.h"
-#include "model_loader/sentencepiece_segmenter.h"
+#include "model_loader/sentencepiece/model.h"
+#include "model_loader/sentencepiece/normalizer.h"
+#include "model_loader/sentencepiece/prefix_table.h"
+#include "model_loader/sentencepiece/segmenter.h"
 
 namespace fmaserver::model {
 namespace {
 
 using PieceType = SentencePieceModel::PieceType;
-
-constexpr size_t kMaxFileBytes = size_t{64} << 20;
 
 PrefixTable UserSymbols(const SentencePieceModel& model) {
   std::vector<PrefixTable::Entry> symbols;
@@ -66,11 +64,12 @@ class SentencePieceTokenizer final : public Tokenizer {
     if (!status.ok()) return status;
     const std::string normalized = normalizer_->Normalize(text);
     if (normalized.size() > kMaxTextBytes) {
-      return absl::InvalidArgumentError(
-          Concat("text is ", normalized.size(), " bytes, allowed: at most ", kMaxTextBytes));
+      return Refusal("text", Words{Concat(normalized.size(), " bytes")},
+                     Concat("at most ", kMaxTextBytes));
     }
     std::vector<int32_t> ids;
-    for (const TextPiece& segment : segmenter_->Cut(normalized)) AppendIds(segment, ids);
+    segmenter_->Cut(normalized,
+                    [this, &ids](const TextPiece& segment) { AppendIds(segment, ids); });
     return ids;
   }
 
@@ -95,8 +94,7 @@ class SentencePieceTokenizer final : public Tokenizer {
     bool at_start = model_.add_dummy_prefix || model_.remove_extra_whitespaces;
     for (const int32_t id : ids) {
       if (id < 0 || id >= vocab_size_) {
-        return absl::OutOfRangeError(
-            Concat("token id is ", id, ", allowed: 0 to ", vocab_size_ - 1));
+        return Refusal("token id", id, FromTo(0, vocab_size_ - 1), absl::StatusCode::kOutOfRange);
       }
       const std::string surface = id == model_.unknown_id ? model_.unknown_surface : TokenBytes(id);
       text += at_start && StartsWithSpace(id) ? surface.substr(1) : surface;
@@ -154,19 +152,6 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> MakeSentencePieceTokenizer(std::strin
   absl::StatusOr<SentencePieceModel> model = ParseSentencePieceModel(bytes, origin, vocab_size);
   if (!model.ok()) return model.status();
   return SentencePieceTokenizer::Create(*std::move(model), origin, vocab_size);
-}
-
-absl::StatusOr<std::unique_ptr<Tokenizer>> LoadSentencePiece(const std::filesystem::path& file,
-                                                             int64_t vocab_size) {
-  const absl::StatusOr<MappedFile> mapped = MappedFile::Open(file);
-  if (!mapped.ok()) return mapped.status();
-  const std::span<const std::byte> bytes = mapped->bytes();
-  if (bytes.size() > kMaxFileBytes) {
-    return absl::InvalidArgumentError(Concat(file.string(), ": size is ", bytes.size(),
-                                             " bytes, allowed: at most ", kMaxFileBytes));
-  }
-  return MakeSentencePieceTokenizer({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
-                                    file.string(), vocab_size);
 }
 
 }  // namespace fmaserver::model
