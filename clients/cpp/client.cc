@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/text.h"
 #include "clients/cpp/status.h"
 
 namespace fmaserver::client {
@@ -124,7 +123,7 @@ absl::StatusOr<v1::Model> Client::LoadModel(grpc::ClientContext& context,
 absl::Status Client::UnloadModel(grpc::ClientContext& context,
                                  const v1::UnloadModelRequest& request) {
   v1::UnloadModelResponse response;
-  return ToAbsl(admin_->UnloadModel(&context, request, &response));
+  return FromGrpcStatus(admin_->UnloadModel(&context, request, &response));
 }
 
 absl::StatusOr<bool> Client::IsServing(grpc::ClientContext& context) {

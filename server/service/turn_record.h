@@ -1,5 +1,5 @@
-// The request of an interrupted turn, as session files hold it: fma/internal/turn_request.proto.
-// Their name for it is RequestFormat::kServiceRecord.
+// The request of an interrupted turn, as session files hold it: fma/internal/turn_request.proto,
+// which the sessions call RequestFormat::kServiceRecord.
 #pragma once
 
 #include <string>
