@@ -64,7 +64,7 @@ class TransferTest : public ::testing::Test {
     const auto door = std::make_shared<FakeDoor<std::string>>();
     const auto call =
         service::Exporting::Start(*service_, service_.Begin(service::kExportSession), door, [id] {
-          return absl::StatusOr<service::Exporting::Request>({id, false});
+          return absl::StatusOr<service::Exporting::Request>({.model = {}, .session_id = id});
         });
     const absl::Status end = door->Run(*call);
     if (status != nullptr) *status = end;
@@ -84,7 +84,7 @@ class TransferTest : public ::testing::Test {
       if (!sender.AwaitRead()) return false;
       call.OnPiece([piece = blob.substr(begin, kPiece)] {
         return absl::StatusOr<service::Importing::Piece>(
-            {.session_id = "copy", .lifetime = {}, .data = piece});
+            {.model = {}, .session_id = "copy", .lifetime = {}, .data = piece});
       });
     }
     return sender.AwaitRead();
@@ -149,7 +149,7 @@ TEST_F(TransferTest, AReaderWhoLeavesEndsTheExport) {
   const auto door = std::make_shared<FakeDoor<std::string>>();
   const auto call =
       service::Exporting::Start(*service_, service_.Begin(service::kExportSession), door, [] {
-        return absl::StatusOr<service::Exporting::Request>({"talk", false});
+        return absl::StatusOr<service::Exporting::Request>({.model = {}, .session_id = "talk"});
       });
   EXPECT_TRUE(absl::IsCancelled(door->Run(*call, std::chrono::microseconds(0), 0)));
 }
