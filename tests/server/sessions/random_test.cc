@@ -194,7 +194,11 @@ class RandomTest : public ::testing::TestWithParam<World> {
     ASSERT_TRUE(bytes.ok()) << bytes.status();
     const auto info =
         testing::ImportAll(AnyStore(), {tenants_[Draw(0, 1)], ""}, *bytes, Draw(1, 300));
-    // Nothing else in these worlds fills the memory.
+    if (absl::IsResourceExhausted(info.status())) {
+      // Only a session that is larger than all memory: nothing else in these worlds fills it.
+      EXPECT_GT(std::ssize(*bytes), GetParam().memory_bytes) << info.status();
+      return;
+    }
     ASSERT_TRUE(info.ok()) << info.status();
     for (const std::string& tenant : tenants_) {
       if (AnyStore().Get({tenant, info->id}).ok()) texts_[{tenant, info->id}] = texts_[name];
