@@ -217,6 +217,7 @@ absl::StatusOr<std::vector<SessionInfo>> SessionStore::TryFork(const SessionName
   if (contents->interruption.has_value()) *contents = Rewound(*contents, contents->tokens);
   TrimLog(*contents, contents->tokens - core_.options.log_tokens);
   std::vector<ChangeClaim> claims;
+  claims.reserve(static_cast<size_t>(children));
   for (int64_t i = 0; i < children; ++i) {
     // Nobody else can know the name, so that the claim does not wait.
     claims.push_back(

@@ -173,12 +173,12 @@ absl::StatusOr<SessionInfo> Turn::Finish(const std::vector<int32_t>& appended, e
   return core_.table.End(std::move(claim));
 }
 
-absl::StatusOr<SessionInfo> Turn::Commit(std::vector<int32_t> appended, engine::State head) {
+absl::StatusOr<SessionInfo> Turn::Commit(const std::vector<int32_t>& appended, engine::State head) {
   return Finish(appended, std::move(head), std::nullopt, {});
 }
 
-absl::StatusOr<std::string> Turn::Interrupt(std::vector<int32_t> appended, engine::State head,
-                                            InterruptedTurn record) {
+absl::StatusOr<std::string> Turn::Interrupt(const std::vector<int32_t>& appended,
+                                            engine::State head, InterruptedTurn record) {
   const int64_t held = std::ssize(before_.tail->log) + std::ssize(appended);
   if (!(record.generated >= 0 && record.generated <= held) ||
       record.request.size() > kMaxInterruptedRequestBytes) {

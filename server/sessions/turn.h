@@ -56,11 +56,11 @@ class Turn {
   /// which `head` has read a part. `head` has no slot when no token was read. ABORTED when another
   /// server changed the session since; INVALID_ARGUMENT for a state that does not fit. Otherwise
   /// the turn is kept, with SessionInfo.durable false where the directory failed.
-  absl::StatusOr<SessionInfo> Commit(std::vector<int32_t> appended, engine::State head);
+  absl::StatusOr<SessionInfo> Commit(const std::vector<int32_t>& appended, engine::State head);
 
   /// Commits what there is so far and stores `record`. Returns the token for BeginResume: it holds
   /// the session's id and 128 random bits.
-  absl::StatusOr<std::string> Interrupt(std::vector<int32_t> appended, engine::State head,
+  absl::StatusOr<std::string> Interrupt(const std::vector<int32_t>& appended, engine::State head,
                                         InterruptedTurn record);
 
  private:
