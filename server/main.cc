@@ -137,7 +137,7 @@ void ReloadTokens(const Accesses& accesses) {
   if (status.ok()) {
     spdlog::info("tokens read again");
   } else {
-    spdlog::error("what cannot be read of the tokens stays as it was: {}",
+    spdlog::error("the tokens that cannot be read stay as they were: {}",
                   std::string(status.message()));
   }
 }

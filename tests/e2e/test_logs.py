@@ -48,7 +48,7 @@ def test_the_level_changes_while_the_server_runs() -> None:
         server.signal(signal.SIGUSR1)
         assert eventually(lambda: "log level info" in server.log())
         assert server.run("models")[0] == 0
-        assert eventually(lambda: server.log().count("method=GetModel") == 1)
+        assert eventually(lambda: server.log().count("method=ListModels") == 1)
 
 
 def test_a_log_that_nobody_reads_holds_up_neither_calls_nor_the_end() -> None:

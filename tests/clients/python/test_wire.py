@@ -6,11 +6,12 @@ from dataclasses import fields
 
 import pytest
 from fma_client import FinishReason, GenerateOptions, Place, types
-from fma_client._wire import METHODS, generation, sessions
+from fma_client._wire import METHODS, admin, generation, sessions
 from fma_client.options import make_request
 
-#: Fields of the messages that are not options of generate(): the prompt has an argument, a session its own class.
-NO_OPTIONS = {"text", "token_ids", "sampling", "session_id", "resume_token"}
+#: Fields of the messages that are not options of generate(): the prompt has an argument, a session its own class,
+#: and the client knows the model.
+NO_OPTIONS = {"text", "token_ids", "sampling", "session_id", "resume_token", "model"}
 
 
 def test_every_field_is_an_option() -> None:
@@ -62,7 +63,7 @@ def test_every_enum_value_has_a_name() -> None:
 
 def test_every_method_is_bound() -> None:
     found = {}
-    for file in (generation, sessions):
+    for file in (admin, generation, sessions):
         for service in file.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 sides = [("unary", "stream")[stream] for stream in (method.client_streaming, method.server_streaming)]

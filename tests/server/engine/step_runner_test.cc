@@ -25,7 +25,8 @@ using kernels::cuda::emulator::BytesToHost;
 
 std::unique_ptr<engine::Model> EmulatedModel(int32_t max_rows) {
   const TempFolder folder;
-  EXPECT_TRUE(WriteRandomCheckpoint(SmallConfig(), 3, kernels::WeightFormat::kF32, folder.path()).ok());
+  EXPECT_TRUE(
+      WriteRandomCheckpoint(SmallConfig(), 3, kernels::WeightFormat::kF32, folder.path()).ok());
   const auto checkpoint = model::Checkpoint::Open(folder.path());
   EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
   auto model =
