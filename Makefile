@@ -1,12 +1,12 @@
 # The two commands of the README are `make demo` and `make test`; each does all of its own set-up.
-.PHONY: help build demo test lint sanitize sanitize-fast image-test clean
+.PHONY: help build demo test lint sanitize tsan-fast asan-fast image-test clean
 
 help:
 	@echo "make demo        build, then watch the bundled model continue a page of a book"
 	@echo "make test        build, then run every test"
 	@echo "make lint        clang-format, clang-tidy, ruff and mypy"
 	@echo "make sanitize    the tests under AddressSanitizer and ThreadSanitizer, then the fuzzers"
-	@echo "make sanitize-fast   some of these, in minutes (CI runs it)"
+	@echo "make tsan-fast, make asan-fast   the quick ones of these (CI runs the first)"
 	@echo "make image-test  build the container image without a daemon, and run the server from it (root)"
 	@echo "make build       the programs, in build/release/bin"
 
@@ -37,16 +37,18 @@ lint:
 	cmake --build --preset release --target fma_proto
 	scripts/lint
 
-# What CI runs of it: the tests that take seconds, and each fuzzer for a moment.
-sanitize-fast:
+# The tests that take seconds. CI runs those of threads.
+tsan-fast:
+	scripts/setup test
+	cmake --preset tsan
+	cmake --build --preset tsan-fast
+	ctest --preset tsan-fast
+
+asan-fast:
 	scripts/setup test
 	cmake --preset asan
 	cmake --build --preset asan-fast
 	ctest --preset asan-fast
-	scripts/fuzz 5
-	cmake --preset tsan
-	cmake --build --preset tsan-fast
-	ctest --preset tsan-fast
 
 sanitize:
 	scripts/setup test
