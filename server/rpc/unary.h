@@ -28,7 +28,7 @@ struct UnaryCall {
 using Schedule = std::function<absl::Status(std::function<void()>)>;
 
 /// What a method answers is absl::StatusOr of a message, or of its bytes.
-inline grpc::ByteBuffer Serialized(grpc::ByteBuffer bytes) { return bytes; }
+inline grpc::ByteBuffer Serialized(const grpc::ByteBuffer& bytes) { return bytes; }
 inline grpc::ByteBuffer Serialized(const google::protobuf::MessageLite& message) {
   return SerializeMessage(message);
 }
