@@ -39,8 +39,9 @@ absl::Status Call::Admit(const CallKind& kind, const std::string& authorization)
   if (!tenant.ok()) return tenant.status();
   report_.tenant = (*tenant)->name();
   auto lease = (*tenant)->Admit(start_, kind.takes_tokens);
-  if (lease.ok()) lease_ = *std::move(lease);
-  return lease.status();
+  if (!lease.ok()) return lease.status();
+  lease_ = *std::move(lease);
+  return absl::OkStatus();
 }
 
 Call::~Call() {

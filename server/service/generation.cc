@@ -12,8 +12,7 @@ std::shared_ptr<Generation> Generation::Start(Service& service,
                                               std::shared_ptr<Call> call,
                                               std::shared_ptr<Wire> wire, size_t bytes,
                                               Parse parse) {
-  const std::shared_ptr<Generation> generation(
-      new Generation(service, std::move(call), std::move(wire)));
+  std::shared_ptr<Generation> generation(new Generation(service, std::move(call), std::move(wire)));
   generation->Read(model, bytes, [generation, parse = std::move(parse)](const auto& served) {
     if (!generation->closed()) generation->Run(served, parse());
   });

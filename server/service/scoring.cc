@@ -24,7 +24,7 @@ std::shared_ptr<Scoring> Scoring::Start(Service& service,
                                         const absl::StatusOr<models::ModelPtr>& model,
                                         std::shared_ptr<Call> call, std::shared_ptr<Wire> wire,
                                         size_t bytes, Parse parse) {
-  const std::shared_ptr<Scoring> scoring(new Scoring(service, std::move(call), std::move(wire)));
+  std::shared_ptr<Scoring> scoring(new Scoring(service, std::move(call), std::move(wire)));
   scoring->Read(model, bytes, [scoring, parse = std::move(parse)](const auto& served) {
     if (!scoring->closed()) scoring->Run(served, parse());
   });

@@ -8,7 +8,7 @@ namespace fmaserver::service {
 
 std::shared_ptr<Exporting> Exporting::Start(Service& service, std::shared_ptr<Call> call,
                                             std::shared_ptr<Wire> wire, const Parse& parse) {
-  const std::shared_ptr<Exporting> self(new Exporting(service, std::move(call), std::move(wire)));
+  std::shared_ptr<Exporting> self(new Exporting(service, std::move(call), std::move(wire)));
   absl::Status status = self->call_->admission();
   if (status.ok()) {
     status = service.disk().Start([self, parse] {
@@ -52,7 +52,7 @@ void Exporting::End(const absl::Status& status) {
 
 std::shared_ptr<Importing> Importing::Start(Service& service, std::shared_ptr<Call> call,
                                             std::shared_ptr<ImportWire> wire) {
-  const std::shared_ptr<Importing> self(new Importing(service, std::move(call), std::move(wire)));
+  std::shared_ptr<Importing> self(new Importing(service, std::move(call), std::move(wire)));
   if (self->call_->admission().ok()) {
     self->wire_->Read();
   } else {
