@@ -34,7 +34,7 @@ absl::Status CheckArchive(const Point& point) {
 
 }  // namespace
 
-Point MakePoint(engine::State state, bool turn_end) {
+Point MakePoint(const engine::State& state, bool turn_end) {
   Point point{.slot = std::make_shared<Part>(Part{.id = RandomId(),
                                                   .tokens = state.slot->tokens(),
                                                   .bytes = std::ssize(state.slot->bytes()),

@@ -226,6 +226,7 @@ absl::StatusOr<std::vector<SessionInfo>> SessionStore::TryFork(const SessionName
   absl::Status status = core_.writer.Add(claims, *std::move(contents), *parent);
   if (!status.ok()) return status;
   std::vector<SessionInfo> infos;
+  infos.reserve(claims.size());
   for (ChangeClaim& claim : claims) infos.push_back(core_.table.End(std::move(claim)));
   return infos;
 }
