@@ -34,11 +34,11 @@ absl::Status CheckArchive(const Point& point) {
 
 }  // namespace
 
-Point MakePoint(const engine::State& state, bool turn_end) {
+Point MakePoint(engine::State state, bool turn_end) {
   Point point{.slot = std::make_shared<Part>(Part{.id = RandomId(),
                                                   .tokens = state.slot->tokens(),
                                                   .bytes = std::ssize(state.slot->bytes()),
-                                                  .memory = state.slot}),
+                                                  .memory = std::move(state.slot)}),
               .turn_end = turn_end};
   for (const engine::ArchiveChunkPtr& chunk : state.archive) {
     point.archive.push_back(std::make_shared<Part>(Part{.kind = Part::Kind::kChunk,

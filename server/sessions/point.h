@@ -50,7 +50,7 @@ inline constexpr int64_t kMaxChunkMentions = int64_t{1} << 18;
 inline constexpr int64_t kMaxChunkBytes = int64_t{1} << 32;
 
 /// A state that has come from the engine, with its slot and its chunks in memory.
-Point MakePoint(const engine::State& state, bool turn_end);
+Point MakePoint(engine::State state, bool turn_end);
 
 /// The parts of a point: its slot, then its archive.
 std::vector<PartPtr> PartsOf(const Point& point);
