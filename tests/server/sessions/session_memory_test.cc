@@ -120,7 +120,9 @@ TEST(SessionMemoryTest, TheCountsAreRightAfterAnyOperations) {
   const auto draw = [&random](size_t count) { return random() % count; };
   SessionMemory memory(3000);
   std::vector<std::unique_ptr<Session>> sessions;
-  for (int i = 0; i < 12; ++i) {
+  constexpr int kSessions = 12;
+  sessions.reserve(kSessions);
+  for (int i = 0; i < kSessions; ++i) {
     sessions.push_back(std::make_unique<Session>(SessionName{"t", std::to_string(i)}));
   }
   int64_t tokens = 1;

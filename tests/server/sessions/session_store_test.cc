@@ -458,8 +458,7 @@ TEST(StoreTest, WithoutADirectoryRewindPointsGoFirst) {
 
 TEST(StoreTest, WithoutADirectoryAFullMemoryTakesNoMoreSessions) {
   const auto store = OpenStore({.memory_bytes = 2 * testing::kSlotBytes});
-  std::vector<SessionName> names;
-  for (int i = 0; i < 2; ++i) names.push_back({kDefaultTenant, std::to_string(i)});
+  const std::vector<SessionName> names = {{kDefaultTenant, "0"}, {kDefaultTenant, "1"}};
   for (const SessionName& name : names) Talk(*store, {3}, name);
   EXPECT_EQ(store->Create(kName, {}).status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(store->Fork(names[0], 1).status().code(), absl::StatusCode::kResourceExhausted);
@@ -587,8 +586,10 @@ void Wander(SessionStore& store, uint64_t seed, int operations) {
 }
 
 void WanderTogether(SessionStore& store, int operations) {
+  constexpr int kThreads = 4;
   std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i) {
+  threads.reserve(kThreads);
+  for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&store, i, operations] { Wander(store, i, operations); });
   }
   for (std::thread& thread : threads) thread.join();
