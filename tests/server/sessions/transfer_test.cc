@@ -147,7 +147,7 @@ TEST_F(TransferTest, NoiseIsRefused) {
     std::string noise(random() % 400, '\0');
     for (char& byte : noise) byte = static_cast<char>(random());
     // Half of it begins as it should.
-    if (i % 2 == 0) noise = Blob().substr(0, random() % 60) + noise;
+    if (i % 2 == 0) noise.insert(0, Blob().substr(0, random() % 60));
     ASSERT_EQ(Refusal(noise).code(), absl::StatusCode::kInvalidArgument);
   }
 }
