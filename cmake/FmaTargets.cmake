@@ -1,7 +1,10 @@
 # Helpers that give every target of the project the same warnings, and the headers that it may see.
 include(Rooms)
+include(Precompiled)
 
 set(FMA_WARNINGS -Wall -Wextra -Wpedantic -Werror)
+# For every file, since it defines a macro and precompiled headers are for one set of these.
+add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-pthread>)
 
 # fma_library(NAME SOURCES... DEPENDS...): a static library of one folder.
 function(fma_library name)
@@ -10,6 +13,7 @@ function(fma_library name)
   target_link_libraries(${name} PUBLIC ${ARG_DEPENDS})
   target_compile_options(${name} PRIVATE ${FMA_WARNINGS})
   fma_show_folders_of(${name} PUBLIC ${ARG_SOURCES})
+  fma_use_precompiled(${name})
 endfunction()
 
 # fma_program(NAME SOURCES... DEPENDS...): an executable, in build/<preset>/bin.
@@ -19,6 +23,7 @@ function(fma_program name)
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS})
   target_compile_options(${name} PRIVATE ${FMA_WARNINGS})
   fma_show_folders_of(${name} PRIVATE ${ARG_SOURCES})
+  fma_use_precompiled(${name})
 endfunction()
 
 # fma_test(NAME SOURCES... DEPENDS...): a GoogleTest program, one ctest entry per program.

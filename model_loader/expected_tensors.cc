@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/text.h"
+#include "model_loader/tensor_names.h"
 
 namespace fmaserver::model {
 namespace {
@@ -18,13 +19,13 @@ class Lister {
 
   std::vector<ExpectedTensor> List() {
     const int64_t hidden = config_.hidden_size;
-    Add(std::string(kEmbedTokens), {config_.vocab_size, hidden});
+    Add(WeightOf(kEmbedTokens), {config_.vocab_size, hidden});
     if (config_.attention.positions == kernels::PositionEmbedding::kLearned) {
-      Add(std::string(kEmbedPositions), {config_.max_position_embeddings, hidden});
+      Add(WeightOf(kEmbedPositions), {config_.max_position_embeddings, hidden});
     }
     for (int layer = 0; layer < config_.num_layers; ++layer) AddLayer(layer);
-    AddNorm("model.norm");
-    if (!config_.tie_word_embeddings) Add(std::string(kLmHead), {config_.vocab_size, hidden});
+    AddNorm(kFinalNorm);
+    if (!config_.tie_word_embeddings) Add(WeightOf(kLmHead), {config_.vocab_size, hidden});
     return std::move(tensors_);
   }
 
@@ -33,21 +34,21 @@ class Lister {
     tensors_.push_back({.name = std::move(name), .shape = std::move(shape), .required = required});
   }
 
-  void AddLinear(const std::string& name, int64_t out, int64_t in, bool bias) {
-    Add(Concat(name, ".weight"), {out, in});
-    if (bias) Add(Concat(name, ".bias"), {out});
+  void AddLinear(std::string_view module, int64_t out, int64_t in, bool bias) {
+    Add(WeightOf(module), {out, in});
+    if (bias) Add(BiasOf(module), {out});
   }
 
-  void AddNorm(const std::string& name) {
-    Add(Concat(name, ".weight"), {config_.hidden_size});
+  void AddNorm(std::string_view module) {
+    Add(WeightOf(module), {config_.hidden_size});
     if (config_.norm == kernels::NormKind::kRmsNorm) return;
-    Add(Concat(name, ".bias"), {config_.hidden_size}, /*required=*/false);
+    Add(BiasOf(module), {config_.hidden_size}, /*required=*/false);
   }
 
   void AddLayer(int layer) {
-    AddNorm(LayerTensor(layer, "input_layernorm"));
+    AddNorm(LayerModule(layer, kInputNorm));
     AddAttention(layer);
-    AddNorm(LayerTensor(layer, "post_attention_layernorm"));
+    AddNorm(LayerModule(layer, kPostAttentionNorm));
     AddMlp(layer);
   }
 
@@ -57,20 +58,19 @@ class Lister {
     const int64_t kv_columns = int64_t{spec.num_kv_heads} * spec.head_dim;
     const int64_t hidden = config_.hidden_size;
     const bool bias = config_.attention_bias;
-    AddLinear(LayerTensor(layer, "self_attn.q_proj"), query_columns, hidden, bias);
-    AddLinear(LayerTensor(layer, "self_attn.k_proj"), kv_columns, hidden, bias);
-    AddLinear(LayerTensor(layer, "self_attn.v_proj"), kv_columns, hidden, bias);
-    AddDownsampling(layer, 'k');
-    AddDownsampling(layer, 'v');
+    AddLinear(LayerModule(layer, kQueryProjection), query_columns, hidden, bias);
+    AddLinear(LayerModule(layer, kKeyProjection), kv_columns, hidden, bias);
+    AddLinear(LayerModule(layer, kValueProjection), kv_columns, hidden, bias);
+    AddDownsampling(layer, kKeyDownsampling);
+    AddDownsampling(layer, kValueDownsampling);
     if (spec.level_bias) {
-      Add(LayerTensor(layer, "self_attn.level_bias.weight"),
-          {spec.num_heads, spec.hierarchy.num_levels});
+      Add(WeightOf(LayerModule(layer, kLevelBias)), {spec.num_heads, spec.hierarchy.num_levels});
       tensors_.back().last_is_maximum = true;
     }
-    AddLinear(LayerTensor(layer, "self_attn.o_proj"), hidden, query_columns, bias);
+    AddLinear(LayerModule(layer, kOutputProjection), hidden, query_columns, bias);
   }
 
-  void AddDownsampling(int layer, char k_or_v) {
+  void AddDownsampling(int layer, std::string_view keys_or_values) {
     const kernels::AttentionSpec& spec = config_.attention;
     const int64_t outputs = int64_t{spec.head_dim} * spec.hierarchy.rank;
     const int64_t channels = spec.downsampling == kernels::Downsampling::kConv ? spec.head_dim : 1;
@@ -78,9 +78,10 @@ class Lister {
     // A model with shared levels may be served with one level and still bring the merge weights.
     const int allowed = spec.share_levels ? 2 : needed;
     for (int index = 0; index < allowed; ++index) {
-      Add(DownsamplingTensor(layer, k_or_v, index, "weight"),
-          {outputs, channels, kernels::DownsamplingInputs(spec, index + 1)}, index < needed);
-      Add(DownsamplingTensor(layer, k_or_v, index, "bias"), {outputs}, index < needed);
+      const std::string module = DownsamplingModule(layer, keys_or_values, index);
+      Add(WeightOf(module), {outputs, channels, kernels::DownsamplingInputs(spec, index + 1)},
+          index < needed);
+      Add(BiasOf(module), {outputs}, index < needed);
     }
   }
 
@@ -89,10 +90,10 @@ class Lister {
     const int64_t inner = config_.intermediate_size;
     const bool bias = config_.mlp_bias;
     if (config_.mlp == kernels::MlpKind::kSwiglu) {
-      AddLinear(LayerTensor(layer, "mlp.gate_proj"), inner, hidden, bias);
+      AddLinear(LayerModule(layer, kGateProjection), inner, hidden, bias);
     }
-    AddLinear(LayerTensor(layer, "mlp.up_proj"), inner, hidden, bias);
-    AddLinear(LayerTensor(layer, "mlp.down_proj"), hidden, inner, bias);
+    AddLinear(LayerModule(layer, kUpProjection), inner, hidden, bias);
+    AddLinear(LayerModule(layer, kDownProjection), hidden, inner, bias);
   }
 
   const ModelConfig& config_;
@@ -116,15 +117,6 @@ bool NamesMissingLayer(const ModelConfig& config, std::string_view name) {
 
 }  // namespace
 
-std::string LayerTensor(int layer, std::string_view suffix) {
-  return Concat("model.layers.", layer, ".", suffix);
-}
-
-std::string DownsamplingTensor(int layer, char k_or_v, int index, std::string_view suffix) {
-  return LayerTensor(layer, Concat("self_attn.", std::string_view(&k_or_v, 1), "_downsample.",
-                                   index, ".", suffix));
-}
-
 bool ExpectedTensor::Fits(const std::vector<int64_t>& found) const {
   if (!last_is_maximum) return found == shape;
   return found.size() == shape.size() &&
@@ -147,16 +139,17 @@ std::string WhyUnexpected(const ModelConfig& config, std::string_view name) {
     return name.find(part) != std::string_view::npos;
   };
   const bool is_bias = name.ends_with(".bias");
-  if (name == kLmHead && config.tie_word_embeddings) return "\"tie_word_embeddings\" is true";
-  if (name == kEmbedPositions) return "\"position_embedding\" is not \"learned\"";
+  if (name == WeightOf(kLmHead) && config.tie_word_embeddings)
+    return "\"tie_word_embeddings\" is true";
+  if (name == WeightOf(kEmbedPositions)) return "\"position_embedding\" is not \"learned\"";
   if (NamesMissingLayer(config, name)) {
     return Concat("\"num_hidden_layers\" is ", config.num_layers);
   }
-  if (has(".self_attn.level_bias.") && !config.attention.level_bias) {
+  if (has(kLevelBias) && !config.attention.level_bias) {
     return "\"fma.level_bias\" is false";
   }
   if (has("_downsample.")) return WhyNoDownsampling(config.attention);
-  if (has(".mlp.gate_proj.") && config.mlp != kernels::MlpKind::kSwiglu)
+  if (has(kGateProjection) && config.mlp != kernels::MlpKind::kSwiglu)
     return "\"mlp\" is not \"swiglu\"";
   if (is_bias && has("norm.")) return "\"norm\" is \"rmsnorm\"";
   if (is_bias && has(".self_attn.") && !config.attention_bias) return "\"attention_bias\" is false";

@@ -1,4 +1,4 @@
-// The tensors that a ModelConfig asks for: names and shapes, in one place.
+// The tensors that a ModelConfig asks for, with their shapes.
 // Source: docs/model.md, "Around the attention".
 #pragma once
 
@@ -10,18 +10,6 @@
 #include "model_loader/model_config.h"
 
 namespace fmaserver::model {
-
-inline constexpr std::string_view kEmbedTokens = "model.embed_tokens.weight";        // [V, D]
-inline constexpr std::string_view kEmbedPositions = "model.embed_positions.weight";  // [max_pos, D]
-inline constexpr std::string_view kFinalNorm = "model.norm.weight";                  // [D]
-inline constexpr std::string_view kFinalNormBias = "model.norm.bias";                // [D]
-inline constexpr std::string_view kLmHead = "lm_head.weight";                        // [V, D]
-
-/// "model.layers.3.self_attn.q_proj.weight" for (3, "self_attn.q_proj.weight").
-std::string LayerTensor(int layer, std::string_view suffix);
-
-/// "model.layers.3.self_attn.k_downsample.0.weight" for (3, 'k', 0, "weight").
-std::string DownsamplingTensor(int layer, char k_or_v, int index, std::string_view suffix);
 
 struct ExpectedTensor {
   std::string name;

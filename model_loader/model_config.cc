@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "base/text.h"
@@ -186,6 +187,19 @@ void ReadHierarchy(ConfigReader& reader, kernels::Hierarchy& hierarchy) {
   hierarchy.sink_tokens = Integer32(reader, "sink_tokens", {0, hierarchy.group_size}, 0);
 }
 
+// What PyTorch computes and this server does not: docs/model.md, "PyTorch only so far". Their keys
+// may say that they are off.
+void RefuseUnserved(ConfigReader& reader) {
+  const std::array<std::pair<std::string_view, json>, 4> off = {
+      {{"causal", true}, {"max_distance", 0}, {"open_units", 0}, {"query_downsampling", false}}};
+  for (const auto& [key, allowed] : off) {
+    const json* value = reader.Find(key);
+    if (value != nullptr && *value != allowed) {
+      reader.Refuse(key, Excerpt(*value), Concat(allowed.dump(), " in this server"));
+    }
+  }
+}
+
 void ReadFma(ConfigReader& reader, kernels::AttentionSpec& spec) {
   ReadHierarchy(reader, spec.hierarchy);
   spec.downsampling = OneOf(reader, "downsampling", kDownsamplings);
@@ -203,6 +217,7 @@ void ReadFma(ConfigReader& reader, kernels::AttentionSpec& spec) {
     reader.Refuse("far_positions", Excerpt(*reader.Find("far_positions")),
                   "\"center\" unless \"position_embedding\" is \"rope\"");
   }
+  RefuseUnserved(reader);
   reader.RefuseOtherKeys();
 }
 

@@ -1,9 +1,11 @@
 #include "server/engine/model_weights.h"
 
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
-#include "absl/strings/str_cat.h"
+#include "model_loader/tensor_names.h"
 
 namespace fmaserver::engine {
 namespace {
@@ -16,33 +18,35 @@ class WeightLoader {
 
   absl::StatusOr<ModelWeights> Load() {
     ModelWeights weights;
-    weights.embedding = Linear({"model.embed_tokens"});
+    weights.embedding = Linear(model::kEmbedTokens);
     if (config_.attention.positions == kernels::PositionEmbedding::kLearned) {
-      weights.positions = Linear({"model.embed_positions"});
+      weights.positions = Linear(model::kEmbedPositions);
     }
     for (int32_t i = 0; i < config_.num_layers && status_.ok(); ++i) {
-      weights.layers.push_back(Layer(absl::StrCat("model.layers.", i, ".")));
+      weights.layers.push_back(Layer(i));
     }
-    weights.norm = Norm("model.norm");
-    if (!config_.tie_word_embeddings) weights.lm_head = Linear({"lm_head"});
+    weights.norm = Norm(model::kFinalNorm);
+    if (!config_.tie_word_embeddings) weights.lm_head = Linear(model::kLmHead);
     if (!status_.ok()) return status_;
     return weights;
   }
 
  private:
-  LayerWeights Layer(const std::string& prefix) {
-    const std::string attention = prefix + "self_attn.";
-    const std::string mlp = prefix + "mlp.";
+  LayerWeights Layer(int index) {
+    const auto name = [index](std::string_view module) {
+      return model::LayerModule(index, module);
+    };
     LayerWeights layer;
-    layer.input_norm = Norm(prefix + "input_layernorm");
-    layer.qkv = Linear({attention + "q_proj", attention + "k_proj", attention + "v_proj"});
-    layer.attention = Attention(attention);
-    layer.output = Linear({attention + "o_proj"});
-    layer.post_attention_norm = Norm(prefix + "post_attention_layernorm");
+    layer.input_norm = Norm(name(model::kInputNorm));
+    layer.qkv = Stacked({name(model::kQueryProjection), name(model::kKeyProjection),
+                         name(model::kValueProjection)});
+    layer.attention = Attention(index);
+    layer.output = Linear(name(model::kOutputProjection));
+    layer.post_attention_norm = Norm(name(model::kPostAttentionNorm));
     layer.up = config_.mlp == kernels::MlpKind::kSwiglu
-                   ? Linear({mlp + "gate_proj", mlp + "up_proj"})
-                   : Linear({mlp + "up_proj"});
-    layer.down = Linear({mlp + "down_proj"});
+                   ? Stacked({name(model::kGateProjection), name(model::kUpProjection)})
+                   : Linear(name(model::kUpProjection));
+    layer.down = Linear(name(model::kDownProjection));
     return layer;
   }
 
@@ -63,33 +67,44 @@ class WeightLoader {
     return tensor == nullptr ? kernels::HostMatrix{} : AsMatrix(*tensor);
   }
 
-  std::unique_ptr<kernels::LinearWeights> Linear(const std::vector<std::string>& names) {
+  std::unique_ptr<kernels::LinearWeights> Linear(std::string_view module) {
+    return Stacked({std::string(module)});
+  }
+
+  /// One product for several modules of the same input.
+  std::unique_ptr<kernels::LinearWeights> Stacked(const std::vector<std::string>& modules) {
     std::vector<kernels::HostLinear> parts;
-    parts.reserve(names.size());
-    for (const std::string& name : names) {
-      parts.push_back({Required(name + ".weight"), IfPresent(name + ".bias")});
+    parts.reserve(modules.size());
+    for (const std::string& module : modules) {
+      parts.push_back({Required(model::WeightOf(module)), IfPresent(model::BiasOf(module))});
     }
     return Keep(backend_.PackLinear(parts));
   }
 
-  std::unique_ptr<kernels::NormWeights> Norm(const std::string& name) {
-    return Keep(backend_.PackNorm(
-        {config_.norm, config_.norm_eps, Required(name + ".weight"), IfPresent(name + ".bias")}));
+  std::unique_ptr<kernels::NormWeights> Norm(std::string_view module) {
+    return Keep(
+        backend_.PackNorm({config_.norm, config_.norm_eps, Required(model::WeightOf(module)),
+                           IfPresent(model::BiasOf(module))}));
   }
 
-  std::unique_ptr<kernels::AttentionWeights> Attention(const std::string& prefix) {
-    std::vector<kernels::HostDownsampling> keys;
-    std::vector<kernels::HostDownsampling> values;
-    for (int i = 0; i < kernels::NumDownsamplingWeights(config_.attention); ++i) {
-      keys.push_back(Downsampling(absl::StrCat(prefix, "k_downsample.", i)));
-      values.push_back(Downsampling(absl::StrCat(prefix, "v_downsample.", i)));
-    }
+  std::unique_ptr<kernels::AttentionWeights> Attention(int layer) {
+    const std::vector<kernels::HostDownsampling> keys =
+        Downsamplings(layer, model::kKeyDownsampling);
+    const std::vector<kernels::HostDownsampling> values =
+        Downsamplings(layer, model::kValueDownsampling);
+    const std::string level_bias = model::LayerModule(layer, model::kLevelBias);
     return Keep(backend_.PackAttention(config_.attention,
-                                       {keys, values, IfPresent(prefix + "level_bias.weight")}));
+                                       {keys, values, IfPresent(model::WeightOf(level_bias))}));
   }
 
-  kernels::HostDownsampling Downsampling(const std::string& name) const {
-    return {Required(name + ".weight"), Required(name + ".bias")};
+  std::vector<kernels::HostDownsampling> Downsamplings(int layer,
+                                                       std::string_view keys_or_values) const {
+    std::vector<kernels::HostDownsampling> weights;
+    for (int i = 0; i < kernels::NumDownsamplingWeights(config_.attention); ++i) {
+      const std::string module = model::DownsamplingModule(layer, keys_or_values, i);
+      weights.push_back({Required(model::WeightOf(module)), Required(model::BiasOf(module))});
+    }
+    return weights;
   }
 
   template <typename T>

@@ -5,6 +5,7 @@
 
 #include "gtest/gtest.h"
 #include "model_loader/expected_tensors.h"
+#include "model_loader/tensor_names.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/checkpoint_builder.h"
 #include "tests/support/safetensors_writer.h"
@@ -79,7 +80,7 @@ TEST(CheckpointTest, OpensTheGoldenCheckpoints) {
     const auto checkpoint = Checkpoint::Open(entry.path());
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
     EXPECT_EQ(checkpoint->name(), entry.path().filename());
-    EXPECT_EQ(checkpoint->Tensor(kEmbedTokens).shape, std::vector<int64_t>({96, 32}));
+    EXPECT_EQ(checkpoint->Tensor(WeightOf(kEmbedTokens)).shape, std::vector<int64_t>({96, 32}));
     EXPECT_EQ(checkpoint->tokenizer(), nullptr);
     EXPECT_GT(checkpoint->WeightBytes(), 0);
     ++count;
@@ -94,10 +95,10 @@ TEST(CheckpointTest, TensorsOutliveAMove) {
           .ok());
   auto opened = Checkpoint::Open(folder.path());
   ASSERT_TRUE(opened.ok()) << opened.status();
-  const std::byte* data = opened->Tensor(kFinalNorm).data;
+  const std::byte* data = opened->Tensor(WeightOf(kFinalNorm)).data;
   const Checkpoint moved = *std::move(opened);
-  EXPECT_EQ(moved.Tensor(kFinalNorm).data, data);
-  EXPECT_EQ(moved.TensorIfPresent(kFinalNormBias), nullptr);
+  EXPECT_EQ(moved.Tensor(WeightOf(kFinalNorm)).data, data);
+  EXPECT_EQ(moved.TensorIfPresent(BiasOf(kFinalNorm)), nullptr);
 }
 
 TEST(CheckpointTest, IsNamedAfterItsFolder) {
@@ -159,10 +160,10 @@ TEST(CheckpointTest, SharedLevelsMayBringAMergeThatOneLevelDoesNotNeed) {
   config.attention.hierarchy.num_levels = 1;
   Draft draft(config);
   EXPECT_TRUE(draft.Open().ok());
-  for (const char* name : {"k", "v"}) {
+  for (const std::string_view name : {kKeyDownsampling, kValueDownsampling}) {
     for (int layer = 0; layer < 2; ++layer) {
-      draft.Remove(DownsamplingTensor(layer, *name, 1, "weight"));
-      draft.Remove(DownsamplingTensor(layer, *name, 1, "bias"));
+      draft.Remove(WeightOf(DownsamplingModule(layer, name, 1)));
+      draft.Remove(BiasOf(DownsamplingModule(layer, name, 1)));
     }
   }
   EXPECT_TRUE(draft.Open().ok());
@@ -178,7 +179,7 @@ TEST(CheckpointTest, LevelBiasMayHaveFewerColumnsThanLevels) {
                     .ok());
     const auto checkpoint = Checkpoint::Open(folder.path());
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-    EXPECT_EQ(checkpoint->Tensor(LayerTensor(0, "self_attn.level_bias.weight")).shape,
+    EXPECT_EQ(checkpoint->Tensor(WeightOf(LayerModule(0, kLevelBias))).shape,
               std::vector<int64_t>({4, columns}));
   }
   const TempFolder folder;
@@ -310,7 +311,7 @@ struct ShardedDraft {
 TEST(ShardedCheckpointTest, Opens) {
   const auto checkpoint = ShardedDraft().Open();
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-  EXPECT_EQ(checkpoint->Tensor(kLmHead).shape, std::vector<int64_t>({11, 6}));
+  EXPECT_EQ(checkpoint->Tensor(WeightOf(kLmHead)).shape, std::vector<int64_t>({11, 6}));
 }
 
 TEST(ShardedCheckpointTest, RefusesAMissingShard) {

@@ -115,6 +115,14 @@ TEST(ModelConfigTest, KeysOfOtherModelsMaySayThatTheyDoNothing) {
   EXPECT_TRUE(config.ok()) << config.status();
 }
 
+TEST(ModelConfigTest, WhatIsNotServedMayBeOff) {
+  json object = Valid();
+  object["fma"].update(
+      {{"causal", true}, {"max_distance", 0}, {"open_units", 0}, {"query_downsampling", false}});
+  const auto config = ParseModelConfig(object.dump(), "config.json");
+  EXPECT_TRUE(config.ok()) << config.status();
+}
+
 TEST(ModelConfigTest, BytesTokenizer) {
   json object = Valid();
   object["tokenizer"] = "bytes";
@@ -215,6 +223,9 @@ INSTANTIATE_TEST_SUITE_P(
         {"Sinks", "/fma/sink_tokens", "9", {"\"fma.sink_tokens\" is 9", "0 to 8"}},
         {"FarPositions", "/fma/far_positions", "\"left\"", {"\"center\", \"none\""}},
         {"FarNoRope", "/position_embedding", "\"none\"", {"\"fma.far_positions\"", "rope"}},
+        {"Encoder", "/fma/causal", "false", {"\"fma.causal\" is false", "true in this server"}},
+        {"Distance", "/fma/max_distance", "32", {"\"fma.max_distance\" is 32", "allowed: 0"}},
+        {"OpenUnits", "/fma/open_units", "8", {"\"fma.open_units\" is 8", "allowed: 0"}},
         {"UnknownKey", "/fma/rnak", "2", {"\"fma.rnak\" is no key", "rank"}},
     }),
     [](const auto& info) { return std::string(info.param.name); });

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "model_loader/expected_tensors.h"
+#include "model_loader/tensor_names.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/safetensors_writer.h"
 #include "tests/support/temp_folder.h"
@@ -101,7 +102,10 @@ Distribution DistributionOf(const model::ExpectedTensor& tensor) {
   const std::string_view name = tensor.name;
   if (name.ends_with("norm.weight")) return {.mean = 1.0F, .deviation = 0.2F};
   if (name.ends_with(".bias")) return {.deviation = 0.2F};
-  if (name == model::kEmbedTokens || name == model::kEmbedPositions) return {.deviation = 0.5F};
+  if (name == model::WeightOf(model::kEmbedTokens) ||
+      name == model::WeightOf(model::kEmbedPositions)) {
+    return {.deviation = 0.5F};
+  }
   if (name.ends_with("level_bias.weight")) return {.mean = -0.5F, .deviation = 1.0F};
   int64_t inputs = 1;
   for (size_t i = 1; i < tensor.shape.size(); ++i) inputs *= tensor.shape[i];

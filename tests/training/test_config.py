@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import ROOT
-from fma_training.config import ConfigError, FmaConfig, FmaSettings
+from fma_training.config import RANGES, ConfigError, FmaConfig, FmaSettings
 
 GOOD = FmaConfig.load(ROOT / "training" / "configs" / "fma-books-11m").to_dict()
 SELECT = {"downsampling": "select", "share_levels": False, "far_positions": "own"}
+
+
+# "| `key` (X) | 1 to 2^24; more | error |": the ranges that the document gives.
+DOCUMENTED = re.compile(r"^\| `(\w+)`(?: \(\w\))? \| ([\d,^]+) to ([\d,^]+)[;|\s]", re.MULTILINE)
+
+
+def documented_ranges() -> dict[str, tuple[int, int]]:
+    text = (ROOT / "docs" / "model.md").read_text()
+
+    def number(words: str) -> int:
+        base, _, power = words.replace(",", "").partition("^")
+        return int(base) ** int(power or 1)
+
+    return {name: (number(low), number(high)) for name, low, high in DOCUMENTED.findall(text)}
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -48,6 +63,25 @@ def test_what_is_off_is_not_written() -> None:
     assert "mask_token_id" not in FmaConfig.from_dict(GOOD).to_dict()
 
 
+def test_the_document_gives_ranges() -> None:
+    ranges = documented_ranges()
+    assert ranges["group_size"] == (1, 4096) and ranges["vocab_size"] == (1, 1 << 24)
+    assert ranges.keys() >= RANGES.keys() - {"num_key_value_heads"} | {"num_levels"}
+
+
+@pytest.mark.parametrize("name, low, high", [(name, *limits) for name, limits in documented_ranges().items()])
+def test_ranges_are_those_of_the_document(name: str, low: int, high: int) -> None:
+    refusal = re.escape(f"is not in {low}..{high}")
+    for value in (low - 1, high + 1):
+        with pytest.raises(ConfigError, match=rf"{name} {value} {refusal}"):
+            FmaConfig.from_dict(changed(**{name: value}))
+    for value in (low, high):
+        try:
+            FmaConfig.from_dict(changed(**{name: value}))
+        except ConfigError as error:  # by another key, which this one rules
+            assert not re.search(rf"\b{name} {value} {refusal}", str(error))
+
+
 def test_unknown_outer_keys_are_ignored() -> None:
     assert FmaConfig.from_dict({**GOOD, "transformers_version": "4"}) == FmaConfig.from_dict(GOOD)
 
@@ -66,7 +100,7 @@ def test_unknown_outer_keys_are_ignored() -> None:
         ({"num_key_value_heads": 4}, "does not divide"),
         ({"position_embedding": "none"}, "far_positions none needs rope"),
         ({"norm_eps": float("nan")}, "norm_eps"),
-        ({"hidden_size": 0}, "not positive"),
+        ({"hidden_size": 0}, "hidden_size 0 is not in 1..65536"),
         ({"architectures": ["FmaForMaskedLM"]}, "without FmaForCausalLM as fma.causal True asks for"),
         ({"causal": False}, "without FmaForMaskedLM as fma.causal False asks for"),
         ({"causal": False, "padding": "zero_keys"}, "fma.padding zero_keys needs a causal model"),

@@ -31,7 +31,7 @@ VARIANTS: list[tuple[int, dict[str, Any], dict[str, Any]]] = [
     (57, {}, {"downsampling": "average", "rank": 4, "level_bias": True}),
     (45, {"norm": "layernorm", "position_embedding": "learned", "mlp": "gelu", "attention_bias": True},
      {"downsampling": "grouped_conv", "scale_far_field": True, "num_levels": 4}),
-    (33, {"num_key_value_heads": 1, "tie_word_embeddings": True}, {"num_levels": 0}),
+    (33, {"num_key_value_heads": 1, "tie_word_embeddings": True}, {"num_levels": 1}),
     (1, {}, {}),
     (9, {}, {"group_size": 1, "rank": 1, "num_levels": 5}),
 ]  # fmt: skip

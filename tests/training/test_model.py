@@ -27,7 +27,7 @@ VARIANTS: list[tuple[int, dict[str, Any], dict[str, Any]]] = [
     (70, {}, {}),
     (67, {}, {"share_levels": True, "level_bias": True, "far_positions": "none", "sink_tokens": 3}),
     (61, {}, {"share_levels": True, "level_bias": True, "sink_tokens": 4, "num_levels": 1}),
-    (50, {"num_key_value_heads": 1, "tie_word_embeddings": True}, {"num_levels": 0, "sink_tokens": 1}),
+    (50, {"num_key_value_heads": 1, "tie_word_embeddings": True}, {"num_levels": 1, "sink_tokens": 1}),
     (60, {"num_key_value_heads": 4}, {"downsampling": "conv", "scale_far_field": True}),
     (80, {"position_embedding": "none", "mlp": "gelu_tanh"}, {"downsampling": "average", "num_levels": 2}),
     (33, {"norm": "layernorm", "position_embedding": "learned", "mlp": "gelu", "attention_bias": True},

@@ -36,7 +36,7 @@ VARIANTS: list[tuple[int, dict[str, Any], dict[str, Any]]] = [
     (96, {"position_embedding": "learned", "norm": "layernorm", "attention_bias": True}, {"num_levels": 4}),
     (7, {}, {}),
     (60, {}, {"group_size": 2, "rank": 1, "sink_tokens": 1, "num_levels": 4}),
-    (40, {}, {"num_levels": 0}),
+    (40, {}, {"num_levels": 1, "sink_tokens": 0}),
     (90, {}, {"open_units": 2, "open_size": 4}),
     (93, {}, {"open_units": 3, "open_size": 8, "max_distance": 32, "level_bias": True}),
     (88, {"num_key_value_heads": 1}, {"open_units": 1, "open_size": 2, "sink_tokens": 5}),

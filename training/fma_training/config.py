@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .checks import ConfigError, one_of, require, typed
+from .checks import ConfigError, in_range, one_of, require, typed
 from .settings import FmaSettings
 
 __all__ = ["CONFIG_FILE", "ConfigError", "FmaConfig", "FmaSettings"]
@@ -20,6 +20,17 @@ POSITIONS = ("learned", "rope", "none")
 NORMS = ("layernorm", "rmsnorm")
 MLPS = ("gelu", "gelu_tanh", "swiglu")
 TOKENIZERS = (None, "bytes")
+# The server's ranges (docs/model.md), so that whatever is trained can be served.
+RANGES = {
+    "vocab_size": (1, 1 << 24),
+    "hidden_size": (1, 1 << 16),
+    "intermediate_size": (1, 1 << 20),
+    "num_hidden_layers": (1, 1024),
+    "num_attention_heads": (1, 1024),
+    "num_key_value_heads": (1, 1024),
+    "head_dim": (1, 1024),
+    "max_position_embeddings": (1, 1 << 40),
+}
 
 
 @dataclass(frozen=True)
@@ -50,17 +61,8 @@ class FmaConfig:
     torch_dtype: str = field(default="float32", compare=False)
 
     def __post_init__(self) -> None:
-        for name in (
-            "vocab_size",
-            "hidden_size",
-            "intermediate_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "num_key_value_heads",
-            "head_dim",
-            "max_position_embeddings",
-        ):
-            require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} is not positive")
+        for name, (low, high) in RANGES.items():
+            in_range(name, getattr(self, name), low, high)
         require(
             self.num_attention_heads % self.num_key_value_heads == 0,
             f"num_key_value_heads {self.num_key_value_heads} does not divide {self.num_attention_heads} heads",

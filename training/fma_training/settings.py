@@ -10,7 +10,7 @@ from .checks import in_range, one_of, require
 DOWNSAMPLINGS = ("grouped_conv", "conv", "average", "hierarchical", "select")
 PADDINGS = ("masked", "zero_keys")
 FAR_POSITIONS = (None, "center", "own", "none")
-MAX_GROUP_SIZE = 1 << 16
+MAX_GROUP_SIZE = 4096
 MAX_LEVELS = 40
 DEFAULT_OPEN_SIZE = 32
 
@@ -42,7 +42,7 @@ class FmaSettings:
 
     def __post_init__(self) -> None:
         in_range("fma.group_size", self.group_size, 1, MAX_GROUP_SIZE)
-        in_range("fma.num_levels", self.num_levels, 0, MAX_LEVELS)
+        in_range("fma.num_levels", self.num_levels, 1, MAX_LEVELS)
         in_range("fma.sink_tokens", self.sink_tokens, 0, self.group_size, "group_size")
         one_of("fma.downsampling", self.downsampling, DOWNSAMPLINGS)
         one_of("fma.padding", self.padding, PADDINGS)
