@@ -13,7 +13,7 @@ function(fma_library name)
   target_link_libraries(${name} PUBLIC ${ARG_DEPENDS})
   target_compile_options(${name} PRIVATE ${FMA_WARNINGS})
   fma_show_folders_of(${name} PUBLIC ${ARG_SOURCES})
-  fma_use_precompiled(${name})
+  target_precompile_headers(${name} REUSE_FROM ${FMA_PRECOMPILED})
 endfunction()
 
 # fma_program(NAME SOURCES... DEPENDS...): an executable, in build/<preset>/bin.
@@ -23,7 +23,7 @@ function(fma_program name)
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS})
   target_compile_options(${name} PRIVATE ${FMA_WARNINGS})
   fma_show_folders_of(${name} PRIVATE ${ARG_SOURCES})
-  fma_use_precompiled(${name})
+  target_precompile_headers(${name} REUSE_FROM ${FMA_PRECOMPILED})
 endfunction()
 
 # fma_test(NAME SOURCES... DEPENDS...): a GoogleTest program, one ctest entry per program.
