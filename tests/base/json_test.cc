@@ -1,5 +1,6 @@
 #include "base/json.h"
 
+#include "base/text.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
 
@@ -42,7 +43,7 @@ TEST(JsonTest, RefusesDuplicateKeysAtEveryDepth) {
 TEST(JsonTest, BoundsNesting) {
   EXPECT_TRUE(ParseJsonObject(Nested(16), "file").ok());
   ExpectRefusal(ParseJsonObject(Nested(17), "file").status(), {"nested deeper than the 16"});
-  ExpectRefusal(ParseJsonObject("{\"a\":" + std::string(1 << 20, '['), "file").status(),
+  ExpectRefusal(ParseJsonObject(Concat("{\"a\":", std::string(1 << 20, '[')), "file").status(),
                 {"nested deeper"});
 }
 

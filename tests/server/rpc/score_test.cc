@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/text.h"
 #include "tests/server/rpc/test_server.h"
 
 namespace fmaserver::testing {
@@ -38,7 +39,7 @@ class ScoreTest : public ::testing::Test {
 
 TEST_F(ScoreTest, SumsOverAllTokensButTheFirst) {
   v1::ScoreRequest request;
-  request.set_text(std::string(300, 'a') + "tail");
+  request.set_text(Concat(std::string(300, 'a'), "tail"));
   const Scored result = Score(server_.stub(), request);
   ASSERT_TRUE(result.status.ok()) << result.status.error_message();
   ASSERT_EQ(result.tokens.size(), 304U);
