@@ -7,8 +7,8 @@
 namespace fmaserver {
 namespace {
 
-// OpenSSL fails here only without memory or without SHA-256; a digest that is silently wrong would
-// be worse than the end.
+// OpenSSL fails here only when memory or SHA-256 is missing. A digest that is silently wrong would
+// be worse than the end of the process.
 void Require(int result) {
   if (result != 1) std::abort();
 }

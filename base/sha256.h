@@ -21,7 +21,7 @@ class Sha256 {
   void Update(std::span<const std::byte> bytes);
   void Update(std::string_view bytes);
 
-  /// The kSha256Bytes bytes of the digest of all so far; more may follow.
+  /// The digest of everything so far, kSha256Bytes bytes; more pieces may follow.
   std::string Digest() const;
 
  private:
