@@ -15,7 +15,8 @@ namespace fmaserver::models {
 /// Thread-safe. Its destructor frees the memory of weights, slots and sessions.
 class ServedModel {
  public:
-  /// `companions` are the observers that count the engine's events; they live as long as the model.
+  /// `companions` are objects that must live as long as the model, such as those that count its
+  /// events.
   ServedModel(ModelSource source, std::unique_ptr<engine::Engine> engine,
               std::shared_ptr<sessions::SessionStore> sessions,
               std::vector<std::shared_ptr<const void>> companions = {})

@@ -20,7 +20,7 @@ absl::Status CheckCapacity(StoreCore& core, int64_t more) {
     return absl::ResourceExhaustedError(
         Concat("there are ", count, " sessions, allowed: ", core.options.max_sessions));
   }
-  // What is on the shelf takes no memory for long.
+  // Sessions on the shelf need not stay in memory.
   if (core.shelf != nullptr && !core.writer.fails()) return absl::OkStatus();
   if (core.table.Fits()) return absl::OkStatus();
   return absl::ResourceExhaustedError(Concat("sessions take more memory than the ",

@@ -40,7 +40,7 @@ std::string DigestOf(std::string_view head, std::span<const std::byte> payload) 
   return hash.Digest();
 }
 
-// The oldest version that has all fields of the header.
+// The oldest version that has all the fields that this header uses.
 uint32_t VersionFor(const internal::RecordHeader& header) {
   const internal::SessionRecord& session = header.session();
   const bool has_chunks =

@@ -13,7 +13,7 @@
 namespace fmaserver::sessions {
 namespace {
 
-// Of counts of tokens in files: far above any session, far below an overflow.
+// A limit for token counts in files: far above any session, far below an overflow.
 constexpr uint64_t kMaxTokens = uint64_t{1} << 60;
 constexpr size_t kTokenBytes = sizeof(int32_t);
 
@@ -38,7 +38,7 @@ absl::Status CheckSession(const internal::RecordHeader& header) {
   if (record.tokens() > kMaxTokens || record.log_tokens() > record.tokens()) {
     return Damaged(Concat("a log of ", record.log_tokens(), " of ", record.tokens(), " tokens"));
   }
-  // In this order the product cannot overflow.
+  // Dividing, instead of multiplying log_tokens, cannot overflow.
   const uint64_t request = record.interruption().request_bytes();
   if (header.payload_bytes() < request ||
       record.log_tokens() != (header.payload_bytes() - request) / kTokenBytes ||
@@ -96,7 +96,7 @@ void AddPoint(const Point& point, const std::vector<PartPtr>& archive_before,
   }
 }
 
-// Makes the points of a record whose counts are checked already.
+// Makes the points of a record whose counts have been checked.
 class PointMaker {
  public:
   explicit PointMaker(int64_t slot_bytes) : slot_bytes_(slot_bytes) {}
@@ -131,7 +131,7 @@ class PointMaker {
   }
 
  private:
-  // Numbers too large for a count stay too large, and CheckArchives refuses them.
+  // Numbers that do not fit int64 stay too large for CheckArchives, which refuses them.
   static int64_t Bounded(uint64_t number) {
     return static_cast<int64_t>(std::min(number, kMaxTokens + 1));
   }

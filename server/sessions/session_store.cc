@@ -145,7 +145,7 @@ absl::StatusOr<SessionPage> SessionStore::List(const std::string& tenant, const 
       page.next = id;
       break;
     }
-    // One that expired or broke meanwhile is left out.
+    // A session that has expired or failed meanwhile is left out.
     absl::StatusOr<SessionInfo> info = Get({tenant, id});
     if (info.ok()) page.sessions.push_back(*std::move(info));
   }
@@ -199,7 +199,7 @@ absl::StatusOr<std::vector<SessionInfo>> SessionStore::Fork(const SessionName& n
   absl::StatusOr<std::vector<SessionInfo>> infos;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     infos = TryFork(name, children);
-    // Another server may change the parent while the children are made.
+    // ABORTED: another server changed the parent while the children were made.
     if (!absl::IsAborted(infos.status())) break;
   }
   if (infos.ok()) core_.observer.OnFork(children, SecondsSince(start));
@@ -219,7 +219,7 @@ absl::StatusOr<std::vector<SessionInfo>> SessionStore::TryFork(const SessionName
   std::vector<ChangeClaim> claims;
   claims.reserve(static_cast<size_t>(children));
   for (int64_t i = 0; i < children; ++i) {
-    // Nobody else can know the name, so that the claim does not wait.
+    // Nobody else can know the name, so this does not wait.
     claims.push_back(
         std::get<ChangeClaim>(core_.table.Take({.tenant = name.tenant, .id = RandomId()})));
   }

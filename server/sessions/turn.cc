@@ -120,7 +120,7 @@ void Turn::Push(engine::State state, bool turn_end) {
   if (state.slot == nullptr || !status_.ok()) return;
   status_ = CheckState(state);
   if (!status_.ok()) return;
-  // A turn that read nothing, or the same tokens again, has no states that were not there.
+  // A turn that read nothing, or read the same tokens again, brings no new state.
   if (state.slot->tokens() <= (points_.empty() ? 0 : points_.back().tokens())) return;
   points_.push_back(MakePoint(std::move(state), turn_end));
 }
@@ -151,7 +151,7 @@ absl::StatusOr<SessionContents> Turn::After(const std::vector<int32_t>& appended
   next.interruption = std::move(interruption);
   int64_t log_begin = next.tokens - core_.options.log_tokens;
   if (next.interruption.has_value()) {
-    // To go on as if nothing had happened takes the whole turn, and what the turn could see.
+    // Resuming as if nothing had happened needs the whole turn and the history that it could see.
     log_begin = std::min({log_begin, first_token_ - kHistoryTokens, before_.head_tokens(),
                           next.tokens - next.interruption->generated});
   }
@@ -162,7 +162,7 @@ absl::StatusOr<SessionContents> Turn::After(const std::vector<int32_t>& appended
 absl::StatusOr<SessionInfo> Turn::Finish(const std::vector<int32_t>& appended, engine::State head,
                                          std::optional<Interruption> interruption,
                                          std::string request) {
-  // The turn is over, whatever comes of it.
+  // Whatever happens now, the turn is over.
   TurnClaim turn = *std::exchange(claim_, std::nullopt);
   absl::StatusOr<SessionContents> next =
       After(appended, std::move(head), std::move(interruption), std::move(request));
