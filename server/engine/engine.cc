@@ -106,7 +106,7 @@ void Engine::Run() {
   }
 }
 
-/// Waits for something to do, and ends what other threads want to have ended. False: stop.
+/// Waits for something to do, and ends the requests that other threads want ended. False: stop.
 bool Engine::TakeOrders() {
   PublishLoad();
   RequestQueue::Orders orders = queue_.Await(std::ssize(running_), [this] {
@@ -124,7 +124,7 @@ void Engine::End(RequestQueue::Orders orders) {
     orders.dropped.push_back(std::move(running.sequence));
   }
   std::erase_if(running_, [](const Running& running) { return running.sequence == nullptr; });
-  // Before their sinks are told: a client that hears of its end finds the slot free.
+  // Before the sinks are told, so that a client that hears of the end finds the slot free.
   queue_.SetRunning(std::ssize(running_));
   for (const std::unique_ptr<Sequence>& sequence : orders.dropped) {
     if (orders.evict) {
@@ -136,7 +136,7 @@ void Engine::End(RequestQueue::Orders orders) {
   }
 }
 
-/// As many of those that wait as there are free slots, the most urgent first.
+/// Starts as many waiting sequences as there are free slots, the most urgent first.
 void Engine::Admit() {
   while (slots_->num_free() > 0) {
     std::unique_ptr<Sequence> next = queue_.Pop();
@@ -151,8 +151,8 @@ void Engine::Start(std::unique_ptr<Sequence> sequence) {
   if (lives) running_.push_back({std::move(sequence)});
 }
 
-/// Forks start at once where slots are free, from a copy of their parent's; the others wait in the
-/// queue with its state.
+/// Forks start at once while slots are free, from a copy of their parent's slot; the others wait in
+/// the queue with its state.
 void Engine::StartForks(Sequence& parent) {
   std::optional<absl::StatusOr<SnapshotPtr>> state;
   const int32_t forks = parent.TakeForks();
@@ -181,7 +181,7 @@ void Engine::StartFork(const Sequence& parent, int32_t index) {
   if (fork->Start(std::move(slot))) running_.push_back({std::move(fork)});
 }
 
-/// Ends requests whose readers stay behind: they would keep their slots for ever.
+/// Ends requests whose readers have been behind for too long: they would keep their slots for ever.
 void Engine::DropStalled() {
   const Clock::time_point now = Clock::now();
   Ended stalled;
@@ -231,7 +231,7 @@ std::vector<StepRunner::Part> Engine::Plan() const {
   return parts;
 }
 
-/// Hands every sequence what the step made of its rows. Returns those that are over.
+/// Hands every sequence the outcome of its rows. Returns the sequences that are over.
 Engine::Ended Engine::Advance(Parts parts, std::span<const StepOutcome> outcomes) {
   Ended finished;
   for (size_t i = 0; i < parts.size(); ++i) {

@@ -5,8 +5,8 @@
 
 namespace fmaserver::engine {
 
-/// Segments in the order in which the model is to have them: those whose token the backend chooses
-/// come first, so that the logits which the host wants lie together behind theirs.
+/// Segments in the order in which the model gets them: first those whose token the backend chooses,
+/// so that the logits that the host wants lie together after them.
 struct StepRunner::Batch {
   std::vector<StepSegment> segments;
   std::vector<size_t> parts;  // of each segment

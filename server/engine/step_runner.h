@@ -1,4 +1,4 @@
-// One step of the model, and what it makes of every sequence's rows.
+// Runs one step of the model, and tells what it computed from every sequence's rows.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@ class StepRunner {
     int32_t rows = 0;  ///< of its pending tokens
   };
 
-  /// Feeds the parts, one of each sequence, and returns an outcome for each, valid until the next
-  /// call. An error is one of the whole step.
+  /// Feeds the parts, one for each sequence, and returns an outcome for each, valid until the next
+  /// call. An error is an error of the whole step.
   absl::StatusOr<std::span<const StepOutcome>> Run(std::span<const Part> parts);
 
  private:

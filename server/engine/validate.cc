@@ -112,8 +112,8 @@ std::vector<int32_t> EosTokens(const GenerateRequest& request, const model::Mode
   return request.ignore_eos ? std::vector<int32_t>() : config.eos_token_ids;
 }
 
-/// Before min_tokens, neither what stops the sequence nor what is banned may be drawn: something
-/// must be left. The ids are valid.
+/// Before min_tokens neither tokens that stop the sequence nor banned ones may be drawn, so some
+/// other token must be left. All ids must be valid.
 absl::Status ValidateTokensLeft(const GenerateRequest& request, const model::ModelConfig& config) {
   const SamplingParams& sampling = request.sampling;
   std::vector<bool> left(static_cast<size_t>(config.vocab_size),
@@ -176,7 +176,7 @@ absl::Status Check(const GenerateRequest& request, const model::ModelConfig& con
   status.Update(ValidateTopLogprobs("top_logprobs", request.top_logprobs));
   status.Update(ValidateTopLogprobs("prompt_logprobs", request.prompt_logprobs.value_or(0)));
   if (status.ok()) status = ValidateMarks(request);
-  // It relies on the checks above.
+  // ValidateTokensLeft relies on the checks above.
   return status.ok() ? ValidateTokensLeft(request, config) : status;
 }
 
@@ -203,7 +203,7 @@ absl::Status ValidateTokens(absl::string_view field, std::span<const int32_t> to
 absl::StatusOr<ValidGenerateRequest> Validate(GenerateRequest request,
                                               const model::ModelConfig& config) {
   if (absl::Status status = Check(request, config); !status.ok()) return status;
-  // Not value_or, which would open the source of randomness for a request that needs none.
+  // value_or would open the source of randomness even for a request that has a seed.
   const uint64_t seed = request.sampling.seed ? *request.sampling.seed : RandomSeed();
   std::vector<int32_t> eos_tokens = EosTokens(request, config);
   return ValidGenerateRequest(std::move(request), seed, std::move(eos_tokens));

@@ -1,4 +1,4 @@
-// The checks a request passes before the engine takes it.
+// The checks that a request must pass before the engine takes it.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,9 @@
 
 namespace fmaserver::engine {
 
-/// Tokens of one or more sequences, each of `length` tokens: at least one, each in [0, V), and no
-/// sequence longer than the model's learned positions. `field` names them in the message.
+/// Checks the tokens of one or more sequences of `length` tokens each: at least one token, each in
+/// [0, V), and no sequence longer than the model's learned positions. `field` names them in the
+/// message.
 absl::Status ValidateTokens(absl::string_view field, std::span<const int32_t> tokens,
                             const model::ModelConfig& config, int64_t length);
 
