@@ -115,7 +115,7 @@ absl::StatusOr<std::vector<int32_t>> ReadTokens(const Flags& flags,
   return checkpoint.tokenizer()->Encode(*content);
 }
 
-/// Bytes of the scored tokens' text: all but the first of each window.
+/// The bytes of the scored tokens' text, which are all but the first token of each window.
 std::optional<int64_t> ScoredBytes(const std::vector<int32_t>& tokens, int64_t context,
                                    const model::Tokenizer* tokenizer) {
   if (tokenizer == nullptr) return std::nullopt;

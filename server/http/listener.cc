@@ -57,7 +57,7 @@ absl::StatusOr<Listener> Listen(const std::string& flag, const std::string& addr
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, freeaddrinfo);
   FileDescriptor socket(::socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int on = 1;
-  // A restart need not wait until the kernel forgets the old connections.
+  // So that a restart need not wait until the kernel has forgotten the old connections.
   if (!socket || setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
       bind(socket.get(), found->ai_addr, found->ai_addrlen) != 0 ||
       listen(socket.get(), kBacklog) != 0) {
