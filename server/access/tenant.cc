@@ -66,7 +66,7 @@ void Tenant::Refill(Clock::time_point now) {
     const double seconds = std::chrono::duration<double>(now - *filled_).count();
     allowance_ = std::min(full, allowance_ + full / 60 * std::max(0.0, seconds));
   }
-  filled_ = std::max(now, filled_.value_or(now));  // calls may come in another order
+  filled_ = std::max(now, filled_.value_or(now));  // calls may come out of order
 }
 
 void Tenant::Charge(int64_t tokens) {

@@ -58,7 +58,7 @@ absl::Status LaunchTensorAttention(Stream& stream, const PrefillParameters& para
 
 absl::Status LaunchBlocks(Stream& stream, const PrefillParameters& parameters) {
   const SlotLayout& layout = parameters.layout;
-  constexpr int kWide = 512;  // channels that leave shared memory for only few queries
+  constexpr int kWide = 512;  // channels; with so many, shared memory holds only a few queries
   if (layout.type == CacheType::kF32) {
     return layout.padded_dim < kWide ? LaunchBlockAttention<float, 16>(stream, parameters)
                                      : LaunchBlockAttention<float, 4>(stream, parameters);
