@@ -46,7 +46,7 @@ absl::StatusOr<LengthDistribution> LengthDistribution::Parse(const std::string& 
 int64_t LengthDistribution::Draw(std::mt19937_64& random) const {
   if (sigma_ == 0) return std::uniform_int_distribution<int64_t>(min_, max_)(random);
   const double logarithm = std::normal_distribution<double>(std::log(median_), sigma_)(random);
-  // Bounded before the conversion, which has no meaning for what does not fit.
+  // Limited before the conversion, which is undefined for numbers that do not fit.
   const double length = std::min(std::exp(logarithm), static_cast<double>(max_));
   return std::max(min_, static_cast<int64_t>(std::llround(length)));
 }

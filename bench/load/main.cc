@@ -24,7 +24,7 @@ constexpr double kConnectSeconds = 10;
 constexpr int64_t kDefaultRequests = 100;
 constexpr double kDefaultAloneSeconds = 5;
 
-/// The tool between the command line and the exit code.
+/// The whole tool, from the parsed options to the exit code.
 class Bench {
  public:
   explicit Bench(const LoadOptions& options)

@@ -44,7 +44,7 @@ json Frame(const LoadOptions& options, const v1::Model& model) {
           {"options", OptionsToJson(options)}};
 }
 
-/// The samples of a report in the making.
+/// The measurements from which a report is made.
 struct Samples {
   std::vector<double> first;
   std::vector<double> gaps;

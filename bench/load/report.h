@@ -1,4 +1,4 @@
-// What fma-bench found, for people and for programs.
+// What fma-bench measured, for people and for programs.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ struct LoadReport {
   uint64_t prompt_tokens = 0;     ///< of the requests that succeeded
   uint64_t generated_tokens = 0;  ///< of all
 
-  // Of the requests that succeeded.
+  // These are of the requests that succeeded.
   Latencies time_to_first_token;  ///< from when the request was due
   Latencies inter_token;          ///< each gap between two deltas
   Latencies time_per_token;       ///< after the first: a request's mean
@@ -35,7 +35,7 @@ struct LoadReport {
   };
   std::map<std::string, Failure> failures;  ///< by the name of the status code
 
-  /// `interrupted`: what was cancelled was so by the user.
+  /// `interrupted` says that cancelled requests were cancelled by the user.
   static LoadReport Of(const LoadResult& result, bool interrupted);
 };
 

@@ -21,7 +21,7 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch
 
 
 def load_model(folder: Path, num_levels: int | None = None) -> FmaModel:
-    """The float32 model of a folder; `num_levels` serves a model with shared levels at another depth."""
+    """The float32 model of a folder; `num_levels` gives a model with shared levels another depth."""
     config = FmaConfig.load(folder)
     if num_levels is not None:
         config = replace(config, fma=replace(config.fma, num_levels=num_levels))

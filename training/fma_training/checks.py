@@ -8,7 +8,7 @@ from typing import Any
 
 
 class ConfigError(ValueError):
-    """A configuration that describes no model."""
+    """A configuration that does not describe a model."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -41,7 +41,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 
 
 def typed(kind: type, values: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """`values` after checking names and JSON types against the fields of a dataclass."""
+    """Returns `values` after checking their names and JSON types against the fields of a dataclass."""
     types = {f.name: str(f.type) for f in fields(kind)}
     required = {f.name for f in fields(kind) if f.default is MISSING and f.name != "fma"}
     for name, value in values.items():

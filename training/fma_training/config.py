@@ -24,7 +24,7 @@ TOKENIZERS = (None, "bytes")
 
 @dataclass(frozen=True)
 class FmaConfig:
-    """Everything that fixes the shape and the mathematics of a model."""
+    """Everything that determines the shape and the mathematics of a model."""
 
     vocab_size: int
     hidden_size: int
@@ -92,13 +92,13 @@ class FmaConfig:
 
     @property
     def far_positions(self) -> str:
-        """Where far entries are met: at the `center` of their share, at their `own` position, or at `none`."""
+        """The position of far entries: the `center` of their share, their `own` position, or `none`."""
         if self.position_embedding != "rope":
             return "none"
         return self.fma.far_positions or ("own" if self.fma.selects else "center")
 
     def seems_distant(self, level: int) -> bool:
-        """Whether every entry of a level seems to be exactly max_distance away."""
+        """Whether every entry of a level is treated as exactly max_distance away."""
         return 0 < self.fma.max_distance < 4 * self.fma.level_width(level)
 
     @staticmethod

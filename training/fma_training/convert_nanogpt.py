@@ -50,15 +50,15 @@ _LAYER_NAMES = {
 }
 _LAYER = re.compile(r"transformer\.h\.(\d+)\.(.+)\.(weight|bias)")
 _DOWNSAMPLE = re.compile(r"attn\.attn\.conv_([kv])\.(\d+)")
-_CAUSAL_MASK = re.compile(r"transformer\.h\.\d+\.attn\.bias")  # nanoGPT's buffer, no weight
+_CAUSAL_MASK = re.compile(r"transformer\.h\.\d+\.attn\.bias")  # nanoGPT's buffer, not a weight
 
 
 class ConversionError(ValueError):
-    """A file that is no checkpoint of the known layout."""
+    """A file that is not a checkpoint of the known layout."""
 
 
 def load_plain(path: Path) -> dict[str, Any]:
-    """A .pt file of tensors and plain values."""
+    """Loads a .pt file of tensors and plain values."""
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -125,7 +125,7 @@ def _config(arguments: dict[str, Any], intermediate_size: int, tied: bool) -> Fm
 
 
 def _renamed(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    """The tensors that one of the old ones becomes."""
+    """The tensors that an old tensor becomes."""
     if name in _TOP_NAMES:
         return {_TOP_NAMES[name]: tensor}
     match = _LAYER.fullmatch(name)

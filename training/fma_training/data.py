@@ -1,4 +1,4 @@
-"""Text on disk to token arrays, and random windows of them."""
+"""Turns text on disk into token arrays, and draws random windows from them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def cached_tokens(corpus: Path, split: str, tokenizer: Tokenizer, work: Path) ->
 
 
 def on_device(tokens: Integers, device: torch.device) -> Tensor:
-    """Token ids where a model is, in 16 bits each as int16: PyTorch has no uint16 to index. On a CPU no copy."""
+    """Token ids on the model's device, as int16: PyTorch cannot index with uint16. On a CPU this does not copy."""
     return torch.from_numpy(tokens.view(np.int16)).to(device)
 
 

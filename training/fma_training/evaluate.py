@@ -30,7 +30,7 @@ from .tokenizer import Tokenizer, load_tokenizer
 def score_by_position(
     model: FmaModel, tokens: Integers, sizes: Integers, context: int, batch: int, edges: list[int]
 ) -> list[Score]:
-    """One score for each stretch of positions [edges[i], edges[i + 1]); a position is where logits stand."""
+    """One score for each range of positions [edges[i], edges[i + 1]); a position is where the logits are."""
     scores = [Score() for _ in edges[1:]]
     for windows in windows_of(tokens, context, batch):
         there = torch.from_numpy(windows).to(model.head_weight.device)
@@ -61,7 +61,7 @@ def greedy(model: FmaModel, prompt: list[int], count: int) -> list[int]:
 
 
 def remove_far_field(model: FmaModel) -> None:
-    """Leaves the near field alone: a level bias of minus infinity hides every summary."""
+    """Leaves only the near field: a level bias of minus infinity hides every summary."""
     with torch.no_grad():
         for layer in model.model.layers:
             if layer.self_attn.level_bias is None:

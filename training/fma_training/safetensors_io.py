@@ -25,7 +25,7 @@ class SafetensorsError(ValueError):
 
 
 def load_safetensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a file, in the types that they are stored in."""
+    """All tensors of a file, in the types in which they are stored."""
     raw = path.read_bytes()
     size = int.from_bytes(raw[:8], "little")
     if not 2 <= size <= min(_MAX_HEADER, len(raw) - 8):
@@ -51,7 +51,7 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def save_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Writes float tensors in the types that they have, in order of their names."""
+    """Writes float tensors in their own types, in the order of their names."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name in sorted(tensors):

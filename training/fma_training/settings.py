@@ -1,4 +1,4 @@
-"""The `fma` object of config.json: the shape of the attention, and which combinations have a meaning."""
+"""The `fma` object of config.json: the shape of the attention, and which combinations are allowed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT_OPEN_SIZE = 32
 class FmaSettings:
     """The keys of `fma`; m, p, L, C, B, u are the symbols of the definition. None stands for an absent key.
 
-    What depends on the rest of the model too (rope) is checked by FmaConfig.
+    FmaConfig checks what also depends on the rest of the model (rope).
     """
 
     group_size: int  # m
@@ -66,7 +66,7 @@ class FmaSettings:
 
     @property
     def selects(self) -> bool:
-        """Whether groups are represented by tokens of their own, not by learned summaries."""
+        """Whether groups are represented by their own tokens instead of learned summaries."""
         return self.downsampling == "select"
 
     @property
@@ -89,7 +89,7 @@ class FmaSettings:
         return self.group_size << (level - 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """All keys but absent ones and optional features that are off, which older readers do not know."""
+        """All keys, except absent ones and optional features that are off, which older readers do not know."""
         optional = ("max_distance", "open_units", "causal", "query_downsampling")
         values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
         return {

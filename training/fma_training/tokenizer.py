@@ -1,7 +1,7 @@
 """Tokenizers: SentencePiece BPE that gives text back exactly, and plain bytes.
 
-The end-of-text token of both is the NUL byte. Text hardly ever holds one, so it can end documents
-in a plain text file, and an encoder needs no rule of its own to find it.
+The end-of-text token of both is the NUL byte. Text hardly ever contains it, so it can end documents in a plain text
+file, and an encoder needs no rule of its own to find it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _CHUNK_CHARACTERS = 1 << 16
 
 
 class Tokenizer(Protocol):
-    """What training and evaluation need of a tokenizer."""
+    """What training and evaluation need from a tokenizer."""
 
-    name: str  # tells it from others, in file names
+    name: str  # distinguishes it from others in file names
     vocab_size: int
     eos_id: int
 
@@ -36,7 +36,7 @@ class Tokenizer(Protocol):
 
 
 class ByteTokenizer:
-    """The id of a token is the value of a UTF-8 byte; ids from 256 up stand for no text."""
+    """The id of a token is the value of a UTF-8 byte; ids from 256 up have no text."""
 
     name = "bytes"
     vocab_size = 256

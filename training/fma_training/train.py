@@ -64,7 +64,7 @@ class Trainer:
             self._load_state()
 
     def run(self) -> None:
-        """Trains up to the end, or until --max-minutes of this call have passed."""
+        """Trains to the end, or until --max-minutes of this call have passed."""
         arguments = self.arguments
         saved = reported = time.monotonic()
         steps = 0
@@ -98,7 +98,7 @@ class Trainer:
         return self.arguments.minutes - (time.monotonic() - self.began) / 60
 
     def validate(self) -> float:
-        """Bits per byte that is asked for, of the first --valid-windows windows of the validation text."""
+        """Bits per byte to predict, over the first --valid-windows windows of the validation text."""
         arguments, score = self.arguments, Score()
         rng = np.random.default_rng(arguments.seed)  # hides the same tokens each time
         tokens = self.valid_tokens[: arguments.valid_windows * arguments.context]
@@ -133,7 +133,7 @@ class Trainer:
         self._log(f"step {self.step} resumed")
 
     def _train_step(self) -> tuple[Tensor, Questions]:
-        """One optimizer step; gives its loss in nats per answer and its questions, without waiting for either."""
+        """One optimizer step; returns its loss in nats per answer and its questions, without waiting for either."""
         arguments = self.arguments
         # Seeded by the step: a resumed run sees the windows that an uninterrupted one would.
         rng = np.random.default_rng([arguments.seed, self.step])
@@ -152,12 +152,12 @@ class Trainer:
         return loss, questions
 
     def _bits_per_byte(self, loss: Tensor, questions: Questions) -> float:
-        """Of the mean loss in nats of the answers."""
+        """Bits per byte from the answers' mean loss in nats."""
         answers = questions.answers.cpu().numpy()
         return float(loss) * answers.size / np.log(2) / self.sizes[answers].sum()
 
     def _accumulate(self, questions: Questions, parts: int) -> Tensor:
-        """Adds a micro-batch's gradients and gives its share of the loss."""
+        """Adds a micro-batch's gradients and returns its share of the loss."""
         with self._autocast():
             hidden = self.model.model(questions.inputs)
         product_type = torch.bfloat16 if self.arguments.bf16 else torch.float32
