@@ -1,4 +1,4 @@
-// Names of sessions: what is one, and the random ones.
+// Names: which texts are names, and random ids.
 #include "base/names.h"
 #include "base/id.h"
 

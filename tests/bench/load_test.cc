@@ -198,7 +198,7 @@ TEST(LoadReport, MeasuresFromWhenARequestWasDue) {
   ASSERT_EQ(report.failures.size(), 1U);
   EXPECT_EQ(report.failures.at("RESOURCE_EXHAUSTED").count, 2);
   EXPECT_EQ(report.failures.at("RESOURCE_EXHAUSTED").first_message, "full");
-  // A call that was cancelled by nobody here is a failure.
+  // A cancelled call that nobody here cancelled is a failure.
   EXPECT_EQ(LoadReport::Of(result, /*interrupted=*/false).failures.at("CANCELLED").count, 1);
 
   const nlohmann::json json = ToJson(report, {}, {});

@@ -1,4 +1,4 @@
-"""config.json: what is read, and what is refused."""
+"""config.json: what is accepted, and what is refused."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class Trainer:
         return self.arguments.minutes - (time.monotonic() - self.began) / 60
 
     def validate(self) -> float:
-        """Bits per byte to predict, over the first --valid-windows windows of the validation text."""
+        """Bits per byte of the tokens to predict in the first --valid-windows windows of the validation text."""
         arguments, score = self.arguments, Score()
         rng = np.random.default_rng(arguments.seed)  # hides the same tokens each time
         tokens = self.valid_tokens[: arguments.valid_windows * arguments.context]

@@ -148,8 +148,8 @@ TEST(Tenant, LimitsCallsUnderWay) {
   EXPECT_TRUE(tenant->Admit(kStart).ok());
 }
 
-// Whoever waits as long as he is told is admitted; a little earlier he is not. What is taken over
-// a long time is what the limit allows.
+// A caller that waits as long as it is told is admitted, and a little earlier it is not. Over a
+// long time, as many tokens are taken as the limit allows.
 TEST(Tenant, LimitsTokensPerMinute) {
   std::mt19937 random(11);
   const int64_t limit = 6000;

@@ -1,5 +1,5 @@
-// Where the tokens of a step are chosen, and what comes to the host for it, on the CUDA backend
-// over the block emulator, which counts.
+// Where the tokens of a step are chosen, and what is copied to the host for it, on the CUDA backend
+// over the block emulator, which counts the bytes.
 #include "server/engine/step_runner.h"
 
 #include <memory>
@@ -50,7 +50,7 @@ class StepRunnerTest : public ::testing::Test {
         std::make_shared<RecordingScoreSink>(), observer_));
   }
 
-  /// Bytes that come to the host for a step of these parts.
+  /// The bytes that are copied to the host for a step of these parts.
   int64_t BytesOf(const std::vector<StepRunner::Part>& parts) {
     const int64_t before = BytesToHost();
     const auto outcomes = runner_.Run(parts);
@@ -125,7 +125,8 @@ TEST_F(StepRunnerTest, EachGetsItsOwnOutcomeInWhateverOrder) {
   }
 }
 
-/// The others feel nothing of one caller's scores: their tokens are chosen where their logits are.
+/// One caller's scores do not affect the others: their tokens are still chosen where the logits
+/// are.
 TEST(Engine, OneCallersLogitsDoNotSlowTheOthers) {
   constexpr engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 2};
   const auto engine =

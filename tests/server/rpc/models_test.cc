@@ -19,7 +19,7 @@ namespace fmaserver::testing {
 namespace {
 
 std::unique_ptr<models::ServedModel> MakeModel(const models::ModelSource& source) {
-  // The first has a tokenizer, the others have none: so they can be told apart.
+  // Only the first has a tokenizer, so that it can be told from the others.
   auto engine = MakeTestEngine(source.name == "bytes" ? ByteModelConfig() : IdModelConfig(),
                                {.num_slots = 2});
   auto sessions = MakeTestSessions(*engine, {});

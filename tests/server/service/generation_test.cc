@@ -68,7 +68,7 @@ TEST_F(GenerationTest, CancelRacesWithTheEnd) {
   }
 }
 
-// The thread that hands a request in has other calls to serve.
+// The thread that submits a request has other calls to serve.
 TEST_F(GenerationTest, LongTextsAreReadOnOtherThreads) {
   service_.tokenizer().Shut();
   const std::string text(100'000, 'x');
@@ -122,7 +122,7 @@ TEST_F(GenerationTest, ACallThatIsGoneIsNotEncoded) {
   EXPECT_FALSE(gone.parsed());
 }
 
-// What follows is refused whatever the text, so nobody looks at it.
+// Later requests are refused whatever their text is, so it is not read.
 TEST_F(GenerationTest, DrainingRefusesBeforeTheTextIsRead) {
   service_.engine().Drain(absl::ZeroDuration());
   GenerateCall call(service_, TextRequest(std::string(10'000, 'x'), 1));

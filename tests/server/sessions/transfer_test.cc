@@ -38,7 +38,7 @@ class TransferTest : public ::testing::Test {
     return *std::move(bytes);
   }
 
-  // What the import of `blob` says, which must leave nothing.
+  // The status of importing `blob`, which must fail and leave nothing behind.
   absl::Status Refusal(const std::string& blob) {
     const auto info = ImportAll(*store_, {kDefaultTenant, "copy"}, blob, 1000);
     EXPECT_EQ(store_->Get({kDefaultTenant, "copy"}).status().code(), absl::StatusCode::kNotFound);
@@ -95,7 +95,7 @@ TEST_F(TransferTest, AnArchiveTravelsOnce) {
   ASSERT_TRUE(store_->Rewind(copy, 12).ok());
   testing::ExpectTurnOf(**store_->BeginTurn(copy), Text(text.begin(), text.begin() + 12),
                         /*archived=*/true);
-  // The copy is its own: what is left of the source does not change it.
+  // The copy is independent: deleting the source does not change it.
   ASSERT_TRUE(store_->Delete(archived).ok());
   testing::ExpectTurnOf(**store_->BeginTurn(copy), Text(text.begin(), text.begin() + 12),
                         /*archived=*/true);
@@ -146,13 +146,13 @@ TEST_F(TransferTest, NoiseIsRefused) {
   for (int i = 0; i < 2'000; ++i) {
     std::string noise(random() % 400, '\0');
     for (char& byte : noise) byte = static_cast<char>(random());
-    // Half of it begins as it should.
+    // Half of the cases begin like a real blob.
     if (i % 2 == 0) noise.insert(0, Blob().substr(0, random() % 60));
     ASSERT_EQ(Refusal(noise).code(), absl::StatusCode::kInvalidArgument);
   }
 }
 
-// A record with a sound checksum and any header: what a sender with bad intent makes.
+// A record with a correct checksum and any header, as a malicious sender could make it.
 std::string Forged(const internal::RecordHeader& header, const std::string& payload) {
   const SealedRecord record = SealRecord(header, std::as_bytes(std::span(payload)));
   return record.head + payload + record.digest;
@@ -237,7 +237,7 @@ TEST_F(TransferTest, ArchivesThatDoNotFitAreRefused) {
   const auto chunk = [](internal::SessionRecord& record) {
     return record.mutable_points(0)->mutable_chunks(0);
   };
-  refused([](auto&) {}, "ends too early");  // what is wrong is only that no part follows
+  refused([](auto&) {}, "ends too early");  // the only thing wrong is that no part follows
   refused([&](auto& record) { chunk(record)->set_id("c"); }, "the id of a chunk");
   refused([&](auto& record) { chunk(record)->set_id(std::string(22, 'a')); }, "of one id");
   refused([&](auto& record) { chunk(record)->set_end(2); }, "a chunk of tokens 0 to 2");
