@@ -35,4 +35,12 @@ std::string Sha256::Digest() const {
   return digest;
 }
 
+std::string Sha256Of(std::span<const std::byte> bytes) {
+  Sha256 hash;
+  hash.Update(bytes);
+  return hash.Digest();
+}
+
+std::string Sha256Of(std::string_view bytes) { return Sha256Of(std::as_bytes(std::span(bytes))); }
+
 }  // namespace fmaserver

@@ -31,4 +31,8 @@ class Sha256 {
   std::unique_ptr<evp_md_ctx_st, Free> context_;
 };
 
+/// The digest of `bytes` alone.
+std::string Sha256Of(std::span<const std::byte> bytes);
+std::string Sha256Of(std::string_view bytes);
+
 }  // namespace fmaserver

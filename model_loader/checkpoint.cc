@@ -27,13 +27,6 @@ constexpr size_t kMaxConfigBytes = size_t{16} << 20;
 constexpr size_t kMaxIndexBytes = size_t{256} << 20;
 constexpr size_t kMaxTokenizerBytes = size_t{64} << 20;
 
-template <typename Bytes>
-std::string DigestOf(Bytes bytes) {
-  Sha256 hash;
-  hash.Update(bytes);
-  return hash.Digest();
-}
-
 bool Exists(const fs::path& file) {
   std::error_code error;
   return fs::exists(file, error);
@@ -145,7 +138,7 @@ absl::Status Checkpoint::ReadConfig(const fs::path& folder) {
   absl::StatusOr<ModelConfig> config = ParseModelConfig(*text, file.string());
   if (!config.ok()) return config.status();
   config_ = *std::move(config);
-  config_digest_ = DigestOf(*text);
+  config_digest_ = Sha256Of(*text);
   return absl::OkStatus();
 }
 
@@ -201,7 +194,7 @@ std::string Checkpoint::Fingerprint() const {
   // A digest of digests, so that bytes cannot move from one file into the next unnoticed.
   Sha256 hash;
   hash.Update(config_digest_);
-  for (const Safetensors& file : files_) hash.Update(DigestOf(file.bytes()));
+  for (const Safetensors& file : files_) hash.Update(Sha256Of(file.bytes()));
   return hash.Digest();
 }
 

@@ -29,14 +29,14 @@ class Schedule {
  public:
   Schedule(const LoadPlan& plan, double begin);
 
-  struct Turn {
+  struct Arrival {
     int64_t number = 0;  ///< 0, 1, 2, ...
     double due = 0;
     /// In an open loop: every thread was busy at `due`, so the request is sent too late.
     bool late = false;
   };
   /// Nothing once the load is over. In a closed loop a request is due when this is called.
-  std::optional<Turn> Next();
+  std::optional<Arrival> Next();
 
  private:
   const std::optional<double> rate_;

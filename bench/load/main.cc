@@ -74,7 +74,7 @@ class Bench {
       const LiveLine line(live);
       result = RunLoad(plan, source, client_, group_, live);
     }
-    const LoadReport report = LoadReport::Of(result, group_.Cancelled());
+    const BenchReport report = BenchReport::Of(result, group_.Cancelled());
     const int code = Publish(report);
     return code == client::kDone && report.succeeded == 0 ? client::kRefused : code;
   }

@@ -14,7 +14,7 @@
 
 namespace fmaserver::bench {
 
-struct LoadReport {
+struct BenchReport {
   int64_t succeeded = 0;
   int64_t failed = 0;
   int64_t interrupted = 0;  ///< cancelled by Ctrl-C, neither succeeded nor failed
@@ -36,16 +36,17 @@ struct LoadReport {
   std::map<std::string, Failure> failures;  ///< by the name of the status code
 
   /// `interrupted` says that cancelled requests were cancelled by the user.
-  static LoadReport Of(const LoadResult& result, bool interrupted);
+  static BenchReport Of(const LoadResult& result, bool interrupted);
 };
 
 /// {"server": ..., "options": ..., and what was measured}
-nlohmann::json ToJson(const LoadReport& report, const LoadOptions& options, const v1::Model& model);
+nlohmann::json ToJson(const BenchReport& report, const LoadOptions& options,
+                      const v1::Model& model);
 nlohmann::json ToJson(const NeighbourResult& result, const LoadOptions& options,
                       const v1::Model& model);
 
 /// A table for a terminal.
-std::string ToText(const LoadReport& report, const LoadOptions& options, const v1::Model& model);
+std::string ToText(const BenchReport& report, const LoadOptions& options, const v1::Model& model);
 std::string ToText(const NeighbourResult& result, const LoadOptions& options,
                    const v1::Model& model);
 

@@ -48,7 +48,7 @@ class DeviceSlots : public SlotMemory {
 };
 
 /// Whether `rows` rows, from the first of `matrix` on, fit into the matrix's buffer.
-inline bool HasRoom(const LiveBuffers& live, const Matrix& matrix, int64_t rows) {
+inline bool Fits(const LiveBuffers& live, const Matrix& matrix, int64_t rows) {
   const auto* first = reinterpret_cast<const std::byte*>(matrix.data);
   auto buffer = live.upper_bound(first);
   if (buffer == live.begin()) return false;

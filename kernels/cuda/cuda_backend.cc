@@ -188,7 +188,7 @@ absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::Create(int device) {
 int64_t CudaBackend::PaddedRows(int64_t rows, std::initializer_list<Matrix> matrices) const {
   if (bucket_ == 0 || rows != step_rows_) return rows;
   const bool all_fit = std::ranges::all_of(
-      matrices, [&](const Matrix& matrix) { return HasRoom(*live_, matrix, bucket_); });
+      matrices, [&](const Matrix& matrix) { return Fits(*live_, matrix, bucket_); });
   return all_fit ? bucket_ : rows;
 }
 

@@ -88,7 +88,7 @@ absl::StatusOr<std::shared_ptr<Tenant>> Access::Resolve(std::string_view authori
   const TokenDigest digest = DigestOf(authorization.substr(kScheme.size()));
   std::shared_ptr<Tenant> tenant;
   const std::lock_guard lock(mutex_);
-  for (const Token& token : tokens_) {
+  for (const BearerToken& token : tokens_) {
     if (CRYPTO_memcmp(token.digest.data(), digest.data(), digest.size()) == 0) {
       tenant = token.tenant;
     }

@@ -38,14 +38,14 @@ class Access {
  private:
   explicit Access(std::string file) : file_(std::move(file)) {}
 
-  struct Token {
+  struct BearerToken {
     TokenDigest digest;
     std::shared_ptr<Tenant> tenant;
   };
 
   const std::string file_;
   mutable std::mutex mutex_;
-  std::vector<Token> tokens_;                               // guarded by mutex_
+  std::vector<BearerToken> tokens_;                         // guarded by mutex_
   std::map<std::string, std::shared_ptr<Tenant>> tenants_;  // guarded by mutex_
 };
 

@@ -1,8 +1,7 @@
 #include "server/access/token_file.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -10,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/names.h"
+#include "base/sha256.h"
 #include "base/text.h"
 
 namespace fmaserver::access {
@@ -84,7 +84,7 @@ absl::Status CheckAgainst(const std::vector<TokenEntry>& before, const TokenEntr
 
 TokenDigest DigestOf(std::string_view token) {
   TokenDigest digest{};
-  EVP_Digest(token.data(), token.size(), digest.data(), nullptr, EVP_sha256(), nullptr);
+  std::memcpy(digest.data(), Sha256Of(token).data(), digest.size());
   return digest;
 }
 

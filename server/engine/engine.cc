@@ -199,21 +199,21 @@ void Engine::DropStalled() {
 
 void Engine::Step() {
   const Clock::time_point begin = Clock::now();
-  const std::vector<StepRunner::Part> parts = Plan();
-  if (parts.empty()) return;
+  const std::vector<StepRunner::Feed> feeds = Plan();
+  if (feeds.empty()) return;
   StepReport report;
-  for (const StepRunner::Part& part : parts) {
-    (part.sequence->Reading() ? report.prompt_tokens : report.decode_rows) += part.rows;
+  for (const StepRunner::Feed& feed : feeds) {
+    (feed.sequence->Reading() ? report.prompt_tokens : report.decode_rows) += feed.rows;
   }
-  const auto outcomes = runner_.Run(parts);
-  Retire(outcomes.ok() ? Advance(parts, *outcomes) : Fail(parts, outcomes.status()));
+  const auto outcomes = runner_.Run(feeds);
+  Retire(outcomes.ok() ? Advance(feeds, *outcomes) : Fail(feeds, outcomes.status()));
   const Clock::time_point end = Clock::now();
   last_step_ = end;
   report.seconds = SecondsBetween(begin, end);
   observer_->OnStep(report);
 }
 
-std::vector<StepRunner::Part> Engine::Plan() const {
+std::vector<StepRunner::Feed> Engine::Plan() const {
   std::vector<Sequence*> sequences;
   std::vector<ReadySequence> ready;
   for (const Running& running : running_) {
@@ -224,30 +224,30 @@ std::vector<StepRunner::Part> Engine::Plan() const {
                      .reading = sequence.Reading(),
                      .pending = std::ssize(sequence.Pending())});
   }
-  std::vector<StepRunner::Part> parts;
+  std::vector<StepRunner::Feed> feeds;
   for (const PlannedRows& planned : Compose(ready, options_.step_tokens)) {
-    parts.push_back({sequences[planned.sequence], planned.rows});
+    feeds.push_back({sequences[planned.sequence], planned.rows});
   }
-  return parts;
+  return feeds;
 }
 
 /// Hands every sequence the outcome of its rows. Returns the sequences that are over.
-Engine::Ended Engine::Advance(Parts parts, std::span<const StepOutcome> outcomes) {
+Engine::Ended Engine::Advance(Feeds feeds, std::span<const StepOutcome> outcomes) {
   Ended finished;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const bool lives = parts[i].sequence->Advance(parts[i].rows, outcomes[i]);
-    StartForks(*parts[i].sequence);
-    if (!lives) finished.push_back(parts[i].sequence);
+  for (size_t i = 0; i < feeds.size(); ++i) {
+    const bool lives = feeds[i].sequence->Advance(feeds[i].rows, outcomes[i]);
+    StartForks(*feeds[i].sequence);
+    if (!lives) finished.push_back(feeds[i].sequence);
   }
   return finished;
 }
 
-Engine::Ended Engine::Fail(Parts parts, const absl::Status& status) {
+Engine::Ended Engine::Fail(Feeds feeds, const absl::Status& status) {
   if (absl::IsUnavailable(status)) device_failed_ = true;
   Ended finished;
-  for (const StepRunner::Part& part : parts) {
-    part.sequence->Fail(status);
-    finished.push_back(part.sequence);
+  for (const StepRunner::Feed& feed : feeds) {
+    feed.sequence->Fail(status);
+    finished.push_back(feed.sequence);
   }
   return finished;
 }

@@ -93,7 +93,7 @@ class Engine {
     std::unique_ptr<Sequence> sequence;
     StallTimer reader = {};
   };
-  using Parts = std::span<const StepRunner::Part>;
+  using Feeds = std::span<const StepRunner::Feed>;
   /// Sequences that are over and have told their sinks.
   using Ended = std::vector<const Sequence*>;
 
@@ -114,9 +114,9 @@ class Engine {
   void StartFork(const Sequence& parent, int32_t index);
   void DropStalled();
   void Step();
-  std::vector<StepRunner::Part> Plan() const;
-  Ended Advance(Parts parts, std::span<const StepOutcome> outcomes);
-  Ended Fail(Parts parts, const absl::Status& status);
+  std::vector<StepRunner::Feed> Plan() const;
+  Ended Advance(Feeds feeds, std::span<const StepOutcome> outcomes);
+  Ended Fail(Feeds feeds, const absl::Status& status);
   void Retire(const Ended& finished);
   void PublishLoad();
 

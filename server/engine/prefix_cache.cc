@@ -42,7 +42,7 @@ PrefixCache::Lookup PrefixCache::Find(const std::string& scope, std::span<const 
   lookup.points = PointsWorthKeeping(shared, lookup.state == nullptr ? 0 : lookup.state->tokens(),
                                      static_cast<int64_t>(usable.size()));
   Mark(path, usable);
-  MakeRoom();
+  Trim();
   return lookup;
 }
 
@@ -54,7 +54,7 @@ void PrefixCache::Insert(const std::string& scope, std::span<const int32_t> toke
   bytes_ -= Bytes(entry);
   entry.state = std::move(state);
   bytes_ += Bytes(entry);
-  MakeRoom();
+  Trim();
 }
 
 /// `shared`: after how many tokens the prompt parts from earlier ones; `kept`: how many the found
@@ -142,7 +142,7 @@ PrefixCache::Entry& PrefixCache::Mark(std::span<Node* const> seen,
   return *place->second;
 }
 
-void PrefixCache::MakeRoom() {
+void PrefixCache::Trim() {
   while (bytes_ > max_bytes_ && !entries_.empty()) Remove(std::prev(entries_.end()));
 }
 

@@ -85,7 +85,7 @@ class PrefixCache {
   SnapshotPtr LongestState(std::span<Node* const> path, std::span<const int32_t> tokens);
   Entry& Mark(std::span<Node* const> seen, std::span<const int32_t> tokens);
   void Touch(Entries::iterator entry) { entries_.splice(entries_.begin(), entries_, entry); }
-  void MakeRoom();
+  void Trim();
   void Remove(Entries::iterator entry);
   void Prune(Node* node);
 

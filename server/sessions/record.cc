@@ -27,12 +27,6 @@ uint32_t ReadU32(std::string_view bytes) {
 uint32_t FormatOf(std::string_view head) { return ReadU32(head.substr(kMagic.size())); }
 uint32_t HeaderBytesOf(std::string_view head) { return ReadU32(head.substr(kMagic.size() + 4)); }
 
-std::string DigestOf(std::string_view head) {
-  Sha256 hash;
-  hash.Update(head);
-  return hash.Digest();
-}
-
 std::string DigestOf(std::string_view head, std::span<const std::byte> payload) {
   Sha256 hash;
   hash.Update(head);
@@ -61,7 +55,7 @@ SealedRecord SealRecord(internal::RecordHeader header, std::span<const std::byte
   AppendU32(VersionFor(header), record.head);
   AppendU32(static_cast<uint32_t>(encoded.size()), record.head);
   record.head += encoded;
-  record.head += DigestOf(record.head);
+  record.head += Sha256Of(record.head);
   record.payload = payload;
   record.digest = DigestOf(record.head, payload);
   return record;
@@ -75,27 +69,27 @@ bool RecordReader::Fill(std::string_view& bytes, size_t size) {
 }
 
 absl::StatusOr<RecordReader::Event> RecordReader::Read(std::string_view& bytes) {
-  if (part_ == Part::kPrefix) {
+  if (stage_ == Stage::kPrefix) {
     if (!Fill(bytes, kPrefixBytes)) return Event::kNeedsMore;
     if (absl::Status status = TakePrefix(); !status.ok()) return status;
   }
-  if (part_ == Part::kHeader) {
+  if (stage_ == Stage::kHeader) {
     if (!Fill(bytes, head_bytes_)) return Event::kNeedsMore;
     if (absl::Status status = TakeHeader(); !status.ok()) return status;
     return Event::kHeader;
   }
-  if (part_ == Part::kPayload) {
+  if (stage_ == Stage::kPayload) {
     const size_t taken = std::min(payload_.size() - filled_, bytes.size());
     if (taken > 0) std::memcpy(payload_.data() + filled_, bytes.data(), taken);
     bytes.remove_prefix(taken);
     filled_ += taken;
     if (filled_ < payload_.size()) return Event::kNeedsMore;
-    part_ = Part::kDigest;
+    stage_ = Stage::kDigest;
   }
-  if (part_ == Part::kDigest) {
+  if (stage_ == Stage::kDigest) {
     if (!Fill(bytes, kSha256Bytes)) return Event::kNeedsMore;
     if (absl::Status status = TakeDigest(); !status.ok()) return status;
-    part_ = Part::kDone;
+    stage_ = Stage::kDone;
   }
   return Event::kDone;
 }
@@ -110,13 +104,13 @@ absl::Status RecordReader::TakePrefix() {
                                              " bytes, allowed: up to ", kMaxRecordHeaderBytes));
   }
   head_bytes_ = kPrefixBytes + header_bytes + kSha256Bytes;
-  part_ = Part::kHeader;
+  stage_ = Stage::kHeader;
   return absl::OkStatus();
 }
 
 absl::Status RecordReader::TakeHeader() {
   const std::string_view head(buffer_);
-  if (DigestOf(head.substr(0, head.size() - kSha256Bytes)) !=
+  if (Sha256Of(head.substr(0, head.size() - kSha256Bytes)) !=
       head.substr(head.size() - kSha256Bytes)) {
     return absl::InvalidArgumentError("damaged: the header does not have its checksum");
   }
@@ -134,7 +128,7 @@ absl::Status RecordReader::TakeHeader() {
     return absl::FailedPreconditionError("it is a session of another model");
   }
   head_ = std::exchange(buffer_, {});
-  part_ = Part::kPayload;
+  stage_ = Stage::kPayload;
   return absl::OkStatus();
 }
 

@@ -59,10 +59,10 @@ class RecordReader {
   void SetPayload(std::span<std::byte> payload) { payload_ = payload; }
 
   /// Whether no byte of a record has been read yet.
-  bool at_start() const { return part_ == Part::kPrefix && buffer_.empty(); }
+  bool at_start() const { return stage_ == Stage::kPrefix && buffer_.empty(); }
 
  private:
-  enum class Part { kPrefix, kHeader, kPayload, kDigest, kDone };
+  enum class Stage { kPrefix, kHeader, kPayload, kDigest, kDone };
 
   /// Takes bytes into buffer_ until it has `size` of them; returns whether it has.
   bool Fill(std::string_view& bytes, size_t size);
@@ -71,7 +71,7 @@ class RecordReader {
   absl::Status TakeDigest() const;
 
   const std::string_view model_;
-  Part part_ = Part::kPrefix;
+  Stage stage_ = Stage::kPrefix;
   std::string buffer_;  // as much as has arrived of the head, then of the digest after the payload
   size_t head_bytes_ = 0;
   internal::RecordHeader header_;

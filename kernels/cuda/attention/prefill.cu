@@ -30,9 +30,9 @@ absl::Status LaunchSummaries(Stream& stream, const PrefillParameters& parameters
     status.Update(LaunchEach<Merge>(stream, parameters, plan.num_segments,
                                     Merge::BlocksY(parameters.layout)));
   }
-  using Place = PlaceSummariesKernel<T>;
-  status.Update(
-      LaunchEach<Place>(stream, parameters, plan.num_segments, Place::BlocksY(parameters.layout)));
+  using PlaceSummaries = PlaceSummariesKernel<T>;
+  status.Update(LaunchEach<PlaceSummaries>(stream, parameters, plan.num_segments,
+                                           PlaceSummaries::BlocksY(parameters.layout)));
   return status;
 }
 

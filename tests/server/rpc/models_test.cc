@@ -30,9 +30,7 @@ constexpr char kAdminToken[] = "let me in";
 
 std::shared_ptr<access::Access> Admins() {
   const TempFolder folder;
-  Sha256 hash;
-  hash.Update(std::as_bytes(std::span(std::string_view(kAdminToken))));
-  const std::string digest = hash.Digest();
+  const std::string digest = Sha256Of(std::string_view(kAdminToken));
   std::string line = "root ";
   for (const unsigned char byte : digest) absl::StrAppend(&line, absl::Hex(byte, absl::kZeroPad2));
   EXPECT_TRUE(WriteFile(folder.path() / "admins", line + "\n"));

@@ -211,13 +211,14 @@ absl::Status MakeFolder(const fs::path& folder) {
   return errno == EEXIST ? absl::OkStatus() : DiskError(folder, errno);
 }
 
-absl::Status ReadRecord(const OpenFile& file, std::string_view model, const PlacePayload& place) {
+absl::Status ReadRecord(const OpenFile& file, std::string_view model,
+                        const AllocatePayload& allocate) {
   const absl::StatusOr<FileStamp> stamp = StampOf(file);
   if (!stamp.ok()) return stamp.status();
   RecordReader reader(model);
   FilePieces pieces(file, stamp->size, FilePieces::kPieceBytes);
   if (absl::Status status = ReadHeader(reader, pieces); !status.ok()) return status;
-  const absl::StatusOr<std::span<std::byte>> payload = place(reader.header());
+  const absl::StatusOr<std::span<std::byte>> payload = allocate(reader.header());
   if (!payload.ok()) return payload.status();
   reader.SetPayload(*payload);
   return ReadUntil(RecordReader::Event::kDone, reader, pieces);

@@ -81,13 +81,14 @@ absl::Status SyncFolder(const std::filesystem::path& folder);
 absl::Status MakeFolder(const std::filesystem::path& folder);
 
 /// Returns memory for the payload that the header announces, or why there is none.
-using PlacePayload =
+using AllocatePayload =
     std::function<absl::StatusOr<std::span<std::byte>>(const internal::RecordHeader&)>;
 
-/// Reads a file that holds exactly one record of the model. `place` is never asked for a payload
+/// Reads a file that holds exactly one record of the model. `allocate` is never asked for a payload
 /// larger than the file. INVALID_ARGUMENT and FAILED_PRECONDITION mean what they mean for
 /// RecordReader.
-absl::Status ReadRecord(const OpenFile& file, std::string_view model, const PlacePayload& place);
+absl::Status ReadRecord(const OpenFile& file, std::string_view model,
+                        const AllocatePayload& allocate);
 
 /// Reads only the header, and checks the payload's size against the file's.
 absl::StatusOr<internal::RecordHeader> ReadRecordHeader(const OpenFile& file,
