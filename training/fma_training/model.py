@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .attention import FmaAttention
+from .checks import Words, refusal
 from .config import FmaConfig
 from .downsampled_queries import DownsampledQueryAttention
 from .plan import SequencePlan, sequence_plan
@@ -82,7 +83,13 @@ class Transformer(nn.Module):
         x = self.embed_tokens(tokens)
         if self.config.position_embedding == "learned":
             if length > self.config.max_position_embeddings:
-                raise ValueError(f"{length} tokens are more than {self.config.max_position_embeddings} positions")
+                raise ValueError(
+                    refusal(
+                        "sequence",
+                        Words(f"{length} tokens"),
+                        f"up to {self.config.max_position_embeddings}, the positions",
+                    )
+                )
             x = x + self.embed_positions.weight[:length]
         # Padded to whole blocks. In a decoder, what comes after a token cannot change it; encoders leave the padding
         # out.

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .checks import Words, refusal
 from .config import FmaConfig
 
 HIDDEN_SHARE = 0.15
@@ -44,7 +45,7 @@ def make_objective(config: FmaConfig) -> Objective:
         return lambda windows, rng: next_tokens(windows)
     mask, vocab_size = config.mask_token_id, config.vocab_size
     if mask is None:
-        raise ValueError("training an encoder needs mask_token_id in the config")
+        raise ValueError(refusal("mask_token_id", Words("missing"), "an id, to train an encoder"))
     return lambda windows, rng: hidden_tokens(windows[:, :-1], rng, mask, vocab_size)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .checks import refusal
 from .config import FmaConfig
 
 _MERGE = "_downsample.1.weight"
@@ -18,7 +19,7 @@ _MERGE = "_downsample.1.weight"
 def bound_merges(config: FmaConfig, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors, with the shared merges of every channel scaled down to a spectral radius of at most 1."""
     if not config.fma.share_levels:
-        raise ValueError("only shared levels are merged over and over")
+        raise ValueError(refusal("share_levels", False, "true: only merges of shared levels are repeated"))
     rank = config.fma.rank
     return {name: _bounded(tensor, rank) if name.endswith(_MERGE) else tensor for name, tensor in tensors.items()}
 

@@ -14,6 +14,8 @@ from typing import Protocol
 
 import sentencepiece
 
+from .checks import Words, refusal
+
 TOKENIZER_FILE = "tokenizer.model"
 # Longest first, as SentencePiece matches them: a run of newlines never merges with its neighbours.
 NEWLINE_SYMBOLS = ["\n\n", "\n"]
@@ -83,7 +85,9 @@ def load_tokenizer(folder: Path, kind: str | None = None) -> Tokenizer:
         return ByteTokenizer()
     model_file = folder / TOKENIZER_FILE
     if not model_file.is_file():
-        raise FileNotFoundError(f'{model_file} is missing and config.json does not say "tokenizer": "bytes"')
+        raise FileNotFoundError(
+            refusal(str(model_file), Words("missing"), 'none with "tokenizer": "bytes" in config.json only')
+        )
     return SentencePieceTokenizer(model_file)
 
 

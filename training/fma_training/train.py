@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .checks import Words, refusal
 from .config import FmaConfig
 from .data import cached_tokens, on_device, random_windows
 from .loss import language_model_loss
@@ -219,9 +220,9 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--max-minutes", type=float, default=float("inf"), help="stop cleanly after so many minutes")
     arguments = parser.parse_args(words)
     if arguments.batch % arguments.micro_batch:
-        parser.error("--micro-batch does not divide --batch")
+        parser.error(refusal("--micro-batch", arguments.micro_batch, f"divisors of --batch ({arguments.batch})"))
     if arguments.minutes is not None and not arguments.decay_minutes > 0:
-        parser.error("--decay-minutes must be above 0")
+        parser.error(refusal("--decay-minutes", arguments.decay_minutes, "above 0"))
     return arguments
 
 
@@ -229,10 +230,14 @@ def _tokenizer(config: FmaConfig, model_file: Path | None) -> Tokenizer:
     if config.tokenizer == "bytes":
         return ByteTokenizer()
     if model_file is None:
-        raise SystemExit('--tokenizer is missing and the config does not say "tokenizer": "bytes"')
+        raise SystemExit(refusal("--tokenizer", Words("missing"), 'none with "tokenizer": "bytes" in the config only'))
     tokenizer = SentencePieceTokenizer(model_file)
     if tokenizer.vocab_size > config.vocab_size:
-        raise SystemExit(f"{model_file} has {tokenizer.vocab_size} ids, the config's vocab_size is {config.vocab_size}")
+        raise SystemExit(
+            refusal(
+                f"{model_file}", Words(f"{tokenizer.vocab_size} ids"), f"{config.vocab_size}, the config's vocab_size"
+            )
+        )
     return tokenizer
 
 
