@@ -6,6 +6,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/refusal.h"
+#include "base/text.h"
 #include "server/engine/score_sequence.h"
 #include "server/engine/step_plan.h"
 #include "server/engine/validate.h"
@@ -17,9 +19,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
     EngineOptions options, std::shared_ptr<EngineObserver> observer) {
   if (absl::Status status = Validate(options); !status.ok()) return status;
   if (model->options().max_rows < MaxRows(options)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the model takes ", model->options().max_rows, " rows a step; ", options.num_slots,
-        " slots and ", options.step_tokens, " prompt tokens need ", MaxRows(options)));
+    return Refusal("max_rows of the model", model->options().max_rows,
+                   Concat(MaxRows(options), " or more, which slots and step_tokens need"));
   }
   absl::StatusOr<std::unique_ptr<SlotPool>> slots =
       SlotPool::Create(model->backend(), model->layout(), options.num_slots);

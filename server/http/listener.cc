@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "base/refusal.h"
 
 namespace fmaserver::http {
 namespace {
@@ -22,8 +23,7 @@ absl::StatusOr<std::pair<std::string, std::string>> SplitAddress(const std::stri
   const std::string port = colon == std::string::npos ? "" : address.substr(colon + 1);
   const bool digits = port.find_first_not_of("0123456789") == std::string::npos;
   if (host.empty() || port.empty() || port.size() > 5 || !digits || std::stoi(port) > 65535) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        flag, " is \"", address, "\"; allowed: HOST:PORT with a port from 0 to 65535"));
+    return Refusal(flag, address, "HOST:PORT with a port from 0 to 65535");
   }
   return std::pair{host, port};
 }

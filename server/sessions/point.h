@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -59,6 +60,9 @@ std::vector<PartPtr> PartsOf(const std::vector<Point>& points);
 
 /// How many chunks an archive shares with the beginning of another.
 int64_t SharedChunks(const std::vector<PartPtr>& archive, const std::vector<PartPtr>& before);
+
+/// INVALID_ARGUMENT unless `id`, which messages call `what`, can be the id of a part.
+absl::Status CheckPartId(std::string_view what, std::string_view id);
 
 /// INVALID_ARGUMENT says what is wrong with the archives: chunks without an id, empty, too large,
 /// too many, out of order, or past their state.

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/refusal.h"
 #include "base/sha256.h"
 #include "base/text.h"
 
@@ -95,13 +96,12 @@ absl::StatusOr<RecordReader::Event> RecordReader::Read(std::string_view& bytes) 
 }
 
 absl::Status RecordReader::TakePrefix() {
-  if (std::string_view(buffer_).substr(0, kMagic.size()) != kMagic) {
-    return absl::InvalidArgumentError("it does not begin as a session of FMA Server does");
-  }
+  const std::string_view magic = std::string_view(buffer_).substr(0, kMagic.size());
+  if (magic != kMagic) return Refusal("start of a record", magic, Quoted(kMagic));
   const uint32_t header_bytes = HeaderBytesOf(buffer_);
   if (header_bytes > kMaxRecordHeaderBytes) {
-    return absl::InvalidArgumentError(Concat("damaged: a header of ", header_bytes,
-                                             " bytes, allowed: up to ", kMaxRecordHeaderBytes));
+    return At("damaged", Refusal("header", Words{Concat(header_bytes, " bytes")},
+                                 Concat("up to ", kMaxRecordHeaderBytes)));
   }
   head_bytes_ = kPrefixBytes + header_bytes + kSha256Bytes;
   stage_ = Stage::kHeader;
@@ -112,12 +112,11 @@ absl::Status RecordReader::TakeHeader() {
   const std::string_view head(buffer_);
   if (Sha256Of(head.substr(0, head.size() - kSha256Bytes)) !=
       head.substr(head.size() - kSha256Bytes)) {
-    return absl::InvalidArgumentError("damaged: the header does not have its checksum");
+    return absl::InvalidArgumentError("damaged: the header does not match its checksum");
   }
   if (FormatOf(head) < kFirstRecordVersion || FormatOf(head) > kRecordVersion) {
-    return absl::FailedPreconditionError(Concat("its format has version ", FormatOf(head),
-                                                ", allowed: ", kFirstRecordVersion, " to ",
-                                                kRecordVersion));
+    return Refusal("format version", FormatOf(head), FromTo(kFirstRecordVersion, kRecordVersion),
+                   absl::StatusCode::kFailedPrecondition);
   }
   const std::string_view encoded = head.substr(kPrefixBytes, HeaderBytesOf(head));
   if (!header_.ParseFromArray(encoded.data(), static_cast<int>(encoded.size())) ||
@@ -125,7 +124,8 @@ absl::Status RecordReader::TakeHeader() {
     return absl::InvalidArgumentError("damaged: the header cannot be read");
   }
   if (header_.model() != model_) {
-    return absl::FailedPreconditionError("it is a session of another model");
+    return Refusal("model", Words{"another model"}, "the one that is served",
+                   absl::StatusCode::kFailedPrecondition);
   }
   head_ = std::exchange(buffer_, {});
   stage_ = Stage::kPayload;
@@ -134,7 +134,7 @@ absl::Status RecordReader::TakeHeader() {
 
 absl::Status RecordReader::TakeDigest() const {
   if (DigestOf(head_, payload_) == buffer_) return absl::OkStatus();
-  return absl::InvalidArgumentError("damaged: the contents do not have their checksum");
+  return absl::InvalidArgumentError("damaged: the contents do not match their checksum");
 }
 
 }  // namespace fmaserver::sessions

@@ -31,5 +31,11 @@ TEST(NamesTest, NamesAreOneToSixtyFourOfTheAllowedCharacters) {
   EXPECT_FALSE(IsName(std::string("a\0b", 3)));
 }
 
+TEST(NamesTest, ARefusedNameIsShown) {
+  EXPECT_TRUE(CheckIsName("name", "a-b").ok());
+  EXPECT_EQ(CheckIsName("name", "a b\n").message(),
+            "name is \"a b\\n\"; allowed: 1 to 64 of A-Z a-z 0-9 _ and -");
+}
+
 }  // namespace
 }  // namespace fmaserver::testing

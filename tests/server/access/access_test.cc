@@ -71,6 +71,7 @@ TEST(TokenFile, ErrorsNameTheLineAndNoDigest) {
     const auto entries = ParseTokenFile(absl::StrCat(good, bad), "f");
     ASSERT_FALSE(entries.ok()) << bad;
     EXPECT_THAT(std::string(entries.status().message()), HasSubstr("f, line 2: ")) << bad;
+    EXPECT_THAT(std::string(entries.status().message()), HasSubstr("; allowed: ")) << bad;
     EXPECT_FALSE(absl::StrContains(entries.status().message(), Hex("a"))) << bad;
   }
   EXPECT_FALSE(ParseTokenFile("# none\n", "f").ok());

@@ -224,7 +224,7 @@ TEST_F(SamplingRequestTest, NamesWhatIsOutOfRange) {
   EXPECT_EQ(refusal([](auto& r) {
               r.sampling.logit_bias = {{260, 1}};
             }),
-            "logit_bias[260] names no token; allowed: token ids 0 to 259");
+            "token of logit_bias is 260; allowed: 0 to 259");
   EXPECT_EQ(refusal([](auto& r) {
               r.sampling.allowed_token_ids = {1, 260};
             }),
@@ -254,7 +254,7 @@ TEST_F(SamplingRequestTest, NamesWhatIsOutOfRange) {
 }
 
 TEST_F(SamplingRequestTest, RefusesWhatLeavesNoToken) {
-  const std::string message = "leave no token to choose";
+  const std::string message = "leave is 0; allowed: 1 or more";
   engine::GenerateRequest banned = Letters(5);
   banned.sampling.banned_token_ids = banned.sampling.allowed_token_ids;
   EXPECT_NE(Refusal(banned).find(message), std::string::npos);

@@ -155,7 +155,8 @@ TEST(GenerationAdmissionTest, ATextOverItsLimitIsNotEncoded) {
   GenerateCall call(service, TextRequest(std::string(11, 'x'), 1));
   const absl::Status status = call.Run();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("found 11; allowed: at most 10"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("number of prompt tokens is 11; allowed: up to 10"));
   EXPECT_EQ(service.tokenizer().encoded(), 0);
   GenerateCall fits(service, TextRequest(std::string(10, 'x'), 1));
   EXPECT_TRUE(fits.Run().ok());

@@ -116,7 +116,7 @@ TEST_F(TurnTest, ATurnThatAnEarlierVersionStoredIsRefusedAndTheSessionGoesOn) {
   GenerateCall refused(service_, resume);
   const absl::Status status = refused.Run();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("go on with session_id"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("allowed: session_id and no prompt"));
   GenerateCall next(service_, Turn("", 3));
   EXPECT_TRUE(next.Run().ok());
   EXPECT_EQ(next.finished()->session->tokens, 5);

@@ -476,7 +476,7 @@ TEST(StoreTest, ThereIsAMostOfSessions) {
   EXPECT_TRUE(store->Fork(kName, 1).ok());
   const auto refused = store->Create({kDefaultTenant, "third"}, {});
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("allowed: 2"));
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("is 3; allowed: up to 2"));
 }
 
 TEST(StoreTest, ParkedSessionsLeaveMemoryAndComeBack) {

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "absl/cleanup/cleanup.h"
+#include "base/refusal.h"
 #include "base/sha256.h"
 #include "base/text.h"
 #include "server/sessions/shelf/directory/names.h"
@@ -116,7 +117,8 @@ absl::Status ReadHeader(RecordReader& reader, FilePieces& pieces) {
   }
   const int64_t rest = pieces.remaining() - static_cast<int64_t>(kSha256Bytes);
   if (rest == static_cast<int64_t>(reader.header().payload_bytes())) return absl::OkStatus();
-  return absl::InvalidArgumentError("damaged: the file has not the size that its header says");
+  return At("damaged", Refusal("payload", Words{Concat(rest, " bytes")},
+                               Concat(reader.header().payload_bytes(), " bytes")));
 }
 
 }  // namespace
@@ -151,7 +153,8 @@ absl::StatusOr<OpenFile> OpenFile::ForReading(const fs::path& file) {
   struct stat info;
   if (fstat(open->descriptor(), &info) != 0) return DiskError(file, errno);
   if (!S_ISREG(info.st_mode)) {
-    return absl::FailedPreconditionError(Concat(file.string(), ": not a regular file"));
+    return Refusal(file.string(), Words{"not a regular file"}, "a regular file",
+                   absl::StatusCode::kFailedPrecondition);
   }
   return open;
 }
