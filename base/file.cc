@@ -27,7 +27,7 @@ absl::Status FileError(const std::filesystem::path& file, int error) {
 }
 
 absl::StatusOr<FileDescriptor> OpenRegularFile(const std::filesystem::path& file) {
-  // Non-blocking, so that a FIFO in the place of a file is refused below instead of waited for.
+  // Non-blocking: opening a FIFO must not wait for its writer; it is refused below.
   FileDescriptor descriptor(open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!descriptor) return FileError(file, errno);
   struct stat info;
@@ -41,7 +41,7 @@ absl::StatusOr<std::string> ReadToEnd(int descriptor, std::string_view origin, s
   std::string bytes;
   for (;;) {
     const size_t size = bytes.size();
-    // One byte more than is allowed tells whether there is too much.
+    // Reading one byte more than allowed tells whether there is too much.
     bytes.resize(size + std::min(kPieceBytes, max_bytes - size + 1));
     const ssize_t count = read(descriptor, bytes.data() + size, bytes.size() - size);
     if (count < 0 && errno != EINTR) return FileError(origin, errno);

@@ -16,15 +16,15 @@ namespace fmaserver {
 /// with the code that fits `error`, an errno (NOT_FOUND, PERMISSION_DENIED, ...).
 absl::Status FileError(const std::filesystem::path& file, int error);
 
-/// Opens a regular file for reading. Anything else in its place is refused with INVALID_ARGUMENT; a
-/// FIFO is not waited for.
+/// Opens a regular file for reading. Anything else is refused with INVALID_ARGUMENT, a FIFO too,
+/// without waiting for its writer.
 absl::StatusOr<FileDescriptor> OpenRegularFile(const std::filesystem::path& file);
 
 /// Reads from `descriptor` to the end. INVALID_ARGUMENT when there is more than `max_bytes`;
 /// `origin` names the source in messages.
 absl::StatusOr<std::string> ReadToEnd(int descriptor, std::string_view origin, size_t max_bytes);
 
-/// The bytes of a regular file of at most `max_bytes`. Errors as of the two above.
+/// The bytes of a regular file of at most `max_bytes`. Errors are those of the two functions above.
 absl::StatusOr<std::string> ReadWholeFile(const std::filesystem::path& file, size_t max_bytes);
 
 }  // namespace fmaserver

@@ -14,7 +14,7 @@ std::string RandomId() {
   constexpr std::string_view kAlphanumerics =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
   std::array<unsigned char, kRandomIdChars> random{};
-  // Up to 256 bytes come whole or, only where the kernel has no random numbers at all, not.
+  // getrandom gives up to 256 bytes at once, and fails only where the kernel has no random numbers.
   if (getrandom(random.data(), random.size(), 0) != std::ssize(random)) std::abort();
   std::string id;
   for (const unsigned char byte : random) id += kAlphanumerics[byte % kAlphanumerics.size()];

@@ -8,7 +8,7 @@ namespace fmaserver {
 
 inline constexpr size_t kRandomIdChars = 22;
 
-/// kRandomIdChars of A-Z a-z 0-9 from the random bits of the operating system: over 120 bits.
+/// kRandomIdChars characters of A-Z a-z 0-9, made of over 120 random bits of the operating system.
 std::string RandomId();
 
 }  // namespace fmaserver

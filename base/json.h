@@ -11,12 +11,12 @@
 
 namespace fmaserver {
 
-/// Parses `text`, which must be one JSON object. Refused besides bad syntax: a key that occurs
+/// Parses `text`, which must be one JSON object. Besides bad syntax it refuses a key that occurs
 /// twice in one object, nesting deeper than 16, and more than 4 million values. INVALID_ARGUMENT
 /// names `origin` and the place.
 absl::StatusOr<nlohmann::json> ParseJsonObject(std::string_view text, std::string_view origin);
 
-/// The value of an integer that fits int64, or nothing. 8.0 is not an integer.
+/// The value of an integer that fits into int64, or nothing. 8.0 is not an integer.
 std::optional<int64_t> AsInteger(const nlohmann::json& value);
 
 /// The value as a message shows it: printable ASCII, long values cut.

@@ -19,12 +19,12 @@ constexpr int64_t kNoLimit = int64_t{1} << 60;
 int CoresOfAffinity() {
   cpu_set_t mask;
   CPU_ZERO(&mask);
-  // Fails where there are more processors than the mask has bits; then all count.
+  // This fails where there are more processors than the mask has bits; then all of them count.
   if (sched_getaffinity(0, sizeof mask, &mask) == 0) return std::max(1, CPU_COUNT(&mask));
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-/// The first number of `file`; absent for "max", -1 and what is not there.
+/// The first number of `file`; nothing for "max", for -1 and for a missing file.
 std::optional<int64_t> FirstNumber(std::ifstream& file) {
   int64_t number = 0;
   if (!(file >> number) || number < 0) return std::nullopt;
@@ -40,7 +40,7 @@ class GroupLimits {
  public:
   explicit GroupLimits(MachineShare& share) : share_(share) {}
 
-  /// Files of version 2.
+  /// Reads the files of version 2.
   void TakeUnified(const fs::path& group) {
     std::ifstream cpu(group / "cpu.max");
     const std::optional<int64_t> quota = FirstNumber(cpu);
@@ -48,7 +48,7 @@ class GroupLimits {
     TakeMemory(NumberIn(group / "memory.max"));
   }
 
-  /// Files of version 1, of whichever controller `group` belongs to.
+  /// Reads the files of version 1, those of the controller that `group` belongs to.
   void TakeController(const fs::path& group) {
     TakeQuota(NumberIn(group / "cpu.cfs_quota_us"), NumberIn(group / "cpu.cfs_period_us"));
     TakeMemory(NumberIn(group / "memory.limit_in_bytes"));

@@ -13,9 +13,9 @@ struct MachineShare {
   std::optional<int64_t> memory_bytes = {};  ///< the limit of the control group; absent: none
 };
 
-/// Cores: the least of the affinity mask and the CPU quotas of the control groups (version 1 or 2)
-/// that this process is in, up to the root. Memory: the least of their limits. Control groups that
-/// cannot be read limit nothing. `root` is where /proc and /sys are; tests lay out their own.
+/// Cores: the smallest of the affinity mask and the CPU quotas of the control groups (version 1 or
+/// 2) that this process is in, up to the root. Memory: the smallest of their limits. Control groups
+/// that cannot be read limit nothing. `root` is where /proc and /sys are; tests lay out their own.
 MachineShare ReadMachineShare(const std::filesystem::path& root = "/");
 
 }  // namespace fmaserver

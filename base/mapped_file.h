@@ -9,11 +9,11 @@
 
 namespace fmaserver {
 
-/// Owns the mapping. Movable; bytes() keeps its address over a move. The file must not shrink while
-/// it is mapped: the operating system answers a read behind its new end with SIGBUS.
+/// Owns the mapping. Movable; a move keeps the address of bytes(). The file must not shrink while
+/// it is mapped: reading past its new end raises SIGBUS.
 class MappedFile {
  public:
-  /// NOT_FOUND when there is no such file, INVALID_ARGUMENT when it is not a regular one. An empty
+  /// NOT_FOUND when there is no such file, INVALID_ARGUMENT when it is not a regular file. An empty
   /// file gives no bytes.
   static absl::StatusOr<MappedFile> Open(const std::filesystem::path& file);
 

@@ -11,7 +11,7 @@
 
 namespace fmaserver {
 
-/// Words of our own in the place of a value: Words{"missing"}, Words{"a folder"}.
+/// Our own words in place of a value: Words{"missing"}, Words{"a folder"}.
 struct Words {
   std::string text;
 };
@@ -31,7 +31,7 @@ std::string Shown(const T& value) {
   }
 }
 
-/// `what` in its place: "config.json: rank".
+/// `what` with its place before it: "config.json: rank".
 inline std::string At(std::string_view place, std::string_view what) {
   return Concat(place, ": ", what);
 }

@@ -7,8 +7,8 @@
 namespace fmaserver {
 namespace {
 
-// OpenSSL fails here only without memory or without SHA-256; a digest that is silently wrong would
-// be worse than the end.
+// OpenSSL fails here only when memory or SHA-256 is missing. A digest that is silently wrong would
+// be worse than the end of the process.
 void Require(int result) {
   if (result != 1) std::abort();
 }
@@ -34,5 +34,13 @@ std::string Sha256::Digest() const {
   Require(EVP_DigestFinal_ex(copy.get(), reinterpret_cast<unsigned char*>(digest.data()), nullptr));
   return digest;
 }
+
+std::string Sha256Of(std::span<const std::byte> bytes) {
+  Sha256 hash;
+  hash.Update(bytes);
+  return hash.Digest();
+}
+
+std::string Sha256Of(std::string_view bytes) { return Sha256Of(std::as_bytes(std::span(bytes))); }
 
 }  // namespace fmaserver

@@ -21,7 +21,7 @@ class Sha256 {
   void Update(std::span<const std::byte> bytes);
   void Update(std::string_view bytes);
 
-  /// The kSha256Bytes bytes of the digest of all so far; more may follow.
+  /// The digest of everything so far, kSha256Bytes bytes; more pieces may follow.
   std::string Digest() const;
 
  private:
@@ -30,5 +30,9 @@ class Sha256 {
   };
   std::unique_ptr<evp_md_ctx_st, Free> context_;
 };
+
+/// The digest of `bytes` alone.
+std::string Sha256Of(std::span<const std::byte> bytes);
+std::string Sha256Of(std::string_view bytes);
 
 }  // namespace fmaserver

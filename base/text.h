@@ -22,8 +22,8 @@ std::string Concat(const Parts&... parts) {
   return absl::StrCat(ToAbsl(parts)...);
 }
 
-/// Text of somebody else as a message shows it: in quotes, escaped to printable ASCII, and cut
-/// behind 80 bytes.
+/// Text from outside as a message shows it: in quotes, escaped to printable ASCII, and cut after 80
+/// bytes.
 std::string Quoted(std::string_view text);
 
 }  // namespace fmaserver

@@ -15,7 +15,8 @@ struct ByteRange {
   unsigned char max = 0xBF;
 };
 
-/// Bytes of the character that `lead` begins; 0 when no character begins with it.
+/// The length in bytes of a character whose first byte is `lead`; 0 when no character begins with
+/// it.
 size_t CharacterLength(unsigned char lead) {
   if (lead < 0x80) return 1;
   if (lead >= 0xC2 && lead <= 0xDF) return 2;

@@ -30,7 +30,8 @@ std::string ReplaceInvalidUtf8(std::string_view bytes);
 /// ReplaceInvalidUtf8 makes of all the bytes.
 class Utf8Stream {
  public:
-  /// What is complete after `bytes`; holds back an unfinished character (at most 3 bytes).
+  /// The characters that are complete after `bytes`; holds back an unfinished character (at most 3
+  /// bytes).
   std::string Push(std::string_view bytes);
 
   /// U+FFFD when a character was left unfinished, else nothing. The stream is then as new.

@@ -1,5 +1,5 @@
-// What a GPU reaches at best, as one JSON object: the bandwidth of a large copy on the device and
-// the rate of a large bfloat16 product. The yardsticks that step_speed's numbers are divided by.
+// The best that a GPU reaches, as one JSON object: the bandwidth of a large copy on the device and
+// the rate of a large bfloat16 product. step_speed's numbers are divided by them.
 #include <cublasLt.h>
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
@@ -24,7 +24,7 @@ void Check(cublasStatus_t status, const char* what) {
   std::exit(1);
 }
 
-/// Median milliseconds of `run` on the default stream.
+/// The median time of `run` on the default stream, in milliseconds.
 double Time(const std::function<void()>& run) {
   constexpr int kWarmUp = 3;
   constexpr int kRuns = 20;
@@ -46,7 +46,7 @@ double Time(const std::function<void()>& run) {
   return times[times.size() / 2];
 }
 
-/// Bytes read and written a second, in GB.
+/// Bytes read and written per second, in GB.
 double CopyBandwidth() {
   constexpr size_t kBytes = size_t{2} << 30;
   void* from = nullptr;
@@ -61,7 +61,8 @@ double CopyBandwidth() {
   return 2.0 * kBytes / milliseconds / 1e6;
 }
 
-/// Any numbers in [-0.5, 0.5): a product of equal ones draws less power and runs faster.
+/// Fills with varying numbers in [-0.5, 0.5): a product of equal numbers draws less power and runs
+/// faster.
 __global__ void Fill(__nv_bfloat16* out, uint32_t count) {
   const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= count) return;
@@ -70,7 +71,7 @@ __global__ void Fill(__nv_bfloat16* out, uint32_t count) {
   out[i] = __float2bfloat16(static_cast<float>(bits >> 16) / 65536 - 0.5f);
 }
 
-/// TFLOP a second of an n x n x n product of bfloat16 with float32 sums and outputs.
+/// TFLOP per second of an n x n x n product of bfloat16 with float32 sums and outputs.
 double ProductRate() {
   constexpr int64_t kSize = 8192;
   constexpr size_t kWorkspace = size_t{64} << 20;

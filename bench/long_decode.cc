@@ -1,8 +1,8 @@
 // Decodes one sequence for a long time and shows that neither its memory nor its time per token
 // grows: long_decode --model DIR [--tokens N].
 //
-// Exits with 1 when the resident memory grew by more than --max-growth-kib; times are reported, not
-// judged, because machines are shared.
+// Exits with 1 when the resident memory grew by more than --max-growth-kib; times are only
+// reported, because machines are shared.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -39,7 +39,7 @@ int64_t ResidentKib() {
   return kib;
 }
 
-/// Feeds token after token of a fixed pseudo-random sequence, from position 0 on.
+/// Feeds a fixed pseudo-random sequence token by token, from position 0 on.
 class Decoder {
  public:
   explicit Decoder(engine::Model& model)
@@ -76,7 +76,7 @@ absl::StatusOr<bool> Run(const Flags& flags) {
   if (!model.ok()) return model.status();
   Decoder decoder(**model);
 
-  // Warm-up: past the start, where the near field and the first levels still fill.
+  // Warm-up: gets past the start, where the near field and the first levels are still being filled.
   if (const auto warm = decoder.Decode(flags.window); !warm.ok()) return warm.status();
   const int64_t before = ResidentKib();
   const auto first = decoder.Decode(flags.window);

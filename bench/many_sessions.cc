@@ -1,6 +1,6 @@
 // Many long sessions at once: makes one session of --tokens tokens, imports --sessions copies of it
 // into a running fma-server, then lets random ones of them answer. Reports how long each operation
-// takes and, given the server's process id, what it holds in memory.
+// takes and, given the server's process id, how much memory the server uses.
 //
 //   fma-server --model models/fma-books-11m --session-dir /var/tmp/sessions --session-memory 2G &
 //   many_sessions --sessions 5000 --server-pid $!
@@ -37,7 +37,7 @@ double SecondsSince(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-/// The first failure ends the program.
+/// Ends the program at the first failure.
 void Check(const absl::Status& status, const char* what) {
   if (status.ok()) return;
   std::fprintf(stderr, "many_sessions: %s: %s\n", what, std::string(status.message()).c_str());

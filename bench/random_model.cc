@@ -10,8 +10,8 @@
 namespace fmaserver::bench {
 namespace {
 
-/// Heads of 128, swiglu, rope, hierarchical summaries with shared levels, m 64, p 4; sees
-/// 4 * 64 * 2^(levels-1) tokens.
+/// Heads of 128 channels, swiglu, rope, hierarchical summaries with shared levels, m = 64, p = 4;
+/// it sees 4 * 64 * 2^(levels-1) tokens.
 model::ModelConfig Shape(int layers, int32_t hidden, int32_t intermediate, int32_t vocab,
                          int levels) {
   constexpr int32_t kHeadDim = 128;

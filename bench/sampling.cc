@@ -18,7 +18,7 @@ struct Case {
   engine::SamplingParams params;
 };
 
-/// Median microseconds of one Sample(), or a negative number when one failed.
+/// The median time of one Sample() in microseconds, or a negative number when one failed.
 double Measure(const Case& what, size_t vocab, int rounds) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal(0, what.spread);

@@ -1,9 +1,9 @@
-// Time of the steps of a model on any device, as one JSON object:
+// Measures the time of a model's steps on any device, as one JSON object:
 //   step_speed --model DIR --device cuda:0 --sequences 256 --context 131072 --rows 1 --steps 50
 //
-// Every sequence starts at --context with a slot of zeros: what a step costs depends on the
-// position and never on the contents, so nothing has to be read first. `floor_bytes` is what has to
-// move in a step: every weight once, every slot once.
+// Every sequence starts at --context with a slot of zeros: the cost of a step depends on the
+// position and never on the contents, so nothing has to be read first. `floor_bytes` is what a step
+// has to move at least: every weight once and every slot once.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -50,7 +50,7 @@ class Sequences {
     return sequences;
   }
 
-  /// Seconds of one step of every sequence, each with the logits of its last row.
+  /// The seconds of one step that has every sequence, each with the logits of its last row.
   absl::StatusOr<double> Step() {
     std::vector<engine::StepSegment> segments;
     for (const engine::Slot& slot : slots_)

@@ -2,8 +2,8 @@
 
     python3 bench/torch_peer.py --context 1024 8192 32768 131072
 
-Random bfloat16 weights, scaled-dot-product attention over a cache of the whole context, the step
-captured as a CUDA graph. Prints one JSON object a context.
+It uses random bfloat16 weights and scaled-dot-product attention over a cache of the whole context, with the step
+captured as a CUDA graph. Prints one JSON object for each context.
 """
 
 from __future__ import annotations

@@ -4,12 +4,12 @@
 // and many for a slice of a prompt. Matrices are row-major float32 in the backend's memory, one row
 // per token of the step. Weights are handed over once and live in opaque handles.
 //
-// Operations are called from one thread and take effect in the order of the calls; on a device they
-// may still be under way when they return, so what they name must stay until EndStep() or a copy to
-// the host has waited; those report what went wrong. Within a step, an operation may also write the
-// rows of its buffer that follow its output: activations of a step share no buffer. Row
-// invariance: every row's result is the same in every bit whatever other rows share the step and
-// however a sequence is cut into segments.
+// Operations are called from one thread and take effect in the order of the calls. On a device they
+// may still be running when the call returns, so what they name must stay until EndStep() or a copy
+// to the host has waited for them; these two report what went wrong. Within a step, an operation
+// may also write the rows of its buffer after its output, so activations of a step must not share a
+// buffer. Row invariance: the result of a row has the same bits whatever other rows share the step,
+// and however a sequence is cut into segments.
 #pragma once
 
 #include <cstddef>
@@ -35,7 +35,7 @@ struct Matrix {
   int64_t cols = 0;
 
   float* Row(int64_t row) const { return data + row * cols; }
-  /// The rows from `row` on; none past the end.
+  /// The rows from `row` on; none if `row` is past the end.
   Matrix From(int64_t row) const {
     return row < rows ? Matrix{Row(row), rows - row, cols} : Matrix{};
   }
@@ -48,9 +48,9 @@ struct HostMatrix {
   WeightFormat format = WeightFormat::kF32;
   int64_t rows = 0;
   int64_t cols = 0;
-  /// Of formats whose numbers are small integers in blocks of cols / scales->cols along a row: a
+  /// For formats whose numbers are small integers, in blocks of cols / scales->cols along a row: a
   /// weight is scale * number + minimum, with the scale and the minimum of its block, [rows,
-  /// blocks] each. Null: none, as every format of today demands (kernels/host/linear.h).
+  /// blocks] each. Null: none, which every present format requires (kernels/host/linear.h).
   const HostMatrix* scales = nullptr;
   const HostMatrix* minima = nullptr;
 };
@@ -76,7 +76,7 @@ struct HostDownsampling {
   HostMatrix bias;
 };
 
-/// What one attention layer has besides its products.
+/// The weights of one attention layer besides its products.
 struct HostAttention {
   std::span<const HostDownsampling> keys;  ///< NumDownsamplingWeights(spec) of each
   std::span<const HostDownsampling> values;
@@ -100,7 +100,7 @@ class AttentionWeights {
   virtual ~AttentionWeights() = default;
 };
 
-/// Memory of a backend; freed on destruction.
+/// Memory of a backend; the destructor frees it.
 class Buffer {
  public:
   virtual ~Buffer() = default;
@@ -108,8 +108,8 @@ class Buffer {
   int64_t bytes = 0;
 };
 
-/// Cache slots of one layout in the backend's memory; freed on destruction. Where they lie, and in
-/// which order their bytes are, is the backend's own affair.
+/// Cache slots of one layout in the backend's memory; the destructor frees them. Only the backend
+/// knows where they lie and in which order their bytes are.
 class SlotMemory {
  public:
   virtual ~SlotMemory() = default;
@@ -132,12 +132,12 @@ struct Segment {
   SlotHandle slot;
   int64_t position = 0;
   int32_t rows = 0;
-  /// The rows are attended to as ever, but the slot stays as it was until Commit() says how many
+  /// The rows attend as in any segment, but the slot stays as it was until Commit() says how many
   /// of them it takes.
   bool tentative = false;
 };
 
-/// Bytes of a device's own memory, and what all its users together take of them.
+/// The size in bytes of a device's own memory, and how much all its users take together.
 struct DeviceMemory {
   int64_t total = 0;
   int64_t used = 0;
@@ -147,35 +147,37 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  /// For people: "cpu, 2 threads, AVX3 and AMX".
+  /// For people to read: "cpu, 2 threads, AVX3 and AMX".
   virtual std::string Description() const = 0;
 
-  /// Absent: the backend computes in the host's memory, or its device does not answer. Any thread.
+  /// Absent when the backend computes in the host's memory, or its device does not answer. Any
+  /// thread.
   virtual std::optional<DeviceMemory> MemoryInfo() const { return std::nullopt; }
 
   /// `bytes` > 0, aligned to SlotLayout::kAlignment, contents unspecified. RESOURCE_EXHAUSTED.
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) = 0;
 
-  /// `count` > 0 slots, fewer than 2^63 bytes in all, of unspecified contents: a sequence never
-  /// reads what it did not write. RESOURCE_EXHAUSTED.
+  /// `count` > 0 slots, fewer than 2^63 bytes in all. Their contents are unspecified, because a
+  /// sequence never reads what it did not write. RESOURCE_EXHAUSTED.
   virtual absl::StatusOr<std::unique_ptr<SlotMemory>> AllocateSlots(const SlotLayout& layout,
                                                                     int32_t count) = 0;
 
-  /// Several products of the same input stacked along `out`: one pass computes them all.
+  /// Packs several products of the same input, stacked along `out`: one pass computes them all.
   virtual absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
       std::span<const HostLinear> stacked) = 0;
   virtual absl::StatusOr<std::unique_ptr<NormWeights>> PackNorm(const HostNorm& norm) = 0;
   virtual absl::StatusOr<std::unique_ptr<AttentionWeights>> PackAttention(
       const AttentionSpec& spec, const HostAttention& weights) = 0;
 
-  /// Announces the segments of a step; their rows follow each other in every matrix. All slots are
-  /// of one layout, of `spec`.
+  /// Announces the segments of a step; their rows follow each other in every matrix. All slots have
+  /// one layout, made for `spec`.
   virtual void BeginStep(const AttentionSpec& spec, std::span<const Segment> segments) = 0;
   virtual absl::Status EndStep() = 0;
 
-  /// After a step that went well, and before the next: each tentative segment's slot, in their
-  /// order, takes the first accepted[i] of its rows (0 .. rows) and is then what it would be had it
-  /// been fed these alone. The other rows, and without this call all of them, are forgotten.
+  /// Called after a step that went well and before the next: the slot of the i-th tentative segment
+  /// takes the first accepted[i] of its rows (0 to all), and is then what it would be if it had
+  /// been fed only these. All other tentative rows are forgotten; without this call, all of them
+  /// are.
   virtual absl::Status Commit(std::span<const int32_t> accepted) = 0;
 
   /// x[i] = table[ids[i]], or with `accumulate` x[i] += table[ids[i]]. Ids in [0, table.out).
@@ -189,8 +191,8 @@ class Backend {
   virtual void Linear(Matrix x, const LinearWeights& weights, bool accumulate, Matrix y) = 0;
 
   /// Appends the step's keys and values of layer `layer` to every slot, attends, and closes the
-  /// groups that completed; what tentative segments append and close is theirs alone. qkv
-  /// [n, QkvColumns()] unrotated, out [n, H*d].
+  /// groups that completed. What tentative segments append and close is seen only by themselves.
+  /// qkv [n, QkvColumns()] unrotated, out [n, H*d].
   virtual void Attend(const AttentionWeights& weights, int32_t layer, Matrix qkv, Matrix out) = 0;
 
   /// out = act(in) for the GELUs; swiglu: in [n, 2F] is gate | up, out [n, F] = silu(gate) * up.
@@ -199,19 +201,19 @@ class Backend {
   /// out[i] = x[rows[i]].
   virtual void GatherRows(Matrix x, std::span<const int32_t> rows, Matrix out) = 0;
 
-  /// Copies into host memory; waits for the operations before it.
+  /// Copies into host memory, after waiting for the operations before it.
   virtual absl::Status CopyToHost(Matrix x, std::span<float> out) = 0;
 
   /// Copies a slot to another of the same layout, between steps.
   virtual absl::Status CopySlot(SlotHandle from, SlotHandle to) = 0;
 
-  /// Copies a slot's bytes, slot_bytes of its layout, out to host memory or back in, between steps;
-  /// waits until it is done. In host memory they are the same for every backend, as SlotLayout
-  /// says.
+  /// Copies a slot's bytes, slot_bytes of its layout, to host memory or back, between steps; waits
+  /// until it is done. In host memory they are as SlotLayout says for every backend.
   virtual absl::Status SaveSlot(SlotHandle slot, std::span<std::byte> out) = 0;
   virtual absl::Status RestoreSlot(std::span<const std::byte> in, SlotHandle slot) = 0;
 
-  /// Chooses tokens without a copy of the logits; null: this backend's logits are at hand.
+  /// Chooses tokens without copying the logits; null when this backend's logits are in host memory
+  /// anyway.
   virtual RowSampler* sampler() { return nullptr; }
 };
 

@@ -24,11 +24,11 @@ absl::Status CheckDeviceName(const std::string& device);
 /// Makes the backends of one program, which share the CPU's threads. Thread-safe.
 class Devices {
  public:
-  /// `threads` as MakeCpuThreads takes them; there are none before the first backend on the CPU.
+  /// `threads` is what MakeCpuThreads takes; no thread starts before the first backend on the CPU.
   explicit Devices(int threads) : threads_(threads) {}
 
-  /// "cpu": the CPU. "cuda:N": that GPU, or the reason why not. "auto": cuda:0 when it can be had,
-  /// else the CPU.
+  /// "cpu": the CPU. "cuda:N": that GPU, or an error that says why not. "auto": cuda:0 when it is
+  /// available, else the CPU.
   absl::StatusOr<ChosenBackend> MakeBackend(const std::string& device);
 
  private:
@@ -39,7 +39,7 @@ class Devices {
   std::shared_ptr<CpuThreads> cpu_;  // guarded by mutex_; null: none yet
 };
 
-/// The backend of a program that needs one.
+/// The backend of a program that needs only one.
 absl::StatusOr<ChosenBackend> MakeBackend(const std::string& device, int threads);
 
 }  // namespace fmaserver::kernels

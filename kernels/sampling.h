@@ -3,7 +3,8 @@
 //
 // The rules are those of server/engine/sampler.h: filters in the order allowed, banned, bias,
 // repetition, frequency and presence penalty, suppressed; then temperature, top_k, min_p, top_p;
-// among equal logits the lower id counts as more likely. Log-probabilities are of the plain logits.
+// among equal logits the lower id counts as more likely. Log-probabilities are those of the plain
+// logits.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@ struct TokenValue {
   bool operator==(const TokenValue&) const = default;
 };
 
-/// How the token of one row is chosen. Ids in [0, V), in `bias` and `counts` each at most once. The
-/// spans need to live until Sample() returns.
+/// How the token of one row is chosen. Ids are in [0, V), and at most once in each of `bias` and
+/// `counts`. The spans must be valid until Sample() returns.
 struct RowSampling {
   float temperature = 1;  ///< 0: the most likely token
   int32_t top_k = 0;      ///< 0: all
@@ -36,14 +37,14 @@ struct RowSampling {
   float frequency_penalty = 0;
   float presence_penalty = 0;
   std::span<const int32_t> allowed;    ///< empty: all
-  std::span<const int32_t> banned;     ///< also what is suppressed: no filter makes it likelier
+  std::span<const int32_t> banned;     ///< and suppressed ones: no filter makes them likelier
   std::span<const TokenValue> bias;    ///< added
-  std::span<const TokenValue> counts;  ///< of penalties: times each token seen was generated
+  std::span<const TokenValue> counts;  ///< for penalties: how often each seen token was generated
   bool logprob = false;                ///< report the chosen token's log-probability
-  int32_t top_logprobs = 0;            ///< and those of so many most likely tokens
+  int32_t top_logprobs = 0;            ///< and those of this many most likely tokens
 };
 
-/// The token of a row whose logits are not finite.
+/// Stands for the token of a row whose logits are not finite.
 inline constexpr int32_t kNoToken = -1;
 
 struct SampledRow {
@@ -56,8 +57,8 @@ class RowSampler {
  public:
   virtual ~RowSampler() = default;
 
-  /// One token for each row of `logits` [n, V]. Inside a step it becomes a part of it, and waits
-  /// for all of it so far: an error is one of the step's.
+  /// Chooses one token for each row of `logits` [n, V]. Within a step it becomes part of the step
+  /// and waits for everything so far, so its error may be any error of the step.
   virtual absl::Status Sample(Matrix logits, std::span<const RowSampling> rows,
                               std::span<SampledRow> out) = 0;
 };

@@ -27,19 +27,12 @@ constexpr size_t kMaxConfigBytes = size_t{16} << 20;
 constexpr size_t kMaxIndexBytes = size_t{256} << 20;
 constexpr size_t kMaxTokenizerBytes = size_t{64} << 20;
 
-template <typename Bytes>
-std::string DigestOf(Bytes bytes) {
-  Sha256 hash;
-  hash.Update(bytes);
-  return hash.Digest();
-}
-
 bool Exists(const fs::path& file) {
   std::error_code error;
   return fs::exists(file, error);
 }
 
-/// The last part of the path as the file system knows it, so that "models/tiny/" and "." work.
+/// The last part of the canonical path, so that "models/tiny/" and "." have a name too.
 std::string FolderName(const fs::path& folder) {
   std::error_code error;
   const fs::path canonical = fs::canonical(folder, error);
@@ -52,8 +45,8 @@ absl::StatusOr<ShardIndex> ReadShardIndex(const fs::path& file) {
   return ParseShardIndex(*text, file.string());
 }
 
-/// A shard holds exactly the tensors that the index places in it. As the index gives each tensor
-/// one shard, no tensor can then be in two.
+/// A shard must hold exactly the tensors that the index places in it. Since the index places each
+/// tensor in one shard, no tensor can be in two.
 absl::Status CheckShard(const Safetensors& shard, const absl::flat_hash_set<std::string>& indexed,
                         const fs::path& file) {
   absl::flat_hash_set<std::string_view> found;
@@ -145,7 +138,7 @@ absl::Status Checkpoint::ReadConfig(const fs::path& folder) {
   absl::StatusOr<ModelConfig> config = ParseModelConfig(*text, file.string());
   if (!config.ok()) return config.status();
   config_ = *std::move(config);
-  config_digest_ = DigestOf(*text);
+  config_digest_ = Sha256Of(*text);
   return absl::OkStatus();
 }
 
@@ -198,10 +191,10 @@ int64_t Checkpoint::WeightBytes() const {
 }
 
 std::string Checkpoint::Fingerprint() const {
-  // Digests of digests, so that bytes cannot move from one file into the next unnoticed.
+  // A digest of digests, so that bytes cannot move from one file into the next unnoticed.
   Sha256 hash;
   hash.Update(config_digest_);
-  for (const Safetensors& file : files_) hash.Update(DigestOf(file.bytes()));
+  for (const Safetensors& file : files_) hash.Update(Sha256Of(file.bytes()));
   return hash.Digest();
 }
 

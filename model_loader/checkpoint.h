@@ -18,8 +18,8 @@ namespace fmaserver::model {
 
 /// Reads `folder`/config.json, model.safetensors or the shards that model.safetensors.index.json
 /// lists when there is no model.safetensors, and tokenizer.model (not read when the config says
-/// "tokenizer": "bytes"). Every tensor that the config asks for is there with its shape and
-/// none besides: after Open() succeeds, Tensor() and TensorIfPresent() cannot disappoint.
+/// "tokenizer": "bytes"). After Open() every tensor that the config asks for is there, with its
+/// shape, and no other.
 class Checkpoint {
  public:
   /// NOT_FOUND for a missing file; INVALID_ARGUMENT naming file, tensor, found and allowed.
@@ -36,16 +36,16 @@ class Checkpoint {
   /// An optional tensor (biases of norms), or null.
   const TensorView* TensorIfPresent(std::string_view name) const;
 
-  /// Null when the checkpoint has no tokenizer: then it is served by token ids.
+  /// Null when the checkpoint has no tokenizer; it is then served by token ids.
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
 
-  /// Elements of all tensors, and their bytes as stored.
+  /// The elements of all tensors, and their bytes as stored.
   int64_t NumParameters() const;
   int64_t WeightBytes() const;
 
-  /// Tells models apart: SHA-256 over config.json and all bytes of the weight files, kSha256Bytes
-  /// bytes. The tokenizer does not count: session files of earlier servers, which this names, stay
-  /// readable. Reads every weight, which takes a second for each gigabyte or two.
+  /// Tells models apart: SHA-256 of config.json and all bytes of the weight files, kSha256Bytes
+  /// bytes. The tokenizer is left out, so that session files of earlier servers, which contain this
+  /// digest, stay readable. Reads every weight, which takes a second for each gigabyte or two.
   std::string Fingerprint() const;
 
  private:

@@ -25,8 +25,9 @@ struct Choice {
   T value;
 };
 
-/// The first problem sticks in status(); from then on values mean nothing, but asking is harmless.
-/// A key without a fallback is required; with one, an absent key or a null gives the fallback.
+/// The first problem is kept in status(); after it the values mean nothing, but asking for them is
+/// harmless. A key without a fallback is required; with one, an absent key or a null gives the
+/// fallback.
 class ConfigReader {
  public:
   /// `object` must outlive the reader. `prefix` stands before keys in messages ("fma.").
@@ -37,7 +38,7 @@ class ConfigReader {
   bool Boolean(std::string_view key, std::optional<bool> fallback = std::nullopt);
   /// A finite number above 0.
   double PositiveNumber(std::string_view key, std::optional<double> fallback = std::nullopt);
-  /// An id below `vocab_size`, a list of such, or null.
+  /// An id below `vocab_size`, a list of such ids, or null.
   std::vector<int32_t> TokenIds(std::string_view key, int64_t vocab_size);
 
   template <typename T>

@@ -26,8 +26,8 @@ struct ExpectedTensor {
 /// Every tensor of the model, in the order in which a forward pass reads them.
 std::vector<ExpectedTensor> ExpectedTensors(const ModelConfig& config);
 
-/// Why the model of `config` has no tensor `name`: the key of the config that rules it out, or that
-/// no model has one.
+/// Why a model of `config` has no tensor `name`: which key of the config rules it out, or that no
+/// model has such a tensor.
 std::string WhyUnexpected(const ModelConfig& config, std::string_view name);
 
 }  // namespace fmaserver::model

@@ -27,8 +27,8 @@ constexpr int64_t kMaxGroupSize = 4096;
 constexpr int64_t kMaxLevels = 40;
 constexpr int64_t kByteValues = 256;
 
-// Positions, group borders and the horizon are exact as int64 and as double for every allowed
-// hierarchy.
+// For every allowed hierarchy, positions, group borders and the horizon are exact as int64 and as
+// double.
 static_assert(kernels::Hierarchy{kMaxGroupSize, 1, kMaxLevels, 0}.Horizon() <= int64_t{1} << 53);
 
 constexpr std::array<Choice<kernels::Downsampling>, 4> kDownsamplings = {{
@@ -62,7 +62,7 @@ constexpr std::array<Choice<kernels::MlpKind>, 3> kMlps = {{
 constexpr std::array<Choice<TokenizerKind>, 1> kTokenizers = {{{"bytes", TokenizerKind::kBytes}}};
 
 // Keys of other models' configs that change the mathematics in ways that this model does not have.
-// To ignore one would be to serve another model than the file describes.
+// Ignoring one would serve another model than the file describes.
 constexpr std::array<std::string_view, 19> kForeignMaths = {
     "alibi",
     "attention_multiplier",

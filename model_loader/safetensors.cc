@@ -17,7 +17,7 @@ using nlohmann::json;
 constexpr uint64_t kLengthBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 
-/// A tensor with the place of its bytes in the data section, [begin, end).
+/// A tensor and where its bytes are in the data section: [begin, end).
 struct Entry {
   std::string name;
   TensorView view;
@@ -25,7 +25,7 @@ struct Entry {
   int64_t end = 0;
 };
 
-/// Refuses a part of one tensor of one file. `found` is as a message shows it.
+/// Refuses a part of one tensor of one file. `found` is what the message shows.
 class TensorRefusal {
  public:
   TensorRefusal(std::string_view origin, std::string_view tensor)
@@ -73,7 +73,7 @@ std::optional<kernels::WeightFormat> DTypeOf(const json& name) {
   return std::nullopt;
 }
 
-/// Bytes of a tensor, or nothing when they do not fit int64.
+/// The bytes of a tensor, or nothing when their number does not fit into int64.
 std::optional<int64_t> ByteSize(const TensorView& view) {
   int64_t bytes = kernels::SizeOf(view.dtype);
   for (const int64_t extent : view.shape) {
@@ -141,7 +141,7 @@ absl::StatusOr<Entry> ReadEntry(const std::string& name, const json& fields, int
   return entry;
 }
 
-/// Sorts by place; refuses gaps, overlaps and bytes behind the last tensor.
+/// Sorts by position; refuses gaps, overlaps and bytes after the last tensor.
 absl::Status CheckTiling(std::vector<Entry>& entries, int64_t data_bytes, std::string_view origin) {
   std::sort(entries.begin(), entries.end(),
             [](const Entry& a, const Entry& b) { return a.begin < b.begin; });

@@ -18,12 +18,12 @@ namespace fmaserver::model {
 using NamedTensor = std::pair<std::string, TensorView>;
 
 /// The tensors of a safetensors image, in file order; views into `bytes`. F32, F16 and BF16 only.
-/// The tensors must tile the data section: no gap, no overlap, nothing behind the last.
+/// The tensors must tile the data section: no gap, no overlap, nothing after the last.
 /// INVALID_ARGUMENT names `origin`, the tensor, what was found and what is allowed.
 absl::StatusOr<std::vector<NamedTensor>> ParseSafetensors(std::span<const std::byte> bytes,
                                                           std::string_view origin);
 
-/// A memory-mapped safetensors file. Movable; views stay valid over a move.
+/// A memory-mapped safetensors file. Movable; views stay valid after a move.
 class Safetensors {
  public:
   static absl::StatusOr<Safetensors> Open(const std::filesystem::path& file);

@@ -9,8 +9,8 @@
 
 namespace fmaserver::model {
 
-/// A view, valid while the Safetensors (and so the Checkpoint) that it came from lives.
-/// `data` may be unaligned; row-major, little-endian.
+/// A view, valid as long as the Safetensors (and the Checkpoint) that it came from. `data` may be
+/// unaligned; row-major, little-endian.
 struct TensorView {
   kernels::WeightFormat dtype = kernels::WeightFormat::kF32;
   std::vector<int64_t> shape;

@@ -20,12 +20,12 @@ class Tokenizer {
   /// INVALID_ARGUMENT, naming the byte offset, when `text` is not valid UTF-8.
   virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const = 0;
 
-  /// The bytes that `id` adds to a text that is already under way; empty for control tokens.
-  /// One token may hold a part of a UTF-8 character. `id` must be in [0, VocabSize()).
+  /// The bytes that `id` adds to a text that has already begun; empty for control tokens. One token
+  /// may hold a part of a UTF-8 character. `id` must be in [0, VocabSize()).
   virtual std::string TokenBytes(int32_t id) const = 0;
 
   /// The text of a whole sequence (undoes the dummy prefix that some models put first). Bytes that
-  /// form no UTF-8 character become U+FFFD. OUT_OF_RANGE names an unknown id.
+  /// are not a UTF-8 character become U+FFFD. OUT_OF_RANGE names an unknown id.
   virtual absl::StatusOr<std::string> Decode(std::span<const int32_t> ids) const = 0;
 
   virtual int32_t VocabSize() const = 0;

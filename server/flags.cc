@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/refusal.h"
 #include "kernels/device.h"
 
 namespace fmaserver {
@@ -178,9 +179,9 @@ class ConfigFile : public CLI::ConfigBase {
         // CLI11 reports the head of a section as a key of its own.
         const bool section = item.name == "++";
         const std::string key = section ? "[" + item.parents.back() + "]" : item.fullname();
-        throw CLI::ConfigError("--config: \"" + key +
-                               "\" is no option that a file can set; allowed: the long names of "
-                               "--help, without sections");
+        const absl::Status refusal =
+            Refusal(At("--config", "key"), key, "the long names of --help, without sections");
+        throw CLI::ConfigError(std::string(refusal.message()));
       }
       return std::getenv(option->get_envname().c_str()) != nullptr;
     });

@@ -142,8 +142,8 @@ void ReloadTokens(const Accesses& accesses) {
   }
 }
 
-/// After a storm of connections the allocator keeps hundreds of MiB that are free. Gives them back
-/// when there are more than last time.
+/// After very many connections the allocator keeps hundreds of MiB of free memory. Returns it to
+/// the system when there is more than last time.
 void ReturnFreeMemory() {
   constexpr size_t kWorthwhile = size_t{32} << 20;
   static size_t free_before = 0;
@@ -155,7 +155,7 @@ void ReturnFreeMemory() {
   free_before = std::min(free_before, free_bytes);
 }
 
-/// Returns when a signal says so, or the device is lost.
+/// Returns when a signal asks for the end, or the device is lost.
 void WaitForTermination(const sigset_t& signals, const Accesses& accesses,
                         const models::ModelRegistry& models) {
   constexpr timespec kHousekeeping{.tv_sec = 5, .tv_nsec = 0};
@@ -169,7 +169,8 @@ void WaitForTermination(const sigset_t& signals, const Accesses& accesses,
     if (signal == SIGUSR2) log::ShiftLogLevel(-1);
   }
   spdlog::info("{} received", sigabbrev_np(signal));
-  // From here on a second one has its ordinary effect, in this thread only: it kills.
+  // From here on a second signal has its default effect, because this thread does not block it: it
+  // ends the process.
   sigset_t again;
   sigemptyset(&again);
   sigaddset(&again, SIGTERM);
@@ -179,7 +180,7 @@ void WaitForTermination(const sigset_t& signals, const Accesses& accesses,
 
 void Drain(const models::ModelRegistry& models, rpc::RpcServer& server, StatusPages& pages,
            double seconds) {
-  // What is already written of a stream gets this long to reach its reader.
+  // How long messages that are already written may take to reach their readers.
   constexpr absl::Duration kFlushTime = absl::Seconds(2);
   spdlog::info("draining: running requests get {} s", seconds);
   server.SetServing(false);

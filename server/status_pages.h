@@ -10,7 +10,7 @@
 
 namespace fmaserver {
 
-/// Thread-safe. A server begins with loading, and a draining one is not coming back.
+/// Thread-safe. A server begins in the phase of loading; draining is its last phase.
 class StatusPages {
  public:
   enum class Phase { kLoading, kServing, kDraining };
@@ -18,8 +18,8 @@ class StatusPages {
   /// `exposition` outlives this object.
   explicit StatusPages(const metrics::Exposition& exposition) : exposition_(exposition) {}
 
-  /// From now on requests are served; `overloaded` says whether the next one would be refused for
-  /// want of room. It may be called on any thread.
+  /// From now on requests are served; `overloaded` says whether the next one would be refused
+  /// because slots and queue are full. It may be called on any thread.
   void Serve(std::function<bool()> overloaded);
   void Drain() { phase_ = Phase::kDraining; }
 

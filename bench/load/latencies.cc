@@ -9,7 +9,7 @@ Latencies Latencies::Of(std::vector<double> seconds) {
   if (seconds.empty()) return {};
   std::sort(seconds.begin(), seconds.end());
   const size_t count = seconds.size();
-  // In whole numbers: 0.95 * 20 is a little more than 19.
+  // Computed in whole numbers, because 0.95 * 20 is a little more than 19.
   const auto percentile = [&](size_t percent) { return seconds[(count * percent + 99) / 100 - 1]; };
   const double sum = std::accumulate(seconds.begin(), seconds.end(), 0.0);
   return {.count = count,

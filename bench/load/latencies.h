@@ -6,8 +6,8 @@
 
 namespace fmaserver::bench {
 
-/// All 0 without measurements. A percentile is the smallest value that at least that part of the
-/// measurements does not exceed, so always one of them.
+/// All are 0 without measurements. A percentile is the smallest measurement that is not exceeded by
+/// at least that part of the measurements.
 struct Latencies {
   size_t count = 0;
   double mean = 0;

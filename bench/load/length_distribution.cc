@@ -5,9 +5,10 @@
 #include <vector>
 
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "base/refusal.h"
+#include "base/text.h"
 
 namespace fmaserver::bench {
 namespace {
@@ -38,15 +39,16 @@ absl::StatusOr<LengthDistribution> LengthDistribution::Parse(const std::string& 
       ToSigma(parts[2], sigma) && ToLength(parts[3], max) && min <= max) {
     return LengthDistribution(1, max, static_cast<double>(min), sigma);
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "\"", text, "\" is no distribution of lengths; allowed: fixed:N, uniform:MIN:MAX, ",
-      "lognormal:MEDIAN:SIGMA:MAX, with lengths from 1 to ", kLimit, " and SIGMA up to 10"));
+  return Refusal(
+      "distribution of lengths", text,
+      Concat("fixed:N, uniform:MIN:MAX, lognormal:MEDIAN:SIGMA:MAX, with lengths from 1 to ",
+             kLimit, " and SIGMA up to 10"));
 }
 
 int64_t LengthDistribution::Draw(std::mt19937_64& random) const {
   if (sigma_ == 0) return std::uniform_int_distribution<int64_t>(min_, max_)(random);
   const double logarithm = std::normal_distribution<double>(std::log(median_), sigma_)(random);
-  // Bounded before the conversion, which has no meaning for what does not fit.
+  // Limited before the conversion, which is undefined for numbers that do not fit.
   const double length = std::min(std::exp(logarithm), static_cast<double>(max_));
   return std::max(min_, static_cast<int64_t>(std::llround(length)));
 }

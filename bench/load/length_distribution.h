@@ -12,7 +12,7 @@ namespace fmaserver::bench {
 /// A distribution of lengths from 1 to Max().
 class LengthDistribution {
  public:
-  /// Most tokens that a length can be asked to have.
+  /// The largest length that can be asked for, in tokens.
   static constexpr int64_t kLimit = 100'000'000;
 
   /// "fixed:N", "uniform:MIN:MAX" or "lognormal:MEDIAN:SIGMA:MAX", where SIGMA is the standard

@@ -1,4 +1,4 @@
-// A line on standard error that shows how a load is going, drawn in place.
+// A line on standard error that shows the progress of a load, redrawn in place.
 #pragma once
 
 #include <thread>
@@ -7,7 +7,7 @@
 
 namespace fmaserver::bench {
 
-/// Draws while it exists, if standard error is a terminal; takes the line away at its end.
+/// Draws while it exists, if standard error is a terminal; the destructor removes the line.
 class LiveLine {
  public:
   /// `live` must outlive the object.

@@ -12,18 +12,18 @@ Schedule::Schedule(const LoadPlan& plan, double begin)
       random_(plan.seed),
       last_arrival_(begin) {}
 
-std::optional<Schedule::Turn> Schedule::Next() {
+std::optional<Schedule::Arrival> Schedule::Next() {
   const std::lock_guard lock(mutex_);
   const double now = NowSeconds();
-  Turn turn{.number = next_, .due = now};
+  Arrival arrival{.number = next_, .due = now};
   if (rate_) {
     last_arrival_ += std::exponential_distribution<double>(*rate_)(random_);
-    turn.due = last_arrival_;
-    turn.late = turn.due < now;
+    arrival.due = last_arrival_;
+    arrival.late = arrival.due < now;
   }
-  if (turn.number >= requests_ || turn.due >= end_) return std::nullopt;
+  if (arrival.number >= requests_ || arrival.due >= end_) return std::nullopt;
   ++next_;
-  return turn;
+  return arrival;
 }
 
 LoadResult RunLoad(const LoadPlan& plan, const RequestSource& source, client::Client& client,
@@ -33,13 +33,13 @@ LoadResult RunLoad(const LoadPlan& plan, const RequestSource& source, client::Cl
   const double begin = NowSeconds();
   Schedule schedule(plan, begin);
   const auto send = [&] {
-    while (const auto turn = schedule.Next()) {
-      const v1::GenerateRequest request = source.Make(plan.first_number + turn->number);
-      if (!group.SleepUntil(turn->due)) return;
+    while (const auto arrival = schedule.Next()) {
+      const v1::GenerateRequest request = source.Make(plan.first_number + arrival->number);
+      if (!group.SleepUntil(arrival->due)) return;
       StreamRecord record =
-          MeasureStream(client, group, request, turn->due, plan.timeout_seconds, live);
+          MeasureStream(client, group, request, arrival->due, plan.timeout_seconds, live);
       const std::lock_guard lock(mutex);
-      result.late += turn->late ? 1 : 0;
+      result.late += arrival->late ? 1 : 0;
       result.records.push_back(std::move(record));
     }
   };

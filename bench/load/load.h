@@ -15,11 +15,11 @@
 namespace fmaserver::bench {
 
 struct LoadPlan {
-  int concurrency = 1;                        ///< threads that send, so most requests at once
+  int concurrency = 1;                        ///< threads that send, so the most requests at once
   std::optional<double> rate = std::nullopt;  ///< open loop: arrivals per second
   int64_t requests = std::numeric_limits<int64_t>::max();
   double duration_seconds = std::numeric_limits<double>::infinity();
-  int64_t first_number = 0;  ///< of RequestSource
+  int64_t first_number = 0;  ///< the first request's number (RequestSource)
   double timeout_seconds = 0;
   uint64_t seed = 1;  ///< of the arrival times
 };
@@ -29,14 +29,14 @@ class Schedule {
  public:
   Schedule(const LoadPlan& plan, double begin);
 
-  struct Turn {
+  struct Arrival {
     int64_t number = 0;  ///< 0, 1, 2, ...
     double due = 0;
-    /// Every thread was busy at `due` (open loop), so that it is sent too late.
+    /// In an open loop: every thread was busy at `due`, so the request is sent too late.
     bool late = false;
   };
-  /// None once the load is over. In a closed loop a request is due when it is asked for.
-  std::optional<Turn> Next();
+  /// Nothing once the load is over. In a closed loop a request is due when this is called.
+  std::optional<Arrival> Next();
 
  private:
   const std::optional<double> rate_;
@@ -49,13 +49,13 @@ class Schedule {
 };
 
 struct LoadResult {
-  std::vector<StreamRecord> records;  ///< in order of their ends
+  std::vector<StreamRecord> records;  ///< in the order in which they ended
   int64_t late = 0;
   double seconds = 0;  ///< from the start to the last end
 };
 
-/// Returns when every request has ended. Cancelling `group` ends it early: what was under way is in
-/// the records with CANCELLED.
+/// Returns when every request has ended. Cancelling `group` ends it early; requests that were
+/// running then are in the records as CANCELLED.
 LoadResult RunLoad(const LoadPlan& plan, const RequestSource& source, client::Client& client,
                    CallGroup& group, LiveCounts& live);
 

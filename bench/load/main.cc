@@ -24,7 +24,7 @@ constexpr double kConnectSeconds = 10;
 constexpr int64_t kDefaultRequests = 100;
 constexpr double kDefaultAloneSeconds = 5;
 
-/// The tool between the command line and the exit code.
+/// The whole tool, from the parsed options to the exit code.
 class Bench {
  public:
   explicit Bench(const LoadOptions& options)
@@ -74,7 +74,7 @@ class Bench {
       const LiveLine line(live);
       result = RunLoad(plan, source, client_, group_, live);
     }
-    const LoadReport report = LoadReport::Of(result, group_.Cancelled());
+    const BenchReport report = BenchReport::Of(result, group_.Cancelled());
     const int code = Publish(report);
     return code == client::kDone && report.succeeded == 0 ? client::kRefused : code;
   }

@@ -16,7 +16,7 @@ constexpr int64_t kAloneTokens = 32'768;
 constexpr int64_t kEndless = 1'000'000'000;
 constexpr double kPollSeconds = 0.01;
 
-/// Streams that generate until they are stopped, on threads of their own.
+/// Streams that generate on their own threads until they are stopped.
 class Streams {
  public:
   Streams(int count, const RequestSource& source, client::Client& client)
@@ -35,7 +35,7 @@ class Streams {
   bool AllDecode() const { return live_.decoding == static_cast<int64_t>(records_.size()); }
   bool AnyEnded() const { return ended_ > 0; }
 
-  /// The records are complete from then on.
+  /// After it, the records are complete.
   const std::vector<StreamRecord>& Stop() {
     group_.Cancel();
     for (std::thread& thread : threads_) thread.join();
@@ -51,7 +51,7 @@ class Streams {
   std::vector<std::thread> threads_;
 };
 
-/// Of those gaps that lie whole in [from, to].
+/// The gaps that lie entirely in [from, to].
 Latencies Gaps(const std::vector<StreamRecord>& records, double from, double to) {
   std::vector<double> gaps;
   for (const StreamRecord& record : records) {
@@ -73,7 +73,7 @@ absl::Status Precondition(Streams& streams) {
 }
 
 void CountSlices(const StreamRecord& record, NeighbourResult& result) {
-  // A prompt of a single slice has no progress messages.
+  // A prompt that is a single slice has no progress messages.
   const auto tokens = static_cast<int64_t>(record.usage.prompt_tokens());
   result.slice_tokens =
       record.progress.empty() ? tokens : static_cast<int64_t>(record.progress.front());
@@ -87,7 +87,7 @@ absl::StatusOr<NeighbourResult> RunNeighbour(const NeighbourPlan& plan, const Re
                                              client::Client& client, CallGroup& group) {
   NeighbourResult result;
   LiveCounts live;
-  // Different prompts, so that nothing of the second is known from the first.
+  // Different prompts, so that the second finds nothing of the first in the prefix cache.
   const auto read = [&](int64_t number, int64_t tokens) {
     return MeasureStream(client, group, source.Make(number, tokens, 1), NowSeconds(), 0, live);
   };

@@ -1,5 +1,5 @@
-// What a long prompt does to those who are generating: the gaps between their tokens without and
-// with it, beside the cost of one of the slices that the server reads it in.
+// What a long prompt does to streams that are generating: the gaps between their tokens without and
+// with it, and the cost of one of the slices in which the server reads it.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ struct NeighbourResult {
   double load_seconds = 0;
 };
 
-/// Reads such a prompt alone, at most 32,768 tokens of it, for the cost of a slice; starts the
-/// streams; reads a whole one beside them. The server should have nothing else to do.
+/// Reads such a prompt alone, at most 32,768 tokens of it, to measure the cost of a slice; starts
+/// the streams; reads a whole prompt beside them. The server should have nothing else to do.
 /// CANCELLED when `group` was; FAILED_PRECONDITION when a stream ended early; else the server's
 /// error.
 absl::StatusOr<NeighbourResult> RunNeighbour(const NeighbourPlan& plan, const RequestSource& source,

@@ -24,7 +24,7 @@ std::string WhyNoDistribution(const std::string& text) {
   return lengths.ok() ? std::string() : std::string(lengths.status().message());
 }
 
-/// A number from `min` to `max`; CLI::Range would let NaN through.
+/// Accepts numbers from `min` to `max`; CLI::Range would let NaN through.
 CLI::Validator Number(double min, double max) {
   const auto why_not = [min, max](const std::string& text) -> std::string {
     double value = 0;

@@ -30,7 +30,7 @@ struct LoadOptions {
 
   int64_t neighbour_of = 0;  ///< 0: ordinary load
 
-  /// Most requests at once.
+  /// The most requests at once.
   int Concurrency() const { return concurrency.value_or(rate ? 256 : 8); }
 };
 

@@ -1,8 +1,7 @@
 #include "bench/load/prompts.h"
 
-#include <fstream>
-
-#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/refusal.h"
 
 namespace fmaserver::bench {
 namespace {
@@ -10,15 +9,8 @@ namespace {
 constexpr size_t kMaxFileBytes = 16U << 20;
 
 absl::StatusOr<std::string> ReadText(const std::string& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::string text(kMaxFileBytes + 1, '\0');
-  if (!stream) return absl::NotFoundError(absl::StrCat("cannot read the file ", file));
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<size_t>(stream.gcount()));
-  if (text.empty() || text.size() > kMaxFileBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(file, " is empty or too large; allowed: 1 to ", kMaxFileBytes, " bytes"));
-  }
+  absl::StatusOr<std::string> text = ReadWholeFile(file, kMaxFileBytes);
+  if (text.ok() && text->empty()) return Refusal(file, Words{"empty"}, "a text");
   return text;
 }
 

@@ -12,18 +12,18 @@
 
 namespace fmaserver::bench {
 
-/// Immutable, so thread-safe.
+/// Immutable, and so thread-safe.
 class PromptSource {
  public:
-  /// Ids drawn evenly from the whole vocabulary.
+  /// Ids drawn uniformly from the whole vocabulary.
   static PromptSource RandomIds(uint64_t vocab_size) { return {vocab_size, {}}; }
 
-  /// The text of `file`, UTF-8 of at most 16 MiB, as the tokenizer of `model` cuts it. NOT_FOUND or
+  /// The text of `file`, UTF-8 of at most 16 MiB, as tokens of `model`. NOT_FOUND or
   /// INVALID_ARGUMENT for a file that cannot be used; otherwise the server's error.
   static absl::StatusOr<PromptSource> FromFile(const std::string& file, const std::string& model,
                                                client::Client& client);
 
-  /// A piece from a random place, which goes on at the start of the text where that ends.
+  /// A piece that begins at a random place; where the text ends, it goes on at the text's start.
   std::vector<uint32_t> Make(int64_t length, std::mt19937_64& random) const;
 
  private:

@@ -44,7 +44,7 @@ json Frame(const LoadOptions& options, const v1::Model& model) {
           {"options", OptionsToJson(options)}};
 }
 
-/// The samples of a report in the making.
+/// The measurements from which a report is made.
 struct Samples {
   std::vector<double> first;
   std::vector<double> gaps;
@@ -66,8 +66,8 @@ struct Samples {
 
 }  // namespace
 
-LoadReport LoadReport::Of(const LoadResult& result, bool interrupted) {
-  LoadReport report;
+BenchReport BenchReport::Of(const LoadResult& result, bool interrupted) {
+  BenchReport report;
   report.late = result.late;
   report.seconds = result.seconds;
   Samples samples;
@@ -92,7 +92,7 @@ LoadReport LoadReport::Of(const LoadResult& result, bool interrupted) {
   return report;
 }
 
-json ToJson(const LoadReport& report, const LoadOptions& options, const v1::Model& model) {
+json ToJson(const BenchReport& report, const LoadOptions& options, const v1::Model& model) {
   json object = Frame(options, model);
   object["seconds"] = report.seconds;
   object["requests"] = {{"succeeded", report.succeeded},

@@ -1,4 +1,4 @@
-// What fma-bench found, for people and for programs.
+// What fma-bench measured, for people and for programs.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace fmaserver::bench {
 
-struct LoadReport {
+struct BenchReport {
   int64_t succeeded = 0;
   int64_t failed = 0;
   int64_t interrupted = 0;  ///< cancelled by Ctrl-C, neither succeeded nor failed
@@ -23,7 +23,7 @@ struct LoadReport {
   uint64_t prompt_tokens = 0;     ///< of the requests that succeeded
   uint64_t generated_tokens = 0;  ///< of all
 
-  // Of the requests that succeeded.
+  // These are of the requests that succeeded.
   Latencies time_to_first_token;  ///< from when the request was due
   Latencies inter_token;          ///< each gap between two deltas
   Latencies time_per_token;       ///< after the first: a request's mean
@@ -35,17 +35,18 @@ struct LoadReport {
   };
   std::map<std::string, Failure> failures;  ///< by the name of the status code
 
-  /// `interrupted`: what was cancelled was so by the user.
-  static LoadReport Of(const LoadResult& result, bool interrupted);
+  /// `interrupted` says that cancelled requests were cancelled by the user.
+  static BenchReport Of(const LoadResult& result, bool interrupted);
 };
 
 /// {"server": ..., "options": ..., and what was measured}
-nlohmann::json ToJson(const LoadReport& report, const LoadOptions& options, const v1::Model& model);
+nlohmann::json ToJson(const BenchReport& report, const LoadOptions& options,
+                      const v1::Model& model);
 nlohmann::json ToJson(const NeighbourResult& result, const LoadOptions& options,
                       const v1::Model& model);
 
 /// A table for a terminal.
-std::string ToText(const LoadReport& report, const LoadOptions& options, const v1::Model& model);
+std::string ToText(const BenchReport& report, const LoadOptions& options, const v1::Model& model);
 std::string ToText(const NeighbourResult& result, const LoadOptions& options,
                    const v1::Model& model);
 

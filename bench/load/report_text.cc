@@ -42,7 +42,7 @@ std::string LoadLine(const LoadOptions& options) {
 
 }  // namespace
 
-std::string ToText(const LoadReport& report, const LoadOptions& options, const v1::Model& model) {
+std::string ToText(const BenchReport& report, const LoadOptions& options, const v1::Model& model) {
   std::string text = absl::StrCat(ServerLine(options, model), LoadLine(options));
   absl::StrAppendFormat(&text, "requests    %s succeeded, %s failed in %.2f s",
                         client::WithCommas(report.succeeded), client::WithCommas(report.failed),

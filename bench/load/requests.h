@@ -1,4 +1,5 @@
-// The requests of a load: a function of the options and a number, whatever order they are sent in.
+// The requests of a load: each depends only on the options and its number, not on the order in
+// which they are sent.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +14,16 @@
 
 namespace fmaserver::bench {
 
-/// Immutable, so thread-safe.
+/// Immutable, and so thread-safe.
 class RequestSource {
  public:
   /// `options` must have passed the checks of the command line.
   RequestSource(const LoadOptions& options, PromptSource prompts);
 
-  /// Request `number`; those below 0 are for warming up.
+  /// Makes request `number`; numbers below 0 are for warming up.
   v1::GenerateRequest Make(int64_t number) const;
 
-  /// With these lengths instead of those of the options.
+  /// The same with these lengths instead of those of the options.
   v1::GenerateRequest Make(int64_t number, int64_t prompt_tokens, int64_t output_tokens) const;
 
  private:

@@ -15,13 +15,13 @@
 
 namespace fmaserver::bench {
 
-/// Seconds on a clock that never jumps.
+/// The time in seconds on a clock that never jumps.
 double NowSeconds();
 
 /// Cancels calls from another thread. Thread-safe.
 class CallGroup {
  public:
-  /// Cancels the calls under way and all later ones, and ends every sleep.
+  /// Cancels the running calls and all later ones, and ends every sleep.
   void Cancel();
   bool Cancelled() const;
 
@@ -40,7 +40,7 @@ class CallGroup {
 /// A context that belongs to `group` for as long as it lives.
 class GroupedCall {
  public:
-  /// `timeout_seconds` 0: no deadline.
+  /// `timeout_seconds` = 0: no deadline.
   GroupedCall(CallGroup& group, double timeout_seconds);
   ~GroupedCall();
   GroupedCall(const GroupedCall&) = delete;
@@ -57,9 +57,9 @@ class GroupedCall {
 struct StreamRecord {
   double due = 0;  ///< when it should have been sent: latencies count from here
   double end = 0;
-  /// When each delta arrived. One holds a single token unless the client reads too slowly.
+  /// When each delta arrived. A delta is a single token unless the client reads too slowly.
   std::vector<double> deltas;
-  /// Prompt tokens processed at each progress message.
+  /// How many prompt tokens had been processed at each progress message.
   std::vector<uint64_t> progress;
   uint64_t generated_tokens = 0;
   v1::Usage usage;  ///< only when status is OK

@@ -60,9 +60,10 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address,
                                        const std::shared_ptr<grpc::ChannelCredentials>& credentials,
                                        const std::string& token) {
   grpc::ChannelArguments arguments;
-  // The tokens of a long text are more than the 4 MiB that are the default.
+  // The tokens of a long text can exceed the default limit of 4 MiB.
   arguments.SetMaxReceiveMessageSize(-1);
-  // A prompt of millions of tokens is silent for long; pings keep the connection through proxies.
+  // While a prompt of millions of tokens is read the stream is silent for long; pings keep the
+  // connection open through proxies.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   std::vector<std::unique_ptr<ClientInterceptorFactoryInterface>> interceptors;
   if (!token.empty()) interceptors.push_back(std::make_unique<TokenBearers>(token));

@@ -23,7 +23,7 @@ namespace fmaserver::client {
 ///
 /// Every call takes a fresh grpc::ClientContext of the caller, which sets its deadline and metadata
 /// and whose TryCancel() ends it from another thread. Errors keep the server's code, message and
-/// hint when to come again (status.h); UNAVAILABLE also means that there is no server at the
+/// hint when to try again (status.h); UNAVAILABLE also means that there is no server at the
 /// address.
 class Client {
  public:

@@ -1,4 +1,4 @@
-// How a client proves who it is and knows the server.
+// How a client proves its identity and verifies the server.
 #pragma once
 
 #include <grpcpp/security/credentials.h>
@@ -19,8 +19,8 @@ struct ClientTls {
   std::string key;   ///< its private key
 };
 
-/// What the files hold; absent: plain text. NOT_FOUND or INVALID_ARGUMENT names the file or the
-/// option. Starts no thread, as anything of gRPC's would.
+/// The contents of the files; absent: plain text. NOT_FOUND or INVALID_ARGUMENT names the file or
+/// the option. It starts no thread, as any object of gRPC would.
 absl::StatusOr<std::optional<grpc::SslCredentialsOptions>> ReadTls(const ClientTls& tls);
 
 std::shared_ptr<grpc::ChannelCredentials> MakeChannelCredentials(

@@ -36,7 +36,7 @@ int RunGenerate(const Options& options) {
   if (!model.ok()) return connection.Report(model.status());
 
   if (request->echo() && request->has_text() && !options.connection.json) {
-    // Byte for byte, which its tokens need not be.
+    // The prompt byte for byte; its tokens need not give the same bytes.
     PrintText(request->text());
     request->set_echo(false);
   }
@@ -49,7 +49,7 @@ int RunGenerate(const Options& options) {
         if (!readers_left) context.TryCancel();
       });
   printer.PrintSummary(connection.Interrupted());
-  // Whoever closed the pipe has what they wanted.
+  // The reader that closed the pipe has what it wanted.
   return readers_left ? connection.Report(status) : kDone;
 }
 

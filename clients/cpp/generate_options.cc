@@ -5,8 +5,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "base/refusal.h"
 
 namespace fmaserver::client {
 namespace {
@@ -96,8 +96,7 @@ absl::Status AddLogitBias(const std::string& option, v1::SamplingParams& samplin
   float bias = 0;
   if (equals == std::string::npos || !absl::SimpleAtoi(text.substr(0, equals), &id) ||
       !absl::SimpleAtof(text.substr(equals + 1), &bias)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--logit-bias ", option, ": a token id and a number are needed, such as 42=-1.5"));
+    return Refusal("--logit-bias", option, "a token id and a number, such as 42=-1.5");
   }
   (*sampling.mutable_logit_bias())[id] = bias;
   return absl::OkStatus();

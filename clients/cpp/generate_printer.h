@@ -14,7 +14,7 @@ namespace fmaserver::client {
 /// One stream, one thread.
 class GeneratePrinter {
  public:
-  /// `model` tells what a cache costs. The texts of several `samples` are printed one after the
+  /// `model` says what a cache costs. The texts of several `samples` are printed one after the
   /// other at the end.
   GeneratePrinter(const v1::Model& model, bool json, uint32_t samples)
       : model_(model), json_(json), texts_(samples > 1 ? samples : 0) {}

@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kMaxTextBytes = size_t{1} << 30;
 
-/// A pipe or a device will do as well as a file.
+/// Takes a pipe or a device as well as a file.
 absl::StatusOr<std::string> ReadPromptFile(const std::string& file) {
   const FileDescriptor descriptor(open(file.c_str(), O_RDONLY | O_CLOEXEC));
   if (!descriptor) return FileError(file, errno);
@@ -43,8 +43,7 @@ void AddInputOptions(CLI::App& command, InputOptions& options) {
 absl::StatusOr<std::string> ReadText(const InputOptions& options) {
   if (!options.text.empty()) return options.text;
   if (options.file.empty() && isatty(STDIN_FILENO) != 0) {
-    return absl::InvalidArgumentError(
-        "no input: give the text as an argument, name a file with --prompt-file, or pipe it in");
+    return Refusal("text", Words{"missing"}, "an argument, --prompt-file FILE, or a pipe");
   }
   if (options.file.empty() || options.file == "-") {
     return ReadToEnd(STDIN_FILENO, "standard input", kMaxTextBytes);
@@ -55,8 +54,8 @@ absl::StatusOr<std::string> ReadText(const InputOptions& options) {
 }
 
 absl::StatusOr<std::vector<uint32_t>> ParseTokenIds(const std::string& json) {
-  const absl::Status wrong = absl::InvalidArgumentError(
-      "token ids: a JSON array of whole numbers from 0 to 4294967295 is needed, such as '[1, 2]'");
+  const absl::Status wrong = Refusal(
+      "--token-ids", json, "a JSON array of whole numbers from 0 to 4294967295, such as '[1, 2]'");
   const auto parsed = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
   if (!parsed.is_array()) return wrong;
   std::vector<uint32_t> ids;

@@ -24,7 +24,7 @@ Exit codes: 0 done, 2 wrong usage, 3 refused by the server, 4 server not reachab
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Broken UTF-8 in a prompt is the server's to refuse, with a better message.
+  // The server refuses broken UTF-8 in a prompt with a better message than Protobuf's.
   google::protobuf::SetLogHandler(nullptr);
 
   CLI::App app("fma - generate, score, tokenize and keep conversations with a running FMA Server");

@@ -17,7 +17,7 @@ class ProgressBar {
   /// Shows that `done` of `total` prompt tokens are read, and how fast.
   void Show(uint64_t done, uint64_t total);
 
-  /// Takes the bar away, so that other output starts on an empty line.
+  /// Removes the bar, so that other output starts on an empty line.
   void Clear();
 
  private:

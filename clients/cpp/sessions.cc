@@ -125,7 +125,7 @@ int CannotWrite(const std::string& file) {
   return ReportUsage(absl::InvalidArgumentError(absl::StrCat("cannot write the file ", file)));
 }
 
-// Under another name first, so that no half of a blob is ever taken for a whole one.
+// Written under another name first, so that a partial blob is never taken for a complete one.
 int Export(const Options& options) {
   const std::string unfinished = options.file + ".part";
   std::ofstream file(unfinished, std::ios::binary);

@@ -13,8 +13,7 @@
 namespace fmaserver::client {
 namespace {
 
-/// The delay in a serialized google.rpc.Status, which anybody between here and the server may have
-/// written.
+/// The delay in a serialized google.rpc.Status, which any proxy on the way may have written.
 std::optional<double> DelayIn(const std::string& details) {
   google::rpc::Status status;
   if (!status.ParseFromString(details)) return std::nullopt;

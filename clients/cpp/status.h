@@ -13,7 +13,7 @@ namespace fmaserver::client {
 /// kRetryAfterSeconds (base/retry.h), the same that the server knows it by.
 absl::Status FromGrpcStatus(const grpc::Status& status);
 
-/// Seconds after which the server would have the call again; absent when it did not say.
+/// The seconds after which the server wants the call to be tried again; absent when it did not say.
 std::optional<double> RetryAfterSeconds(const absl::Status& status);
 
 }  // namespace fmaserver::client

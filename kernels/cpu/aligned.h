@@ -18,7 +18,7 @@ struct FreeDeleter {
 template <typename T>
 using AlignedArray = std::unique_ptr<T[], FreeDeleter>;
 
-/// `count` elements aligned to SlotLayout::kAlignment, or null when there is no memory for them.
+/// `count` elements, aligned to SlotLayout::kAlignment, or null when there is not enough memory.
 template <typename T>
 AlignedArray<T> TryAllocateAligned(int64_t count) {
   const int64_t bytes =
@@ -27,7 +27,7 @@ AlignedArray<T> TryAllocateAligned(int64_t count) {
       static_cast<T*>(std::aligned_alloc(SlotLayout::kAlignment, static_cast<size_t>(bytes))));
 }
 
-/// As above; throws std::bad_alloc. For scratch whose size is small by construction.
+/// The same, but throws std::bad_alloc. For scratch whose size is small by construction.
 template <typename T>
 AlignedArray<T> AllocateAligned(int64_t count) {
   AlignedArray<T> memory = TryAllocateAligned<T>(count > 0 ? count : 1);

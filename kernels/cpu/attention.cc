@@ -55,7 +55,8 @@ class HeadTask {
   }
 
  private:
-  /// The slot's, or a copy of it that may be changed and is then forgotten.
+  /// The head block in the slot or, for a tentative segment, a copy of it that is thrown away
+  /// afterwards.
   std::byte* HeadBlock(int32_t layer) const {
     std::byte* head = segment_.slot + layout_.HeadOffset(layer, kv_head_);
     if (!segment_.tentative) return head;
@@ -116,7 +117,8 @@ class HeadTask {
     }
   }
 
-  /// Queries with 1/sqrt(d) folded in: plain for an unrotated far field, rotated for the rest.
+  /// Scales the queries by 1/sqrt(d): unrotated ones for an unrotated far field, rotated ones for
+  /// the rest.
   void ScaleQueries(int64_t first, int64_t rows) {
     const float scale = 1.0F / std::sqrt(static_cast<float>(spec_.head_dim));
     for (int64_t row = 0; row < rows; ++row) {
@@ -135,8 +137,8 @@ class HeadTask {
     }
   }
 
-  /// What the queries of `fine_group` see while the sequence has `length` tokens: far biases per
-  /// head, the visible runs of columns, and the missing keys.
+  /// Finds what the queries of `fine_group` see while the sequence has `length` tokens: far biases
+  /// per head, the visible runs of columns, and the missing keys.
   void LookAround(int64_t fine_group, int64_t length) {
     const Hierarchy& h = layout_.hierarchy;
     scratch_.runs.clear();
@@ -159,7 +161,7 @@ class HeadTask {
     }
   }
 
-  /// Of query head `head`: num_missing_ entries, the same levels for all.
+  /// The num_missing_ missing keys of query head `head`; all heads have the same levels.
   MissingKeys* Missing(int64_t head) const {
     return scratch_.missing.data() + head * (layout_.hierarchy.num_levels + 1);
   }
@@ -191,7 +193,7 @@ class HeadTask {
     far_end_ = std::max(far_end_, SlotLayout::RoundUp(column + count, SlotLayout::kLane));
   }
 
-  /// Tokens [first, end), which lie in one half of the ring.
+  /// Adds tokens [first, end), which must lie in one half of the ring.
   void AddNearRun(int64_t first, int64_t end) {
     if (first < 0) return;
     const int64_t column = layout_.NearColumn(first);

@@ -3,8 +3,8 @@
 // One KV head of one segment is one task. Its rows are walked in blocks that lie inside a fine
 // group, because all queries of a fine group see the same far field: a block is matrix-matrix work
 // over the head block's key and value matrices, and decode is a block of one row. Every sum runs
-// over columns whose place depends on absolute positions alone, so a row's bits do not depend on
-// the block.
+// over columns whose places depend only on absolute positions, so a row's bits do not depend on the
+// block.
 #pragma once
 
 #include <cstdint>
@@ -20,20 +20,20 @@
 
 namespace fmaserver::kernels::cpu {
 
-/// Rows of a block at most; longer fine groups are walked in several blocks.
+/// The most rows that a block has; longer fine groups are walked in several blocks.
 inline constexpr int64_t kMaxBlockRows = 64;
 
 /// Rows of a block that share the loads of keys and values.
 inline constexpr int kRowTile = 4;
 
-/// Keys of zeros that stand for missing groups: `count` of them, each with the same score.
+/// `count` keys of zeros that stand for missing groups, all with the same score.
 struct MissingKeys {
   float score = 0;
   int64_t count = 0;
 };
 
-/// `count` consecutive columns that some row of the block sees: where their weights lie in a row of
-/// scores, and which columns of the value matrix they weigh.
+/// `count` consecutive columns that some row of the block sees: where their weights are in a row of
+/// scores, and which columns of the value matrix they multiply.
 struct ColumnRun {
   int64_t score = 0;
   int64_t column = 0;
@@ -45,7 +45,7 @@ struct AttentionScratch {
   AttentionScratch(const AttentionSpec& spec, const SlotLayout& layout);
 
   AlignedArray<float> near_queries;  ///< [rows, d], scaled by 1/sqrt(d), rotated
-  AlignedArray<float> far_queries;   ///< [rows, d], as the far field's keys want them
+  AlignedArray<float> far_queries;   ///< [rows, d], rotated if the far field's keys are
   AlignedArray<float> scores;        ///< [rows, C]
   AlignedArray<float> far_bias;      ///< [queries per KV head, near_begin]
   AlignedArray<float> key;           ///< [D]
@@ -71,8 +71,8 @@ class AttentionStep {
   std::vector<float> rotations;  ///< [rows, d] when rotary
 };
 
-/// See Backend::Attend; without data in `out`, rows are appended and groups closed, and that is
-/// all. `scratch` holds one entry per thread of the pool.
+/// See Backend::Attend. Without data in `out` it only appends rows and closes groups. `scratch` has
+/// one entry per thread of the pool.
 void Attend(ThreadPool& pool, const AttentionStep& step, const PackedAttention& weights,
             int32_t layer, Matrix qkv, Matrix out, std::span<AttentionScratch> scratch);
 

@@ -1,4 +1,4 @@
-// What one attention layer has besides its products, packed for SIMD over channels.
+// The weights of one attention layer besides its products, packed for SIMD over channels.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ class PackedAttention : public AttentionWeights {
   float FarBias(int32_t head, int level) const {
     return far_bias[head * spec.hierarchy.num_levels + level - 1];
   }
-  /// As `downsampling_layout` says.
+  /// Laid out as `downsampling_layout` says.
   const float* Downsampling(bool of_keys) const {
     return downsampling.get() + (of_keys ? 0 : downsampling_layout.floats);
   }

@@ -20,7 +20,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 
-/// Vectors of columns or channels that a tile holds: 16 accumulators with 16 lanes, 8 with 8.
+/// How many vectors of columns or channels a tile has: 16 accumulators with 16 lanes, 8 with 8.
 inline constexpr int kVecTile = hn::MaxLanes(FloatTag()) == 16 ? 4 : 2;
 
 /// scores[r][0 .. kVecs vectors) = queries[r] . keys; every lane sums channels in order.

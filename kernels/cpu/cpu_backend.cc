@@ -28,7 +28,7 @@ class CpuThreads {
  public:
   explicit CpuThreads(int threads) : pool(threads) {}
 
-  ThreadPool pool;  // of whoever holds `in_use`
+  ThreadPool pool;  // used only by the holder of `in_use`
   FairMutex in_use;
 };
 
@@ -187,7 +187,7 @@ class CpuBackend : public Backend {
 
  private:
   const std::shared_ptr<CpuThreads> threads_;
-  ThreadPool& pool_;                                  // threads_'s
+  ThreadPool& pool_;                                  // of threads_
   std::unique_lock<FairMutex> in_use_;                // from the beginning of a step to its end
   const std::shared_ptr<cpu::TileInput> tile_input_;  // null: products on vectors only
   std::optional<cpu::AttentionStep> step_;

@@ -9,16 +9,16 @@
 namespace fmaserver::kernels {
 
 /// Threads that several backends may share. Their steps then take turns, in the order in which they
-/// begin, so that each has all threads and the machine never more than it has cores for.
+/// begin, so that each step has all threads and there are never more threads than cores.
 class CpuThreads;
 
-/// `threads` 1..1024, or 0 for one per core. INVALID_ARGUMENT otherwise.
+/// `threads` is 1..1024, or 0 for one per core; else INVALID_ARGUMENT.
 absl::StatusOr<std::shared_ptr<CpuThreads>> MakeCpuThreads(int threads);
 
-/// `use_tiles`: also the processor's matrix tiles, where it has them.
+/// With `use_tiles` it also uses the processor's matrix tiles, where there are any.
 std::unique_ptr<Backend> MakeCpuBackend(std::shared_ptr<CpuThreads> threads, bool use_tiles = true);
 
-/// A backend with threads of its own, as MakeCpuThreads takes them.
+/// A backend with its own threads (see MakeCpuThreads).
 absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads, bool use_tiles = true);
 
 }  // namespace fmaserver::kernels

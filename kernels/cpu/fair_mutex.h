@@ -1,4 +1,4 @@
-// A mutex that is had in the order in which it was asked for.
+// A mutex that threads get in the order in which they asked for it.
 #pragma once
 
 #include <condition_variable>
@@ -7,8 +7,8 @@
 
 namespace fmaserver::kernels {
 
-/// Lockable. A thread that locks again at once waits behind those that wait already, where
-/// std::mutex would let it pass for ever.
+/// Lockable. A thread that unlocks it and locks it again at once waits behind the threads that
+/// already wait; std::mutex could let it pass them for ever.
 class FairMutex {
  public:
   void lock() {

@@ -50,7 +50,8 @@ class HeadCache {
   const T* keys() const { return keys_; }
   const T* values() const { return values_; }
 
-  /// Writes the token at `position`: key and value [d], the key's rotation at its position.
+  /// Writes the token at `position`: its key and value, [d] each. `rotation` is the key's, for this
+  /// position.
   void Append(int64_t position, const float* key, const float* value, Rotation rotation) {
     float* padded_key = Pad(key, scratch_.key.get());
     float* padded_value = Pad(value, scratch_.value.get());
@@ -100,7 +101,7 @@ class HeadCache {
   }
 
   /// Adds input number `input` of a level's open group to its running sums [p, D]. The first input
-  /// starts them, so what a fresh slot or the group before left there does not matter.
+  /// starts the sums, so what a fresh slot or the group before left there does not matter.
   void AddInput(bool of_keys, int level, int64_t input, const float* x, float* sums) const {
     const int64_t rank = layout_.hierarchy.rank;
     const int64_t dim = layout_.padded_dim;

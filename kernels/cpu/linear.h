@@ -1,5 +1,5 @@
-// Products with packed weights: y = x W^T + b. Whatever computes them, a row's sums are taken in
-// one fixed order, whatever the other rows or the thread: row invariance by construction.
+// Products with packed weights: y = x W^T + b. Every implementation takes a row's sums in one fixed
+// order, whatever the other rows or the thread: this gives row invariance by construction.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,8 @@ class CpuLinear : public LinearWeights {
   int64_t panels() const { return (out + kPanel - 1) / kPanel; }
 
  protected:
-  /// Takes shapes, format and biases of `stacked`; errors as of ShapeOf(), or RESOURCE_EXHAUSTED.
+  /// Takes shapes, format and biases of `stacked`. Errors are those of ShapeOf(), and
+  /// RESOURCE_EXHAUSTED.
   absl::Status TakeShapeAndBias(std::span<const HostLinear> stacked);
 
   WeightFormat format_ = WeightFormat::kF32;  // that all parts share; F32 when they differ
@@ -37,7 +38,7 @@ class CpuLinear : public LinearWeights {
 /// `bytes` of zeros. RESOURCE_EXHAUSTED.
 absl::StatusOr<AlignedArray<std::byte>> AllocateWeights(int64_t bytes);
 
-/// x[i] = row ids[i] of W, or x[i] += it.
+/// x[i] = row ids[i] of W, or x[i] += that row.
 void EmbedRows(ThreadPool& pool, std::span<const int64_t> ids, const CpuLinear& table,
                bool accumulate, Matrix x);
 

@@ -1,4 +1,5 @@
-// Loads of any element type as float32 lanes. Per-target: no include guard of the usual kind.
+// Loads of any element type as float32 lanes. Included once per target, so it has no ordinary
+// include guard.
 
 #if defined(FMA_KERNELS_CPU_LOAD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FMA_KERNELS_CPU_LOAD_INL_H_
@@ -15,7 +16,7 @@ namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// Up to 16 lanes: SlotLayout::kLane and CpuLinear::kPanel are multiples of every choice.
+/// Up to 16 lanes; SlotLayout::kLane and CpuLinear::kPanel are multiples of every possible number.
 using FloatTag = hn::CappedTag<float, 16>;
 using FloatVec = hn::Vec<FloatTag>;
 

@@ -15,7 +15,7 @@ namespace fmaserver::kernels::cpu {
 
 class PanelLinear : public CpuLinear {
  public:
-  /// All parts share `in`; the panels keep their common format. RESOURCE_EXHAUSTED.
+  /// All parts share `in`; the panels keep the parts' common format. RESOURCE_EXHAUSTED.
   static absl::StatusOr<std::unique_ptr<PanelLinear>> Pack(std::span<const HostLinear> stacked);
 
   void Multiply(ThreadPool& pool, Matrix x, bool accumulate, Matrix y) const override;
@@ -25,7 +25,7 @@ class PanelLinear : public CpuLinear {
   const std::byte* Panel(int64_t panel) const {
     return data_.get() + panel * in * kPanel * SizeOf(format_);
   }
-  /// Of outputs from `out` on; null: none.
+  /// The biases of the outputs from `out` on; null: none.
   const float* BiasFrom(int64_t out) const {
     return bias_ == nullptr ? nullptr : bias_.get() + out;
   }

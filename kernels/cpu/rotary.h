@@ -1,5 +1,5 @@
-// Rotary positions. Angles are formed in float64: at position 10^6 a float32 product would be off
-// by a tenth of a radian (docs/model.md, "Rotary positions").
+// Rotary positions. Angles are computed in float64: at position 10^6 a float32 product would be
+// wrong by a tenth of a radian (docs/model.md, "Rotary positions").
 #pragma once
 
 #include <cmath>

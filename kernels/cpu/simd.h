@@ -1,6 +1,6 @@
 // Which instruction sets the kernels are compiled for; the best one present is chosen at run time.
-// Include before hwy/foreach_target.h. x86-64: AVX-512, AVX2, and plain scalar code
-// for whatever is older.
+// Include before hwy/foreach_target.h. x86-64: AVX-512, AVX2, and plain scalar code for anything
+// older.
 #pragma once
 
 #ifdef HWY_DISABLED_TARGETS

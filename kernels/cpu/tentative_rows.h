@@ -1,4 +1,5 @@
-// What tentative segments would append, kept until it is known how much of it their slots take.
+// The rows that tentative segments would append, kept until it is known how many of them their
+// slots take.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +15,10 @@ namespace fmaserver::kernels::cpu {
 
 class TentativeRows {
  public:
-  /// Forgets what was kept, and makes room for the rows of `step`. RESOURCE_EXHAUSTED.
+  /// Forgets the kept rows, and allocates for the rows of `step`. RESOURCE_EXHAUSTED.
   absl::Status Begin(const AttentionStep& step);
 
-  /// Keeps the rows of `step`, as Begin() had it, of one layer.
+  /// Keeps one layer's rows of `step`, the step that Begin() got.
   void Keep(const AttentionStep& step, const PackedAttention& weights, int32_t layer, Matrix qkv);
 
   /// See Backend::Commit; INVALID_ARGUMENT when `accepted` does not fit what is kept.
@@ -29,7 +30,7 @@ class TentativeRows {
 
   AttentionSpec spec_;
   SlotLayout layout_;
-  std::vector<SlotSegment> segments_;            // first_row is of the kept rows
+  std::vector<SlotSegment> segments_;            // first_row counts kept rows
   std::vector<const PackedAttention*> weights_;  // of each layer; null: it was not attended to
   AlignedArray<float> rows_;                     // [layers, kept rows, QkvColumns()]
   int64_t capacity_ = 0;                         // of rows_, in floats

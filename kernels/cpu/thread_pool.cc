@@ -10,10 +10,10 @@ namespace {
 
 constexpr auto kSpin = std::chrono::microseconds(30);
 constexpr int kPausesPerYield = 64;
-constexpr uint64_t kRegion = uint64_t{1} << 32;  // one region further
+constexpr uint64_t kRegion = uint64_t{1} << 32;  // adds one to the region's number
 constexpr uint64_t kIndices = kRegion - 1;
 
-/// Once around a loop that waits for other threads, one of which may need this core.
+/// One round of a loop that waits for other threads, one of which may need this core.
 void Pause() {
   for (int i = 0; i < kPausesPerYield; ++i) hwy::Pause();
   std::this_thread::yield();
@@ -44,8 +44,8 @@ void ThreadPool::ParallelFor(int64_t count, absl::FunctionRef<void(int64_t, int)
   body_ = &body;
   count_ = count;
   unfinished_.store(count, std::memory_order_relaxed);
-  // Sequentially consistent with sleepers_: a sleeper sees the region or is seen. Its number only
-  // has to differ from those that a worker can still have in hand.
+  // Sequentially consistent with sleepers_: either a sleeper sees the region, or it is seen here.
+  // The region's number only has to differ from those that a worker may still hold.
   const uint64_t region = (untaken_.load() & ~kIndices) + kRegion;
   untaken_.store(region | static_cast<uint64_t>(count));
   if (sleepers_.load() > 0) WakeWorkers(count - 1);
@@ -61,7 +61,8 @@ void ThreadPool::WakeWorkers(int64_t wanted) {
   for (; wanted > 0; --wanted) wake_.notify_one();
 }
 
-/// Takes indices until none is left. Whoever holds one keeps its region, and so body_ and count_.
+/// Takes indices until none is left. A worker that holds an index keeps the region from ending, so
+/// body_ and count_ stay valid.
 void ThreadPool::RunRegion(int worker) {
   uint64_t untaken = untaken_.load();
   while ((untaken & kIndices) > 0) {

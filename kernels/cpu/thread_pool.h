@@ -12,11 +12,11 @@
 
 namespace fmaserver::kernels {
 
-/// `threads` workers, the calling thread being worker 0. ParallelFor is called from one thread at a
-/// time. Workers look for work for some microseconds between regions before they sleep: a decode
-/// step is dozens of regions of a few microseconds each, shorter than a wake-up. Whoever waits
-/// yields its core to others that need it, and a region never waits for a worker that has none of
-/// its indices, so more threads than free cores cost little.
+/// Has `threads` workers; the calling thread is worker 0. ParallelFor is called from one thread at
+/// a time. Between regions, workers look for work for some microseconds before they sleep: a decode
+/// step is dozens of regions of a few microseconds each, shorter than a wake-up. A waiting worker
+/// yields its core to other threads that need it, and a region never waits for a worker that has
+/// none of its indices, so more threads than free cores cost little.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
@@ -39,10 +39,11 @@ class ThreadPool {
 
   const absl::FunctionRef<void(int64_t, int)>* body_ = nullptr;
   int64_t count_ = 0;
-  /// The region's number in the upper half, its indices that nobody has taken in the lower: one
-  /// word, so that a worker that comes late can take none of a region that it does not know.
+  /// The upper half is the region's number, the lower half how many of its indices nobody has
+  /// taken. They are one word, so that a late worker cannot take an index of a region that it does
+  /// not know.
   std::atomic<uint64_t> untaken_{0};
-  std::atomic<int64_t> unfinished_{0};  // indices of the region
+  std::atomic<int64_t> unfinished_{0};  // indices of the region that are not done
   std::atomic<bool> stop_{false};
   std::atomic<int> sleepers_{0};
   std::mutex mutex_;

@@ -44,8 +44,8 @@ bool AskForTiles() {
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
-/// Row `row` of a block: each part is the upper half of what the ones before left, which is a
-/// bfloat16 of 8 bits.
+/// Row `row` of a block: each part is the upper half of what the parts before it left over, a
+/// bfloat16 with 8 significant bits.
 FMA_TILE_CODE void CutRow(const float* x, int64_t in, int64_t row, BFloat16* block) {
   constexpr int64_t kLanes = 16;
   constexpr __mmask16 kAll = 0xFFFF;
@@ -82,7 +82,7 @@ FMA_TILE_CODE void ConfigureTiles(int64_t rows, int64_t other_rows) {
     config.row_bytes[i] = kTileRowBytes;
     config.rows[i] = static_cast<uint8_t>(tile_rows[kBlock[i]]);
   }
-  // GCC's intrinsic does not tell that all of it is read.
+  // GCC's intrinsic does not tell the compiler that all of it is read.
   asm volatile("" : : "r"(&config) : "memory");
   _tile_loadconfig(&config);
 }
@@ -93,8 +93,8 @@ struct alignas(64) StripeSums {
 };
 constexpr int64_t kSumsRowBytes = sizeof(StripeSums::at[0][0]);
 
-/// Asks for weights that are needed soon: too far ahead for the loads that the processor starts on
-/// its own while it waits for sums.
+/// Prefetches weights that are needed soon. They are too far ahead for the loads that the processor
+/// starts by itself while it waits for sums.
 FMA_TILE_CODE void PrefetchTile(const BFloat16* weights) {
   constexpr int64_t kAhead = 4 * kTile;
   constexpr int64_t kLine = 64 / sizeof(BFloat16);
@@ -143,7 +143,8 @@ FMA_TILE_CODE void SumTwoBlocks(const BFloat16* inputs, const BFloat16* other,
   _tile_stored(3, &sums.at[1][0][kOutputs], kSumsRowBytes);
 }
 
-/// Up to a stripe of outputs of one row, from the sums of its parts. bias: of a stripe, or null.
+/// Stores up to a stripe of outputs of one row, computed from the sums of its parts. `bias` is that
+/// of the stripe, or null.
 FMA_TILE_CODE void StoreRow(const float* parts, const float* bias, bool accumulate, int64_t outputs,
                             float* y) {
   for (int64_t o = 0; o < outputs; o += 16) {
@@ -238,7 +239,7 @@ absl::StatusOr<std::unique_ptr<TileLinear>> TileLinear::Pack(std::span<const Hos
 
 void TileLinear::Multiply(ThreadPool& pool, Matrix x, bool accumulate, Matrix y) const {
   input_->Cut(pool, x);
-  // Runs of stripes: tiles are configured for each.
+  // How many runs of stripes a thread gets; tiles are configured once for each run.
   constexpr int64_t kRunsOfAThread = 4;
   const int64_t stripes = Stripes();
   const int64_t runs = pool.threads() == 1 ? 1 : std::min(stripes, kRunsOfAThread * pool.threads());

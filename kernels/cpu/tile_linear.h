@@ -6,7 +6,7 @@
 // instruction does the work of 80 vector operations.
 //
 // Each part's sum is one chain over chunks of 32 inputs, and then the three sums are added. Rows of
-// a tile do not meet.
+// a tile never mix.
 #pragma once
 
 #include <cstdint>
@@ -46,7 +46,7 @@ class TileInput {
 
 class TileLinear : public CpuLinear {
  public:
-  /// Parts that are all bfloat16 and share `in`. Products use `input`. RESOURCE_EXHAUSTED.
+  /// All parts are bfloat16 and share `in`. Products use `input`. RESOURCE_EXHAUSTED.
   static absl::StatusOr<std::unique_ptr<TileLinear>> Pack(std::span<const HostLinear> stacked,
                                                           std::shared_ptr<TileInput> input);
 
@@ -56,8 +56,8 @@ class TileLinear : public CpuLinear {
  private:
   int64_t Stripes() const;
   void MultiplyStripes(int64_t first, int64_t end, bool accumulate, Matrix y) const;
-  /// Where W[o, i] lies: [stripes of 32 outputs, chunks of 32 inputs, tiles of 16 outputs, pairs of
-  /// inputs, outputs, 2].
+  /// The place of W[o, i] in [stripes of 32 outputs, chunks of 32 inputs, tiles of 16 outputs,
+  /// pairs of inputs, outputs, 2].
   int64_t Index(int64_t o, int64_t i) const;
   BFloat16* Tiles() const { return reinterpret_cast<BFloat16*>(data_.get()); }
 

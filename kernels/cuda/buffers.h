@@ -1,4 +1,4 @@
-// Memory that the backend handed out, and how much of it lies behind a matrix.
+// Memory that the backend handed out, and how much of it a matrix can grow into.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace fmaserver::kernels::cuda {
 
-/// First byte and size of every buffer that lives.
+/// The first byte and the size of every live buffer.
 using LiveBuffers = std::map<const std::byte*, int64_t>;
 
 class DeviceBuffer : public Buffer {
@@ -47,8 +47,8 @@ class DeviceSlots : public SlotMemory {
   Memory memory_;
 };
 
-/// Whether the buffer of `matrix` has room for `rows` rows from its first on.
-inline bool HasRoom(const LiveBuffers& live, const Matrix& matrix, int64_t rows) {
+/// Whether `rows` rows, from the first of `matrix` on, fit into the matrix's buffer.
+inline bool Fits(const LiveBuffers& live, const Matrix& matrix, int64_t rows) {
   const auto* first = reinterpret_cast<const std::byte*>(matrix.data);
   auto buffer = live.upper_bound(first);
   if (buffer == live.begin()) return false;

@@ -27,8 +27,8 @@ namespace {
 constexpr int kLeastMajor = 8;
 constexpr int64_t kTransferBytes = int64_t{8} << 20;
 
-/// Rows of the graph that runs a decode step of `rows`: exact while products take few rows, then
-/// multiples of 4, and of about an eighth of large ones.
+/// The number of rows in the graph that runs a decode step of `rows`: exact for few rows, then
+/// multiples of 4, later multiples of about an eighth.
 int64_t BucketOf(int64_t rows) {
   if (rows <= kFewRows) return rows;
   int64_t step = 4;
@@ -113,26 +113,26 @@ class CudaBackend : public Backend, private RowSampler {
   /// Keeps the first error of a step.
   void Note(const absl::Status& status) { error_.Update(status); }
 
-  /// Rows that an operation on `matrices` of `rows` rows each computes: those of the bucket when
-  /// it is one of the whole step and all of them have room.
+  /// How many rows an operation on `matrices` of `rows` rows each computes: the bucket's when the
+  /// operation covers the whole step and all matrices have room.
   int64_t PaddedRows(int64_t rows, std::initializer_list<Matrix> matrices) const;
-  /// `values`, and zeros up to `count`, in the step's data; null after an error.
+  /// Puts `values`, then zeros up to `count`, into the step's data; null after an error.
   template <typename T>
   const T* Put(std::span<const T> values, int64_t count);
 
-  /// Starts a step, one that pads to `bucket` rows or 0, with its plan in its data.
+  /// Starts a step that pads to `bucket` rows (0: none), with its plan in its data.
   void Begin(const SlotLayout& layout, const AttentionPlan& plan, int64_t bucket);
   void PutPlan(const AttentionPlan& plan);
 
-  /// Runs what was recorded. Returns once it is enqueued.
+  /// Runs what was recorded; returns as soon as it is enqueued.
   absl::Status Flush();
   /// Waits for what was flushed and returns the first error since the last call.
   absl::Status Finish();
-  /// Copy device memory out or in through pinned memory, after what was flushed.
+  /// CopyOut and CopyIn copy device memory through pinned memory, after what was flushed.
   absl::Status CopyOut(const std::byte* from, std::span<std::byte> out);
   absl::Status CopyIn(std::span<const std::byte> in, std::byte* to);
 
-  const int device_;  // CUDA knows one per thread, and threads change between load and serving
+  const int device_;  // CUDA has one per thread, and other threads load than serve
   const std::string description_;
   const std::shared_ptr<LiveBuffers> live_ = std::make_shared<LiveBuffers>();
   const std::unique_ptr<Stream> stream_;
@@ -143,13 +143,13 @@ class CudaBackend : public Backend, private RowSampler {
   StepData data_;
   SamplingMemory sampling_;
   std::vector<std::byte> restored_;  // a slot on its way in
-  Memory scratch_;                   // of slices of prompts; no graph uses it
+  Memory scratch_;                   // for slices of prompts; no graph uses it
   std::vector<Operation> recorded_;
   absl::Status error_;
   bool in_step_ = false;
-  bool busy_ = false;  // something was flushed and not waited for
+  bool busy_ = false;  // something was flushed and has not been waited for
   TentativeRows tentative_;
-  SlotLayout layout_;  // of the step, as are the next
+  SlotLayout layout_;  // of the step, like the members below
   std::vector<SlotSegment> segments_;
   DevicePlan plan_;
   int64_t step_rows_ = 0;
@@ -188,7 +188,7 @@ absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::Create(int device) {
 int64_t CudaBackend::PaddedRows(int64_t rows, std::initializer_list<Matrix> matrices) const {
   if (bucket_ == 0 || rows != step_rows_) return rows;
   const bool all_fit = std::ranges::all_of(
-      matrices, [&](const Matrix& matrix) { return HasRoom(*live_, matrix, bucket_); });
+      matrices, [&](const Matrix& matrix) { return Fits(*live_, matrix, bucket_); });
   return all_fit ? bucket_ : rows;
 }
 
@@ -214,7 +214,7 @@ void CudaBackend::BeginStep(const AttentionSpec& spec, std::span<const Segment> 
 }
 
 void CudaBackend::Begin(const SlotLayout& layout, const AttentionPlan& plan, int64_t bucket) {
-  recorded_.clear();  // of a step that was given up
+  recorded_.clear();  // left from a step that was given up
   Note(UseDevice(device_));
   if (data_.Clear()) graphs_.Clear();
   in_step_ = true;
@@ -281,7 +281,7 @@ void CudaBackend::Attend(const AttentionWeights& weights, int32_t layer, Matrix 
   qkv.rows = out.rows = PaddedRows(qkv.rows, {qkv, out});
   DevicePlan plan = plan_;
   if (bucket_ != 0) plan.decode_rows = out.rows;
-  // Not only when there are such rows now: others come with the same graph.
+  // Not only when there are such rows now: later steps with the same graph may have some.
   const bool clears = bucket_ > kFewRows && out.rows == bucket_;
   const DeviceAttention& attention = static_cast<const PackedAttention&>(weights).view;
   tentative_.Keep(segments_, attention, layer, qkv, recorded_);
@@ -302,7 +302,7 @@ void CudaBackend::GatherRows(Matrix x, std::span<const int32_t> rows, Matrix out
 absl::Status CudaBackend::Flush() {
   if (absl::Status status = UseDevice(device_); !status.ok()) return status;
   const std::vector<Operation> operations = Fused(std::exchange(recorded_, {}));
-  if (!error_.ok() || operations.empty()) return absl::OkStatus();  // Finish() tells
+  if (!error_.ok() || operations.empty()) return absl::OkStatus();  // Finish() reports the error
   const absl::StatusOr<bool> moved = executor_->Prepare(operations);
   if (!moved.ok()) return moved.status();
   if (*moved) graphs_.Clear();

@@ -9,7 +9,7 @@
 namespace fmaserver::kernels::cuda {
 namespace {
 
-/// Bytes of the rounded inputs of `operation`; 0: it needs none.
+/// The bytes of the rounded inputs of `operation`; 0 when it needs none.
 int64_t RoundedBytes(const Operation& operation) {
   const auto* linear = std::get_if<LinearOperation>(&operation);
   if (linear == nullptr || linear->x.rows <= kFewRows) return 0;

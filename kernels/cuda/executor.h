@@ -17,16 +17,16 @@ class Executor {
  public:
   static absl::StatusOr<std::unique_ptr<Executor>> Create(Stream& stream);
 
-  /// Before `operations` run, captured or not: makes room for their intermediates. Returns whether
-  /// addresses changed, so that what was captured over the old ones is void; nothing that uses them
-  /// may be under way.
+  /// Called before `operations` run, captured or not: allocates for their intermediates. Returns
+  /// whether addresses changed, which makes graphs captured with the old addresses invalid. Nothing
+  /// that uses the old addresses may still be running.
   absl::StatusOr<bool> Prepare(std::span<const Operation> operations);
 
   /// Enqueues; may be captured into a graph.
   absl::Status Run(Stream& stream, std::span<const Operation> operations);
 
-  /// Waits; then INTERNAL when inputs of a product since the last call did not fit its weights'
-  /// element type, so that results are not to be trusted.
+  /// Waits. INTERNAL when, since the last call, inputs of a product did not fit into its weights'
+  /// element type, so that results cannot be trusted.
   absl::Status Finish(Stream& stream);
 
  private:

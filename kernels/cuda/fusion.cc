@@ -11,7 +11,7 @@ bool Overlap(const Matrix& a, const Matrix& b) {
   return a.data < b.Row(b.rows) && b.data < a.Row(a.rows);
 }
 
-/// What an operation reads and writes; an empty matrix stands for nothing.
+/// What an operation reads and writes; an empty matrix means nothing.
 struct Uses {
   Matrix input;
   Matrix also_input;
@@ -42,7 +42,7 @@ bool IsOverwritten(const Matrix& matrix, std::span<const Operation> operations) 
   return false;
 }
 
-/// Takes `norm` into `linear`; false when the two do not go together.
+/// Puts `norm` into `linear`; false when the two do not fit together.
 bool FuseNorm(const NormOperation& norm, LinearOperation& linear) {
   const bool fits = norm.weights.kind == NormKind::kRmsNorm && norm.weights.bias == nullptr &&
                     linear.x == norm.out && linear.x.rows <= kFewRows && !Overlap(linear.y, norm.x);

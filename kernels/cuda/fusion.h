@@ -1,7 +1,7 @@
-// Operations of few rows put together, so that a decode step has fewer launches: an RMS norm with
-// the product that reads it, a product with the activation that reads it. The matrix between the
-// two is not written then, which is right when a later operation of the same list writes it before
-// any reads it.
+// Combines operations of few rows, so that a decode step has fewer launches: an RMS norm with the
+// product that reads it, a product with the activation that reads it. The matrix between the two is
+// then not written, which is correct when a later operation of the same list writes it before
+// anything reads it.
 #pragma once
 
 #include <vector>

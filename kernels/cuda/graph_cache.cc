@@ -13,7 +13,7 @@ absl::StatusOr<Graph> Capture(Stream& stream, Executor& executor,
                               const std::vector<Operation>& operations) {
   if (absl::Status status = stream.BeginCapture(); !status.ok()) return status;
   const absl::Status recorded = executor.Run(stream, operations);
-  absl::StatusOr<Graph> graph = stream.EndCapture();  // also when recording failed
+  absl::StatusOr<Graph> graph = stream.EndCapture();  // even when recording failed
   if (!recorded.ok()) return recorded;
   return graph;
 }
@@ -34,7 +34,7 @@ absl::Status GraphCache::Run(Stream& stream, Executor& executor,
   if (entry == nullptr) {
     if (absl::Status status = executor.Run(stream, operations); !status.ok()) return status;
     entries_.push_front({operations, std::nullopt});
-    // A graph that is under way keeps what it needs; CUDA frees it when it is done.
+    // A running graph keeps what it needs; CUDA frees it when the graph is done.
     if (entries_.size() > kMaxEntries) entries_.pop_back();
     return absl::OkStatus();
   }

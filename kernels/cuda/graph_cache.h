@@ -1,4 +1,4 @@
-// Graphs of steps that come again: a whole decode step is launched as one.
+// Graphs of steps that are repeated: a whole decode step is one launch.
 #pragma once
 
 #include <list>
@@ -12,14 +12,14 @@
 
 namespace fmaserver::kernels::cuda {
 
-/// The key of a graph is everything that its operations have baked in: the operations themselves.
+/// The key of a graph is everything that was captured into it: the operations themselves.
 class GraphCache {
  public:
-  /// Enqueues `operations`: as they are the first time, which also brings kernels and libraries in;
+  /// Enqueues `operations`: directly the first time, which also loads kernels and libraries;
   /// captured the second time; as a graph from then on.
   absl::Status Run(Stream& stream, Executor& executor, const std::vector<Operation>& operations);
 
-  /// Forgets all graphs; none may be under way.
+  /// Forgets all graphs; none may be running.
   void Clear() { entries_.clear(); }
 
  private:

@@ -1,6 +1,6 @@
 // One step's operations as plain data: recorded as the model calls them, compared with those of
-// earlier steps, then run. Equal operations do the same with what lies in memory, so a graph that
-// was captured from some may be launched for all that equal them.
+// earlier steps, then run. Equal operations do the same to what lies in memory, so a captured graph
+// may be launched for every list of operations that equals its own.
 #pragma once
 
 #include <cstdint>

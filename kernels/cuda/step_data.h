@@ -1,6 +1,7 @@
-// What the host tells the device about one step: ids, segments, rows to gather. Collected while a
-// step is recorded and uploaded at once before it runs. Two steps that put the same sizes in the
-// same order get the same addresses, so a graph that was captured over them can be launched again.
+// What the host tells the device about one step: ids, segments, rows to gather. It is collected
+// while a step is recorded, and uploaded in one piece before the step runs. Two steps that put the
+// same sizes in the same order get the same addresses, so a graph that was captured with them can
+// be launched again.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@ namespace fmaserver::kernels::cuda {
 
 class StepData {
  public:
-  /// Takes `values` and zeros after them up to `count` elements; returns where they will be in
-  /// device memory. RESOURCE_EXHAUSTED.
+  /// Takes `values`, followed by zeros up to `count` elements; returns where they will be in device
+  /// memory. RESOURCE_EXHAUSTED.
   template <typename T>
   absl::StatusOr<const T*> Put(std::span<const T> values, int64_t count) {
     const absl::StatusOr<Range> range = Take(count * static_cast<int64_t>(sizeof(T)));
@@ -30,8 +31,8 @@ class StepData {
   /// Enqueues the copy of everything that was put since Clear().
   absl::Status Upload(Stream& stream) const;
 
-  /// Forgets what was put; nothing that reads it may be under way. Returns whether addresses
-  /// changed, so that what was captured over the old ones is void.
+  /// Forgets what was put; nothing that reads it may still be running. Returns whether addresses
+  /// changed, which makes graphs captured with the old ones invalid.
   bool Clear();
 
  private:

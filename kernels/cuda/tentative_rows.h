@@ -1,5 +1,5 @@
-// What tentative segments would append, kept in device memory until it is known how much of it
-// their slots take.
+// The rows that tentative segments would append, kept in device memory until it is known how many
+// of them their slots take.
 #pragma once
 
 #include <cstdint>
@@ -16,21 +16,21 @@ namespace fmaserver::kernels::cuda {
 
 class TentativeRows {
  public:
-  /// Forgets what was kept, and makes room for the tentative rows of `step`; nothing that uses the
-  /// old ones may be under way. RESOURCE_EXHAUSTED.
+  /// Forgets the kept rows, and allocates for the tentative rows of `step`; nothing that uses the
+  /// old rows may still be running. RESOURCE_EXHAUSTED.
   absl::Status Begin(const AttentionSpec& spec, const SlotLayout& layout,
                      std::span<const SlotSegment> step);
   void Forget() { segments_.clear(); }
 
-  /// Records copies of the rows of `step`, as Begin() had it, of one layer.
+  /// Records copies of one layer's rows of `step`, the step that Begin() got.
   void Keep(std::span<const SlotSegment> step, const DeviceAttention& attention, int32_t layer,
             Matrix qkv, std::vector<Operation>& recorded);
 
-  /// Forgets the segments and returns what their slots take, with rows of the kept matrices. See
-  /// Accepted().
+  /// Forgets the segments and returns what their slots take; their rows are in the kept matrices.
+  /// See Accepted().
   absl::StatusOr<std::vector<SlotSegment>> Take(std::span<const int32_t> accepted);
 
-  /// Records what appends to the slots what `plan`, of the segments taken, says.
+  /// Records operations that append to the slots; `plan` was made of the segments taken.
   void Append(const DevicePlan& plan, std::vector<Operation>& recorded) const;
 
   const AttentionSpec& spec() const { return spec_; }
@@ -41,7 +41,7 @@ class TentativeRows {
 
   AttentionSpec spec_;
   SlotLayout layout_;
-  std::vector<SlotSegment> segments_;       // first_row is of the kept rows
+  std::vector<SlotSegment> segments_;       // first_row counts kept rows
   std::vector<DeviceAttention> attention_;  // of each layer; no heads: it was not attended to
   Memory rows_;                             // [layers, kept rows, QkvColumns()]
   int64_t kept_ = 0;

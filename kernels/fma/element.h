@@ -52,7 +52,7 @@ constexpr BFloat16 FromFloat<BFloat16>(float value) {
   return {static_cast<uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16)};
 }
 
-/// Rounds to nearest, ties to even; too large becomes infinite, NaN stays NaN.
+/// Rounds to nearest, ties to even; a value that is too large becomes infinite, NaN stays NaN.
 template <>
 constexpr Float16 FromFloat<Float16>(float value) {
   constexpr uint32_t kInfinity = 0x7C00;
@@ -65,7 +65,7 @@ constexpr Float16 FromFloat<Float16>(float value) {
   if (value != value) return {static_cast<uint16_t>(sign | kInfinity | 0x200U)};
   if (magnitude >= kTooLarge) return {static_cast<uint16_t>(sign | kInfinity)};
   if (magnitude < kLeastNormal) {
-    // The last bit of a sum with 1/2 is worth 2^-24, one unit of a subnormal.
+    // The last bit of a sum with 1/2 is worth 2^-24, which is one unit of a subnormal.
     const uint32_t units = std::bit_cast<uint32_t>(magnitude + 0.5F) - 0x3F000000U;
     return {static_cast<uint16_t>(sign | units)};
   }

@@ -68,14 +68,16 @@ struct Hierarchy {
     return static_cast<double>(group * GroupTokens(level)) + (r + 0.5) * share - 0.5;
   }
 
-  /// Tokens from the start that are all in view; past it the oldest leave ("horizon").
+  /// How many tokens from the start a query can see completely; in a longer sequence the oldest are
+  /// out of view ("horizon").
   constexpr int64_t Horizon() const { return 4 * GroupTokens(num_levels); }
 
   constexpr bool operator==(const Hierarchy&) const = default;
 };
 
-/// Complete groups that a slot keeps per level: while a group is filled, its queries may still see
-/// the third before it (odd index), and the one just before it must wait for its turn.
+/// How many complete groups a slot keeps per level: while a group is filled, its queries may still
+/// see the third group before it (odd index), and the group just before it is kept until it becomes
+/// visible.
 inline constexpr int kGroupsKept = 3;
 
 }  // namespace fmaserver::kernels

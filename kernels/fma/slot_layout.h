@@ -12,9 +12,9 @@
 //            FarColumn(l, g) + r     summary r of group g of level l; kGroupsKept groups per level
 //            near_begin + t % 2m     token t: a ring of the last two fine groups
 //
-// The far part and the near part are each padded to kLane columns. What a slot holds is told by its
-// token count alone: bytes that no visible column or open group uses may be anything.
-// Source: docs/model.md, "Incremental cache".
+// The far part and the near part are each padded to kLane columns. The token count alone says what
+// a slot holds: bytes that no visible column or open group uses may have any value. Source:
+// docs/model.md, "Incremental cache".
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@
 
 namespace fmaserver::kernels {
 
-/// Changes whenever a slot's bytes come to mean something else for the same SlotLayout: what was
-/// saved before is then refused.
+/// Changes whenever the bytes of a slot get another meaning for the same SlotLayout; slots that
+/// were saved before are then refused.
 inline constexpr int32_t kSlotLayoutVersion = 1;
 
 struct SlotLayout {

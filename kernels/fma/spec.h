@@ -1,4 +1,4 @@
-// What a transformer layer of this project is made of, as plain data: no files, no devices.
+// What a transformer layer of this project consists of, as plain data: no files, no devices.
 #pragma once
 
 #include <cstdint>

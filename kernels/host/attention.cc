@@ -8,7 +8,7 @@
 namespace fmaserver::kernels {
 namespace {
 
-/// From Conv1d's [d*p, taps] to [taps, p, D], and for conv from [d*p, d, w] to [w, p, d, D].
+/// Turns Conv1d's [d*p, taps] into [taps, p, D], and for conv [d*p, d, w] into [w, p, d, D].
 void PackOne(const AttentionSpec& spec, const HostDownsampling& source,
              const DownsamplingLayout& at, int index, float* packed) {
   const int64_t rank = spec.hierarchy.rank;

@@ -1,4 +1,4 @@
-// What an attention layer's weights become on their way to any backend.
+// How an attention layer's weights are prepared for any backend.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ std::vector<float> FarBiases(const AttentionSpec& spec, const HostMatrix& level_
 /// positions.
 std::vector<double> RotaryFrequencies(const AttentionSpec& spec);
 
-/// Writes the downsampling weights of keys, then of values, as `at` says, to `packed`
-/// [2, at.floats], which holds zeros.
+/// Writes the downsampling weights of keys, then of values, laid out as `at` says, to `packed` [2,
+/// at.floats], which must hold zeros.
 void PackDownsampling(const AttentionSpec& spec, const HostAttention& weights,
                       const DownsamplingLayout& at, float* packed);
 

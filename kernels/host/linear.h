@@ -1,4 +1,5 @@
-// Products of the same input stacked along their outputs, as both backends read them from the host.
+// Products of the same input, stacked along their outputs, as both backends read them from host
+// memory.
 #pragma once
 
 #include <cstdint>
@@ -16,11 +17,11 @@ struct StackedShape {
   WeightFormat format = WeightFormat::kF32;  ///< that all parts share; F32 when they differ
 };
 
-/// INVALID_ARGUMENT when the parts do not share their input, a bias is not a number for each
-/// output, or a weight has scales or minima that its format has no use for.
+/// INVALID_ARGUMENT when the parts do not share their input, a bias does not have one number for
+/// each output, or a weight has scales or minima although its format does not use them.
 absl::StatusOr<StackedShape> ShapeOf(std::span<const HostLinear> stacked);
 
-/// The biases of all parts, zeros where a part has none; empty when none has one.
+/// The biases of all parts, with zeros for parts without one; empty when no part has one.
 std::vector<float> StackedBias(std::span<const HostLinear> stacked);
 
 }  // namespace fmaserver::kernels

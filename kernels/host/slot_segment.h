@@ -1,4 +1,4 @@
-// A step's segments as a backend's attention wants them, and what becomes of tentative ones.
+// A step's segments as a backend's attention needs them, and what becomes of tentative ones.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ struct SlotSegment {
   bool tentative = false;  ///< the slot stays as it is
 };
 
-/// `find` gives the address of a SlotHandle.
+/// `find` returns the address of a SlotHandle's slot.
 template <typename Find>
 std::vector<SlotSegment> SlotSegments(std::span<const Segment> segments, const Find& find) {
   std::vector<SlotSegment> found;
@@ -35,7 +35,7 @@ std::vector<SlotSegment> SlotSegments(std::span<const Segment> segments, const F
   return found;
 }
 
-/// The tentative ones of `step`, for the day when they are not: their rows follow each other.
+/// The tentative segments of `step`, as they will be appended: their rows follow each other.
 inline std::vector<SlotSegment> TentativeOf(std::span<const SlotSegment> step) {
   std::vector<SlotSegment> tentative;
   int64_t row = 0;
@@ -48,7 +48,7 @@ inline std::vector<SlotSegment> TentativeOf(std::span<const SlotSegment> step) {
   return tentative;
 }
 
-/// Cuts each of `tentative` to the rows that are accepted. INVALID_ARGUMENT unless `accepted` has a
+/// Shortens each of `tentative` to its accepted rows. INVALID_ARGUMENT unless `accepted` has a
 /// number for each, from 0 to its rows.
 inline absl::StatusOr<std::vector<SlotSegment>> Accepted(std::vector<SlotSegment> tentative,
                                                          std::span<const int32_t> accepted) {

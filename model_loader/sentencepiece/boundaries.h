@@ -1,4 +1,4 @@
-// Where a text can be cut before it is cut into pieces.
+// Where a text can be divided into stretches that are cut into pieces independently.
 #pragma once
 
 #include <bitset>
@@ -9,26 +9,27 @@
 
 namespace fmaserver::model {
 
-/// Every byte that does not continue a character begins one, in damaged text too.
+/// Whether a character begins with `byte`. Every byte that does not continue a character begins
+/// one, even in damaged text.
 constexpr bool BeginsCharacter(char byte) {
   return (static_cast<unsigned char>(byte) & 0xC0) != 0x80;
 }
 
-/// Knows the neighbours that stand side by side inside some piece. Between two characters that do
-/// so in no piece, every segmentation has a border, so what lies on either side can be segmented by
-/// itself, with the same result and with memory for the longest stretch only: a word or two of
-/// ordinary text.
+/// Knows which characters are neighbours inside some piece. Between two characters that are
+/// neighbours in no piece, every segmentation has a border. So the text on either side can be
+/// segmented by itself, with the same result, and with memory for the longest stretch only: a word
+/// or two of ordinary text.
 class Boundaries {
  public:
   explicit Boundaries(const SentencePieceModel& model);
 
-  /// Bytes up to the first place in `text` that no piece lies across; at least 1, unless `text` is
-  /// empty.
+  /// The bytes before the first boundary in `text`, which no piece can cross; at least 1, unless
+  /// `text` is empty.
   size_t FirstStretch(std::string_view text) const;
 
  private:
-  /// Characters are told apart by the byte that touches the border. So there may be fewer places
-  /// than could be, and never a wrong one.
+  /// Only the two bytes that touch the border are looked at. So some boundaries may be missed, but
+  /// none is wrong.
   static size_t Index(char last, char first);
 
   std::bitset<256 * 256> joined_;

@@ -15,7 +15,8 @@ namespace {
 constexpr int32_t kNone = -1;
 constexpr float kNoPair = std::numeric_limits<float>::quiet_NaN();  // equals no score
 
-/// A part of the text in a doubly linked list. Its left neighbour takes it over when they merge.
+/// A part of the text in a doubly linked list. When two neighbours merge, the left one takes over
+/// the right one.
 struct Symbol {
   uint32_t begin = 0;
   uint32_t size = 0;
@@ -24,8 +25,8 @@ struct Symbol {
   float pair_score = kNoPair;  ///< of the piece that it makes with its right neighbour
 };
 
-/// Two neighbours that made a piece when they were offered. Stale when the left one's pair_score is
-/// another one by now.
+/// Two neighbours that made a piece when they were offered. The pair is stale when the left one's
+/// pair_score has changed since.
 struct Pair {
   float score = 0;
   int32_t left = 0;
@@ -36,7 +37,7 @@ struct Pair {
   }
 };
 
-/// The spellings of a model.
+/// The spellings of a model's pieces.
 class Spellings {
  public:
   explicit Spellings(const SentencePieceModel& model) : model_(model) {
@@ -67,7 +68,7 @@ class Merger {
  public:
   Merger(std::string_view text, const Spellings& spellings) : text_(text), spellings_(spellings) {}
 
-  /// Makes room for a run of so many characters.
+  /// Allocates for a run of this many characters.
   void Reserve(size_t characters) { symbols_.reserve(characters); }
 
   void Append(size_t begin, size_t size) {
@@ -143,8 +144,8 @@ class BpeSegmenter final : public Segmenter {
   }
 
  private:
-  /// The next character, or user symbol, of text[begin, end); returns its size. No neighbour of a
-  /// user symbol merges with it, so a run ends there.
+  /// Appends the next character or user symbol of text[begin, end) and returns its size. User
+  /// symbols do not merge with their neighbours, so a run ends there.
   size_t Append(std::string_view text, size_t begin, size_t end, Merger& merger,
                 const Emit& emit) const {
     const std::string_view rest = text.substr(begin, end - begin);

@@ -1,4 +1,4 @@
-// The text rewriting rules inside a SentencePiece model ("precompiled_charsmap"): a 4-byte
+// The rules for rewriting text inside a SentencePiece model ("precompiled_charsmap"): a 4-byte
 // little-endian trie size, a double-array trie (darts-clone) of the texts to replace, and the
 // NUL-terminated replacements that the trie's values point into.
 #pragma once
@@ -28,7 +28,7 @@ class CharsMap {
   /// bytes. Links inside the trie are checked while it is walked: a broken one ends the walk.
   static absl::StatusOr<CharsMap> Parse(std::string_view bytes, std::string_view origin);
 
-  /// The rule for the longest start of `text` that has one. The view lives as long as the map.
+  /// The rule for the longest start of `text` that has one. The view is valid as long as the map.
   std::optional<Match> Find(std::string_view text) const;
 
  private:

@@ -32,7 +32,7 @@ std::optional<uint8_t> ByteOf(std::string_view text) {
   return byte;
 }
 
-/// Fills a model from the messages of the file. Fields that repeat merge, as in every protocol
+/// Fills a model from the messages of the file. Repeated fields are merged, as in every protocol
 /// buffer; unknown ones are skipped.
 class Parser {
  public:
@@ -136,7 +136,7 @@ class Parser {
     return Finished(reader, "NormalizerSpec");
   }
 
-  /// Rewriting decoded text cannot be done token by token, so no stream could be served.
+  /// Decoded text cannot be rewritten token by token, so it could not be streamed.
   absl::Status CheckDenormalizerSpec(std::string_view bytes) {
     ProtobufReader reader(bytes);
     while (const std::optional<ProtobufField> field = reader.Next()) {

@@ -1,7 +1,7 @@
 // The contents of a SentencePiece model file (sentencepiece_model.proto), validated.
 //
-// Why not libsentencepiece: Debian's carries a Protobuf 3.14 of its own whose symbols collide with
-// the Protobuf that gRPC brings, so both cannot live in one process; and it trusts the file.
+// Why not libsentencepiece: Debian's contains its own Protobuf 3.14, whose symbols collide with the
+// Protobuf that gRPC brings, so both cannot live in one process; and it trusts the file.
 #pragma once
 
 #include <array>
@@ -28,7 +28,7 @@ struct SentencePieceModel {
     float score = 0;   ///< finite
     PieceType type = PieceType::kNormal;
 
-    /// Whether text can be turned into this piece by its spelling.
+    /// Whether text that is spelled like this piece can become it.
     bool IsSpelled() const { return type == PieceType::kNormal || type == PieceType::kUserDefined; }
   };
 

@@ -18,7 +18,7 @@ CharsMap::Match SentencePieceNormalizer::NormalizeFirst(std::string_view text) c
     return {length, text.substr(0, length)};
   }
   if (const std::optional<CharsMap::Match> match = rules_.Find(text)) return *match;
-  // A rule of a damaged file may have ended inside a character.
+  // A rule of a damaged file may end inside a character.
   const Utf8Prefix next = NextUtf8(text);
   const bool is_character = next.kind == Utf8Prefix::Kind::kCharacter;
   return {next.length, is_character ? text.substr(0, next.length) : "\xEF\xBF\xBD"};

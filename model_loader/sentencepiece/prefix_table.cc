@@ -5,7 +5,7 @@
 namespace fmaserver::model {
 namespace {
 
-/// Short strings sort before the longer ones that they begin.
+/// The byte at `offset`, or -1 past the end: a string sorts before longer ones that begin with it.
 int ByteAt(std::string_view text, size_t offset) {
   return offset < text.size() ? static_cast<unsigned char>(text[offset]) : -1;
 }

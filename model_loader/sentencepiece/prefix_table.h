@@ -11,7 +11,7 @@
 namespace fmaserver::model {
 
 /// A sorted table, walked byte by byte: the entries that share the bytes seen so far are
-/// neighbours. The strings must outlive the table, and be different and not empty.
+/// neighbours. The strings must outlive the table, differ from each other, and not be empty.
 class PrefixTable {
  public:
   using Entry = std::pair<std::string_view, int32_t>;

@@ -29,7 +29,7 @@ class ProtobufReader {
   /// The next field; nothing at the end and when the buffer is malformed.
   std::optional<ProtobufField> Next();
 
-  /// Whether reading stopped because what follows is no field. Groups count as malformed.
+  /// Whether reading stopped because the next bytes are not a field. Groups count as malformed.
   bool malformed() const { return malformed_; }
 
  private:

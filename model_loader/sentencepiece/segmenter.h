@@ -23,10 +23,10 @@ class Segmenter {
 
   using Emit = absl::FunctionRef<void(const TextPiece&)>;
 
-  /// Emits the segments in order; together they are `text`, of which they are views. `text` must be
-  /// shorter than 2^31 bytes. Memory grows with the longest stretch of `text` that has no boundary
-  /// (Boundaries): up to 50 bytes for each of its characters with BPE, 12 for each byte with
-  /// unigram.
+  /// Emits the segments in order. They are views of `text`, and together they are the whole of it.
+  /// `text` must be shorter than 2^31 bytes. Memory grows with the longest stretch of `text` that
+  /// has no boundary (Boundaries): up to 50 bytes for each of its characters with BPE, 12 for each
+  /// byte with unigram.
   virtual void Cut(std::string_view text, Emit emit) const = 0;
 };
 

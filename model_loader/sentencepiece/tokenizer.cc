@@ -39,7 +39,7 @@ std::unique_ptr<Segmenter> MakeSegmenter(const SentencePieceModel& model,
   return MakeUnigramSegmenter(model);
 }
 
-/// Parts refer to model_ and user_symbols_, so the object stays where it was made.
+/// Not movable, because its parts refer to model_ and user_symbols_.
 class SentencePieceTokenizer final : public Tokenizer {
  public:
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Create(SentencePieceModel model,
@@ -98,7 +98,7 @@ class SentencePieceTokenizer final : public Tokenizer {
       }
       const std::string surface = id == model_.unknown_id ? model_.unknown_surface : TokenBytes(id);
       text += at_start && StartsWithSpace(id) ? surface.substr(1) : surface;
-      // Encoding removed every leading space but the dummy prefix, or left them all.
+      // Encoding either removed every leading space except the dummy prefix, or left them all.
       at_start = at_start && text.empty() && (surface.empty() || model_.remove_extra_whitespaces);
     }
     return ReplaceInvalidUtf8(text);

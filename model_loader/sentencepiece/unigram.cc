@@ -14,7 +14,7 @@ using PieceType = SentencePieceModel::PieceType;
 /// How much worse an unknown character is than the worst piece.
 constexpr float kUnknownPenalty = 10.0F;
 
-/// The best way to cut the text up to a byte.
+/// The best way to cut the text that ends at a byte.
 struct BestEnd {
   int32_t id = 0;
   int32_t start = -1;  ///< where its last segment begins; -1: no way yet
@@ -54,16 +54,16 @@ class UnigramSegmenter final : public Segmenter {
   }
 
  private:
-  /// In double, as the products with a length are: a last bit decides between equal cuts.
+  /// As double, like the products with a length: between nearly equal cuts the last bit decides.
   double ScoreOf(int32_t id, size_t length) const {
     const SentencePieceModel::Piece& piece = model_.pieces[id];
     if (piece.type != PieceType::kUserDefined) return piece.score;
-    // Better than anything of this length, so that user symbols are always chosen.
+    // Better than any piece of this length, so that user symbols are always chosen.
     return static_cast<float>(length) * best_score_ - 0.1;
   }
 
-  /// Fills `ends` for `stretch`, before which the score was `so_far`, and returns the score behind
-  /// it. Scores run on from stretch to stretch because rounding depends on them.
+  /// Fills `ends` for `stretch`. The score before it is `so_far`; returns the score after it.
+  /// Scores continue from stretch to stretch because rounding depends on them.
   float FindBest(std::string_view stretch, float so_far, std::vector<BestEnd>& ends) const {
     ends.assign(stretch.size() + 1, BestEnd());
     ends[0].score = so_far;
@@ -89,8 +89,8 @@ class UnigramSegmenter final : public Segmenter {
     ends[start + character].Offer(score, start, model_.unknown_id);
   }
 
-  /// Emits the best way through `stretch`. Turns its links round, which point to where each segment
-  /// begins, so that they can be followed from the start.
+  /// Emits the best way through `stretch`. Its links point back to where each segment begins; they
+  /// are reversed so that they can be followed from the start.
   static void Walk(std::string_view stretch, std::vector<BestEnd>& ends, const Emit& emit) {
     int32_t next = 0;
     for (auto end = static_cast<int32_t>(stretch.size()); end >= 0;) {
@@ -109,8 +109,8 @@ class UnigramSegmenter final : public Segmenter {
   const SentencePieceModel& model_;
   const Boundaries boundaries_;
   PrefixTable pieces_;
-  // The best of the normal pieces, but above 0 even when all are below, as they usually are. So
-  // does the original, and it decides by how much a long user symbol wins.
+  // The best score of the normal pieces, but above 0 even when all are below 0, as they usually
+  // are. The original does the same, and the value decides by how much a long user symbol wins.
   float best_score_ = std::numeric_limits<float>::min();
   float unknown_score_ = 0;
 };

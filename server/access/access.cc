@@ -2,15 +2,13 @@
 
 #include <openssl/crypto.h>
 
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <utility>
 
 #include "absl/memory/memory.h"
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
+#include "base/file.h"
 #include "base/names.h"
+#include "base/refusal.h"
 #include "base/text.h"
 
 namespace fmaserver::access {
@@ -18,25 +16,7 @@ namespace {
 
 constexpr std::string_view kScheme = "Bearer ";
 
-absl::StatusOr<std::string> ReadTokenFile(const std::string& file) {
-  constexpr std::streamsize kMaxBytes = 1 << 20;
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(file, error)) {
-    return absl::NotFoundError(absl::StrCat("tokens: \"", file, "\" is no file"));
-  }
-  std::ifstream stream(file, std::ios::binary);
-  std::string text(kMaxBytes + 1, '\0');
-  stream.read(text.data(), kMaxBytes + 1);
-  if (stream.bad() || !stream.is_open()) {
-    return absl::UnavailableError(absl::StrCat("tokens: cannot read \"", file, "\""));
-  }
-  if (stream.gcount() > kMaxBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tokens: \"", file, "\" is longer than the ", kMaxBytes, " bytes allowed"));
-  }
-  text.resize(static_cast<size_t>(stream.gcount()));
-  return text;
-}
+constexpr size_t kMaxFileBytes = size_t{1} << 20;
 
 }  // namespace
 
@@ -55,9 +35,9 @@ absl::StatusOr<std::unique_ptr<Access>> Access::Open(const std::string& file) {
 
 absl::Status Access::Reload() {
   if (open()) return absl::OkStatus();
-  const auto text = ReadTokenFile(file_);
-  if (!text.ok()) return text.status();
-  const auto entries = ParseTokenFile(*text, absl::StrCat("tokens: \"", file_, "\""));
+  const auto text = ReadWholeFile(file_, kMaxFileBytes);
+  if (!text.ok()) return At("tokens", text.status());
+  const auto entries = ParseTokenFile(*text, At("tokens", file_));
   if (!entries.ok()) return entries.status();
   const std::lock_guard lock(mutex_);
   std::map<std::string, std::shared_ptr<Tenant>> tenants;
@@ -82,19 +62,20 @@ absl::StatusOr<std::shared_ptr<Tenant>> Access::Resolve(std::string_view authori
   const bool bearer = authorization.size() > kScheme.size() &&
                       absl::StartsWithIgnoreCase(ToAbsl(authorization), ToAbsl(kScheme));
   if (!bearer) {
-    return absl::UnauthenticatedError(
-        "authorization: found no bearer token; allowed: \"Bearer TOKEN\" in the call's metadata");
+    return Refusal("authorization", Words{authorization.empty() ? "missing" : "no bearer token"},
+                   "\"Bearer TOKEN\" in the call's metadata", absl::StatusCode::kUnauthenticated);
   }
   const TokenDigest digest = DigestOf(authorization.substr(kScheme.size()));
   std::shared_ptr<Tenant> tenant;
   const std::lock_guard lock(mutex_);
-  for (const Token& token : tokens_) {
+  for (const BearerToken& token : tokens_) {
     if (CRYPTO_memcmp(token.digest.data(), digest.data(), digest.size()) == 0) {
       tenant = token.tenant;
     }
   }
   if (tenant == nullptr) {
-    return absl::UnauthenticatedError("authorization: this server does not know the token");
+    return Refusal("authorization", Words{"an unknown token"}, "one that this server knows",
+                   absl::StatusCode::kUnauthenticated);
   }
   return tenant;
 }

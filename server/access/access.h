@@ -1,4 +1,4 @@
-// Who a caller is: bearer tokens against the token file.
+// Who a caller is: looks bearer tokens up in the token file.
 #pragma once
 
 #include <map>
@@ -17,7 +17,8 @@ namespace fmaserver::access {
 /// Thread-safe.
 class Access {
  public:
-  /// `file` empty: ForEverybody. Errors of reading and of ParseTokenFile.
+  /// Reads the token file; ForEverybody when `file` is empty. Errors are those of reading and of
+  /// ParseTokenFile.
   static absl::StatusOr<std::unique_ptr<Access>> Open(const std::string& file);
 
   /// Everybody is the tenant "default", without limits.
@@ -25,26 +26,26 @@ class Access {
 
   bool open() const { return file_.empty(); }
 
-  /// Reads the file again. On an error what was known stays in force. Tenants keep what they have
-  /// under way and what they owe.
+  /// Reads the file again. On an error everything stays as it was. Tenants keep their running calls
+  /// and their debts.
   absl::Status Reload();
 
   /// The tenant of a call with this value of the metadata "authorization" ("Bearer TOKEN"; empty:
-  /// none). UNAUTHENTICATED does not say whether a token comes close: every digest is compared, in
-  /// constant time.
+  /// none). UNAUTHENTICATED does not reveal whether a token is nearly right: every digest is
+  /// compared, in constant time.
   absl::StatusOr<std::shared_ptr<Tenant>> Resolve(std::string_view authorization) const;
 
  private:
   explicit Access(std::string file) : file_(std::move(file)) {}
 
-  struct Token {
+  struct BearerToken {
     TokenDigest digest;
     std::shared_ptr<Tenant> tenant;
   };
 
   const std::string file_;
   mutable std::mutex mutex_;
-  std::vector<Token> tokens_;                               // guarded by mutex_
+  std::vector<BearerToken> tokens_;                         // guarded by mutex_
   std::map<std::string, std::shared_ptr<Tenant>> tenants_;  // guarded by mutex_
 };
 

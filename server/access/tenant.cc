@@ -1,18 +1,23 @@
 #include "server/access/tenant.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
+#include "base/refusal.h"
 #include "base/retry.h"
+#include "base/text.h"
 
 namespace fmaserver::access {
 namespace {
 
-absl::Status Exhausted(const std::string& tenant, const std::string& what, double retry_seconds) {
-  absl::Status status =
-      absl::ResourceExhaustedError(absl::StrCat("tenant \"", tenant, "\": ", what));
+template <typename T>
+absl::Status Exhausted(const std::string& tenant, std::string_view what, const T& found,
+                       std::string_view allowed, double retry_seconds) {
+  absl::Status status = Refusal(At(Concat("tenant ", Quoted(tenant)), what), found, allowed,
+                                absl::StatusCode::kResourceExhausted);
   status.SetPayload(kRetryAfterSeconds, absl::Cord(absl::StrCat(retry_seconds)));
   return status;
 }
@@ -44,16 +49,14 @@ absl::StatusOr<std::unique_ptr<CallLease>> Tenant::Admit(Clock::time_point now, 
   const std::lock_guard lock(mutex_);
   if (limits_.concurrent > 0 && running_ >= limits_.concurrent) {
     constexpr double kRetrySeconds = 1;
-    return Exhausted(name_,
-                     absl::StrCat(running_, " calls are under way; allowed: ", limits_.concurrent),
-                     kRetrySeconds);
+    return Exhausted(name_, "number of calls at once", running_ + 1,
+                     Concat("up to ", limits_.concurrent), kRetrySeconds);
   }
   Refill(now);
   if (takes_tokens && limits_.tokens_per_minute > 0 && allowance_ <= 0) {
     const double per_second = static_cast<double>(limits_.tokens_per_minute) / 60;
-    return Exhausted(name_,
-                     absl::StrCat("the allowance of ", limits_.tokens_per_minute,
-                                  " tokens per minute is used up"),
+    return Exhausted(name_, "allowance", Words{"used up"},
+                     Concat(limits_.tokens_per_minute, " tokens per minute"),
                      (1 - allowance_) / per_second);
   }
   ++running_;
@@ -66,7 +69,7 @@ void Tenant::Refill(Clock::time_point now) {
     const double seconds = std::chrono::duration<double>(now - *filled_).count();
     allowance_ = std::min(full, allowance_ + full / 60 * std::max(0.0, seconds));
   }
-  filled_ = std::max(now, filled_.value_or(now));  // calls may come in another order
+  filled_ = std::max(now, filled_.value_or(now));  // calls may come out of order
 }
 
 void Tenant::Charge(int64_t tokens) {

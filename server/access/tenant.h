@@ -1,4 +1,4 @@
-// One tenant's share of the server: what it has under way and what it used lately.
+// One tenant's share of the server: its running calls and the tokens that it used lately.
 #pragma once
 
 #include <chrono>
@@ -16,7 +16,7 @@ namespace fmaserver::access {
 
 class Tenant;
 
-/// A call of a tenant, from its admission to the destructor. Thread-safe.
+/// A tenant's admitted call; the destructor ends it. Thread-safe.
 class CallLease {
  public:
   explicit CallLease(std::shared_ptr<Tenant> tenant) : tenant_(std::move(tenant)) {}
@@ -26,26 +26,26 @@ class CallLease {
 
   const Tenant& tenant() const { return *tenant_; }
 
-  /// The call read or generated `tokens` more.
+  /// The call has read or generated `tokens` more.
   void Charge(int64_t tokens);
 
  private:
   const std::shared_ptr<Tenant> tenant_;
 };
 
-/// Thread-safe. Tokens are an allowance that fills up steadily, a minute's worth at most: what a
-/// call takes beyond it is owed, and calls are refused until the debt is paid.
+/// Thread-safe. The allowance of tokens fills up steadily, up to a minute's worth. A call may take
+/// more than there is, which becomes a debt, and calls are refused until the debt is paid.
 class Tenant : public std::enable_shared_from_this<Tenant> {
  public:
   Tenant(std::string name, const TenantLimits& limits);
 
   const std::string& name() const { return name_; }
   TenantLimits limits() const;
-  /// What is under way and what is owed stay as they are; an allowance is cut to a lower limit.
+  /// Running calls and debts stay as they are; an allowance above the new limit is cut to it.
   void SetLimits(const TenantLimits& limits);
 
-  /// Admits a call, which `takes_tokens` or does not: one that does not is none of the allowance's
-  /// business. RESOURCE_EXHAUSTED names the limit, and says when to try again as the engine does.
+  /// Admits a call. Only calls that take tokens (`takes_tokens`) depend on the allowance.
+  /// RESOURCE_EXHAUSTED names the limit and carries kRetryAfterSeconds.
   absl::StatusOr<std::unique_ptr<CallLease>> Admit(Clock::time_point now, bool takes_tokens = true);
 
  private:

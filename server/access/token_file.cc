@@ -1,15 +1,15 @@
 #include "server/access/token_file.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/names.h"
+#include "base/refusal.h"
+#include "base/sha256.h"
 #include "base/text.h"
 
 namespace fmaserver::access {
@@ -23,9 +23,8 @@ absl::StatusOr<TokenDigest> ParseDigest(std::string_view text) {
         return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
       });
   if (!hex) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the second word has ", text.size(),
-                     " characters; allowed: the SHA-256 of a token as 64 hexadecimal digits"));
+    return Refusal("digest", Words{Concat(text.size(), " characters")},
+                   "the SHA-256 of a token, as 64 hexadecimal digits");
   }
   const std::string bytes = absl::HexStringToBytes(ToAbsl(text));
   TokenDigest digest;
@@ -44,19 +43,17 @@ absl::Status ParseLimit(std::string_view word, TenantLimits& limits) {
         *value <= kMaxLimit) {
       return absl::OkStatus();
     }
-    return absl::InvalidArgumentError(
-        absl::StrCat("\"", ToAbsl(word), "\" is out of range; allowed: 1 to ", kMaxLimit));
+    return Refusal(name.substr(0, name.size() - 1), word.substr(name.size()),
+                   FromTo<int64_t>(1, kMaxLimit));
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("\"", ToAbsl(word),
-                   "\" is no limit; allowed: concurrent=N, tokens-per-minute=N, sessions=N"));
+  return Refusal("limit", word, "concurrent=N, tokens-per-minute=N, sessions=N");
 }
 
 absl::StatusOr<TokenEntry> ParseEntry(const std::vector<std::string>& words) {
-  if (words.size() < 2 || !IsName(words[0])) {
-    return absl::InvalidArgumentError(
-        "a line is TENANT SHA256 [LIMITS]; allowed in TENANT: A-Z a-z 0-9 _ and -");
+  if (!IsName(words[0])) {
+    return Refusal("tenant", Words{"not a name"}, "1 to 64 of A-Z a-z 0-9 _ and -");
   }
+  if (words.size() < 2) return Refusal("digest", Words{"missing"}, "TENANT SHA256 [LIMITS]");
   auto digest = ParseDigest(words[1]);
   if (!digest.ok()) return digest.status();
   TokenEntry entry{.tenant = words[0], .digest = *digest, .limits = {}};
@@ -69,12 +66,11 @@ absl::StatusOr<TokenEntry> ParseEntry(const std::vector<std::string>& words) {
 absl::Status CheckAgainst(const std::vector<TokenEntry>& before, const TokenEntry& entry) {
   for (const TokenEntry& other : before) {
     if (other.digest == entry.digest) {
-      return absl::InvalidArgumentError("the token stands in a line before; allowed: once");
+      return Refusal("digest", Words{"that of an earlier line"}, "each token once");
     }
     if (other.tenant == entry.tenant && other.limits != entry.limits) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the limits of \"", entry.tenant,
-                       "\" differ from those of a line before; allowed: the same"));
+      return Refusal(Concat("limits of ", Quoted(entry.tenant)), Words{"other than before"},
+                     "the same in every line of a tenant");
     }
   }
   return absl::OkStatus();
@@ -84,7 +80,7 @@ absl::Status CheckAgainst(const std::vector<TokenEntry>& before, const TokenEntr
 
 TokenDigest DigestOf(std::string_view token) {
   TokenDigest digest{};
-  EVP_Digest(token.data(), token.size(), digest.data(), nullptr, EVP_sha256(), nullptr);
+  std::memcpy(digest.data(), Sha256Of(token).data(), digest.size());
   return digest;
 }
 
@@ -102,13 +98,12 @@ absl::StatusOr<std::vector<TokenEntry>> ParseTokenFile(std::string_view text,
     absl::Status status = entry.status();
     if (entry.ok()) status = CheckAgainst(entries, *entry);
     if (!status.ok()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(origin, ", line ", number, ": ", status.message()));
+      return At(Concat(origin, ", line ", number), status);
     }
     entries.push_back(*std::move(entry));
   }
   if (entries.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(origin, " holds no token; allowed: 1 or more"));
+    return Refusal(At(origin, "number of tokens"), 0, "1 or more");
   }
   return entries;
 }

@@ -4,7 +4,7 @@
 //
 //   tenant  sha256-of-the-token  [concurrent=N] [tokens-per-minute=N] [sessions=N]
 //
-// The token itself is in no file of the server. Lines of one tenant have the same limits.
+// No file of the server has the token itself. All lines of one tenant must have the same limits.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@ namespace fmaserver::access {
 
 /// 0: no limit.
 struct TenantLimits {
-  int64_t concurrent = 0;         ///< calls under way at once
+  int64_t concurrent = 0;         ///< calls that run at once
   int64_t tokens_per_minute = 0;  ///< read and generated
   int64_t sessions = 0;
 
@@ -38,7 +38,7 @@ struct TokenEntry {
 };
 
 /// `origin` names the text in messages. INVALID_ARGUMENT gives the line, what was found and what is
-/// allowed, but never repeats a digest.
+/// allowed, but never shows a digest.
 absl::StatusOr<std::vector<TokenEntry>> ParseTokenFile(std::string_view text,
                                                        const std::string& origin);
 

@@ -1,4 +1,4 @@
-// All that a sequence needs to go on: its slot and, for models that keep one, its archive.
+// Everything a sequence needs to go on: its slot and, for models that keep one, its archive.
 #pragma once
 
 #include <cstdint>
@@ -11,27 +11,29 @@
 
 namespace fmaserver::engine {
 
-/// A piece of an archive: what the model keeps for good of tokens [begin, bytes->tokens()). Never
-/// changed, and shared by all states that contain these tokens.
+/// A piece of an archive: what the model keeps for good about tokens [begin, bytes->tokens()).
+/// Never changed, and shared by all states that contain these tokens.
 struct ArchiveChunk {
-  std::string id;  ///< RandomId(); whoever holds the same id holds the same bytes
+  std::string id;  ///< RandomId(); the same id means the same bytes
   int64_t begin = 0;
   SnapshotPtr bytes = {};
 };
 
 using ArchiveChunkPtr = std::shared_ptr<const ArchiveChunk>;
 
-/// Chunks in the order of their tokens, which do not overlap. A sequence only ever adds to its end.
+/// Chunks in the order of their tokens; their tokens do not overlap. A sequence only ever adds to
+/// its end.
 using Archive = std::vector<ArchiveChunkPtr>;
 
-/// A sequence after exactly slot->tokens() tokens. Models without an archive leave it empty.
+/// The state of a sequence after exactly slot->tokens() tokens. Models without an archive leave it
+/// empty.
 struct State {
   State() = default;
   // Implicit: to most models the slot is the whole state.
   State(SnapshotPtr slot_bytes, Archive chunks = {})  // NOLINT(google-explicit-constructor)
       : slot(std::move(slot_bytes)), archive(std::move(chunks)) {}
 
-  SnapshotPtr slot;  ///< null: nothing was read yet, or there is no state
+  SnapshotPtr slot;  ///< null: no token has been read yet, or there is no state
   Archive archive;
 };
 

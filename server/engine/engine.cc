@@ -6,6 +6,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/refusal.h"
+#include "base/text.h"
 #include "server/engine/score_sequence.h"
 #include "server/engine/step_plan.h"
 #include "server/engine/validate.h"
@@ -17,9 +19,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
     EngineOptions options, std::shared_ptr<EngineObserver> observer) {
   if (absl::Status status = Validate(options); !status.ok()) return status;
   if (model->options().max_rows < MaxRows(options)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the model takes ", model->options().max_rows, " rows a step; ", options.num_slots,
-        " slots and ", options.step_tokens, " prompt tokens need ", MaxRows(options)));
+    return Refusal("max_rows of the model", model->options().max_rows,
+                   Concat(MaxRows(options), " or more, which slots and step_tokens need"));
   }
   absl::StatusOr<std::unique_ptr<SlotPool>> slots =
       SlotPool::Create(model->backend(), model->layout(), options.num_slots);
@@ -106,7 +107,7 @@ void Engine::Run() {
   }
 }
 
-/// Waits for something to do, and ends what other threads want to have ended. False: stop.
+/// Waits for something to do, and ends the requests that other threads want ended. False: stop.
 bool Engine::TakeOrders() {
   PublishLoad();
   RequestQueue::Orders orders = queue_.Await(std::ssize(running_), [this] {
@@ -124,7 +125,7 @@ void Engine::End(RequestQueue::Orders orders) {
     orders.dropped.push_back(std::move(running.sequence));
   }
   std::erase_if(running_, [](const Running& running) { return running.sequence == nullptr; });
-  // Before their sinks are told: a client that hears of its end finds the slot free.
+  // Before the sinks are told, so that a client that hears of the end finds the slot free.
   queue_.SetRunning(std::ssize(running_));
   for (const std::unique_ptr<Sequence>& sequence : orders.dropped) {
     if (orders.evict) {
@@ -136,7 +137,7 @@ void Engine::End(RequestQueue::Orders orders) {
   }
 }
 
-/// As many of those that wait as there are free slots, the most urgent first.
+/// Starts as many waiting sequences as there are free slots, the most urgent first.
 void Engine::Admit() {
   while (slots_->num_free() > 0) {
     std::unique_ptr<Sequence> next = queue_.Pop();
@@ -151,8 +152,8 @@ void Engine::Start(std::unique_ptr<Sequence> sequence) {
   if (lives) running_.push_back({std::move(sequence)});
 }
 
-/// Forks start at once where slots are free, from a copy of their parent's; the others wait in the
-/// queue with its state.
+/// Forks start at once while slots are free, from a copy of their parent's slot; the others wait in
+/// the queue with its state.
 void Engine::StartForks(Sequence& parent) {
   std::optional<absl::StatusOr<SnapshotPtr>> state;
   const int32_t forks = parent.TakeForks();
@@ -181,7 +182,7 @@ void Engine::StartFork(const Sequence& parent, int32_t index) {
   if (fork->Start(std::move(slot))) running_.push_back({std::move(fork)});
 }
 
-/// Ends requests whose readers stay behind: they would keep their slots for ever.
+/// Ends requests whose readers have been behind for too long: they would keep their slots for ever.
 void Engine::DropStalled() {
   const Clock::time_point now = Clock::now();
   Ended stalled;
@@ -199,21 +200,21 @@ void Engine::DropStalled() {
 
 void Engine::Step() {
   const Clock::time_point begin = Clock::now();
-  const std::vector<StepRunner::Part> parts = Plan();
-  if (parts.empty()) return;
+  const std::vector<StepRunner::Feed> feeds = Plan();
+  if (feeds.empty()) return;
   StepReport report;
-  for (const StepRunner::Part& part : parts) {
-    (part.sequence->Reading() ? report.prompt_tokens : report.decode_rows) += part.rows;
+  for (const StepRunner::Feed& feed : feeds) {
+    (feed.sequence->Reading() ? report.prompt_tokens : report.decode_rows) += feed.rows;
   }
-  const auto outcomes = runner_.Run(parts);
-  Retire(outcomes.ok() ? Advance(parts, *outcomes) : Fail(parts, outcomes.status()));
+  const auto outcomes = runner_.Run(feeds);
+  Retire(outcomes.ok() ? Advance(feeds, *outcomes) : Fail(feeds, outcomes.status()));
   const Clock::time_point end = Clock::now();
   last_step_ = end;
   report.seconds = SecondsBetween(begin, end);
   observer_->OnStep(report);
 }
 
-std::vector<StepRunner::Part> Engine::Plan() const {
+std::vector<StepRunner::Feed> Engine::Plan() const {
   std::vector<Sequence*> sequences;
   std::vector<ReadySequence> ready;
   for (const Running& running : running_) {
@@ -224,30 +225,30 @@ std::vector<StepRunner::Part> Engine::Plan() const {
                      .reading = sequence.Reading(),
                      .pending = std::ssize(sequence.Pending())});
   }
-  std::vector<StepRunner::Part> parts;
+  std::vector<StepRunner::Feed> feeds;
   for (const PlannedRows& planned : Compose(ready, options_.step_tokens)) {
-    parts.push_back({sequences[planned.sequence], planned.rows});
+    feeds.push_back({sequences[planned.sequence], planned.rows});
   }
-  return parts;
+  return feeds;
 }
 
-/// Hands every sequence what the step made of its rows. Returns those that are over.
-Engine::Ended Engine::Advance(Parts parts, std::span<const StepOutcome> outcomes) {
+/// Hands every sequence the outcome of its rows. Returns the sequences that are over.
+Engine::Ended Engine::Advance(Feeds feeds, std::span<const StepOutcome> outcomes) {
   Ended finished;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const bool lives = parts[i].sequence->Advance(parts[i].rows, outcomes[i]);
-    StartForks(*parts[i].sequence);
-    if (!lives) finished.push_back(parts[i].sequence);
+  for (size_t i = 0; i < feeds.size(); ++i) {
+    const bool lives = feeds[i].sequence->Advance(feeds[i].rows, outcomes[i]);
+    StartForks(*feeds[i].sequence);
+    if (!lives) finished.push_back(feeds[i].sequence);
   }
   return finished;
 }
 
-Engine::Ended Engine::Fail(Parts parts, const absl::Status& status) {
+Engine::Ended Engine::Fail(Feeds feeds, const absl::Status& status) {
   if (absl::IsUnavailable(status)) device_failed_ = true;
   Ended finished;
-  for (const StepRunner::Part& part : parts) {
-    part.sequence->Fail(status);
-    finished.push_back(part.sequence);
+  for (const StepRunner::Feed& feed : feeds) {
+    feed.sequence->Fail(status);
+    finished.push_back(feed.sequence);
   }
   return finished;
 }

@@ -1,8 +1,9 @@
 // The engine: one thread that owns the model, the cache slots and every live request.
 //
 // Each pass of its loop is one step: a decode row of every running request, and slices of the
-// prompts being read that share the step's token budget, so that a long prompt never stops the
-// others. Other threads talk to it through Submit and Cancel and are answered through sinks.
+// prompts being read, which share the step's token budget, so that a long prompt never stops the
+// other requests. Other threads talk to it through Submit and Cancel and are answered through
+// sinks.
 #pragma once
 
 #include <atomic>
@@ -31,7 +32,7 @@
 
 namespace fmaserver::engine {
 
-/// Thread-safe. Destruction cancels what is still running.
+/// Thread-safe. The destructor cancels what is still running.
 class Engine {
  public:
   /// Rows that the model must take in one step: a decode row per slot and the prompt budget.
@@ -39,7 +40,7 @@ class Engine {
     return options.num_slots + options.step_tokens;
   }
 
-  /// `tokenizer` may be null: then deltas carry no text. `observer` may be null. INVALID_ARGUMENT
+  /// `tokenizer` may be null; deltas then carry no text. `observer` may be null. INVALID_ARGUMENT
   /// for options out of range or a model with fewer than MaxRows(options) rows; RESOURCE_EXHAUSTED
   /// when the slots do not fit.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(
@@ -55,8 +56,8 @@ class Engine {
   absl::StatusOr<RequestId> Submit(GenerateRequest request, std::shared_ptr<GenerateSink> sink);
   absl::StatusOr<RequestId> Submit(ScoreRequest request, std::shared_ptr<ScoreSink> sink);
 
-  /// Whether a request would be taken now, before it costs anything: OK, or the refusal that Submit
-  /// would give, which counts as one.
+  /// Asks, before a request has cost anything, whether it would be taken now: OK, or the refusal
+  /// that Submit would give. A refusal is reported to the observer.
   absl::Status CheckAdmission();
 
   /// Whether the next request would be refused because slots and queue are full. Any thread.
@@ -65,7 +66,7 @@ class Engine {
   /// Ends a request within one step: its sink gets OnError(CANCELLED) unless it had finished.
   void Cancel(RequestId id) { queue_.Cancel(id); }
 
-  /// A sink that had no room has some again.
+  /// Says that a sink that had no room has room again.
   void Wake() { queue_.Wake(); }
 
   /// Refuses new work, waits up to `grace` for the running requests, then interrupts the rest:
@@ -73,17 +74,17 @@ class Engine {
   void Drain(absl::Duration grace) { queue_.Drain(grace); }
 
   const Model& model() const { return *model_; }
-  /// Null: the model is served by token ids.
+  /// Null when the model is served by token ids.
   const std::shared_ptr<const model::Tokenizer>& tokenizer() const { return tokenizer_; }
   const EngineOptions& options() const { return options_; }
 
-  /// What there is to do. Cheap: never waits for a step.
+  /// What there is to do. Cheap; never waits for a step.
   LoadReport Load() const;
 
   /// Slots that no request holds right now.
   int32_t FreeSlots() const { return options_.num_slots - Load().running; }
 
-  /// Whether the device was lost under a step: no later one will do better.
+  /// Whether the device failed during a step; every later step would fail too.
   bool DeviceFailed() const { return device_failed_; }
 
  private:
@@ -92,8 +93,8 @@ class Engine {
     std::unique_ptr<Sequence> sequence;
     StallTimer reader = {};
   };
-  using Parts = std::span<const StepRunner::Part>;
-  /// Sequences that have told their sinks the end.
+  using Feeds = std::span<const StepRunner::Feed>;
+  /// Sequences that are over and have told their sinks.
   using Ended = std::vector<const Sequence*>;
 
   Engine(std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
@@ -113,9 +114,9 @@ class Engine {
   void StartFork(const Sequence& parent, int32_t index);
   void DropStalled();
   void Step();
-  std::vector<StepRunner::Part> Plan() const;
-  Ended Advance(Parts parts, std::span<const StepOutcome> outcomes);
-  Ended Fail(Parts parts, const absl::Status& status);
+  std::vector<StepRunner::Feed> Plan() const;
+  Ended Advance(Feeds feeds, std::span<const StepOutcome> outcomes);
+  Ended Fail(Feeds feeds, const absl::Status& status);
   void Retire(const Ended& finished);
   void PublishLoad();
 
@@ -133,9 +134,9 @@ class Engine {
   std::vector<Running> running_;
 
   // Written by the loop's thread.
-  std::atomic<int64_t> prompt_tokens_ = 0;  // of running_, not read yet
+  std::atomic<int64_t> prompt_tokens_ = 0;  // of running_ that are not read yet
   std::atomic<int64_t> cache_bytes_ = 0;
-  std::atomic<Clock::time_point> last_step_;  // or of the start
+  std::atomic<Clock::time_point> last_step_;  // or the engine's start
   std::atomic<bool> device_failed_ = false;
 
   std::thread thread_;

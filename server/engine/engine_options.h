@@ -11,7 +11,7 @@ struct EngineOptions {
   int32_t num_slots = 64;     ///< sequences that run at once
   int32_t max_queue = 256;    ///< requests that may wait for a slot
   int32_t step_tokens = 256;  ///< prompt tokens of one step, all requests together
-  int64_t prefix_cache_bytes = int64_t{512} << 20;  ///< for states of prompts; 0: none are kept
+  int64_t prefix_cache_bytes = int64_t{512} << 20;  ///< for states of prompts; 0: no state is kept
   double max_stall_seconds = 60;  ///< how long a reader may be behind before its request ends
 };
 

@@ -56,7 +56,7 @@ bool GenerateSequence::Begin() {
     Fail(status);
     return false;
   }
-  // What an earlier run chose has been told, but counts.
+  // Tokens that an earlier run chose are not reported again, but they count.
   for (const int32_t token : request_.generated) {
     sampler_.Skip(token);
     output_.Skip(token);
@@ -111,7 +111,7 @@ std::unique_ptr<Sequence> GenerateSequence::MakeFork(const Fork& fork) const {
   return std::unique_ptr<Sequence>(new GenerateSequence(*this, fork));
 }
 
-/// Tells what reading from position `before` on, with these logits, makes known of the prompt.
+/// Reports what became known of the prompt by reading on from position `before`, with these logits.
 void GenerateSequence::ReportPrompt(int64_t before, std::span<const float> logits) {
   std::vector<TokenScore> tokens = prompt_.Report(before, position(), logits);
   if (!tokens.empty()) sink_->OnPrompt(std::move(tokens));
@@ -145,7 +145,7 @@ bool GenerateSequence::Accept(const kernels::SampledRow& choice) {
     context_.observer->OnFirstToken(SecondsBetween(times().arrival(), now));
   }
   std::optional<Ending> ending = output_.Accept(choice);
-  // The new token would take position position(): past the end there is no place for it.
+  // The new token would take position position(), which must not be past the last one.
   const bool full = position() >= context_.config.MaxSequenceLength();
   if (!ending && full) ending = Ending{FinishReason::kLength};
   if (!ending && TimeIsUp()) ending = Ending{FinishReason::kTimeLimit};
@@ -174,7 +174,7 @@ bool GenerateSequence::End(const Ending& ending) {
   finish.stop = ending.stop;
   finish.usage = CurrentUsage();
   finish.text = output_.Finish();
-  // The end of the one that reads the prompt is also that of all that could not begin yet.
+  // When the sample that reads the prompt ends, the samples that could not begin yet end with it.
   for (finish.index = fork_.index; finish.index <= fork_.index + unborn_; ++finish.index) {
     ReportEnd(absl::StatusCode::kOk, ending.reason);
     sink_->OnFinish(finish);

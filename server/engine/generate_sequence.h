@@ -20,7 +20,7 @@
 
 namespace fmaserver::engine {
 
-/// What the sequences of one engine share; outlives them.
+/// What all sequences of one engine share; it outlives them.
 struct SequenceContext {
   const model::ModelConfig& config;
   const model::Tokenizer* tokenizer = nullptr;  ///< may be null
@@ -55,7 +55,7 @@ class GenerateSequence : public Sequence {
   bool Begin() override;
 
  private:
-  /// Another sample, which begins where `parent` is.
+  /// Another sample, which begins where `parent` is now.
   GenerateSequence(const GenerateSequence& parent, const Fork& fork);
 
   bool IsFork() const { return fork_.index > 0; }
@@ -76,7 +76,7 @@ class GenerateSequence : public Sequence {
   const SequenceContext context_;
   const std::shared_ptr<RequestEnd> end_;  // of all samples together
   Fork fork_;                              // index 0: the sample that reads the prompt
-  int64_t cached_ = 0;                     // tokens of the prompt that were not read
+  int64_t cached_ = 0;                     // tokens of the prompt that need not be read
   int32_t forks_due_ = 0;                  // samples that begin here
   int32_t unborn_;                         // samples that depend on this one to begin
   PromptReader prompt_;

@@ -11,11 +11,11 @@
 
 namespace fmaserver::engine {
 
-/// The filters of one sequence that greedy sampling heeds too. They apply in this order: allowed
+/// The filters of one sequence that also affect greedy sampling. They apply in this order: allowed
 /// and banned tokens, logit bias, repetition, frequency and presence penalty.
 class LogitFilters {
  public:
-  /// `prompt` is only read here.
+  /// `prompt` need not outlive the constructor.
   LogitFilters(const SamplingParams& params, std::span<const int32_t> prompt);
 
   /// Whether Apply changes anything.
@@ -26,10 +26,10 @@ class LogitFilters {
   /// Changes `logits` [V]; a token that must not be drawn gets minus infinity.
   void Apply(std::span<float> logits) const;
 
-  /// Sets what `row` says of these filters. Spans, valid until the next call.
+  /// Describes these filters in `row`, with spans that are valid until the next call.
   void Describe(kernels::RowSampling& row);
 
-  /// `token` was drawn.
+  /// Says that `token` was drawn.
   void AddGenerated(int32_t token) {
     if (penalizes_) counts_.AddGenerated(token);
   }
@@ -49,7 +49,7 @@ class LogitFilters {
   std::vector<kernels::TokenValue> count_values_;  // counts_ as Describe() gives them
 };
 
-/// Gives each of `tokens` minus infinity.
+/// Sets the logit of each of `tokens` to minus infinity.
 void Ban(std::span<const int32_t> tokens, std::span<float> logits);
 
 }  // namespace fmaserver::engine

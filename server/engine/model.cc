@@ -3,7 +3,8 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
+#include "base/refusal.h"
+#include "base/text.h"
 
 namespace fmaserver::engine {
 namespace {
@@ -16,8 +17,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const model::Checkpoint& chec
                                                    std::shared_ptr<kernels::Backend> backend,
                                                    ModelOptions options) {
   if (options.max_rows < 1 || options.max_rows > kMaxRows) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("max_rows is ", options.max_rows, "; allowed: 1 to ", kMaxRows));
+    return Refusal("max_rows", options.max_rows, FromTo(1, kMaxRows));
   }
   absl::StatusOr<ModelWeights> weights = LoadWeights(checkpoint, *backend);
   if (!weights.ok()) return weights.status();
@@ -87,8 +87,7 @@ absl::StatusOr<kernels::Matrix> Model::Run(std::span<const StepSegment> segments
     rows += parts.back().rows;
   }
   if (rows < 1 || rows > options_.max_rows) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a step of ", rows, " rows; allowed: 1 to ", options_.max_rows));
+    return Refusal("step", Words{Concat(rows, " rows")}, FromTo(1, options_.max_rows));
   }
   const kernels::Matrix x = Rows(hidden_, rows);
   backend_->BeginStep(config_.attention, parts);

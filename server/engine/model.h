@@ -17,7 +17,7 @@
 namespace fmaserver::engine {
 
 struct ModelOptions {
-  int32_t max_rows = 256;  ///< rows of one step, at most
+  int32_t max_rows = 256;  ///< of one step, at most
   kernels::CacheType cache_type = kernels::CacheType::kF32;
 };
 
@@ -30,7 +30,7 @@ struct StepSegment {
   bool tentative = false;           ///< the slot takes none of them before Commit()
 };
 
-/// Thread-compatible: one thread at a time.
+/// Not thread-safe: one thread at a time.
 class Model {
  public:
   /// Copies the weights into the backend. INVALID_ARGUMENT for options out of range.
@@ -39,21 +39,22 @@ class Model {
                                                      ModelOptions options);
 
   /// Feeds every segment and returns the logits asked for, [sum of logits, V] in segment order, in
-  /// the backend's memory (null data: none); valid until the next call. Segments are of different
-  /// slots and max_rows rows in all. With `choices`, for as many of the first rows of logits and of
-  /// a backend with a sampler, their tokens come into `sampled` in the same step.
+  /// the backend's memory (null data: none); valid until the next call. Segments have different
+  /// slots and at most max_rows rows in all. `choices`, which need a backend with a sampler, say
+  /// how to choose a token for each of the first rows of logits; the tokens come into `sampled` in
+  /// the same step.
   absl::StatusOr<kernels::Matrix> Run(std::span<const StepSegment> segments,
                                       std::span<const kernels::RowSampling> choices = {},
                                       std::span<kernels::SampledRow> sampled = {});
 
-  /// After a Run() and before the next: each tentative segment's slot takes the first accepted[i]
-  /// of its tokens and is then as if it had been fed these alone.
+  /// After a Run() and before the next: the slot of the i-th tentative segment takes the first
+  /// accepted[i] of its tokens, and is then as if it had been fed only these.
   absl::Status Commit(std::span<const int32_t> accepted) { return backend_->Commit(accepted); }
 
-  /// Rows of Run() in host memory; valid until the next call.
+  /// The rows that Run() returned, in host memory; valid until the next call.
   absl::StatusOr<std::span<const float>> CopyLogits(kernels::Matrix logits);
 
-  /// Both in one.
+  /// Run and CopyLogits in one call.
   absl::StatusOr<std::span<const float>> Step(std::span<const StepSegment> segments);
 
   const model::ModelConfig& config() const { return config_; }
@@ -65,7 +66,7 @@ class Model {
   int64_t weight_bytes() const { return weight_bytes_; }
   int64_t slot_bytes() const { return layout_.slot_bytes; }
   kernels::ArchiveLayout archive() const { return {.hierarchy = layout_.hierarchy}; }
-  /// Of a sequence after `tokens` tokens: its slot and its archive.
+  /// The size of a sequence's state after `tokens` tokens: its slot and its archive.
   int64_t state_bytes(int64_t tokens) const { return slot_bytes() + archive().Bytes(tokens); }
   int64_t full_cache_bytes_per_token() const { return kernels::FullCacheBytesPerToken(layout_); }
   std::string device() const { return backend_->Description(); }
@@ -76,7 +77,7 @@ class Model {
 
   absl::Status AllocateActivations();
   absl::StatusOr<kernels::Matrix> Activation(int64_t cols);
-  /// `rows` leading rows of an activation.
+  /// The first `rows` rows of an activation.
   static kernels::Matrix Rows(kernels::Matrix activation, int64_t rows);
 
   void Embed(std::span<const StepSegment> segments, kernels::Matrix x);

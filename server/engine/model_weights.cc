@@ -10,7 +10,7 @@
 namespace fmaserver::engine {
 namespace {
 
-/// Loads weights by name; the first failure sticks and is reported once at the end.
+/// Loads weights by name; the first failure is kept and reported once, at the end.
 class WeightLoader {
  public:
   WeightLoader(const model::Checkpoint& checkpoint, kernels::Backend& backend)

@@ -31,7 +31,8 @@ struct ModelWeights {
   const kernels::LinearWeights& head() const { return lm_head == nullptr ? *embedding : *lm_head; }
 };
 
-/// Copies: the checkpoint may go afterwards. RESOURCE_EXHAUSTED when the backend has no room.
+/// Copies the weights, so the checkpoint may be closed afterwards. RESOURCE_EXHAUSTED when they do
+/// not fit into the backend's memory.
 absl::StatusOr<ModelWeights> LoadWeights(const model::Checkpoint& checkpoint,
                                          kernels::Backend& backend);
 

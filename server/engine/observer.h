@@ -9,21 +9,21 @@
 
 namespace fmaserver::engine {
 
-/// One turn of the engine's loop.
+/// One step of the engine's loop.
 struct StepReport {
   double seconds = 0;
   int32_t decode_rows = 0;    ///< sequences that got a token each
   int32_t prompt_tokens = 0;  ///< rows of prompts being read
 };
 
-/// What an engine has to do. It is reported before each step and when nothing is left to do.
+/// How much an engine has to do. It is reported before each step and when nothing is left to do.
 struct LoadReport {
   int32_t running = 0;            ///< sequences that hold a slot
   int32_t waiting = 0;            ///< sequences that wait for one
-  int64_t prompt_tokens = 0;      ///< of both, not read yet
+  int64_t prompt_tokens = 0;      ///< prompt tokens of both that are not read yet
   int64_t cache_bytes = 0;        ///< snapshots in the prefix cache
   bool draining = false;          ///< new requests are refused
-  bool failed = false;            ///< the device was lost under a step: no later one will do better
+  bool failed = false;            ///< the device failed during a step; later ones would fail too
   double seconds_since_step = 0;  ///< since the last step's end, or the engine's start
 };
 
@@ -35,7 +35,7 @@ struct EndReport {
   double end_to_end_seconds = 0;  ///< from arrival
 };
 
-/// Called on the engine's thread except where noted: must return quickly and never block.
+/// Called on the engine's thread except where noted. Must return quickly and never block.
 class EngineObserver {
  public:
   virtual ~EngineObserver() = default;
@@ -48,7 +48,7 @@ class EngineObserver {
   /// A prompt was looked up in the prefix cache.
   virtual void OnCacheLookup(int64_t /*prompt_tokens*/, int64_t /*cached_tokens*/) {}
   virtual void OnEnd(const EndReport& /*end*/) {}
-  /// A request was refused at once. Any thread.
+  /// A request was refused at once. Called on any thread.
   virtual void OnRejected(absl::StatusCode /*code*/) {}
 };
 

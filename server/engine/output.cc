@@ -45,11 +45,11 @@ std::optional<Ending> Output::Accept(const kernels::SampledRow& choice) {
   return std::nullopt;
 }
 
-/// The text that `token`, counted already, makes certain.
+/// The text that is certain after `token`, which is already counted.
 std::string Output::Text(int32_t token) {
   if (tokenizer_ == nullptr) return {};
   std::string text = characters_.Push(tokenizer_->TokenBytes(token));
-  // Nothing within min_tokens counts as a stop string, nor as the start of one.
+  // Within min_tokens, no text counts as a stop string or as the start of one.
   return size_ > request_->min_tokens ? stops_.Push(text) : text;
 }
 
@@ -66,7 +66,7 @@ void Output::Emit(const kernels::SampledRow& choice) {
 
 std::string Output::Finish() {
   std::string text = stops_.Finish();
-  // Past a stop string there is no text.
+  // After a stop string there is no more text.
   if (stops_.matched() == nullptr) text += characters_.Finish();
   return text;
 }

@@ -1,4 +1,4 @@
-// What one sample of a request says: its tokens, their text, and where both end.
+// The output of one sample of a request: its tokens, their text, and where they end.
 #pragma once
 
 #include <cstdint>
@@ -25,25 +25,27 @@ struct Ending {
 
 class Output {
  public:
-  /// Of sample `index`. All of them outlive the output; without a tokenizer there is no text.
+  /// The output of sample `index`. All arguments outlive it; without a tokenizer there is no text.
   Output(const ValidGenerateRequest& request, int32_t index, const model::Tokenizer* tokenizer,
          GenerateSink& sink);
 
-  /// An earlier run of the request has chosen `token` and told it: it counts, and is not told.
+  /// An earlier run of the request chose and reported `token`: it counts, and is not reported
+  /// again.
   void Skip(int32_t token);
 
-  /// Tokens that must not be chosen next: what would end a text of less than min_tokens.
+  /// Tokens that must not be chosen next because they would end the text before min_tokens.
   std::span<const int32_t> Suppressed() const;
 
-  /// `choice` comes next: tells the sink what it adds to the output. Set if it ends the output.
+  /// Adds `choice`, and tells the sink what it adds to the output. Returns the ending if this is
+  /// the end.
   std::optional<Ending> Accept(const kernels::SampledRow& choice);
 
-  /// The output is over: the text that was held back.
+  /// The output is over: returns the text that was held back.
   std::string Finish();
 
-  /// Every token chosen, also what is no part of the output.
+  /// Every token chosen, including those that are not part of the output.
   const std::vector<int32_t>& chosen() const { return chosen_; }
-  /// Tokens of the output.
+  /// The number of tokens in the output.
   int64_t size() const { return size_; }
 
  private:

@@ -7,13 +7,13 @@
 namespace fmaserver::engine {
 namespace {
 
-// What a node and an entry take besides their tokens and states: maps, lists, allocation.
+// The bytes of a node or an entry besides tokens and states: maps, lists, allocation.
 constexpr int64_t kNodeBytes = 512;
 constexpr int64_t kEntryBytes = 256;
 
 }  // namespace
 
-/// One entry at a time, because a deep trie that frees itself would recurse as deep.
+/// One entry at a time, because a trie that freed itself would recurse as deep as it is.
 PrefixCache::~PrefixCache() {
   while (!entries_.empty()) Remove(std::prev(entries_.end()));
 }
@@ -36,13 +36,13 @@ PrefixCache::Lookup PrefixCache::Find(const std::string& scope, std::span<const 
   if (usable.size() < kBlock) return lookup;
   const std::vector<Node*> path = WalkSeen(scope, usable);
   lookup.state = LongestState(path, usable);
-  // Where a path goes on with every block of the prompt, the prompt parts from nothing.
+  // When the path covers every block of the prompt, the prompt does not part from earlier ones.
   const bool parts = path.size() - 1 < usable.size() / kBlock;
   const int64_t shared = parts ? static_cast<int64_t>((path.size() - 1) * kBlock) : 0;
   lookup.points = PointsWorthKeeping(shared, lookup.state == nullptr ? 0 : lookup.state->tokens(),
                                      static_cast<int64_t>(usable.size()));
   Mark(path, usable);
-  MakeRoom();
+  Trim();
   return lookup;
 }
 
@@ -54,10 +54,11 @@ void PrefixCache::Insert(const std::string& scope, std::span<const int32_t> toke
   bytes_ -= Bytes(entry);
   entry.state = std::move(state);
   bytes_ += Bytes(entry);
-  MakeRoom();
+  Trim();
 }
 
-/// The prompt parts from earlier ones after `shared` tokens; a state holds `kept` of them.
+/// `shared`: after how many tokens the prompt parts from earlier ones; `kept`: how many the found
+/// state holds.
 std::vector<int64_t> PrefixCache::PointsWorthKeeping(int64_t shared, int64_t kept, int64_t usable) {
   std::vector<int64_t> points;
   const auto share = static_cast<uint64_t>((usable + kMaxGridPoints - 1) / kMaxGridPoints);
@@ -72,7 +73,7 @@ std::vector<int64_t> PrefixCache::PointsWorthKeeping(int64_t shared, int64_t kep
   return points;
 }
 
-/// The nodes from the root (made if there is none) on that earlier prompts share with `tokens`.
+/// The nodes that earlier prompts share with `tokens`, from the root on (made if there is none).
 std::vector<PrefixCache::Node*> PrefixCache::WalkSeen(const std::string& scope,
                                                       std::span<const int32_t> tokens) {
   std::vector<Node*> path = {&Root(scope)};
@@ -121,8 +122,8 @@ PrefixCache::Node& PrefixCache::Extend(Node& node, const Block& block) {
   return *child;
 }
 
-/// The entry of exactly `tokens`, whose way `seen` is as far as it was there (WalkSeen); made if
-/// there is none. Now the most recently used.
+/// The entry of exactly `tokens`, made if there is none, and now the most recently used. `seen` is
+/// WalkSeen of these tokens.
 PrefixCache::Entry& PrefixCache::Mark(std::span<Node* const> seen,
                                       std::span<const int32_t> tokens) {
   Node* node = seen.back();
@@ -141,7 +142,7 @@ PrefixCache::Entry& PrefixCache::Mark(std::span<Node* const> seen,
   return *place->second;
 }
 
-void PrefixCache::MakeRoom() {
+void PrefixCache::Trim() {
   while (bytes_ > max_bytes_ && !entries_.empty()) Remove(std::prev(entries_.end()));
 }
 
@@ -153,7 +154,7 @@ void PrefixCache::Remove(Entries::iterator entry) {
   Prune(node);
 }
 
-/// Frees `node` and its ancestors as far as nothing lies at them or below.
+/// Frees `node` and those of its ancestors that have neither entries nor children any more.
 void PrefixCache::Prune(Node* node) {
   while (node != nullptr && node->entries.empty() && node->children.empty()) {
     Node* parent = node->parent;

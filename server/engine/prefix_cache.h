@@ -1,12 +1,14 @@
-// States of prompts read before, found again by the tokens that they share with a new one.
+// States of prompts that were read before, found again by the tokens that they share with a new
+// one.
 //
-// A trie for every scope: an edge is a block of kBlock tokens, compared token by token, so that no
-// collision can give one prompt another's state. A node holds the states kept at most kBlock - 1
-// tokens past it. Every path that was read stays marked, with a state or without, so that the cache
-// knows where a new prompt parts from the earlier ones: the point that a third one will share.
+// There is a trie for every scope. An edge is a block of kBlock tokens, compared token by token, so
+// that no collision can give one prompt another's state. A node holds the states that are at most
+// kBlock - 1 tokens past it. Every path that was read stays marked, with or without a state, so
+// that the cache knows where a new prompt parts from the earlier ones: up to there a third one is
+// likely to share them.
 //
-// Snapshots are copied out of slots and into slots, never lent. One budget in bytes for states and
-// nodes; the least recently used go first.
+// Snapshots are copied out of slots and into slots, never lent. States and nodes share one budget
+// in bytes; the least recently used go first.
 #pragma once
 
 #include <array>
@@ -22,12 +24,12 @@
 
 namespace fmaserver::engine {
 
-/// Thread-compatible. Scopes share nothing but the budget.
+/// Not thread-safe: one thread at a time. Scopes share nothing but the budget.
 class PrefixCache {
  public:
   static constexpr size_t kBlock = 32;
-  /// States kept along one prompt at even distances, at most, besides those at its end, at marks
-  /// and where it parts from others; and the least such distance.
+  /// At most so many states are kept along one prompt at even distances, which are at least
+  /// kMinGridDistance. States at its end, at marks and where it parts from others come on top.
   static constexpr int64_t kMaxGridPoints = 16;
   static constexpr int64_t kMinGridDistance = 2048;
 
@@ -39,16 +41,17 @@ class PrefixCache {
   struct Lookup {
     /// The longest kept prefix that leaves at least one token to read; null: none.
     SnapshotPtr state;
-    /// Token counts past it, ascending, at which a state is worth keeping: where the prompt parts
-    /// from earlier ones, a grid along it, and its end less the last token (so that the same prompt
-    /// again finds all that it may use).
+    /// Token counts past `state`, ascending, at which a state is worth keeping: where the prompt
+    /// parts from earlier ones, at even distances along it, and before its last token (so that the
+    /// same prompt finds everything it can use when it comes again).
     std::vector<int64_t> points;
   };
 
   /// Looks `prompt` up and marks its path as seen.
   Lookup Find(const std::string& scope, std::span<const int32_t> prompt);
 
-  /// Keeps `state`, whose tokens() are the first of `tokens`. One state for equal tokens.
+  /// Keeps `state`, which has read the first state->tokens() of `tokens`. Equal tokens have one
+  /// state.
   void Insert(const std::string& scope, std::span<const int32_t> tokens, SnapshotPtr state);
 
   int64_t bytes() const { return bytes_; }
@@ -82,7 +85,7 @@ class PrefixCache {
   SnapshotPtr LongestState(std::span<Node* const> path, std::span<const int32_t> tokens);
   Entry& Mark(std::span<Node* const> seen, std::span<const int32_t> tokens);
   void Touch(Entries::iterator entry) { entries_.splice(entries_.begin(), entries_, entry); }
-  void MakeRoom();
+  void Trim();
   void Remove(Entries::iterator entry);
   void Prune(Node* node);
 

@@ -8,7 +8,7 @@
 
 namespace fmaserver::engine {
 
-// Without an answer to choose, the last token stays pending: the next turn reads it first.
+// When no answer is to be chosen, the last token stays pending: the next turn reads it first.
 PromptReader::PromptReader(const GenerateRequest& request, int64_t start, bool reports)
     : request_(request),
       start_(start),
@@ -32,7 +32,7 @@ std::vector<TokenScore> PromptReader::Report(int64_t before, int64_t after,
   if (scores_) return Scored(Read(before), after - before, logits);
   std::vector<TokenScore> tokens;
   if (!echoes_) return tokens;
-  // A last token that stays pending is told all the same.
+  // A last token that stays pending is reported all the same.
   const int64_t end = Left(after) > 0 ? Read(after) : Size();
   for (int64_t i = std::max(Read(before), request_.pending); i < end; ++i) {
     tokens.push_back({request_.prompt[i], std::nullopt, {}});
@@ -40,7 +40,8 @@ std::vector<TokenScore> PromptReader::Report(int64_t before, int64_t after,
   return tokens;
 }
 
-/// `before` tokens of the prompt were read, then `rows` of these logits.
+/// Scores of the tokens after the `rows` that were read with these logits; `before` tokens of the
+/// prompt were read earlier.
 std::vector<TokenScore> PromptReader::Scored(int64_t before, int64_t rows,
                                              std::span<const float> logits) const {
   std::vector<TokenScore> scores;

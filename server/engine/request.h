@@ -17,7 +17,7 @@ namespace fmaserver::engine {
 
 /// How the next token is chosen. Filters apply in the order allowed_token_ids, banned_token_ids,
 /// logit_bias, repetition_penalty, frequency_penalty, presence_penalty, temperature, min_p, top_k,
-/// top_p; greedy sampling heeds those before temperature.
+/// top_p; greedy sampling uses those before temperature.
 struct SamplingParams {
   float temperature = 1.0F;                  ///< 0: the most likely token; else >= 0 and finite
   int32_t top_k = 0;                         ///< 0: all
@@ -39,36 +39,37 @@ inline constexpr float kMaxLogitBias = 100;
 
 struct GenerateRequest {
   std::vector<int32_t> prompt;  ///< one token or more, each in [0, V)
-  /// How many of the prompt's first tokens belong to an earlier turn: read, but not reported.
+  /// How many of the prompt's first tokens belong to an earlier turn: they are read, but not
+  /// reported.
   int64_t pending = 0;
-  /// Where it starts: the state after the tokens before `prompt`; null: an empty sequence.
+  /// The state to start from, after the tokens before `prompt`; null: an empty sequence.
   SnapshotPtr state;
   /// Tokens before the output that the repetition penalty counts; absent: `prompt`.
   std::optional<std::vector<int32_t>> penalty_context;
-  /// What an earlier, interrupted run of this request chose: counts as generated, but is not
-  /// reported again. `prompt` holds as much of its end as `state` does not.
+  /// The tokens that an earlier, interrupted run of this request chose: they count as generated,
+  /// but are not reported again. The last of them that `state` has not read are also in `prompt`.
   std::vector<int32_t> generated;
   SamplingParams sampling;
   int32_t n = 1;            ///< samples, 1..kMaxSamples; sample i draws with seed + i
   int64_t max_tokens = 16;  ///< >= 1, or 0 with keep_state
-  int64_t min_tokens = 0;   ///< 0..max_tokens; before, neither EOS nor a stop ends the text
+  int64_t min_tokens = 0;   ///< 0..max_tokens; neither EOS nor a stop ends a shorter text
   bool ignore_eos = false;
   std::vector<std::string> stop;        ///< at most kMaxStops, each of 1..kMaxStopBytes bytes
   std::vector<int32_t> stop_token_ids;  ///< at most kMaxStopTokenIds
   bool include_stop = false;            ///< the stop string or token is part of the output
-  /// > 0; from the first step on, so that the wait for a slot does not count.
+  /// > 0; counted from the first step, so that the wait for a slot does not count.
   double time_limit_seconds = std::numeric_limits<double>::infinity();
   bool logprobs = false;
   int32_t top_logprobs = 0;                ///< 0..kMaxTopLogprobs
   std::optional<int32_t> prompt_logprobs;  ///< alternatives, 0..kMaxTopLogprobs; absent: none
   bool echo = false;                       ///< report the prompt's tokens first
   int32_t priority = 0;                    ///< kMinPriority (first) to kMaxPriority
-  /// Keep the state after this many tokens of the prompt, pending ones not counted: each in
-  /// 1..prompt.
+  /// Keep the state after these numbers of prompt tokens, not counting pending ones; each from 1 to
+  /// the prompt's length.
   std::vector<int64_t> marks;
-  bool keep_state = false;  ///< report the state at the end, at marks and now and then (OnState)
-  /// Prompts find each other's states only within one scope (tenant and salt); absent: neither
-  /// looks up nor stores.
+  bool keep_state = false;  ///< report the state at the end, at marks and regularly (OnState)
+  /// Prompts find each other's states only within one scope (tenant and salt); absent: states are
+  /// neither looked up nor stored.
   std::optional<std::string> cache_scope;
 };
 
@@ -100,7 +101,7 @@ struct Usage {
 
 using TokenLogprob = kernels::TokenValue;
 
-/// Tokens generated since the last delta, with the text that they complete.
+/// The tokens generated since the last delta, with the text that they complete.
 struct Delta {
   int32_t index = 0;  ///< which of the n samples
   std::vector<int32_t> tokens;
@@ -109,11 +110,11 @@ struct Delta {
   std::vector<std::vector<TokenLogprob>> top_logprobs;  ///< likewise; each best first
 };
 
-/// What a request with keep_state leaves behind, finished or interrupted.
+/// What a request with keep_state leaves behind when it has finished or was interrupted.
 struct Kept {
   SnapshotPtr state;  ///< null: no token was read and there was none before
-  /// Every token chosen, in order, also the one that ended the text. The prompt and these are the
-  /// sequence; `state` holds a part of it, without the last.
+  /// Every token chosen, in order, including the one that ended the text. The prompt and these
+  /// tokens are the sequence; `state` has read a part of it, never the last token.
   std::vector<int32_t> generated;
 };
 
@@ -124,7 +125,7 @@ struct Finished {
   std::optional<int32_t> stop_token;  ///< kEos, or kStopSequence by a token
   std::string stop;                   ///< kStopSequence by a string
   Usage usage;
-  /// What was still held back: the start of a stop string, the replacement of an unfinished
+  /// Text that was still held back: the start of a stop string, the replacement of an unfinished
   /// character.
   std::string text;
   Kept kept;  ///< with keep_state
@@ -141,7 +142,7 @@ struct TokenScore {
 class RequestSink {
  public:
   virtual ~RequestSink() = default;
-  /// False while the reader is behind: the request pauses until Engine::Wake() finds room again.
+  /// False while the reader is behind: the request pauses until there is room again (Engine::Wake).
   virtual bool HasRoom() const { return true; }
   /// A slice of the prompt was read.
   virtual void OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) = 0;
@@ -155,10 +156,10 @@ class GenerateSink : public RequestSink {
   virtual void OnDelta(Delta delta) = 0;
   /// The state at a mark, or where one may be worth keeping; only with keep_state.
   virtual void OnState(SnapshotPtr state) = 0;
-  /// Once for each sample; the request is over with the last.
+  /// Called once for each sample; the request is over after the last.
   virtual void OnFinish(Finished finish) = 0;
-  /// The engine shuts down: ends a request with keep_state instead of OnError. With this seed and
-  /// what is kept, another engine goes on as this one would have.
+  /// The engine shuts down: called instead of OnError for a request with keep_state. With this seed
+  /// and what is kept, another engine goes on as this one would have.
   virtual void OnInterrupted(Kept kept, uint64_t seed) = 0;
 };
 

@@ -7,14 +7,15 @@
 
 namespace fmaserver::engine {
 
-/// Reports a request once: with its last sample, or with the first that fails, for that ends the
-/// others. The engine's thread alone; shared by the samples.
+/// Reports a request once: when its last sample ends, or when one fails, because that ends the
+/// others. Shared by the samples; used on the engine's thread only.
 class RequestEnd {
  public:
   /// `observer` outlives this object.
   RequestEnd(int32_t samples, EngineObserver& observer) : left_(samples), observer_(observer) {}
 
-  /// One more sample is over. Generated tokens are added up; all else is the last one's.
+  /// One more sample is over. Generated tokens are added up; everything else is taken from the
+  /// last.
   void Add(EndReport sample) {
     if (left_ == 0) return;
     generated_tokens_ += sample.usage.generated_tokens;

@@ -45,7 +45,8 @@ bool RequestQueue::Full() const {
   return static_cast<int64_t>(waiting_.size()) >= free + max_waiting_;
 }
 
-/// The hint: when the queue will have moved up by one, if all goes on as of late.
+/// The hint is when the queue will have moved up by one, if slots are held as long as they were
+/// recently.
 absl::Status RequestQueue::WhenFull() const {
   constexpr double kLeastSeconds = 0.1;
   constexpr double kMostSeconds = 60;
@@ -67,7 +68,7 @@ void RequestQueue::Cancel(RequestId id) {
 }
 
 void RequestQueue::Wake() {
-  // The loop sees the change when it is about to wait, or waits already and is woken.
+  // The loop either sees the change when it is about to wait, or is already waiting and is woken.
   { const std::lock_guard lock(mutex_); }
   work_.notify_one();
 }
@@ -99,7 +100,7 @@ RequestQueue::Counts RequestQueue::Count() const {
 }
 
 RequestQueue::Orders RequestQueue::Await(int32_t running, const std::function<bool()>& can_step) {
-  // Readers that are behind must be looked after now and then.
+  // Readers that are behind must be looked at now and then.
   constexpr std::chrono::seconds kStallCheck(1);
   std::unique_lock lock(mutex_);
   running_ = running;

@@ -1,4 +1,4 @@
-// Requests on their way to the engine's thread, and what other threads want of it.
+// Requests on their way to the engine's thread, and the orders that other threads give it.
 #pragma once
 
 #include <condition_variable>
@@ -16,8 +16,8 @@
 
 namespace fmaserver::engine {
 
-/// One thread, the loop, serves what the others submit. The most urgent priority comes first, and
-/// within one what arrived first.
+/// One thread, the engine's loop, serves what the others submit. The most urgent priority comes
+/// first; within one priority, the request that arrived first.
 class RequestQueue {
  public:
   using Sequences = std::vector<std::unique_ptr<Sequence>>;
@@ -33,29 +33,29 @@ class RequestQueue {
   /// RESOURCE_EXHAUSTED, with kRetryAfterSeconds, when too many wait; UNAVAILABLE after Drain().
   absl::Status Push(std::unique_ptr<Sequence> sequence);
 
-  /// What Push would say now.
+  /// What Push would return now.
   absl::Status CheckAdmission() const;
 
-  /// Whether too many wait for one more.
+  /// Whether so many wait that the next request would be refused.
   bool IsFull() const;
 
-  /// The loop is to end this request, wherever it is by then.
+  /// Orders the loop to end this request, whether it waits or runs by then.
   void Cancel(RequestId id);
 
-  /// What the loop waits for may have changed.
+  /// Says that what the loop waits for may have changed.
   void Wake();
 
-  /// Refuses new requests, waits up to `grace` for those that are there, then has the loop end the
-  /// rest. Returns when none is left.
+  /// Refuses new requests, waits up to `grace` for those that were taken, then orders the loop to
+  /// end the rest. Returns when none is left.
   void Drain(absl::Duration grace);
 
-  /// The loop is to end. After Drain().
+  /// Orders the loop to end. Called after Drain().
   void Stop();
 
   struct Counts {
     int32_t running = 0;  ///< sequences that hold a slot
     int32_t waiting = 0;
-    int64_t prompt_tokens = 0;  ///< of those that wait, not read yet
+    int64_t prompt_tokens = 0;  ///< of those that wait
     bool draining = false;
   };
   Counts Count() const;
@@ -64,29 +64,30 @@ class RequestQueue {
 
   struct Orders {
     bool stop = false;
-    bool evict = false;                ///< to end all that runs
-    std::vector<RequestId> cancelled;  ///< to end these
-    Sequences dropped = {};            ///< those of them that waited: no longer in the queue
+    bool evict = false;                ///< end everything that runs or waits
+    std::vector<RequestId> cancelled;  ///< end these
+    Sequences dropped = {};            ///< those to end that waited; they have left the queue
   };
 
-  /// Waits until there are orders, or a request and a slot for it, or `can_step` is true; with
-  /// something running for a second at most. `running` sequences hold a slot.
+  /// Waits until there are orders, or a request and a slot for it, or `can_step` is true; while
+  /// something runs, for one second at most. `running` sequences hold a slot.
   Orders Await(int32_t running, const std::function<bool()>& can_step);
 
-  /// How many hold a slot now.
+  /// Says how many sequences hold a slot now.
   void SetRunning(int32_t running);
 
-  /// The next one, which now counts as running; null: none waits.
+  /// The next sequence, which counts as running from now on; null when none waits.
   std::unique_ptr<Sequence> Pop();
 
-  /// Whether nobody waits who comes before `sequence` and what forks from it.
+  /// Whether no waiting sequence comes before `sequence` and its forks.
   bool IsNext(const Sequence& sequence) const;
 
-  /// A fork without a slot waits its turn; it belongs to a request that was taken in already, so it
-  /// is never refused.
+  /// Puts a fork without a slot into the queue. It belongs to a request that was already taken, so
+  /// it is never refused.
   void Return(std::unique_ptr<Sequence> fork);
 
-  /// A sequence held its slot for so long. Tells how soon a refused caller should come again.
+  /// Says how long a sequence held its slot, which decides how soon a refused caller should come
+  /// again.
   void AddServiceTime(double seconds);
 
  private:
@@ -110,7 +111,7 @@ class RequestQueue {
   RequestId last_id_ = 0;
   int32_t running_ = 0;
   double mean_service_seconds_ = 1;  // of recent sequences
-  bool loop_idle_ = false;           // it waits, and nothing runs
+  bool loop_idle_ = false;           // the loop waits, and nothing runs
   bool draining_ = false;
   bool evict_ = false;
   bool stop_ = false;

@@ -13,13 +13,13 @@ class RequestTimes {
   explicit RequestTimes(Clock::time_point arrival) : arrival_(arrival) {}
 
   Clock::time_point arrival() const { return arrival_; }
-  /// Needs Start().
+  /// Only after Start().
   Clock::time_point started() const { return *started_; }
 
-  /// It got a slot.
+  /// The request got a slot.
   void Start(Clock::time_point now) { started_ = now; }
 
-  /// A token was chosen. The seconds since the one before; absent for the first.
+  /// A token was chosen. Returns the seconds since the token before it; nothing for the first.
   std::optional<double> Token(Clock::time_point now) {
     std::optional<double> gap;
     if (last_token_) gap = SecondsBetween(*last_token_, now);

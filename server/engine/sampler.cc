@@ -27,7 +27,7 @@ std::vector<Candidate> Everything(std::span<const float> logits) {
   return candidates;
 }
 
-/// The `count` most likely of the vocabulary, best first.
+/// The `count` most likely tokens of the vocabulary, best first.
 std::vector<Candidate> MostLikely(std::span<const float> logits, size_t count) {
   std::vector<Candidate> candidates = Everything(logits);
   const auto end = candidates.begin() + static_cast<int64_t>(std::min(count, logits.size()));
@@ -50,9 +50,8 @@ double TotalWeight(std::span<const Candidate> candidates) {
 }
 
 /// How many of the most likely candidates it takes to hold `wanted` of the weight: the fewest, or
-/// all. They come to the front, the least likely of them last. Each turn halves the part that is
-/// searched, so the cost is in proportion to the number of candidates; only the last few are
-/// sorted.
+/// all. They come to the front, the least likely of them last. Each round halves the part that is
+/// searched, so the cost is proportional to the number of candidates; only the last few are sorted.
 size_t BringToFront(std::span<Candidate> candidates, double wanted) {
   constexpr size_t kSorted = 32;
   const auto at = [&](size_t i) { return candidates.begin() + static_cast<int64_t>(i); };
@@ -81,10 +80,11 @@ int32_t Draw(std::span<const Candidate> candidates, double uniform) {
     rest -= candidate.weight;
     if (rest < 0) return candidate.token;
   }
-  return candidates.back().token;  // rounding left a sliver
+  return candidates.back().token;  // rounding left a tiny remainder
 }
 
-/// As Draw among the fewest most likely that hold `top_p` of the weight, in order of likelihood.
+/// Like Draw, but only among the fewest most likely candidates that hold `top_p` of the weight, in
+/// order of likelihood.
 int32_t DrawFromNucleus(std::span<Candidate> candidates, float top_p, double uniform) {
   const auto nucleus = candidates.first(BringToFront(candidates, top_p * TotalWeight(candidates)));
   const size_t count = BringToFront(nucleus, uniform * TotalWeight(nucleus));
@@ -168,7 +168,7 @@ absl::StatusOr<int32_t> Sampler::Choose(std::span<const float> logits) {
   if (has_nan || !std::isfinite(*best)) return LogitsNotFinite();
   if (temperature_ == 0) return static_cast<int32_t>(best - logits.begin());
 
-  // top_k of the whole vocabulary filters nothing and must draw what 0 draws.
+  // A top_k of the whole vocabulary filters nothing and must draw what top_k = 0 draws.
   const bool cuts = top_k_ > 0 && static_cast<size_t>(top_k_) < logits.size();
   std::vector<Candidate> candidates =
       cuts ? MostLikely(logits, static_cast<size_t>(top_k_)) : Everything(logits);

@@ -22,7 +22,7 @@ class LogProbabilities {
     return static_cast<float>(static_cast<double>(logits_[token]) - log_sum_);
   }
 
-  /// The `count` most likely tokens, best first; equals in order of their ids.
+  /// The `count` most likely tokens, best first; equally likely ones in order of their ids.
   std::vector<TokenLogprob> Top(int32_t count) const;
 
  private:
@@ -30,24 +30,25 @@ class LogProbabilities {
   double log_sum_ = 0;  // of exp(logit)
 };
 
-/// INTERNAL: why no token can be chosen.
+/// INTERNAL: says that no token can be chosen because the logits are not finite.
 absl::Status LogitsNotFinite();
 
 /// Draws tokens of one sequence. Its whole state is (seed, tokens drawn, counts for penalties): the
 /// random number of draw i of a seed is the same whatever came before.
 class Sampler {
  public:
-  /// The penalties count from `prompt` on, which is only read here.
+  /// The penalties count the tokens of `prompt` too. `prompt` need not outlive the constructor.
   Sampler(const SamplingParams& params, uint64_t seed, std::span<const int32_t> prompt);
 
-  /// One token from logits [V], none of `suppressed`. Filters apply in the order that
+  /// Draws a token from logits [V], never one of `suppressed`. Filters apply in the order that
   /// SamplingParams gives; among equal logits the lower id counts as more likely. INTERNAL when the
   /// logits are not finite.
   absl::StatusOr<int32_t> Sample(std::span<const float> logits,
                                  std::span<const int32_t> suppressed = {});
 
-  /// The same choice, to be made where the logits are: RowSampler::Sample with this takes the token
-  /// that Sample would, and Skip must follow. Spans into this sampler, valid until its next call.
+  /// Describes the same choice, to be made where the logits are: RowSampler::Sample draws the token
+  /// that Sample would draw, and Skip must follow. Has spans into this sampler, valid until its
+  /// next call.
   kernels::RowSampling Describe(std::span<const int32_t> suppressed = {});
 
   /// As if Sample had drawn `token`: it counts for the penalties and uses up one random number.

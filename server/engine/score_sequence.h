@@ -1,4 +1,4 @@
-// A sequence whose tokens are given: reports how likely the model finds each.
+// A sequence whose tokens are given: it reports how likely the model finds each of them.
 #pragma once
 
 #include <cstdint>

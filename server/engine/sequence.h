@@ -1,6 +1,6 @@
-// A live request: what it feeds next, what it makes of the logits, what it reports.
+// A live request: which tokens it feeds next, what it does with their logits, what it reports.
 //
-// Owned and used by the engine's thread alone once it no longer waits.
+// Once it no longer waits, only the engine's thread owns and uses it.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ namespace fmaserver::engine {
 
 using RequestId = uint64_t;
 
-/// What a step made of one sequence's rows.
+/// What a step computed from one sequence's rows.
 struct StepOutcome {
   std::span<const float> logits =
       {};  ///< [LogitsWanted(rows), vocab_size], unless something is chosen
@@ -28,16 +28,16 @@ struct StepOutcome {
   const kernels::SampledRow* chosen = nullptr;  ///< by Choice()
 };
 
-/// Where another sample of a request begins: where the one that read the prompt is now.
+/// Where another sample of a request begins: where the sample that read the prompt is now.
 struct Fork {
   int32_t index = 0;       ///< which sample, from 1
-  SnapshotPtr state = {};  ///< null: the slot that it starts with is a copy of the other's
+  SnapshotPtr state = {};  ///< null: it starts with a copy of the other's slot
 };
 
 class Sequence {
  public:
-  /// The samples of one request share its id. `position`: tokens that the cache holds when it
-  /// starts, unless it finds a better state by then.
+  /// The samples of one request share its id. `position` is the number of tokens in the cache when
+  /// the sequence starts, unless it finds a better state by then.
   Sequence(RequestId id, int32_t priority, Clock::time_point arrival, int64_t position)
       : id_(id), priority_(priority), times_(arrival), position_(position) {}
   virtual ~Sequence() = default;
@@ -48,7 +48,7 @@ class Sequence {
   int32_t priority() const { return priority_; }
   const RequestTimes& times() const { return times_; }
 
-  /// Called once, when a slot is free. False: the sequence is over already, its sink told.
+  /// Called once, when a slot is free. False: the sequence is already over and has told its sink.
   bool Start(Slot slot) {
     slot_ = std::move(slot);
     times_.Start(Clock::now());
@@ -56,47 +56,47 @@ class Sequence {
   }
   const Slot& slot() const { return slot_; }
 
-  /// Tokens already in the cache; the position of the next one.
+  /// The number of tokens in the cache, which is the position of the next one.
   int64_t position() const { return position_; }
 
   /// Whether the reader keeps up; if not, the sequence takes part in no step.
   virtual bool HasRoom() const = 0;
 
-  /// Tokens of its prompt that must be read before anything is chosen.
+  /// How many tokens of its prompt must be read before a token can be chosen.
   virtual int64_t PromptLeft() const = 0;
 
-  /// Whether this is still reading its prompt: then a step takes a slice, else all that pends.
+  /// Whether it is still reading its prompt: then a step may take any slice of the pending tokens,
+  /// else it takes all of them.
   bool Reading() const { return PromptLeft() > 0; }
 
-  /// Tokens known but not fed yet, as many as may be fed in one step; never empty while the
-  /// sequence lives.
+  /// The tokens that are known but not fed yet, as many as may be fed in one step; never empty
+  /// while the sequence lives.
   virtual std::span<const int32_t> Pending() const = 0;
 
   /// How many of the last rows need logits when the next `rows` pending tokens are fed.
   virtual int32_t LogitsWanted(int32_t rows) const = 0;
 
-  /// How to choose, where the logits are, the token that they lead to; absent: the sequence must
-  /// have the logits themselves. Asked only for a step that gives it one row of logits; spans into
-  /// the sequence.
+  /// How to choose the next token where the logits are; absent: the sequence must have the logits
+  /// itself. Called only for a step with one row of logits; has spans into the sequence.
   virtual std::optional<kernels::RowSampling> Choice() { return std::nullopt; }
 
-  /// The first `accepted` of the pending tokens that were fed are in the cache, with this outcome.
+  /// Says that the first `accepted` of the pending tokens are in the cache now, with this outcome.
   /// Returns false when the sequence is over; then it has told its sink.
   virtual bool Advance(int32_t accepted, const StepOutcome& outcome) = 0;
 
-  /// How many other samples of the same request begin where this one is now, also if it is over.
+  /// How many other samples of the same request begin where this one is now, even if it is over.
   /// Asked after each Start() and Advance(); each is to be made by MakeFork(), 1 to TakeForks().
   virtual int32_t TakeForks() { return 0; }
   virtual std::unique_ptr<Sequence> MakeFork(const Fork& /*fork*/) const { return nullptr; }
 
-  /// The state of the slot, null before the first token. Between steps only.
+  /// The state of the slot; null before the first token. Only between steps.
   absl::StatusOr<SnapshotPtr> State() const {
     return position_ > 0 ? slot_.Save(position_) : absl::StatusOr<SnapshotPtr>(nullptr);
   }
 
   virtual void Fail(const absl::Status& status) = 0;
 
-  /// Ends the sequence because the engine shuts down; `status` says so.
+  /// Ends the sequence with `status` because the engine shuts down.
   virtual void Interrupt(const absl::Status& status) { Fail(status); }
 
  protected:

@@ -4,6 +4,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/refusal.h"
+#include "base/text.h"
 
 namespace fmaserver::engine {
 
@@ -29,8 +31,7 @@ absl::Status Slot::Restore(const Snapshot& snapshot) {
   const auto bytes = static_cast<int64_t>(snapshot.bytes().size());
   const int64_t allowed = pool_->memory_->layout.slot_bytes;
   if (bytes != allowed) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a state of ", bytes, " bytes; this model's have ", allowed));
+    return Refusal("state", Words{Concat(bytes, " bytes")}, Concat(allowed, " bytes"));
   }
   return pool_->backend_.RestoreSlot(snapshot.bytes(), handle());
 }

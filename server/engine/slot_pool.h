@@ -14,7 +14,7 @@ namespace fmaserver::engine {
 
 class SlotPool;
 
-/// One sequence's slot: acquired once, given back by the destructor. Movable, not copyable.
+/// The slot of one sequence; the destructor gives it back. Movable, not copyable.
 class Slot {
  public:
   Slot() = default;
@@ -31,13 +31,13 @@ class Slot {
 
   kernels::SlotHandle handle() const;
 
-  /// Copies the slot out, which has taken exactly `tokens` tokens. Between steps only.
+  /// Copies the slot out when it has taken exactly `tokens` tokens. Only between steps.
   absl::StatusOr<SnapshotPtr> Save(int64_t tokens) const;
 
-  /// Makes the slot what `other`, of the same pool, is. Between steps only.
+  /// Copies `other`, a slot of the same pool, into this one. Only between steps.
   absl::Status CopyFrom(const Slot& other);
 
-  /// Makes the slot what it was when `snapshot`, of this model, was saved. Between steps only.
+  /// Makes the slot what a slot of this model was when `snapshot` was saved. Only between steps.
   absl::Status Restore(const Snapshot& snapshot);
 
   explicit operator bool() const { return pool_ != nullptr; }
@@ -51,11 +51,12 @@ class Slot {
   int32_t index_ = 0;
 };
 
-/// Outlives its slots; `backend` outlives it. Thread-compatible. What a slot held before is not
-/// erased: a sequence never reads what it did not write (SlotLayout).
+/// It outlives its slots, and `backend` outlives it. Not thread-safe: one thread at a time. The old
+/// contents of a slot are not erased: a sequence never reads what it did not write (SlotLayout).
 class SlotPool {
  public:
-  /// RESOURCE_EXHAUSTED, with the sum, when the backend has no room.
+  /// RESOURCE_EXHAUSTED, with the bytes needed, when the slots do not fit into the backend's
+  /// memory.
   static absl::StatusOr<std::unique_ptr<SlotPool>> Create(kernels::Backend& backend,
                                                           const kernels::SlotLayout& layout,
                                                           int32_t num_slots);
@@ -63,7 +64,7 @@ class SlotPool {
   SlotPool(const SlotPool&) = delete;
   SlotPool& operator=(const SlotPool&) = delete;
 
-  /// An empty Slot when all are taken.
+  /// A free slot, or an empty Slot when all are taken.
   Slot Acquire();
 
   int32_t num_free() const { return static_cast<int32_t>(free_.size()); }

@@ -1,4 +1,4 @@
-// A sequence's state, taken out of its slot.
+// The state of a sequence, taken out of its slot.
 #pragma once
 
 #include <cstddef>
@@ -8,11 +8,12 @@
 
 namespace fmaserver::engine {
 
-/// The bytes of a slot that has taken exactly tokens() tokens. Filled once, then shared as a
-/// constant by any number of sessions, rewind points and cache entries, which makes a fork free.
+/// The bytes of a slot that has taken exactly tokens() tokens. It is filled once and then never
+/// changed, so any number of sessions, rewind points and cache entries can share it, which makes a
+/// fork free.
 class Snapshot {
  public:
-  /// `bytes` bytes of unspecified contents.
+  /// Allocates `bytes` bytes with unspecified contents.
   Snapshot(int64_t tokens, int64_t bytes)
       : tokens_(tokens),
         data_(std::make_unique_for_overwrite<std::byte[]>(static_cast<size_t>(bytes))),

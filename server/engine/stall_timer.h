@@ -9,8 +9,8 @@ namespace fmaserver::engine {
 
 class StallTimer {
  public:
-  /// Seconds for which the reader has been behind by `now`; 0 while it keeps up. Counted from the
-  /// first call that finds it behind.
+  /// For how many seconds the reader has been behind at `now`, counted from the first call that
+  /// found it behind; 0 while it keeps up.
   double Check(bool keeps_up, Clock::time_point now) {
     if (keeps_up) {
       behind_since_.reset();

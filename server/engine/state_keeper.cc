@@ -18,7 +18,7 @@ SnapshotPtr StateKeeper::Begin() {
   return request_.state == nullptr ? FindCached() : request_.state;
 }
 
-/// A state of the prompt's beginning; also plans which states of it to keep.
+/// Looks for a state of the prompt's beginning, and plans which states of the prompt to keep.
 SnapshotPtr StateKeeper::FindCached() {
   if (!MayCache() || request_.prompt_logprobs) return {};
   PrefixCache::Lookup found = cache_->Find(*request_.cache_scope, request_.prompt);
@@ -45,7 +45,7 @@ absl::Status StateKeeper::Keep(int64_t position, Save save) {
 void StateKeeper::KeepAnswer(std::span<const int32_t> chosen, Save save) {
   if (!MayCache() || request_.state != nullptr || request_.keep_state) return;
   absl::StatusOr<SnapshotPtr> state = save();
-  // A copy that failed costs the next prompt some time, this request nothing.
+  // A failed copy costs the next prompt some time, and this request nothing.
   if (!state.ok()) return;
   std::vector<int32_t> all = request_.prompt;
   all.insert(all.end(), chosen.begin(), chosen.end());

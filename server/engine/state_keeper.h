@@ -1,4 +1,4 @@
-// Where a sequence's state comes from, and to whom it goes while the sequence grows.
+// Where a sequence's state comes from, and who gets copies of it while the sequence grows.
 #pragma once
 
 #include <cstdint>
@@ -15,36 +15,37 @@
 
 namespace fmaserver::engine {
 
-/// Of one sample of a request. Prompts find each other's states in the prefix cache; the states of
-/// a request with keep_state go to its sink instead.
+/// The keeper of one sample of a request. Prompts find each other's states in the prefix cache; the
+/// states of a request with keep_state go to its sink instead.
 class StateKeeper {
  public:
   /// Copies the sequence's state out of its slot, as it is now.
   using Save = absl::FunctionRef<absl::StatusOr<SnapshotPtr>()>;
 
-  /// `cache` may be null. All outlive the keeper.
+  /// `cache` may be null. All arguments outlive the keeper.
   StateKeeper(const GenerateRequest& request, GenerateSink& sink, PrefixCache* cache,
               EngineObserver& observer);
 
-  /// The sequence is about to read its prompt: plans which states to keep, and returns the one to
-  /// begin with; null: none. Not for a sample that begins where another one is.
+  /// Called when the sequence is about to read its prompt: plans which states to keep, and returns
+  /// the state to begin with, or null. Not called for a sample that forks from another.
   SnapshotPtr Begin();
 
-  /// Tokens of the prompt that the cache had.
+  /// How many tokens of the prompt the cache already had.
   int64_t cached() const { return cached_; }
 
-  /// A slice of the prompt that begins at `position` ends here at the latest, because a state can
-  /// be kept, and the request fork, between steps only.
+  /// Where a slice of the prompt that begins at `position` must end at the latest, because states
+  /// can be kept, and samples fork, only between steps.
   int64_t NextPoint(int64_t position) const { return points_.After(position); }
 
   /// Whether the other samples begin at `position`.
   bool IsFork(int64_t position) const { return points_.IsFork(position); }
 
-  /// The sequence is at `position`: hands its state to whom it is for, if it is for anybody.
+  /// Called with the sequence at `position`: hands its state to the cache or the sink if they want
+  /// it.
   absl::Status Keep(int64_t position, Save save);
 
-  /// The whole prompt was read and `chosen` is the answer: keeps the state for prompts that quote
-  /// both, as the next turn of a chat does.
+  /// Called when the whole prompt was read and `chosen` is the answer: keeps the state for prompts
+  /// that repeat both, as the next turn of a chat does.
   void KeepAnswer(std::span<const int32_t> chosen, Save save);
 
  private:

@@ -9,11 +9,11 @@
 
 namespace fmaserver::engine {
 
-/// Token counts of one sequence, counted from its very first token. Slices of its prompt end at
-/// every one of them, because a state can only be taken between steps.
+/// Token counts at which a sequence's state is wanted, counted from its very first token. Slices of
+/// its prompt end at every one of them, because a state can only be taken between steps.
 class StatePoints {
  public:
-  /// A session's states are offered at these distances besides its marks.
+  /// A session is offered its state at this distance, besides its marks.
   static constexpr int64_t kRegularDistance = 4096;
 
   void AddCache(int64_t tokens) { Add(cache_, tokens); }
@@ -29,7 +29,7 @@ class StatePoints {
     return IsCache(tokens) || IsMark(tokens) || IsFork(tokens) || IsRegular(tokens);
   }
 
-  /// The first point past `tokens`; the largest number if there is none.
+  /// The first point past `tokens`; the largest int64 if there is none.
   int64_t After(int64_t tokens) const {
     int64_t next = std::min(First(cache_, tokens), First(marks_, tokens));
     if (fork_ > tokens) next = std::min(next, fork_);

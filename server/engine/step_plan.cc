@@ -7,11 +7,12 @@
 namespace fmaserver::engine {
 namespace {
 
-/// Shares `budget` between prompts of these lengths. Returns the rows of each, and what is left.
+/// Shares `budget` between prompts of these lengths. Returns the rows of each, and the rest of the
+/// budget.
 std::pair<std::vector<int64_t>, int64_t> Share(std::span<const int64_t> lengths, int64_t budget) {
   std::vector<int64_t> shortest_first(lengths.begin(), lengths.end());
   std::ranges::sort(shortest_first);
-  // What the short ones leave of an even share is for the long ones.
+  // What short prompts leave of their even share goes to the long ones.
   auto rivals = std::ssize(lengths);
   for (const int64_t length : shortest_first) {
     if (length > budget / rivals) break;

@@ -5,43 +5,43 @@
 
 namespace fmaserver::engine {
 
-/// Segments in the order in which the model is to have them: those whose token the backend chooses
-/// come first, so that the logits which the host wants lie together behind theirs.
+/// Segments in the order in which the model gets them: first those whose token the backend chooses,
+/// so that the logits that the host wants lie together after them.
 struct StepRunner::Batch {
   std::vector<StepSegment> segments;
-  std::vector<size_t> parts;  // of each segment
+  std::vector<size_t> feeds;  // whose segment it is
   std::vector<kernels::RowSampling> choices;
 
-  void Add(const StepSegment& segment, size_t part) {
+  void Add(const StepSegment& segment, size_t feed) {
     segments.push_back(segment);
-    parts.push_back(part);
+    feeds.push_back(feed);
   }
 };
 
-StepRunner::Batch StepRunner::MakeBatch(std::span<const Part> parts) const {
+StepRunner::Batch StepRunner::MakeBatch(std::span<const Feed> feeds) const {
   const bool can_choose = model_.backend().sampler() != nullptr;
   Batch batch;
   Batch others;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    Sequence& sequence = *parts[i].sequence;
+  for (size_t i = 0; i < feeds.size(); ++i) {
+    Sequence& sequence = *feeds[i].sequence;
     const StepSegment segment{
         .slot = sequence.slot().handle(),
         .position = sequence.position(),
-        .tokens = sequence.Pending().first(static_cast<size_t>(parts[i].rows)),
-        .logits = sequence.LogitsWanted(parts[i].rows)};
+        .tokens = sequence.Pending().first(static_cast<size_t>(feeds[i].rows)),
+        .logits = sequence.LogitsWanted(feeds[i].rows)};
     std::optional<kernels::RowSampling> choice;
     if (can_choose && segment.logits == 1) choice = sequence.Choice();
     if (choice) batch.choices.push_back(*choice);
     (choice ? batch : others).Add(segment, i);
   }
   for (size_t i = 0; i < others.segments.size(); ++i) {
-    batch.Add(others.segments[i], others.parts[i]);
+    batch.Add(others.segments[i], others.feeds[i]);
   }
   return batch;
 }
 
-absl::StatusOr<std::span<const StepOutcome>> StepRunner::Run(std::span<const Part> parts) {
-  const Batch batch = MakeBatch(parts);
+absl::StatusOr<std::span<const StepOutcome>> StepRunner::Run(std::span<const Feed> feeds) {
+  const Batch batch = MakeBatch(feeds);
   sampled_.assign(batch.choices.size(), {});
   const auto logits = model_.Run(batch.segments, batch.choices, sampled_);
   if (!logits.ok()) return logits.status();
@@ -50,10 +50,10 @@ absl::StatusOr<std::span<const StepOutcome>> StepRunner::Run(std::span<const Par
   if (!on_host.ok()) return on_host.status();
 
   const int64_t vocab_size = model_.config().vocab_size;
-  outcomes_.assign(parts.size(), {.vocab_size = vocab_size});
+  outcomes_.assign(feeds.size(), {.vocab_size = vocab_size});
   std::span<const float> rest = *on_host;
   for (size_t i = 0; i < batch.segments.size(); ++i) {
-    StepOutcome& outcome = outcomes_[batch.parts[i]];
+    StepOutcome& outcome = outcomes_[batch.feeds[i]];
     if (i < sampled_.size()) {
       outcome.chosen = &sampled_[i];
       continue;

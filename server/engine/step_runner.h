@@ -1,4 +1,4 @@
-// One step of the model, and what it makes of every sequence's rows.
+// Runs one step of the model, and tells what it computed from every sequence's rows.
 #pragma once
 
 #include <cstdint>
@@ -18,18 +18,19 @@ class StepRunner {
   /// `model` outlives the runner.
   explicit StepRunner(Model& model) : model_(model) {}
 
-  struct Part {
+  /// A sequence, and how many of its pending tokens a step feeds.
+  struct Feed {
     Sequence* sequence = nullptr;
-    int32_t rows = 0;  ///< of its pending tokens
+    int32_t rows = 0;
   };
 
-  /// Feeds the parts, one of each sequence, and returns an outcome for each, valid until the next
-  /// call. An error is one of the whole step.
-  absl::StatusOr<std::span<const StepOutcome>> Run(std::span<const Part> parts);
+  /// Runs a step and returns an outcome for each of its feeds, valid until the next call. An error
+  /// is an error of the whole step.
+  absl::StatusOr<std::span<const StepOutcome>> Run(std::span<const Feed> feeds);
 
  private:
   struct Batch;
-  Batch MakeBatch(std::span<const Part> parts) const;
+  Batch MakeBatch(std::span<const Feed> feeds) const;
 
   Model& model_;
   std::vector<kernels::SampledRow> sampled_;

@@ -20,7 +20,7 @@ StopMatcher::Pattern StopMatcher::MakePattern(const std::string& text) {
 }
 
 void StopMatcher::Advance(Pattern& pattern, char byte) {
-  // The matcher stops at a whole match, so state < text.size().
+  // The matcher stops at a complete match, so state < text.size() here.
   while (pattern.state > 0 && pattern.text[pattern.state] != byte) {
     pattern.state = pattern.fallback[pattern.state - 1];
   }

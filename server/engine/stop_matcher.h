@@ -10,19 +10,20 @@
 namespace fmaserver::engine {
 
 /// Passes a text on up to the first stop string. However the text is cut, the outputs joined are
-/// the same: first means the one that ends first, and of several that end there the longest.
+/// the same. The first stop string is the one that ends first, and the longest of those that end
+/// there.
 class StopMatcher {
  public:
-  /// `stops` are not empty strings. With `include` the stop string itself is passed on too.
+  /// No string in `stops` is empty. With `include` the stop string itself is passed on too.
   StopMatcher(std::span<const std::string> stops, bool include);
   StopMatcher(const StopMatcher&) = delete;
   StopMatcher& operator=(const StopMatcher&) = delete;
 
-  /// What is certain to be output after `text`. Holds back what may be the start of a stop string
-  /// (less than the longest of them), and drops all that follows one.
+  /// Returns what is certain to be output after `text`. Holds back what may be the start of a stop
+  /// string (less than the longest of them), and drops everything after a stop string.
   std::string Push(std::string_view text);
 
-  /// The text ends here: what was held back.
+  /// The text ends here: returns what was held back.
   std::string Finish();
 
   /// The stop string found, or null.

@@ -1,4 +1,4 @@
-// Which tokens a sequence has met, and how often it generated each.
+// Which tokens a sequence has seen, and how often it generated each.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace fmaserver::engine {
 
-/// One entry for every token seen, so its size follows the text and never the vocabulary.
+/// One entry for every token seen, so its size depends on the text and not on the vocabulary.
 class TokenCounts {
  public:
   explicit TokenCounts(std::span<const int32_t> prompt) {
@@ -16,7 +16,8 @@ class TokenCounts {
 
   void AddGenerated(int32_t token) { ++generated_[token]; }
 
-  /// Times each token was generated; 0 for those that only the prompt holds. In no order.
+  /// How often each token was generated; 0 for tokens that only the prompt has. In no particular
+  /// order.
   const std::unordered_map<int32_t, int64_t>& generated() const { return generated_; }
 
  private:

@@ -1,4 +1,4 @@
-// Requests that were checked. Only Validate (validate.h) makes them, so that nothing unchecked
+// Requests that have been checked. Only Validate (validate.h) makes them, so that nothing unchecked
 // reaches a sequence.
 #pragma once
 
@@ -42,7 +42,7 @@ class ValidGenerateRequest {
   std::vector<int32_t> stop_tokens_;
 };
 
-/// Likewise.
+/// The same for scoring.
 class ValidScoreRequest {
  public:
   const ScoreRequest* operator->() const { return &request_; }

@@ -5,32 +5,32 @@
 #include <iterator>
 #include <random>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
+#include "base/refusal.h"
+#include "base/text.h"
 
 namespace fmaserver::engine {
 namespace {
 
 template <typename Value, typename... Allowed>
-absl::Status OutOfRange(absl::string_view field, Value value, const Allowed&... allowed) {
-  return absl::InvalidArgumentError(absl::StrCat(field, " is ", value, "; allowed: ", allowed...));
+absl::Status OutOfRange(std::string_view field, const Value& value, const Allowed&... allowed) {
+  return Refusal(field, value, Concat(allowed...));
 }
 
 /// Affirmative, so that NaN is out of range.
-absl::Status ValidateRange(absl::string_view field, double value, double least, double most) {
+absl::Status ValidateRange(std::string_view field, double value, double least, double most) {
   if (value >= least && value <= most) return absl::OkStatus();
   return OutOfRange(field, value, least, " to ", most);
 }
 
-absl::Status ValidateIds(absl::string_view field, std::span<const int32_t> ids,
+absl::Status ValidateIds(std::string_view field, std::span<const int32_t> ids,
                          const model::ModelConfig& config) {
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] >= 0 && ids[i] < config.vocab_size) continue;
-    return OutOfRange(absl::StrCat(field, "[", i, "]"), ids[i], "token ids 0 to ",
-                      config.vocab_size - 1);
+    return OutOfRange(Concat(field, "[", i, "]"), ids[i], "token ids 0 to ", config.vocab_size - 1);
   }
   return absl::OkStatus();
 }
@@ -50,10 +50,9 @@ absl::Status ValidateTokenFilters(const SamplingParams& sampling,
   absl::Status status = ValidateIds("allowed_token_ids", sampling.allowed_token_ids, config);
   status.Update(ValidateIds("banned_token_ids", sampling.banned_token_ids, config));
   for (const auto& [token, bias] : sampling.logit_bias) {
-    const std::string field = absl::StrCat("logit_bias[", token, "]");
+    const std::string field = Concat("logit_bias[", token, "]");
     if (token < 0 || token >= config.vocab_size) {
-      status.Update(absl::InvalidArgumentError(
-          absl::StrCat(field, " names no token; allowed: token ids 0 to ", config.vocab_size - 1)));
+      status.Update(OutOfRange("token of logit_bias", token, "0 to ", config.vocab_size - 1));
     }
     status.Update(ValidateRange(field, bias, -kMaxLogitBias, kMaxLogitBias));
   }
@@ -78,11 +77,11 @@ absl::Status ValidateSampling(const SamplingParams& sampling, const model::Model
 
 absl::Status ValidateStopStrings(const std::vector<std::string>& stop) {
   if (stop.size() > kMaxStops) {
-    return OutOfRange("stop", absl::StrCat(stop.size(), " strings"), "at most ", kMaxStops);
+    return OutOfRange("stop", Words{Concat(stop.size(), " strings")}, "at most ", kMaxStops);
   }
   for (size_t i = 0; i < stop.size(); ++i) {
     if (!stop[i].empty() && stop[i].size() <= kMaxStopBytes) continue;
-    return OutOfRange(absl::StrCat("stop[", i, "]"), absl::StrCat(stop[i].size(), " bytes long"),
+    return OutOfRange(Concat("stop[", i, "]"), Words{Concat(stop[i].size(), " bytes long")},
                       "1 to ", kMaxStopBytes);
   }
   return absl::OkStatus();
@@ -100,7 +99,7 @@ absl::Status ValidateStopping(const GenerateRequest& request, const model::Model
     return OutOfRange("time_limit_seconds", request.time_limit_seconds, "a positive number");
   }
   if (request.stop_token_ids.size() > kMaxStopTokenIds) {
-    return OutOfRange("stop_token_ids", absl::StrCat(request.stop_token_ids.size(), " ids"),
+    return OutOfRange("stop_token_ids", Words{Concat(request.stop_token_ids.size(), " ids")},
                       "at most ", kMaxStopTokenIds);
   }
   absl::Status status = ValidateIds("stop_token_ids", request.stop_token_ids, config);
@@ -112,8 +111,8 @@ std::vector<int32_t> EosTokens(const GenerateRequest& request, const model::Mode
   return request.ignore_eos ? std::vector<int32_t>() : config.eos_token_ids;
 }
 
-/// Before min_tokens, neither what stops the sequence nor what is banned may be drawn: something
-/// must be left. The ids are valid.
+/// Before min_tokens neither tokens that stop the sequence nor banned ones may be drawn, so some
+/// other token must be left. All ids must be valid.
 absl::Status ValidateTokensLeft(const GenerateRequest& request, const model::ModelConfig& config) {
   const SamplingParams& sampling = request.sampling;
   std::vector<bool> left(static_cast<size_t>(config.vocab_size),
@@ -125,25 +124,25 @@ absl::Status ValidateTokensLeft(const GenerateRequest& request, const model::Mod
     for (const int32_t token : EosTokens(request, config)) left[token] = false;
   }
   if (std::ranges::find(left, true) != left.end()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      "allowed_token_ids, banned_token_ids and what min_tokens postpones leave no token to choose; "
-      "allowed: 1 or more");
+  return OutOfRange(
+      "number of tokens that allowed_token_ids, banned_token_ids and min_tokens leave", 0,
+      "1 or more");
 }
 
-absl::Status ValidateTopLogprobs(absl::string_view field, int32_t count) {
+absl::Status ValidateTopLogprobs(std::string_view field, int32_t count) {
   if (count >= 0 && count <= kMaxTopLogprobs) return absl::OkStatus();
   return OutOfRange(field, count, "0 to ", kMaxTopLogprobs);
 }
 
 absl::Status ValidateMarks(const GenerateRequest& request) {
   if (request.marks.size() > kMaxMarks) {
-    return OutOfRange("marks", absl::StrCat(request.marks.size(), " places"), "at most ",
+    return OutOfRange("marks", Words{Concat(request.marks.size(), " places")}, "at most ",
                       kMaxMarks);
   }
   const int64_t most = std::ssize(request.prompt) - request.pending;
   for (size_t i = 0; i < request.marks.size(); ++i) {
     if (request.marks[i] >= 1 && request.marks[i] <= most) continue;
-    return OutOfRange(absl::StrCat("marks[", i, "]"), request.marks[i], "1 to ", most,
+    return OutOfRange(Concat("marks[", i, "]"), request.marks[i], "1 to ", most,
                       ", the tokens of the prompt");
   }
   return absl::OkStatus();
@@ -176,7 +175,7 @@ absl::Status Check(const GenerateRequest& request, const model::ModelConfig& con
   status.Update(ValidateTopLogprobs("top_logprobs", request.top_logprobs));
   status.Update(ValidateTopLogprobs("prompt_logprobs", request.prompt_logprobs.value_or(0)));
   if (status.ok()) status = ValidateMarks(request);
-  // It relies on the checks above.
+  // ValidateTokensLeft relies on the checks above.
   return status.ok() ? ValidateTokensLeft(request, config) : status;
 }
 
@@ -187,15 +186,14 @@ uint64_t RandomSeed() {
 
 }  // namespace
 
-absl::Status ValidateTokens(absl::string_view field, std::span<const int32_t> tokens,
+absl::Status ValidateTokens(std::string_view field, std::span<const int32_t> tokens,
                             const model::ModelConfig& config, int64_t length) {
   if (tokens.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(field, " is empty; allowed: 1 token or more"));
+    return Refusal(field, Words{"empty"}, "1 token or more");
   }
   if (length > config.MaxSequenceLength()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(field, " is a sequence of ", length, " tokens; allowed: at most ",
-                     config.MaxSequenceLength(), ", the positions that this model has learned"));
+    return OutOfRange(field, Words{Concat("a sequence of ", length, " tokens")}, "at most ",
+                      config.MaxSequenceLength(), ", the positions that this model has learned");
   }
   return ValidateIds(field, tokens, config);
 }
@@ -203,7 +201,7 @@ absl::Status ValidateTokens(absl::string_view field, std::span<const int32_t> to
 absl::StatusOr<ValidGenerateRequest> Validate(GenerateRequest request,
                                               const model::ModelConfig& config) {
   if (absl::Status status = Check(request, config); !status.ok()) return status;
-  // Not value_or, which would open the source of randomness for a request that needs none.
+  // value_or would open the source of randomness even for a request that has a seed.
   const uint64_t seed = request.sampling.seed ? *request.sampling.seed : RandomSeed();
   std::vector<int32_t> eos_tokens = EosTokens(request, config);
   return ValidGenerateRequest(std::move(request), seed, std::move(eos_tokens));

@@ -1,21 +1,22 @@
-// The checks a request passes before the engine takes it.
+// The checks that a request must pass before the engine takes it.
 #pragma once
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "model_loader/model_config.h"
 #include "server/engine/request.h"
 #include "server/engine/valid_request.h"
 
 namespace fmaserver::engine {
 
-/// Tokens of one or more sequences, each of `length` tokens: at least one, each in [0, V), and no
-/// sequence longer than the model's learned positions. `field` names them in the message.
-absl::Status ValidateTokens(absl::string_view field, std::span<const int32_t> tokens,
+/// Checks the tokens of one or more sequences of `length` tokens each: at least one token, each in
+/// [0, V), and no sequence longer than the model's learned positions. `field` names them in the
+/// message.
+absl::Status ValidateTokens(std::string_view field, std::span<const int32_t> tokens,
                             const model::ModelConfig& config, int64_t length);
 
 /// INVALID_ARGUMENT names the field, what was found and what is allowed.

@@ -13,8 +13,8 @@
 namespace fmaserver::eval {
 namespace {
 
-/// Adds to `result` what the logits of tokens [first, first + rows) of a window say of their
-/// successors within it.
+/// Adds to `result` how likely the logits of tokens [first, first + rows) of a window make the
+/// tokens that follow them in the window.
 void Score(std::span<const int32_t> window, int64_t first, int64_t rows,
            std::span<const float> logits, Evaluation& result) {
   const auto vocab = static_cast<int64_t>(logits.size()) / rows;

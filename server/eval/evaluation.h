@@ -1,4 +1,4 @@
-// How likely a model finds given tokens, measured window by window.
+// How likely a model finds the tokens of a text, measured window by window.
 #pragma once
 
 #include <cstdint>
@@ -23,12 +23,12 @@ struct Evaluation {
 };
 
 struct EvaluationHooks {
-  /// The logits of the tokens just fed, [rows, V], in order.
+  /// Gets the logits of the tokens that were just fed, [rows, V], in order.
   std::function<void(std::span<const float> logits)> on_logits;
   std::function<void(const Evaluation& so_far)> on_progress;
 };
 
-/// `tokens` in [0, V), one or more. INVALID_ARGUMENT for an unknown token or a window longer than
+/// `tokens` are one or more. INVALID_ARGUMENT for a token outside [0, V) or a window longer than
 /// the model's learned positions.
 absl::StatusOr<Evaluation> Evaluate(engine::Model& model, std::span<const int32_t> tokens,
                                     const EvaluationOptions& options, const EvaluationHooks& hooks);

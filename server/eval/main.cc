@@ -14,6 +14,8 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "base/json.h"
+#include "base/refusal.h"
 #include "kernels/device.h"
 #include "model_loader/checkpoint.h"
 #include "nlohmann/json.hpp"
@@ -87,14 +89,14 @@ absl::StatusOr<std::vector<int32_t>> ParseTokenIds(const std::string& text,
   const nlohmann::json* list = &json;
   if (json.is_object() && json.contains("tokens")) list = &json["tokens"];
   if (!list->is_array()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, " is no JSON list of token ids, nor an object with a `tokens` list"));
+    return Refusal(path, Words{Excerpt(json)},
+                   "a JSON list of token ids, or an object with such a list as `tokens`");
   }
   std::vector<int32_t> tokens;
   for (const nlohmann::json& id : *list) {
     if (!id.is_number_integer() || id < 0 || id > std::numeric_limits<int32_t>::max()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path, ": entry ", tokens.size(), " is ", id.dump(), "; allowed: token ids"));
+      return Refusal(At(path, absl::StrCat("entry ", tokens.size())), Words{Excerpt(id)},
+                     "a token id");
     }
     tokens.push_back(id.get<int32_t>());
   }
@@ -109,13 +111,13 @@ absl::StatusOr<std::vector<int32_t>> ReadTokens(const Flags& flags,
   if (!content.ok()) return content.status();
   if (!is_text) return ParseTokenIds(*content, path);
   if (checkpoint.tokenizer() == nullptr) {
-    return absl::FailedPreconditionError(
-        "this checkpoint has no tokenizer; give --token-ids instead of --text");
+    return Refusal("--text", Words{"set"}, "--token-ids instead: this checkpoint has no tokenizer",
+                   absl::StatusCode::kFailedPrecondition);
   }
   return checkpoint.tokenizer()->Encode(*content);
 }
 
-/// Bytes of the scored tokens' text: all but the first of each window.
+/// The bytes of the scored tokens' text, which are all but the first token of each window.
 std::optional<int64_t> ScoredBytes(const std::vector<int32_t>& tokens, int64_t context,
                                    const model::Tokenizer* tokenizer) {
   if (tokenizer == nullptr) return std::nullopt;

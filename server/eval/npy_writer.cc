@@ -10,8 +10,8 @@
 namespace fmaserver::eval {
 namespace {
 
-/// Format version 1.0: magic, header length, a Python dict padded so that the data is aligned
-/// to 64.
+/// Format version 1.0: magic, header length, a Python dict, padded so that the data is aligned to
+/// 64 bytes.
 std::string Header(int64_t rows, int64_t cols) {
   std::string dict =
       absl::StrCat("{'descr': '<f4', 'fortran_order': False, 'shape': (", rows, ", ", cols, "), }");

@@ -11,7 +11,7 @@
 
 namespace fmaserver::eval {
 
-/// The header is written by Create, so the number of rows must be known.
+/// Create writes the header, so the number of rows must be known by then.
 class NpyWriter {
  public:
   /// UNAVAILABLE, with the reason, when the file cannot be made.

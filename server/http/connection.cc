@@ -54,8 +54,8 @@ bool HttpConnection::Write() {
   if (count < 0) return WouldBlock();
   written_ += static_cast<size_t>(count);
   if (written_ < answer_.size()) return true;
-  // Closing at once, with bytes of the client unread, would reset the connection and take the
-  // answer away from it: the client closes first.
+  // Closing at once, with unread bytes of the client, would reset the connection and the client
+  // would lose the answer. So the client closes first.
   shutdown(fd(), SHUT_WR);
   state_ = State::kClosing;
   return true;

@@ -1,4 +1,4 @@
-// One HTTP connection of the server: reads a request, writes an answer, closes.
+// One HTTP connection of the server: it reads a request, writes an answer, and closes.
 #pragma once
 
 #include <chrono>
@@ -12,12 +12,12 @@ namespace fmaserver::http {
 
 using HttpHandler = std::function<HttpResponse(const std::string& path)>;
 
-/// Never blocks. One thread.
+/// Never blocks. Used by one thread.
 class HttpConnection {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// What a connection may take in all, from its first byte to its last.
+  /// How long a connection may last.
   static constexpr std::chrono::seconds kLifetime{5};
 
   /// `socket` is non-blocking.
@@ -26,7 +26,7 @@ class HttpConnection {
 
   int fd() const { return socket_.get(); }
   Clock::time_point deadline() const { return deadline_; }
-  /// The poll() events that it waits for.
+  /// The poll() events that the connection waits for.
   short Events() const;
 
   /// Goes on after poll() returned events; false when the connection is over.

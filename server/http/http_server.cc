@@ -60,13 +60,13 @@ void HttpServer::Run() {
 }
 
 void HttpServer::Accept() {
-  // A few at a time, so that those that are open get their turn.
+  // A few at a time, so that open connections are served meanwhile.
   constexpr int kAtOnce = 64;
   for (int i = 0; i < kAtOnce; ++i) {
     FileDescriptor socket(accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!socket) {
-      // Without a descriptor for it the connection stays in the queue, and poll() would report it
-      // again at once: wait for the next turn.
+      // When there is no descriptor for it, the connection stays in the queue and poll() would
+      // report it again at once. So stop accepting until the next round.
       accepting_ = errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM;
       if (!accepting_ && !connections_.empty()) connections_.erase(connections_.begin());
       return;

@@ -1,8 +1,8 @@
 // An HTTP server for probes and scrapes, made to stay answerable whatever connects to it.
 //
 // One thread waits for all connections. Each serves one request and lives for 5 s at most; when
-// kMaxConnections are open, a new one replaces the oldest. So neither idle, slow nor broken clients
-// keep a probe waiting, and what they take is bounded.
+// kMaxConnections are open, a new one replaces the oldest. So idle, slow or broken clients do not
+// keep a probe waiting, and the memory that they take is bounded.
 #pragma once
 
 #include <memory>
@@ -16,12 +16,12 @@
 
 namespace fmaserver::http {
 
-/// Destruction closes all connections.
+/// The destructor closes all connections.
 class HttpServer {
  public:
   static constexpr size_t kMaxConnections = 256;
 
-  /// `handler` is called on the server's thread and answers every path. Errors as Listen.
+  /// `handler` is called on the server's thread and answers every path. Errors are those of Listen.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& address,
                                                            HttpHandler handler);
   ~HttpServer();
@@ -40,7 +40,7 @@ class HttpServer {
   int MillisecondsToNextDeadline() const;
 
   const FileDescriptor listener_;
-  const FileDescriptor stop_;  // an eventfd: readable when the thread shall end
+  const FileDescriptor stop_;  // an eventfd: readable when the thread is to end
   const int port_;
   const HttpHandler handler_;
   std::vector<HttpConnection> connections_;  // oldest first

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "base/refusal.h"
 
 namespace fmaserver::http {
 namespace {
@@ -22,8 +23,7 @@ absl::StatusOr<std::pair<std::string, std::string>> SplitAddress(const std::stri
   const std::string port = colon == std::string::npos ? "" : address.substr(colon + 1);
   const bool digits = port.find_first_not_of("0123456789") == std::string::npos;
   if (host.empty() || port.empty() || port.size() > 5 || !digits || std::stoi(port) > 65535) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        flag, " is \"", address, "\"; allowed: HOST:PORT with a port from 0 to 65535"));
+    return Refusal(flag, address, "HOST:PORT with a port from 0 to 65535");
   }
   return std::pair{host, port};
 }
@@ -57,7 +57,7 @@ absl::StatusOr<Listener> Listen(const std::string& flag, const std::string& addr
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, freeaddrinfo);
   FileDescriptor socket(::socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int on = 1;
-  // A restart need not wait until the kernel forgets the old connections.
+  // So that a restart need not wait until the kernel has forgotten the old connections.
   if (!socket || setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
       bind(socket.get(), found->ai_addr, found->ai_addrlen) != 0 ||
       listen(socket.get(), kBacklog) != 0) {

@@ -14,7 +14,8 @@ struct Listener {
 };
 
 /// Listens on `address`, HOST:PORT or [IPV6]:PORT; port 0 takes a free one. INVALID_ARGUMENT for
-/// what is no such address, UNAVAILABLE when it cannot be had. `flag` names it in messages.
+/// any other text, UNAVAILABLE when the address cannot be listened on. `flag` names the address in
+/// messages.
 absl::StatusOr<Listener> Listen(const std::string& flag, const std::string& address);
 
 }  // namespace fmaserver::http

@@ -1,4 +1,4 @@
-// The head of an HTTP/1 request: all that a probe or a scrape consists of.
+// The head of an HTTP/1 request, which is all there is to a probe or a scrape.
 #pragma once
 
 #include <string>
@@ -13,10 +13,10 @@ struct HttpResponse {
 };
 
 struct RequestHead {
-  bool head_only = false;  ///< HEAD: the answer goes without its body
+  bool head_only = false;  ///< HEAD: the answer is sent without its body
   std::string path;        ///< without the query, as it was sent
-  /// 0, or the status to answer with instead of asking a handler: 400 no request of HTTP/1, 405
-  /// neither GET nor HEAD.
+  /// 0, or the status to answer with without asking a handler: 400 when this is not an HTTP/1
+  /// request, 405 when it is neither GET nor HEAD.
   int error = 0;
 };
 
@@ -26,10 +26,10 @@ inline constexpr size_t kMaxHeadBytes = size_t{16} << 10;
 /// Whether `received` holds a whole head, which ends with an empty line.
 bool HasWholeHead(std::string_view received);
 
-/// Reads the first line of a head; the fields after it are not used. Any bytes are allowed.
+/// Reads the first line of a head and ignores the fields after it. `head` may be any bytes.
 RequestHead ParseRequestHead(std::string_view head);
 
-/// The answer's bytes. Each connection serves one request, and the answer says so.
+/// The bytes of the answer. Each connection serves one request, and the answer says so.
 std::string SerializeResponse(const HttpResponse& response, bool head_only);
 
 /// "404 Not Found" as a response, for the statuses that this server sends.

@@ -32,7 +32,7 @@ Json Fields(const service::CallReport& report) {
 }
 
 std::string Dump(const Json& value) {
-  // Quotes and escapes whatever a client sent, so that a line stays a line.
+  // Quotes and escapes what a client sent, so that a line stays one line.
   return value.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
 }
 

@@ -30,7 +30,7 @@ std::string Timestamp(spdlog::log_clock::time_point time) {
   return fmt::format("{}.{:03}Z", std::string_view(text, size), milliseconds);
 }
 
-/// A JSON object on a line. What the call log says is fields already.
+/// Each line is a JSON object. Lines of the call log already consist of JSON fields.
 class JsonFormatter final : public spdlog::formatter {
  public:
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& line) override {
@@ -81,7 +81,7 @@ void SetUpLog(const std::string& level, LogFormat format) {
   spdlog::drop_all();
   spdlog::set_default_logger(MakeLogger("", sink, threshold));
   MakeLogger(kCallLogger, sink, threshold);
-  // Protobuf complains about every broken request, which the client is told of already.
+  // Protobuf logs every broken request, although the client is told about it anyway.
   google::protobuf::SetLogHandler(
       [](google::protobuf::LogLevel /*level*/, const char* /*file*/, int /*line*/,
          const std::string& message) { spdlog::debug("protobuf: {}", message); });

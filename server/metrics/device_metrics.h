@@ -1,4 +1,4 @@
-// What the device's memory holds. docs/metrics.md lists it.
+// The metrics of the device's memory. docs/metrics.md lists them.
 #pragma once
 
 #include <prometheus/collectable.h>
@@ -12,8 +12,8 @@
 
 namespace fmaserver::metrics {
 
-/// Asks the backend at each scrape, as long as it is there. Thread-safe. Empty for a
-/// backend that computes in the host's memory, or a device that does not answer.
+/// Asks the backend at each scrape, as long as it lives. Thread-safe. Empty for a backend that
+/// computes in the host's memory, and for a device that does not answer.
 class DeviceMetrics final : public prometheus::Collectable {
  public:
   DeviceMetrics(std::string model_name, std::weak_ptr<const kernels::Backend> backend)

@@ -11,7 +11,7 @@ namespace {
 
 using prometheus::MetricFamily;
 
-/// Puts the series of `more` into `families`, which keep the order in which they came.
+/// Adds the series of `more` to `families`, which stay in the order in which they first came.
 void Join(std::vector<MetricFamily> more, std::map<std::string, size_t>& places,
           std::vector<MetricFamily>& families) {
   for (MetricFamily& family : more) {

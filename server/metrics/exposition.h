@@ -1,4 +1,4 @@
-// The page that Prometheus reads: what several sources collect, as text.
+// The page that Prometheus reads: the metrics of several sources, as text.
 #pragma once
 
 #include <prometheus/collectable.h>
@@ -13,7 +13,8 @@ namespace fmaserver::metrics {
 /// Thread-safe. Families of one name from several sources are one family on the page.
 class Exposition {
  public:
-  /// `source` is on the page as long as somebody else holds it: a model's series go with it.
+  /// `source` is on the page as long as somebody else holds it, so a model's series go when the
+  /// model goes.
   void Add(std::weak_ptr<const prometheus::Collectable> source);
 
   /// Everything in Prometheus' text format 0.0.4; kContentType says so to HTTP clients.

@@ -14,7 +14,7 @@ static_assert(static_cast<size_t>(engine::FinishReason::kStopSequence) == 1);
 static_assert(static_cast<size_t>(engine::FinishReason::kLength) == 2);
 static_assert(static_cast<size_t>(engine::FinishReason::kTimeLimit) == 3);
 
-/// Why the engine refuses a request, by the code that its client gets.
+/// Why the engine refused a request, derived from the code that its client gets.
 const char* RejectionReason(absl::StatusCode code) {
   switch (code) {
     case absl::StatusCode::kInvalidArgument:

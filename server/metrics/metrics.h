@@ -1,4 +1,4 @@
-// The metrics of the served model: what the engine reports, counted. docs/metrics.md lists them.
+// The metrics of a served model: counts what the engine reports. docs/metrics.md lists them.
 #pragma once
 
 #include <prometheus/counter.h>
@@ -17,7 +17,7 @@
 
 namespace fmaserver::metrics {
 
-/// What is known of the model before the first request.
+/// What is known about the model before the first request.
 struct ModelFacts {
   std::string name;  ///< the label model_name of every series
   kernels::SlotLayout layout;
@@ -59,7 +59,7 @@ class Metrics final : public engine::EngineObserver {
   const std::string model_name_;
   const std::shared_ptr<prometheus::Registry> registry_;
 
-  // Owned by the registry. Declared in the order in which the page shows them within their type.
+  // The registry owns them. Declared in the order in which the page shows them within their type.
   Gauge& running_;
   Gauge& waiting_;
   Gauge& slots_used_;

@@ -45,7 +45,7 @@ std::optional<ProcessStat> ReadProcessStat() {
   std::ifstream file("/proc/self/stat");
   std::string line;
   std::getline(file, line);
-  // The program's name, in parentheses, may hold anything: count from behind it.
+  // The program's name, in parentheses, may contain anything, so count from its end.
   const size_t name_end = line.rfind(')');
   const std::optional<double> boot = BootSeconds();
   if (name_end == std::string::npos || !boot.has_value()) return std::nullopt;

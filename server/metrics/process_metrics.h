@@ -1,4 +1,4 @@
-// What the process itself takes, and which build it is.
+// What the process itself uses, and which build it is.
 #pragma once
 
 #include <prometheus/collectable.h>
@@ -7,8 +7,8 @@
 
 namespace fmaserver::metrics {
 
-/// The usual process_* metrics, read from /proc when scraped, and fma_build_info. Thread-safe. A
-/// value that the system does not tell is left out.
+/// The usual process_* metrics, read from /proc when scraped, and fma_build_info. Thread-safe.
+/// Values that the system does not provide are left out.
 class ProcessMetrics final : public prometheus::Collectable {
  public:
   std::vector<prometheus::MetricFamily> Collect() const override;

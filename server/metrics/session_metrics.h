@@ -16,14 +16,14 @@
 
 namespace fmaserver::metrics {
 
-/// Thread-safe. Counts what the store reports; how many sessions there are is asked of the store at
-/// each scrape.
+/// Thread-safe. Counts what the store reports, and asks the store at each scrape how many sessions
+/// there are.
 class SessionMetrics final : public sessions::SessionObserver, public prometheus::Collectable {
  public:
   /// `model_name` is the label of every series.
   explicit SessionMetrics(const std::string& model_name);
 
-  /// The store to ask, as long as it is there. Before the first Collect().
+  /// Sets the store to ask, as long as it lives. Call it before the first Collect().
   void Watch(std::weak_ptr<const sessions::SessionStore> store) { store_ = std::move(store); }
 
   std::vector<prometheus::MetricFamily> Collect() const override;

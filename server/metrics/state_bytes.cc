@@ -5,7 +5,7 @@ namespace fmaserver::metrics {
 StateBytes StateBytesOf(const kernels::SlotLayout& layout) {
   const kernels::Hierarchy& hierarchy = layout.hierarchy;
   const int64_t heads = int64_t{layout.num_layers} * layout.num_kv_heads;
-  // A column is a key of d elements and a value of d elements; what pads it counts as padding.
+  // A column is a key of d elements and a value of d elements; anything more is padding.
   const int64_t column = heads * 2 * layout.head_dim * kernels::SizeOf(layout.type);
   StateBytes bytes;
   bytes.near_field = column * 2 * hierarchy.group_size;

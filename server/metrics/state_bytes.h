@@ -1,4 +1,4 @@
-// What the bytes of a cache slot are for.
+// How the bytes of a cache slot are used.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace fmaserver::metrics {
 
-/// Bytes of one slot by kind; together they are layout.slot_bytes.
+/// The bytes of one slot by use; their sum is layout.slot_bytes.
 struct StateBytes {
   int64_t near_field = 0;  ///< tokens kept exactly: the ring of the last two fine groups
   int64_t sinks = 0;       ///< first tokens that stay exact for ever

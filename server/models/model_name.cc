@@ -24,9 +24,7 @@ std::string NameOfFolder(const std::filesystem::path& folder) {
 absl::StatusOr<ModelSource> MakeSource(std::string name, std::filesystem::path folder) {
   if (folder.empty()) return Refusal("folder", Words{"missing"}, "a checkpoint folder");
   if (name.empty()) name = NameOfFolder(folder);
-  if (!IsName(name)) {
-    return Refusal("name", name, Concat("1 to ", kMaxNameChars, " of A-Z a-z 0-9 _ and -"));
-  }
+  if (absl::Status status = CheckIsName("name", name); !status.ok()) return status;
   return ModelSource{.name = std::move(name), .folder = std::move(folder)};
 }
 

@@ -14,11 +14,11 @@ struct ModelSource {
 };
 
 /// A model without a name is called after its folder: every byte that no name may hold becomes _,
-/// and what is longer is cut. "models/tiny/" and "." have names too. INVALID_ARGUMENT for a name
-/// that is none.
+/// and a longer name is cut. "models/tiny/" and "." have names too. INVALID_ARGUMENT for a given
+/// name that is not a name (IsName).
 absl::StatusOr<ModelSource> MakeSource(std::string name, std::filesystem::path folder);
 
-/// "[NAME=]DIR". What is before the first = is a name only if it could be one.
+/// "[NAME=]DIR". The part before the first = is a name only if it could be one.
 absl::StatusOr<ModelSource> ParseSource(const std::string& text);
 
 }  // namespace fmaserver::models

@@ -11,7 +11,7 @@
 namespace fmaserver::models {
 
 // The last holder may be any thread, the engine's too, which cannot end its own engine. It hands
-// the model back instead, to whoever waits for it.
+// the model back instead, to the thread that waits in Unload or in the destructor.
 ModelRegistry::Entry ModelRegistry::MakeEntry(std::unique_ptr<ServedModel> model) {
   const auto released = std::make_shared<std::promise<std::unique_ptr<const ServedModel>>>();
   Entry entry{.model = nullptr, .released = released->get_future()};

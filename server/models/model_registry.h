@@ -16,7 +16,7 @@
 
 namespace fmaserver::models {
 
-/// Thread-safe. The first model is the one that is meant where no name is said.
+/// Thread-safe. A request that names no model means the first one.
 class ModelRegistry {
  public:
   using Loader =
@@ -24,13 +24,13 @@ class ModelRegistry {
 
   /// `loader` makes a model of its source; it may run on several threads at once.
   explicit ModelRegistry(Loader loader) : loader_(std::move(loader)) {}
-  /// Waits for whoever holds a model.
+  /// Waits until nobody holds a model any more.
   ~ModelRegistry();
   ModelRegistry(const ModelRegistry&) = delete;
   ModelRegistry& operator=(const ModelRegistry&) = delete;
 
   /// Loads a model and serves it, on the calling thread; others are found meanwhile. ALREADY_EXISTS
-  /// for a name that is served, being loaded or being unloaded; the loader's errors. An error
+  /// for a name that is served, being loaded or being unloaded; else the loader's errors. An error
   /// changes nothing.
   absl::StatusOr<ModelPtr> Load(const ModelSource& source);
 
@@ -38,7 +38,8 @@ class ModelRegistry {
   /// it on the calling thread. NOT_FOUND; FAILED_PRECONDITION for the only model.
   absl::Status Unload(const std::string& name, absl::Duration grace);
 
-  /// The model of this name, or for an empty one the first. NOT_FOUND names what is served.
+  /// The model of this name, or the first model when the name is empty. NOT_FOUND names the models
+  /// that are served.
   absl::StatusOr<ModelPtr> Find(const std::string& name) const;
 
   /// In the order in which they were loaded.

@@ -1,4 +1,4 @@
-// One model as it is served: what computes and what keeps its sessions.
+// One model as it is served: its engine and the store of its sessions.
 #pragma once
 
 #include <memory>
@@ -12,10 +12,11 @@
 
 namespace fmaserver::models {
 
-/// Thread-safe. Its end frees the memory of weights, slots and sessions.
+/// Thread-safe. Its destructor frees the memory of weights, slots and sessions.
 class ServedModel {
  public:
-  /// `companions` live as long as the model and the engine needs them: what counts its events.
+  /// `companions` are objects that must live as long as the model, such as those that count its
+  /// events.
   ServedModel(ModelSource source, std::unique_ptr<engine::Engine> engine,
               std::shared_ptr<sessions::SessionStore> sessions,
               std::vector<std::shared_ptr<const void>> companions = {})
@@ -35,8 +36,8 @@ class ServedModel {
   const std::unique_ptr<engine::Engine> engine_;
 };
 
-/// Whoever works for a call of a model holds one: it keeps the model as it is. A call that is in
-/// the engine needs none, because an engine ends what it runs before it goes.
+/// Everything that works for a call of a model holds one, which keeps the model alive. A call that
+/// is in the engine needs none, because an engine ends what it runs before it goes.
 using ModelPtr = std::shared_ptr<const ServedModel>;
 
 }  // namespace fmaserver::models

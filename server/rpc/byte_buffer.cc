@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/refusal.h"
 #include "base/utf8.h"
 
 namespace fmaserver::rpc {
@@ -48,11 +49,11 @@ absl::Status ExplainFailure(const std::string& bytes, const Descriptor& type) {
     std::string text;
     if (!WireFormatLite::ReadBytes(&in, &text)) break;
     if (const absl::Status status = ValidateUtf8(text); !status.ok()) {
-      return absl::InvalidArgumentError(absl::StrCat(field->name(), ": ", status.message()));
+      return At(field->name(), status);
     }
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("request: ", bytes.size(), " bytes that are no ", type.full_name()));
+  return Refusal("request", Words{absl::StrCat(bytes.size(), " bytes")},
+                 absl::StrCat("a message ", type.full_name()));
 }
 
 }  // namespace

@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "base/refusal.h"
 
 namespace fmaserver::rpc {
 namespace {
@@ -71,10 +72,9 @@ absl::Status SetStopping(const v1::GenerateRequest& message, const Vocabulary& v
                       options.stop_token_ids);
 }
 
-absl::Status AssignAtMost(absl::string_view field, uint64_t value, int32_t most, int32_t& place) {
+absl::Status AssignAtMost(std::string_view field, uint64_t value, int32_t most, int32_t& place) {
   if (value > static_cast<uint64_t>(most)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(field, ": ", value, " found; allowed are 0 to ", most));
+    return Refusal(field, value, FromTo(0, most));
   }
   place = static_cast<int32_t>(value);
   return absl::OkStatus();
@@ -107,9 +107,8 @@ absl::StatusOr<service::GenerateRequest> ResumeOf(v1::GenerateRequest message) {
   message.clear_resume_token();
   message.clear_model();
   if (message.ByteSizeLong() == 0) return request;
-  return absl::InvalidArgumentError(
-      "resume_token: found beside other fields; it brings the whole request, so none but model may "
-      "be set");
+  return Refusal("resume_token", Words{"set together with other fields"},
+                 "only model beside it, because it stands for the whole request");
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ void ImportReactor::Finish(const absl::StatusOr<sessions::SessionInfo>& session)
 
 void ImportReactor::OnReadDone(bool ok) {
   if (!ok) {
-    // This is how gRPC tells of both ends: of a stream that is complete, and of one that broke off.
+    // gRPC reports both ends in this way: a complete stream, and one that broke off.
     if (context_.IsCancelled()) OnCancel();
     return call_->OnEnd();
   }

@@ -22,12 +22,12 @@ namespace {
 void SetChannelArguments(grpc::ServerBuilder& builder, const service::DoorOptions& options) {
   // Two servers on one port would share its connections at random.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  // A client that vanished without a word is noticed within 40 s and its slot freed.
+  // A client that has disappeared silently is noticed within 40 s, and its slot is freed.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   // Clients may ping as often while they wait for a long prompt.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
-  // Who pings more often than that is warned twice, then disconnected.
+  // A client that pings more often is warned twice, then disconnected.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
@@ -35,7 +35,8 @@ void SetChannelArguments(grpc::ServerBuilder& builder, const service::DoorOption
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000);
 }
 
-/// gRPC's reflection joins every server of a program that links it, and asks nobody for a token.
+/// gRPC adds reflection to every server of a program that links it, and reflection does not ask for
+/// a token.
 class WithoutReflection final : public grpc::ServerBuilderOption {
  public:
   void UpdateArguments(grpc::ChannelArguments* /*arguments*/) override {}

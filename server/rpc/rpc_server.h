@@ -17,11 +17,11 @@
 
 namespace fmaserver::rpc {
 
-/// Thread-safe. Destruction ends running calls at once.
+/// Thread-safe. The destructor ends running calls at once.
 class RpcServer {
  public:
-  /// Serves `service`, which outlives the server. UNAVAILABLE when the address cannot be had;
-  /// errors of MakeServerCredentials.
+  /// Serves `service`, which outlives the server. UNAVAILABLE when the address cannot be listened
+  /// on; else the errors of MakeServerCredentials.
   static absl::StatusOr<std::unique_ptr<RpcServer>> Start(service::Service& service,
                                                           const service::DoorOptions& options);
   ~RpcServer();
@@ -34,8 +34,8 @@ class RpcServer {
   /// What the health service answers: SERVING (as after Start) or NOT_SERVING.
   void SetServing(bool serving);
 
-  /// Accepts nothing more and waits up to `grace` for running calls, then cancels them. Returns
-  /// when all are gone.
+  /// Accepts no new calls, waits up to `grace` for running ones, then cancels them. Returns when
+  /// all calls are gone.
   void Shutdown(absl::Duration grace);
 
  private:

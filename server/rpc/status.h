@@ -1,4 +1,4 @@
-// absl::Status -> grpc::Status, the one place.
+// The only place where absl::Status becomes grpc::Status.
 #pragma once
 
 #include <grpcpp/support/status.h>

@@ -1,7 +1,7 @@
 // A server stream of gRPC for a call of the service: events become messages.
 //
 // The reactor is the wire of its call, which holds it, and it holds the call until gRPC is done
-// with it: it lives as long as the later of the two.
+// with it: it lives until both are done with it.
 #pragma once
 
 #include <grpcpp/support/byte_buffer.h>
@@ -26,8 +26,8 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
  public:
   using Encode = std::function<grpc::ByteBuffer(const Event&)>;
 
-  /// Hands gRPC a reactor for the call that `start` makes of its wire. Headers go out at once: a
-  /// client learns that its call is heard before a long prompt is read.
+  /// Hands gRPC a reactor for the call that `start` makes of its wire. Headers are sent at once, so
+  /// that a client knows that its call was received before a long prompt has been read.
   template <class Start>
   static grpc::ServerWriteReactor<grpc::ByteBuffer>* Open(
       const grpc::CallbackServerContext& context, Encode encode, const Start& start) {

@@ -4,7 +4,7 @@
 #include <grpcpp/security/tls_credentials_options.h>
 #include <openssl/ssl.h>
 
-#include "absl/strings/str_cat.h"
+#include "base/refusal.h"
 
 namespace fmaserver::rpc {
 namespace {
@@ -12,8 +12,7 @@ namespace {
 constexpr unsigned kReloadSeconds = 5;
 
 absl::Status Unusable(const char* option, const std::string& file, const char* wanted) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(option, ": \"", file, "\" cannot be used; allowed: ", wanted));
+  return Refusal(option, file, wanted);
 }
 
 /// gRPC itself would only say so at the first connection, and only in its own log.
@@ -41,8 +40,8 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
     return grpc::InsecureServerCredentials();
   }
   if (options.cert.empty() || options.key.empty()) {
-    return absl::InvalidArgumentError(
-        "tls-cert, tls-key: found one without the other; allowed: both or none");
+    return Refusal(options.cert.empty() ? "tls-cert" : "tls-key", Words{"missing"},
+                   "both tls-cert and tls-key, or none");
   }
   if (absl::Status status = CheckFiles(options); !status.ok()) return status;
   const bool mutual = !options.client_ca.empty();

@@ -1,4 +1,4 @@
-// What the service tells, as messages of the wire.
+// The service's events and answers as messages of the wire.
 #pragma once
 
 #include <grpcpp/support/byte_buffer.h>

@@ -11,7 +11,8 @@ void LiveCalls::Add() {
 
 void LiveCalls::Remove() {
   const std::lock_guard lock(mutex_);
-  // Under the lock: whoever waits may destroy what the calls use as soon as the count is 0.
+  // Under the lock, because AwaitNone's caller may destroy what the calls use as soon as the count
+  // is 0.
   if (--count_ == 0) none_.notify_all();
 }
 

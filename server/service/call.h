@@ -1,4 +1,4 @@
-// One call, whatever its method and its door: who makes it, what it may do, and what it took.
+// One call of any method and any door: who makes it, what it may do, and what it used.
 #pragma once
 
 #include <condition_variable>
@@ -18,8 +18,8 @@
 
 namespace fmaserver::service {
 
-/// How many calls there are. A call lives until its door, the workers and the engine have all let
-/// go of it, which for the engine is within one step of the call's end. Thread-safe.
+/// Counts the live calls. A call lives until its door, the workers and the engine have all released
+/// it; the engine does within one step of the call's end. Thread-safe.
 class LiveCalls {
  public:
   void Add();
@@ -32,7 +32,7 @@ class LiveCalls {
   int64_t count_ = 0;  // guarded by mutex_
 };
 
-/// What holds for every call; outlives all of them, which `live` tells.
+/// The rules for all calls. It must outlive all of them; `live` counts them.
 struct CallPolicy {
   std::shared_ptr<const access::Access> access;       ///< null: everybody may call, without limits
   std::shared_ptr<CallObserver> observer;             ///< null: nobody is told
@@ -43,12 +43,12 @@ struct CallPolicy {
   std::shared_ptr<LiveCalls> live = std::make_shared<LiveCalls>();
 };
 
-/// Made once at the start of a call, and held by whatever works for it. Its end, with the last
-/// holder, gives the tenant's share back and reports the call. One thread at a time, but for
-/// SetStatus.
+/// Made once at the start of a call, and held by everything that works for it. When the last holder
+/// releases it, the tenant's share is given back and the call is reported. Used by one thread at a
+/// time, except for SetStatus.
 class Call {
  public:
-  /// `policy.access` and `policy.observer` are there.
+  /// `policy.access` and `policy.observer` are not null.
   Call(const CallPolicy& policy, const CallKind& kind, CallMetadata metadata);
   ~Call();
   Call(const Call&) = delete;
@@ -61,7 +61,7 @@ class Call {
 
   const std::string& request_id() const { return report_.request_id; }
 
-  /// These of admitted calls only.
+  /// Only for admitted calls.
   const std::string& tenant() const { return lease_->tenant().name(); }
   access::TenantLimits tenant_limits() const { return lease_->tenant().limits(); }
   void ChargePrompt(int64_t tokens);  ///< what the caller sent, as tokens
@@ -73,7 +73,7 @@ class Call {
   void KeepPrompt(const std::string& text);
   /// Times, and how much of the prompt was cached.
   void SetUsage(const engine::Usage& usage);
-  /// How the call ended; without it, as cancelled.
+  /// How the call ended; a call without it counts as cancelled.
   void SetStatus(const absl::Status& status) { report_.status = status; }
 
  private:

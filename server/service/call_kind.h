@@ -1,14 +1,14 @@
-// The calls that there are, whatever the door: their names in logs and metrics, and what they take.
+// All kinds of calls, for all doors: their names in logs and metrics, and what they need.
 #pragma once
 
 namespace fmaserver::service {
 
 struct CallKind {
   const char* method;
-  /// Whether the call reads or makes tokens. One that does not is also answered when its tenant's
-  /// allowance is used up, so that such a tenant can still look and clean up.
+  /// Whether the call reads or makes tokens. A call that does not is answered even when its
+  /// tenant's allowance is used up, so that the tenant can still list and delete its sessions.
   bool takes_tokens = false;
-  /// Whether an administrator makes it, with a token of their own kind.
+  /// Whether only administrators may make it, who have their own tokens.
   bool admin = false;
 };
 

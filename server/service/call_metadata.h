@@ -1,4 +1,4 @@
-// What a door knows of a caller, checked.
+// What a door knows about a caller, checked.
 #pragma once
 
 #include <string>
@@ -6,7 +6,7 @@
 
 namespace fmaserver::service {
 
-/// As it came: strings of any bytes, empty where the caller said nothing.
+/// As received: any bytes, or empty where the caller sent nothing.
 struct CallMetadata {
   std::string authorization = {};  ///< "Bearer TOKEN"
   std::string traceparent = {};
@@ -14,14 +14,16 @@ struct CallMetadata {
   std::string peer = {};  ///< the caller's address
 };
 
-/// With a traceparent that is valid or empty, and a request id that is valid: else a random one.
+/// With a traceparent that is valid or empty, and a valid request id, which is random if the caller
+/// sent none.
 CallMetadata Checked(CallMetadata metadata);
 
-/// Whether `text` is a traceparent of W3C Trace Context, level 1: of version 00, or of a later one
-/// that begins like it.
+/// Whether `text` is a traceparent of W3C Trace Context, level 1: of version 00, or of a later
+/// version that begins like it.
 bool IsTraceparent(std::string_view text);
 
-/// 1 to 128 characters of A-Z a-z 0-9 and ._:/+=- : what may stand in a log as it is.
+/// Whether `text` is 1 to 128 characters of A-Z a-z 0-9 and ._:/+=- , which can be logged
+/// unchanged.
 bool IsRequestId(std::string_view text);
 
 }  // namespace fmaserver::service

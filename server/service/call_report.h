@@ -1,4 +1,4 @@
-// What is told of a call after its end: for the log and for metrics.
+// The report of a call after its end, for the log and for metrics.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// What a Generate call tells its reader, free of any wire format.
+// What a Generate call sends to its reader, without any wire format.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,7 @@ struct PromptTokens {
   std::vector<engine::TokenScore> tokens;
 };
 
-/// What the session of a finished turn holds.
+/// The session after a finished turn.
 struct SessionAfter {
   std::string id;
   int64_t tokens = 0;
@@ -42,18 +42,18 @@ struct GenerationInterrupted {
 using GenerateEvent = std::variant<PromptProgress, PromptTokens, engine::Delta, GenerationFinished,
                                    GenerationInterrupted>;
 
-/// Scores of this many tokens are one event at most: with 100 alternatives each, some 100 KiB.
+/// The most tokens whose scores are one event: with 100 alternatives each, some 100 KiB.
 inline constexpr size_t kScoresPerEvent = 64;
 
 /// `scores` in pieces of at most kScoresPerEvent.
 std::vector<std::vector<engine::TokenScore>> InPieces(std::vector<engine::TokenScore> scores);
 
-/// For Outbox. Progress replaces progress; tokens of the prompt and deltas of one sample are
-/// joined.
+/// For Outbox. A progress event replaces an earlier one; tokens of the prompt, and deltas of one
+/// sample, are joined.
 size_t BytesOf(const GenerateEvent& event);
 bool Merge(GenerateEvent& last, GenerateEvent& next);
 
-/// About the bytes that these take in an answer.
+/// An estimate of the bytes that these take in an answer.
 size_t BytesOf(const std::vector<engine::TokenScore>& scores);
 
 }  // namespace fmaserver::service

@@ -4,20 +4,22 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/refusal.h"
+#include "base/text.h"
 
 namespace fmaserver::service {
 namespace {
 
 absl::Status CheckStops(const engine::GenerateRequest& options, const Vocabulary& vocabulary) {
   if (options.stop.empty() || vocabulary.tokenizer != nullptr) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      "stop: this model has no tokenizer; send stop_token_ids instead");
+  return Refusal("stop", Words{"set"}, "stop_token_ids instead: this model has no tokenizer",
+                 absl::StatusCode::kFailedPrecondition);
 }
 
 absl::Status CheckSalt(const std::string& salt) {
   if (salt.size() <= kMaxCacheSaltBytes) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "cache_salt: ", salt.size(), " bytes found; allowed are 0 to ", kMaxCacheSaltBytes));
+  return Refusal("cache_salt", Words{Concat(salt.size(), " bytes")},
+                 Concat("up to ", kMaxCacheSaltBytes));
 }
 
 }  // namespace
@@ -25,15 +27,13 @@ absl::Status CheckSalt(const std::string& salt) {
 absl::StatusOr<std::vector<int32_t>> TokensOf(Input input, const Vocabulary& vocabulary,
                                               const RequestLimits& limits) {
   if (input.empty()) {
-    return absl::InvalidArgumentError(
-        "text, token_ids: neither is set; exactly one of them must be");
+    return Refusal("prompt", Words{"missing"}, "exactly one of text and token_ids");
   }
   const bool is_text = input.text.has_value();
   auto tokens = is_text ? Encode(*input.text, vocabulary, limits) : *std::move(input.ids);
   if (!tokens.ok()) return tokens.status();
   if (tokens->empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(is_text ? "text" : "token_ids", ": 0 tokens found; at least 1 is needed"));
+    return Refusal(is_text ? "text" : "token_ids", Words{"0 tokens"}, "1 or more");
   }
   if (absl::Status status = CheckPrompt(std::ssize(*tokens), limits); !status.ok()) return status;
   return tokens;
@@ -48,14 +48,14 @@ absl::StatusOr<engine::GenerateRequest> ForEngine(GenerateRequest request,
   status.Update(CheckSalt(request.cache_salt));
   if (!status.ok()) return status;
   engine::GenerateRequest result = std::move(request.options);
-  // What a session holds already may be all there is to go on from.
+  // A turn may have no prompt, because it can go on from what the session holds.
   if (!request.has_turn() || !request.prompt.empty()) {
     auto tokens = TokensOf(std::move(request.prompt), vocabulary, limits);
     if (!tokens.ok()) return tokens.status();
     result.prompt = *std::move(tokens);
   }
   if (!request.skip_prefix_cache) {
-    // No tenant's name holds a 0, so no salt can imitate another tenant.
+    // No tenant's name contains a 0 byte, so no salt can imitate another tenant.
     result.cache_scope = absl::StrCat(tenant, absl::string_view("\0", 1), request.cache_salt);
   }
   return result;

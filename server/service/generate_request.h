@@ -44,8 +44,8 @@ struct ScoreRequest {
 absl::StatusOr<std::vector<int32_t>> TokensOf(Input input, const Vocabulary& vocabulary,
                                               const RequestLimits& limits);
 
-/// What the engine is to do for `tenant`: checked against the limits, with the prompt's tokens,
-/// which are none when a session brings its own.
+/// The engine's request for `tenant`: checked against the limits, and with the tokens of the
+/// prompt, which may be empty in a session.
 absl::StatusOr<engine::GenerateRequest> ForEngine(GenerateRequest request,
                                                   const std::string& tenant,
                                                   const Vocabulary& vocabulary,

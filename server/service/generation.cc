@@ -64,11 +64,11 @@ void Generation::StartTurn(const models::ModelPtr& model,
 
 void Generation::Submit(const models::ModelPtr& model, engine::GenerateRequest request) {
   unfinished_ = request.n;
-  // What a session brings was paid for in the turns before.
+  // The session's own tokens were charged in earlier turns.
   call().ChargePrompt(std::ssize(request.prompt) - request.pending);
   const auto id = model->engine().Submit(std::move(request), shared_from_this());
   if (id.ok()) return Started(*id);
-  // Whoever is refused may come again at once, and finds the session free.
+  // Before the refusal is sent, so that a client that tries again at once finds the session free.
   turn_.reset();
   Close(id.status());
 }
@@ -103,7 +103,7 @@ void Generation::OnFinish(engine::Finished finish) {
   if (--unfinished_ == 0) Close(absl::OkStatus());
 }
 
-// What the session holds is said only once it holds it.
+// The finish is sent only after the session has taken the turn.
 void Generation::CommitTurn(engine::Finished finish) {
   const auto session = turn_->Commit(std::exchange(finish.kept, {}));
   turn_.reset();

@@ -48,14 +48,14 @@ class Generation final : public StreamingCall<GenerateEvent>,
 
   void Run(const models::ModelPtr& model, absl::StatusOr<GenerateRequest> request);
   void Submit(const models::ModelPtr& model, engine::GenerateRequest request);
-  /// Takes the turn on a thread for the disk and submits its request. `begin` holds `bytes`.
+  /// Begins the turn on a thread for the disk and submits its request. `begin` holds `bytes` bytes.
   void StartTurn(const models::ModelPtr& model,
                  std::function<absl::StatusOr<std::unique_ptr<TurnRunner>>()> begin, int64_t bytes);
   void CommitTurn(engine::Finished finish);
   void InterruptTurn(engine::Kept kept, uint64_t seed);
 
-  /// Of a call with a session. The worker that begins the turn, the engine and the worker that ends
-  /// it use it one after the other.
+  /// Only in a call with a session. The worker that begins the turn, the engine, and the worker
+  /// that ends it use it one after the other.
   std::unique_ptr<TurnRunner> turn_;
 
   // The engine's thread only.

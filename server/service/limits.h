@@ -1,4 +1,4 @@
-// What requests may ask for, within what the engine takes.
+// The limits of this server for requests, within what the engine takes.
 #pragma once
 
 #include <cstddef>
@@ -16,10 +16,10 @@ struct RequestLimits {
   int32_t samples = engine::kMaxSamples;                           ///< 1..kMaxSamples
 };
 
-/// All of these: INVALID_ARGUMENT names what was found and the limit that is set.
+/// All of these return INVALID_ARGUMENT with what was found and the limit.
 absl::Status CheckText(size_t bytes, const RequestLimits& limits);
 absl::Status CheckPrompt(int64_t tokens, const RequestLimits& limits);
-/// The rest of a request, whose prompt need not be there yet.
+/// Checks the rest of a request, whose prompt need not be set yet.
 absl::Status CheckOptions(const engine::GenerateRequest& request, const RequestLimits& limits);
 
 }  // namespace fmaserver::service

@@ -1,8 +1,8 @@
-// What a stream still has to say to its reader.
+// The events of a stream that its reader has not taken yet.
 //
 // The engine's thread sends, the door's threads report writes; one mutex guards the state, and
-// nothing is called under it. At most one write is in flight; meanwhile events wait and are merged
-// where their kind allows it, and while too much waits the engine pauses the request.
+// nothing is called while it is held. At most one write is in flight; meanwhile events wait and are
+// merged where their kind allows it, and while too much waits the engine pauses the request.
 #pragma once
 
 #include <atomic>
@@ -22,7 +22,8 @@ template <class Event>
 class EventWire {
  public:
   virtual ~EventWire() = default;
-  /// Begins to write, and tells the stream's call when that is over. Not called again before.
+  /// Begins to write, and tells the stream's call when the write is over. Not called again before
+  /// that.
   virtual void Write(const Event& event) = 0;
   /// The end, once, never during a write.
   virtual void Finish(const absl::Status& status) = 0;
@@ -35,7 +36,7 @@ class Outbox {
  public:
   /// Waiting events are merged up to this size, well below the 4 MiB that gRPC's clients accept.
   static constexpr size_t kMaxMergedBytes = size_t{256} << 10;
-  /// With this much waiting for a slow reader there is no room.
+  /// When this much waits for a slow reader, there is no room.
   static constexpr size_t kMaxWaitingBytes = size_t{1} << 20;
 
   /// Holds `wire` to its own end.
@@ -57,13 +58,13 @@ class Outbox {
     return end_.has_value();
   }
 
-  /// Ends the stream with `status` after what was sent. False: it had its last word before.
+  /// Ends the stream with `status` after what was sent. False if it had already been ended.
   bool Close(const absl::Status& status) { return End(status, /*drop=*/false); }
 
-  /// Likewise, and drops what waits, also of a stream that was closed.
+  /// The same, but drops what waits, even if the stream was closed before.
   bool Abandon(const absl::Status& status) { return End(status, /*drop=*/true); }
 
-  /// The write is over. True: there is room again where there was none.
+  /// The write is over. Returns true if there was no room before and there is now.
   bool Written() {
     std::unique_lock lock(mutex_);
     state_ = State::kIdle;

@@ -23,14 +23,14 @@ class Scoring final : public StreamingCall<ScoreEvent>,
  public:
   using Parse = std::function<absl::StatusOr<ScoreRequest>()>;
 
-  /// As Generation::Start.
+  /// Like Generation::Start.
   static std::shared_ptr<Scoring> Start(Service& service,
                                         const absl::StatusOr<models::ModelPtr>& model,
                                         std::shared_ptr<Call> call, std::shared_ptr<Wire> wire,
                                         size_t bytes, Parse parse);
 
   bool HasRoom() const override { return KeepsUp(); }
-  /// The scores themselves tell how far it is.
+  /// The scores themselves show the progress.
   void OnPromptProgress(int64_t, int64_t) override {}
   void OnScores(std::vector<engine::TokenScore> scores) override;
   void OnFinish(const engine::Usage& usage) override;

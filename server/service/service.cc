@@ -7,7 +7,7 @@ namespace {
 
 // A request of this size is encoded in about a millisecond.
 constexpr size_t kQuickBytes = size_t{4} << 10;
-// So many times a small multiple of the longest text is the memory that encoding takes.
+// Encoding takes a small multiple of the longest text's size, once for each of these threads.
 constexpr int kReaders = 2;
 constexpr int64_t kMaxWaitingBytes = int64_t{64} << 20;  // for the readers and for the disk
 constexpr int kDiskThreads = 4;

@@ -24,14 +24,14 @@ class Service {
   models::ModelRegistry& models() { return models_; }
   const CallPolicy& policy() const { return policy_; }
 
-  /// Threads for what may wait for the session store's disk.
+  /// Threads for work that may wait for the session store's disk.
   Workers& disk() { return disk_; }
 
   std::shared_ptr<Call> Begin(const CallKind& kind, CallMetadata metadata);
 
   /// Runs `task`, which parses and encodes a request of `bytes`: at once when that is quick, so
-  /// that short texts never wait for long ones, else on a thread for it. RESOURCE_EXHAUSTED when
-  /// too many bytes wait already.
+  /// that short texts never wait for long ones, else on a thread for reading. RESOURCE_EXHAUSTED
+  /// when too many bytes already wait.
   absl::Status Read(size_t bytes, std::function<void()> task);
 
   /// Returns when no call is left.

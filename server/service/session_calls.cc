@@ -1,6 +1,7 @@
 #include "server/service/session_calls.h"
 
-#include "absl/strings/str_cat.h"
+#include "base/refusal.h"
+#include "base/text.h"
 
 namespace fmaserver::service {
 
@@ -8,12 +9,11 @@ absl::Status SessionCalls::CheckTenantLimit(int64_t more) {
   const int64_t limit = call_.tenant_limits().sessions;
   if (limit == 0) return absl::OkStatus();
   if (more <= limit - store_.CountOf(call_.tenant())) return absl::OkStatus();
-  store_.Sweep(call_.tenant());  // what has expired is in nobody's way
+  store_.Sweep(call_.tenant());  // expired sessions must not count
   const int64_t used = store_.CountOf(call_.tenant());
   if (more <= limit - used) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat("tenant \"", call_.tenant(), "\" has ", used,
-                                                   " sessions and wants ", more,
-                                                   " more; allowed: ", limit));
+  return Refusal(At(Concat("tenant ", Quoted(call_.tenant())), "number of sessions"), used + more,
+                 Concat("up to ", limit), absl::StatusCode::kResourceExhausted);
 }
 
 absl::StatusOr<sessions::SessionInfo> SessionCalls::Create(
@@ -30,8 +30,7 @@ absl::StatusOr<sessions::SessionPage> SessionCalls::List(const std::string& toke
                                                          std::optional<int64_t> size) {
   const int64_t count = size.value_or(kDefaultPageSize);
   if (count >= 1 && count <= kMaxPageSize) return store_.List(call_.tenant(), token, count);
-  return absl::InvalidArgumentError(
-      absl::StrCat("page_size: found ", count, ", allowed: 1 to ", kMaxPageSize));
+  return Refusal("page_size", count, FromTo<int64_t>(1, kMaxPageSize));
 }
 
 absl::StatusOr<sessions::SessionInfo> SessionCalls::Update(

@@ -45,8 +45,8 @@ class SessionCalls {
  private:
   sessions::SessionName Named(const std::string& id) const { return {call_.tenant(), id}; }
 
-  /// Calls that run side by side may each see the same sessions free, so that a tenant can be over
-  /// its limit by as many calls as it may have under way.
+  /// Calls at the same time may each see the same free place, so a tenant can exceed its limit by
+  /// as many sessions as it may have calls at once.
   absl::Status CheckTenantLimit(int64_t more);
 
   sessions::SessionStore& store_;

@@ -1,9 +1,9 @@
 // A call between the engine and a door: the engine's request on one side, a stream on the other.
 //
 // Ownership: the door holds the call until its stream is over, the engine as a sink until the
-// request ends, workers while they work for it. The call holds the door's wire. Once closed it
-// ignores whatever the engine still says. The call does not keep its model: whoever works for it
-// does, and what a slow reader has yet to take needs none.
+// request ends, workers while they work for it. The call holds the door's wire. Once closed, it
+// ignores everything that the engine still reports. The call does not keep its model: code that
+// works for it does, and output that waits for a slow reader needs none.
 #pragma once
 
 #include <functional>
@@ -20,7 +20,7 @@
 
 namespace fmaserver::service {
 
-/// The functions that are public are the door's. Any thread.
+/// The public functions are for the door. Any thread.
 template <class Event>
 class StreamingCall {
  public:
@@ -44,8 +44,8 @@ class StreamingCall {
   Service& service() { return service_; }
   Call& call() { return *call_; }
 
-  /// Lets `task` read a request of `bytes` to `model`, or ends the call: whoever must be refused is
-  /// refused before their text is looked at. Once, and first.
+  /// Lets `task` read a request of `bytes` for `model`, or ends the call: a request that must be
+  /// refused is refused before its text is read. Called once, before everything else.
   void Read(const absl::StatusOr<models::ModelPtr>& model, size_t bytes,
             std::function<void(const models::ModelPtr&)> task) {
     absl::Status status = call_->admission();
@@ -84,7 +84,7 @@ class StreamingCall {
       id_ = id;
       abandoned = abandoned_;
     }
-    // Whoever abandoned the call in between had no id to cancel.
+    // If the call was abandoned in between, there was no id to cancel.
     if (abandoned) Cancel(id);
   }
 

@@ -24,14 +24,15 @@ struct Vocabulary {
 
 Vocabulary VocabularyOf(const engine::Engine& engine);
 
-/// All of these: INVALID_ARGUMENT names field, found and allowed; FAILED_PRECONDITION when text
-/// meets a model without a tokenizer. Encoding takes time and memory by the length of the text.
+/// All of these return INVALID_ARGUMENT in the grammar of base/refusal.h, and FAILED_PRECONDITION
+/// for text when the model has no tokenizer. Encoding takes time and memory in proportion to the
+/// text.
 absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, const Vocabulary& vocabulary,
                                             const RequestLimits& limits);
 absl::StatusOr<std::vector<int32_t>> CheckIds(absl::string_view field,
                                               std::span<const uint32_t> ids,
                                               const Vocabulary& vocabulary);
-absl::Status IdNotAllowed(absl::string_view field, uint32_t id, const Vocabulary& vocabulary);
+absl::Status IdNotAllowed(std::string_view field, uint32_t id, const Vocabulary& vocabulary);
 
 /// The Tokenize and Detokenize calls.
 absl::StatusOr<std::vector<int32_t>> Tokenize(Call& call, std::string_view text,

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/refusal.h"
 #include "server/service/session_calls.h"
 
 namespace fmaserver::service {
@@ -101,7 +102,7 @@ absl::Status Importing::Take(const absl::StatusOr<Piece>& piece) {
 absl::StatusOr<sessions::SessionInfo> Importing::Complete() {
   if (absl::Status status = cancelled(); !status.ok()) return status;
   if (import_ == nullptr) {
-    return absl::InvalidArgumentError("data: found none, allowed: the blob of an Export call");
+    return Refusal("data", Words{"missing"}, "the blob of an Export call");
   }
   absl::StatusOr<sessions::SessionInfo> session = import_->Finish();
   const absl::Status status = cancelled();

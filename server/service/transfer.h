@@ -1,4 +1,5 @@
-// Sessions as blobs, out and in, piece by piece as the other side takes and sends them.
+// Exports and imports sessions as blobs, piece by piece, as fast as the other side takes or sends
+// them.
 #pragma once
 
 #include <functional>
@@ -15,8 +16,8 @@
 
 namespace fmaserver::service {
 
-/// One Export call. Each piece is read on a thread for the disk, when the one before is written:
-/// one piece at a time is in memory. The door's functions may be called on any thread.
+/// One Export call. Each piece is read on a thread for the disk after the one before has been
+/// written, so only one piece is in memory. The door's functions may be called on any thread.
 class Exporting final : public std::enable_shared_from_this<Exporting> {
  public:
   using Wire = EventWire<std::string>;
@@ -79,7 +80,7 @@ class Importing final : public std::enable_shared_from_this<Importing> {
   void OnPiece(Parse parse);
   /// The sender has sent all.
   void OnEnd();
-  /// The sender is gone. A door may tell this before or after OnEnd: no session is made either way.
+  /// The sender is gone. A door may call it before or after OnEnd; no session is made either way.
   void OnCancel(const absl::Status& why);
 
  private:

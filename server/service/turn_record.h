@@ -9,11 +9,11 @@
 
 namespace fmaserver::service {
 
-/// What a resumed turn needs of `request`: all but the prompt, which is in the session by then, and
-/// what is said of the prompt.
+/// Encodes what a resumed turn needs of `request`: everything except the prompt, which is in the
+/// session by then, and the options that concern only the prompt.
 std::string EncodeTurn(const GenerateRequest& request);
 
-/// DATA_LOSS for bytes that are no such record. Ranges are left to the engine.
+/// DATA_LOSS for bytes that are not such a record. The engine checks the ranges.
 absl::StatusOr<GenerateRequest> DecodeTurn(const std::string& bytes);
 
 }  // namespace fmaserver::service

@@ -6,15 +6,16 @@
 
 #include "absl/memory/memory.h"
 #include "absl/status/status.h"
+#include "base/refusal.h"
 #include "server/service/turn_record.h"
 
 namespace fmaserver::service {
 namespace {
 
 absl::Status StoredBefore() {
-  return absl::FailedPreconditionError(
-      "resume_token: an earlier version of the server stored this turn in a way that this one does "
-      "not read; the session holds all that was generated, so go on with session_id and no prompt");
+  return Refusal("resume_token", Words{"that of a turn stored by an earlier version of the server"},
+                 "session_id and no prompt, to go on after all that was generated",
+                 absl::StatusCode::kFailedPrecondition);
 }
 
 }  // namespace

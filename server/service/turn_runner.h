@@ -28,15 +28,15 @@ class TurnRunner {
                                                            engine::GenerateRequest request,
                                                            std::string record);
 
-  /// Takes up what `resume_token` names. Errors of SessionStore::BeginResume and ForEngine;
-  /// FAILED_PRECONDITION for a turn that an earlier release stored.
+  /// Takes up the interrupted turn that `resume_token` names. Errors of SessionStore::BeginResume
+  /// and ForEngine; FAILED_PRECONDITION for a turn that an earlier release stored.
   static absl::StatusOr<std::unique_ptr<TurnRunner>> Resume(const models::ModelPtr& model,
                                                             const std::string& tenant,
                                                             const std::string& resume_token,
                                                             const Vocabulary& vocabulary,
                                                             const RequestLimits& limits);
 
-  /// What the engine is to do. Call once.
+  /// The engine's request. Call it once.
   engine::GenerateRequest TakeRequest() { return std::move(request_); }
 
   void AddPoint(engine::SnapshotPtr state) { turn_->AddPoint(std::move(state)); }

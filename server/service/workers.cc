@@ -57,8 +57,8 @@ void Workers::Work() {
     work_.wait(lock, [this] { return stop_ || !tasks_.empty(); });
     if (tasks_.empty()) return;
     {
-      // It may hold the last reference to a call, whose end takes locks of other rooms: it must be
-      // gone before the queue is locked again.
+      // The task may hold the last reference to a call, whose destructor takes locks of other
+      // rooms, so it must be destroyed before the queue is locked again.
       const Task task = std::move(tasks_.front());
       tasks_.pop_front();
       waiting_bytes_ -= task.bytes;

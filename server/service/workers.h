@@ -1,4 +1,4 @@
-// Threads for what may block or take long: session files, and texts of many kilobytes.
+// Threads for work that may block or take long: session files, and texts of many kilobytes.
 //
 // Neither a door's threads nor the engine's may wait for a disk or a tokenizer.
 #pragma once
@@ -15,21 +15,21 @@
 
 namespace fmaserver::service {
 
-/// Thread-safe. Destruction first runs all that was handed in.
+/// Thread-safe. The destructor first runs all tasks that were started.
 class Workers {
  public:
-  /// `max_waiting_bytes` bounds what tasks that wait to be started hold.
+  /// `max_waiting_bytes` limits the memory that waiting tasks hold.
   Workers(int threads, int64_t max_waiting_bytes);
   ~Workers();
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
 
   /// Runs `task`, which holds `bytes`, on one of the threads; tasks begin in the order in which
-  /// they came. When too much waits already: RESOURCE_EXHAUSTED with kRetryAfterSeconds, and `task`
-  /// is dropped. An empty queue takes a task of any size.
+  /// they came. RESOURCE_EXHAUSTED with kRetryAfterSeconds when too much already waits; `task` is
+  /// then dropped. An empty queue takes a task of any size.
   absl::Status Start(std::function<void()> task, int64_t bytes = kSmallBytes);
 
-  /// What a call without a prompt holds, about.
+  /// About what a call without a prompt holds.
   static constexpr int64_t kSmallBytes = 4096;
 
   /// Runs the next part of work that was started before. It is never refused: there is at most one

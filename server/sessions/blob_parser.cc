@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/id.h"
+#include "base/refusal.h"
 #include "base/text.h"
 #include "server/sessions/session_codec.h"
 
@@ -21,13 +22,13 @@ absl::Status BlobParser::Explain(const absl::Status& status) const {
   if (absl::IsResourceExhausted(status)) return status;
   const std::string where = has_session_ ? Concat("state ", parts_read_ + 1, " of ", parts_.size())
                                          : std::string("session");
-  return absl::InvalidArgumentError(Concat("data: ", where, ": ", status.message()));
+  return absl::InvalidArgumentError(At("data", At(where, std::string(status.message()))));
 }
 
 absl::Status BlobParser::Write(std::string_view bytes) {
   while (status_.ok() && !bytes.empty()) {
     if (complete()) {
-      status_ = absl::InvalidArgumentError("data: bytes follow the last state");
+      status_ = Refusal("data", Words{"longer than its session"}, "nothing after the last state");
     } else if (absl::Status status = Advance(bytes); !status.ok()) {
       status_ = Explain(status);
     }
@@ -53,11 +54,12 @@ absl::Status BlobParser::BeginSession() {
   const internal::RecordHeader& header = reader_->header();
   absl::StatusOr<SessionContents> contents = ContentsFromHeader(header, model_);
   if (!contents.ok()) return contents.status();
-  if (header.session().log_tokens() > static_cast<uint64_t>(kMaxLogTokens) ||
-      header.session().has_interruption()) {
-    return absl::InvalidArgumentError(Concat("a log of ", header.session().log_tokens(),
-                                             " tokens, allowed: up to ", kMaxLogTokens,
-                                             ", and no interrupted turn"));
+  if (header.session().log_tokens() > static_cast<uint64_t>(kMaxLogTokens)) {
+    return Refusal("log", Words{Concat(header.session().log_tokens(), " tokens")},
+                   Concat("up to ", kMaxLogTokens));
+  }
+  if (header.session().has_interruption()) {
+    return Refusal("interrupted turn", Words{"present"}, "none in a blob");
   }
   contents_ = *std::move(contents);
   parts_ = PartsOf(contents_.points);

@@ -17,22 +17,22 @@
 
 namespace fmaserver::sessions {
 
-/// Trusts nothing: what it allocates is bounded by what `reserve` allows before the first byte of
-/// it, and every number is checked. The blob is a session's record and then the record of each of
-/// its parts in their order.
+/// Trusts nothing: it asks `reserve` before it allocates anything for the session, and checks every
+/// number. A blob is a session's record, followed by the records of its parts in their order.
 class BlobParser {
  public:
-  /// Asked once, with the bytes of the whole session.
+  /// Called once, with the size of the whole session.
   using Reserve = std::function<absl::Status(int64_t bytes)>;
 
   /// `model` outlives the parser.
   BlobParser(const SessionModel& model, Reserve reserve);
 
-  /// The next bytes. INVALID_ARGUMENT says what is wrong, in which record; then it is over.
+  /// Takes the next bytes. INVALID_ARGUMENT says what is wrong and in which record; the parser is
+  /// of no use after that.
   absl::Status Write(std::string_view bytes);
 
-  /// After the last byte: the session with all its parts, which have new ids. INVALID_ARGUMENT when
-  /// something is missing.
+  /// Called after the last byte: the session with all its parts, which have new ids.
+  /// INVALID_ARGUMENT when something is missing.
   absl::StatusOr<SessionContents> Finish();
 
  private:
@@ -52,7 +52,7 @@ class BlobParser {
   std::string session_payload_;
   std::vector<PartPtr> parts_;  // of contents_, in their order
   std::shared_ptr<engine::Snapshot> bytes_;
-  size_t parts_read_ = 0;  // whole
+  size_t parts_read_ = 0;  // parts that are complete
 };
 
 }  // namespace fmaserver::sessions

@@ -1,5 +1,5 @@
-// Claims: the right to use a session for a while. Whoever has none can neither load nor change
-// anything of it.
+// Claims: the right to use a session for a while. Without one, nothing of the session can be loaded
+// or changed.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@ namespace fmaserver::sessions {
 class SessionTable;
 
 /// Made by the table, which outlives it, and given back by its destructor. While it lives nothing
-/// of the session leaves memory. Movable; one that was moved from may only be destroyed or
-/// assigned. One thread at a time.
+/// of the session leaves memory. Movable; a claim that was moved from may only be destroyed or
+/// assigned. Used by one thread at a time.
 class Claim {
  public:
   Claim(Claim&& other) noexcept;
@@ -48,7 +48,7 @@ class TurnClaim : public Claim {
       : Claim(table, std::move(session), Kind::kTurn) {}
 };
 
-/// The session, or the name of one that may come to be, for the holder alone; others wait.
+/// The session, or the name of one that is about to be made, for the holder alone; others wait.
 class ChangeClaim : public Claim {
   friend class SessionTable;
   ChangeClaim(SessionTable& table, SessionPtr session)

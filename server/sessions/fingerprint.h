@@ -8,8 +8,8 @@
 
 namespace fmaserver::sessions {
 
-/// SHA-256 over the checkpoint's fingerprint (Checkpoint::Fingerprint) and all that decides what a
-/// slot's bytes mean: element type, layout version, size. The same on every backend.
+/// SHA-256 of the checkpoint's fingerprint (Checkpoint::Fingerprint) and of everything that decides
+/// what a slot's bytes mean: element type, layout version, size. The same on every backend.
 std::string ModelFingerprint(std::string_view checkpoint, const kernels::SlotLayout& layout);
 
 }  // namespace fmaserver::sessions

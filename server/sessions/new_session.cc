@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/refusal.h"
 #include "base/text.h"
 
 namespace fmaserver::sessions {
@@ -10,17 +11,17 @@ namespace fmaserver::sessions {
 absl::Status CheckLifetime(const SessionLifetime& lifetime) {
   const double ttl = lifetime.ttl_seconds.value_or(0);
   if (ttl >= 0 && ttl <= kMaxTtlSeconds) return absl::OkStatus();
-  return absl::InvalidArgumentError(Concat("ttl_seconds: found ", ttl, ", allowed: 0 (never) to ",
-                                           static_cast<int64_t>(kMaxTtlSeconds)));
+  return Refusal("ttl_seconds", ttl,
+                 Concat("0 (never expires) to ", static_cast<int64_t>(kMaxTtlSeconds)));
 }
 
 absl::Status CheckCapacity(StoreCore& core, int64_t more) {
   const int64_t count = core.table.count();
   if (more > core.options.max_sessions - count) {
-    return absl::ResourceExhaustedError(
-        Concat("there are ", count, " sessions, allowed: ", core.options.max_sessions));
+    return Refusal("number of sessions", count + more, Concat("up to ", core.options.max_sessions),
+                   absl::StatusCode::kResourceExhausted);
   }
-  // What is on the shelf takes no memory for long.
+  // Sessions on the shelf need not stay in memory.
   if (core.shelf != nullptr && !core.writer.fails()) return absl::OkStatus();
   if (core.table.Fits()) return absl::OkStatus();
   return absl::ResourceExhaustedError(Concat("sessions take more memory than the ",

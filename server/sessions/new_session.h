@@ -15,13 +15,14 @@ namespace fmaserver::sessions {
 /// INVALID_ARGUMENT for numbers out of range.
 absl::Status CheckLifetime(const SessionLifetime& lifetime);
 
-/// RESOURCE_EXHAUSTED when `more` sessions would be too many, or take memory that there is not.
+/// RESOURCE_EXHAUSTED when `more` sessions would be too many, or need more memory than there is.
 absl::Status CheckCapacity(StoreCore& core, int64_t more);
 
-/// Of a session without a token.
+/// The contents of a session without tokens.
 SessionContents EmptyContents(const SessionLifetime& lifetime, const SessionOptions& options);
 
-/// Makes a session of these contents, whose tail and states are in memory. ALREADY_EXISTS.
+/// Makes a session of these contents, whose tail and states must be in memory. ALREADY_EXISTS when
+/// there is one of this name.
 absl::StatusOr<SessionInfo> MakeSession(StoreCore& core, const SessionName& name,
                                         SessionContents contents);
 

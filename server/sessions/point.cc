@@ -7,6 +7,7 @@
 
 #include "base/id.h"
 #include "base/names.h"
+#include "base/refusal.h"
 #include "base/text.h"
 
 namespace fmaserver::sessions {
@@ -15,17 +16,14 @@ namespace {
 absl::Status CheckArchive(const Point& point) {
   int64_t end = 0;
   for (const PartPtr& chunk : point.archive) {
-    if (chunk->id.size() != kRandomIdChars || !IsName(chunk->id)) {
-      return absl::InvalidArgumentError("the id of a chunk");
-    }
+    if (absl::Status status = CheckPartId("id of a chunk", chunk->id); !status.ok()) return status;
     if (!(chunk->begin >= end && chunk->tokens > chunk->begin && chunk->tokens <= point.tokens())) {
-      return absl::InvalidArgumentError(Concat("a chunk of tokens ", chunk->begin, " to ",
-                                               chunk->tokens, ", behind one that ends at ", end,
-                                               ", of a state after ", point.tokens()));
+      return Refusal("chunk", Words{Concat("tokens ", chunk->begin, " to ", chunk->tokens)},
+                     Concat("one or more of the tokens ", end, " to ", point.tokens()));
     }
     if (!(chunk->bytes > 0 && chunk->bytes <= kMaxChunkBytes)) {
-      return absl::InvalidArgumentError(
-          Concat("a chunk of ", chunk->bytes, " bytes, allowed: 1 to ", kMaxChunkBytes));
+      return Refusal("chunk", Words{Concat(chunk->bytes, " bytes")},
+                     Concat(FromTo<int64_t>(1, kMaxChunkBytes), " bytes"));
     }
     end = chunk->tokens;
   }
@@ -73,6 +71,11 @@ int64_t SharedChunks(const std::vector<PartPtr>& archive, const std::vector<Part
   return std::ranges::mismatch(archive, before, same).in1 - archive.begin();
 }
 
+absl::Status CheckPartId(std::string_view what, std::string_view id) {
+  if (id.size() == kRandomIdChars && IsName(id)) return absl::OkStatus();
+  return Refusal(what, id, Concat(kRandomIdChars, " of A-Z a-z 0-9 _ and -"));
+}
+
 absl::Status CheckArchives(const std::vector<Point>& points) {
   int64_t mentions = 0;
   int64_t listed = 0;
@@ -85,9 +88,8 @@ absl::Status CheckArchives(const std::vector<Point>& points) {
     before = &point.archive;
   }
   if (listed <= kMaxChunks && mentions <= kMaxChunkMentions) return absl::OkStatus();
-  return absl::InvalidArgumentError(Concat(listed, " chunks, named ", mentions,
-                                           " times, allowed: up to ", kMaxChunks, ", named ",
-                                           kMaxChunkMentions, " times"));
+  return Refusal("archive", Words{Concat(listed, " chunks, listed ", mentions, " times")},
+                 Concat("up to ", kMaxChunks, " chunks, listed ", kMaxChunkMentions, " times"));
 }
 
 }  // namespace fmaserver::sessions

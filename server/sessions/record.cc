@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/refusal.h"
 #include "base/sha256.h"
 #include "base/text.h"
 
@@ -27,12 +28,6 @@ uint32_t ReadU32(std::string_view bytes) {
 uint32_t FormatOf(std::string_view head) { return ReadU32(head.substr(kMagic.size())); }
 uint32_t HeaderBytesOf(std::string_view head) { return ReadU32(head.substr(kMagic.size() + 4)); }
 
-std::string DigestOf(std::string_view head) {
-  Sha256 hash;
-  hash.Update(head);
-  return hash.Digest();
-}
-
 std::string DigestOf(std::string_view head, std::span<const std::byte> payload) {
   Sha256 hash;
   hash.Update(head);
@@ -40,7 +35,7 @@ std::string DigestOf(std::string_view head, std::span<const std::byte> payload) 
   return hash.Digest();
 }
 
-// The oldest version that has all fields of the header.
+// The oldest version that has all the fields that this header uses.
 uint32_t VersionFor(const internal::RecordHeader& header) {
   const internal::SessionRecord& session = header.session();
   const bool has_chunks =
@@ -61,7 +56,7 @@ SealedRecord SealRecord(internal::RecordHeader header, std::span<const std::byte
   AppendU32(VersionFor(header), record.head);
   AppendU32(static_cast<uint32_t>(encoded.size()), record.head);
   record.head += encoded;
-  record.head += DigestOf(record.head);
+  record.head += Sha256Of(record.head);
   record.payload = payload;
   record.digest = DigestOf(record.head, payload);
   return record;
@@ -75,55 +70,53 @@ bool RecordReader::Fill(std::string_view& bytes, size_t size) {
 }
 
 absl::StatusOr<RecordReader::Event> RecordReader::Read(std::string_view& bytes) {
-  if (part_ == Part::kPrefix) {
+  if (stage_ == Stage::kPrefix) {
     if (!Fill(bytes, kPrefixBytes)) return Event::kNeedsMore;
     if (absl::Status status = TakePrefix(); !status.ok()) return status;
   }
-  if (part_ == Part::kHeader) {
+  if (stage_ == Stage::kHeader) {
     if (!Fill(bytes, head_bytes_)) return Event::kNeedsMore;
     if (absl::Status status = TakeHeader(); !status.ok()) return status;
     return Event::kHeader;
   }
-  if (part_ == Part::kPayload) {
+  if (stage_ == Stage::kPayload) {
     const size_t taken = std::min(payload_.size() - filled_, bytes.size());
     if (taken > 0) std::memcpy(payload_.data() + filled_, bytes.data(), taken);
     bytes.remove_prefix(taken);
     filled_ += taken;
     if (filled_ < payload_.size()) return Event::kNeedsMore;
-    part_ = Part::kDigest;
+    stage_ = Stage::kDigest;
   }
-  if (part_ == Part::kDigest) {
+  if (stage_ == Stage::kDigest) {
     if (!Fill(bytes, kSha256Bytes)) return Event::kNeedsMore;
     if (absl::Status status = TakeDigest(); !status.ok()) return status;
-    part_ = Part::kDone;
+    stage_ = Stage::kDone;
   }
   return Event::kDone;
 }
 
 absl::Status RecordReader::TakePrefix() {
-  if (std::string_view(buffer_).substr(0, kMagic.size()) != kMagic) {
-    return absl::InvalidArgumentError("it does not begin as a session of FMA Server does");
-  }
+  const std::string_view magic = std::string_view(buffer_).substr(0, kMagic.size());
+  if (magic != kMagic) return Refusal("start of a record", magic, Quoted(kMagic));
   const uint32_t header_bytes = HeaderBytesOf(buffer_);
   if (header_bytes > kMaxRecordHeaderBytes) {
-    return absl::InvalidArgumentError(Concat("damaged: a header of ", header_bytes,
-                                             " bytes, allowed: up to ", kMaxRecordHeaderBytes));
+    return At("damaged", Refusal("header", Words{Concat(header_bytes, " bytes")},
+                                 Concat("up to ", kMaxRecordHeaderBytes)));
   }
   head_bytes_ = kPrefixBytes + header_bytes + kSha256Bytes;
-  part_ = Part::kHeader;
+  stage_ = Stage::kHeader;
   return absl::OkStatus();
 }
 
 absl::Status RecordReader::TakeHeader() {
   const std::string_view head(buffer_);
-  if (DigestOf(head.substr(0, head.size() - kSha256Bytes)) !=
+  if (Sha256Of(head.substr(0, head.size() - kSha256Bytes)) !=
       head.substr(head.size() - kSha256Bytes)) {
-    return absl::InvalidArgumentError("damaged: the header does not have its checksum");
+    return absl::InvalidArgumentError("damaged: the header does not match its checksum");
   }
   if (FormatOf(head) < kFirstRecordVersion || FormatOf(head) > kRecordVersion) {
-    return absl::FailedPreconditionError(Concat("its format has version ", FormatOf(head),
-                                                ", allowed: ", kFirstRecordVersion, " to ",
-                                                kRecordVersion));
+    return Refusal("format version", FormatOf(head), FromTo(kFirstRecordVersion, kRecordVersion),
+                   absl::StatusCode::kFailedPrecondition);
   }
   const std::string_view encoded = head.substr(kPrefixBytes, HeaderBytesOf(head));
   if (!header_.ParseFromArray(encoded.data(), static_cast<int>(encoded.size())) ||
@@ -131,16 +124,17 @@ absl::Status RecordReader::TakeHeader() {
     return absl::InvalidArgumentError("damaged: the header cannot be read");
   }
   if (header_.model() != model_) {
-    return absl::FailedPreconditionError("it is a session of another model");
+    return Refusal("model", Words{"another model"}, "the one that is served",
+                   absl::StatusCode::kFailedPrecondition);
   }
   head_ = std::exchange(buffer_, {});
-  part_ = Part::kPayload;
+  stage_ = Stage::kPayload;
   return absl::OkStatus();
 }
 
 absl::Status RecordReader::TakeDigest() const {
   if (DigestOf(head_, payload_) == buffer_) return absl::OkStatus();
-  return absl::InvalidArgumentError("damaged: the contents do not have their checksum");
+  return absl::InvalidArgumentError("damaged: the contents do not match their checksum");
 }
 
 }  // namespace fmaserver::sessions

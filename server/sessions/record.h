@@ -3,9 +3,9 @@
 //   magic, 8 bytes | version, u32 | header bytes, u32 | header, a RecordHeader
 //   SHA-256 of all before | payload | SHA-256 of all before
 //
-// All numbers are little-endian. A file is one record; a blob is one after the other. The header
-// has a digest of its own, so that a directory can be listed without reading the states. All
-// versions share what precedes the payload, but for the header's contents.
+// All numbers are little-endian. A file is one record; a blob is a sequence of records. The header
+// has a digest of its own, so that a directory can be listed without reading the states. In all
+// versions everything before the payload is the same, except for the contents of the header.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +20,8 @@
 
 namespace fmaserver::sessions {
 
-/// Of the formats that are read. A record is written in the oldest that can say it, so that servers
-/// of the release before can go on with it.
+/// The versions that can be read. A record is written in the oldest version that can express it, so
+/// that a server of the previous release can read it too.
 inline constexpr uint32_t kFirstRecordVersion = 1;
 inline constexpr uint32_t kRecordVersion = 2;
 inline constexpr uint32_t kMaxRecordHeaderBytes = 1U << 18;
@@ -35,10 +35,10 @@ struct SealedRecord {
   size_t size() const { return head.size() + payload.size() + digest.size(); }
 };
 
-/// `header` gets payload_bytes set.
+/// Sets payload_bytes in `header`.
 SealedRecord SealRecord(internal::RecordHeader header, std::span<const std::byte> payload);
 
-/// Takes one record apart, from bytes that arrive in pieces of any size. Trusts nothing, and
+/// Takes one record apart while its bytes arrive, in pieces of any size. Trusts nothing, and
 /// allocates no more than kMaxRecordHeaderBytes.
 class RecordReader {
  public:
@@ -48,31 +48,31 @@ class RecordReader {
   explicit RecordReader(std::string_view model) : model_(model) {}
 
   /// Consumes from the front of `bytes` up to the next event. After kHeader, SetPayload must follow
-  /// before the next call. INVALID_ARGUMENT for what is damaged or no record; FAILED_PRECONDITION
-  /// for a sound header of another version or model.
+  /// before the next call. INVALID_ARGUMENT for bytes that are damaged or not a record;
+  /// FAILED_PRECONDITION for a sound header of another version or model.
   absl::StatusOr<Event> Read(std::string_view& bytes);
 
-  /// After kHeader.
+  /// May be called after kHeader.
   const internal::RecordHeader& header() const { return header_; }
 
   /// Where the payload goes: header().payload_bytes() bytes of the caller.
   void SetPayload(std::span<std::byte> payload) { payload_ = payload; }
 
-  /// Whether it stands before the first byte of a record.
-  bool at_start() const { return part_ == Part::kPrefix && buffer_.empty(); }
+  /// Whether no byte of a record has been read yet.
+  bool at_start() const { return stage_ == Stage::kPrefix && buffer_.empty(); }
 
  private:
-  enum class Part { kPrefix, kHeader, kPayload, kDigest, kDone };
+  enum class Stage { kPrefix, kHeader, kPayload, kDigest, kDone };
 
-  /// Takes what is missing of `size` bytes into buffer_; whether it is complete.
+  /// Takes bytes into buffer_ until it has `size` of them; returns whether it has.
   bool Fill(std::string_view& bytes, size_t size);
   absl::Status TakePrefix();
   absl::Status TakeHeader();
   absl::Status TakeDigest() const;
 
   const std::string_view model_;
-  Part part_ = Part::kPrefix;
-  std::string buffer_;  // what has arrived of the head, then of the digest behind the payload
+  Stage stage_ = Stage::kPrefix;
+  std::string buffer_;  // as much as has arrived of the head, then of the digest after the payload
   size_t head_bytes_ = 0;
   internal::RecordHeader header_;
   std::span<std::byte> payload_;

@@ -12,21 +12,21 @@
 
 namespace fmaserver::sessions {
 
-/// What a session holds, and how much of it the shelf has.
+/// The contents of a session, and how much of them the shelf has.
 struct Holding {
   SessionContents contents = {};
-  bool durable = false;             ///< the shelf holds just these contents
+  bool durable = false;             ///< the shelf holds exactly these contents
   Version version = {};             ///< of its record on the shelf
-  std::vector<PartPtr> saved = {};  ///< that lie on the shelf under the session's name
+  std::vector<PartPtr> saved = {};  ///< parts that lie on the shelf under the session's name
 };
 
-/// Guarded by the table's mutex. Lives from the first claim of its name on, and as long as it
-/// exists or is claimed.
+/// Guarded by the table's mutex. It lives from the first claim of its name for as long as the
+/// session exists or is claimed.
 struct Session {
   explicit Session(SessionName session_name) : name(std::move(session_name)) {}
 
   const SessionName name;
-  bool exists = false;  ///< else its name is only claimed, and it holds nothing
+  bool exists = false;  ///< false: its name is only claimed, and it holds nothing
   Holding holding;
 
   // Claims (claim.h).
@@ -36,7 +36,7 @@ struct Session {
   bool used = false;  ///< by one of the present claims
   Clock::time_point last_used;
 
-  // SessionMemory's own.
+  // Only SessionMemory uses these.
   uint64_t used_tick = 0;  ///< orders sessions by their last use
   bool parked = false;     ///< memory may be taken from it
 

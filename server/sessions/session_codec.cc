@@ -6,19 +6,19 @@
 #include <span>
 #include <utility>
 
-#include "base/id.h"
-#include "base/names.h"
+#include "base/refusal.h"
 #include "base/text.h"
 
 namespace fmaserver::sessions {
 namespace {
 
-// Of counts of tokens in files: far above any session, far below an overflow.
+// A limit for token counts in files: far above any session, far below an overflow.
 constexpr uint64_t kMaxTokens = uint64_t{1} << 60;
 constexpr size_t kTokenBytes = sizeof(int32_t);
 
-absl::Status Damaged(std::string_view what) {
-  return absl::InvalidArgumentError(Concat("damaged: ", what));
+template <typename T>
+absl::Status Damaged(std::string_view what, const T& found, std::string_view allowed) {
+  return At("damaged", Refusal(what, found, allowed));
 }
 
 absl::Status CheckInterruption(const internal::SessionRecord& record) {
@@ -27,49 +27,52 @@ absl::Status CheckInterruption(const internal::SessionRecord& record) {
       interruption.first_token() > record.tokens() ||
       interruption.request_bytes() > kMaxInterruptedRequestBytes ||
       interruption.request_format() > static_cast<uint32_t>(RequestFormat::kServiceRecord)) {
-    return Damaged("the interrupted turn does not fit the session");
+    return Damaged("interrupted turn", Words{"inconsistent"}, "one that fits the session");
   }
   return absl::OkStatus();
 }
 
 absl::Status CheckSession(const internal::RecordHeader& header) {
-  if (!header.has_session()) return Damaged("a state where a session belongs");
+  if (!header.has_session()) return Damaged("record", Words{"a state"}, "a session");
   const internal::SessionRecord& record = header.session();
   if (record.tokens() > kMaxTokens || record.log_tokens() > record.tokens()) {
-    return Damaged(Concat("a log of ", record.log_tokens(), " of ", record.tokens(), " tokens"));
+    return Damaged("log", Words{Concat(record.log_tokens(), " of ", record.tokens(), " tokens")},
+                   Concat("at most all, of up to ", kMaxTokens));
   }
-  // In this order the product cannot overflow.
+  // Dividing, instead of multiplying log_tokens, cannot overflow.
   const uint64_t request = record.interruption().request_bytes();
   if (header.payload_bytes() < request ||
       record.log_tokens() != (header.payload_bytes() - request) / kTokenBytes ||
       (header.payload_bytes() - request) % kTokenBytes != 0) {
-    return Damaged(
-        Concat(header.payload_bytes(), " bytes for a log of ", record.log_tokens(), " tokens"));
+    return Damaged("payload", Words{Concat(header.payload_bytes(), " bytes")},
+                   Concat("4 for each of ", record.log_tokens(), " tokens, and ", request,
+                          " for the interrupted turn"));
   }
   if (!(record.ttl_seconds() >= 0 && record.ttl_seconds() <= kMaxTtlSeconds)) {
-    return Damaged(Concat("a time to live of ", record.ttl_seconds(), " s"));
+    return Damaged("time to live", record.ttl_seconds(),
+                   FromTo<int64_t>(0, static_cast<int64_t>(kMaxTtlSeconds)));
   }
   return record.has_interruption() ? CheckInterruption(record) : absl::OkStatus();
 }
 
 absl::Status CheckPoints(const internal::SessionRecord& record) {
   if (record.points_size() > kMaxRewindPoints + 1) {
-    return Damaged(Concat(record.points_size(), " states, allowed: up to ", kMaxRewindPoints + 1));
+    return Damaged("number of states", record.points_size(),
+                   Concat("up to ", kMaxRewindPoints + 1));
   }
   uint64_t last = 0;
   for (const internal::PointRecord& point : record.points()) {
-    if (point.id().size() != kRandomIdChars || !IsName(point.id())) {
-      return Damaged("the id of a state");
-    }
+    absl::Status status = CheckPartId("id of a state", point.id());
+    if (!status.ok()) return At("damaged", status);
     if (!(point.tokens() > last && point.tokens() <= record.tokens())) {
-      return Damaged(Concat("a state after ", point.tokens(), " tokens, behind one after ", last,
-                            " of ", record.tokens()));
+      return Damaged("state", Words{Concat("after ", point.tokens(), " tokens")},
+                     Concat("more than ", last, " and up to ", record.tokens()));
     }
     last = point.tokens();
   }
   if (record.tokens() - record.log_tokens() > last) {
-    return Damaged(Concat("the log begins at token ", record.tokens() - record.log_tokens(),
-                          ", behind the last state at ", last));
+    return Damaged("first token of the log", record.tokens() - record.log_tokens(),
+                   Concat("up to ", last, ", where the last state is"));
   }
   return absl::OkStatus();
 }
@@ -96,7 +99,7 @@ void AddPoint(const Point& point, const std::vector<PartPtr>& archive_before,
   }
 }
 
-// Makes the points of a record whose counts are checked already.
+// Makes the points of a record whose counts have been checked.
 class PointMaker {
  public:
   explicit PointMaker(int64_t slot_bytes) : slot_bytes_(slot_bytes) {}
@@ -106,15 +109,16 @@ class PointMaker {
         points_.empty() ? std::vector<PartPtr>() : points_.back().archive;
     mentions_ += int64_t{record.shared_chunks()} + record.chunks_size();
     if (record.shared_chunks() > before.size() || mentions_ > kMaxChunkMentions) {
-      return Damaged(
-          Concat(record.shared_chunks(), " chunks of the state before, which has ", before.size()));
+      return Damaged("number of shared chunks", record.shared_chunks(),
+                     Concat("up to ", before.size(), " of the state before, and ",
+                            kMaxChunkMentions, " in all"));
     }
     Point point{.slot = std::make_shared<Part>(Part{.id = record.id(),
                                                     .tokens = static_cast<int64_t>(record.tokens()),
                                                     .bytes = slot_bytes_}),
                 .turn_end = record.turn_end(),
                 .archive = {before.begin(), before.begin() + record.shared_chunks()}};
-    if (!parts_.emplace(point.slot->id, point.slot).second) return Damaged("two states of one id");
+    if (!parts_.emplace(point.slot->id, point.slot).second) return IdIsTaken(record.id());
     for (const internal::ChunkRecord& chunk : record.chunks()) {
       absl::StatusOr<PartPtr> part = PartOf(chunk);
       if (!part.ok()) return part.status();
@@ -126,12 +130,16 @@ class PointMaker {
 
   absl::StatusOr<std::vector<Point>> Take() {
     absl::Status status = CheckArchives(points_);
-    if (!status.ok()) return Damaged(std::string(status.message()));
+    if (!status.ok()) return At("damaged", status);
     return std::move(points_);
   }
 
  private:
-  // Numbers too large for a count stay too large, and CheckArchives refuses them.
+  static absl::Status IdIsTaken(std::string_view id) {
+    return Damaged("id of a part", id, "one that no other part has");
+  }
+
+  // Numbers that do not fit int64 stay too large for CheckArchives, which refuses them.
   static int64_t Bounded(uint64_t number) {
     return static_cast<int64_t>(std::min(number, kMaxTokens + 1));
   }
@@ -145,7 +153,7 @@ class PointMaker {
     const PartPtr& known = parts_.emplace(part->id, part).first->second;
     if (known->kind != part->kind || known->begin != part->begin || known->tokens != part->tokens ||
         known->bytes != part->bytes) {
-      return Damaged("two parts of one id");
+      return IdIsTaken(record.id());
     }
     return known;
   }
@@ -230,7 +238,7 @@ absl::StatusOr<std::shared_ptr<Tail>> TailFromPayload(const internal::RecordHead
   tail->request = payload.substr(log_bytes);
   for (const int32_t token : tail->log) {
     if (token >= 0 && token < model.vocab_size) continue;
-    return Damaged(Concat("token ", token, " in the log, allowed: 0 to ", model.vocab_size - 1));
+    return Damaged("token in the log", token, FromTo<int64_t>(0, model.vocab_size - 1));
   }
   return tail;
 }
@@ -255,12 +263,13 @@ absl::Status CheckPartHeader(const internal::RecordHeader& header, const Part& p
                              : header.state().id() == part.id &&
                                    header.state().tokens() == static_cast<uint64_t>(part.tokens);
   if (!fits) {
-    return Damaged(Concat("not the ", is_chunk ? "chunk up to token " : "state after token ",
-                          part.tokens, " that belongs here"));
+    return Damaged(
+        "record", Words{"another part"},
+        Concat(is_chunk ? "the chunk up to token " : "the state after token ", part.tokens));
   }
   if (header.payload_bytes() != static_cast<uint64_t>(part.bytes)) {
-    return Damaged(Concat(is_chunk ? "a chunk of " : "a state of ", header.payload_bytes(),
-                          " bytes, allowed: ", part.bytes));
+    return Damaged(is_chunk ? "chunk" : "state", Words{Concat(header.payload_bytes(), " bytes")},
+                   Concat(part.bytes, " bytes"));
   }
   return absl::OkStatus();
 }

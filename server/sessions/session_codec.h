@@ -12,18 +12,18 @@
 
 namespace fmaserver::sessions {
 
-/// The header of a session's record; contents.tail must be there.
+/// The header of a session's record; contents.tail must not be null.
 internal::RecordHeader SessionHeader(const SessionContents& contents, const SessionModel& model);
 
-/// Its payload.
+/// The payload of a session's record.
 std::string SessionPayload(const Tail& tail);
 
-/// What a sound header says, all numbers checked against each other; tail is null, and no part is
-/// in memory. INVALID_ARGUMENT.
+/// The contents that an undamaged header describes, without a tail and without any part in memory.
+/// INVALID_ARGUMENT when its numbers do not agree with each other.
 absl::StatusOr<SessionContents> ContentsFromHeader(const internal::RecordHeader& header,
                                                    const SessionModel& model);
 
-/// The tail of the payload that belongs to such a header; every token is in [0, vocab_size).
+/// The tail from the payload of the record that has this header; every token is in [0, vocab_size).
 absl::StatusOr<std::shared_ptr<Tail>> TailFromPayload(const internal::RecordHeader& header,
                                                       std::string_view payload,
                                                       const SessionModel& model);
@@ -31,7 +31,7 @@ absl::StatusOr<std::shared_ptr<Tail>> TailFromPayload(const internal::RecordHead
 /// The header of a part's record.
 internal::RecordHeader PartHeader(const Part& part, const SessionModel& model);
 
-/// Whether `header` is the one of `part`. INVALID_ARGUMENT.
+/// INVALID_ARGUMENT unless `header` is the header of `part`.
 absl::Status CheckPartHeader(const internal::RecordHeader& header, const Part& part);
 
 }  // namespace fmaserver::sessions

@@ -1,4 +1,4 @@
-// What a session holds: everything that its record says, with or without the bytes in memory.
+// What a session holds: everything that its record says, whether or not the bytes are in memory.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ struct Tail {
   int64_t holders = 0;            ///< sessions that hold it; guarded by the table's mutex
 };
 
-/// An interrupted turn, but for its request.
+/// An interrupted turn, without its request.
 struct Interruption {
   std::string token;  ///< for BeginResume
   uint64_t seed = 0;
@@ -40,15 +40,15 @@ struct SessionContents {
   int64_t head_tokens() const { return points.empty() ? 0 : points.back().tokens(); }
 };
 
-/// Forgets log tokens before token `begin`, but none after the head. The tail must be there, as for
-/// Rewound.
+/// Forgets the log's tokens before token `begin`, but none after the head. Like Rewound, it needs
+/// contents.tail.
 void TrimLog(SessionContents& contents, int64_t begin);
 
-/// Gives up points (thinning.h) until at most `limit` are left besides the head.
+/// Drops points (thinning.h) until at most `limit` are left besides the head.
 void ThinPoints(std::vector<Point>& points, int64_t limit);
 
-/// What is left of `contents` when all past the first `tokens` (0..contents.tokens) is forgotten;
-/// SessionStore::Rewind says where it lands. The interrupted turn goes too.
+/// What is left of `contents` when everything past the first `tokens` (0..contents.tokens) is
+/// forgotten; SessionStore::Rewind says where it lands. The interrupted turn is dropped too.
 SessionContents Rewound(const SessionContents& contents, int64_t tokens);
 
 }  // namespace fmaserver::sessions

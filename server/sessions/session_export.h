@@ -14,11 +14,13 @@
 
 namespace fmaserver::sessions {
 
-/// Made by SessionStore::Export. One thread at a time. Holds what the session was when it was made,
-/// whatever happens to the session; at most one part that is not in memory is read at a time.
+/// Made by SessionStore::Export. Used by one thread at a time. It holds the session as it was when
+/// the export began, whatever happens to the session later; of the parts that are not in memory it
+/// reads one at a time.
 class SessionExport {
  public:
-  /// `parts` are those of contents.points in their order; the tail is there. `model` outlives it.
+  /// `parts` are those of contents.points in their order; contents.tail is not null. `model`
+  /// outlives the export.
   SessionExport(const SessionModel& model, const SessionContents& contents,
                 std::vector<HeldPart> parts);
 
@@ -33,11 +35,11 @@ class SessionExport {
   std::vector<HeldPart> parts_;
   size_t next_part_ = 0;
 
-  // The record that is being read.
+  // The record that is being given out.
   std::string session_payload_;
   engine::SnapshotPtr bytes_;
   SealedRecord record_;
-  std::vector<std::string_view> pieces_;  // of record_, that are still to be given; the last first
+  std::vector<std::string_view> pieces_;  // of record_, still to be given out; the last one is next
 };
 
 }  // namespace fmaserver::sessions

@@ -29,7 +29,7 @@ absl::StatusOr<SessionInfo> SessionImport::Finish() {
   contents->pinned = empty_.pinned;
   ThinPoints(contents->points, core_.options.rewind_points);
   TrimLog(*contents, contents->tokens - core_.options.log_tokens);
-  reserved_.reset();  // from here on the session itself counts
+  reserved_.reset();  // from here on the session itself is counted
   return MakeSession(core_, name_, *std::move(contents));
 }
 

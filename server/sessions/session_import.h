@@ -16,19 +16,20 @@ namespace fmaserver::sessions {
 
 struct StoreCore;
 
-/// Made by SessionStore::Import. One thread at a time. Destroyed before Finish it leaves nothing.
+/// Made by SessionStore::Import. Used by one thread at a time. If it is destroyed before Finish,
+/// nothing is left of it.
 class SessionImport {
  public:
-  /// `empty` says the lifetime of the session.
+  /// `empty` has the lifetime of the session.
   SessionImport(StoreCore& core, SessionName name, SessionContents empty);
   SessionImport(const SessionImport&) = delete;
   SessionImport& operator=(const SessionImport&) = delete;
 
-  /// Takes the next bytes, of any number. INVALID_ARGUMENT says what is wrong with the blob and
-  /// where; RESOURCE_EXHAUSTED when the session does not fit into the memory budget.
+  /// Takes the next bytes, any number of them. INVALID_ARGUMENT says what is wrong with the blob
+  /// and where; RESOURCE_EXHAUSTED when the session does not fit into the memory budget.
   absl::Status Write(std::string_view bytes) { return parser_.Write(bytes); }
 
-  /// The blob is whole: makes the session.
+  /// Called when the blob is complete: makes the session.
   absl::StatusOr<SessionInfo> Finish();
 
  private:

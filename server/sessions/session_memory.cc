@@ -10,7 +10,7 @@ int64_t BytesOf(const Tail& tail) {
   return static_cast<int64_t>(tail.log.size() * sizeof(int32_t) + tail.request.size());
 }
 
-// The slot that decides whether the session is in memory; null where none does.
+// The slot that decides whether the session is in memory; null when no slot decides it.
 Part* DecidingSlot(const Session& session) {
   const SessionContents& contents = session.holding.contents;
   if (session.turn || contents.tail == nullptr || contents.points.empty()) return nullptr;
@@ -54,7 +54,7 @@ void SessionMemory::CountPlace(const Session& session, int64_t change) {
 
 void SessionMemory::Set(Session& session, Holding holding) {
   CountPlace(session, -1);
-  // First the new, so that what both hold does not leave the counts in between.
+  // The new contents first, so that what both have in common never stops being counted.
   Count(holding.contents, holding.durable);
   Discount(session.holding.contents, session.holding.durable);
   session.holding = std::move(holding);
@@ -147,7 +147,7 @@ void SessionMemory::Use(Session& session) {
 }
 
 void SessionMemory::Park(Session& session) {
-  // What has no log in memory has given back all it could.
+  // A session without its log in memory has already given back all it can.
   if (!session.exists || session.holding.contents.tail == nullptr) return;
   session.parked = true;
   parked_.emplace(session.used_tick, &session);
@@ -174,7 +174,7 @@ bool SessionMemory::Free(int64_t bytes) {
 void SessionMemory::LeaveMemory(Session& session) {
   CountPlace(session, -1);
   for (const PartPtr& part : PartsOf(session.holding.contents.points)) {
-    // Not what a session that was used since shares, nor what is nowhere else.
+    // Parts that a more recently used session shares stay, and so do those that are nowhere else.
     if (part->used_tick > session.used_tick) continue;
     if (part->durable_holders < part->holders) continue;
     Detach(*part);

@@ -1,4 +1,4 @@
-// The memory that sessions take, and who gives some back when it is short.
+// The memory that sessions take, and which of them give some back when it is short.
 #pragma once
 
 #include <cstdint>
@@ -9,45 +9,45 @@
 
 namespace fmaserver::sessions {
 
-/// Where the session's newest state and log are. The one definition for calls and metrics.
+/// Where the session's newest state and its log are: the one definition, for calls and metrics.
 SessionPlace PlaceOf(const Session& session);
 
 /// Counts the bytes of parts and logs once each, however many sessions share them, and where the
-/// sessions are. Over the budget, sessions that are parked give memory back, least recently used
-/// first: those that the shelf has leave memory, others lose their rewind points.
+/// sessions are. Over the budget, parked sessions give memory back, least recently used first:
+/// those that the shelf has leave memory, the others lose their rewind points.
 ///
-/// Not thread-safe: the table's mutex guards it and all that its sessions hold. Every call takes
-/// a time that depends on the sessions named in it alone, but for Free, which takes as long as
-/// there are sessions to take memory from.
+/// Not thread-safe: the table's mutex guards it and everything that its sessions hold. The time of
+/// a call depends only on the sessions that it is given, except for Free, which goes through parked
+/// sessions until there is room.
 class SessionMemory {
  public:
   explicit SessionMemory(int64_t budget_bytes) : budget_(budget_bytes) {}
 
-  /// Replaces what the session holds, which exists from then on. Parts that another session holds
-  /// under the same id become one.
+  /// Replaces what the session holds. The session exists from then on. Parts that another session
+  /// holds under the same id become one.
   void Set(Session& session, Holding holding);
 
-  /// The session holds nothing any more, and does not exist.
+  /// From now on the session holds nothing and does not exist.
   void Clear(Session& session);
 
-  /// Puts bytes into memory that were read from the shelf.
+  /// Puts bytes that were read from the shelf into memory.
   void Attach(Part& part, engine::SnapshotPtr bytes);
   void Attach(Session& session, std::shared_ptr<Tail> tail);
 
-  /// Whether a turn of the session is live.
+  /// Says whether a turn of the session is live.
   void SetTurn(Session& session, bool live);
 
   /// Makes the session, and what it holds, the last to leave memory.
   void Use(Session& session);
 
-  /// Memory may be taken from the session, or may not.
+  /// Park: memory may be taken from the session. Unpark: it may not.
   void Park(Session& session);
   void Unpark(Session& session);
 
   /// Whether `bytes` more fit into the budget, after parked sessions have given memory back.
   bool Free(int64_t bytes);
 
-  /// Bytes that somebody is about to hold; negative when he gives them up.
+  /// Counts bytes that somebody is about to hold; negative to give them up.
   void Reserve(int64_t bytes) { reserved_bytes_ += bytes; }
 
   const SessionStats& stats() const { return stats_; }
@@ -58,13 +58,14 @@ class SessionMemory {
   void CountPart(PartPtr& part, bool durable);
   void DiscountPart(const PartPtr& part, bool durable);
   void Detach(Part& part);
-  /// Counts the session among those of its place, or takes it out of the count.
+  /// Counts the session at its place (`change` = 1), or stops counting it there (-1).
   void CountPlace(const Session& session, int64_t change);
   int64_t& CountOf(SessionPlace place);
   void LeaveMemory(Session& session);
   void DropRewindPoints(Session& session);
 
-  /// By all that a record says of a part, so that one that lies about an id shares nothing.
+  /// Compares everything that a record says of a part, so that a record with a false id shares
+  /// nothing.
   struct PartOrder {
     bool operator()(const PartPtr& a, const PartPtr& b) const;
   };

@@ -8,7 +8,7 @@
 
 namespace fmaserver::sessions {
 
-/// INVALID_ARGUMENT for a part that is no name.
+/// INVALID_ARGUMENT for a tenant or an id that is not a name (base/names.h).
 absl::Status CheckName(const SessionName& name);
 
 /// 'session "id"', for messages.

@@ -49,12 +49,12 @@ absl::Status SessionReader::Refresh(const ChangeClaim& claim) {
     return absl::OkStatus();
   }
   if (absl::IsNotFound(stored.status())) {
-    // Another server has removed it, unless it never was on the shelf.
+    // Another server has removed it, unless it was never on the shelf.
     if (known != Version()) table_.Erase(claim);
     return absl::OkStatus();
   }
   if (absl::IsUnavailable(stored.status())) {
-    // What is known goes on without the shelf.
+    // A known session goes on without the shelf.
     return table_.Exists(claim) ? absl::OkStatus() : stored.status();
   }
   table_.Erase(claim);
@@ -70,7 +70,7 @@ absl::StatusOr<SessionTable::AnyClaim> SessionReader::Find(const SessionName& na
     if (absl::Status status = Refresh(*change); !status.ok()) return status;
     if (!table_.Exists(*change)) return NotFound(name);
     if (!table_.IsExpired(*change)) return claim;
-    // Another server may have used it, and then its record tells.
+    // ABORTED: another server has used it, so look at its new record.
     if (!absl::IsAborted(writer_.Remove(*change))) return NotFound(name);
   }
 }
@@ -115,7 +115,7 @@ absl::StatusOr<std::unique_ptr<OpenPart>> SessionReader::Open(const Claim& claim
                                                               const PartPtr& part) {
   auto open = shelf_->Open(claim.name(), part);
   if (open.ok()) return open;
-  // A server that changed the session has removed the states that it holds no more.
+  // Another server may have changed the session and removed states that it no longer holds.
   const auto stored = shelf_->Read(claim.name(), table_.HoldingOf(claim).version);
   if (absl::IsNotFound(stored.status()) || (stored.ok() && stored->has_value())) {
     return absl::AbortedError(Concat(Describe(claim.name()), ": another server is using it"));

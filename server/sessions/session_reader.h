@@ -1,4 +1,4 @@
-// What the store finds and loads: sessions as they are now, and their bytes.
+// How the store finds and loads sessions as they are now, and their bytes.
 #pragma once
 
 #include <memory>
@@ -17,12 +17,12 @@ namespace fmaserver::sessions {
 /// A part that can be read without a claim: in memory, or open on the shelf.
 struct HeldPart {
   PartPtr part;
-  engine::SnapshotPtr bytes;       ///< or
+  engine::SnapshotPtr bytes;       ///< null when `open` is not
   std::unique_ptr<OpenPart> open;  ///< null when `bytes` is there
 };
 
-/// Thread-safe; calls wait for the shelf. INVALID_ARGUMENT for a name that is none, and the shelf's
-/// errors.
+/// Thread-safe; calls wait for the shelf. Errors: INVALID_ARGUMENT for an invalid name, and the
+/// shelf's.
 class SessionReader {
  public:
   /// `shelf` may be null; all outlive the reader.
@@ -30,24 +30,24 @@ class SessionReader {
                 SessionObserver& observer)
       : table_(table), shelf_(shelf), writer_(writer), observer_(observer) {}
 
-  /// The session as it is now, also when another server changed it. During a turn, as before it.
-  /// NOT_FOUND also when it has expired, for then it is removed.
+  /// Claims the session as it is now, even when another server has changed it. During a turn it is
+  /// as it was before the turn. NOT_FOUND also for an expired session, which is removed.
   absl::StatusOr<SessionTable::AnyClaim> Find(const SessionName& name);
   absl::StatusOr<ReadClaim> FindToRead(const SessionName& name);
-  /// ABORTED while a turn is live.
+  /// The same, to change the session. ABORTED while a turn is live.
   absl::StatusOr<ChangeClaim> FindToChange(const SessionName& name);
 
-  /// The name for a session that is to be made. ALREADY_EXISTS.
+  /// Claims the name of a session that is to be made. ALREADY_EXISTS when there is such a session.
   absl::StatusOr<ChangeClaim> ClaimNew(const SessionName& name);
 
-  /// What a session holds, with its tail. ABORTED when another server has removed it, as for
-  /// LoadState.
+  /// What a session holds, with its tail. Like LoadState, ABORTED when another server has removed
+  /// it.
   absl::StatusOr<SessionContents> Load(const Claim& claim);
 
   /// The bytes of one of its points.
   absl::StatusOr<engine::State> LoadState(const Claim& claim, const Point& point);
 
-  /// Parts of the session that stay readable when the claim has ended.
+  /// Parts of the session, which stay readable after the claim has ended.
   absl::StatusOr<std::vector<HeldPart>> Hold(const Claim& claim, const std::vector<PartPtr>& parts);
 
  private:
@@ -60,7 +60,7 @@ class SessionReader {
   SessionObserver& observer_;
 };
 
-/// ABORTED: a call that needs the session for itself met another.
+/// ABORTED, for a call that needs the session for itself while another call uses it.
 absl::Status InUse(const SessionName& name);
 absl::Status AlreadyExists(const SessionName& name);
 

@@ -10,6 +10,7 @@
 #include "base/id.h"
 #include "base/json.h"
 #include "base/names.h"
+#include "base/refusal.h"
 #include "base/sha256.h"
 #include "base/text.h"
 #include "server/sessions/new_session.h"
@@ -20,14 +21,14 @@ namespace {
 
 absl::Status CheckRange(std::string_view what, int64_t value, int64_t least, int64_t most) {
   if (value >= least && value <= most) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      Concat(what, ": found ", value, ", allowed: ", least, " to ", most));
+  return Refusal(what, value, FromTo(least, most));
 }
 
 absl::Status CheckOptions(const SessionModel& model, const SessionOptions& options) {
   constexpr int64_t kMost = int64_t{1} << 50;
   if (model.fingerprint.size() != kSha256Bytes) {
-    return absl::InvalidArgumentError("fingerprint: it must have 32 bytes");
+    return Refusal("fingerprint", Words{Concat(model.fingerprint.size(), " bytes")},
+                   Concat(kSha256Bytes, " bytes"));
   }
   for (const absl::Status& status :
        {CheckRange("slot bytes", model.slot_bytes, 1, kMost),
@@ -134,8 +135,7 @@ absl::StatusOr<std::vector<std::string>> SessionStore::IdsFrom(const std::string
 absl::StatusOr<SessionPage> SessionStore::List(const std::string& tenant, const std::string& from,
                                                int64_t count) {
   if (!from.empty() && !IsName(from)) {
-    return absl::InvalidArgumentError(Concat("page_token: found ", Quoted(from.substr(0, 80)),
-                                             ", allowed: the next_page_token of a page"));
+    return Refusal("page_token", from, "the next_page_token of a page");
   }
   const auto ids = IdsFrom(tenant, from);
   if (!ids.ok()) return ids.status();
@@ -145,7 +145,7 @@ absl::StatusOr<SessionPage> SessionStore::List(const std::string& tenant, const 
       page.next = id;
       break;
     }
-    // One that expired or broke meanwhile is left out.
+    // A session that has expired or failed meanwhile is left out.
     absl::StatusOr<SessionInfo> info = Get({tenant, id});
     if (info.ok()) page.sessions.push_back(*std::move(info));
   }
@@ -177,10 +177,8 @@ absl::StatusOr<SessionInfo> SessionStore::Update(const SessionName& name,
 absl::StatusOr<SessionInfo> SessionStore::Rewind(const SessionName& name, int64_t tokens) {
   const Clock::time_point start = Clock::now();
   auto info = Change(name, [tokens](SessionContents& contents) -> absl::Status {
-    if (tokens < 0 || tokens > contents.tokens) {
-      return absl::InvalidArgumentError(
-          Concat("tokens: found ", tokens, ", allowed: 0 to ", contents.tokens));
-    }
+    absl::Status status = CheckRange("tokens", tokens, 0, contents.tokens);
+    if (!status.ok()) return status;
     contents = Rewound(contents, tokens);
     return absl::OkStatus();
   });
@@ -192,14 +190,13 @@ absl::StatusOr<std::vector<SessionInfo>> SessionStore::Fork(const SessionName& n
                                                             int64_t children) {
   constexpr int kAttempts = 3;
   const Clock::time_point start = Clock::now();
-  if (children < 1 || children > kMaxChildren) {
-    return absl::InvalidArgumentError(
-        Concat("children: found ", children, ", allowed: 1 to ", kMaxChildren));
+  if (absl::Status status = CheckRange("children", children, 1, kMaxChildren); !status.ok()) {
+    return status;
   }
   absl::StatusOr<std::vector<SessionInfo>> infos;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     infos = TryFork(name, children);
-    // Another server may change the parent while the children are made.
+    // ABORTED: another server changed the parent while the children were made.
     if (!absl::IsAborted(infos.status())) break;
   }
   if (infos.ok()) core_.observer.OnFork(children, SecondsSince(start));
@@ -219,7 +216,7 @@ absl::StatusOr<std::vector<SessionInfo>> SessionStore::TryFork(const SessionName
   std::vector<ChangeClaim> claims;
   claims.reserve(static_cast<size_t>(children));
   for (int64_t i = 0; i < children; ++i) {
-    // Nobody else can know the name, so that the claim does not wait.
+    // Nobody else can know the name, so this does not wait.
     claims.push_back(
         std::get<ChangeClaim>(core_.table.Take({.tenant = name.tenant, .id = RandomId()})));
   }

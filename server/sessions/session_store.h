@@ -1,4 +1,4 @@
-// All sessions of one server: kept in memory within a budget and, given a shelf, there too.
+// All sessions of one model: kept in memory within a budget and, if there is a shelf, on it too.
 #pragma once
 
 #include <condition_variable>
@@ -20,19 +20,21 @@
 
 namespace fmaserver::sessions {
 
-/// Thread-safe. Calls may block on the shelf, but for Stats, CountOf and the end of a turn that is
-/// not committed: these return at once, whatever the shelf does. Outlives its turns, exports and
-/// imports.
+/// Thread-safe. Calls may wait for the shelf, except for Stats, CountOf and the end of a turn that
+/// is not committed, which return at once whatever the shelf does. The store outlives its turns,
+/// exports and imports.
 ///
-/// With a shelf every change is on it when its call returns, and several servers of one model may
-/// share it: a session that another one changed is read anew when it is used. When the shelf fails
-/// the change is kept in memory, SessionInfo.durable is false, and the next change tries again.
-/// Over the memory budget the least recently used sessions leave memory; without a shelf they lose
-/// their rewind points instead, and when that is not enough new sessions are refused.
+/// With a shelf, every change is saved on it before its call returns, and several servers of one
+/// model may share it: a session that another server has changed is read anew when it is used. When
+/// the shelf fails, the change is kept in memory, SessionInfo.durable is false, and the next change
+/// tries again. Over the memory budget, the least recently used sessions leave memory; without a
+/// shelf they lose their rewind points instead, and when that is not enough, new sessions are
+/// refused.
 ///
 /// Errors, besides those named below: INVALID_ARGUMENT for a name or number out of range, NOT_FOUND
-/// for a session that the tenant does not have or that expired, ABORTED for a change while a turn
-/// is live or after another server's, DATA_LOSS naming what turned out damaged (it is set aside).
+/// for a session that the tenant does not have or that has expired, ABORTED for a change while a
+/// turn is live or after another server's change, DATA_LOSS naming what is damaged (it is set
+/// aside).
 class SessionStore {
  public:
   /// Opens the shelf that the options ask for, and removes what a crash left unfinished there.
@@ -41,7 +43,7 @@ class SessionStore {
                                                             SessionOptions options,
                                                             SessionObserver* observer,
                                                             Now now = Clock::now);
-  /// The same with a shelf of the caller's, or null.
+  /// The same with the caller's shelf, which may be null.
   static absl::StatusOr<std::unique_ptr<SessionStore>> Open(SessionModel model,
                                                             SessionOptions options,
                                                             std::unique_ptr<StateShelf> shelf,
@@ -51,45 +53,48 @@ class SessionStore {
   SessionStore(const SessionStore&) = delete;
   SessionStore& operator=(const SessionStore&) = delete;
 
-  /// An empty session; an empty name.id is replaced by 22 random characters. ALREADY_EXISTS;
-  /// RESOURCE_EXHAUSTED for more than max_sessions or a full memory, as for Fork and Import.
+  /// Makes an empty session; an empty name.id is replaced by 22 random characters. ALREADY_EXISTS;
+  /// like Fork and Import, RESOURCE_EXHAUSTED when there would be more than max_sessions or memory
+  /// is full.
   absl::StatusOr<SessionInfo> Create(SessionName name, const SessionLifetime& lifetime);
 
   absl::StatusOr<SessionInfo> Get(const SessionName& name);
 
-  /// Up to `count` sessions (1 or more) in order of their ids, from SessionPage.next of the page
-  /// before or "" on.
+  /// Up to `count` sessions (1 or more) in order of their ids, starting at SessionPage.next of the
+  /// page before, or at "" for the first page.
   absl::StatusOr<SessionPage> List(const std::string& tenant, const std::string& from,
                                    int64_t count);
 
   absl::StatusOr<SessionInfo> Update(const SessionName& name, const SessionLifetime& lifetime);
 
-  /// `children` (1..kMaxChildren) sessions with random ids that share the parent's states. They
-  /// take its time to live, but are not pinned and hold no interrupted turn. During a turn they are
-  /// what the parent was before.
+  /// Makes `children` (1..kMaxChildren) sessions with random ids that share the parent's states.
+  /// They have its time to live, but are not pinned and hold no interrupted turn. During a turn
+  /// they get what the parent was before it.
   absl::StatusOr<std::vector<SessionInfo>> Fork(const SessionName& name, int64_t children);
   static constexpr int64_t kMaxChildren = 1000;
 
-  /// Forgets all past the first `tokens` tokens (0 to SessionInfo.tokens). Lands there when the log
-  /// holds the tokens after the last state before, else on that state: see SessionInfo.tokens.
+  /// Forgets everything past the first `tokens` tokens (0 to SessionInfo.tokens). When the log does
+  /// not hold all tokens between the last state before that place and the place itself, it goes
+  /// back to that state: SessionInfo.tokens says where it landed.
   absl::StatusOr<SessionInfo> Rewind(const SessionName& name, int64_t tokens);
 
   absl::Status Delete(const SessionName& name);
 
-  /// The session as a blob, to be read piece by piece; during a turn, as before it.
+  /// The session as a blob, to be read piece by piece; during a turn it is the session as it was
+  /// before.
   absl::StatusOr<std::unique_ptr<SessionExport>> Export(const SessionName& name, bool head_only);
 
-  /// Makes a session, named as for Create, of a blob that arrives piece by piece.
+  /// Makes a session, named as in Create, from a blob that arrives piece by piece.
   absl::StatusOr<std::unique_ptr<SessionImport>> Import(SessionName name,
                                                         const SessionLifetime& lifetime);
 
   /// Starts a turn. A caller that brings no new tokens asks for `min_pending` = 1, so that there is
-  /// one to read: FAILED_PRECONDITION when there is none. An interrupted turn that is stored stays
-  /// until the new one commits, and is dropped then.
+  /// a token to read: FAILED_PRECONDITION when there is none. A stored interrupted turn is dropped
+  /// when the new turn commits.
   absl::StatusOr<std::unique_ptr<Turn>> BeginTurn(const SessionName& name, int64_t min_pending = 0);
 
   /// Takes up the interrupted turn that `resume_token` names; its record stays until the turn
-  /// commits. NOT_FOUND for a token that is wrong or used.
+  /// commits. NOT_FOUND for a token that is wrong or was used before.
   absl::StatusOr<ResumedTurn> BeginResume(const std::string& tenant,
                                           const std::string& resume_token);
 
@@ -98,8 +103,9 @@ class SessionStore {
 
   SessionStats Stats() const { return core_.table.Stats(); }
 
-  /// How many sessions the tenant has, as far as this server knows: what another server made or
-  /// removed is noticed when it is used or listed. Expired ones count until they are swept.
+  /// How many sessions the tenant has, as far as this server knows: it notices a session that
+  /// another server made or removed when that session is used or listed. Expired sessions count
+  /// until they are swept.
   int64_t CountOf(const std::string& tenant) const { return core_.table.CountOf(tenant); }
 
   const SessionModel& model() const { return core_.model; }

@@ -37,7 +37,7 @@ Claim::~Claim() {
 SessionTable::AnyClaim SessionTable::Take(const SessionName& name) {
   std::unique_lock lock(mutex_);
   SessionPtr session;
-  // Who waits looks again afterwards: the session may have gone meanwhile, or come.
+  // Look again after each wait: the session may have been removed or made meanwhile.
   for (;;) {
     SessionPtr& entry = sessions_[name];
     if (entry == nullptr) entry = std::make_shared<Session>(name);
@@ -78,7 +78,7 @@ TurnClaim SessionTable::ToTurn(ChangeClaim claim) {
 ChangeClaim SessionTable::ToChange(TurnClaim claim) {
   std::unique_lock lock(mutex_);
   SessionPtr session = std::move(claim.session_);
-  // Only the live turn itself can make the session change: whoever else comes reads.
+  // While a turn is live only the turn itself can change the session; other callers can only read.
   session->changing = true;
   released_.wait(lock, [&] { return session->readers == 0; });
   memory_.SetTurn(*session, false);
@@ -112,7 +112,7 @@ SessionInfo SessionTable::End(ChangeClaim claim) {
   return Describe(*session);
 }
 
-// What happens once nobody claims a session any more.
+// Called when nobody claims the session any more.
 void SessionTable::Settle(Session& session) {
   if (session.claimed()) return;
   if (!session.exists) {

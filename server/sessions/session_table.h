@@ -1,4 +1,4 @@
-// The sessions that a server knows, in memory: who may use them, and what they hold.
+// The sessions that are known, in memory: who may use them, and what they hold.
 #pragma once
 
 #include <condition_variable>
@@ -17,7 +17,8 @@
 
 namespace fmaserver::sessions {
 
-/// Bytes that somebody is about to hold, which count until it is destroyed. Movable.
+/// Bytes that somebody is about to hold; they are counted until the reservation is destroyed.
+/// Movable.
 class Reservation {
  public:
   Reservation(Reservation&& other) noexcept;
@@ -32,8 +33,8 @@ class Reservation {
   int64_t bytes_;
 };
 
-/// Thread-safe. Holds its mutex for moments only, and calls nobody meanwhile but the clock: a call
-/// returns at once, except where it says that it waits for a claim to end.
+/// Thread-safe. It holds its mutex for moments only and calls nothing but the clock meanwhile, so
+/// calls return at once, except for those that say that they wait for a claim to end.
 class SessionTable {
  public:
   /// `memory_bytes` is the budget for states and logs (SessionMemory).
@@ -41,51 +42,51 @@ class SessionTable {
   SessionTable(const SessionTable&) = delete;
   SessionTable& operator=(const SessionTable&) = delete;
 
-  /// To read when a turn is live, else to change.
+  /// A claim to read when a turn is live, else a claim to change.
   using AnyClaim = std::variant<ReadClaim, ChangeClaim>;
 
-  /// Claims a name, whether there is such a session or not. Waits while others change it and,
+  /// Claims a name, whether or not there is such a session. Waits while others change it and,
   /// unless a turn is live, while they read it.
   AnyClaim Take(const SessionName& name);
 
-  /// Other claims in exchange, without a moment in between.
+  /// Exchanges a claim for one of another kind; nobody can come in between.
   ReadClaim ToRead(ChangeClaim claim);
   TurnClaim ToTurn(ChangeClaim claim);
   /// Ends the live turn, and waits for readers.
   ChangeClaim ToChange(TurnClaim claim);
 
-  /// Ends a use of the session, and says what it is then.
+  /// Ends a use of the session and returns what the session is afterwards.
   SessionInfo End(ChangeClaim claim);
 
   bool Exists(const Claim& claim) const;
-  /// Whether the session may go: unpinned and unused for its time to live.
+  /// Whether the session may be removed: it is not pinned, and was not used for its time to live.
   bool IsExpired(const ChangeClaim& claim) const;
   Holding HoldingOf(const Claim& claim) const;
   SessionInfo InfoOf(const Claim& claim) const;
 
-  /// Bytes of parts of the session, or null where they are not in memory.
+  /// The bytes of these parts of the session; null for those that are not in memory.
   std::vector<engine::SnapshotPtr> BytesOf(const Claim& claim,
                                            const std::vector<PartPtr>& parts) const;
 
-  /// Puts bytes into memory that were read from the shelf.
+  /// Puts bytes that were read from the shelf into memory.
   void Attach(const Claim& claim, const PartPtr& part, engine::SnapshotPtr bytes);
   void Attach(const Claim& claim, std::shared_ptr<Tail> tail);
 
-  /// Gives the session other contents; it exists from then on.
+  /// Replaces the session's contents; the session exists from then on.
   void Set(const ChangeClaim& claim, Holding holding);
-  /// It exists no more.
+  /// From now on the session does not exist.
   void Erase(const ChangeClaim& claim);
 
-  /// Whether what is held fits into the budget, after parked sessions have given memory back.
+  /// Whether everything held fits into the budget, after parked sessions have given memory back.
   bool Fits();
-  /// Empty when `bytes` more do not fit.
+  /// Counts `bytes` more; nothing when they do not fit into the budget.
   std::optional<Reservation> Reserve(int64_t bytes);
 
   int64_t count() const;
   int64_t CountOf(const std::string& tenant) const;
   /// Ids of the tenant's sessions from `from` on, ascending.
   std::vector<std::string> Ids(const std::string& tenant, const std::string& from) const;
-  /// Of one tenant, or of all where it is empty.
+  /// Expired sessions of one tenant, or of all when `tenant` is empty.
   std::vector<SessionName> Expired(const std::string& tenant) const;
   SessionStats Stats() const;
 

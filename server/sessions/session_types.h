@@ -1,4 +1,4 @@
-// The words of the sessions room: names, options, and what the store reports.
+// The types of the store's interface: names, options, and what the store reports.
 #pragma once
 
 #include <cstdint>
@@ -24,15 +24,15 @@ struct SessionName {
   }
 };
 
-/// Tells one record of a session from the next. Only the shelf knows what it says; everybody else
-/// compares it. Empty: there is no record.
+/// Tells one record of a session from the next. Only the shelf knows what the bytes mean; everybody
+/// else only compares them. Empty: there is no record.
 struct Version {
   std::string value = {};
 
   bool operator==(const Version&) const = default;
 };
 
-/// What every state that the store takes or reads must be of.
+/// The model that every state in the store must belong to.
 struct SessionModel {
   std::string fingerprint;  ///< ModelFingerprint(): 32 bytes
   int64_t slot_bytes = 0;
@@ -53,7 +53,7 @@ struct SessionOptions {
   double sweep_seconds = 30;  ///< between searches for expired sessions; 0: only Sweep()
 };
 
-/// How long a session lives; what is absent keeps its value, or takes the default.
+/// How long a session lives; an absent field keeps its value, or has the default in a new session.
 struct SessionLifetime {
   std::optional<double> ttl_seconds = {};  ///< 0 (never expires) to kMaxTtlSeconds
   std::optional<bool> pinned = {};         ///< never expires while true
@@ -69,7 +69,7 @@ struct SessionInfo {
   std::string id;
   int64_t tokens = 0;
   SessionPlace place{};
-  int64_t bytes = 0;  ///< of its states; what it shares with forks included
+  int64_t bytes = 0;  ///< of its states, including what it shares with forks
   std::vector<int64_t> rewind_points =
       {};                 ///< token counts of its states, ascending; last the head
   int64_t log_begin = 0;  ///< first token that the log holds
@@ -85,13 +85,13 @@ struct SessionPage {
   std::string next;  ///< where the next page begins; empty on the last
 };
 
-/// What the bytes of an interrupted turn's request are.
+/// How the request of an interrupted turn is encoded.
 enum class RequestFormat : uint8_t {
   kApiMessage = 0,     ///< an fma.v1.GenerateRequest, as the first releases stored it
-  kServiceRecord = 1,  ///< a message of the service's own
+  kServiceRecord = 1,  ///< a message that the service defines
 };
 
-/// A turn that a shutdown cut short, as whoever ran it wants it back.
+/// A turn that a shutdown cut short, with what is needed to go on with it.
 struct InterruptedTurn {
   std::string request;    ///< opaque; at most kMaxInterruptedRequestBytes
   uint64_t seed = 0;      ///< what the sampler drew with
@@ -101,21 +101,21 @@ struct InterruptedTurn {
 
 inline constexpr size_t kMaxInterruptedRequestBytes = size_t{64} << 20;
 
-/// What holds at one moment.
+/// The state of the store at one moment.
 struct SessionStats {
   int64_t active = 0;        ///< sessions of SessionPlace::kActive
   int64_t in_memory = 0;     ///< of kInMemory
   int64_t on_disk = 0;       ///< of kOnDisk
-  int64_t memory_bytes = 0;  ///< states and logs in memory, each once though shared
-  int64_t disk_bytes = 0;    ///< states on the shelf, each once though shared
+  int64_t memory_bytes = 0;  ///< states and logs in memory, shared ones counted once
+  int64_t disk_bytes = 0;    ///< states on the shelf, shared ones counted once
 };
 
-/// What happens, for metrics. Called on any thread, without locks held; must not block.
+/// Is told what happens, for metrics. Called on any thread, without locks held; must not block.
 class SessionObserver {
  public:
   virtual ~SessionObserver() = default;
-  virtual void OnSave(double /*seconds*/) {}     ///< made durable
-  virtual void OnSaveFailed() {}                 ///< goes on in memory only
+  virtual void OnSave(double /*seconds*/) {}     ///< a change was made durable
+  virtual void OnSaveFailed() {}                 ///< a change is kept in memory only
   virtual void OnRestore(double /*seconds*/) {}  ///< a state was read from disk
   virtual void OnFork(int64_t /*children*/, double /*seconds*/) {}
   virtual void OnRewind(double /*seconds*/) {}

@@ -65,7 +65,7 @@ void SessionWriter::Report(const absl::Status& status, double seconds) {
     return;
   }
   observer_.OnSaveFailed();
-  // Once, not for each of the sessions that a full disk concerns.
+  // Logged once, not for each session that a full disk concerns.
   if (!fails_.exchange(true)) {
     spdlog::error("sessions go on in memory only: {}", std::string(status.message()));
   }
@@ -100,7 +100,7 @@ absl::Status SessionWriter::Add(const std::vector<ChangeClaim>& names, SessionCo
     if (!saved.ok()) return saved.status();
     holding = *std::move(saved);
     if (!holding.durable) {
-      // What is not safe on the shelf needs its states in memory.
+      // States that are not safe on the shelf must be in memory.
       absl::Status status = LoadAll(parent, sessions::PartsOf(holding.contents.points));
       if (!status.ok()) return status;
     }

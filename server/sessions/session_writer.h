@@ -1,4 +1,4 @@
-// What the store does to sessions that it has claimed: in the table, and on the shelf.
+// How the store changes sessions that it has claimed, in the table and on the shelf.
 #pragma once
 
 #include <atomic>
@@ -12,19 +12,20 @@
 
 namespace fmaserver::sessions {
 
-/// Thread-safe; calls wait for the shelf. When the shelf fails, a change is kept in the table alone
-/// and is not durable; the next one tries again. ABORTED when another server changed the session.
+/// Thread-safe; calls wait for the shelf. When the shelf fails, a change is kept in the table only
+/// and is not durable; the next change tries again. ABORTED when another server changed the
+/// session.
 class SessionWriter {
  public:
   /// `shelf` may be null; all outlive the writer.
   SessionWriter(SessionTable& table, StateShelf* shelf, SessionObserver& observer)
       : table_(table), shelf_(shelf), observer_(observer) {}
 
-  /// Gives the session other contents, whose tail is there.
+  /// Replaces the session's contents; their tail must not be null.
   absl::Status Replace(const ChangeClaim& claim, SessionContents next);
 
-  /// Makes new sessions of these contents, whose tail is there. `parent` is whose states they
-  /// share, or the only new one itself.
+  /// Makes new sessions of these contents, whose tail must not be null. They share the states of
+  /// `parent`, which is the new session itself when there is only one and it has no parent.
   absl::Status Add(const std::vector<ChangeClaim>& names, SessionContents contents,
                    const Claim& parent);
 
@@ -37,7 +38,7 @@ class SessionWriter {
   SavePlan PlanFor(const Claim& source, SessionContents contents) const;
   absl::StatusOr<Holding> Save(SavePlan plan);
   void Report(const absl::Status& status, double seconds);
-  /// Reads those of the parts that are only on the shelf, under the name of the claim.
+  /// Reads the parts that are only on the shelf, where they lie under the name of the claim.
   absl::Status LoadAll(const Claim& claim, const std::vector<PartPtr>& parts);
 
   SessionTable& table_;

@@ -32,17 +32,17 @@ struct SavePlan {
   std::vector<PartToSave> parts = {};     ///< PartsOf(contents.points)
   SessionName source = {};                ///< under whose name the shelf has the saved parts
   Version expected = {};                  ///< of the source's record
-  std::vector<SessionName> targets = {};  ///< the source itself, or new names of its tenant
-  std::vector<PartPtr> dropped = {};      ///< parts that the source holds no more
+  std::vector<SessionName> targets = {};  ///< the source itself, or new sessions of its tenant
+  std::vector<PartPtr> dropped = {};      ///< parts that the source no longer holds
 };
 
-/// What came of saving.
+/// The result of saving.
 struct Saved {
   Version version;      ///< of the records that all targets have from now on
   absl::Status synced;  ///< OK: they survive a crash. The plan's dropped parts are gone only then
 };
 
-/// A part that can be read, whatever happens to its session and its record.
+/// A part that stays readable, whatever happens to its session and its record.
 class OpenPart {
  public:
   virtual ~OpenPart() = default;
@@ -53,25 +53,26 @@ class OpenPart {
 
 /// Keeps a record for each session and, under the session's name, the parts that its states are
 /// made of. Sessions share a part without a copy of its bytes where the shelf can. Several servers
-/// may use one shelf: nothing is locked between two calls, and who changes a session says which
-/// version he has seen.
+/// may use one shelf: nothing is locked between two calls, and a caller that changes a session says
+/// which version it has seen.
 ///
 /// Thread-safe. Calls may take as long as a disk or a network takes, and must end: a shelf on the
 /// network has deadlines of its own. Errors, besides those named below: UNAVAILABLE when the shelf
-/// fails; DATA_LOSS for what is damaged, which is set aside so that no call meets it again;
-/// FAILED_PRECONDITION for a record of another model or a newer format, which is left alone.
+/// fails; DATA_LOSS for a damaged session or part, which is set aside so that no later call meets
+/// it; FAILED_PRECONDITION for a record of another model or a newer format, which is left alone.
 class StateShelf {
  public:
   virtual ~StateShelf() = default;
 
-  /// The sessions that are there; called once, before all other calls. Removes what servers that
-  /// ended early left behind, but nothing that a damaged record may have named.
+  /// All sessions on the shelf; called once, before all other calls. Removes what servers that
+  /// ended early have left behind, but nothing that a damaged record may list.
   virtual absl::StatusOr<std::vector<StoredSession>> Recover() = 0;
 
   /// Ids of the tenant's sessions, in any order.
   virtual absl::StatusOr<std::vector<std::string>> Ids(const std::string& tenant) const = 0;
 
-  /// The session, or nothing when its record is still the `known` one. NOT_FOUND.
+  /// The session, or nothing when its record is still the `known` one. NOT_FOUND when there is
+  /// none.
   virtual absl::StatusOr<std::optional<StoredSession>> Read(const SessionName& name,
                                                             const Version& known) const = 0;
 
@@ -83,12 +84,12 @@ class StateShelf {
   virtual absl::StatusOr<std::unique_ptr<OpenPart>> Open(const SessionName& name,
                                                          const PartPtr& part) const = 0;
 
-  /// Gives all targets the contents, first the parts and then the records that name them. ABORTED
-  /// when the source's record is not the expected one, because another server was faster. An error
+  /// Gives all targets the contents: first the parts, then the records that list them. ABORTED when
+  /// the source's record is not the expected one because another server was faster. An error
   /// changes nothing.
   virtual absl::StatusOr<Saved> Save(const SavePlan& plan) = 0;
 
-  /// Removes a session, first its record and then those `parts`. ABORTED as for Save.
+  /// Removes a session, first its record and then these `parts`. ABORTED as in Save.
   virtual absl::Status Remove(const SessionName& name, const Version& expected,
                               const std::vector<PartPtr>& parts) = 0;
 };

@@ -12,8 +12,8 @@
 
 namespace fmaserver::sessions {
 
-/// The table decides who may do what, and never waits for the shelf; reader and writer work on the
-/// shelf, and cannot hold the table's mutex meanwhile.
+/// The table decides who may do what and never waits for the shelf. The reader and the writer work
+/// on the shelf and cannot hold the table's mutex meanwhile.
 struct StoreCore {
   StoreCore(SessionModel session_model, SessionOptions session_options,
             std::unique_ptr<StateShelf> state_shelf, SessionObserver& session_observer, Now now)
@@ -27,7 +27,7 @@ struct StoreCore {
 
   const SessionModel model;
   const SessionOptions options;
-  const std::unique_ptr<StateShelf> shelf;  ///< null: none
+  const std::unique_ptr<StateShelf> shelf;  ///< null: sessions live in memory only
   SessionObserver& observer;
   SessionTable table;
   SessionWriter writer;

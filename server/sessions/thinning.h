@@ -12,10 +12,10 @@ struct RewindPoint {
   bool turn_end = false;
 };
 
-/// Index of the point to drop of `points`: ascending counts, two or more; the last is the head and
-/// stays. It is the one whose loss leaves the smallest gap for its distance from the head, so that
-/// those that remain lie about as far apart as they lie back: 8 of them serve any length. The end
-/// of a turn counts kTurnEndWeight times.
+/// Index of the point to drop. `points` are two or more, with ascending counts; the last is the
+/// head and always stays. The point to drop is the one whose loss leaves the smallest gap relative
+/// to its distance from the head, so that gaps between the remaining points grow with that
+/// distance, and 8 of them serve any length. The end of a turn weighs kTurnEndWeight times as much.
 size_t PointToDrop(std::span<const RewindPoint> points);
 
 inline constexpr double kTurnEndWeight = 4;

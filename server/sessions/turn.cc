@@ -7,6 +7,7 @@
 #include "absl/memory/memory.h"
 #include "base/id.h"
 #include "base/names.h"
+#include "base/refusal.h"
 #include "base/text.h"
 #include "server/sessions/store_core.h"
 
@@ -22,14 +23,15 @@ absl::StatusOr<int64_t> StartOf(const SessionContents& contents, int64_t min_pen
   while (index >= 0 && contents.tokens - contents.points[index].tokens() < min_pending) --index;
   const int64_t start = index < 0 ? 0 : contents.points[index].tokens();
   if (start >= contents.log_begin && contents.tokens - start >= min_pending) return index;
-  return absl::FailedPreconditionError(
-      "prompt: found none, and the session holds no token that could be read again; allowed: one "
-      "token or more");
+  return Refusal("prompt", Words{"missing"},
+                 "one token or more, because the session holds no token that can be read again",
+                 absl::StatusCode::kFailedPrecondition);
 }
 
 absl::Status UnknownToken() {
-  return absl::NotFoundError(
-      "resume_token: there is no such interrupted generation, or it was taken up already");
+  return Refusal("resume_token", Words{"unknown"},
+                 "the token of an interrupted generation that was not taken up yet",
+                 absl::StatusCode::kNotFound);
 }
 
 }  // namespace
@@ -105,12 +107,12 @@ Turn::Turn(StoreCore& core, TurnClaim claim, SessionContents before, engine::Sta
 absl::Status Turn::CheckState(const engine::State& state) const {
   const auto bytes = std::ssize(state.slot->bytes());
   if (bytes != core_.model.slot_bytes) {
-    return absl::InvalidArgumentError(
-        Concat("a state of ", bytes, " bytes, allowed: ", core_.model.slot_bytes));
+    return Refusal("state", Words{Concat(bytes, " bytes")},
+                   Concat(core_.model.slot_bytes, " bytes"));
   }
   for (const engine::ArchiveChunkPtr& chunk : state.archive) {
     if (chunk == nullptr || chunk->bytes == nullptr) {
-      return absl::InvalidArgumentError("a chunk without bytes");
+      return Refusal("chunk", Words{"empty"}, "one with bytes");
     }
   }
   return absl::OkStatus();
@@ -120,7 +122,7 @@ void Turn::Push(engine::State state, bool turn_end) {
   if (state.slot == nullptr || !status_.ok()) return;
   status_ = CheckState(state);
   if (!status_.ok()) return;
-  // A turn that read nothing, or the same tokens again, has no states that were not there.
+  // A turn that read nothing, or read the same tokens again, brings no new state.
   if (state.slot->tokens() <= (points_.empty() ? 0 : points_.back().tokens())) return;
   points_.push_back(MakePoint(std::move(state), turn_end));
 }
@@ -142,16 +144,15 @@ absl::StatusOr<SessionContents> Turn::After(const std::vector<int32_t>& appended
   next.tokens += std::ssize(appended);
   next.points = std::move(points_);
   if (next.head_tokens() > next.tokens) {
-    return absl::InvalidArgumentError(Concat("a state after ", next.head_tokens(),
-                                             " tokens, allowed: up to the session's ",
-                                             next.tokens));
+    return Refusal("state", Words{Concat("after ", next.head_tokens(), " tokens")},
+                   Concat("up to the session's ", next.tokens));
   }
   next.tail = std::make_shared<Tail>(Tail{.log = before_.tail->log, .request = std::move(request)});
   next.tail->log.insert(next.tail->log.end(), appended.begin(), appended.end());
   next.interruption = std::move(interruption);
   int64_t log_begin = next.tokens - core_.options.log_tokens;
   if (next.interruption.has_value()) {
-    // To go on as if nothing had happened takes the whole turn, and what the turn could see.
+    // Resuming as if nothing had happened needs the whole turn and the history that it could see.
     log_begin = std::min({log_begin, first_token_ - kHistoryTokens, before_.head_tokens(),
                           next.tokens - next.interruption->generated});
   }
@@ -162,7 +163,7 @@ absl::StatusOr<SessionContents> Turn::After(const std::vector<int32_t>& appended
 absl::StatusOr<SessionInfo> Turn::Finish(const std::vector<int32_t>& appended, engine::State head,
                                          std::optional<Interruption> interruption,
                                          std::string request) {
-  // The turn is over, whatever comes of it.
+  // Whatever happens now, the turn is over.
   TurnClaim turn = *std::exchange(claim_, std::nullopt);
   absl::StatusOr<SessionContents> next =
       After(appended, std::move(head), std::move(interruption), std::move(request));
@@ -182,10 +183,9 @@ absl::StatusOr<std::string> Turn::Interrupt(const std::vector<int32_t>& appended
   const int64_t held = std::ssize(before_.tail->log) + std::ssize(appended);
   if (!(record.generated >= 0 && record.generated <= held) ||
       record.request.size() > kMaxInterruptedRequestBytes) {
-    return absl::InvalidArgumentError(
-        Concat("an interrupted turn of ", record.request.size(), " bytes that generated ",
-               record.generated, " tokens, allowed: up to ", kMaxInterruptedRequestBytes,
-               " bytes and ", held, " tokens"));
+    return Refusal("interrupted turn",
+                   Words{Concat(record.request.size(), " bytes and ", record.generated, " tokens")},
+                   Concat("up to ", kMaxInterruptedRequestBytes, " bytes and ", held, " tokens"));
   }
   Interruption interruption{
       .token = Concat(claim_->name().id, std::string(1, kTokenSeparator), RandomId()),

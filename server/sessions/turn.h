@@ -19,10 +19,10 @@ namespace fmaserver::sessions {
 struct ResumedTurn;
 struct StoreCore;
 
-/// Made by SessionStore::BeginTurn or BeginResume, which outlives it. While it lives the session is
-/// kActive; destroyed without Commit or Interrupt it leaves the session as it was. One thread at a
-/// time. Commit and Interrupt wait for the shelf and for who reads the session; the rest returns at
-/// once, the destructor too, whatever the shelf does.
+/// Made by SessionStore::BeginTurn or BeginResume; the store outlives it. While it lives, the
+/// session is kActive. If it is destroyed without Commit or Interrupt, the session stays as it was.
+/// Used by one thread at a time. Commit and Interrupt wait for the shelf and for readers of the
+/// session; all other calls and the destructor return at once, whatever the shelf does.
 class Turn {
  public:
   /// Tokens before the prompt that history() and pending() hold together, if the log has them.
@@ -35,27 +35,28 @@ class Turn {
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;
 
-  /// Where to start; without a slot: an empty sequence.
+  /// The state to start from; without a slot it means an empty sequence.
   const engine::State& state() const { return state_; }
 
   /// Tokens of the session after state(), to be read before the new ones. Usually exactly one.
   const std::vector<int32_t>& pending() const { return pending_; }
 
   /// Tokens right before pending(), for the repetition penalty: history() and pending() together
-  /// are the last kHistoryTokens of the session, or all of pending(). Of a resumed turn they begin
+  /// are the last kHistoryTokens of the session, or all of pending(). In a resumed turn they begin
   /// kHistoryTokens before the turn itself.
   const std::vector<int32_t>& history() const { return history_; }
 
   /// Tokens that the session holds.
   int64_t tokens() const { return before_.tokens; }
 
-  /// A state on the way, to rewind to later. Counts ascend; thinned when there are too many.
+  /// Adds a state inside the turn, to rewind to later. Token counts must ascend; points are thinned
+  /// when there are too many.
   void AddPoint(engine::State state);
 
-  /// Ends the turn: the session is longer by `appended` (new prompt and all tokens chosen), of
-  /// which `head` has read a part. `head` has no slot when no token was read. ABORTED when another
-  /// server changed the session since; INVALID_ARGUMENT for a state that does not fit. Otherwise
-  /// the turn is kept, with SessionInfo.durable false where the directory failed.
+  /// Ends the turn: appends `appended` (the new prompt and all tokens chosen) to the session;
+  /// `head` is a state that has read a part of them, or has no slot when no token was read. ABORTED
+  /// when another server has changed the session since; INVALID_ARGUMENT for a state that does not
+  /// fit. Otherwise the turn is kept, and SessionInfo.durable is false when the shelf failed.
   absl::StatusOr<SessionInfo> Commit(const std::vector<int32_t>& appended, engine::State head);
 
   /// Commits what there is so far and stores `record`. Returns the token for BeginResume: it holds
@@ -78,17 +79,17 @@ class Turn {
                                      std::optional<Interruption> interruption, std::string request);
 
   StoreCore& core_;
-  std::optional<TurnClaim> claim_;  // absent once over
+  std::optional<TurnClaim> claim_;  // absent once the turn is over
   const SessionContents before_;
-  const int64_t first_token_;  // where the turn began: of a resumed one, before the interruption
+  const int64_t first_token_;  // where the turn began; for a resumed turn, before the interruption
   const engine::State state_;
   std::vector<int32_t> pending_;
   std::vector<int32_t> history_;
   std::vector<Point> points_;  // before_.points and those added
-  absl::Status status_;        // what was wrong with one of them
+  absl::Status status_;        // the first error among added points
 };
 
-/// An interrupted turn taken up again.
+/// An interrupted turn that is taken up again.
 struct ResumedTurn {
   std::unique_ptr<Turn> turn = {};
   InterruptedTurn record;

@@ -1,4 +1,4 @@
-// Names of sessions: what is one, and the random ones.
+// Names: which texts are names, and random ids.
 #include "base/names.h"
 #include "base/id.h"
 
@@ -29,6 +29,12 @@ TEST(NamesTest, NamesAreOneToSixtyFourOfTheAllowedCharacters) {
     EXPECT_FALSE(IsName(text)) << text;
   }
   EXPECT_FALSE(IsName(std::string("a\0b", 3)));
+}
+
+TEST(NamesTest, ARefusedNameIsShown) {
+  EXPECT_TRUE(CheckIsName("name", "a-b").ok());
+  EXPECT_EQ(CheckIsName("name", "a b\n").message(),
+            "name is \"a b\\n\"; allowed: 1 to 64 of A-Z a-z 0-9 _ and -");
 }
 
 }  // namespace

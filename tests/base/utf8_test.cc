@@ -79,7 +79,7 @@ TEST(Utf8StreamTest, HoldsBackAnUnfinishedCharacter) {
   EXPECT_EQ(stream.Push("\x82"), kReplacement);
 }
 
-/// Bytes that make valid, invalid and unfinished sequences all likely.
+/// Random bytes among which valid, invalid and unfinished sequences are all likely.
 std::string RandomBytes(std::mt19937& random) {
   constexpr std::string_view kBytes = "a\x80\xBF\xC2\xE0\xA0\xE2\x82\xED\x9F\xF0\x90\xF4\x8F\xFF";
   std::string bytes;

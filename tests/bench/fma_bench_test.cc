@@ -1,4 +1,4 @@
-// fma-bench as a process against a real server: what it reports is what the server was asked for.
+// fma-bench as a process against a real server: it reports what the server was asked for.
 #include <gmock/gmock.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>
@@ -104,12 +104,13 @@ TEST_F(FmaBenchTest, NeighbourReportsBothPhases) {
   EXPECT_EQ(report["slice"]["tokens"], 64);
   EXPECT_GT(report["slice"]["seconds"], 0);
   EXPECT_GT(report["inter_token_seconds"]["alone"]["count"], 0);
-  // Every slice has a decode row of every stream beside it; a slow reader sees some merged.
+  // Every step with a slice also has a decode row of every stream; for a slow reader some deltas
+  // are merged.
   EXPECT_GT(report["inter_token_seconds"]["loading"]["count"], 100);
   EXPECT_GT(report["loading_over_slice"]["worst"], report["loading_over_slice"]["median"]);
 }
 
-/// Whether a request of one token finds no slot for a while.
+/// Whether a request for one token waits for a slot for a while.
 bool IsFull(const std::string& address) {
   const auto stub =
       v1::Generation::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));

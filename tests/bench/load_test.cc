@@ -172,7 +172,7 @@ StreamRecord FailedRecord(absl::Status status) {
   return record;
 }
 
-TEST(LoadReport, MeasuresFromWhenARequestWasDue) {
+TEST(BenchReport, MeasuresFromWhenARequestWasDue) {
   LoadResult result{.records = {}, .late = 1, .seconds = 4};
   result.records.push_back(Record(1, {1.5, 1.75, 2.75}, 5, 3));  // deltas of 5 tokens in all
   result.records.push_back(Record(2, {2.25}, 1, 2.5));
@@ -180,7 +180,7 @@ TEST(LoadReport, MeasuresFromWhenARequestWasDue) {
   result.records.push_back(FailedRecord(absl::ResourceExhaustedError("full again")));
   result.records.push_back(FailedRecord(absl::CancelledError("by the user")));
 
-  const LoadReport report = LoadReport::Of(result, /*interrupted=*/true);
+  const BenchReport report = BenchReport::Of(result, /*interrupted=*/true);
   EXPECT_EQ(report.succeeded, 2);
   EXPECT_EQ(report.failed, 2);
   EXPECT_EQ(report.interrupted, 1);
@@ -198,8 +198,8 @@ TEST(LoadReport, MeasuresFromWhenARequestWasDue) {
   ASSERT_EQ(report.failures.size(), 1U);
   EXPECT_EQ(report.failures.at("RESOURCE_EXHAUSTED").count, 2);
   EXPECT_EQ(report.failures.at("RESOURCE_EXHAUSTED").first_message, "full");
-  // A call that was cancelled by nobody here is a failure.
-  EXPECT_EQ(LoadReport::Of(result, /*interrupted=*/false).failures.at("CANCELLED").count, 1);
+  // A cancelled call that nobody here cancelled is a failure.
+  EXPECT_EQ(BenchReport::Of(result, /*interrupted=*/false).failures.at("CANCELLED").count, 1);
 
   const nlohmann::json json = ToJson(report, {}, {});
   EXPECT_EQ(json["throughput"]["requests_per_second"], 0.5);

@@ -8,7 +8,7 @@
 
 namespace fmaserver::testing {
 
-/// A running program. Killed, if it still runs, at the end of the object's life.
+/// A running program; the destructor kills it if it still runs.
 class Process {
  public:
   /// Starts `argv` with standard input from `input_file`, and both outputs to files.
@@ -20,7 +20,7 @@ class Process {
 
   void Signal(int signal) const;
 
-  /// Waits for its end: the exit code, or minus the signal that killed it.
+  /// Waits for its end; returns the exit code, or minus the signal that killed it.
   int Wait();
 
   /// What it has written so far.

@@ -9,8 +9,8 @@
 
 namespace fmaserver::testing {
 
-/// Serves `model` on a free port of this machine with `flags`. Constructed when it listens, or has
-/// failed to, which fails the test.
+/// Serves `model` on a free port of this machine with `flags`. The constructor returns when the
+/// server listens; if it does not, the test fails.
 class ServerProcess {
  public:
   explicit ServerProcess(const std::filesystem::path& model,

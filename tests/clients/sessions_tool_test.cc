@@ -21,7 +21,7 @@ using ::testing::HasSubstr;
 
 class SessionsToolTest : public ToolTest {
  protected:
-  /// `fma sessions` with --json; every line is a session.
+  /// Runs `fma sessions` with --json; every line is a session.
   std::vector<json> Sessions(std::vector<std::string> arguments) const {
     arguments.insert(arguments.begin(), "sessions");
     arguments.emplace_back("--json");
@@ -41,7 +41,7 @@ TEST_F(SessionsToolTest, TurnsGoOnWhereTheLastOneEnded) {
   EXPECT_EQ(Sessions({"create", "story", "--ttl", "50"})[0]["ttl_seconds"], 50);
   const std::string first = Turn("story", "hi");
   const std::string second = Turn("story", "and");
-  // Bytes are tokens, and the prompt that held all of it gives the same.
+  // Bytes are tokens, and one prompt with the whole text gives the same answer.
   const std::string ids = Run({"generate", "hi", "-n", "5", "--temperature", "0", "--json"}).output;
   json tokens = {'h', 'i'};
   for (const json& line : Result{.exit_code = 0, .output = ids, .errors = {}}.Lines()) {

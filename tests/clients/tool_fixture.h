@@ -16,13 +16,13 @@ namespace fmaserver::testing {
 /// Where the programs are.
 std::string BinFolder();
 
-/// How a run of a program ended.
+/// The result of running a program.
 struct ToolResult {
   int exit_code = -1;
   std::string output;
   std::string errors;
 
-  /// The output's JSON lines; one that is no object fails the test.
+  /// The output's JSON lines; a line that is not an object fails the test.
   std::vector<nlohmann::json> Lines() const;
 };
 
@@ -32,10 +32,10 @@ class ToolTest : public ::testing::Test {
 
   void SetUp() override;
 
-  /// The command line of `fma` with these arguments, for the server.
+  /// The command line of `fma` with these arguments and the server's address.
   std::vector<std::string> Command(std::vector<std::string> arguments) const;
 
-  /// Runs it with `input` on standard input.
+  /// Runs `fma` with `input` on standard input.
   Result Run(const std::vector<std::string>& arguments, const std::string& input = "") const;
 
   TempFolder folder_;

@@ -53,7 +53,7 @@ TEST_F(ToolTest, SamplingOptionsReachTheServer) {
   };
   EXPECT_EQ(greedy("97=100"), std::string(16, 'a'));
   EXPECT_EQ(greedy("98=100"), std::string(16, 'b'));
-  // What each of these does is the engine's matter; here, that it gets there.
+  // The engine's tests check what each of these does; this one that it reaches the engine.
   const auto seeded = [&](const std::vector<std::string>& more) {
     std::vector<std::string> arguments = {"generate", "hi", "-n", "60", "--seed", "4"};
     arguments.insert(arguments.end(), more.begin(), more.end());

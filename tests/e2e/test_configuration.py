@@ -29,7 +29,7 @@ def effective(*flags: object, **environment: str) -> dict[str, str]:
 def test_every_flag_is_documented() -> None:
     options = re.findall(r"^  (?:-\w,)?(--[\w-]+)(.*)$", server("--help").stdout, re.M)
     environment = {flag: re.findall(r"\(Env:(\w+)\)", rest) for flag, rest in options if flag != "--help"}
-    environment["--config"] = ["FMA_CONFIG"]  # which CLI11 does not know of
+    environment["--config"] = ["FMA_CONFIG"]  # which CLI11 does not know about
     table = (ROOT / "docs" / "operations.md").read_text().split("## Flags of fma-server")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(--[\w-]+)[^`]*` \| (?:`(\w+)` )?\|", table, re.M)
     assert {flag: [name] if name else [] for flag, name in rows} == environment

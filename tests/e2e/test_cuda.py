@@ -1,4 +1,4 @@
-"""The programs on the CUDA backend: over the block emulator, which they load in place of libfma_cuda.so."""
+"""The programs on the CUDA backend, over the block emulator, which they load in place of libfma_cuda.so."""
 
 from __future__ import annotations
 

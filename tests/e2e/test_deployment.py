@@ -23,7 +23,7 @@ def container_ports(service: str) -> set[str]:
 
 
 def mounts(service: str) -> dict[str, str]:
-    """What is mounted, by its place in the container."""
+    """What is mounted, by the path in the container."""
     return {words[1]: words[0] for words in (volume.split(":") for volume in SERVICES[service]["volumes"])}
 
 
@@ -34,7 +34,7 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     unit.write_text(UNIT.replace(installed, f"ExecStart={BIN}/fma-server\n"))
     command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    # What systemd does not know it ignores, and says so.
+    # systemd ignores settings that it does not know, and says so.
     assert (done.returncode, "fma-server.service" in done.stderr) == (0, False), done.stderr
 
 
@@ -82,7 +82,7 @@ def test_paths_in_the_containers_lie_in_what_is_mounted() -> None:
     models = mounts("fma-server")["/models"]
     assert (DOCKER / models / server["FMA_MODEL"].removeprefix("/models/") / "config.json").is_file()
     assert server["FMA_SESSION_DIR"] in mounts("fma-server")
-    # A new volume takes the owner of the image's folder.
+    # A new volume gets the owner of the image's folder.
     assert re.search(rf"install -d -o fma .*{server['FMA_SESSION_DIR']}$", DOCKERFILE, re.M)
     home = grafana["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     providers = yaml.safe_load((DOCKER / "grafana/provisioning/dashboards/dashboards.yaml").read_text())["providers"]

@@ -1,4 +1,4 @@
-"""Clients that misbehave: the server goes on, and what they took it gets back."""
+"""Clients that misbehave: the server goes on, and gets back everything that they took."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def resident(server: Service) -> int:
 
 @contextlib.contextmanager
 def flat(server: Service, mebibytes: int = 32) -> Iterator[None]:
-    """What happens inside leaves no descriptors, threads or slots and not more memory behind."""
+    """Checks that the body leaves no descriptors, threads or slots behind, and no more memory."""
     files, tasks, memory = open_files(server), threads(server), resident(server)
     yield
-    # gRPC keeps a connection that said nothing for 10 s before it gives up on it.
+    # gRPC gives up on a connection that has been silent for 10 s.
     assert eventually(lambda: open_files(server) <= files + 8), (open_files(server), files)
     # gRPC keeps some threads for a while, however many calls there were.
     assert eventually(lambda: threads(server) <= tasks + 16), (threads(server), tasks)
     assert eventually(lambda: server.sum("fma_slots_used") == 0)
-    # The server looks every 10 s whether there is free memory to give back.
+    # The server checks every 10 s whether there is free memory to return to the system.
     assert eventually(lambda: resident(server) <= memory + mebibytes * MEBIBYTE), (resident(server), memory)
     code, _, errors = server.run("generate", "x", "--max-tokens", 3)
     assert code == 0, errors
@@ -55,7 +55,7 @@ def flat(server: Service, mebibytes: int = 32) -> Iterator[None]:
 
 
 def garbage(rng: random.Random) -> bytes:
-    """Noise, or the beginning of something that a server might know."""
+    """Noise, or the beginning of something that a server might understand."""
     noise = rng.randbytes(rng.randrange(200))
     http2, http1, tls = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET /metrics HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00\x01"
     return rng.choice((b"", b"\r\n", http2, http1, tls)) + noise
@@ -74,7 +74,7 @@ def test_clients_killed_in_the_middle_of_a_stream() -> None:
                 clients = [server.client(*words) for _ in range(4)]
                 for client in clients:
                     assert client.stdout is not None
-                    client.stdout.read(1)  # the stream is under way
+                    client.stdout.read(1)  # the stream has begun
                     client.send_signal(signal.SIGKILL)
                     client.communicate()
         assert eventually(lambda: server.sum("fma_requests_cancelled_total") == 100)
@@ -104,7 +104,7 @@ def test_half_open_connections() -> None:
             silent = [connect(port) for port in (server.grpc_port, server.http_port) for _ in range(400)]
             for client in silent[::2]:
                 client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[:13])
-            # Nobody waits for them.
+            # Nothing waits for them.
             assert server.get("/livez") == (200, "alive\n")
             assert server.run("models")[0] == 0
             # The server gives up on them; they never close.
@@ -149,7 +149,7 @@ def test_a_flood_of_wrong_tokens(tmp_path: Path) -> None:
 
 
 def test_the_clock_jumps(tmp_path: Path) -> None:
-    """Streams, deadlines, sessions and tenants' allowances know only how much time has passed."""
+    """Streams, deadlines, sessions and tenants' allowances depend only on how much time has passed."""
     (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
     offset = tmp_path / "offset"
     offset.write_text("+0")

@@ -40,7 +40,7 @@ def test_every_way_of_feeding_gives_the_same_bits(case: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("case", CASES)
 def test_bf16_cache_stays_close(case: str, tmp_path: Path) -> None:
-    """8 bits of mantissa in every key and value of two layers: log-probabilities move by tenths at most."""
+    """Every key and value of two layers has 8 bits of mantissa: log-probabilities change by tenths at most."""
     golden = np.load(GOLDEN / case / "logits.npy")
     logits = evaluate(case, tmp_path / "logits.npy", "--cache-dtype", "bf16")
     assert np.abs(log_softmax(logits) - log_softmax(golden)).max() <= 0.3

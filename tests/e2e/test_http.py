@@ -15,7 +15,7 @@ LONG = ("generate", "Once", "--max-tokens", 1_000_000, "--ignore-eos")
 
 
 def write_large_model(folder: Path, vocab: int) -> None:
-    """A golden case grown to 128 bytes for each of `vocab` tokens, all zero and so not on the disk."""
+    """A golden case enlarged to 128 bytes for each of `vocab` tokens, all zero and so not stored on the disk."""
     golden = GOLDEN / "average"
     config = json.loads((golden / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "vocab_size": vocab}))
@@ -74,7 +74,7 @@ def scraped(page: str) -> dict[str, tuple[str, set[str]]]:
 def test_every_metric_is_documented_and_counts() -> None:
     with Service("--slots", 2) as server:
         expected = documented()
-        del expected["fma_device_memory_bytes"]  # of GPUs alone: test_cuda.py
+        del expected["fma_device_memory_bytes"]  # only with a GPU: test_cuda.py
         assert scraped(server.get("/metrics")[1]) == expected
         code, _, errors = server.run("generate", "It was", "--max-tokens", 20, "--ignore-eos")
         assert code == 0, errors

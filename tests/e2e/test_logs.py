@@ -44,7 +44,7 @@ def test_the_level_changes_while_the_server_runs() -> None:
         server.signal(signal.SIGUSR2)
         assert eventually(lambda: "log level warning" in server.log())
         assert server.run("models")[0] == 0
-        assert eventually(lambda: server.sum("fma_calls_total") == 1)  # a call ends after its client knows
+        assert eventually(lambda: server.sum("fma_calls_total") == 1)  # a call ends after its client has the answer
         server.signal(signal.SIGUSR1)
         assert eventually(lambda: "log level info" in server.log())
         assert server.run("models")[0] == 0

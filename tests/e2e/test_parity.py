@@ -52,7 +52,7 @@ def test_bits_per_byte_agree(model: FmaForCausalLM, tokenizer: Tokenizer, mode: 
 
 
 def test_generate_gives_the_greedy_tokens(model: FmaForCausalLM, tokenizer: Tokenizer, demo_server: str) -> None:
-    """Token after token is the arg-max of PyTorch's logits after all before it: the greedy continuation."""
+    """Every token is the arg-max of PyTorch's logits after all tokens before it: the greedy continuation."""
     page = DEMO_MODEL / "page.txt"
     output = run(
         BIN / "fma", "generate", "--server", demo_server, "--json", "--temperature", 0,

@@ -1,5 +1,5 @@
-"""The real Prometheus, with the files of docker/, scrapes a real server under load: every rule and alert can be
-evaluated, and every query of the dashboards returns data."""
+"""The real Prometheus, with the files of docker/, scrapes a real server under load: it can evaluate every rule and
+alert, and every query of the dashboards returns data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from service import Service, eventually
 
 FILES = ROOT / "docker" / "prometheus"
 DASHBOARDS = sorted((ROOT / "docker" / "grafana" / "dashboards").glob("*.json"))
-# Scrapes are a second apart here; a rate needs two.
+# Scrapes are a second apart here; a rate needs two of them.
 VARIABLES = {"$__rate_interval": "30s", "$__range": "5m", "$instance": ".*", "$model": ".*"}
 
 
@@ -54,7 +54,7 @@ def put_load(server: Service, stop: threading.Event) -> None:
 
 
 class Prometheus:
-    """A running one, at `address`."""
+    """A running Prometheus at `address`."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -72,7 +72,7 @@ class Prometheus:
 
 @contextmanager
 def start_prometheus(metrics: str, folder: Path) -> Iterator[Prometheus]:
-    """One that scrapes `metrics` every second, and is otherwise configured as docker/prometheus says."""
+    """A Prometheus that scrapes `metrics` every second, and is otherwise configured as in docker/prometheus."""
     for file in ("rules.yml", "alerts.yml"):
         (folder / file).write_text((FILES / file).read_text())
     config = (FILES / "prometheus.yml").read_text()
@@ -102,7 +102,7 @@ def start_prometheus(metrics: str, folder: Path) -> Iterator[Prometheus]:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """It scrapes a server under load. States of sessions do not fit into memory, so turns restore them."""
+    """Prometheus scrapes a server under load. Sessions' states do not fit into memory, so turns restore them."""
     sessions = tmp_path_factory.mktemp("sessions")
     flags = ("--session-dir", sessions, "--session-memory", 1, "--threads", 1)
     with Service(*flags, model=GOLDEN / "sinks_level_bias") as server:

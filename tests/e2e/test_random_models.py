@@ -14,7 +14,7 @@ from fma_training.config import MLPS, NORMS, POSITIONS, FmaConfig, FmaSettings
 from fma_training.model import FmaForCausalLM
 from fma_training.settings import PADDINGS
 
-# Those that the server serves.
+# The downsamplings that the server supports.
 DOWNSAMPLINGS = ("grouped_conv", "conv", "average", "hierarchical")
 
 

@@ -1,7 +1,7 @@
 """Each sampling filter of the server against plain numpy: thousands of draws from a model with random weights.
 
-Every step of a generation is a draw from its own distribution, which numpy computes from the model's logits there,
-the options and the history. Over many steps each token, and each rank, must come up as often as that says.
+Every step of a generation is a draw from its own distribution, which numpy computes from the model's logits there, the
+options and the history. Over many steps each token and each rank must be drawn as often as this distribution says.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ CASES = {
 
 
 def distribution(logits: np.ndarray, options: Options, prompt: list[int], output: Counter[int]) -> np.ndarray:
-    """What the next token is drawn from; ties do not occur."""
+    """The distribution of the next token; ties do not occur."""
     logits = logits.astype(np.float64)
     if options.allow_token:
         logits[[token for token in range(VOCAB) if token not in options.allow_token]] = -np.inf
@@ -143,7 +143,7 @@ def test_draws_follow_the_distribution(case: str, model: Path, server: str) -> N
     tops = [top for delta in deltas for top in delta["top_logprobs"]]
     assert len(tokens) == len(tops) == STEPS
 
-    # The server's logarithms for what follows, which are exact; PyTorch's logits for the constant they lack.
+    # The server's log-probabilities of what follows, which are exact; PyTorch's logits for the constant that they lack.
     with torch.no_grad():
         totals = load_model(model)(torch.tensor([PROMPT + tokens[:-1]]))[0].logsumexp(-1).numpy()
     logprobs = np.empty((STEPS, VOCAB))

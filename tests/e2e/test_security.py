@@ -45,7 +45,7 @@ def test_mutual_tls_needs_a_client_certificate(tmp_path: Path) -> None:
 
 
 def serial(server: Service) -> int:
-    """Of the certificate that the server shows."""
+    """A number that identifies the certificate that the server shows."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -92,10 +92,10 @@ def test_tokens_are_needed_by_everything_but_health(tmp_path: Path) -> None:
             code, _, errors = server.run(*words)
             assert code == REFUSED and "bearer token" in errors, errors
             code, _, errors = server.run(*words, "--token", "b")
-            assert code == REFUSED and "does not know the token" in errors, errors
+            assert code == REFUSED and "an unknown token" in errors, errors
         assert server.run("health")[0] == 0
         assert eventually(lambda: server.sum("fma_calls_total") >= 11)
-        # Removed and added while it runs; a broken file changes nothing.
+        # Tokens are removed and added while the server runs; a broken file changes nothing.
         tokens.write_text(entry("alice", "b"))
         server.signal(signal.SIGHUP)
         assert eventually(lambda: server.run("models", "--token", "b")[0] == 0)
@@ -118,11 +118,11 @@ def test_tenants_do_not_see_each_other(tmp_path: Path) -> None:
         assert server.run("sessions", "fork", "one", *bob)[0] == REFUSED
         assert server.run("sessions", "delete", "one", *bob)[0] == REFUSED
         assert "one" not in server.run("sessions", "list", *bob)[1]
-        # The same name is another session, and the limit is the tenant's own.
+        # The same name is another session, and the tenant has its own limit.
         assert server.run("sessions", "create", "one", *bob)[0] == 0
         assert server.run("sessions", "create", "two", *alice)[0] == 0
         code, _, errors = server.run("sessions", "create", "three", *alice)
-        assert code == REFUSED and "allowed: 2" in errors
+        assert code == REFUSED and "allowed: up to 2" in errors
         assert server.run("sessions", "fork", "one", *alice)[0] == REFUSED
         assert server.run("sessions", "create", "three", *bob)[0] == 0
 
@@ -135,7 +135,7 @@ def test_limits_of_a_tenant(tmp_path: Path) -> None:
         with server.client("generate", "x", "--max-tokens", 1_000_000, "--ignore-eos", "--token", "f") as busy:
             assert eventually(lambda: server.sum("fma_requests_running") == 1)
             code, _, errors = server.run("generate", "x", "--token", "f")
-            assert code == REFUSED and "allowed: 1" in errors, errors
+            assert code == REFUSED and "allowed: up to 1" in errors, errors
             assert server.run("generate", "x", "--max-tokens", 2, "--token", "x")[0] == 0
             busy.kill()
         assert eventually(lambda: server.run("generate", "x", "--max-tokens", 2, "--token", "f")[0] == 0)
@@ -145,7 +145,7 @@ def test_limits_of_a_tenant(tmp_path: Path) -> None:
 
 
 def call(server: Service, method: str, request: bytes, **metadata: str) -> grpc.Call:
-    """A call of plain bytes that has ended."""
+    """The result of a call with plain bytes."""
     with grpc.insecure_channel(server.address) as channel:
         pairs = [(key.replace("_", "-"), value) for key, value in metadata.items()]
         answers = channel.unary_stream(method)(request, metadata=pairs, timeout=60)

@@ -73,7 +73,7 @@ void DeviceArena::Touch(const void* address, int64_t bytes, Access access, const
   if (offset % std::min<int64_t>(bytes, 16) != 0 || bytes % kCellBytes != 0) {
     Fail(absl::StrCat("misaligned access of ", bytes, " bytes"), &site);
   }
-  // A stamp of an earlier phase of the same block is the same block's visit.
+  // A stamp of an earlier phase of the same block belongs to the same block's visit.
   const auto is_new = [&](uint32_t stamp) {
     return !phases.OfThisLaunch(stamp) || phases.BlockOf(stamp) != actor.block;
   };

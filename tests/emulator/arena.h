@@ -1,5 +1,5 @@
-// Emulated device memory: one reserved range of addresses with a shadow, so that every address is
-// known or refused without a search. Allocations are poisoned and lie apart from each other.
+// Emulated device memory: one reserved range of addresses with a shadow, so that every address can
+// be checked without a search. Allocations are poisoned, with gaps between them.
 #pragma once
 
 #include <atomic>
@@ -11,8 +11,8 @@
 
 namespace fmaserver::kernels::cuda::emulator {
 
-/// What launches loaded and stored, in bytes and in the sectors of 32 bytes that memory moves. What
-/// a block touches several times counts once: the caches keep it that long.
+/// What launches loaded and stored, in bytes and in the sectors of 32 bytes that memory moves. A
+/// sector that a block touches several times counts once, because the caches keep it that long.
 struct Traffic {
   int64_t launches = 0;
   int64_t loaded_bytes = 0;
@@ -33,11 +33,11 @@ class DeviceArena {
   void Free(std::byte* data);
   int64_t free_bytes() const { return kBytes - used_; }
 
-  /// A kernel's access.
+  /// Checks and counts a kernel's access.
   void Touch(const void* address, int64_t bytes, Access access, const Actor& actor,
              const Phases& phases, Traffic& traffic, const Site& site);
 
-  /// A copy's or a fill's: fails when the range is not inside one allocation.
+  /// Checks a copy or a fill: fails when the range is not inside one allocation.
   void CheckRange(const void* address, int64_t bytes, const char* operation);
   void MarkWritten(void* address, int64_t bytes);
   void CopyWritten(void* to, const void* from, int64_t bytes);
@@ -53,7 +53,7 @@ class DeviceArena {
   uint32_t* sector_loads_;  // the stamp of the last visit
   uint32_t* sector_stores_;
   std::map<int64_t, int64_t> live_;  // offset -> bytes
-  std::atomic<int64_t> used_ = 0;    // whoever asks how much is free may be another thread
+  std::atomic<int64_t> used_ = 0;    // atomic, because another thread may ask how much is free
 };
 
 }  // namespace fmaserver::kernels::cuda::emulator

@@ -15,7 +15,7 @@ namespace fmaserver::kernels::cuda {
 
 namespace emulator {
 
-/// A line of a kernel, for messages; as a default argument, the caller's.
+/// A line of a kernel, for messages; as a default argument it is the caller's line.
 struct Site {
   const char* file;
   int line;
@@ -27,7 +27,7 @@ struct Site {
 enum class Access : uint8_t { kLoad, kStore, kAtomic };
 enum class WarpOperation : uint8_t { kSync, kShuffle, kBallot, kGather };
 
-/// The fiber that runs now: where it is in its block and its block in the grid.
+/// The position of the running fiber in its block, and of its block in the grid.
 struct Coordinates {
   int thread = 0;
   int threads = 0;
@@ -40,16 +40,17 @@ const Coordinates& Current();
 void TouchGlobal(const void* address, int64_t bytes, Access access, const Site& site);
 void TouchShared(const void* address, int64_t bytes, Access access, const Site& site);
 
-/// [used, used + bytes) of the block's shared memory.
+/// Takes [used, used + bytes) of the block's shared memory.
 void* TakeShared(int64_t used, int64_t bytes, const Site& site);
 [[noreturn]] void FailIndex(int64_t index, int64_t count, const Site& site);
 
 void MeetBlock(const Site& site);
-/// Waits for the lanes of `mask`; returns the value of `lane`, or for a ballot the lanes whose
+/// Waits for the lanes of `mask`. Returns the value of `lane` or, for a ballot, the lanes whose
 /// value is not 0.
 uint64_t MeetWarp(WarpOperation operation, uint32_t mask, uint64_t value, int lane,
                   const Site& site);
-/// Waits for the whole warp; returns the value of each lane, until this one's next warp operation.
+/// Waits for the whole warp. Returns the value of each lane, valid until this lane's next warp
+/// operation.
 const uint64_t* GatherWarp(uint64_t value, const Site& site);
 
 }  // namespace emulator

@@ -1,5 +1,5 @@
-// The block emulator: runs a kernel's threads as fibers and checks what they do. For tests that
-// look at the emulator itself; kernels and their launchers see device.h, launch.h and runtime.h.
+// The block emulator: runs a kernel's threads as fibers and checks what they do. For tests that use
+// the emulator directly; kernels and their launchers see device.h, launch.h and runtime.h.
 //
 // Blocks of a launch run interleaved, a few at a time, and their threads in an order shuffled by a
 // seed (FMA_EMULATOR_SEED, default 1). A kernel that breaks a rule ends the process with a message:
@@ -20,10 +20,10 @@ namespace fmaserver::kernels::cuda::emulator {
 /// Global loads and stores of every kernel since the last reset, by its name.
 std::map<std::string, Traffic>& TrafficByKernel();
 
-/// How often the host waited for something, of all streams.
+/// How often the host has waited for something, over all streams.
 int64_t& Waits();
 
-/// Bytes copied from the device to the host, of all streams.
+/// Bytes copied from the device to the host, over all streams.
 int64_t& BytesToHost();
 
 /// Runs the launch to its end.

@@ -64,7 +64,8 @@ TEST(EmulatorDeathTest, MissingBarrier) {
                "nobody wrote|race in shared memory");
 }
 
-/// Writing again what others may still read: every value is right, and yet it is a race.
+/// Writes the same value again while others may still read it: every value is right, and yet it is
+/// a race.
 struct SameValueRace : Base {
   FMA_DEVICE void operator()() const {
     SharedArena arena;

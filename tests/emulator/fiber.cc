@@ -47,7 +47,7 @@ void AnnounceSwitch([[maybe_unused]] void** save_fake_stack, [[maybe_unused]] co
 #endif
 }
 
-/// The first thing on the new stack; where it came from goes into `bottom` and `size`.
+/// Must be called first on the new stack; stores in `bottom` and `size` which stack was left.
 void FinishSwitch([[maybe_unused]] void* fake_stack, [[maybe_unused]] const void** bottom,
                   [[maybe_unused]] size_t* size) {
 #ifdef FMA_ADDRESS_SANITIZER

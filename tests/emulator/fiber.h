@@ -1,5 +1,5 @@
-// A fiber that runs one job after another: a thread of an emulated block. Sanitizers are told of
-// every switch of stacks.
+// A fiber that runs one job after another: a thread of an emulated block. It tells the sanitizers
+// about every switch of stacks.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@ class Fiber {
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  /// The job of the next Resume(); the one before must have ended. Not owned.
+  /// Sets the job of the next Resume(); the job before must have ended. Does not own it.
   void Start(const std::function<void()>* job) {
     job_ = job;
     done_ = false;
@@ -24,7 +24,7 @@ class Fiber {
   /// Runs the job until it yields or ends.
   void Resume();
 
-  /// From inside the job: back to whoever resumed it.
+  /// Called inside the job: returns to the caller of Resume().
   void Yield();
 
   bool done() const { return done_; }
@@ -37,7 +37,7 @@ class Fiber {
   const std::function<void()>* job_ = nullptr;
   bool done_ = true;
 
-  // What the sanitizers want to know of the two stacks.
+  // What the sanitizers need to know about the two stacks.
   void* inside_fake_stack_ = nullptr;
   void* outside_fake_stack_ = nullptr;
   const void* stack_bottom_ = nullptr;

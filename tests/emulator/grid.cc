@@ -19,7 +19,7 @@ namespace {
 
 constexpr int kResidentBlocks = 3;
 constexpr int kMaxThreads = 1024;
-constexpr int64_t kMaxSharedBytes = 227 * 1024;  // what a block of sm_90 can have
+constexpr int64_t kMaxSharedBytes = 227 * 1024;  // the most that a block of sm_90 can have
 
 enum class Waiting : uint8_t { kNot, kBlock, kWarp };
 
@@ -56,8 +56,8 @@ struct State {
   Phases phases;
   std::map<std::string, Traffic> traffic;
   const Launch* launch = nullptr;
-  Block* block = nullptr;    // that runs now
-  Thread* thread = nullptr;  // that runs now
+  Block* block = nullptr;    // the running one
+  Thread* thread = nullptr;  // the running one
 };
 
 State& TheState() {
@@ -65,7 +65,7 @@ State& TheState() {
   return *state;
 }
 
-/// A place where a block of the launch runs; its fibers serve one block after another.
+/// Runs blocks of the launch, one after another, with the same fibers.
 class Block {
  public:
   void Begin(const Launch& launch, int64_t index) {
@@ -158,7 +158,7 @@ class Block {
     state.thread = nullptr;
   }
 
-  /// Opens the block barrier when every thread that has not ended is there.
+  /// Opens the block barrier when every thread that has not ended has reached it.
   bool ReleaseBlock() {
     if (at_barrier_ == 0 || at_barrier_ < live_) return false;
     const Thread* one = nullptr;
@@ -292,7 +292,7 @@ void RunLaunch(const char* name, int threads, const LaunchShape& shape,
 
   static auto* places = new std::array<Block, kResidentBlocks>();
   const int64_t blocks = shape.blocks_x * shape.blocks_y;
-  // Blocks start in an order of their own: nothing may depend on it.
+  // Blocks start in a shuffled order, because nothing may depend on it.
   std::vector<int64_t> order(blocks);
   std::iota(order.begin(), order.end(), 0);
   std::shuffle(order.begin(), order.end(), state.random);

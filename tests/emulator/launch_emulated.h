@@ -9,7 +9,7 @@ namespace fmaserver::kernels::cuda {
 
 namespace emulator {
 
-/// Puts a kernel into the stream: `body` is run by every thread of every block.
+/// Puts a kernel into the stream: every thread of every block will run `body`.
 absl::Status Enqueue(Stream& stream, const char* name, int threads, const LaunchShape& shape,
                      std::function<void()> body);
 

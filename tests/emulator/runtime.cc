@@ -1,6 +1,5 @@
 // kernels/cuda/runtime/runtime.h without a device. A stream only collects its operations; they run
-// when somebody waits, so that a host that reads too early or lets go of a buffer too early is
-// found.
+// when somebody waits, which reveals a host that reads too early or frees a buffer too early.
 #include "kernels/cuda/runtime/runtime.h"
 
 #include <cstdlib>
@@ -31,7 +30,7 @@ namespace {
 
 using emulator::DeviceArena;
 
-/// After so many waits the device is lost: FMA_EMULATOR_WAITS, for tests of that.
+/// After how many waits the device is lost: FMA_EMULATOR_WAITS, for tests of a lost device.
 int64_t WaitsOfALife() {
   static const char* const waits = std::getenv("FMA_EMULATOR_WAITS");
   return waits == nullptr ? INT64_MAX : std::atoll(waits);

@@ -29,7 +29,7 @@ bool OrderedAfterReads(const Cell& cell, const Actor& actor, const Phases& phase
   return Ordered(cell.read_stamp, cell.reader, cell.read_sync, actor, phases);
 }
 
-/// Who reads now beside those who read before.
+/// The present reader, merged with earlier readers.
 Cell::Readers MergeReaders(const Cell& cell, const Actor& actor, const Phases& phases) {
   if (!phases.OfThisLaunch(cell.read_stamp)) return Cell::Readers::kOne;
   if (cell.readers == Cell::Readers::kGrid) return cell.readers;

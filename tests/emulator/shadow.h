@@ -1,10 +1,11 @@
-// What the emulator knows of each 2 bytes of memory: whether they exist, whether they were written,
-// and who touched them last, so that it can tell when an access is not ordered after another one.
+// What the emulator knows about each 2 bytes of memory: whether they exist, whether they were
+// written, and which threads touched them last, so that it can tell when an access is not ordered
+// after another one.
 //
 // Two accesses by different threads, one of them a store, must be ordered. Blocks of one launch are
-// never ordered. Threads of a block are ordered by a block barrier between them, threads of a warp
-// also by a warp barrier. That is checked for the accesses that happened, in whatever order they
-// happened, so a race is found even when the values came out right.
+// never ordered. Threads of a block are ordered by a block barrier between the accesses, threads of
+// a warp also by a warp barrier. The check does not depend on the order in which the accesses
+// happened, so a race is found even when the values are right.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +32,8 @@ struct Cell {
   bool atomic : 1 = false;  ///< the last write was one
 };
 
-/// Who touches memory. A stamp names a phase of a block: the time between two block barriers.
+/// The thread that touches memory. A stamp names a phase of a block: the time between two block
+/// barriers.
 struct Actor {
   uint32_t stamp = 0;
   uint32_t block = 0;  ///< of the launch
@@ -39,7 +41,7 @@ struct Actor {
   uint8_t sync = 0;
 };
 
-/// Stamps of one launch; those of earlier launches are smaller.
+/// The stamps of one launch; those of earlier launches are smaller.
 class Phases {
  public:
   void BeginLaunch() {
@@ -58,7 +60,7 @@ class Phases {
   std::vector<uint32_t> block_of_;
 };
 
-/// Records the access and fails when it must not happen. `where` names the memory in messages.
+/// Records the access, and fails when it breaks a rule. `where` names the memory in messages.
 void Touch(Cell& cell, Access access, const Actor& actor, const Phases& phases, const char* where,
            const Site& site);
 

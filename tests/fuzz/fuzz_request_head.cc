@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Require(head.error == 400 || head.error == 405);
     Require(fmaserver::http::ErrorResponse(head.error).body.ends_with('\n'));
   }
-  // What holds a whole head still does with more behind it.
+  // Text with a whole head still has one when more text follows.
   if (fmaserver::http::HasWholeHead(text))
     Require(fmaserver::http::HasWholeHead(std::string(text) + "x"));
   return 0;

@@ -1,6 +1,6 @@
-// Blobs of sessions. A random change never survives a checksum, so the input is also taken as the
-// description of a blob whose checksums are right: pieces of two bytes of length and that much of a
-// record's header and payload.
+// Blobs of sessions. A random change never survives a checksum, so the input is also used as the
+// description of a blob whose checksums are right: a sequence of lengths (two bytes each) followed
+// by that many bytes of a record's header or payload.
 #include <span>
 #include <string>
 #include <utility>
@@ -47,7 +47,7 @@ void Parse(std::string_view blob, size_t piece_bytes) {
   Require(held <= reserved);
 }
 
-/// Takes a piece of `input` whose length its first two bytes say.
+/// Takes a piece of `input`, whose length is in its first two bytes.
 std::string_view Take(std::string_view& input) {
   if (input.size() < 2) return std::exchange(input, {});
   const size_t size = static_cast<unsigned char>(input[0]) |

@@ -3,7 +3,7 @@
 
 using fmaserver::Require;
 
-// The first byte says how long the parts are into which the others are cut.
+// The first byte is the length of the parts into which the rest is cut.
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const size_t part = 1 + data[0] % 7;

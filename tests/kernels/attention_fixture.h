@@ -15,7 +15,7 @@ namespace fmaserver::testing {
 
 class AttentionTest : public BackendTest {
  protected:
-  /// A slot as a fresh or used one may be: everything in it is NaN.
+  /// A slot like a fresh or used one, in which everything may be wrong: all its numbers are NaN.
   std::unique_ptr<kernels::SlotMemory> PoisonedSlot(const kernels::SlotLayout& layout) {
     auto slot = backend().AllocateSlots(layout, 1);
     EXPECT_TRUE(slot.ok());
@@ -38,7 +38,7 @@ class AttentionTest : public BackendTest {
     bool tentative = false;
   };
 
-  /// One step of one layer; returns [rows of all parts, H*d].
+  /// Runs one step of one layer; returns [rows of all parts, H*d].
   std::vector<float> Step(const kernels::AttentionWeights& weights,
                           const kernels::AttentionSpec& spec, const std::vector<Part>& parts) {
     std::vector<kernels::Segment> segments;

@@ -17,7 +17,7 @@ double LargestDifference(const std::vector<float>& a, const std::vector<double>&
   double largest = a.size() == b.size() ? 0 : INFINITY;
   for (size_t i = 0; i < a.size() && i < b.size(); ++i) {
     const double difference = std::abs(a[i] - b[i]);
-    if (!(difference <= largest)) largest = difference;  // NaN sticks
+    if (!(difference <= largest)) largest = difference;  // keeps NaN
   }
   return largest;
 }
@@ -128,12 +128,12 @@ TEST_P(AttentionTest, Bf16CacheStaysWithinItsRounding) {
     const auto weights = PackFor(backend(), layer);
     const auto qkv = RandomFloats(100 * spec.QkvColumns(), 1.0F, random);
     const auto decoded = Feed(*weights, spec, layout, qkv, [] { return 1; });
-    // Keys and values of size about 1 rounded to 8 bits, averaged by the softmax.
+    // Keys and values of about 1 are rounded to 8 bits, and the softmax averages them.
     ASSERT_LE(LargestDifference(decoded, layer.Evaluate(qkv)), 0.05);
   }
 }
 
-/// Positions of millions: the angles must still be right, and groups must close where they end.
+/// At positions of millions the angles must still be right, and groups must close where they end.
 TEST_P(AttentionTest, RotaryAnglesAreExactFarFromTheStart) {
   std::mt19937 random(6);
   kernels::AttentionSpec spec;
@@ -145,7 +145,7 @@ TEST_P(AttentionTest, RotaryAnglesAreExactFarFromTheStart) {
   const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kF32);
   const auto weights = PackFor(backend(), layer);
   // The same sequence at the start and shifted by whole groups attends alike: scores depend on
-  // distances alone. Everything that row 40 sees lies within the 40 tokens before it.
+  // distances alone. Row 40 sees nothing but the 40 tokens before it.
   const int64_t shift = 10'000'000;
   const auto qkv = RandomFloats(48 * spec.QkvColumns(), 1.0F, random);
   const auto near = PoisonedSlot(layout);

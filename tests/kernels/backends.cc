@@ -19,7 +19,7 @@ constexpr char kTiles[] = "cpu_AMX";
 constexpr char kEmulated[] = "cuda_emulated";
 constexpr char kGpu[] = "cuda_gpu";
 
-/// Every target that the kernels are compiled for and this processor has.
+/// Every target for which the kernels are compiled and that this processor has.
 std::vector<int64_t> CpuTargets() {
   std::vector<int64_t> targets;
   for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
@@ -59,7 +59,7 @@ std::vector<std::string> CudaBackendNames() { return {kEmulated, kGpu}; }
 
 void BackendTest::SetUp() {
   auto backend = MakeByName(GetParam());
-  // FMA_REQUIRE_GPU: where there must be one, its absence is a failure.
+  // FMA_REQUIRE_GPU: the machine must have a GPU, so its absence is a failure.
   if (GetParam() == kGpu && absl::IsUnavailable(backend.status()) &&
       std::getenv("FMA_REQUIRE_GPU") == nullptr) {
     GTEST_SKIP() << "no GPU: " << backend.status().message();
@@ -90,7 +90,7 @@ DeviceMatrix::DeviceMatrix(kernels::Backend& backend, int64_t rows,
   EXPECT_TRUE(buffer.ok()) << buffer.status();
   buffer_ = *std::move(buffer);
   view_ = {reinterpret_cast<float*>(buffer_->data), rows, columns};
-  // The way into a backend's memory is a weight: rows of an embedding table.
+  // Numbers get into a backend's memory as a weight: the rows of an embedding table.
   const kernels::HostLinear table{{.data = reinterpret_cast<const std::byte*>(values.data()),
                                    .format = kernels::WeightFormat::kF32,
                                    .rows = rows,

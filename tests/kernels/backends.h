@@ -16,11 +16,11 @@ namespace fmaserver::testing {
 
 /// Names of the variants, for example "cpu_AVX3", "cuda_emulated", "cuda_gpu".
 std::vector<std::string> BackendNames();
-/// Those of CUDA alone.
+/// Only those of CUDA.
 std::vector<std::string> CudaBackendNames();
 
-/// A test on one variant, the CPU with two threads; the choice of instruction set ends with the
-/// test. Skipped on "cuda_gpu", with the reason, where there is no GPU.
+/// A test on one variant; the CPU has two threads, and its choice of instruction set ends with the
+/// test. On "cuda_gpu" it is skipped, with the reason, when there is no GPU.
 class BackendTest : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override;
@@ -28,10 +28,11 @@ class BackendTest : public ::testing::TestWithParam<std::string> {
 
   kernels::Backend& backend() { return *backend_; }
   bool IsCuda() const { return GetParam().starts_with("cuda"); }
-  /// For cases that are many only to find what needs luck: all of them, or a few in the emulator.
+  /// How many random cases to run: `all` of them, or a few in the emulator, which is slow.
   int Rounds(int all) const { return GetParam() == "cuda_emulated" ? (all + 5) / 6 : all; }
 
-  /// The same bits on the CPU; on CUDA, where a larger step may sum in another order, nearly.
+  /// Expects the same bits on the CPU, and nearly the same numbers on CUDA, where a larger step may
+  /// sum in another order.
   void ExpectSameRows(std::span<const float> a, std::span<const float> b, float tolerance);
 
  private:
@@ -51,7 +52,7 @@ class DeviceMatrix {
   kernels::Matrix Rows(int64_t first, int64_t count) const {
     return {view_.Row(first), count, view_.cols};
   }
-  /// Waits for what was called before.
+  /// Waits for all earlier operations, and returns the matrix.
   std::vector<float> Read() const;
 
  private:

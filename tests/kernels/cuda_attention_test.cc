@@ -1,5 +1,5 @@
-// The CUDA attention under the block emulator, in shapes that the suite of all backends
-// (attention_test.cc) is too small for.
+// The CUDA attention under the block emulator, in shapes that are too large for the suite of all
+// backends (attention_test.cc).
 #include <cmath>
 #include <random>
 #include <vector>
@@ -15,12 +15,12 @@ double LargestDifference(const std::vector<float>& a, const std::vector<double>&
   double largest = a.size() == b.size() ? 0 : INFINITY;
   for (size_t i = 0; i < a.size() && i < b.size(); ++i) {
     const double difference = std::abs(a[i] - b[i]);
-    if (!(difference <= largest)) largest = difference;  // NaN sticks
+    if (!(difference <= largest)) largest = difference;  // keeps NaN
   }
   return largest;
 }
 
-/// `tokens` tokens in slices of up to `chunk`, with decoded ones between.
+/// Feeds `tokens` tokens in slices of up to `chunk`, with decode steps between them.
 void ExpectTheDefinition(const kernels::AttentionSpec& spec, int64_t tokens, int chunk) {
   SCOPED_TRACE(Describe(spec));
   std::mt19937 random(tokens);

@@ -39,7 +39,7 @@ class CudaLayer {
     std::span<const float> qkv;  // [rows, QkvColumns()]
   };
 
-  /// One step; returns [rows of all parts, H*d].
+  /// Runs one step; returns [rows of all parts, H*d].
   std::vector<float> Step(const std::vector<Part>& parts) {
     std::vector<kernels::SlotSegment> segments;
     std::vector<float> qkv;

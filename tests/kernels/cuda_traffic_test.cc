@@ -1,5 +1,5 @@
-// What the kernels move between device memory and the chip, beside what must move. Counted by the
-// emulator; the tables are in docs/performance.md.
+// What the kernels move between device memory and the chip, compared with what must move at least.
+// The emulator counts it; the tables are in docs/performance.md.
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -20,7 +20,7 @@ namespace {
 
 constexpr int64_t kSectorBytes = 32;
 
-/// Keys that a query at `position` sees, itself among them.
+/// How many keys a query at `position` sees, including its own.
 int64_t VisibleKeys(const kernels::Hierarchy& h, int64_t position) {
   const int64_t fine_group = h.FineGroup(position);
   int64_t keys = position + 1 - std::max<int64_t>(0, fine_group - 1) * h.group_size;
@@ -32,9 +32,10 @@ int64_t VisibleKeys(const kernels::Hierarchy& h, int64_t position) {
   return keys;
 }
 
-/// What one token of one KV head must move: the product's row in and the output out, every key and
-/// value that the query sees, the token's own, and the running sums of the level that tokens feed
-/// with one tap for each. For a token that completes no group, with hierarchical downsampling.
+/// What one token of one KV head must move at least: the product's row in and the output out, every
+/// key and value that the query sees, the token's own, and the running sums of the level that is
+/// summed from tokens, with one tap for each. This holds for a token that completes no group, with
+/// hierarchical downsampling.
 int64_t FloorBytes(const kernels::AttentionSpec& spec, const kernels::SlotLayout& layout,
                    int64_t position) {
   const int64_t d = spec.head_dim;
@@ -97,7 +98,7 @@ TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
   }
 }
 
-/// One line of the table; the counts of `kernel` since the last one.
+/// Prints one line of the table: the counts of `kernel` since the last line.
 void Report(const char* kernel, const char* what, int64_t floor) {
   const kernels::cuda::emulator::Traffic traffic =
       kernels::cuda::emulator::TrafficByKernel()[kernel];
@@ -120,7 +121,7 @@ std::unique_ptr<kernels::LinearWeights> Bf16Weights(kernels::Backend& backend, i
   return *backend.PackLinear({&host, 1});
 }
 
-/// The floor of a product: its weights, inputs and outputs, each once.
+/// What a product must move at least: its weights, inputs and outputs, each once.
 int64_t ProductFloor(int64_t rows, int64_t in, int64_t out) {
   return 2 * in * out + kF * rows * (in + out);
 }

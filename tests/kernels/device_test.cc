@@ -1,5 +1,5 @@
-// Devices by name, and the CUDA backend as a library that may be missing, broken or another
-// build's.
+// Devices by name, and the CUDA backend as a library that may be missing, broken or from another
+// build.
 #include "kernels/device.h"
 
 #include <dlfcn.h>
@@ -24,7 +24,7 @@ using ::testing::StartsWith;
 
 const std::string kEmulatedLibrary = BinDir() / "libfma_cuda_emulated.so";
 
-/// FMA_CUDA_LIBRARY for one test.
+/// Sets FMA_CUDA_LIBRARY for one test.
 class DeviceTest : public ::testing::Test {
  protected:
   void UseLibrary(const std::string& path) { setenv("FMA_CUDA_LIBRARY", path.c_str(), 1); }
@@ -49,7 +49,7 @@ TEST_F(DeviceTest, CpuNeedsNoLibrary) {
   EXPECT_EQ(chosen->why, "");
 }
 
-/// Products of a matrix of ones, step by step; whether all were right.
+/// Computes products with a matrix of ones, step by step; returns whether all were right.
 bool MultiplyInSteps(kernels::Backend& backend, int steps) {
   constexpr int64_t kSize = 200;
   const std::vector<float> ones(kSize * kSize, 1.0F);
@@ -128,7 +128,7 @@ TEST_F(DeviceTest, RefusesAnotherBuildsLibrary) {
   EXPECT_EQ(entry("another", 0, &backend, message.data(), message.size()),
             static_cast<int>(absl::StatusCode::kFailedPrecondition));
   EXPECT_EQ(backend, nullptr);
-  EXPECT_EQ(std::string(message.data()), "libfma_cuda.so is o");  // cut where the room ends
+  EXPECT_EQ(std::string(message.data()), "libfma_cuda.so is o");  // cut to fit
   EXPECT_EQ(dlsym(library, "_ZN9fmaserver4cuda15MakeCudaBackendEi"), nullptr) << "shows too much";
 }
 

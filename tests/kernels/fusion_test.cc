@@ -1,4 +1,4 @@
-// Which operations are put together, and which must not be.
+// Which operations are combined, and which must not be.
 #include "kernels/cuda/fusion.h"
 
 #include <array>
@@ -21,7 +21,7 @@ class FusionTest : public ::testing::Test {
   NormOperation Norm(int64_t rows) { return {X(rows), {gains_.data()}, Normed(rows)}; }
   LinearOperation Product(int64_t rows) { return {Normed(rows), {}, false, Up(rows)}; }
   ActivateOperation Activate(int64_t rows) { return {MlpKind::kSwiglu, Up(rows), Activated(rows)}; }
-  /// A layer's MLP up to the activation, and the next that overwrites what it left.
+  /// A layer's MLP up to the activation, and the next layer's, which overwrites the same matrices.
   std::vector<Operation> Twice(int64_t rows) {
     return {Norm(rows), Product(rows), Activate(rows), Norm(rows), Product(rows), Activate(rows)};
   }
@@ -32,7 +32,8 @@ class FusionTest : public ::testing::Test {
 
 TEST_F(FusionTest, NormProductAndActivationBecomeOne) {
   const auto fused = Fused(Twice(8));
-  // The second time nothing overwrites what is between, so somebody may still read it.
+  // After the second nothing overwrites the matrix in between, so a later operation may still read
+  // it.
   ASSERT_EQ(fused.size(), 4);
   LinearOperation expected = Product(8);
   expected.x = X(8);

@@ -33,7 +33,8 @@ TEST(Levels, TileThePastWithoutGapOrOverlap) {
         }
       }
     }
-    // In view without gap: a run that ends at t, from the start while t is inside the horizon.
+    // What is seen has no gap: it is a run that ends at t, and begins at the start while t is
+    // inside the horizon.
     ASSERT_EQ(*seen.rbegin(), t);
     ASSERT_EQ(static_cast<int64_t>(seen.size()), t - *seen.begin() + 1) << "at " << t;
     ASSERT_EQ(std::set<int64_t>(seen.begin(), seen.end()).size(), seen.size()) << "at " << t;
@@ -52,7 +53,7 @@ TEST(SlotLayout, VisibleGroupsOfALevelHaveColumnsOfTheirOwn) {
   for (int64_t fine = 0; fine < 100; ++fine) {
     std::multiset<int64_t> columns;
     for (int level = 1; level <= 3; ++level) {
-      // What is seen now, and the group before the current one, which is seen later.
+      // The groups that are seen now, and the group before the current one, which is seen later.
       const GroupRange groups = Hierarchy::FarGroups(level, fine).Existing();
       for (int64_t g = groups.first; g <= groups.end && g < Hierarchy::GroupAt(level, fine); ++g) {
         for (int r = 0; r < 2; ++r) columns.insert(layout.FarColumn(level, g) + r);

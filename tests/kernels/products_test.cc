@@ -15,7 +15,7 @@ namespace {
 
 class ProductsTest : public BackendTest {};
 
-/// A vector of one of the element types, and what it holds.
+/// A vector in one of the element types, and its numbers.
 struct Stored {
   std::vector<std::byte> bytes;
   std::vector<float> values;
@@ -61,7 +61,8 @@ TEST_P(ProductsTest, LinearEqualsPlainLoops) {
         const auto x = RandomFloats(rows * in, 1.0F, random);
         const DeviceMatrix x_there(backend(), rows, x);
         const auto before = RandomFloats(rows * out, 1.0F, random);
-        // CUDA rounds the inputs of many rows to 16-bit weights' type, of 8 bits at least.
+        // With many rows, CUDA rounds the inputs to the type of 16-bit weights, which has at least
+        // 8 bits.
         const bool rounds = IsCuda() && rows > 8 && dtype != kernels::WeightFormat::kF32;
         const double tolerance = rounds ? 0x1p-8 : 1e-6;
         for (const bool accumulate : {false, true}) {
@@ -111,7 +112,7 @@ TEST_P(ProductsTest, StackedPartsEqualSeparateOnes) {
     const auto z = z_there.Read();
     for (int64_t r = 0; r < 4; ++r) {
       for (int64_t o = 0; o < out; ++o) {
-        // Products of two types of weights may be summed in two orders.
+        // With weights of two types, the sums may have two orders.
         ASSERT_NEAR(z[r * out + o], y[r * 100 + part * 70 + o], 1e-4);
       }
     }
@@ -136,7 +137,7 @@ TEST_P(ProductsTest, ARowDoesNotDependOnItsNeighbours) {
     const DeviceMatrix one_there(backend(), 1, out);
     backend().Linear(x.Rows(r, 1), **packed, false, one_there);
     const auto one = one_there.Read();
-    // Sums of 77 products of size 1 with inputs rounded to 8 bits, on CUDA.
+    // On CUDA, these are sums of 77 products of about 1 with inputs rounded to 8 bits.
     ExpectSameRows(one, std::span(all).subspan(r * out, out), 0.25F);
     if (r < 8) {
       ASSERT_TRUE(std::equal(one.begin(), one.end(), eight.begin() + r * out)) << "row " << r;

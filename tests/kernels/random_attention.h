@@ -22,7 +22,7 @@ ReferenceAttention RandomAttention(const kernels::AttentionSpec& spec, std::mt19
 /// For failure messages: what the specification asks for.
 std::string Describe(const kernels::AttentionSpec& spec);
 
-/// The layer's weights as backends take them; the layer must outlive it.
+/// The layer's weights in the form that backends take; the layer must outlive it.
 class HostLayer {
  public:
   explicit HostLayer(const ReferenceAttention& layer);

@@ -1,4 +1,4 @@
-// Tentative steps: what they answer, and what slots are after so many of their rows are committed.
+// Tentative steps: their outputs, and the slots after some of their rows have been committed.
 #include <algorithm>
 #include <cstdint>
 #include <memory>
@@ -15,8 +15,8 @@ namespace {
 
 class TentativeTest : public AttentionTest {
  protected:
-  /// A slot's bytes after `tokens` tokens, zeros where nothing counts: running sums of groups that
-  /// have no input yet, which the next input starts anew, and of channels that only pad.
+  /// A slot's bytes after `tokens` tokens, with zeros where the bytes do not matter: running sums
+  /// of groups that have no input yet, which the next input starts, and of padding channels.
   std::vector<std::byte> StateOf(const kernels::AttentionSpec& spec,
                                  const kernels::SlotMemory& slot, int64_t tokens) {
     std::vector<std::byte> bytes = BytesOf(slot);
@@ -85,7 +85,7 @@ TEST_P(TentativeTest, CommitIsFeedingWhatIsCommitted) {
   }
 }
 
-/// Every number of rows committed, at every position from the start to past the horizon.
+/// Commits every possible number of rows at every position from the start to past the horizon.
 TEST_P(TentativeTest, EveryPositionAndNumberOfRows) {
   std::mt19937 random(2);
   kernels::AttentionSpec spec;

@@ -20,7 +20,7 @@ TEST(ThreadPool, RunsEveryIndexOnce) {
         runs[index].fetch_add(1);
       });
       for (const auto& count : runs) ASSERT_EQ(count.load(), 1);
-      // Now and then long enough for the workers to fall asleep.
+      // Now and then wait long enough for the workers to fall asleep.
       if (round % 100 == 99) std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
   }

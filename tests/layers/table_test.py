@@ -1,7 +1,7 @@
 """The table of rooms in docs/architecture.md says what the build links: table_test.py TABLE LINKS.
 
-LINKS is what cmake/Rooms.cmake writes. A link from one room to another must stand in the table, and
-what stands in the table must be linked.
+LINKS is the file that cmake/Rooms.cmake writes. Every link from one room to another must be in the table, and
+everything in the table must be linked.
 """
 
 import re
@@ -27,7 +27,7 @@ def read_links(text: str, rooms: dict[str, set[str]]) -> dict[str, set[str]]:
     shown = {name: paths.split() for name, paths, _ in targets}
     links = defaultdict(set)
     for name, _, linked in targets:
-        # A test may compile a room's sources into a program of its own; that is no link of the room.
+        # A test may compile a room's sources into its own program, which is not a link of the room.
         if not all(room_of(path, rooms) for path in shown[name]):
             continue
         room = room_of(shown[name][0], rooms)
@@ -38,7 +38,7 @@ def read_links(text: str, rooms: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def room_of(path: str, rooms: dict[str, set[str]]) -> str:
-    """The innermost room that `path` lies in; empty for what is no room, such as tests."""
+    """The innermost room that contains `path`; empty when it is in no room, like tests."""
     inside = [room for room in rooms if path == room or path.startswith(room + "/")]
     return max(inside, key=len, default="")
 

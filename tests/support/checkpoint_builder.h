@@ -11,13 +11,13 @@
 
 namespace fmaserver::testing {
 
-/// The config.json that ParseModelConfig turns back into `config`.
+/// A config.json that ParseModelConfig turns back into `config`.
 std::string ConfigJson(const model::ModelConfig& config);
 
 /// Writes config.json and model.safetensors of a model of `config` into `folder`, which is made
-/// when missing. The same arguments give the same bytes. Weights are scaled so that activations
-/// stay O(1); norms have biases with layernorm. `level_bias_columns` (1..num_levels) is the width
-/// of the level biases when config.attention.level_bias is on.
+/// when it is missing. The same arguments give the same bytes. Weights are scaled so that
+/// activations stay O(1); norms have biases with layernorm. `level_bias_columns` (1..num_levels) is
+/// the width of the level biases when config.attention.level_bias is on.
 absl::Status WriteRandomCheckpoint(const model::ModelConfig& config, uint64_t seed,
                                    kernels::WeightFormat dtype, const std::filesystem::path& folder,
                                    int level_bias_columns = 1);

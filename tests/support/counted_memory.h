@@ -1,15 +1,15 @@
-// Counts what a test program allocates with new. Linking this counts; threads other than the first
-// may not allocate meanwhile.
+// Counts what a test program allocates with new; linking this is enough. Only the first thread may
+// allocate meanwhile.
 #pragma once
 
 #include <cstddef>
 
 namespace fmaserver::testing {
 
-/// The most bytes that were allocated at a time since the last call of ResetPeakBytes.
+/// The most bytes that were allocated at the same time since the last call of ResetPeakBytes.
 size_t PeakBytes();
 
-/// Begins anew with the bytes that are allocated now, which it returns.
+/// Starts again from the bytes that are allocated now, and returns their number.
 size_t ResetPeakBytes();
 
 }  // namespace fmaserver::testing

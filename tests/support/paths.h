@@ -1,5 +1,5 @@
-// Where tests find the source tree and the programs: where this build has them, or where the
-// environment says, when tests run on another machine (scripts/gpu-bundle).
+// Where tests find the source tree and the programs: in this build or, when tests run on another
+// machine (scripts/gpu-bundle), where the environment says.
 #pragma once
 
 #include <cstdlib>

@@ -43,7 +43,7 @@ def serve(model: Path, *flags: object, listen: str = "127.0.0.1:0") -> Iterator[
                 break
         else:
             pytest.fail("fma-server ended before it listened")
-        # The log goes on; a pipe that nobody empties would stop the server.
+        # Read the rest of the log: a full pipe would stop the server.
         threading.Thread(target=server.stdout.read, daemon=True).start()
         try:
             yield f"127.0.0.1:{found.group(1)}"

@@ -11,7 +11,7 @@ void AppendLittleEndian(uint64_t value, int64_t size, std::string& bytes) {
   for (int64_t i = 0; i < size; ++i) bytes += static_cast<char>(value >> (8 * i) & 0xFF);
 }
 
-/// Drops mantissa bits: near enough for random weights.
+/// Drops mantissa bits, which is accurate enough for random weights.
 uint16_t HalfBits(uint32_t float_bits) {
   constexpr int kExponentBias = 127 - 15;
   const auto sign = static_cast<uint16_t>(float_bits >> 16 & 0x8000);

@@ -23,7 +23,7 @@ std::string SafetensorsImage(std::string_view header, std::string_view data);
 /// A valid image of `tensors` in this order.
 std::string SafetensorsImage(const std::vector<StoredTensor>& tensors);
 
-/// `value` in the memory format of `dtype`, appended to `bytes`. Halves below their normal range
+/// Appends `value` to `bytes` in the memory format of `dtype`. Halves below their normal range
 /// become 0; the value must not be above it.
 void AppendElement(float value, kernels::WeightFormat dtype, std::string& bytes);
 

@@ -16,7 +16,7 @@ from programs import BIN, DEMO_MODEL
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 60) -> bool:
-    """Whether `condition` comes true in time."""
+    """Whether `condition` becomes true in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -58,7 +58,7 @@ class Service:
         self.process.send_signal(number)
 
     def stop(self) -> int:
-        """Drains; the exit code."""
+        """Drains the server; returns the exit code."""
         self.process.terminate()
         return self.process.wait(timeout=60)
 
@@ -80,7 +80,7 @@ class Service:
         return {series: float(value) for series, value in lines}
 
     def sum(self, name: str) -> float:
-        """Of all series of a metric."""
+        """The sum over all series of a metric."""
         return sum(value for series, value in self.scrape().items() if re.fullmatch(name + r"(\{.*\})?", series))
 
     def client(self, *words: object, **options: object) -> subprocess.Popen[str]:

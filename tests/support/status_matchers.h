@@ -9,7 +9,7 @@
 
 namespace fmaserver::testing {
 
-/// INVALID_ARGUMENT whose message holds every one of `parts`.
+/// Expects INVALID_ARGUMENT with a message that contains every one of `parts`.
 inline void ExpectRefusal(const absl::Status& status, const std::vector<std::string>& parts) {
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
   for (const std::string& part : parts) {

@@ -7,7 +7,7 @@
 
 namespace fmaserver::testing {
 
-/// A new empty folder, removed with everything in it at the end of the object's life.
+/// A new empty folder; the destructor removes it with everything in it.
 class TempFolder {
  public:
   TempFolder();
@@ -21,7 +21,7 @@ class TempFolder {
   std::filesystem::path path_;
 };
 
-/// False when the file cannot be written whole.
+/// False when the file could not be written completely.
 bool WriteFile(const std::filesystem::path& file, std::string_view bytes);
 
 /// Empty when the file cannot be read.

@@ -1,4 +1,4 @@
-"""Small models of any allowed shape, drawn by a seed."""
+"""Random small models of every allowed shape."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from reference import Array, Reference
 
 
 class EncoderReference(Reference):
-    """Both kinds: tokens ask far summaries with their own query, or with their share's."""
+    """Both kinds: tokens attend to far summaries with their own query, or with that of their share."""
 
     def embedding(self, tokens: list[int]) -> Array:
         """[hidden], of length 1"""

@@ -12,7 +12,7 @@ from reference import Array, Reference
 
 @dataclass
 class HeadState:
-    """What one layer and KV head knows of its past."""
+    """What one layer and KV head knows about its past."""
 
     received: Array  # A [n]
     novelty: Array  # N [n]
@@ -69,7 +69,7 @@ class SelectReference(Reference):
                     if entry.kind == "far" or (entry.kind == "near" and t - entry.token >= self.fma.lag):
                         sums[entry.token] = sums.get(entry.token, 0.0) + weight
             for token, weight in sums.items():
-                state.received[token] += weight  # those of opened tokens that stand for no group are never read
+                state.received[token] += weight  # those of opened tokens that do not represent a group are never read
         return out
 
     def _choose_groups(self, state: HeadState, k: Array, t: int) -> None:

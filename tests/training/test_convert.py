@@ -80,7 +80,11 @@ def test_plain_state_dict_with_masks_and_without_biases() -> None:
 
 @pytest.mark.parametrize(
     "changes, message",
-    [({"m": 5}, "power of two"), ({"downsampling": "max"}, "not one of"), ({"n_head": None}, "no n_head")],
+    [
+        ({"m": 5}, r"block_size is 64; allowed: m \(5\) times a power of two"),
+        ({"downsampling": "max"}, 'downsampling is "max"; allowed: '),
+        ({"n_head": None}, "n_head is missing"),
+    ],
 )
 def test_bad_arguments(changes: dict[str, Any], message: str) -> None:
     arguments = {n: v for n, v in {**ARGUMENTS, **changes}.items() if v is not None}
@@ -90,7 +94,7 @@ def test_bad_arguments(changes: dict[str, Any], message: str) -> None:
 
 def test_unknown_tensor() -> None:
     state = {**as_nanogpt(random_model(PAPER)), "transformer.extra.weight": torch.ones(1)}
-    with pytest.raises(ConversionError, match=r"unknown tensor transformer\.extra"):
+    with pytest.raises(ConversionError, match=r"tensor transformer\.extra\.weight is unknown"):
         convert({"model": state, "model_args": ARGUMENTS})
 
 

@@ -24,7 +24,7 @@ from test_model import SMALL, numpy_tensors, random_model
 GOLDEN_NEXT = GOLDEN.parent / "golden_next"  # kinds of models that only PyTorch knows so far
 
 SELECT = replace(SMALL, vocab_size=128, fma=FmaSettings(8, 3, 3, "select", sink_tokens=2))
-SMALL_MARGIN = 1e-5  # of a choice that rounding could turn
+SMALL_MARGIN = 1e-5  # of a choice that rounding could change
 VARIANTS: list[tuple[int, dict[str, Any], dict[str, Any]]] = [
     # tokens, changes of the model, changes of fma
     (100, {}, {}),
@@ -52,7 +52,7 @@ def distinct_tokens(length: int) -> list[int]:
 
 
 def observed(model: FmaModel) -> list[Choices]:
-    """What every layer chooses from now on."""
+    """Collects what every layer chooses from now on."""
     found = []
     for layer in model.model.layers:
         attention = layer.self_attn
@@ -201,7 +201,7 @@ def test_a_sketch_keeps_each_tokens_projection() -> None:
 
 def test_of_equal_units_the_earlier_is_opened() -> None:
     scores = torch.tensor([9.0, 9.0, 1.0, 3.0, 3.0, 0.0, 2.0, 3.0]).expand(1, 1, 1, 8)
-    sinks = torch.arange(8) < 2  # the first unit is of sinks only
+    sinks = torch.arange(8) < 2  # the first unit has only sinks
     opened = choose_units(scores, sinks, 2, 2)
     assert opened.tolist() == [[[[False, True, True, False]]]]
     assert choose_units(scores, sinks, 2, 9).tolist() == [[[[False, True, True, True]]]]

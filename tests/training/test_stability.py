@@ -1,4 +1,4 @@
-"""Shared merges that are bounded do not grow from level to level; the others stay as they are."""
+"""Bounded shared merges do not grow from level to level; other merges stay as they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of the array types that functions take and give."""
+"""Names of the array types that functions take and return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every kind of Fast Multipole Attention has: projections, heads in blocks, the level bias.
+"""What all kinds of Fast Multipole Attention share: projections, heads in blocks, the level bias.
 
 Shapes: B sequences, N tokens (a multiple of m), G = N / m blocks, H query heads, K key/value heads,
 R = H / K, d channels.
@@ -28,7 +28,7 @@ class LevelBias(nn.Module):
 
 
 class FmaAttention(nn.Module):
-    """Queries, keys and values of one layer and the output projection; subclasses say who meets whom."""
+    """Queries, keys and values of one layer and the output projection; subclasses say which queries see which keys."""
 
     def __init__(self, config: FmaConfig, level_bias_columns: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class FmaAttention(nn.Module):
         return query.unflatten(1, (kv_heads, -1)).unflatten(3, (-1, m)).transpose(2, 3)
 
     def far_bias(self, level: Tensor, plan: SequencePlan) -> Tensor:
-        """What far entries of levels [F], counted from 0, get: [K or 1, R or 1, 1, F]."""
+        """What is added to the scores of far entries of levels [F], counted from 0: [K or 1, R or 1, 1, F]."""
         weight = plan.far_weight[level].expand(1, 1, 1, -1)
         if self.level_bias is None:
             return weight

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .checks import refusal
 from .config import FmaConfig
 from .model import FmaModel, make_model
 from .safetensors_io import load_safetensors, save_safetensors
@@ -21,7 +22,7 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch
 
 
 def load_model(folder: Path, num_levels: int | None = None) -> FmaModel:
-    """The float32 model of a folder; `num_levels` serves a model with shared levels at another depth."""
+    """The float32 model of a folder; `num_levels` gives a model with shared levels another depth."""
     config = FmaConfig.load(folder)
     if num_levels is not None:
         config = replace(config, fma=replace(config.fma, num_levels=num_levels))
@@ -46,7 +47,7 @@ def load_tensors(folder: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for shard in sorted(set(shard_of.values())):
         if Path(shard).name != shard:
-            raise ValueError(f"{index}: {shard} is not a plain file name")
+            raise ValueError(refusal(f"{index}: shard", shard, "a plain file name"))
         tensors.update(load_safetensors(folder / shard))
     return tensors
 

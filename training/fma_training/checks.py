@@ -1,28 +1,39 @@
-"""Checks of configuration values: every refusal names the key, what was found and what is allowed."""
+"""Refusals in the grammar of the server, "WHAT is FOUND; allowed: ALLOWED", and checks of configuration values."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from typing import Any
 
 
 class ConfigError(ValueError):
-    """A configuration that describes no model."""
+    """A configuration that does not describe a model."""
 
 
-def require(condition: bool, message: str) -> None:
+class Words(str):
+    """Our own words in place of a value: Words("missing")."""
+
+
+def refusal(what: str, found: Any, allowed: str) -> str:
+    """The message of a refusal; `found` is Words, or a value as JSON has it."""
+    shown = found if isinstance(found, Words) else json.dumps(found, default=repr)
+    return f"{what} is {shown}; allowed: {allowed}"
+
+
+def require(condition: bool, name: str, found: Any, allowed: str) -> None:
     if not condition:
-        raise ConfigError(message)
+        raise ConfigError(refusal(name, found, allowed))
 
 
 def one_of(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
-    require(value in allowed, f"{name} is {value!r}, not one of {', '.join(map(str, allowed))}")
+    require(value in allowed, name, value, ", ".join("null" if item is None else item for item in allowed))
 
 
 def in_range(name: str, value: int, low: int, high: int, limit: str | None = None) -> None:
     """`limit` says where the upper end comes from."""
-    require(low <= value <= high, f"{name} {value} is not in {low}..{high}{f' ({limit})' if limit else ''}")
+    require(low <= value <= high, name, value, f"{low} to {high}{f' ({limit})' if limit else ''}")
 
 
 def _is_integer(value: Any) -> bool:
@@ -41,12 +52,12 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 
 
 def typed(kind: type, values: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """`values` after checking names and JSON types against the fields of a dataclass."""
+    """Returns `values` after checking their names and JSON types against the fields of a dataclass."""
     types = {f.name: str(f.type) for f in fields(kind)}
     required = {f.name for f in fields(kind) if f.default is MISSING and f.name != "fma"}
     for name, value in values.items():
-        require(name in types, f"unknown key {prefix}{name}")
-        require(_CHECKS[types[name]](value), f"{prefix}{name} is {value!r}, not of type {types[name]}")
+        require(name in types, prefix + name, Words("an unknown key"), ", ".join(sorted(types)))
+        require(_CHECKS[types[name]](value), prefix + name, value, types[name])
     for name in sorted(required - values.keys()):
-        raise ConfigError(f"{prefix}{name} is missing")
+        require(False, prefix + name, Words("missing"), types[name])
     return values

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .checks import ConfigError, in_range, one_of, require, typed
+from .checks import ConfigError, Words, in_range, one_of, require, typed
 from .settings import FmaSettings
 
 __all__ = ["CONFIG_FILE", "ConfigError", "FmaConfig", "FmaSettings"]
@@ -35,7 +35,7 @@ RANGES = {
 
 @dataclass(frozen=True)
 class FmaConfig:
-    """Everything that fixes the shape and the mathematics of a model."""
+    """Everything that determines the shape and the mathematics of a model."""
 
     vocab_size: int
     hidden_size: int
@@ -63,30 +63,27 @@ class FmaConfig:
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
             in_range(name, getattr(self, name), low, high)
-        require(
-            self.num_attention_heads % self.num_key_value_heads == 0,
-            f"num_key_value_heads {self.num_key_value_heads} does not divide {self.num_attention_heads} heads",
-        )
+        divides = self.num_attention_heads % self.num_key_value_heads == 0
+        heads = f"divisors of num_attention_heads ({self.num_attention_heads})"
+        require(divides, "num_key_value_heads", self.num_key_value_heads, heads)
         one_of("position_embedding", self.position_embedding, POSITIONS)
         one_of("norm", self.norm, NORMS)
         one_of("mlp", self.mlp, MLPS)
         one_of("tokenizer", self.tokenizer, TOKENIZERS)
-        require(0 < self.norm_eps < 1, f"norm_eps {self.norm_eps} is not in (0, 1)")
+        require(0 < self.norm_eps < 1, "norm_eps", self.norm_eps, "above 0 and below 1")
+        distance = self.fma.max_distance
         if self.position_embedding == "rope":
-            require(self.head_dim % 2 == 0, f"rope needs an even head_dim, not {self.head_dim}")
-            require(self.rope_theta > 0, f"rope_theta {self.rope_theta} is not positive")
+            require(self.head_dim % 2 == 0, "head_dim", self.head_dim, "even numbers with rope")
+            require(self.rope_theta > 0, "rope_theta", self.rope_theta, "above 0")
         else:
             unrotated = (None,) if self.fma.selects else (None, "center")
-            require(self.fma.far_positions in unrotated, f"fma.far_positions {self.fma.far_positions} needs rope")
-            require(self.fma.max_distance == 0, f"fma.max_distance {self.fma.max_distance} needs rope")
-        require(
-            self.fma.max_distance == 0 or self.far_positions != "none",
-            f"fma.max_distance {self.fma.max_distance} needs rotated far positions, not none",
-        )
-        require(
-            self.mask_token_id is None or 0 <= self.mask_token_id < self.vocab_size,
-            f"mask_token_id {self.mask_token_id} is not in 0..{self.vocab_size - 1}",
-        )
+            far = self.fma.far_positions
+            require(far in unrotated, "fma.far_positions", far, "with rope only")
+            require(distance == 0, "fma.max_distance", distance, "0 without rope")
+        rotated = self.far_positions != "none"
+        require(distance == 0 or rotated, "fma.max_distance", distance, "0 with far positions none")
+        if self.mask_token_id is not None:
+            in_range("mask_token_id", self.mask_token_id, 0, self.vocab_size - 1)
 
     @property
     def architecture(self) -> str:
@@ -94,28 +91,29 @@ class FmaConfig:
 
     @property
     def far_positions(self) -> str:
-        """Where far entries are met: at the `center` of their share, at their `own` position, or at `none`."""
+        """The position of far entries: the `center` of their share, their `own` position, or `none`."""
         if self.position_embedding != "rope":
             return "none"
         return self.fma.far_positions or ("own" if self.fma.selects else "center")
 
     def seems_distant(self, level: int) -> bool:
-        """Whether every entry of a level seems to be exactly max_distance away."""
+        """Whether every entry of a level is treated as exactly max_distance away."""
         return 0 < self.fma.max_distance < 4 * self.fma.level_width(level)
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> FmaConfig:
         """Reads a config.json object. Unknown keys are errors in `fma` and ignored outside it."""
-        require(values.get("model_type") == "fma", f'model_type is {values.get("model_type")!r}, not "fma"')
-        require(isinstance(values.get("fma"), dict), "the fma object is missing")
+        require(values.get("model_type") == "fma", "model_type", values.get("model_type"), '"fma"')
+        require(isinstance(values.get("fma"), dict), "fma", Words("missing"), "an object")
         settings = FmaSettings(**typed(FmaSettings, values["fma"], "fma."))
         known = {f.name for f in fields(FmaConfig)} - {"fma"}
         outer = {name: value for name, value in values.items() if name in known}
         config = FmaConfig(fma=settings, **typed(FmaConfig, outer, ""))
         named = values.get("architectures", [config.architecture])
+        known_here = isinstance(named, list) and config.architecture in named
+        causal = "true" if settings.causal else "false"
         require(
-            isinstance(named, list) and config.architecture in named,
-            f"architectures is {named!r}, without {config.architecture} as fma.causal {settings.causal} asks for",
+            known_here, "architectures", named, f"a list with {config.architecture}, because fma.causal is {causal}"
         )
         return config
 

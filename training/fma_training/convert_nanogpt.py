@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .checkpoint import DTYPES, save_model
+from .checks import Words, refusal
 from .config import FmaConfig, FmaSettings
 
 _DOWNSAMPLINGS = {"groupedconv": "grouped_conv", "conv": "conv", "avgpool": "average"}
@@ -50,21 +51,23 @@ _LAYER_NAMES = {
 }
 _LAYER = re.compile(r"transformer\.h\.(\d+)\.(.+)\.(weight|bias)")
 _DOWNSAMPLE = re.compile(r"attn\.attn\.conv_([kv])\.(\d+)")
-_CAUSAL_MASK = re.compile(r"transformer\.h\.\d+\.attn\.bias")  # nanoGPT's buffer, no weight
+_CAUSAL_MASK = re.compile(r"transformer\.h\.\d+\.attn\.bias")  # nanoGPT's buffer, not a weight
 
 
 class ConversionError(ValueError):
-    """A file that is no checkpoint of the known layout."""
+    """A file that is not a checkpoint of the known layout."""
 
 
 def load_plain(path: Path) -> dict[str, Any]:
-    """A .pt file of tensors and plain values."""
+    """Loads a .pt file of tensors and plain values."""
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ConversionError(f"{path} holds more than tensors and plain values: refused ({error})") from error
+        raise ConversionError(
+            refusal(str(path), Words(f"refused by PyTorch ({error})"), "tensors and plain values only")
+        ) from error
     if not isinstance(checkpoint, dict):
-        raise ConversionError(f"{path} is a {type(checkpoint).__name__}, not a dictionary")
+        raise ConversionError(refusal(str(path), Words(f"a {type(checkpoint).__name__}"), "a dictionary"))
     return checkpoint
 
 
@@ -73,7 +76,7 @@ def convert(checkpoint: dict[str, Any]) -> tuple[FmaConfig, dict[str, Tensor]]:
     arguments = {**checkpoint.get("config", {}), **checkpoint.get("model_args", {})}
     missing = [name for name in _ARGUMENTS if name not in arguments]
     if missing:
-        raise ConversionError(f"no {', '.join(missing)} in model_args or config")
+        raise ConversionError(refusal(", ".join(missing), Words("missing"), "a value in model_args or config"))
     state = checkpoint.get("model", checkpoint)
     tensors: dict[str, Tensor] = {}
     for name, tensor in state.items():
@@ -81,7 +84,7 @@ def convert(checkpoint: dict[str, Any]) -> tuple[FmaConfig, dict[str, Tensor]]:
             tensors.update(_renamed(name[len("_orig_mod.") :] if name.startswith("_orig_mod.") else name, tensor))
     for name in ("model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight"):
         if name not in tensors:
-            raise ConversionError(f"no tensor that becomes {name}")
+            raise ConversionError(refusal(f"tensor that becomes {name}", Words("missing"), "one"))
     head = tensors.get("lm_head.weight")
     tied = head is None or torch.equal(head, tensors["model.embed_tokens.weight"])
     if tied:
@@ -93,11 +96,11 @@ def convert(checkpoint: dict[str, Any]) -> tuple[FmaConfig, dict[str, Tensor]]:
 def _config(arguments: dict[str, Any], intermediate_size: int, tied: bool) -> FmaConfig:
     downsampling = _DOWNSAMPLINGS.get(arguments["downsampling"])
     if downsampling is None:
-        raise ConversionError(f"downsampling {arguments['downsampling']!r}, not one of {', '.join(_DOWNSAMPLINGS)}")
+        raise ConversionError(refusal("downsampling", arguments["downsampling"], ", ".join(_DOWNSAMPLINGS)))
     block_size, m, heads = arguments["block_size"], arguments["m"], arguments["n_head"]
     levels = (block_size // m).bit_length() - 2  # log2(block_size / m) - 1
     if block_size != m << (levels + 1):
-        raise ConversionError(f"block_size {block_size} is not m = {m} times a power of two")
+        raise ConversionError(refusal("block_size", block_size, f"m ({m}) times a power of two"))
     return FmaConfig(
         vocab_size=arguments["vocab_size"],
         hidden_size=arguments["n_embd"],
@@ -125,14 +128,14 @@ def _config(arguments: dict[str, Any], intermediate_size: int, tied: bool) -> Fm
 
 
 def _renamed(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    """The tensors that one of the old ones becomes."""
+    """The tensors that an old tensor becomes."""
     if name in _TOP_NAMES:
         return {_TOP_NAMES[name]: tensor}
     match = _LAYER.fullmatch(name)
     if _CAUSAL_MASK.fullmatch(name):
         return {}
     if not match:
-        raise ConversionError(f"unknown tensor {name}")
+        raise ConversionError(refusal(f"tensor {name}", Words("unknown"), "tensors of the paper's code"))
     layer, module, kind = match.groups()
     prefix = f"model.layers.{layer}."
     if module == "attn.c_attn":
@@ -141,7 +144,7 @@ def _renamed(name: str, tensor: Tensor) -> dict[str, Tensor]:
     if downsample:
         return {f"{prefix}self_attn.{downsample[1]}_downsample.{downsample[2]}.{kind}": tensor}
     if module not in _LAYER_NAMES:
-        raise ConversionError(f"unknown tensor {name}")
+        raise ConversionError(refusal(f"tensor {name}", Words("unknown"), "tensors of the paper's code"))
     return {f"{prefix}{_LAYER_NAMES[module]}.{kind}": tensor}
 
 

@@ -1,4 +1,4 @@
-"""Text on disk to token arrays, and random windows of them."""
+"""Turns text on disk into token arrays, and draws random windows from them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .arrays import Integers
+from .checks import Words, refusal
 from .tokenizer import Tokenizer
 
 TOKEN_TYPE = np.uint16
@@ -26,7 +27,9 @@ def corpus_files(corpus: Path, split: str) -> list[Path]:
     """The files of one split: names with `-train` or `-valid` in them, .txt or .txt.xz."""
     files = sorted(f for f in corpus.iterdir() if f"-{split}" in f.name and ".txt" in f.suffixes)
     if not files:
-        raise FileNotFoundError(f"no *-{split}*.txt or .txt.xz in {corpus}")
+        raise FileNotFoundError(
+            refusal(f"{corpus}", Words(f"without a text of the split {split}"), f"files *-{split}*.txt, .txt.xz")
+        )
     return files
 
 
@@ -38,7 +41,7 @@ def read_split(corpus: Path, split: str) -> Iterator[str]:
 def cached_tokens(corpus: Path, split: str, tokenizer: Tokenizer, work: Path) -> Integers:
     """Token ids of a split [tokens] as a private map of a file in `work`, made on first use."""
     if tokenizer.vocab_size > np.iinfo(TOKEN_TYPE).max + 1:
-        raise ValueError(f"{tokenizer.vocab_size} ids do not fit {np.dtype(TOKEN_TYPE)}")
+        raise ValueError(refusal("number of ids", tokenizer.vocab_size, f"those that fit {np.dtype(TOKEN_TYPE)}"))
     path = work / f"{split}-{tokenizer.name}.tokens"
     if not path.is_file():
         work.mkdir(parents=True, exist_ok=True)
@@ -51,14 +54,14 @@ def cached_tokens(corpus: Path, split: str, tokenizer: Tokenizer, work: Path) ->
 
 
 def on_device(tokens: Integers, device: torch.device) -> Tensor:
-    """Token ids where a model is, in 16 bits each as int16: PyTorch has no uint16 to index. On a CPU no copy."""
+    """Token ids on the model's device, as int16: PyTorch cannot index with uint16. On a CPU this does not copy."""
     return torch.from_numpy(tokens.view(np.int16)).to(device)
 
 
 def random_windows(tokens: Tensor, count: int, length: int, rng: np.random.Generator) -> Tensor:
     """`count` windows of `length` + 1 consecutive ids [count, length + 1], int64, of ids from `on_device`."""
     if len(tokens) <= length:
-        raise ValueError(f"{len(tokens)} tokens are too few for windows of {length} + 1")
+        raise ValueError(refusal("text", Words(f"{len(tokens)} tokens"), f"{length} + 1 or more, a window"))
     starts = torch.from_numpy(rng.integers(0, len(tokens) - length, count))
     if tokens.is_cuda:
         starts = starts.pin_memory().to(tokens.device, non_blocking=True)  # the host need not wait

@@ -26,7 +26,7 @@ class Taps(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Starts as averages of shares of the group, plus noise that tells the channels apart."""
+        """Initial weights: averages of shares of the group, plus noise that makes the channels differ."""
         channels, taps = self.weight.shape[0] // self.rank, self.weight.shape[2]
         share = taps // self.rank
         average = torch.zeros(self.rank, taps)
@@ -66,7 +66,7 @@ class Downsample(nn.ModuleList):
     def levels(self, x: Tensor, plan: SequencePlan) -> list[Tensor]:
         """Summaries [B, heads, groups, p, d] of the groups of every level that is seen, of x [B, heads, N, d].
 
-        A decoder has the complete groups. An encoder has all that hold a token, and missing tokens are zeros.
+        A decoder has only complete groups. An encoder has all groups that have a token; missing tokens are zeros.
         """
         if not self.settings.causal:
             x = F.pad(x[:, :, : plan.length], (0, 0, 0, x.shape[2] - plan.length))
@@ -84,7 +84,7 @@ class Downsample(nn.ModuleList):
         return found
 
     def _means(self, groups: Tensor, level: int, length: int) -> Tensor:
-        """Means [..., groups, p, d] of the tokens that each share of groups [..., groups, w_l, d] has."""
+        """Means [..., groups, p, d] of the tokens in each share of groups [..., groups, w_l, d]."""
         if self.settings.causal:
             return groups.unflatten(-2, (self.settings.rank, -1)).mean(-2)
         shares = groups.unflatten(-2, (self.settings.rank, -1))

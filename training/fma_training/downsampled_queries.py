@@ -1,7 +1,7 @@
-"""Encoders in O(n): far summaries are asked with summaries of queries ("Down-sampled queries" of the definition).
+"""Encoders in O(n): summaries of queries attend to far summaries ("Down-sampled queries" of the definition).
 
-A group's p query summaries each stand for a share of its tokens. Shares nest, so the softmax over a level's list
-is handed down from share to share, and each token merges two parts: the far field of its share, and its near field.
+Each of a group's p query summaries stands for a share of its tokens. Shares nest, so the softmax over a level's list is
+handed down from share to share, and each token merges two parts: the far field of its share, and its near field.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class DownsampledQueryAttention(SummaryAttention):
         return above
 
     def query_summaries(self, query: Tensor, plan: SequencePlan) -> list[Tensor]:
-        """By level: what each share asks with [B, K, groups, R, p, d], in the form in which it meets summaries."""
+        """By level: the query of each share [B, K, groups, R, p, d], in the form that is used with summaries."""
         levels = self.q_downsample.levels(query, plan)
         turned = [turn(y.flatten(2, 3)).view_as(y) for turn, y in zip(plan.turns.summaries, levels)]
         return [y.unflatten(1, (self.config.num_key_value_heads, -1)).transpose(2, 3) for y in turned]

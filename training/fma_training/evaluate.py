@@ -20,6 +20,7 @@ import torch
 
 from .arrays import Integers
 from .checkpoint import load_model
+from .checks import Words, refusal
 from .data import read_text
 from .model import FmaModel
 from .objective import next_tokens
@@ -30,7 +31,7 @@ from .tokenizer import Tokenizer, load_tokenizer
 def score_by_position(
     model: FmaModel, tokens: Integers, sizes: Integers, context: int, batch: int, edges: list[int]
 ) -> list[Score]:
-    """One score for each stretch of positions [edges[i], edges[i + 1]); a position is where logits stand."""
+    """One score for each range of positions [edges[i], edges[i + 1]); a position is where the logits are."""
     scores = [Score() for _ in edges[1:]]
     for windows in windows_of(tokens, context, batch):
         there = torch.from_numpy(windows).to(model.head_weight.device)
@@ -61,11 +62,11 @@ def greedy(model: FmaModel, prompt: list[int], count: int) -> list[int]:
 
 
 def remove_far_field(model: FmaModel) -> None:
-    """Leaves the near field alone: a level bias of minus infinity hides every summary."""
+    """Leaves only the near field: a level bias of minus infinity hides every summary."""
     with torch.no_grad():
         for layer in model.model.layers:
             if layer.self_attn.level_bias is None:
-                raise SystemExit("--without-far-field needs a model with level_bias")
+                raise SystemExit(refusal("--without-far-field", Words("set"), "with a level_bias in the model only"))
             layer.self_attn.level_bias.weight.fill_(-math.inf)
 
 
@@ -134,7 +135,7 @@ def main(words: list[str] | None = None) -> None:
     torch.set_num_threads(arguments.threads)
     model = load_model(arguments.folder, arguments.num_levels).to(arguments.device)
     if arguments.needs_decoder and not model.config.fma.causal:
-        raise SystemExit(f"{arguments.folder} is an encoder: it predicts no next tokens; `logits` is for both")
+        raise SystemExit(refusal(str(arguments.folder), Words("an encoder"), "decoders; `logits` takes both"))
     if arguments.without_far_field:
         remove_far_field(model)
     arguments.command(model, load_tokenizer(arguments.folder, model.config.tokenizer), arguments)

@@ -1,4 +1,4 @@
-"""Makes a checkpoint folder of a training run's last saved state.
+"""Makes a checkpoint folder from a training run's last saved state.
 
 python3 -m fma_training.export --work RUN --config config.json --tokenizer tokenizer.model --out FOLDER
 """

@@ -1,7 +1,7 @@
 """Which keys a query sees ("Who sees what" and "Encoders" of the definition).
 
-All queries of fine group b see the same far-field groups, so a list has one row per block of m queries.
-Lists depend on the length of the sequence alone and are made once for it.
+All queries of fine group b see the same far-field groups, so a list has one row per block of m queries. Lists depend
+only on the length of the sequence and are made once for each length.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def far_layout(settings: FmaSettings, length: int, device: torch.device) -> FarL
 
 
 def level_list(settings: FmaSettings, level: int, own: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """What the level-l groups `own` [rows] list: groups [rows, slots], -1 where there is none, and which of
-    their summaries are seen [rows, slots * p]."""
+    """The lists of the level-l groups `own` [rows]: groups [rows, slots], -1 where there is none, and which of their
+    summaries are seen [rows, slots * p]."""
     odd = own % 2 == 1
     if settings.causal:
         group = torch.stack([own - 2, own - 3], 1)
@@ -95,13 +95,13 @@ def far_slots(settings: FmaSettings) -> int:
 def group_count(settings: FmaSettings, level: int, length: int) -> int:
     """Level-l groups of a sequence: the complete ones for decoders, all that have a token for encoders.
 
-    A decoder's sequence is filled up to whole fine groups, since what stands behind a token cannot change it.
+    A decoder's sequence is padded to whole fine groups, since what comes after a token cannot change it.
     """
     blocks, halvings = -(-length // settings.group_size), level - 1
     return blocks >> halvings if settings.causal else -(-blocks >> halvings)
 
 
 def visible_levels(settings: FmaSettings, length: int) -> int:
-    """Levels at which the first and the last group of the sequence are no neighbours."""
+    """The number of levels at which the first and the last group of the sequence are not neighbours."""
     last = group_count(settings, 1, length) - 1
     return sum(1 for level in range(settings.num_levels) if last >> level >= 2)

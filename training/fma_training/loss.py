@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK_TOKENS = 256
-# A GPU needs more at a time to be busy: 16,384 rows of 4,096 logits take 256 MiB.
+# A GPU needs larger chunks to be busy: 16,384 rows of 4,096 logits take 256 MiB.
 GPU_CHUNK_TOKENS = 16384
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Mean cross-entropy of hidden @ weight^T; gradients are made in the forward pass, chunk by chunk."""
+    """Mean cross-entropy of hidden @ weight^T; gradients are computed in the forward pass, chunk by chunk."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .attention import FmaAttention
+from .checks import Words, refusal
 from .config import FmaConfig
 from .downsampled_queries import DownsampledQueryAttention
 from .plan import SequencePlan, sequence_plan
@@ -71,9 +72,9 @@ class Transformer(nn.Module):
             self.embed_positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config, level_bias_columns) for _ in range(config.num_hidden_layers))
         self.norm = _norm(config)
-        # Both bound the memory of training and make again in the backward pass what was not kept.
+        # Both limit the memory of training; what was not kept is computed again in the backward pass.
         self.blocks_at_once: int | None = None  # blocks whose scores are in memory; None: all
-        self.checkpoint_layers = False  # keeps a layer's input alone
+        self.checkpoint_layers = False  # keeps only a layer's input
         self._plans: dict[tuple[int, torch.device, int | None], SequencePlan] = {}
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -82,9 +83,16 @@ class Transformer(nn.Module):
         x = self.embed_tokens(tokens)
         if self.config.position_embedding == "learned":
             if length > self.config.max_position_embeddings:
-                raise ValueError(f"{length} tokens are more than {self.config.max_position_embeddings} positions")
+                raise ValueError(
+                    refusal(
+                        "sequence",
+                        Words(f"{length} tokens"),
+                        f"up to {self.config.max_position_embeddings}, the positions",
+                    )
+                )
             x = x + self.embed_positions.weight[:length]
-        # Whole blocks. What stands behind a token cannot change it in a decoder; encoders leave it out.
+        # Padded to whole blocks. In a decoder, what comes after a token cannot change it; encoders leave the padding
+        # out.
         x = F.pad(x, (0, 0, 0, -length % self.config.fma.group_size))
         plan = self._plan(length if not self.config.fma.causal else x.shape[1], x.device)
         for layer in self.layers:
@@ -97,13 +105,13 @@ class Transformer(nn.Module):
     def _plan(self, length: int, device: torch.device) -> SequencePlan:
         key = (length, device, self.blocks_at_once)
         if key not in self._plans:
-            self._plans.clear()  # lengths come in runs; one plan is all that is worth keeping
+            self._plans.clear()  # lengths come in runs, so it is enough to keep one plan
             self._plans[key] = sequence_plan(self.config, length, device, self.blocks_at_once)
         return self._plans[key]
 
 
 class FmaModel(nn.Module):
-    """A language model. `level_bias_columns` is a checkpoint's own; L when left out."""
+    """A language model. `level_bias_columns` is that of the checkpoint; L when left out."""
 
     def __init__(self, config: FmaConfig, level_bias_columns: int | None = None) -> None:
         super().__init__()
@@ -135,11 +143,11 @@ class FmaModel(nn.Module):
 
 
 class FmaForCausalLM(FmaModel):
-    """A decoder: logits at position i are of token i + 1."""
+    """A decoder: the logits at position i predict token i + 1."""
 
 
 class FmaForMaskedLM(FmaModel):
-    """An encoder: logits at position i are of token i."""
+    """An encoder: the logits at position i predict token i."""
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Unit vectors [B, hidden] of texts of equal length [B, n]."""

@@ -1,4 +1,4 @@
-"""What a model is asked in training: a decoder for the next token, an encoder for tokens that were hidden from it."""
+"""What a model must predict in training: a decoder the next token, an encoder tokens that were hidden from it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .checks import Words, refusal
 from .config import FmaConfig
 
 HIDDEN_SHARE = 0.15
@@ -17,14 +18,14 @@ _MASKED, _RANDOM = 0.8, 0.1  # of the hidden tokens; the rest stay as they are (
 
 @dataclass(frozen=True)
 class Questions:
-    """Tokens that are given, and those that are asked for; equally many in every sequence."""
+    """The tokens that are given, and those to predict; every sequence has equally many."""
 
     inputs: Tensor  # [B, n]
-    places: Tensor | None  # [B, k] where the answers stand; None: everywhere, k = n
+    places: Tensor | None  # [B, k] positions of the answers; None: everywhere, k = n
     answers: Tensor  # [B, k]
 
     def asked(self, hidden: Tensor) -> Tensor:
-        """The hidden states [B * k, D] that answer, of all [B, n, D]."""
+        """From all hidden states [B, n, D], those that the answers are predicted from [B * k, D]."""
         if self.places is None:
             return hidden.flatten(0, 1)
         return hidden.gather(1, self.places[..., None].expand(-1, -1, hidden.shape[2])).flatten(0, 1)
@@ -44,17 +45,18 @@ def make_objective(config: FmaConfig) -> Objective:
         return lambda windows, rng: next_tokens(windows)
     mask, vocab_size = config.mask_token_id, config.vocab_size
     if mask is None:
-        raise ValueError("training an encoder needs mask_token_id in the config")
+        raise ValueError(refusal("mask_token_id", Words("missing"), "an id, to train an encoder"))
     return lambda windows, rng: hidden_tokens(windows[:, :-1], rng, mask, vocab_size)
 
 
 def next_tokens(windows: Tensor) -> Questions:
-    """Every token of windows [B, n + 1] but the first is asked for."""
+    """Every token of windows [B, n + 1] except the first is to be predicted."""
     return Questions(windows[:, :-1], None, windows[:, 1:])
 
 
 def hidden_tokens(tokens: Tensor, rng: np.random.Generator, mask: int, vocab_size: int) -> Questions:
-    """A fixed share of each sequence's tokens [B, n] is asked for: most are masked, some replaced by any token."""
+    """A fixed share of each sequence's tokens [B, n] is to be predicted: most are masked, some replaced by any
+    token."""
     count = max(1, round(HIDDEN_SHARE * tokens.shape[1]))
     order = rng.random(tokens.shape).argsort(1)[:, :count]
     places = torch.from_numpy(np.sort(order, 1)).to(tokens.device)

@@ -27,7 +27,7 @@ class Opened:
     parts: list[tuple[Part, int]]  # entries of consecutive tokens, and the first of them
 
     def hides(self, position: Tensor) -> Tensor:
-        """The bias [B, K, 1, m, c] of representatives at `position` [B, K, c]: opened ones are met as such."""
+        """The bias [B, K, 1, m, c] of representatives at `position` [B, K, c], which hides those in opened units."""
         unit = (position // self.unit_size)[:, :, None].expand(-1, -1, self.units.shape[2], -1)
         return hidden_bias(self.units.gather(3, unit)).unsqueeze(2)
 
@@ -36,7 +36,7 @@ class Archive:
     """Keys and values of all tokens of a sequence, and the sketches of its units in both forms."""
 
     def __init__(self, config: FmaConfig, key: Tensor, placed: Tensor, value: Tensor) -> None:
-        """Keys unrotated and in their places, values: [B, K, N, d]."""
+        """Unrotated keys, keys rotated by their positions, and values: [B, K, N, d] each."""
         self.settings = config.fma
         self.key, self.value = key, value
         self.near_key = placed if config.far_positions == "own" else key
@@ -67,7 +67,7 @@ class Archive:
 
 @torch.no_grad()
 def sketches(key: Tensor, unit_size: int) -> Tensor:
-    """What two bits a channel and a factor a token keep of the keys [B, K, N, d] of whole units, in float32."""
+    """The keys [B, K, N, d] of whole units as two bits per channel and a factor per token keep them, in float32."""
     units = key.float().unflatten(2, (-1, unit_size))
     mean = units.mean(3, keepdim=True)
     z = units - mean

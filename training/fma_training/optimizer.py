@@ -1,7 +1,7 @@
 """AdamW for everything, or Muon for the matrices inside the layers and AdamW for the rest.
 
-Muon (K. Jordan and others, 2024) takes the momentum's nearest orthogonal matrix as its step. It needs
-fewer tokens than AdamW to reach a loss, which is what counts where tokens are dear.
+Muon (K. Jordan and others, 2024) takes the momentum's nearest orthogonal matrix as its step. It reaches a given loss
+with fewer tokens than AdamW, which matters where tokens are scarce.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Muon(torch.optim.Optimizer):
                     param.add_(step, alpha=-group["lr"] * _ADAM_RMS * max(param.shape) ** 0.5)
 
     def _momentum(self, param: nn.Parameter, momentum: float) -> Tensor:
-        """Takes the gradient into a parameter's momentum and gives the direction of its step (Nesterov)."""
+        """Adds the gradient to a parameter's momentum and returns the direction of its step (Nesterov)."""
         state = self.state[param]
         if not state:
             state["momentum"] = torch.zeros_like(param)
@@ -41,7 +41,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def _of_one_shape(params: list[nn.Parameter]) -> list[list[nn.Parameter]]:
-    """Parameters by shape: a GPU has a step's small products done sooner in one go."""
+    """Parameters by shape: a GPU does a step's small products faster together."""
     found: dict[torch.Size, list[nn.Parameter]] = {}
     for param in params:
         found.setdefault(param.shape, []).append(param)
@@ -49,7 +49,7 @@ def _of_one_shape(params: list[nn.Parameter]) -> list[list[nn.Parameter]]:
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """About U V^T of each matrix U S V^T of [..., rows, columns], by Newton-Schulz iteration in bfloat16."""
+    """Approximates U V^T for each matrix U S V^T of [..., rows, columns], by Newton-Schulz iteration in bfloat16."""
     a, b, c = _NEWTON_SCHULZ
     x = (matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)).bfloat16()
     tall = x.shape[-2] > x.shape[-1]
@@ -61,7 +61,7 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 
 
 def make_optimizers(model: nn.Module, kind: str, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Optimizers of kind `adamw` or `muon`. Weight decay is for matrices; the rest is free."""
+    """Optimizers of kind `adamw` or `muon`. Only matrices have weight decay."""
     inner: list[nn.Parameter] = []
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class SequencePlan:
-    """n tokens, filled up to G blocks of m."""
+    """n tokens, padded to G blocks of m."""
 
     settings: FmaSettings
     length: int  # n
@@ -37,13 +37,13 @@ class SequencePlan:
         return hidden_bias(~near_mask(self.settings, block, self.length)).unsqueeze(1)
 
     def sink_bias(self, blocks: slice) -> Tensor:
-        """Sinks are listed where the near field no longer holds them: [c, 1, 1, 1]."""
+        """0 where sinks are listed, because the near field no longer holds them, else -inf: [c, 1, 1, 1]."""
         block = torch.arange(blocks.start, blocks.stop, device=self.far_weight.device)
         return hidden_bias(block < 2)[:, None, None, None]
 
     def chunked(self, attend: Callable[[slice], T], rows: int) -> list[T]:
-        """`attend` for all rows (blocks or groups), so many at a time. With more than one chunk, what a chunk needs
-        for its gradient is made again when it is due, so only one chunk's scores are ever in memory."""
+        """Calls `attend` for all rows (blocks or groups), a limited number at a time. With several chunks, what a chunk
+        needs for its gradient is computed again when it is needed, so only one chunk's scores are ever in memory."""
         if self.blocks_at_once >= rows:
             return [attend(slice(0, rows))]
         chunks = [slice(i, min(i + self.blocks_at_once, rows)) for i in range(0, rows, self.blocks_at_once)]
@@ -53,7 +53,7 @@ class SequencePlan:
 def sequence_plan(
     config: FmaConfig, length: int, device: torch.device, blocks_at_once: int | None = None
 ) -> SequencePlan:
-    """The plan of sequences of `length` tokens; all blocks at once when nothing else is said."""
+    """The plan of sequences of `length` tokens; by default all blocks at once."""
     settings = config.fma
     blocks = group_count(settings, 1, length)
     far = far_layout(settings, length, device)

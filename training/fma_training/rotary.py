@@ -16,7 +16,7 @@ Turn = Callable[[Tensor], Tensor]  # vectors [..., n, d] in one form
 class Rotation:
     """Rotates pairs (i, i + d/2) of vectors by the angles of fixed, possibly fractional, positions.
 
-    Angles are formed in float64: at position 10^6 a float32 product is off by a tenth of a radian.
+    Angles are computed in float64: at position 10^6 a float32 product would be wrong by a tenth of a radian.
     """
 
     def __init__(self, config: FmaConfig, positions: Tensor) -> None:
@@ -39,18 +39,18 @@ def unrotated(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Turns:
-    """The forms in which queries and keys of one sequence meet."""
+    """The forms (rotations) of one sequence's queries and keys, by what they are compared with."""
 
     near: Turn  # tokens, by their positions
-    far: Turn  # a query that meets far entries of levels that do not seem distant
-    distant: Turn  # a query that meets unrotated entries as if they were max_distance away
+    far: Turn  # a query for far entries of levels that are not treated as distant
+    distant: Turn  # a query for unrotated entries, as if they were max_distance away
     sink_query: Turn
     sink_key: Turn
     summaries: list[Turn]  # by level: the groups' summaries [..., groups * p, d], or a token's key for `own`
 
 
 def sequence_turns(config: FmaConfig, tokens: int, groups: list[int], device: torch.device) -> Turns:
-    """The forms for `tokens` positions and so many groups of each level that is seen."""
+    """The forms for `tokens` positions and the given number of groups of each level that is seen."""
     if config.position_embedding != "rope":
         return Turns(unrotated, unrotated, unrotated, unrotated, unrotated, [unrotated] * len(groups))
     position = torch.arange(tokens, device=device)

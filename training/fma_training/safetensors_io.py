@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .checks import Words, refusal
+
 _TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _NAMES = {kind: name for name, kind in _TYPES.items()}
 _MAX_HEADER = 100 << 20
@@ -25,33 +27,37 @@ class SafetensorsError(ValueError):
 
 
 def load_safetensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a file, in the types that they are stored in."""
+    """All tensors of a file, in the types in which they are stored."""
     raw = path.read_bytes()
     size = int.from_bytes(raw[:8], "little")
     if not 2 <= size <= min(_MAX_HEADER, len(raw) - 8):
-        raise SafetensorsError(f"{path}: header of {size} bytes in a file of {len(raw)}")
+        raise SafetensorsError(
+            refusal(f"{path}: header", Words(f"{size} bytes"), f"2 to {min(_MAX_HEADER, len(raw) - 8)}")
+        )
     try:
         header = json.loads(raw[8 : 8 + size].decode("utf-8"), object_pairs_hook=_unique)
     except ValueError as error:
         raise SafetensorsError(f"{path}: {error}") from error
     if not isinstance(header, dict):
-        raise SafetensorsError(f"{path}: the header is not an object")
+        raise SafetensorsError(refusal(f"{path}: header", Words(f"a {type(header).__name__}"), "an object"))
     header.pop("__metadata__", None)
     data = memoryview(raw)[8 + size :]
     tensors, end = {}, 0
     for name, entry in sorted(header.items(), key=lambda item: _span(path, *item)):
         begin, stop = _span(path, name, entry)
         if begin != end or not begin <= stop <= len(data):
-            raise SafetensorsError(f"{path}: {name} has bytes {begin}..{stop}, expected to start at {end}")
+            raise SafetensorsError(
+                refusal(f"{path}: {name}: data_offsets", [begin, stop], f"from {end} on, up to {len(data)}")
+            )
         tensors[name] = _tensor(path, name, entry, data[begin:stop])
         end = stop
     if end != len(data):
-        raise SafetensorsError(f"{path}: {len(data) - end} bytes belong to no tensor")
+        raise SafetensorsError(refusal(f"{path}: end of the last tensor", end, f"{len(data)}, the end of the file"))
     return tensors
 
 
 def save_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Writes float tensors in the types that they have, in order of their names."""
+    """Writes float tensors in their own types, in the order of their names."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name in sorted(tensors):
@@ -69,12 +75,12 @@ def save_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
 def _tensor(path: Path, name: str, entry: dict[str, Any], data: memoryview) -> Tensor:
     kind, shape = _TYPES.get(str(entry.get("dtype"))), entry.get("shape")
     if kind is None:
-        raise SafetensorsError(f"{path}: {name} is of type {entry.get('dtype')}, not one of {', '.join(_TYPES)}")
+        raise SafetensorsError(refusal(f"{path}: {name}: dtype", entry.get("dtype"), ", ".join(_TYPES)))
     if not isinstance(shape, list) or not all(type(s) is int and s >= 0 for s in shape):
-        raise SafetensorsError(f"{path}: {name} has shape {shape}")
+        raise SafetensorsError(refusal(f"{path}: {name}: shape", shape, "a list of numbers, 0 or more"))
     width = 4 if kind is torch.float32 else 2
     if math.prod(shape) * width != len(data):
-        raise SafetensorsError(f"{path}: {name} of shape {shape} has {len(data)} bytes")
+        raise SafetensorsError(refusal(f"{path}: {name}: size", Words(f"{len(data)} bytes"), f"those of shape {shape}"))
     if not data:
         return torch.empty(shape, dtype=kind)
     return torch.frombuffer(bytearray(data), dtype=kind).reshape(shape)
@@ -90,12 +96,12 @@ def _bytes(tensor: Tensor) -> bytes:
 def _span(path: Path, name: str, entry: Any) -> tuple[int, int]:
     span = entry.get("data_offsets") if isinstance(entry, dict) else None
     if not isinstance(span, list) or len(span) != 2 or not all(type(s) is int and s >= 0 for s in span):
-        raise SafetensorsError(f"{path}: {name} has data_offsets {span}")
+        raise SafetensorsError(refusal(f"{path}: {name}: data_offsets", span, "a list of two numbers, 0 or more"))
     return span[0], span[1]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise SafetensorsError("a name stands twice in the header")
+        raise SafetensorsError(refusal("name in the header", Words("there twice"), "once"))
     return values

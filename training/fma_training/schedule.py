@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Schedule:
-    """Only what is left says where the end is, so a resumed run may move it.
+    """The end is known only by what is left until then, so a resumed run may move it.
 
-    `decay` and what is left are in one unit: steps, or minutes where the end is a time.
+    `decay` and what is left have the same unit: steps, or minutes where the end is a time.
     """
 
     warmup_steps: int

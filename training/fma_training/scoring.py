@@ -1,8 +1,7 @@
 """Bits per byte of a text, read as one sequence in windows that are scored from scratch.
 
-Windows of N tokens stand one behind the other. Within a window the logits at position i predict token
-i + 1, so its first token is not scored. Bits per byte = nats of the scored tokens / ln 2 / bytes that the
-scored tokens spell.
+Windows of N tokens follow each other. Within a window the logits at position i predict token i + 1, so its first token
+is not scored. Bits per byte = nats of the scored tokens / ln 2 / bytes that the scored tokens spell.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class Score:
 
 
 def token_sizes(tokenizer: Tokenizer, vocab_size: int) -> Integers:
-    """Bytes that each id spells [vocab_size]; ids that the tokenizer lacks spell none."""
+    """The number of bytes that each id spells [vocab_size]; 0 for ids that the tokenizer does not have."""
     count = min(tokenizer.vocab_size, vocab_size)
     sizes = np.zeros(vocab_size, np.int64)
     sizes[:count] = [len(tokenizer.decode_bytes([i])) for i in range(count)]
@@ -61,7 +60,7 @@ def answer_nats(body: nn.Module, head: Tensor, questions: Questions) -> Floats:
 
 
 def windows_of(tokens: Integers, context: int, batch: int) -> Iterator[Integers]:
-    """Batches of windows [B, context], and what is left as a shorter last window [1, rest]."""
+    """Batches of windows [B, context], and the remaining tokens as a shorter last window [1, rest]."""
     full = len(tokens) // context
     for start in range(0, full, batch):
         stop = min(start + batch, full)

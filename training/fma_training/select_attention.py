@@ -1,7 +1,7 @@
 """Attention to selected tokens, and to opened units of the past ("Selected tokens" of the definition).
 
-A group is chosen by the attention that its tokens have got until it comes into view, so blocks go one after the
-other. Shapes as in attention.py, but a block's own tensors have no axis of blocks: queries [B, K, R, m, d].
+A group's tokens are chosen by the attention that they received before the group came into view, so blocks go one after
+the other. Shapes as in attention.py, but a block's own tensors have no axis of blocks: queries [B, K, R, m, d].
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .softmax import Part, attend
 
 
 class BlockQueries(NamedTuple):
-    """The queries of one block in the forms in which they meet their list."""
+    """The queries of one block, in each of the forms that the entries of its list need."""
 
     near: Tensor
     sinks: Tensor
@@ -56,7 +56,7 @@ class SelectAttention(FmaAttention):
         fine = TokenGroup.fine_groups(key, placed, value, settings.group_size)
         view = FarView(settings, plan.far.levels)
         archive = Archive(self.config, key, placed, value) if settings.open_units else None
-        forms = (turns.near, turns.sink_query, turns.far, turns.distant)  # some of them the same
+        forms = (turns.near, turns.sink_query, turns.far, turns.distant)  # some are the same
         turned = {turn: self.query_blocks(turn(query)).unbind(2) for turn in dict.fromkeys(forms)}
         out = []
         for block, queries in enumerate(map(BlockQueries._make, zip(*(turned[turn] for turn in forms)))):
@@ -77,7 +77,7 @@ class SelectAttention(FmaAttention):
     def _near(self, queries: BlockQueries, groups: list[TokenGroup], plan: SequencePlan) -> Listed:
         tokens, settings = TokenGroup.join(groups), self.config.fma
         count = tokens.position.shape[2]
-        bias = plan.near_bias(slice(1, 2))[0, :, :, -count:]  # the same for every block but for a missing group
+        bias = plan.near_bias(slice(1, 2))[0, :, :, -count:]  # the same for every block except for a missing group
         distance = torch.arange(settings.group_size)[:, None] - torch.arange(-count, 0) - settings.group_size
         counted = (distance >= settings.lag).to(tokens.key.device)  # [m, c]
         part = Part(queries.near, tokens.placed, tokens.value, bias)
@@ -89,7 +89,7 @@ class SelectAttention(FmaAttention):
         return Listed(Part(queries.sinks, key, value, key.new_zeros(())), lambda weights: None)
 
     def _far(self, queries: BlockQueries, view: FarView, opened: Opened | None, plan: SequencePlan) -> list[Listed]:
-        """Levels that are met in their places, then those that seem max_distance away."""
+        """Levels whose entries keep their positions, then those treated as max_distance away."""
         found = []
         for distant, query in ((False, queries.far), (True, queries.distant)):
             levels = [level for level in view.levels_in_view() if self.config.seems_distant(level) == distant]
@@ -113,13 +113,13 @@ def _far(part: Part, groups: list[TokenGroup]) -> Listed:
 
 
 def _opened(part: Part, first: int, view: FarView) -> Listed:
-    """Of opened tokens, from `first` on, those that represent a group receive."""
+    """A part of opened tokens, from `first` on: those that represent a group receive their weights."""
     return Listed(part, lambda weights: view.receive_at(weights.sum(2), first))
 
 
 def _attend(listed: list[Listed], keep: bool) -> Tensor:
-    """[B, K, R, m, d]; every part's tokens receive their weights. Unless the scores are to be kept for the
-    gradient, they are made again."""
+    """[B, K, R, m, d]; the tokens of every part receive their weights. Unless the scores are kept for the gradient,
+    they are computed again."""
     parts = [entries.part for entries in listed]
     out, weights = attend(parts) if keep else checkpoint(attend, parts, use_reentrant=False)
     received = weights.detach().double().sum(2)  # over the heads of a KV head

@@ -31,7 +31,7 @@ class TokenGroup:
 
     @staticmethod
     def fine_groups(key: Tensor, placed: Tensor, value: Tensor, group_size: int) -> list[TokenGroup]:
-        """The fine groups of whole sequences [B, K, N, d]; nothing received and no novelty yet."""
+        """The fine groups of whole sequences [B, K, N, d], with nothing received and no novelty yet."""
         position = torch.arange(key.shape[2], device=key.device).expand(key.shape[:3])
         none = torch.zeros(key.shape[:3], dtype=torch.float64, device=key.device)
         columns = (key, placed, value, position, none, none.clone())
@@ -48,21 +48,22 @@ class TokenGroup:
 
     @staticmethod
     def join(groups: list[TokenGroup]) -> TokenGroup:
-        """Copies, one behind the other."""
+        """Copies of groups, one after the other."""
         return TokenGroup(*(torch.cat(columns, 2) for columns in zip(*(vars(group).values() for group in groups))))
 
 
 class FarView:
-    """The groups in view at every level: g_l - 2, and behind it g_l - 3 when g_l is odd."""
+    """The groups in view at every level: g_l - 2 and, when g_l is odd, g_l - 3."""
 
     def __init__(self, settings: FmaSettings, levels: int) -> None:
         self.settings = settings
         self.levels: list[list[TokenGroup]] = [[] for _ in range(levels)]  # older first
 
     def advance(self, block: int, fine: list[TokenGroup]) -> list[tuple[int, int, TokenGroup]]:
-        """To the first token of fine group `block`: the groups that come into view, as level, group, tokens.
+        """Moves to the first token of fine group `block`. Returns the groups that come into view, as level, group,
+        tokens.
 
-        The coarsest level goes first: it is made of what the next finer level has in view until now.
+        The coarsest level goes first: it is made of what the next finer level has in view before this move.
         """
         entered = []
         for level in range(len(self.levels), 0, -1):
@@ -100,7 +101,7 @@ class FarView:
 
 
 def receive(groups: list[TokenGroup], weights: Tensor) -> None:
-    """Adds the weights [B, K, all tokens] that tokens got to what they have received."""
+    """Adds the weights [B, K, all tokens] of this block to what the tokens have received."""
     for group, share in zip(groups, weights.split([group.received.shape[2] for group in groups], 2)):
         group.received.add_(share)
 

@@ -1,4 +1,4 @@
-"""The `fma` object of config.json: the shape of the attention, and which combinations have a meaning."""
+"""The `fma` object of config.json: the shape of the attention, and which combinations are allowed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT_OPEN_SIZE = 32
 class FmaSettings:
     """The keys of `fma`; m, p, L, C, B, u are the symbols of the definition. None stands for an absent key.
 
-    What depends on the rest of the model too (rope) is checked by FmaConfig.
+    FmaConfig checks what also depends on the rest of the model (rope).
     """
 
     group_size: int  # m
@@ -47,14 +47,10 @@ class FmaSettings:
         one_of("fma.downsampling", self.downsampling, DOWNSAMPLINGS)
         one_of("fma.padding", self.padding, PADDINGS)
         one_of("fma.far_positions", self.far_positions, FAR_POSITIONS)
-        require(
-            not self.share_levels or self.downsampling == "hierarchical",
-            f"fma.share_levels needs hierarchical downsampling, not {self.downsampling}",
-        )
-        require(
-            self.max_distance == 0 or self.max_distance >= 4 * self.group_size,
-            f"fma.max_distance {self.max_distance} is neither 0 nor at least 4 * group_size ({4 * self.group_size})",
-        )
+        shares = not self.share_levels or self.downsampling == "hierarchical"
+        require(shares, "fma.share_levels", self.share_levels, "false, or downsampling hierarchical")
+        far = self.max_distance == 0 or self.max_distance >= 4 * self.group_size
+        require(far, "fma.max_distance", self.max_distance, f"0, or 4 * group_size ({4 * self.group_size}) and more")
         if self.selects:
             self._check_selection()
         else:
@@ -62,11 +58,12 @@ class FmaSettings:
         self._check_opening()
         if not self.causal:
             self._check_encoder()
-        require(not (self.causal and self.query_downsampling), "fma.query_downsampling needs fma.causal false")
+        queries = not (self.causal and self.query_downsampling)
+        require(queries, "fma.query_downsampling", True, "false, or fma.causal false")
 
     @property
     def selects(self) -> bool:
-        """Whether groups are represented by tokens of their own, not by learned summaries."""
+        """Whether groups are represented by their own tokens instead of learned summaries."""
         return self.downsampling == "select"
 
     @property
@@ -89,7 +86,7 @@ class FmaSettings:
         return self.group_size << (level - 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """All keys but absent ones and optional features that are off, which older readers do not know."""
+        """All keys, except absent ones and optional features that are off, which older readers do not know."""
         optional = ("max_distance", "open_units", "causal", "query_downsampling")
         values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
         return {
@@ -100,31 +97,30 @@ class FmaSettings:
 
     def _check_summaries(self) -> None:
         in_range("fma.rank", self.rank, 1, self.group_size, "group_size")
-        require(self.group_size % self.rank == 0, f"fma.rank {self.rank} does not divide group_size {self.group_size}")
-        require(self.far_positions != "own", f"fma.far_positions own needs select, not {self.downsampling}")
-        require(self.select_lag is None, f"fma.select_lag needs select, not {self.downsampling}")
-        require(self.select_novel is None, f"fma.select_novel needs select, not {self.downsampling}")
+        divisors = f"divisors of group_size ({self.group_size})"
+        require(self.group_size % self.rank == 0, "fma.rank", self.rank, divisors)
+        require(self.far_positions != "own", "fma.far_positions", self.far_positions, "with select only")
+        require(self.select_lag is None, "fma.select_lag", self.select_lag, "with select only")
+        require(self.select_novel is None, "fma.select_novel", self.select_novel, "with select only")
 
     def _check_selection(self) -> None:
         in_range("fma.rank", self.rank, 1, self.group_size - self.sink_tokens, "group_size - sink_tokens")
-        require(not self.scale_far_field, "fma.scale_far_field has no meaning with select")
-        require(self.padding == "masked", f"fma.padding {self.padding} has no meaning with select")
-        require(self.far_positions != "center", "fma.far_positions center has no meaning with select: own or none")
+        require(not self.scale_far_field, "fma.scale_far_field", True, "false with select")
+        require(self.padding == "masked", "fma.padding", self.padding, "masked with select")
+        require(self.far_positions != "center", "fma.far_positions", self.far_positions, "own or none with select")
         in_range("fma.select_lag", self.lag, 0, 2 * self.group_size - 1, "2 * group_size - 1")
         in_range("fma.select_novel", self.novel, 0, self.rank, "rank")
 
     def _check_opening(self) -> None:
-        require(self.open_units >= 0, f"fma.open_units {self.open_units} is negative")
-        require(self.open_units == 0 or self.selects, f"fma.open_units needs select, not {self.downsampling}")
+        require(self.open_units >= 0, "fma.open_units", self.open_units, "0 or more")
+        require(self.open_units == 0 or self.selects, "fma.open_units", self.open_units, "0 without select")
         if self.open_units > 0 or self.open_size is not None:
             in_range("fma.open_size", self.unit_size, 1, self.group_size, "group_size")
-            require(
-                self.group_size % self.unit_size == 0,
-                f"fma.open_size {self.unit_size} does not divide group_size {self.group_size}",
-            )
+            divisors = f"divisors of group_size ({self.group_size})"
+            require(self.group_size % self.unit_size == 0, "fma.open_size", self.unit_size, divisors)
 
     def _check_encoder(self) -> None:
-        require(self.padding == "masked", f"fma.padding {self.padding} needs a causal model")
-        require(self.sink_tokens == 0, f"fma.sink_tokens {self.sink_tokens} needs a causal model")
-        require(not self.selects, "fma.downsampling select needs a causal model")
-        require(self.max_distance == 0, f"fma.max_distance {self.max_distance} needs a causal model")
+        require(self.padding == "masked", "fma.padding", self.padding, "masked in an encoder")
+        require(self.sink_tokens == 0, "fma.sink_tokens", self.sink_tokens, "0 in an encoder")
+        require(not self.selects, "fma.downsampling", self.downsampling, "a learned one or average in an encoder")
+        require(self.max_distance == 0, "fma.max_distance", self.max_distance, "0 in an encoder")

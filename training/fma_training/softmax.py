@@ -1,4 +1,4 @@
-"""One softmax over a list of keys that is put together of parts.
+"""One softmax over a list of keys that consists of parts.
 
 Shapes: R query heads that share a KV head, q queries that share a list, c listed entries, d channels.
 """
@@ -12,17 +12,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_LOWEST = -1e30  # in place of the maximum of no scores, whose difference with itself is no number
+_LOWEST = -1e30  # replaces -inf, the maximum of no scores: -inf minus itself is not a number
 
 
 @dataclass(frozen=True)
 class Part:
-    """Entries that queries meet in one form."""
+    """Entries of a list for which the queries have the same form."""
 
     query: Tensor  # [..., R, q, d]
     key: Tensor  # [..., c, d]
     value: Tensor  # [..., c, d]
-    bias: Tensor  # what is added to scores [..., R, q, c], or broadcasts to that; -inf where not seen
+    bias: Tensor  # added to scores, [..., R, q, c] or broadcast to it; -inf where not seen
 
     def scores(self) -> Tensor:
         """[..., R, q, c]"""
@@ -38,9 +38,9 @@ def attend(parts: list[Part]) -> tuple[Tensor, Tensor]:
 
 
 class Partial(NamedTuple):
-    """The softmax of a part of a list, to be merged with that of the rest."""
+    """The softmax over a part of a list, to be merged with that of the rest."""
 
-    maximum: Tensor  # [..., q, 1], constant: it scales what the result divides by
+    maximum: Tensor  # [..., q, 1], a constant for the gradient: it cancels in the result
     total: Tensor  # [..., q, 1] sum of exp(score - maximum)
     weighted: Tensor  # [..., q, d] sum of exp(score - maximum) * value
 
@@ -70,6 +70,6 @@ class Partial(NamedTuple):
 
 
 def _weighted(weights: Tensor, values: Tensor) -> Tensor:
-    """Sums [..., R, q, d] of values [..., c, d]; the weights take the values' type."""
+    """Weighted sums [..., R, q, d] of values [..., c, d]; the weights are converted to the values' type."""
     sums = weights.flatten(-3, -2).to(values.dtype) @ values
     return sums.unflatten(-2, weights.shape[-3:-1])

@@ -1,4 +1,4 @@
-"""Attention to learned summaries: of decoders, and of encoders whose tokens ask with their own queries.
+"""Attention to learned summaries, for decoders and for encoders whose tokens use their own queries.
 
 Shapes as in attention.py; c blocks of a chunk, F listed far-field summaries per block, s sink tokens.
 """
@@ -68,7 +68,7 @@ class SummaryAttention(FmaAttention):
         return part
 
     def _far_parts(self, query: Tensor, key: Tensor, value: Tensor, plan: SequencePlan) -> list[BlocksPart]:
-        """Levels that are met in their places, then those that seem max_distance away."""
+        """Levels whose summaries keep their positions, then those treated as max_distance away."""
         if plan.far.levels == 0:
             return []
         keys = _all_groups(self.key_summaries(key, plan))
@@ -96,7 +96,7 @@ class SummaryAttention(FmaAttention):
         return part
 
     def key_summaries(self, key: Tensor, plan: SequencePlan) -> list[Tensor]:
-        """By level: summaries [B, K, groups, p, d] in the form in which they are met."""
+        """By level: summaries [B, K, groups, p, d] in the form in which they are listed."""
         levels = self.k_downsample.levels(key, plan)
         return [turn(y.flatten(2, 3)).view_as(y) for turn, y in zip(plan.turns.summaries, levels)]
 
@@ -108,6 +108,6 @@ def take_groups(summaries: Tensor, index: Tensor) -> Tensor:
 
 
 def _all_groups(levels: list[Tensor]) -> Tensor:
-    """The groups of all levels, one behind the other, behind a group of zeros."""
+    """A group of zeros, then the groups of all levels, one after the other."""
     zeros = torch.zeros_like(levels[0][:, :, :1])
     return torch.cat([zeros, *levels], 2)

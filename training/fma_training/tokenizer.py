@@ -1,7 +1,7 @@
 """Tokenizers: SentencePiece BPE that gives text back exactly, and plain bytes.
 
-The end-of-text token of both is the NUL byte. Text hardly ever holds one, so it can end documents
-in a plain text file, and an encoder needs no rule of its own to find it.
+The end-of-text token of both is the NUL byte. Text hardly ever contains it, so it can end documents in a plain text
+file, and an encoder needs no rule of its own to find it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Protocol
 
 import sentencepiece
 
+from .checks import Words, refusal
+
 TOKENIZER_FILE = "tokenizer.model"
 # Longest first, as SentencePiece matches them: a run of newlines never merges with its neighbours.
 NEWLINE_SYMBOLS = ["\n\n", "\n"]
@@ -24,9 +26,9 @@ _CHUNK_CHARACTERS = 1 << 16
 
 
 class Tokenizer(Protocol):
-    """What training and evaluation need of a tokenizer."""
+    """What training and evaluation need from a tokenizer."""
 
-    name: str  # tells it from others, in file names
+    name: str  # distinguishes it from others in file names
     vocab_size: int
     eos_id: int
 
@@ -36,7 +38,7 @@ class Tokenizer(Protocol):
 
 
 class ByteTokenizer:
-    """The id of a token is the value of a UTF-8 byte; ids from 256 up stand for no text."""
+    """The id of a token is the value of a UTF-8 byte; ids from 256 up have no text."""
 
     name = "bytes"
     vocab_size = 256
@@ -83,7 +85,9 @@ def load_tokenizer(folder: Path, kind: str | None = None) -> Tokenizer:
         return ByteTokenizer()
     model_file = folder / TOKENIZER_FILE
     if not model_file.is_file():
-        raise FileNotFoundError(f'{model_file} is missing and config.json does not say "tokenizer": "bytes"')
+        raise FileNotFoundError(
+            refusal(str(model_file), Words("missing"), 'none with "tokenizer": "bytes" in config.json only')
+        )
     return SentencePieceTokenizer(model_file)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .checks import Words, refusal
 from .config import FmaConfig
 from .data import cached_tokens, on_device, random_windows
 from .loss import language_model_loss
@@ -64,7 +65,7 @@ class Trainer:
             self._load_state()
 
     def run(self) -> None:
-        """Trains up to the end, or until --max-minutes of this call have passed."""
+        """Trains to the end, or until --max-minutes of this call have passed."""
         arguments = self.arguments
         saved = reported = time.monotonic()
         steps = 0
@@ -98,7 +99,7 @@ class Trainer:
         return self.arguments.minutes - (time.monotonic() - self.began) / 60
 
     def validate(self) -> float:
-        """Bits per byte that is asked for, of the first --valid-windows windows of the validation text."""
+        """Bits per byte of the tokens to predict in the first --valid-windows windows of the validation text."""
         arguments, score = self.arguments, Score()
         rng = np.random.default_rng(arguments.seed)  # hides the same tokens each time
         tokens = self.valid_tokens[: arguments.valid_windows * arguments.context]
@@ -133,7 +134,7 @@ class Trainer:
         self._log(f"step {self.step} resumed")
 
     def _train_step(self) -> tuple[Tensor, Questions]:
-        """One optimizer step; gives its loss in nats per answer and its questions, without waiting for either."""
+        """One optimizer step; returns its loss in nats per answer and its questions, without waiting for either."""
         arguments = self.arguments
         # Seeded by the step: a resumed run sees the windows that an uninterrupted one would.
         rng = np.random.default_rng([arguments.seed, self.step])
@@ -152,12 +153,12 @@ class Trainer:
         return loss, questions
 
     def _bits_per_byte(self, loss: Tensor, questions: Questions) -> float:
-        """Of the mean loss in nats of the answers."""
+        """Bits per byte from the answers' mean loss in nats."""
         answers = questions.answers.cpu().numpy()
         return float(loss) * answers.size / np.log(2) / self.sizes[answers].sum()
 
     def _accumulate(self, questions: Questions, parts: int) -> Tensor:
-        """Adds a micro-batch's gradients and gives its share of the loss."""
+        """Adds a micro-batch's gradients and returns its share of the loss."""
         with self._autocast():
             hidden = self.model.model(questions.inputs)
         product_type = torch.bfloat16 if self.arguments.bf16 else torch.float32
@@ -219,9 +220,9 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--max-minutes", type=float, default=float("inf"), help="stop cleanly after so many minutes")
     arguments = parser.parse_args(words)
     if arguments.batch % arguments.micro_batch:
-        parser.error("--micro-batch does not divide --batch")
+        parser.error(refusal("--micro-batch", arguments.micro_batch, f"divisors of --batch ({arguments.batch})"))
     if arguments.minutes is not None and not arguments.decay_minutes > 0:
-        parser.error("--decay-minutes must be above 0")
+        parser.error(refusal("--decay-minutes", arguments.decay_minutes, "above 0"))
     return arguments
 
 
@@ -229,10 +230,14 @@ def _tokenizer(config: FmaConfig, model_file: Path | None) -> Tokenizer:
     if config.tokenizer == "bytes":
         return ByteTokenizer()
     if model_file is None:
-        raise SystemExit('--tokenizer is missing and the config does not say "tokenizer": "bytes"')
+        raise SystemExit(refusal("--tokenizer", Words("missing"), 'none with "tokenizer": "bytes" in the config only'))
     tokenizer = SentencePieceTokenizer(model_file)
     if tokenizer.vocab_size > config.vocab_size:
-        raise SystemExit(f"{model_file} has {tokenizer.vocab_size} ids, the config's vocab_size is {config.vocab_size}")
+        raise SystemExit(
+            refusal(
+                f"{model_file}", Words(f"{tokenizer.vocab_size} ids"), f"{config.vocab_size}, the config's vocab_size"
+            )
+        )
     return tokenizer
 
 

@@ -88,7 +88,7 @@ def read_input(args: argparse.Namespace) -> Prompt:
         return os.fsencode(args.text).decode()
     if args.prompt_file in (None, "-"):
         if args.prompt_file is None and sys.stdin.isatty():
-            raise UsageError("give a text, or --prompt-file")
+            raise UsageError("text is missing; allowed: an argument, --prompt-file FILE, or a pipe")
         return sys.stdin.buffer.read().decode()
     try:
         return Path(args.prompt_file).read_bytes().decode()
@@ -111,7 +111,7 @@ def parse_ids(text: str) -> list[int]:
     except ValueError:
         ids = None
     if not isinstance(ids, list) or not all(type(i) is int and 0 <= i < 1 << 32 for i in ids):
-        raise UsageError(f"{text}: token ids are a JSON array of whole numbers such as [1, 2, 3]")
+        raise UsageError(f"--token-ids is {json.dumps(text)}; allowed: a JSON array of whole numbers such as [1, 2, 3]")
     return ids
 
 
@@ -146,4 +146,4 @@ def _bias(text: str) -> tuple[int, float]:
             return int(token), float(bias)
     except ValueError:
         pass
-    raise UsageError(f"--logit-bias {text}: a token id and a number are needed, such as 42=-1.5")
+    raise UsageError(f"--logit-bias is {json.dumps(text)}; allowed: a token id and a number, such as 42=-1.5")

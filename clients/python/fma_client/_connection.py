@@ -29,7 +29,8 @@ class Tls:
     def credentials(self) -> grpc.ChannelCredentials:
         """OSError when a file cannot be read."""
         if (self.cert is None) != (self.key is None):
-            raise ValueError("cert and key belong together: give both or none")
+            missing = "cert" if self.cert is None else "key"
+            raise ValueError(f"{missing} is missing; allowed: both cert and key, or neither")
         ca, key, cert = (None if path is None else Path(path).read_bytes() for path in (self.ca, self.key, self.cert))
         return grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
 

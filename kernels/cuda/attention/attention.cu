@@ -7,7 +7,7 @@
 namespace fmaserver::kernels::cuda {
 namespace {
 
-/// Shared memory that a block can have on every device that is supported (sm_86 gives the least).
+/// The shared memory that a block can have on every supported device (sm_86 has the least).
 constexpr int64_t kMaxSharedBytes = 99 * 1024;
 
 template <typename Kernel>
@@ -27,7 +27,7 @@ absl::Status LaunchDecodeAs(Stream& stream, const DeviceAttention& attention,
                 kernel);
 }
 
-/// Takes as many query heads at once as there are and shared memory allows.
+/// Takes as many query heads at once as there are, as far as shared memory allows.
 template <typename T, bool kWide>
 absl::Status LaunchDecodeHeads(Stream& stream, const DeviceAttention& attention,
                                const SlotLayout& layout, const DevicePlan& plan, int32_t layer,

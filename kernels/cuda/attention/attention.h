@@ -2,7 +2,7 @@
 //
 // A step's segments are sorted once, on the host, into a plan. Segments of one row are decoded, one
 // launch for all of them; longer ones are slices of prompts. The plan's lists go to the device with
-// the step's data (DevicePlan), and every layer is then LaunchAttention with the same plan.
+// the step's data (DevicePlan), and every layer calls LaunchAttention with the same plan.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +17,9 @@
 
 namespace fmaserver::kernels::cuda {
 
-/// The step's work, in host memory: each list and number is a member of DevicePlan.
+/// The step's work in host memory; each list and number becomes a member of DevicePlan.
 struct AttentionPlan {
-  /// Without `decodes`, segments of one row are slices too, as tentative ones always are.
+  /// Without `decodes`, segments of one row are treated as slices too; tentative ones always are.
   AttentionPlan(const AttentionSpec& spec, const SlotLayout& layout,
                 std::span<const SlotSegment> step, bool decodes = true);
 
@@ -34,9 +34,9 @@ struct AttentionPlan {
   void AddSlice(const AttentionSpec& spec, const SlotLayout& layout, const SlotSegment& segment);
 };
 
-/// See Backend::Attend. qkv [n, QkvColumns()] and out [n, H*d] in device memory. One launch for
-/// what is decoded and six for slices, whatever their number and length. Without data in `out`,
-/// rows are appended and groups closed, and that is all; then nothing of `plan` decodes.
+/// See Backend::Attend. qkv [n, QkvColumns()] and out [n, H*d] in device memory. It takes one
+/// launch for all decode rows and six for all slices, whatever their number and length. Without
+/// data in `out` it only appends rows and closes groups; `plan` then has no decode rows.
 absl::Status LaunchAttention(Stream& stream, const DeviceAttention& attention,
                              const SlotLayout& layout, const DevicePlan& plan, int32_t layer,
                              const Matrix& qkv, const Matrix& out);

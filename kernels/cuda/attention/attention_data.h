@@ -1,5 +1,5 @@
-// What the attention's kernels are told: a layer's weights and a step's rows, as plain data in
-// device memory. Two launches with equal data do the same with what lies in memory.
+// The input of the attention's kernels: a layer's weights and a step's rows, as plain data in
+// device memory. Two launches with equal data do the same to what lies in memory.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ struct DeviceAttention {
   DownsamplingLayout downsampling_layout;
   const float* downsampling = nullptr;  ///< [2, floats]: of keys, of values; average: null
   const float* far_bias = nullptr;      ///< [H, L]: the level's bias and ln c_l
-  const double* frequencies = nullptr;  ///< [d/2] in turns per token; rotary positions only
+  const double* frequencies = nullptr;  ///< [d/2] in rotations per token; rotary positions only
 
   bool operator==(const DeviceAttention&) const = default;
 };
@@ -38,7 +38,7 @@ struct PrefillSegment {
   int64_t scratch = 0;  ///< where its PrefillScratch begins, in bytes
 };
 
-/// One group of one level that tokens of a segment fall into, at a level that tokens feed.
+/// A group that tokens of a segment fall into, at a level that is summed from tokens.
 struct GroupTask {
   int64_t group = 0;
   int32_t segment = 0;
@@ -54,7 +54,8 @@ struct QueryBlock {
   int32_t segment = 0;
 };
 
-/// A step's attention in device memory. Decode rows may exceed what the step has: zeros follow.
+/// A step's attention in device memory. There may be more decode rows than the step has; the rest
+/// are zeros.
 struct DevicePlan {
   const DecodeRow* decode = nullptr;
   const PrefillSegment* segments = nullptr;

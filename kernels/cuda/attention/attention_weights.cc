@@ -12,7 +12,7 @@
 namespace fmaserver::kernels::cuda {
 namespace {
 
-/// Device memory with `values`; none for none.
+/// Device memory with `values`; no memory when there are no values.
 template <typename T>
 absl::StatusOr<Memory> Upload(std::span<const T> values, Stream& stream) {
   if (values.empty()) return Memory();

@@ -1,4 +1,4 @@
-// What one attention layer has besides its products, in device memory.
+// The weights of one attention layer besides its products, in device memory.
 #pragma once
 
 #include <memory>

@@ -1,10 +1,10 @@
 // Prefill attention in float32: the queries of a fine group's rows against their one list of keys.
-// For float32 slots, and for heads that the tensor-core kernel does not take.
+// Used for float32 slots, and for heads that the tensor-core kernel does not support.
 //
 // A block takes kQueries queries (pairs of row and query head) of one KV head. It walks the list in
-// tiles of kTile keys, first the far field, then the near field: threads are (key, query) for the
-// scores, a warp takes a query for the softmax, then threads are channels. Keys and values come
-// from the slot or from the slice's scratch.
+// tiles of kTile keys, first the far field, then the near field. For the scores, a thread takes a
+// (key, query) pair; for the softmax, a warp takes a query; then a thread takes a channel. Keys and
+// values come from the slot or from the slice's scratch.
 #pragma once
 
 #include <cstdint>
@@ -65,8 +65,8 @@ struct BlockAttentionKernel : PrefillParameters {
   }
 
  private:
-  /// Queries [first, first + count) of the block of rows that begins at `first_row` of the slice;
-  /// query q is head q % G of row q / G.
+  /// Queries [first, first + count) of the block of rows that begins at row `first_row` of the
+  /// slice; query q is head q % G of row q / G.
   struct Queries {
     int64_t first_row;
     int first;
@@ -118,7 +118,8 @@ struct BlockAttentionKernel : PrefillParameters {
       memory.level.Set(ThreadIndex(), key.level);
     }
     SyncThreads();
-    // A query's scores and its softmax are the same warp's, and a key's the same lane's.
+    // The same warp computes a query's scores and its softmax, and the same lane handles a key in
+    // both.
     Score(memory, head, visible, queries, tile, keys);
     for (int query = WarpIndex(); query < queries.count; query += kWarps) {
       memory.softmax.Advance(query, memory.weight, query * kTile, keys);

@@ -2,13 +2,14 @@
 //
 // A block takes the head: it rotates query and key, writes key and value into the slot, adds them
 // to the running sums, attends with one online softmax over tiles of visible columns, and closes
-// the groups that the token completed. Nothing of the slot is read twice but what was just written.
+// the groups that the token completed. Nothing in the slot is read twice, except what was just
+// written.
 //
 // In a tile of kTile columns, kKeyLanes neighbouring lanes take a key: each sums its channels'
 // share of the scores of all kHeads query heads, so the heads share the loads of keys. Then a warp
-// takes a head: softmax. Then threads are (four channels, slice of columns): each adds weighted
-// values to its own accumulators in shared memory. Query heads beyond kHeads take another pass over
-// the columns.
+// takes a head, for the softmax. Then a thread takes four channels and a slice of the columns, and
+// adds weighted values to its own accumulators in shared memory. Query heads beyond kHeads take
+// another pass over the columns.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +35,8 @@ struct DecodeAttentionKernel {
   static constexpr int kKeyLanes = 8;
   static constexpr int kKeyGroups = kThreads / kKeyLanes;
   static constexpr int kKeys = kTile / kKeyGroups;  ///< of a tile that a lane has a share of
-  static constexpr int kUnroll = 8;                 ///< loads of values that a thread has under way
-  static constexpr int kValues = 4;                 ///< channels that one load of values brings
+  static constexpr int kUnroll = 8;                 ///< loads of values that a thread has in flight
+  static constexpr int kValues = 4;                 ///< channels in one load of values
 
   DeviceAttention attention;
   SlotLayout layout;
@@ -44,7 +45,7 @@ struct DecodeAttentionKernel {
   const float* qkv = nullptr;  ///< [., QkvColumns()]
   float* out = nullptr;        ///< [., H*d]
 
-  /// Slices of a tile's columns that are summed apart.
+  /// Into how many slices a tile's columns are divided, each with its own sums.
   static constexpr int ValueSlices(const SlotLayout& layout) {
     return kThreads / static_cast<int>(layout.padded_dim / kValues);
   }
@@ -69,7 +70,7 @@ struct DecodeAttentionKernel {
       AttendHeads(memory, KvHead() * heads + first,
                   heads - first < kHeads ? heads - first : kHeads);
     }
-    // Every thread has seen what closing replaces: the last pass ended with a barrier.
+    // No thread needs what closing replaces any more: the last pass ended with a barrier.
     const DecodeRow row = Row();
     Cache(row).CloseGroups(row.position + 1);
   }
@@ -81,7 +82,7 @@ struct DecodeAttentionKernel {
                  static_cast<int>(Accumulators(layout))) {}
 
     Shared<float> near_query;  // [kHeads, D], scaled by 1/sqrt(d), rotated
-    Shared<float> far_query;   // [kHeads, D], as the far field's keys want them
+    Shared<float> far_query;   // [kHeads, D], rotated if the far field's keys are
     Shared<float> key;         // [D]
     Shared<float> placed_key;  // [D]
     Shared<float> value;       // [D]
@@ -108,7 +109,7 @@ struct DecodeAttentionKernel {
   FMA_DEVICE int KvHead() const {
     return static_cast<int>(BlockIndex() % attention.spec.num_kv_heads);
   }
-  /// Loaded anew by every phase: a register that is kept through all of them costs more.
+  /// Every phase loads it again, because keeping it in a register through all phases costs more.
   FMA_DEVICE DecodeRow Row() const {
     const DecodeRow* row = rows + BlockIndex() / attention.spec.num_kv_heads;
     return {Load(&row->slot), Load(&row->position), Load(&row->row)};
@@ -120,7 +121,7 @@ struct DecodeAttentionKernel {
     return qkv + row.row * attention.spec.QkvColumns();
   }
 
-  /// Takes the token into the slot; false: there is none.
+  /// Appends the token to the slot; false when there is none.
   FMA_DEVICE bool Append(const Memory& memory) const {
     const DecodeRow row = Row();
     if (row.slot == nullptr) return false;
@@ -155,14 +156,14 @@ struct DecodeAttentionKernel {
     SyncThreads();
   }
 
-  /// The query heads of a pass, as the keys at hand want them.
+  /// The query heads of a pass, rotated or not, as the keys at hand are.
   struct Queries {
     Shared<float> query;  // [kHeads, D]
     int first_head;
     int count;
   };
 
-  /// Entries [first, end) of what is visible.
+  /// Attends to entries [first, end) of the visible columns.
   FMA_DEVICE void AttendRange(const Memory& memory, const HeadCache<T>& cache,
                               const VisibleColumns& visible, const Queries& queries, int first,
                               int end) const {
@@ -186,7 +187,7 @@ struct DecodeAttentionKernel {
     }
   }
 
-  /// weight[head][column]: the scores. Those of heads past the last are zeros.
+  /// Writes the scores to weight[head][column]; the scores of heads past the last are zeros.
   FMA_DEVICE void Score(const Memory& memory, const HeadCache<T>& cache, const Queries& queries,
                         int columns) const {
     const int lane = ThreadIndex() % kKeyLanes;
@@ -239,7 +240,7 @@ struct DecodeAttentionKernel {
                         1);
   }
 
-  /// sum[head] of this thread's channels and slice of columns.
+  /// Adds to sum[head], for this thread's channels and slice of columns.
   FMA_DEVICE void AddValues(const Memory& memory, const HeadCache<T>& cache, int count,
                             int columns) const {
     using Values = Vec<T, kValues>;

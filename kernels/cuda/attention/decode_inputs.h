@@ -1,6 +1,6 @@
-// A decoded token's row of the QKV product, as the block that attends wants it: key, value and
-// queries in shared memory, rotated by the position. Called by all threads of a block; the caller
-// puts a barrier before what was placed is read.
+// Brings a decoded token's row of the QKV product into shared memory for the block that attends:
+// key, value and queries, rotated by the position. All threads of a block call these functions; the
+// caller needs a barrier before it reads the results.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace fmaserver::kernels::cuda {
 
-/// The key and value of `kv_head`, padded with zeros to D. `qkv` is the token's row.
+/// Places the key and value of `kv_head`, padded with zeros to D. `qkv` is the token's row.
 FMA_DEVICE void PlaceToken(const DeviceAttention& attention, const SlotLayout& layout,
                            const float* qkv, int64_t position, int kv_head,
                            const TokenVectors& token) {
@@ -46,8 +46,8 @@ struct QueryHeads {
   int count;
 };
 
-/// Queries [kHeads, D], scaled by 1/sqrt(d), as near and as far keys want them. Those past the last
-/// are zeros: they score nothing that is used, but must score something.
+/// Places the queries [kHeads, D], scaled by 1/sqrt(d), once for near and once for far keys.
+/// Queries past the last are zeros: their scores are not used, but are computed.
 template <int kHeads>
 FMA_DEVICE void PlaceQueries(const DeviceAttention& attention, const SlotLayout& layout,
                              const float* qkv, int64_t position, const QueryHeads& heads,

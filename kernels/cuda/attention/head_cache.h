@@ -1,8 +1,8 @@
 // One KV head's part of a slot, as a block of threads works on it: writing a token, growing the
 // running sums, closing groups. The counterpart of kernels/cpu/head_cache-inl.h.
 //
-// Every function is called by all threads of a block. Between two that touch the same memory the
-// caller puts a block barrier.
+// All threads of a block call every function. Between two calls that touch the same memory, the
+// caller needs a block barrier.
 #pragma once
 
 #include <cmath>
@@ -72,7 +72,7 @@ class HeadCache {
   }
 
   /// Turns the sums of every group that ends just before `position` into summaries, level 1 first.
-  /// Channels never meet on the way up, so each thread takes its own through all levels.
+  /// Channels never mix, so each thread takes its own channels through all levels.
   FMA_DEVICE void CloseGroups(int64_t position) const {
     if (!layout_.hierarchy.CompletesGroup(1, position)) return;
     const int dim = static_cast<int>(layout_.padded_dim);
@@ -114,8 +114,8 @@ class HeadCache {
     return attention_.downsampling + (of_keys ? 0 : attention_.downsampling_layout.floats);
   }
 
-  /// Four channels' share of AddToken: input number `input` of an open group. The first input
-  /// starts the sums, so what was there before does not matter.
+  /// AddToken for four channels: adds input number `input` of an open group. The first input starts
+  /// the sums, so what was there before does not matter.
   FMA_DEVICE void AddFour(bool of_keys, int level, int64_t input, int r, int channel,
                           Shared<float> x) const {
     auto* sums = reinterpret_cast<Float4*>(Sum(of_keys, level, r, channel));

@@ -30,9 +30,9 @@ absl::Status LaunchSummaries(Stream& stream, const PrefillParameters& parameters
     status.Update(LaunchEach<Merge>(stream, parameters, plan.num_segments,
                                     Merge::BlocksY(parameters.layout)));
   }
-  using Place = PlaceSummariesKernel<T>;
-  status.Update(
-      LaunchEach<Place>(stream, parameters, plan.num_segments, Place::BlocksY(parameters.layout)));
+  using PlaceSummaries = PlaceSummariesKernel<T>;
+  status.Update(LaunchEach<PlaceSummaries>(stream, parameters, plan.num_segments,
+                                           PlaceSummaries::BlocksY(parameters.layout)));
   return status;
 }
 
@@ -58,7 +58,7 @@ absl::Status LaunchTensorAttention(Stream& stream, const PrefillParameters& para
 
 absl::Status LaunchBlocks(Stream& stream, const PrefillParameters& parameters) {
   const SlotLayout& layout = parameters.layout;
-  constexpr int kWide = 512;  // channels that leave shared memory for only few queries
+  constexpr int kWide = 512;  // channels; with so many, shared memory holds only a few queries
   if (layout.type == CacheType::kF32) {
     return layout.padded_dim < kWide ? LaunchBlockAttention<float, 16>(stream, parameters)
                                      : LaunchBlockAttention<float, 4>(stream, parameters);

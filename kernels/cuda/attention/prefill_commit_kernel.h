@@ -1,5 +1,5 @@
-// Prefill, after attention: the slot's state for what follows, from the scratch. Blocks are
-// (segment, KV head); y: BlocksY(), first those that share the tokens, then one for each level.
+// Prefill, after attention: writes the slot's new state from the scratch. Blocks are (segment, KV
+// head); y: BlocksY(), first those that share the tokens, then one for each level.
 #pragma once
 
 #include <cstdint>
@@ -31,13 +31,13 @@ struct PrefillCommitKernel : PrefillParameters {
   }
 
  private:
-  /// The share `part` of the tokens that the slot keeps.
+  /// Copies the share `part` of the tokens that the slot keeps.
   FMA_DEVICE void CopyTokens(const PrefillHead<T>& head, int part) const {
     const Hierarchy& h = layout.hierarchy;
     const int start = part * kThreads + ThreadIndex();
     constexpr int kStep = kTokenBlocks * kThreads;
     const auto dim = static_cast<int>(layout.padded_dim);
-    // The ring takes the last 2m tokens, so that no two go to the same place.
+    // Only the last 2m tokens go to the ring, so no two go to the same place.
     const int64_t kept = head.end() - 2 * int64_t{h.group_size};
     const int64_t first = kept > head.position() ? kept : head.position();
     const auto near = static_cast<int>(head.end() - first) * dim;
@@ -74,7 +74,7 @@ struct PrefillCommitKernel : PrefillParameters {
     }
   }
 
-  /// The open group has sums in the scratch if tokens or a child of the slice went into it.
+  /// The scratch has sums of the open group if tokens or a child group of the slice went into it.
   FMA_DEVICE void CopyOpenSums(const PrefillHead<T>& head, int level) const {
     const int64_t group = head.scratch.EndCompleted(level);
     const bool from_tokens =

@@ -12,7 +12,7 @@
 
 namespace fmaserver::kernels::cuda {
 
-/// What every prefill kernel is launched with.
+/// The parameters of every prefill kernel.
 struct PrefillParameters {
   DeviceAttention attention;
   SlotLayout layout;
@@ -22,7 +22,7 @@ struct PrefillParameters {
   float* out = nullptr;        ///< [., H*d]
 };
 
-/// A key [d] and a value [D] of T somewhere.
+/// Where a key [d] and a value [D] of T lie.
 template <typename T>
 struct KeySource {
   const T* key;
@@ -36,7 +36,7 @@ class PrefillHead {
             Load(&from->scratch)};
   }
 
-  // First, because what is public is made of them.
+  // Declared first, because the public members are initialised from it.
   const PrefillParameters& parameters_;
   const int kv_head_;
   const PrefillSegment segment_;
@@ -60,7 +60,7 @@ class PrefillHead {
   FMA_DEVICE int64_t end() const { return segment_.position + segment_.rows; }
   FMA_DEVICE int kv_head() const { return kv_head_; }
 
-  /// Of the slice's row `row`, in the step's matrices.
+  /// The row of the step's matrices that is row `row` of the slice.
   FMA_DEVICE int64_t MatrixRow(int64_t row) const { return segment_.first_row + row; }
   FMA_DEVICE const float* Query(int64_t row, int head) const {
     return parameters_.qkv + MatrixRow(row) * parameters_.attention.spec.QkvColumns() +
@@ -78,24 +78,24 @@ class PrefillHead {
     return reinterpret_cast<T*>(base + scratch.values_offset()) +
            entry * parameters_.layout.padded_dim;
   }
-  /// Unrotated summary of a group that the slice completed, [D].
+  /// The unrotated summary of a group that the slice completed, [D].
   FMA_DEVICE float* Raw(bool of_keys, int level, int64_t group, int r) const {
     return reinterpret_cast<float*>(base + scratch.raw_offset()) + scratch.RawIndex(of_keys) +
            scratch.SummaryIndex(level, group, r) * parameters_.layout.padded_dim;
   }
-  /// Running sum of the group of `level` that the slice leaves open, [D].
+  /// The running sum of the group of `level` that the slice leaves open, [D].
   FMA_DEVICE float* Open(bool of_keys, int level, int r) const {
     return reinterpret_cast<float*>(base + scratch.open_offset()) +
            (of_keys ? 0 : parameters_.layout.SumsPerKind()) + parameters_.layout.SumIndex(level) +
            r * parameters_.layout.padded_dim;
   }
-  /// Where the sum of `group` goes: it is complete, or stays open.
+  /// Where the sum of `group` goes, depending on whether the group is complete or stays open.
   FMA_DEVICE float* Target(bool of_keys, int level, int64_t group, int r) const {
     return scratch.Completed(level, group) ? Raw(of_keys, level, group, r)
                                            : Open(of_keys, level, r);
   }
 
-  /// In the slot if it is older than the slice, else in the scratch.
+  /// Finds a key in the slot if it is older than the slice, else in the scratch.
   FMA_DEVICE KeySource<T> Find(const VisibleKey& key) const {
     int64_t entry = -1;
     if (key.level > 0) {

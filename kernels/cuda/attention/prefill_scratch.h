@@ -1,13 +1,13 @@
-// What a slice of a prompt needs beside its slot while a layer attends: all keys and values that
+// What a slice of a prompt needs besides its slot while a layer attends: all keys and values that
 // are newer than the slot, as the slot would hold them. One block of bytes for each KV head:
 //
-//   keys, values [entries, D]      elements; a row is a key, rotated where queries want it so
+//   keys, values [entries, D]      elements; a row is a key, rotated where queries need it
 //   raw          [2, summaries, D] float32; summaries of keys and of values, unrotated
 //   open         [2, L, p, D]      float32; running sums of the groups that stay open
 //
 //   entries: [0, rows)                          the slice's tokens
 //            rows + SummaryIndex(l, g, r)       summary r of a group that the slice completed
-//            SinkEntry(position)                the slice's sinks as they look from afar
+//            SinkEntry(position)                the slice's sinks as far queries see them
 #pragma once
 
 #include <cstdint>
@@ -42,14 +42,14 @@ class PrefillScratch {
   constexpr int64_t raw_offset() const { return raw_; }
   constexpr int64_t open_offset() const { return open_; }
 
-  /// Groups of `level` that end in the slice: [FirstCompleted, EndCompleted).
+  /// The groups of `level` that end in the slice are [FirstCompleted, EndCompleted).
   constexpr int64_t FirstCompleted(int level) const { return first_fine_ >> (level - 1); }
   constexpr int64_t EndCompleted(int level) const { return end_fine_ >> (level - 1); }
   constexpr bool Completed(int level, int64_t group) const {
     return group >= FirstCompleted(level) && group < EndCompleted(level);
   }
 
-  /// Of a group that the slice completed.
+  /// The index of summary `r` of a group that the slice completed.
   constexpr int64_t SummaryIndex(int level, int64_t group, int r) const {
     int64_t groups = 0;
     for (int l = 1; l < level; ++l) groups += EndCompleted(l) - FirstCompleted(l);
@@ -75,7 +75,7 @@ class PrefillScratch {
   int64_t end_fine_;
   int64_t summaries_ = 0;
   int64_t entries_ = 0;
-  int64_t values_ = 0;  // offsets in bytes, as are the next
+  int64_t values_ = 0;  // in bytes, like the members below
   int64_t raw_ = 0;
   int64_t open_ = 0;
   int64_t head_bytes_ = 0;

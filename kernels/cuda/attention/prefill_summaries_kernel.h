@@ -1,10 +1,11 @@
-// Prefill, before attention: everything that the slice adds to the cache, into the scratch.
+// Prefill, before attention: computes everything that the slice adds to the cache, into the
+// scratch.
 //
-// PlaceTokens writes the slice's keys and values as the slot would hold them. SumTokens gives every
-// group that tokens feed its sum: one block for each group and head, a thread for each channel.
-// MergeSummaries takes them up the levels (hierarchical), level by level; channels never meet on
-// the way, so a block takes a few of them. PlaceSummaries writes the completed ones as the slot
-// would hold them.
+// PlaceTokens writes the slice's keys and values as the slot would hold them. SumTokens computes
+// the sum of every group that is summed from tokens: one block for each group and head, a thread
+// for each channel. MergeSummaries computes the higher levels (hierarchical), level by level;
+// channels never mix, so a block takes a few of them. PlaceSummaries writes the completed summaries
+// as the slot would hold them.
 #pragma once
 
 #include <cmath>
@@ -97,7 +98,7 @@ struct SumTokensKernel : PrefillParameters {
 
  private:
   static constexpr int kTogether = 4;  ///< summaries that share the loads of a token
-  static constexpr int kUnroll = 4;    ///< tokens whose loads are under way together
+  static constexpr int kUnroll = 4;    ///< tokens whose loads are in flight together
 
   /// The tokens of a group that are in the slice.
   struct Range {
@@ -106,7 +107,7 @@ struct SumTokensKernel : PrefillParameters {
     int64_t end;
   };
 
-  /// Summaries [first_r, first_r + kTogether) of a channel.
+  /// Sums summaries [first_r, first_r + kTogether) of a channel.
   FMA_DEVICE void SumChannel(const PrefillHead<T>& head, const GroupTask& task, bool of_keys,
                              int channel, int first_r) const {
     const int left = layout.hierarchy.rank - first_r;
@@ -180,7 +181,7 @@ struct SumTokensKernel : PrefillParameters {
     }
   }
 
-  /// A channel of a summary is made of that channel of the tokens.
+  /// Each channel of a summary is computed from the same channel of the tokens.
   FMA_DEVICE void WeighOwn(const float* token, int64_t columns, const float* taps, int64_t vector,
                            int tokens, int count, float (&sum)[kTogether]) const {
     const int64_t dim = layout.padded_dim;
@@ -288,7 +289,8 @@ struct PlaceSummariesKernel : PrefillParameters {
   }
 
  private:
-  /// `summary` counts those of the groups that the slice completed, which lie one behind the other.
+  /// `summary` counts the summaries of the groups that the slice completed, which lie one after the
+  /// other.
   FMA_DEVICE void Place(const PrefillHead<T>& head, int level, int summary, int channel) const {
     const int rank = layout.hierarchy.rank;
     const int64_t group = head.scratch.FirstCompleted(level) + summary / rank;

@@ -1,4 +1,4 @@
-// Queries as keys want them.
+// Queries, scaled and rotated as the keys need them.
 #pragma once
 
 #include <cstdint>

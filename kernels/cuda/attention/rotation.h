@@ -1,6 +1,6 @@
-// Rotary angles on the device. They are formed as turns in float64, and what is left of the last
-// turn goes to sine and cosine: a float32 product would be off by a tenth of a radian at position
-// 10^6 (docs/model.md, "Rotary positions").
+// Rotary angles on the device. They are computed as rotations in float64 (1 is a full circle), and
+// only the fractional part goes to sine and cosine: a float32 product would be wrong by a tenth of
+// a radian at position 10^6 (docs/model.md, "Rotary positions").
 #pragma once
 
 #include <cmath>
@@ -14,7 +14,7 @@ struct Rotation {
   float sine;
 };
 
-/// `position` need not be whole; `frequency` in turns for each token.
+/// `position` need not be whole; `frequency` is in rotations per token.
 FMA_DEVICE Rotation RotationAt(double position, double frequency) {
   const double whole = rint(position * frequency);
   const auto half_turns = static_cast<float>(2.0 * std::fma(position, frequency, -whole));
@@ -29,8 +29,8 @@ struct ChannelPair {
   float high;
 };
 
-/// What is fused is written out, here and above: kernels that append the same token must write the
-/// same bits, and a compiler is free to fuse either product.
+/// Fused operations are written out, here and above: kernels that append the same token must write
+/// the same bits, and a compiler would be free to fuse either product.
 FMA_DEVICE ChannelPair Rotate(const Rotation& by, const ChannelPair& pair) {
   return {std::fma(pair.low, by.cosine, -(pair.high * by.sine)),
           std::fma(pair.high, by.cosine, pair.low * by.sine)};

@@ -7,7 +7,8 @@
 namespace fmaserver::kernels::cuda {
 namespace {
 
-/// to [cols, rows] from [rows, cols], in squares that stay in the nearest cache.
+/// Transposes `from` [rows, cols] into `to` [cols, rows], in squares that stay in the first-level
+/// cache.
 template <typename T>
 void Transpose(const T* from, int64_t rows, int64_t cols, T* to) {
   constexpr int64_t kSquare = 32;
@@ -34,7 +35,7 @@ void TransposeKeysAs(const SlotLayout& layout, int64_t rows, int64_t cols, std::
   }
 }
 
-/// Every key matrix of a slot from [rows, cols] to [cols, rows].
+/// Transposes every key matrix of a slot from [rows, cols] to [cols, rows].
 void TransposeKeys(const SlotLayout& layout, int64_t rows, int64_t cols, std::byte* slot) {
   if (layout.type == CacheType::kF32) {
     TransposeKeysAs<uint32_t>(layout, rows, cols, slot);

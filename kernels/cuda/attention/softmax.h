@@ -1,4 +1,4 @@
-// The running state of an online softmax over tiles of scores, one row of it for each query.
+// The running state of an online softmax over tiles of scores, with one row for each query.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ struct SoftmaxStart {
   float max = -INFINITY;
   float total = 0;
 
-  /// `count` keys of the same score.
+  /// Adds `count` keys with the same score.
   FMA_DEVICE void Add(float score, int64_t count) {
     const float next = score > max ? score : max;
     total = total * FastExp(max - next) + static_cast<float>(count) * FastExp(score - next);
@@ -21,7 +21,7 @@ struct SoftmaxStart {
   }
 };
 
-/// The keys of zeros that padding puts in the place of missing groups.
+/// Starts with the keys of zeros that padding puts in place of missing groups.
 FMA_DEVICE SoftmaxStart StartSoftmax(const DeviceAttention& attention, const Hierarchy& hierarchy,
                                      int head, int64_t fine_group) {
   SoftmaxStart start;
@@ -46,7 +46,8 @@ class SoftmaxState {
         total_(arena.Take<float>(rows)),
         rescale_(arena.Take<float>(rows)) {}
 
-  /// One thread: only the keys of zeros that padding puts in the place of missing groups.
+  /// Called by one thread: starts with only the keys of zeros that padding puts in place of missing
+  /// groups.
   FMA_DEVICE void Start(int row, const DeviceAttention& attention, const Hierarchy& hierarchy,
                         int head, int64_t fine_group) const {
     const SoftmaxStart start = StartSoftmax(attention, hierarchy, head, fine_group);
@@ -54,8 +55,8 @@ class SoftmaxState {
     total_.Set(row, start.total);
   }
 
-  /// One warp: turns scores[first .. first + count), count > 0, into weights. Afterwards older sums
-  /// are to be multiplied by Rescale().
+  /// Called by one warp: turns scores[first .. first + count), count > 0, into weights. Older sums
+  /// must then be multiplied by Rescale().
   FMA_DEVICE void Advance(int row, const Shared<float>& scores, int first, int count) const {
     const float before = max_.Get(row);
     const float total = total_.Get(row);

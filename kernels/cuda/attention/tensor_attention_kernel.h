@@ -2,9 +2,10 @@
 //
 // A block of four warps takes 64 queries (pairs of row and query head) of one KV head and walks
 // their list of keys in tiles of 64, first the far field, then the near field. Queries, keys and
-// values lie in shared memory by rows; values are transposed on their way into fragments. A warp
-// keeps the scores and the outputs of 16 queries in registers; the weights of one product are, in
-// place, the left side of the next. Queries and weights are rounded to bfloat16, sums are float32.
+// values lie in shared memory by rows; values are transposed when they are loaded into fragments. A
+// warp keeps the scores and the outputs of 16 queries in registers; the weights that come out of
+// the first product are, where they are, the left side of the second. Queries and weights are
+// rounded to bfloat16, sums are float32.
 #pragma once
 
 #include <cstdint>
@@ -99,7 +100,7 @@ struct TensorAttentionKernel : PrefillParameters {
           position(arena.Take<int64_t>(kTile)) {}
   };
 
-  /// A query that a lane has a share of.
+  /// A query that a lane has a part of.
   struct Row {
     int64_t position;
     int64_t matrix_row;
@@ -123,7 +124,7 @@ struct TensorAttentionKernel : PrefillParameters {
             head.kv_head() * heads + (first + query) % heads, true};
   }
 
-  /// All queries into shared memory, `rotated` if there are rotary positions.
+  /// Brings all queries into shared memory, with rotary positions rotated if `rotated`.
   FMA_DEVICE void PlaceQueries(const Memory& memory, const PrefillHead<BFloat16>& head,
                                const QueryBlock& block, int first, int count, bool rotated) const {
     SyncThreads();
@@ -173,8 +174,8 @@ struct TensorAttentionKernel : PrefillParameters {
     AddValues(memory, score, warp);
   }
 
-  /// Eight channels for each item; keys that are not there become zeros. The loads of kAtOnce items
-  /// are under way together.
+  /// Loads eight channels for each item; keys past the end become zeros. The loads of kAtOnce items
+  /// are in flight together.
   FMA_DEVICE void LoadTile(const Memory& memory, int keys) const {
     constexpr int kAtOnce = 4;
     constexpr int kItems = kTile * kChannelGroups;
@@ -204,7 +205,7 @@ struct TensorAttentionKernel : PrefillParameters {
     }
   }
 
-  /// Of a slot whose keys begin anywhere.
+  /// Loads from a slot whose keys need not be aligned.
   FMA_DEVICE Eight LoadOdd(const BFloat16* key, int channel) const {
     Eight eight = {};
     FMA_UNROLL
@@ -260,7 +261,7 @@ struct TensorAttentionKernel : PrefillParameters {
     }
   }
 
-  /// Scores become weights; what was summed before shrinks with the new maximum.
+  /// Turns scores into weights, and scales earlier sums down to the new maximum.
   FMA_DEVICE void Advance(FragmentC* score, Warp* warp) const {
     FMA_UNROLL
     for (int half = 0; half < 2; ++half) {

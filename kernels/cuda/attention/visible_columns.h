@@ -24,7 +24,7 @@ struct VisibleKey {
 
 class VisibleColumns {
  public:
-  /// Near tokens end before `end`, which lies in `fine_group` or just behind it.
+  /// Near tokens end before `end`, which lies in `fine_group` or just after it.
   FMA_DEVICE VisibleColumns(const Hierarchy& hierarchy, int64_t fine_group, int64_t end)
       : hierarchy_(hierarchy), fine_group_(fine_group) {
     sinks_ = fine_group >= Hierarchy::kFirstGroupWithSinks ? hierarchy.sink_tokens : 0;
@@ -37,7 +37,7 @@ class VisibleColumns {
   }
 
   FMA_DEVICE int32_t count() const { return count_; }
-  /// Entries before it are sinks and summaries, the rest near tokens.
+  /// Entries before far_end() are sinks and summaries; the rest are near tokens.
   FMA_DEVICE int32_t far_end() const { return far_end_; }
 
   FMA_DEVICE VisibleKey At(int32_t entry) const {

@@ -58,7 +58,8 @@ absl::Status LaunchLinearAs(Stream& stream, const LinearOperation& operation) {
                 Kernel{ParametersOf<T>(operation)});
 }
 
-/// Few rows: pieces on their way (depth). More rows: inputs that more outputs share.
+/// With few rows, more pieces in flight (depth). With more rows, more outputs that share the
+/// inputs.
 template <typename T, bool kNorms>
 absl::Status LaunchLinearOf(Stream& stream, const LinearOperation& operation) {
   if constexpr (std::is_same_v<T, BFloat16>) {

@@ -1,5 +1,5 @@
-// Launchers of the dense operations. All pointers are device memory; each enqueues and reports only
-// what the launch itself can tell.
+// Launchers of the dense operations. All pointers are device memory. Each launcher enqueues, and
+// reports only errors of the launch itself.
 #pragma once
 
 #include <cstdint>
@@ -32,11 +32,11 @@ struct DeviceNormWeight {
   bool operator==(const DeviceNormWeight&) const = default;
 };
 
-/// Rows that LaunchLinear takes at once.
+/// The most rows that LaunchLinear takes.
 inline constexpr int64_t kFewRows = 8;
 
-/// See Backend::Linear. The rest is for up to kFewRows rows: what comes before and after in one
-/// pass.
+/// See Backend::Linear. The other members are for up to kFewRows rows: operations before and after
+/// the product, done in the same pass.
 struct LinearOperation {
   Matrix x;
   DeviceWeight weights;
@@ -56,8 +56,8 @@ absl::Status LaunchNorm(Stream& stream, Matrix x, const DeviceNormWeight& weight
 absl::Status LaunchLinear(Stream& stream, const LinearOperation& operation);
 absl::Status LaunchActivate(Stream& stream, MlpKind kind, Matrix in, Matrix out);
 absl::Status LaunchGather(Stream& stream, Matrix x, const int32_t* rows, Matrix out);
-/// Rounds x to `format` (not kF32) into `out`, [x.rows, pitch], for Products. A finite value out of
-/// the type's range raises *overflow.
+/// Rounds x to `format` (not kF32) into `out`, [x.rows, pitch], for Products. A finite value
+/// outside the type's range raises *overflow.
 absl::Status LaunchRound(Stream& stream, Matrix x, WeightFormat format, int64_t pitch, void* out,
                          int32_t* overflow);
 

@@ -2,8 +2,8 @@
 //
 // A warp computes kOutputs outputs of up to kRows rows. Its lanes walk the inputs in 16-byte pieces
 // of each weight row, 32 pieces at a time, so every weight is loaded once, coalesced; the inputs
-// come out of the first-level cache. kDepth pieces of every row are asked for before the first is
-// used, which keeps enough bytes on their way to hide the memory's latency. Each lane's sum is one
+// come from the first-level cache. kDepth pieces of every row are requested before the first is
+// used, which keeps enough bytes in flight to hide the memory's latency. Each lane's sum is one
 // chain in a fixed order and the lanes are added in a fixed tree, so a row's result does not depend
 // on kRows, on its neighbours or on its place.
 #pragma once
@@ -36,7 +36,7 @@ struct LinearKernel : LinearParameters<T> {
     return (out + kWarps * kOutputs - 1) / (kWarps * kOutputs);
   }
 
-  /// One piece of kOutputs weight rows; zeros past the end.
+  /// Loads one piece of kOutputs weight rows; zeros past the end.
   FMA_DEVICE void LoadWeights(int64_t first_out, int64_t i, Vector<T> (&weights)[kOutputs]) const {
     FMA_UNROLL
     for (int o = 0; o < kOutputs; ++o) {
@@ -91,7 +91,7 @@ struct LinearKernel : LinearParameters<T> {
     }
   }
 
-  /// Sums over the lanes, every lane with all of them: the outputs before the bias.
+  /// Adds the sums of all lanes, so that every lane has the outputs before the bias.
   FMA_DEVICE void AddLanes(Sums& sums) const {
     FMA_UNROLL
     for (int r = 0; r < kRows; ++r) {
@@ -113,7 +113,7 @@ struct LinearKernel : LinearParameters<T> {
       FMA_UNROLL
       for (int o = 0; o < kOutputs; ++o) {
         const int64_t column = first_out + o;
-        // Each result is one lane's to store.
+        // One lane stores each result.
         if (LaneIndex() != r * kOutputs + o || r >= rows) continue;
         if (o >= ResultsOfWarp() || column >= this->Results()) continue;
         this->StoreResult(r, column, sums.dot[r][o], sums.dot[r][(o + kOutputs / 2) % kOutputs]);

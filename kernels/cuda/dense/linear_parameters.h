@@ -1,4 +1,4 @@
-// What the kernels of products with few rows are given, and what they share.
+// The parameters of the kernels for products with few rows, and the code that they share.
 #pragma once
 
 #include <cmath>
@@ -12,8 +12,8 @@ namespace fmaserver::kernels::cuda {
 /// y = x W^T + b, or y += x W^T + b. Rows past `rows` are computed like the last one or like zeros,
 /// and not stored.
 ///
-/// With a norm the inputs are x / sqrt(mean(x^2) + eps) * norm: who sees all inputs of a row has
-/// the squares as well, and the factor that they give comes last. With `activates` the results are
+/// With a norm the inputs are x / sqrt(mean(x^2) + eps) * norm. The squares are summed while the
+/// inputs are read, and the resulting factor is applied last. With `activates` the results are
 /// activated; swiglu then pairs output o (the gate) with output out / 2 + o.
 template <typename T>
 struct LinearParameters {
@@ -36,8 +36,9 @@ struct LinearParameters {
   /// Columns of y.
   FMA_DEVICE int64_t Results() const { return IsGated() ? out / 2 : out; }
 
-  /// The weight row of output `o` of those that compute `per` columns of y from `first` on: the
-  /// columns, and under swiglu then their partners. One that exists, also past the end.
+  /// The weight row of output `o` among those for the `per` columns of y from `first` on: first the
+  /// columns themselves, then, with swiglu, their partners. Past the end it is the last row, which
+  /// exists.
   FMA_DEVICE int64_t WeightRow(int64_t first, int per, int o) const {
     const int64_t results = Results();
     const int column = o % per;
@@ -62,13 +63,13 @@ struct LinearParameters {
     }
   }
 
-  /// What a row's norm multiplies its results with, of the sum of its squares.
+  /// The factor that a row's norm gives its results, from the sum of the row's squares.
   FMA_DEVICE float NormScale(float squares) const {
     return 1.0F / std::sqrt(squares / static_cast<float>(in) + norm_eps);
   }
 
-  /// The result at [row, column] from sums over the inputs: its own, and its partner's if it is
-  /// gated.
+  /// Stores the result at [row, column] from the sums over the inputs: its own, and its partner's
+  /// if it is gated.
   FMA_DEVICE void StoreResult(int row, int64_t column, float sum, float partner) const {
     float value = WithBias(sum, column);
     if (activates) {

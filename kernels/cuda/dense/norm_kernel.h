@@ -1,4 +1,5 @@
-// Normalisation of rows: one block per row, which reads it once per moment and once more to write.
+// Normalisation of rows: one block per row, which reads the row once for each moment and once more
+// to write the result.
 #pragma once
 
 #include <cmath>
@@ -24,10 +25,10 @@ struct NormKernel {
   float eps = 0;
   NormKind kind = NormKind::kRmsNorm;
 
-  /// The sum over the block, in every thread and in one fixed order.
+  /// The sum over the block, in one fixed order; every thread gets it.
   FMA_DEVICE static float BlockSum(float value, const Shared<float>& partial) {
     value = WarpSum(value);
-    SyncThreads();  // the sum before may still be read
+    SyncThreads();  // the sum before this one may still be read
     if (LaneIndex() == 0) partial.Set(WarpIndex(), value);
     SyncThreads();
     float sum = 0;

@@ -12,9 +12,9 @@ namespace fmaserver::kernels::cuda {
 template <typename Shape, typename Plan>
 class PlanCache {
  public:
-  /// The plan of `shape`, which `make(Plan&)` fills in when there is none yet. What it fails to
-  /// make is not remembered, so that memory that was short for once is not a plan for ever. The
-  /// plan stays where it is.
+  /// The plan of `shape`, which `make(Plan&)` fills in when there is none yet. A failure of `make`
+  /// is not remembered, so that memory that was short once does not matter for ever. The plan's
+  /// address never changes.
   template <typename Make>
   absl::StatusOr<Plan*> Find(const Shape& shape, const Make& make) {
     auto found = plans_.find(shape);

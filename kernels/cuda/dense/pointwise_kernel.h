@@ -1,7 +1,7 @@
 // Operations of one element or one row each: embedding, activation, gathering and rounding of rows.
 //
-// Grid of all: rows * Chunks(cols) blocks, each kThreads columns of one row; rows come first
-// because a grid's second dimension ends at 65,535.
+// The grid of each: rows * Chunks(cols) blocks, each for kThreads columns of one row, in one
+// dimension because a grid's second dimension ends at 65,535.
 #pragma once
 
 #include <cmath>
@@ -69,7 +69,8 @@ struct GatherKernel : Pointwise {
   }
 };
 
-/// See Backend::Activate. `cols` are those of `out`; swiglu's input has twice as many.
+/// See Backend::Activate. `cols` is the number of columns of `out`; swiglu's input has twice as
+/// many.
 struct ActivateKernel : Pointwise {
   static constexpr const char* kName = "activate";
 

@@ -1,6 +1,6 @@
 // Products of many rows, where a tensor-core library is hard to beat: cuBLASLt on a GPU, plain
-// loops in the emulator (tests/kernels/plain_products.cc). Products of few rows have a kernel of
-// their own (linear_kernel.h).
+// loops in the emulator (tests/kernels/plain_products.cc). Products of few rows have their own
+// kernel (linear_kernel.h).
 #pragma once
 
 #include <cstdint>
@@ -32,12 +32,12 @@ class Products {
  public:
   virtual ~Products() = default;
 
-  /// Enqueues; may be captured into a graph. UNIMPLEMENTED when there is no way to compute this
-  /// shape, and then nothing was enqueued.
+  /// Enqueues; may be captured into a graph. UNIMPLEMENTED, with nothing enqueued, when there is no
+  /// way to compute this shape.
   virtual absl::Status Multiply(Stream& stream, const Product& product) = 0;
 };
 
-/// For the device that is current, now and at every call.
+/// For the current device, which must be the same at every later call.
 absl::StatusOr<std::unique_ptr<Products>> MakeProducts();
 
 }  // namespace fmaserver::kernels::cuda

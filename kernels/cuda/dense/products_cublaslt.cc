@@ -10,8 +10,8 @@
 namespace fmaserver::kernels::cuda {
 namespace {
 
-/// What NVIDIA suggests for Hopper; the workspace is shared by all products, which run in one
-/// stream.
+/// The size that NVIDIA suggests for Hopper. All products share the workspace, because they run in
+/// one stream.
 constexpr size_t kWorkspaceBytes = size_t{32} << 20;
 
 absl::Status AsStatus(cublasStatus_t status, const char* what) {
@@ -57,7 +57,8 @@ using Operation = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
 using Layout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
 using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
 
-/// Everything about a product but its addresses; `alignment` of x and y in bytes, 16 at most.
+/// Everything about a product except its addresses; `alignment` is that of x and y in bytes, at
+/// most 16.
 using Shape =
     std::tuple<WeightFormat, int64_t, int64_t, int64_t, int64_t, int64_t, bool, bool, uint32_t>;
 

@@ -2,12 +2,12 @@
 // the weights arrive, and as exact as float32.
 //
 // A float32 input is the exact sum of three bfloat16 numbers, and their products with a bfloat16
-// weight are exact in float32. So three products of bfloat16 with float32 sums stand for one of
-// float32. A block takes kOutputs outputs of up to kRows rows; its warps share the inputs among
-// them in rounds of kDepth pieces, all asked for, with the inputs, before the first is used. A
-// lane's piece is 16 neighbouring bytes of a weight row: which input is called which does not
-// matter to a sum, so they become fragments as they lie. Every sum is in one fixed order, and what
-// a tensor core does to a row does not depend on the other rows, so neither does a result.
+// weight are exact in float32. So three bfloat16 products with float32 sums replace one float32
+// product. A block takes kOutputs outputs of up to kRows rows; its warps divide the inputs among
+// themselves in rounds of kDepth pieces, all of which are requested, with the inputs, before the
+// first is used. A lane's piece is 16 neighbouring bytes of a weight row. The order of inputs does
+// not matter to a sum, so the bytes become fragments as they lie. Every sum is in one fixed order,
+// and what a tensor core does to a row does not depend on the other rows, so neither does a result.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ struct TensorLinearKernel : LinearParameters<BFloat16> {
   static constexpr int kRows = 8;
   static constexpr int kOutputs = 16;
   static constexpr int kVec = kVector<BFloat16>;
-  static constexpr int kPiece = 4 * kVec;  ///< inputs that the four lanes of a row bring at once
+  static constexpr int kPiece = 4 * kVec;  ///< inputs that the four lanes of a row load at once
   static constexpr int kDepth = 2;
   static constexpr int kParts = 3;  ///< bfloat16 numbers whose sum is a float32 number
 
@@ -67,7 +67,7 @@ struct TensorLinearKernel : LinearParameters<BFloat16> {
     return sum;
   }
 
-  /// The warp's share of every sum, and of every row's squares.
+  /// Computes the warp's share of every sum, and of every row's squares.
   FMA_DEVICE void Accumulate(const Shared<float>& sums, const Shared<float>& squares) const {
     const int g = LaneIndex() / 4;
     const int t = LaneIndex() % 4;
@@ -122,7 +122,8 @@ struct TensorLinearKernel : LinearParameters<BFloat16> {
     }
   }
 
-  /// One piece: two products of 16 inputs for each part of the inputs, which are used up.
+  /// Multiplies one piece: two products of 16 inputs for each part of the inputs, which are
+  /// overwritten.
   FMA_DEVICE static void Multiply(const Pairs (&weights)[2], float (&inputs)[kVec],
                                   FragmentC (&sum)[kParts]) {
     FMA_UNROLL

@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kBlockBytes = int64_t{8} << 20;
 constexpr int64_t kRowAlignment = 16;  // bytes, for loads of that size
 
-/// Row `row` of `from` as `format` at `to`.
+/// Writes row `row` of `from`, converted to `format`, to `to`.
 void ConvertRow(const HostMatrix& from, int64_t row, WeightFormat format, std::byte* to) {
   if (format == from.format) {
     const int64_t bytes = from.cols * SizeOf(format);

@@ -1,4 +1,4 @@
-// Weights in device memory, and the way there.
+// Weights in device memory, and how they get there.
 #pragma once
 
 #include <cstdint>

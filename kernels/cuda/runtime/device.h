@@ -1,6 +1,6 @@
-// What a kernel's body may use. Bodies live in headers (*_kernel.h) that compile for the device,
-// and for whatever else offers the same names in a header that FMA_DEVICE_WORLD names: a block
-// emulator for tests, where every access is checked. The names:
+// What a kernel's body may use. Bodies are in headers (*_kernel.h), which compile for the device
+// and for anything else that offers the same names in a header that FMA_DEVICE_WORLD names: the
+// block emulator of the tests, where every access is checked. The names:
 //
 //   ThreadIndex(), ThreadCount()          in the block, one dimension
 //   BlockIndex(), BlockIndexY(), BlockCount()  in the grid, at most two dimensions

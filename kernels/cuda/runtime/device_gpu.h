@@ -1,4 +1,4 @@
-// The device's side of device.h: thin names for what CUDA calls otherwise.
+// device.h on the GPU: thin wrappers of what CUDA calls by other names.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +39,8 @@ FMA_DEVICE T Load(const T* from) {
   return *from;
 }
 
-/// Through the read-only path; types that __ldg does not know are loaded in pieces that it does.
+/// Loads through the read-only path; types that __ldg does not know are loaded in pieces of types
+/// that it knows.
 template <typename T>
 FMA_DEVICE T LoadConstant(const T* from) {
   if constexpr (sizeof(T) == 16) {
@@ -71,7 +72,7 @@ FMA_DEVICE T AtomicMax(T* to, T value) {
   return atomicMax(to, value);
 }
 
-/// The block's shared memory, all of it asked for at the launch.
+/// The block's shared memory, whose size is given at the launch.
 FMA_DEVICE unsigned char* SharedBase() {
   extern __shared__ __align__(kSharedAlignment) unsigned char dynamic_shared[];
   return dynamic_shared;
@@ -88,7 +89,7 @@ class Shared {
   FMA_DEVICE void Set(int index, T value) const { *At<T>(index) = value; }
   FMA_DEVICE T AtomicAdd(int index, T value) const { return atomicAdd(At<T>(index), value); }
 
-  /// One U in the place of several elements from `index` on; aligned to its size.
+  /// One U in place of several elements from `index` on; aligned to its size.
   template <typename U>
   FMA_DEVICE U GetAs(int index) const {
     return *At<U>(index);
@@ -97,7 +98,7 @@ class Shared {
   FMA_DEVICE void SetAs(int index, U value) const {
     *At<U>(index) = value;
   }
-  /// As instructions for shared memory want it.
+  /// The address in the form that instructions for shared memory need.
   FMA_DEVICE uint32_t Address(int index) const {
     return static_cast<uint32_t>(__cvta_generic_to_shared(At<T>(index)));
   }

@@ -10,7 +10,7 @@
 
 namespace fmaserver::kernels::cuda {
 
-/// Elements of T that one 16-byte load brings.
+/// How many elements of T one 16-byte load brings.
 template <typename T>
 inline constexpr int kVector = 16 / static_cast<int>(sizeof(T));
 

@@ -1,5 +1,5 @@
-// The one way to launch a kernel: explicit stream, checked. FMA_LAUNCH_WORLD names
-// the header that does it where FMA_DEVICE_WORLD is not the GPU (see device.h).
+// The one way to launch a kernel: explicit stream, checked. FMA_LAUNCH_WORLD names the header that
+// launches where FMA_DEVICE_WORLD is not the GPU (see device.h).
 #pragma once
 
 #include <cstdint>

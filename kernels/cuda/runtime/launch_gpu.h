@@ -9,7 +9,7 @@
 
 namespace fmaserver::kernels::cuda {
 
-/// Blocks of a kernel that one multiprocessor must be able to hold: its kMinBlocks, or 1.
+/// How many blocks of a kernel one multiprocessor must be able to hold: its kMinBlocks, or 1.
 template <typename Kernel>
 constexpr int MinBlocks() {
   if constexpr (requires { Kernel::kMinBlocks; }) {

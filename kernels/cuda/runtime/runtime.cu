@@ -15,7 +15,7 @@ absl::Status ToStatus(const std::string& what, cudaError_t error) {
   if (error == cudaSuccess) return absl::OkStatus();
   const std::string message =
       absl::StrCat(what, ": ", cudaGetErrorString(error), " (", cudaGetErrorName(error), ")");
-  cudaGetLastError();  // an error that is not sticky is told once
+  cudaGetLastError();  // clears an error that is not sticky
   if (error == cudaErrorMemoryAllocation) return absl::ResourceExhaustedError(message);
   return absl::UnavailableError(message);
 }
@@ -103,7 +103,7 @@ absl::StatusOr<int> CountDevices() {
     cudaGetLastError();
     return 0;
   }
-  if (error == cudaErrorInsufficientDriver) {  // what a machine without any says, too
+  if (error == cudaErrorInsufficientDriver) {  // also without any driver
     return absl::UnavailableError("there is no NVIDIA driver that knows CUDA 13");
   }
   if (error != cudaSuccess) return ToStatus("looking for CUDA devices", error);

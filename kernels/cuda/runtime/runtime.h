@@ -1,4 +1,4 @@
-// The device's memory, streams and graphs, as far as the backend needs them. Two implementations:
+// What the backend needs of the device's memory, streams and graphs. Two implementations:
 // runtime.cu over the CUDA runtime, and tests/emulator/runtime.cc, where a stream is a list of
 // operations that run when somebody waits for it, and device memory is poisoned and checked.
 //
@@ -27,9 +27,9 @@ struct DeviceInfo {
   int64_t shared_bytes_per_block = 0;  ///< dynamic shared memory that a block can ask for
 };
 
-/// 0 devices is an answer, not an error; no driver is UNAVAILABLE.
+/// 0 devices is not an error; a missing driver is UNAVAILABLE.
 absl::StatusOr<int> CountDevices();
-/// Makes `device` the one that later calls of this thread mean.
+/// Makes `device` the one that later calls of this thread use.
 absl::Status UseDevice(int device);
 absl::StatusOr<DeviceInfo> DescribeDevice(int device);
 
@@ -69,8 +69,8 @@ class Memory {
   int64_t bytes_ = 0;
 };
 
-/// Makes `memory` at least `bytes` large; returns whether it is another one now, with nothing of
-/// the old in it. Nothing may use the old one.
+/// Makes `memory` at least `bytes` large. Returns whether it was replaced; the old contents are
+/// then lost. Nothing may still use the old memory.
 inline absl::StatusOr<bool> GrowMemory(Memory& memory, Memory::Kind kind, int64_t bytes) {
   if (bytes <= memory.bytes()) return false;
   memory = Memory();  // first, so that both need not fit
@@ -113,7 +113,7 @@ class Stream {
   /// Waits for everything before it, and reports the first error of any of it.
   virtual absl::Status Synchronize() = 0;
 
-  /// Between the two, operations are recorded and not carried out.
+  /// Between these two calls, operations are recorded and not run.
   virtual absl::Status BeginCapture() = 0;
   virtual absl::StatusOr<Graph> EndCapture() = 0;
   virtual absl::Status Launch(const Graph& graph) = 0;

@@ -7,9 +7,9 @@
 //   b.pair[0] = B[2t, 2t+1][g]      b.pair[1] = B[2t+8, 2t+9][g]
 //   c.value[0..1] = C[g][2t, 2t+1]  c.value[2..3] = C[g+8][2t, 2t+1]
 //
-// LoadMatrices and LoadTransposed bring four matrices [8, 8] from shared memory, as fragments hold
-// them: lane i names the row i % 8 of matrix i / 8, eight elements at a multiple of 16 bytes. A
-// lane gets the elements [g][2t, 2t+1] of each, or [2t, 2t+1][g] transposed.
+// LoadMatrices and LoadTransposed load four matrices [8, 8] from shared memory into the form of
+// fragments: lane i names the row i % 8 of matrix i / 8, eight elements at a multiple of 16 bytes.
+// A lane gets the elements [g][2t, 2t+1] of each, or [2t, 2t+1][g] transposed.
 #pragma once
 
 #include <cstdint>
@@ -100,7 +100,7 @@ inline void MultiplyAdd(const FragmentA& a, const FragmentB& b, FragmentC* c,
       sum.value[i] += half(from_a->a.pair[row + k / 8 * 2], k) * half(from_b->b.pair[k / 8], k);
     }
   }
-  emulator::GatherWarp(0, site);  // nobody leaves with what others still look at
+  emulator::GatherWarp(0, site);  // no lane leaves while others still read its fragments
   *c = sum;
 }
 

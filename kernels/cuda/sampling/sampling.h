@@ -13,8 +13,9 @@
 
 namespace fmaserver::kernels::cuda {
 
-/// RowSampling in device memory. Its tokens lie in one list of all rows: from `first` on `allowed`,
-/// then `banned`, `bias` and `counts` of them.
+/// RowSampling in device memory. Its tokens are in one list for all rows: from `first` on,
+/// `allowed` of them are allowed tokens, then come `banned`, `bias` and `counts` of the other
+/// kinds.
 struct DeviceRowSampling {
   double uniform = 0;
   float temperature = 0;
@@ -54,16 +55,16 @@ struct SamplingLists {
   int32_t top_stride = 0;  ///< the most alternatives that a row asks for
 };
 
-/// Where results and filtered logits go; grows with need.
+/// Where results and filtered logits go; it grows as needed.
 class SamplingMemory {
  public:
   /// Fills in the addresses of `operation`. Returns whether addresses changed; nothing that uses
-  /// the old ones may be under way.
+  /// the old ones may still be running.
   absl::StatusOr<bool> Reserve(SampleOperation& operation, bool filters);
 
   /// Enqueues the copy of the results of `operation` to the host.
   absl::Status Fetch(Stream& stream, const SampleOperation& operation);
-  /// What came, once the stream was waited for.
+  /// Reads the results, once the stream has been waited for.
   void Read(const SampleOperation& operation, std::span<const RowSampling> rows,
             std::span<SampledRow> out) const;
 

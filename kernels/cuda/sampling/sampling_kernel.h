@@ -2,7 +2,7 @@
 //
 // Probabilities are integers, weights relative to the most likely token in units of 2^-40. Their
 // sums are exact in any order, so a draw does not depend on how threads are scheduled, and a token
-// below that unit is never drawn. Nothing is sorted: where an order by likelihood matters, a
+// below that unit is never drawn. Nothing is sorted: where the order of likelihood matters, a
 // position in it is found digit by digit, from sums of weights (or counts) per digit of the
 // order-preserving bits of the logits.
 #pragma once
@@ -24,7 +24,7 @@ struct SamplingKernel {
   static constexpr int kBins = 1 << kDigitBits;
   static constexpr const char* kName = "sample";
 
-  /// Sums of weights; what the device's 64-bit atomics take.
+  /// Sums of weights, in the type that the device's 64-bit atomics take.
   using Sum = unsigned long long;
   static constexpr double kUnit = 1099511627776.0;  // weight 1
   static constexpr int64_t kSharedBytes =
@@ -45,7 +45,7 @@ struct SamplingKernel {
     Shared<Sum> answer;
   };
 
-  /// A token in the order by likelihood: larger keys first, of equal keys the lower id.
+  /// A token in the order of likelihood: larger keys first, and among equal keys the lower id.
   struct Candidate {
     uint32_t key = 0;
     int32_t token = 0x7FFFFFFF;
@@ -55,7 +55,7 @@ struct SamplingKernel {
     }
   };
 
-  /// Bits that order like the logits; zeros of both signs are equal.
+  /// Bits with the same order as the logits; zeros of both signs are equal.
   FMA_DEVICE static uint32_t KeyOf(float logit) {
     const float value = logit + 0.0F;
     uint32_t bits;
@@ -132,8 +132,8 @@ struct SamplingKernel {
     return static_cast<int32_t>(scratch.answer.Get(0));
   }
 
-  /// Within the order by likelihood, the token where the running sum of `measure(key, id)`, equal
-  /// for equal keys until it is 0, passes `target`, which is less than the sum of all.
+  /// The token, in the order of likelihood, where the running sum of `measure(key, id)` passes
+  /// `target`, which is less than the sum of all. Equal keys have equal measures, until it is 0.
   template <typename Measure>
   FMA_DEVICE Candidate FirstByLikelihood(const float* row, Sum target, const Measure& measure,
                                          const Scratch& scratch) const {
@@ -156,7 +156,7 @@ struct SamplingKernel {
       target -= scratch.answer.Get(1);
       known |= static_cast<uint32_t>(kBins - 1) << shift;
     }
-    // Only equals are left, in order of their ids.
+    // Only tokens with equal keys are left, in the order of their ids.
     const auto equal = [&](int32_t id) {
       const uint32_t key = KeyOf(Load(row + id));
       return key == prefix ? measure(key, id) : Sum{0};
@@ -164,7 +164,8 @@ struct SamplingKernel {
     return {prefix, FirstInOrder(target, equal, scratch)};
   }
 
-  /// answer = (bin where the sum from the largest digit down passes `target`, sum before it).
+  /// Sets answer to the bin where the sum from the largest digit down passes `target`, and the sum
+  /// before that bin.
   FMA_DEVICE static void FindBin(Sum target, const Scratch& scratch) {
     Sum before = 0;
     int bin = kBins - 1;
@@ -177,7 +178,7 @@ struct SamplingKernel {
     scratch.answer.Set(1, before);
   }
 
-  /// Writes the row after what changes logits to `out`, one kind after the other.
+  /// Writes the row to `out` and applies everything that changes logits, one kind after the other.
   FMA_DEVICE void Filter(const DeviceRowSampling& how, const float* row, float* out) const {
     const TokenValue* list = edits + how.first;
     for (int32_t id = ThreadIndex(); id < vocab; id += kThreads) {
@@ -302,7 +303,7 @@ struct SamplingKernel {
     return BlockSum(broken, scratch) == 0;
   }
 
-  /// The token that the row's filtered logits and its random number choose.
+  /// The token that the row's filtered logits and random number select.
   FMA_DEVICE int32_t Choose(const DeviceRowSampling& how, const float* row,
                             const Scratch& scratch) const {
     if (!IsOrdered(row, scratch)) return kNoToken;

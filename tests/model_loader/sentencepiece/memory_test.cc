@@ -9,7 +9,7 @@
 namespace fmaserver::model {
 namespace {
 
-/// Peak bytes for each byte of `text`.
+/// The peak memory, in bytes per byte of `text`.
 double BytesPerByte(const std::string& model, const std::string& text) {
   const std::string file = FMA_SOURCE_DIR "/" + model;
   const auto tokenizer = MakeSentencePieceTokenizer(testing::ReadFile(file), file, 8192);
@@ -36,8 +36,7 @@ TEST(TokenizerMemoryTest, OrdinaryTextTakesASmallMultiple) {
 }
 
 TEST(TokenizerMemoryTest, NoTextTakesMuchMore) {
-  // White space is three bytes once it is normalised, and pieces of many spaces are one long
-  // stretch.
+  // After normalisation a space has three bytes, and many spaces are one long stretch.
   for (const char* part : {" ", "a", "\xE2\x96\x81", "the"}) {
     EXPECT_LE(BytesPerByte("tests/data/tokenizer/bpe_exact.model", Repeated(part)), 45.0) << part;
     EXPECT_LE(BytesPerByte("tests/data/tokenizer/unigram_suffix.model", Repeated(part)), 45.0)

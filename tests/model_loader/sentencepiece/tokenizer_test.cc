@@ -26,7 +26,7 @@ std::unique_ptr<Tokenizer> Load(const std::string& name, int64_t vocab_size = 51
 
 class ReferenceTest : public ::testing::TestWithParam<const char*> {};
 
-// cases.json holds what the reference implementation answers (make_models.py).
+// cases.json has the reference implementation's answers (make_models.py).
 TEST_P(ReferenceTest, GivesTheSameIdsAndTexts) {
   const json all = json::parse(testing::ReadFile(std::string(kFolder) + "cases.json"));
   const auto tokenizer = Load(GetParam());

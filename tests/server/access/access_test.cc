@@ -71,6 +71,7 @@ TEST(TokenFile, ErrorsNameTheLineAndNoDigest) {
     const auto entries = ParseTokenFile(absl::StrCat(good, bad), "f");
     ASSERT_FALSE(entries.ok()) << bad;
     EXPECT_THAT(std::string(entries.status().message()), HasSubstr("f, line 2: ")) << bad;
+    EXPECT_THAT(std::string(entries.status().message()), HasSubstr("; allowed: ")) << bad;
     EXPECT_FALSE(absl::StrContains(entries.status().message(), Hex("a"))) << bad;
   }
   EXPECT_FALSE(ParseTokenFile("# none\n", "f").ok());
@@ -148,8 +149,8 @@ TEST(Tenant, LimitsCallsUnderWay) {
   EXPECT_TRUE(tenant->Admit(kStart).ok());
 }
 
-// Whoever waits as long as he is told is admitted; a little earlier he is not. What is taken over
-// a long time is what the limit allows.
+// A caller that waits as long as it is told is admitted, and a little earlier it is not. Over a
+// long time, as many tokens are taken as the limit allows.
 TEST(Tenant, LimitsTokensPerMinute) {
   std::mt19937 random(11);
   const int64_t limit = 6000;

@@ -74,7 +74,7 @@ class CudaModelTest : public BackendTest {
     return *std::move(model);
   }
 
-  /// The test's backend, which stays the fixture's.
+  /// The fixture's backend, not owned by the pointer.
   std::shared_ptr<kernels::Backend> Shared() {
     return {&backend(), [](kernels::Backend*) {}};
   }
@@ -120,13 +120,13 @@ TEST_P(CudaModelTest, GoldenLogitsWithABf16Cache) {
     const auto expected = GoldenLogits(entry.path());
     engine::ModelOptions options{.cache_type = kernels::CacheType::kBF16};
     const auto model = Load(entry.path(), Shared(), options);
-    // 8 bits of mantissa in every key and value of two layers, as tests/e2e/test_golden.py.
+    // Every key and value of two layers has 8 bits of mantissa, as in tests/e2e/test_golden.py.
     const auto logits = Feed(*model, tokens, 40);
     ASSERT_LE(LargestDifference(logits, expected, model->config().vocab_size), 0.3);
   }
 }
 
-/// Sequences that are decoded together, each from its own start to its own end.
+/// Sequences that are decoded together; each has its own start and end.
 class Batch {
  public:
   Batch(engine::Model& model, const std::vector<std::vector<int32_t>>& tokens)
@@ -160,8 +160,8 @@ class Batch {
   std::vector<engine::Slot> slots_;
 };
 
-/// One more row a step up to 14, so that every graph's padding is met, and down again; the steps of
-/// one size come at different positions.
+/// One more row in each step up to 14, so that every graph's padding is used, and down again; steps
+/// of one size come at different positions.
 TEST_P(CudaModelTest, DecodeBatchesOfEverySizeEqualTheCpu) {
   std::mt19937 random(1);
   const TempFolder folder;
@@ -289,7 +289,7 @@ TEST_P(CudaModelTest, GeneratesWhatTheCpuGenerates) {
     if (i % 2 == 0) request.sampling.top_p = 0.9F;
     if (i % 3 == 0) request.sampling.repetition_penalty = 1.3F;
     request.top_logprobs = 2;
-    if (i % 3 == 2) request.prompt_logprobs = 0;  // wants logits, so the host chooses
+    if (i % 3 == 2) request.prompt_logprobs = 0;  // needs logits, so the host chooses
     const auto expected = Complete(*cpu, request);
     const auto found = Complete(*cuda, request);
     ASSERT_TRUE(found->status.ok()) << found->status;
@@ -305,7 +305,7 @@ TEST_P(CudaModelTest, GeneratesWhatTheCpuGenerates) {
 TEST_P(CudaModelTest, SaysWhatDoesNotFit) {
   const auto pool = engine::SlotPool::Create(backend(), LayoutOf(int64_t{1} << 40), 4096);
   EXPECT_EQ(pool.status().code(), absl::StatusCode::kResourceExhausted) << pool.status();
-  // And what fits is still to be had.
+  // What does fit can still be allocated.
   EXPECT_TRUE(engine::SlotPool::Create(backend(), LayoutOf(1 << 10), 16).ok());
 }
 

@@ -1,4 +1,4 @@
-// What a decode step costs the host, counted in the block emulator.
+// What a decode step costs the host, counted by the block emulator.
 #include <memory>
 #include <vector>
 
@@ -23,7 +23,7 @@ int64_t Launches() {
   return launches;
 }
 
-/// Sequences that decode side by side, their tokens chosen on the device.
+/// Sequences that decode side by side; their tokens are chosen on the device.
 class Decoding {
  public:
   Decoding(engine::Model& model, int sequences)

@@ -1,4 +1,4 @@
-// Sampling where the logits are, against the sampler of the engine: the same tokens, draw by draw.
+// Sampling on the device against the sampler of the engine: the same tokens, draw by draw.
 #include <algorithm>
 #include <cmath>
 #include <random>
@@ -91,7 +91,7 @@ SampledSequence RandomSequence(int vocab, std::mt19937& random) {
   return sequence;
 }
 
-/// Now and then with few distinct values, so that many are equal.
+/// Sometimes there are few distinct values, so that many logits are equal.
 std::vector<float> RandomLogits(int count, std::mt19937& random) {
   std::normal_distribution<float> normal(0, 3);
   const bool coarse = random() % 3 == 0;

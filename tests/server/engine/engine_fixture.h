@@ -20,7 +20,7 @@ model::ModelConfig SmallConfig();
 std::unique_ptr<engine::Model> MakeModel(const model::ModelConfig& config, uint64_t seed,
                                          int32_t max_rows, int threads = 1);
 
-/// What a request's sink was told. Thread-safe.
+/// Records what a request's sink was told. Thread-safe.
 class Recorder {
  public:
   /// Blocks until the request is over; false after ten seconds.
@@ -75,11 +75,11 @@ class RecordingGenerateSink : public engine::GenerateSink, public Recorder {
   std::vector<int32_t> tokens;
   std::vector<float> logprobs;
   std::vector<std::vector<engine::TokenLogprob>> top_logprobs;
-  std::string text;  ///< with the rest that the finish brings
+  std::string text;  ///< including the text that comes with the finish
   engine::Finished finish;
 };
 
-/// Of slots that only their size matters of.
+/// A layout for tests in which only the size of slots matters.
 inline kernels::SlotLayout LayoutOf(int64_t slot_bytes) {
   kernels::SlotLayout layout;
   layout.slot_bytes = slot_bytes;
@@ -90,7 +90,7 @@ inline kernels::SlotLayout LayoutOf(int64_t slot_bytes) {
 std::unique_ptr<engine::Engine> MakeEngine(engine::EngineOptions options,
                                            const model::ModelConfig& config = SmallConfig());
 
-/// Random prompt of `length` bytes, sampled with `seed`, never ended by EOS, with logprobs.
+/// A random prompt of `length` bytes, sampled with `seed`, never ended by EOS, with logprobs.
 engine::GenerateRequest Prompt(int length, int64_t max_tokens, uint64_t seed);
 
 /// Submits and waits for the end.

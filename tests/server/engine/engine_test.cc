@@ -14,7 +14,7 @@
 namespace fmaserver::testing {
 namespace {
 
-/// How each sample of a request ended.
+/// Records how each sample of a request ended.
 class SamplesEnds : public RecordingGenerateSink {
  public:
   explicit SamplesEnds(size_t samples) : samples_(samples) {}
@@ -222,7 +222,7 @@ TEST(Engine, SaysWhatThereIsToDo) {
   ASSERT_TRUE(id.ok());
   ASSERT_TRUE(engine->Submit(Prompt(100, 5, 2), next).ok());
   engine::LoadReport busy = engine->Load();
-  // Between the queue and its first step a prompt is counted nowhere.
+  // Between leaving the queue and its first step a prompt is not counted anywhere.
   const Clock::time_point begin = Clock::now();
   while (busy.running == 0 || busy.prompt_tokens < kTokens / 2) {
     ASSERT_LT(SecondsSince(begin), 30);

@@ -1,4 +1,4 @@
-// The forward pass: however tokens are fed, the logits are the same bits.
+// The forward pass: however tokens are fed, the logits have the same bits.
 #include "server/engine/model.h"
 
 #include <algorithm>
@@ -125,7 +125,7 @@ TEST(Model, LogitsComeForTheLastRowsAskedFor) {
   EXPECT_TRUE(std::equal(last->begin(), last->end(), all.end() - 3 * 260, all.end()));
 }
 
-/// As speculation would: guesses are scored in one step, and some of them are kept.
+/// This is what speculation does: guesses are scored in one step, and some of them are kept.
 TEST(Model, CommittingSomeOfAStepIsFeedingThemAlone) {
   std::mt19937 random(4);
   for (int round = 0; round < 20; ++round) {
@@ -135,7 +135,7 @@ TEST(Model, CommittingSomeOfAStepIsFeedingThemAlone) {
     const auto pool = engine::SlotPool::Create(model->backend(), model->layout(), 2);
     engine::Slot guessing = (*pool)->Acquire();
     engine::Slot plain = (*pool)->Acquire();
-    ASSERT_TRUE(plain.CopyFrom(guessing).ok());  // in what is not written yet, too
+    ASSERT_TRUE(plain.CopyFrom(guessing).ok());  // even in what has not been written yet
     for (int64_t position = 0; position < 80;) {
       const auto guesses = static_cast<int32_t>(1 + random() % 9);
       const auto accepted = static_cast<int32_t>(random() % (guesses + 1));

@@ -1,4 +1,4 @@
-// What a sample says, token by token, without a model.
+// The output of a sample, token by token, without a model.
 #include "server/engine/output.h"
 
 #include <memory>
@@ -18,14 +18,14 @@ using engine::FinishReason;
 
 constexpr int32_t kEos = 257;
 
-/// An output of the byte tokenizer, whose tokens are bytes, and what its sink was told.
+/// An output with the byte tokenizer, whose tokens are bytes, and what its sink was told.
 class Said {
  public:
   explicit Said(engine::GenerateRequest request, int32_t index = 0)
       : request_(*engine::Validate(std::move(request), SmallConfig())),
         output_(request_, index, tokenizer_.get(), sink_) {}
 
-  /// Up to the first token that ends the output.
+  /// Accepts tokens up to the first that ends the output.
   std::optional<Ending> Say(const std::string& text) {
     for (const char byte : text) {
       if (auto ending = Say(static_cast<uint8_t>(byte))) return ending;

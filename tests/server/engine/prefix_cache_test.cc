@@ -21,7 +21,7 @@ Tokens First(const Tokens& tokens, size_t count) {
   return {tokens.begin(), tokens.begin() + static_cast<int64_t>(count)};
 }
 
-/// Few different tokens and shared beginnings, so that prompts meet and part everywhere.
+/// Has few different tokens and shared beginnings, so that prompts share and part everywhere.
 Tokens RandomPrompt(std::mt19937& random, const std::vector<Tokens>& earlier) {
   Tokens prompt;
   if (!earlier.empty() && random() % 4 != 0) {

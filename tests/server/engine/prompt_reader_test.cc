@@ -1,4 +1,4 @@
-// Which tokens of a prompt come next, and what is told of them.
+// Which tokens of a prompt come next, and what is reported about them.
 #include "server/engine/prompt_reader.h"
 
 #include <limits>
@@ -30,7 +30,7 @@ std::vector<int32_t> TokensOf(const std::vector<engine::TokenScore>& scores) {
   return tokens;
 }
 
-/// Reads all in random slices. Tokens that were told, in order.
+/// Reads everything in random slices; returns the reported tokens in order.
 std::vector<engine::TokenScore> ReadAll(const PromptReader& reader, int64_t start,
                                         std::mt19937& random) {
   std::vector<engine::TokenScore> told = reader.Report(start, start, {});

@@ -22,7 +22,7 @@ std::vector<float> RandomLogits(int count, uint64_t seed) {
   return logits;
 }
 
-/// The logits after the filters that greedy sampling heeds too, token by token.
+/// The logits after the filters that also affect greedy sampling, token by token.
 std::vector<float> Adjusted(std::vector<float> logits, const SamplingParams& params,
                             const std::vector<int32_t>& prompt,
                             const std::vector<int32_t>& output) {
@@ -62,7 +62,7 @@ std::vector<int> Ranked(const std::vector<double>& probabilities) {
   return order;
 }
 
-/// The distribution that the parameters ask for: one filter after the other, the probabilities
+/// The distribution that the parameters define: one filter after the other, with the probabilities
 /// normalized in between.
 std::vector<double> Expected(const std::vector<float>& logits, const SamplingParams& params,
                              const std::vector<int32_t>& prompt = {},
@@ -99,7 +99,7 @@ std::vector<double> Expected(const std::vector<float>& logits, const SamplingPar
   return probabilities;
 }
 
-/// Within five standard deviations of a binomial count, for every token.
+/// Expects every token's count within five standard deviations of a binomial count.
 void ExpectCounts(const std::vector<int>& counts, const std::vector<double>& expected) {
   const int draws = std::accumulate(counts.begin(), counts.end(), 0);
   for (size_t i = 0; i < counts.size(); ++i) {
@@ -236,8 +236,8 @@ double FirstUniform(uint64_t seed) {
   return static_cast<double>(scatter(scatter(seed) + 0x9E3779B97F4A7C15U) >> 11) * 0x1p-53;
 }
 
-/// The definition by a whole sort: the shortest most likely prefix that holds top_p of what min_p
-/// leaves, walked until the random number's part of it is reached.
+/// The definition, by sorting everything: the fewest most likely tokens that hold top_p of what
+/// min_p leaves, walked until the random number's part of their weight is reached.
 int32_t SortedDraw(const std::vector<float>& logits, const SamplingParams& params, double uniform) {
   const float max = *std::ranges::max_element(logits);
   std::vector<std::pair<double, int32_t>> weights;
@@ -259,7 +259,8 @@ int32_t SortedDraw(const std::vector<float>& logits, const SamplingParams& param
   return weights[count - 1].second;
 }
 
-// Vocabularies of every size around the partial selection's, logits with many equals and holes.
+// Vocabularies of all sizes near that of the partial selection, and logits with many equal values
+// and gaps.
 TEST(Sampler, NucleusIsThatOfAWholeSort) {
   std::mt19937 random(11);
   const auto uniform = [&](double from, double to) {

@@ -26,7 +26,7 @@ class SamplingRequestTest : public ::testing::Test {
     engine_ = *std::move(engine);
   }
 
-  /// Text of letters, so that it is easy to cut; nothing ends it but its length.
+  /// Generates letters, which are easy to cut; only the length ends the text.
   static engine::GenerateRequest Letters(int64_t max_tokens, uint64_t seed = 1) {
     engine::GenerateRequest request;
     request.prompt = {'O', 'n', 'c', 'e'};
@@ -147,7 +147,7 @@ TEST_F(SamplingRequestTest, MinTokensPostponesEveryStop) {
   EXPECT_GE(tokens->tokens.size(), 40U);
   EXPECT_EQ(std::ranges::count(tokens->tokens, 'c'), 0);
 
-  // A stop string within min_tokens does not count, nor one that only ends past them.
+  // A stop string within min_tokens does not count, and neither does one that begins within them.
   const std::string whole = Complete(Letters(300))->text;
   for (const auto& [at, length] : {std::pair(10, 1), std::pair(17, 1), std::pair(17, 2)}) {
     request = Letters(300);
@@ -194,7 +194,7 @@ TEST_F(SamplingRequestTest, TopLogprobsComeForEveryTokenAndHoldIt) {
     EXPECT_EQ(sink->top_logprobs[i][0].token, sink->tokens[i]);
     EXPECT_EQ(sink->top_logprobs[i][0].value, sink->logprobs[i]);
   }
-  // They describe the model, whatever the filters made of it.
+  // Log-probabilities describe the model, whatever the filters do.
   request.sampling.banned_token_ids = {sink->tokens[0]};
   const auto banned = Complete(request);
   EXPECT_EQ(banned->top_logprobs[0][0].token, sink->tokens[0]);
@@ -224,7 +224,7 @@ TEST_F(SamplingRequestTest, NamesWhatIsOutOfRange) {
   EXPECT_EQ(refusal([](auto& r) {
               r.sampling.logit_bias = {{260, 1}};
             }),
-            "logit_bias[260] names no token; allowed: token ids 0 to 259");
+            "token of logit_bias is 260; allowed: 0 to 259");
   EXPECT_EQ(refusal([](auto& r) {
               r.sampling.allowed_token_ids = {1, 260};
             }),
@@ -254,7 +254,7 @@ TEST_F(SamplingRequestTest, NamesWhatIsOutOfRange) {
 }
 
 TEST_F(SamplingRequestTest, RefusesWhatLeavesNoToken) {
-  const std::string message = "leave no token to choose";
+  const std::string message = "leave is 0; allowed: 1 or more";
   engine::GenerateRequest banned = Letters(5);
   banned.sampling.banned_token_ids = banned.sampling.allowed_token_ids;
   EXPECT_NE(Refusal(banned).find(message), std::string::npos);

@@ -1,4 +1,4 @@
-// Who is served when: priorities, readers that are behind, the hint of a refusal.
+// Which request is served when: priorities, readers that are behind, the hint in a refusal.
 #include <atomic>
 #include <mutex>
 #include <string>
@@ -11,7 +11,7 @@
 namespace fmaserver::testing {
 namespace {
 
-/// Notes in which order requests end.
+/// Records the order in which requests end.
 class OrderSink : public RecordingGenerateSink {
  public:
   OrderSink(std::vector<int>& order, std::mutex& mutex, int name)

@@ -1,4 +1,4 @@
-// For whom a sequence's states are kept, and where it begins.
+// Which of a sequence's states are kept and for whom, and where the sequence begins.
 #include "server/engine/state_keeper.h"
 
 #include <memory>
@@ -27,7 +27,8 @@ class StateKeeperTest : public ::testing::Test {
     return {request, sink_, &cache_, observer_};
   }
 
-  /// Feeds the prompt in slices as long as may be. Positions at which a state was taken.
+  /// Feeds the prompt in the longest slices allowed; returns the positions at which a state was
+  /// taken.
   static std::vector<int64_t> Read(const engine::GenerateRequest& request, StateKeeper& keeper) {
     const SnapshotPtr begin = keeper.Begin();
     int64_t position = begin == nullptr ? 0 : begin->tokens();

@@ -1,5 +1,5 @@
 // States taken out of slots and put back: samples, the prefix cache, sessions, resumption. Whatever
-// is left out of a run by starting from a state, the rest is the same in every bit.
+// part of a run is skipped by starting from a state, the rest has the same bits.
 #include <algorithm>
 #include <chrono>
 #include <random>
@@ -27,7 +27,7 @@ Tokens Joined(Tokens first, const Tokens& second) {
   return first;
 }
 
-/// Keeps the samples of one request apart.
+/// Records the samples of one request separately.
 class SamplesSink : public engine::GenerateSink, public Recorder {
  public:
   explicit SamplesSink(int samples) : tokens(samples), logprobs(samples), left_(samples) {}

@@ -1,4 +1,4 @@
-// The plan of a step on random inputs: what it promises holds for each of them.
+// The plan of a step on random inputs: its promises hold for each of them.
 #include "server/engine/step_plan.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Where the tokens of a step are chosen, and what comes to the host for it, on the CUDA backend
-// over the block emulator, which counts.
+// Where the tokens of a step are chosen, and what is copied to the host for it, on the CUDA backend
+// over the block emulator, which counts the bytes.
 #include "server/engine/step_runner.h"
 
 #include <memory>
@@ -50,10 +50,10 @@ class StepRunnerTest : public ::testing::Test {
         std::make_shared<RecordingScoreSink>(), observer_));
   }
 
-  /// Bytes that come to the host for a step of these parts.
-  int64_t BytesOf(const std::vector<StepRunner::Part>& parts) {
+  /// The bytes that are copied to the host for a step with these feeds.
+  int64_t BytesOf(const std::vector<StepRunner::Feed>& feeds) {
     const int64_t before = BytesToHost();
-    const auto outcomes = runner_.Run(parts);
+    const auto outcomes = runner_.Run(feeds);
     EXPECT_TRUE(outcomes.ok()) << outcomes.status();
     if (outcomes.ok()) outcomes_.assign(outcomes->begin(), outcomes->end());
     return BytesToHost() - before;
@@ -85,10 +85,10 @@ TEST_F(StepRunnerTest, OnlyTheLogitsOfThoseThatWantThemComeToTheHost) {
   const auto echo = Generate(scored);
   const auto second = Generate(Prompt(6, 9, 3));
   const auto reading = Generate(Prompt(6, 9, 4));
-  const std::vector<StepRunner::Part> parts = {
+  const std::vector<StepRunner::Feed> feeds = {
       {score.get(), 5}, {first.get(), 3}, {echo.get(), 4}, {second.get(), 6}, {reading.get(), 2}};
   constexpr auto kChosenBytes = static_cast<int64_t>(sizeof(kernels::TokenValue));
-  EXPECT_EQ(BytesOf(parts), (5 + 4) * logits_bytes_ + 2 * kChosenBytes);
+  EXPECT_EQ(BytesOf(feeds), (5 + 4) * logits_bytes_ + 2 * kChosenBytes);
 
   const auto vocab = static_cast<size_t>(SmallConfig().vocab_size);
   EXPECT_EQ(outcomes_[0].logits.size(), 5 * vocab);
@@ -112,9 +112,9 @@ TEST_F(StepRunnerTest, EachGetsItsOwnOutcomeInWhateverOrder) {
     const auto again = Score({7, 8, 9});
     const auto same = Generate(Prompt(3, 9, 1));
     const auto other = Generate(Prompt(2, 9, 2));
-    std::vector<StepRunner::Part> parts = {{same.get(), 3}, {other.get(), 2}};
-    parts.insert(score_first ? parts.begin() : parts.end(), {again.get(), 3});
-    BytesOf(parts);
+    std::vector<StepRunner::Feed> feeds = {{same.get(), 3}, {other.get(), 2}};
+    feeds.insert(score_first ? feeds.begin() : feeds.end(), {again.get(), 3});
+    BytesOf(feeds);
     const engine::StepOutcome& scored = outcomes_[score_first ? 0 : 2];
     const engine::StepOutcome& drawn = outcomes_[score_first ? 1 : 0];
     ASSERT_EQ(scored.logits.size(), scores.size());
@@ -125,7 +125,8 @@ TEST_F(StepRunnerTest, EachGetsItsOwnOutcomeInWhateverOrder) {
   }
 }
 
-/// The others feel nothing of one caller's scores: their tokens are chosen where their logits are.
+/// One caller's scores do not affect the others: their tokens are still chosen where the logits
+/// are.
 TEST(Engine, OneCallersLogitsDoNotSlowTheOthers) {
   constexpr engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 2};
   const auto engine =

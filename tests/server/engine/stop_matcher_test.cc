@@ -19,7 +19,7 @@ struct Outcome {
   bool operator==(const Outcome&) const = default;
 };
 
-/// Looks at every end from the left, and there at every stop string.
+/// Tries every end from the left, and every stop string there.
 Outcome Searched(const std::string& text, const std::vector<std::string>& stops, bool include) {
   for (size_t end = 1; end <= text.size(); ++end) {
     std::optional<std::string> longest;

@@ -1,4 +1,4 @@
-// What a request becomes when it is valid. What is refused, and why, is seen at the engine's door
+// What a valid request becomes. Refusals and their reasons are tested with the engine
 // (engine_test.cc) and on the wire.
 #include "server/engine/validate.h"
 
@@ -12,7 +12,7 @@
 namespace fmaserver::testing {
 namespace {
 
-// Nothing but Validate makes them.
+// Only Validate makes them.
 static_assert(!std::is_default_constructible_v<engine::ValidGenerateRequest>);
 static_assert(!std::is_constructible_v<engine::ValidScoreRequest, engine::ScoreRequest>);
 static_assert(!std::is_constructible_v<engine::ValidGenerateRequest, engine::GenerateRequest,

@@ -45,7 +45,7 @@ class HttpServerTest : public ::testing::Test {
     send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
   }
 
-  /// Until the server closes.
+  /// Receives until the server closes.
   static std::string ReceiveAll(const FileDescriptor& socket) {
     std::string received;
     char bytes[65536];

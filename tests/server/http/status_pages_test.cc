@@ -1,4 +1,4 @@
-// What probes are told as a server comes and goes.
+// What probes get while a server starts, runs and drains.
 #include "server/status_pages.h"
 
 #include <gtest/gtest.h>

@@ -143,7 +143,7 @@ TEST(Metrics, StateBytesOfEveryLayoutAddUp) {
     EXPECT_EQ(bytes.near_field + bytes.sinks + bytes.far + bytes.sums + bytes.padding,
               layout.slot_bytes);
     EXPECT_GE(bytes.padding, 0);
-    // Tokens kept exactly cost what they cost an ordinary cache.
+    // Tokens that are kept exactly take as much as in an ordinary cache.
     const kernels::Hierarchy& hierarchy = spec.hierarchy;
     EXPECT_EQ(bytes.near_field + bytes.sinks,
               kernels::FullCacheBytesPerToken(layout) *

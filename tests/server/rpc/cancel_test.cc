@@ -19,7 +19,7 @@
 namespace fmaserver::testing {
 namespace {
 
-/// What memory may grow by: AddressSanitizer keeps some of what is freed.
+/// By how much memory may grow: AddressSanitizer keeps some of what is freed.
 #ifdef FMA_SANITIZED
 constexpr int64_t kPagesMore = 16'384;
 #else
@@ -40,7 +40,7 @@ int64_t ResidentPages() {
   return resident;
 }
 
-/// What a process holds; threads and files exactly, memory as the system counts it.
+/// What a process has: threads and files exactly, memory as the system counts it.
 struct Holdings {
   int64_t threads = Entries("/proc/self/task");
   int64_t files = Entries("/proc/self/fd");

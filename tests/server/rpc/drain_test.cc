@@ -1,4 +1,4 @@
-// Health, reflection, and the way to a clean end.
+// Health, reflection, and a clean shutdown.
 #include <gmock/gmock.h>
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>

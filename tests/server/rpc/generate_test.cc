@@ -1,4 +1,5 @@
-// Generate: what a stream holds, in which order, and that its text is whole characters.
+// Generate: the contents of a stream and their order, and that its text consists of whole
+// characters.
 #include <gmock/gmock.h>
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
@@ -64,7 +65,7 @@ TEST_F(GenerateTest, ProgressOnlyForPromptsOfSeveralSteps) {
   EXPECT_THAT(Generate(server_.stub(), TextRequest(std::string(32, 'a'), 1)).progress, IsEmpty());
   const std::vector<uint64_t> progress =
       Generate(server_.stub(), TextRequest(std::string(80, 'a'), 1)).progress;
-  // Reports of steps that were faster than the connection are merged.
+  // Reports are merged when steps are faster than the connection.
   ASSERT_THAT(progress, Not(IsEmpty()));
   EXPECT_TRUE(std::ranges::is_sorted(progress));
   EXPECT_EQ(progress.back(), 80U);

@@ -19,7 +19,7 @@ namespace fmaserver::testing {
 namespace {
 
 std::unique_ptr<models::ServedModel> MakeModel(const models::ModelSource& source) {
-  // The first has a tokenizer, the others have none: so they can be told apart.
+  // Only the first has a tokenizer, so that it can be told from the others.
   auto engine = MakeTestEngine(source.name == "bytes" ? ByteModelConfig() : IdModelConfig(),
                                {.num_slots = 2});
   auto sessions = MakeTestSessions(*engine, {});
@@ -30,9 +30,7 @@ constexpr char kAdminToken[] = "let me in";
 
 std::shared_ptr<access::Access> Admins() {
   const TempFolder folder;
-  Sha256 hash;
-  hash.Update(std::as_bytes(std::span(std::string_view(kAdminToken))));
-  const std::string digest = hash.Digest();
+  const std::string digest = Sha256Of(std::string_view(kAdminToken));
   std::string line = "root ";
   for (const unsigned char byte : digest) absl::StrAppend(&line, absl::Hex(byte, absl::kZeroPad2));
   EXPECT_TRUE(WriteFile(folder.path() / "admins", line + "\n"));

@@ -1,4 +1,4 @@
-// Many clients, slow ones, and ones that leave: none disturbs the others or keeps a slot.
+// Many clients, some slow and some that leave: none disturbs the others or keeps a slot.
 #include <google/rpc/error_details.pb.h>
 #include <google/rpc/status.pb.h>
 #include <grpcpp/client_context.h>
@@ -98,7 +98,7 @@ TEST(ParallelTest, FullQueueRefuses) {
 
 TEST(ParallelTest, SlowReaderLosesNothingAndStopsNobody) {
   TestServer server(ByteModelConfig(), {.num_slots = 2, .max_queue = 8});
-  // Less than what may wait for a reader.
+  // Less than the amount that may wait for a reader.
   const v1::GenerateRequest request = TextRequest("slow", 30'000);
   grpc::ClientContext context;
   const auto reader = server.stub().Generate(&context, request);

@@ -1,4 +1,4 @@
-// A call in plain bytes, for requests that no generated stub would make.
+// A call of plain bytes, for requests that no generated stub would make.
 #pragma once
 
 #include <grpcpp/channel.h>

@@ -121,7 +121,7 @@ TEST_F(ScoreTest, SlowReaderOnlySlowsItself) {
   v1::ScoreResponse response;
   ASSERT_TRUE(reader->Read(&response));
   size_t tokens = response.scores().tokens_size();
-  // Long enough for a server that does not wait for its reader to be done with all of it.
+  // Long enough for a server that does not wait for its reader to finish everything.
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   EXPECT_EQ(server_.engine().FreeSlots(), 1);
   EXPECT_TRUE(Generate(server_.stub(), TextRequest("hello", 20)).status.ok());

@@ -32,7 +32,7 @@ class SessionTest : public ::testing::Test {
     server_.reset();
     sessions::SessionOptions options;
     options.dir = folder_.path();
-    // Room for a few states only, so that parking to disk is the rule.
+    // Memory for only a few states, so that most sessions are on disk.
     options.memory_bytes = 100'000;
     server_ = std::make_unique<TestServer>(
         ByteModelConfig(),
@@ -111,7 +111,7 @@ class SessionTest : public ::testing::Test {
     return writer->Finish();
   }
 
-  /// Log-probabilities of the likeliest tokens that follow, at every position of the answer.
+  /// The log-probabilities of the most likely next tokens, at every position of the answer.
   static std::string Distributions(const Generated& generated) {
     std::string all;
     for (const v1::Delta& delta : generated.deltas) {
@@ -131,7 +131,8 @@ class SessionTest : public ::testing::Test {
     return request;
   }
 
-  /// A turn of the session, compared with one request that holds all of `history` and the prompt.
+  /// Runs a turn of the session, and compares it with one request that has all of `history` and the
+  /// prompt.
   void CheckTurn(const std::string& id, Tokens& history, const Tokens& prompt, uint32_t max_tokens,
                  uint64_t seed) {
     v1::GenerateRequest turn = Request(prompt, max_tokens, seed);
@@ -165,7 +166,7 @@ Tokens RandomTokens(std::mt19937& random, size_t most) {
   return tokens;
 }
 
-// Ten thousand operations when FMA_SESSION_OPERATIONS says so; fewer in every run.
+// How many operations to run: what FMA_SESSION_OPERATIONS says, else few enough for every test run.
 int Operations() {
   const char* wanted = std::getenv("FMA_SESSION_OPERATIONS");
   return wanted == nullptr ? 1'500 : std::atoi(wanted);

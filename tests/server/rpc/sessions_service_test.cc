@@ -122,9 +122,10 @@ TEST_F(SessionsServiceTest, BadRequestsSayWhatIsAllowed) {
   const auto refused = [](const grpc::Status& status, const char* part) {
     EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
     EXPECT_THAT(status.error_message(), HasSubstr(part));
+    EXPECT_THAT(status.error_message(), HasSubstr("; allowed: "));
   };
   v1::Session session;
-  refused(Create("a b"), "session_id");
+  refused(Create("a b"), "session_id is \"a b\"");
   refused(Get("", session), "session_id");
   v1::CreateSessionRequest create;
   create.set_ttl_seconds(-1);

@@ -27,7 +27,7 @@ class TestServer {
   v1::Generation::Stub& stub() { return *stub_; }
   std::string Address() const;
 
-  /// A channel of its own, so of its own connection.
+  /// A new channel, with its own connection.
   std::shared_ptr<grpc::Channel> NewChannel() const;
 
  private:
@@ -38,7 +38,7 @@ class TestServer {
   std::unique_ptr<v1::Generation::Stub> stub_;
 };
 
-/// A whole Generate stream.
+/// The contents of a whole Generate stream.
 struct Generated {
   std::vector<uint64_t> progress;  // processed tokens of each progress message
   std::vector<v1::Delta> deltas;
@@ -47,7 +47,7 @@ struct Generated {
   grpc::Status status;
 
   std::vector<uint32_t> TokenIds() const;
-  /// Of the deltas and the final message.
+  /// The text of the deltas and of the final message.
   std::string Text() const;
 };
 

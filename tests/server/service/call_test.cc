@@ -40,7 +40,7 @@ TEST(Call, GivesItsTenantsShareBackAtItsEnd) {
   EXPECT_TRUE(service.Begin(service::kGenerate, "Bearer a")->admission().ok());
 }
 
-// A tenant that has used up its tokens can still see what it has, and clean up.
+// A tenant that has used up its tokens can still list and delete its sessions.
 TEST(Call, WhatTakesNoTokensNeedsNoAllowance) {
   TestService service({.tokens = Entry("alice", "a", "tokens-per-minute=10")});
   service.Begin(service::kGenerate, "Bearer a")->ChargePrompt(1000);

@@ -17,8 +17,8 @@
 
 namespace fmaserver::testing {
 
-/// Made by std::make_shared and given to the call as its wire. Checks that writes and the end come
-/// one at a time.
+/// Made by std::make_shared and given to the call as its wire. Checks that each write is reported
+/// before the next write or the end.
 template <class Event>
 class FakeDoor final : public service::EventWire<Event> {
  public:
@@ -40,8 +40,8 @@ class FakeDoor final : public service::EventWire<Event> {
     changed_.notify_all();
   }
 
-  /// Reports writes, each after `write_time`, until `call` is over; after `cancel_after` of them,
-  /// if given, the reader leaves.
+  /// Reports writes, each after `write_time`, until `call` is over; after `cancel_after` writes, if
+  /// given, the reader leaves.
   template <class StreamedCall>
   absl::Status Run(StreamedCall& call,
                    std::chrono::microseconds write_time = std::chrono::microseconds(0),
@@ -58,14 +58,14 @@ class FakeDoor final : public service::EventWire<Event> {
     }
   }
 
-  /// Of a call that is over.
+  /// The events of a call that is over.
   const std::vector<Event>& events() const { return events_; }
 
-  /// Called right before the end is noted.
+  /// Called right before the end is recorded.
   std::function<void()> at_end;
 
  private:
-  /// Waits for a write, which is then reported, or the end: true.
+  /// Waits for a write, which must then be reported, or for the end, which returns true.
   bool AwaitChange() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return writing_ || end_.has_value(); });

@@ -68,7 +68,7 @@ TEST_F(GenerationTest, CancelRacesWithTheEnd) {
   }
 }
 
-// The thread that hands a request in has other calls to serve.
+// The thread that submits a request has other calls to serve.
 TEST_F(GenerationTest, LongTextsAreReadOnOtherThreads) {
   service_.tokenizer().Shut();
   const std::string text(100'000, 'x');
@@ -122,7 +122,7 @@ TEST_F(GenerationTest, ACallThatIsGoneIsNotEncoded) {
   EXPECT_FALSE(gone.parsed());
 }
 
-// What follows is refused whatever the text, so nobody looks at it.
+// Later requests are refused whatever their text is, so it is not read.
 TEST_F(GenerationTest, DrainingRefusesBeforeTheTextIsRead) {
   service_.engine().Drain(absl::ZeroDuration());
   GenerateCall call(service_, TextRequest(std::string(10'000, 'x'), 1));
@@ -155,7 +155,8 @@ TEST(GenerationAdmissionTest, ATextOverItsLimitIsNotEncoded) {
   GenerateCall call(service, TextRequest(std::string(11, 'x'), 1));
   const absl::Status status = call.Run();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("found 11; allowed: at most 10"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("number of prompt tokens is 11; allowed: up to 10"));
   EXPECT_EQ(service.tokenizer().encoded(), 0);
   GenerateCall fits(service, TextRequest(std::string(10, 'x'), 1));
   EXPECT_TRUE(fits.Run().ok());

@@ -1,4 +1,4 @@
-// The outbox of a stream, by hand and under every interleaving that threads give.
+// The outbox of a stream, step by step and with many interleavings of threads.
 #include "server/service/outbox.h"
 
 #include <gtest/gtest.h>
@@ -13,7 +13,7 @@
 
 namespace fmaserver::testing {
 
-/// Text that is joined up to the first that ends with a full stop.
+/// Texts merge until one ends with a full stop.
 struct Text {
   std::string bytes;
 };
@@ -28,7 +28,7 @@ namespace {
 
 using Outbox = service::Outbox<Text>;
 
-/// Notes what it is asked to do.
+/// Records what it is asked to do.
 class Notes final : public service::EventWire<Text> {
  public:
   void Write(const Text& event) override { said.push_back(event.bytes); }
@@ -99,7 +99,7 @@ TEST_F(OutboxTest, MergesUpToABound) {
   EXPECT_EQ(wire_->said[1].size(), Outbox::kMaxMergedBytes);
 }
 
-/// A call that is nothing but its outbox.
+/// A call that consists only of its outbox.
 struct BareCall {
   void OnWritten(bool ok) {
     if (!ok) outbox.Abandon(absl::CancelledError("gone"));

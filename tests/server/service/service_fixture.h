@@ -1,4 +1,4 @@
-// A service on a small random model, and what a test wants to know of it.
+// A service on a small random model, and what tests need to see of it.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,7 @@
 
 namespace fmaserver::testing {
 
-/// Bytes as tokens. It can be made to wait, as on a text of many megabytes, and counts its work.
+/// Bytes are tokens. It can be made to wait, as for a text of many megabytes, and counts its calls.
 class GatedTokenizer final : public model::Tokenizer {
  public:
   void Shut() { SetShut(true); }
@@ -65,8 +65,8 @@ class ReportKeeper final : public service::CallObserver {
     reports_.push_back(report);
   }
 
-  /// The newest report of this method, once there is one: a call may end a moment after its reader
-  /// knows.
+  /// Waits for a report of this kind and returns the newest: a call may end a moment after its
+  /// reader knows.
   service::CallReport Await(const service::CallKind& kind) const {
     service::CallReport found;
     EXPECT_TRUE(Eventually([&] {
@@ -128,7 +128,7 @@ service::GenerateRequest TextRequest(const std::string& text, int64_t max_tokens
 struct GenerateCallOptions {
   std::function<void()> at_end = {};  ///< called before the reader has the end
   std::string authorization = {};
-  std::optional<size_t> bytes = {};  ///< of the request; absent: of its text
+  std::optional<size_t> bytes = {};  ///< the request's size; absent: that of its text
 };
 
 /// A Generate call of the service and its reader.
@@ -144,7 +144,7 @@ class GenerateCall {
   service::Generation& call() { return *call_; }
   bool parsed() const { return *parsed_; }
 
-  /// Of a call that is over.
+  /// How many tokens a call that is over has generated.
   int64_t CountTokens() const;
   const service::GenerationFinished* finished() const;
   std::string resume_token() const;

@@ -38,7 +38,7 @@ TEST_F(SessionCallsTest, ATenantHasSoManySessionsAndNoMore) {
   const auto too_many = alice.Fork("one", 3);
   EXPECT_EQ(too_many.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(too_many.status().message()),
-              HasSubstr("tenant \"alice\" has 1 sessions and wants 3 more; allowed: 3"));
+              HasSubstr("tenant \"alice\": number of sessions is 4; allowed: up to 3"));
   ASSERT_TRUE(alice.Fork("one", 2).ok());
   EXPECT_EQ(alice.Create("more", {}).status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(alice.Import("more", {}).status().code(), absl::StatusCode::kResourceExhausted);

@@ -14,24 +14,24 @@
 
 namespace fmaserver::testing {
 
-/// Ends the process with the reason when there is one: of what a test stands on.
+/// Ends the process with the reason when `status` is an error; for what every test needs.
 void Require(const absl::Status& status);
 
 /// Ids are bytes, so that generated text is random bytes; any length; no end of sequence.
 model::ModelConfig ByteModelConfig();
 
-/// Learned positions for `positions` tokens.
+/// The same with learned positions, for `positions` tokens.
 model::ModelConfig ShortModelConfig(int64_t positions);
 
-/// Without a tokenizer.
+/// The same without a tokenizer.
 model::ModelConfig IdModelConfig();
 
-/// `tokenizer`: instead of the model's own.
+/// `tokenizer` replaces the model's own.
 std::unique_ptr<engine::Engine> MakeTestEngine(
     const model::ModelConfig& config, engine::EngineOptions options,
     std::shared_ptr<const model::Tokenizer> tokenizer = nullptr);
 
-/// Sessions of `engine`'s model.
+/// A session store for `engine`'s model.
 std::unique_ptr<sessions::SessionStore> MakeTestSessions(const engine::Engine& engine,
                                                          sessions::SessionOptions options);
 

@@ -47,12 +47,12 @@ TEST_F(TokensTest, BothAreCharged) {
 TEST_F(TokensTest, RefusalsNameWhatWasFound) {
   const auto call = service_.Begin(service::kTokenize);
   EXPECT_THAT(std::string(service::Tokenize(*call, "123456789", Vocabulary()).status().message()),
-              HasSubstr("found 9; allowed: at most 8"));
+              HasSubstr("number of bytes in text is 9; allowed: up to 8"));
   EXPECT_THAT(std::string(service::Tokenize(*call, "ab\xff", Vocabulary()).status().message()),
               HasSubstr("text: "));
   const std::vector<uint32_t> ids = {1, 4'000'000'000};
   EXPECT_THAT(std::string(service::Detokenize(*call, ids, Vocabulary()).status().message()),
-              HasSubstr("token_ids[1]: 4000000000 found; allowed are 0 to 255"));
+              HasSubstr("token_ids[1] is 4000000000; allowed: 0 to 255"));
   service::Vocabulary none = Vocabulary();
   none.tokenizer = nullptr;
   EXPECT_EQ(service::Tokenize(*call, "a", none).status().code(),

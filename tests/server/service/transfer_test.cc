@@ -1,4 +1,4 @@
-// Sessions out and in as blobs, and senders that leave in the middle.
+// Sessions exported and imported as blobs, and senders that leave in the middle.
 #include "server/service/transfer.h"
 
 #include <gtest/gtest.h>
@@ -31,7 +31,7 @@ class FakeSender final : public service::ImportWire {
     changed_.notify_all();
   }
 
-  /// True: a piece is wanted. False: the call is over.
+  /// Waits until a piece is wanted (true) or the call is over (false).
   bool AwaitRead() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return reading_ || end_.has_value(); });
@@ -77,7 +77,7 @@ class TransferTest : public ::testing::Test {
     return service::Importing::Start(*service_, service_.Begin(service::kImportSession), sender);
   }
 
-  /// Sends `blob` in pieces as they are wanted. False: the call ended before.
+  /// Sends `blob` in pieces as they are wanted. False when the call ended before that.
   static bool Send(service::Importing& call, FakeSender& sender, const std::string& blob) {
     constexpr size_t kPiece = 1000;
     for (size_t begin = 0; begin < blob.size(); begin += kPiece) {
@@ -107,7 +107,7 @@ TEST_F(TransferTest, ABlobBecomesTheSameSession) {
   ASSERT_TRUE(copy.ok()) << copy.status();
   EXPECT_EQ(copy->id, "copy");
   EXPECT_EQ(copy->tokens, 40);
-  // But for the names of its states, which are random.
+  // Equal except for the ids of its states, which are random.
   EXPECT_EQ(Export("copy").size(), blob.size());
 }
 
@@ -126,8 +126,8 @@ TEST_F(TransferTest, WhatIsNoBlobIsRefused) {
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
 }
 
-// gRPC tells of a stream that broke off as of one that is complete, and of the cancellation a
-// moment before or after.
+// gRPC reports a stream that broke off like a complete one, and the cancellation a moment before or
+// after.
 TEST_F(TransferTest, ASenderWhoLeavesMakesNoSession) {
   const std::string blob = Export("talk");
   for (const bool whole : {true, false}) {

@@ -74,7 +74,7 @@ TEST(TurnRecord, HoldsAllButThePrompt) {
   EXPECT_EQ(after->options.logprobs, before.options.logprobs);
   EXPECT_EQ(after->options.top_logprobs, before.options.top_logprobs);
   EXPECT_EQ(after->options.priority, before.options.priority);
-  // These concern the prompt alone, which the session holds by then.
+  // These concern only the prompt, which the session already holds.
   EXPECT_TRUE(after->options.marks.empty());
   EXPECT_FALSE(after->options.echo);
   EXPECT_FALSE(after->options.prompt_logprobs.has_value());

@@ -46,7 +46,7 @@ TEST_F(TurnTest, ASessionGrowsByEachTurn) {
   }
 }
 
-// What a session brings along was read, limited and charged in the turns before.
+// The session's earlier tokens were read, limited and charged in earlier turns.
 TEST_F(TurnTest, OnlyWhatTheCallerSentIsLimitedAndCharged) {
   GenerateCall first(service_, Turn("abc", 50));
   EXPECT_TRUE(first.Run().ok());
@@ -81,7 +81,7 @@ TEST_F(TurnTest, TurnsAreAdmittedBeforeTheyWaitForTheDisk) {
   EXPECT_FALSE(call.parsed());
 }
 
-// Letting go of a session may take as long as its disk does, and the engine has other streams.
+// Releasing a session may take as long as its disk takes, and the engine has other streams.
 TEST_F(TurnTest, TheEngineDoesNotWaitForTheEndOfATurn) {
   GenerateCall call(service_, Turn("a", 100'000'000));
   EXPECT_TRUE(Eventually([this] { return service_.engine().FreeSlots() == 3; }));
@@ -116,7 +116,7 @@ TEST_F(TurnTest, ATurnThatAnEarlierVersionStoredIsRefusedAndTheSessionGoesOn) {
   GenerateCall refused(service_, resume);
   const absl::Status status = refused.Run();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("go on with session_id"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("allowed: session_id and no prompt"));
   GenerateCall next(service_, Turn("", 3));
   EXPECT_TRUE(next.Run().ok());
   EXPECT_EQ(next.finished()->session->tokens, 5);

@@ -54,7 +54,7 @@ TEST(Workers, RefuseWhatIsTooMuchAndTakeItWhenThereIsRoom) {
   EXPECT_EQ(done, 2);
 }
 
-// What a task holds may be the last of a call, whose end hands in more work.
+// A task may hold the last reference to a call, whose destructor may submit more work.
 TEST(Workers, ATaskIsGoneBeforeTheQueueIsLockedAgain) {
   std::promise<void> second;
   Workers workers(1, kMany);

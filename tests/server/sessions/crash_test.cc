@@ -33,7 +33,7 @@ struct Acknowledged {
   int64_t tokens;
 };
 
-// Adds to the sessions for ever and reports each turn once it is over.
+// Adds to the sessions for ever, and reports each turn when it is over.
 [[noreturn]] void Serve(const TempFolder& folder, int report, uint64_t seed) {
   std::mt19937_64 random(seed);
   const auto store = OpenStore(OptionsFor(folder));
@@ -45,7 +45,7 @@ struct Acknowledged {
       (void)store->Create(name, {});
       continue;
     }
-    // A fork that goes away again, so that links and removals are cut short too.
+    // A fork that is removed again, so that links and removals are interrupted too.
     if (random() % 4 == 0) {
       const auto child = store->Fork(name, 2);
       if (child.ok()) (void)store->Delete({name.tenant, child->front().id});
@@ -62,7 +62,7 @@ struct Acknowledged {
   }
 }
 
-// Runs a server for `microseconds`; the last that it acknowledged of each session.
+// Runs a server for `microseconds`; returns the last turn that it acknowledged for each session.
 std::array<int64_t, kSessions> ServeAndKill(const TempFolder& folder, uint64_t seed,
                                             int64_t microseconds) {
   int ends[2];
@@ -98,7 +98,7 @@ TEST(CrashTest, WhatWasAcknowledgedIsThere) {
     const auto page = store->List(kDefaultTenant, "", 100'000);
     ASSERT_TRUE(page.ok());
     for (const SessionInfo& info : page->sessions) bytes += info.bytes;
-    // Nothing half done is left either.
+    // Nothing half done may be left either.
     const testing::PartFiles parts = testing::FindParts(folder.path());
     EXPECT_EQ(parts.bytes, bytes);
     EXPECT_EQ(store->Stats().disk_bytes, parts.unique_bytes);

@@ -25,16 +25,16 @@ sessions::SessionModel FakeModel();
 std::unique_ptr<sessions::SessionStore> OpenStore(sessions::SessionOptions options,
                                                   Now now = Clock::now);
 
-/// After the first `tokens` tokens of `text`; null for 0.
+/// The state after the first `tokens` tokens of `text`; null for 0.
 engine::SnapshotPtr StateAfter(const Text& text, int64_t tokens);
 
-/// The same with an archive, as of a model that has one: every kChunkTokens tokens are a chunk.
-/// Those of `before`, of an earlier state of the text, are taken over.
+/// The same with an archive, in which every kChunkTokens tokens are a chunk. Chunks of `before`,
+/// the archive of an earlier state of the text, are reused.
 engine::State ArchivedAfter(const Text& text, int64_t tokens, const engine::Archive& before);
 inline constexpr int64_t kChunkTokens = 5;
 
-/// Whether every byte of the state is of `text` or its beginning, and its archive whole or, unless
-/// it is `archived`, empty.
+/// Whether every byte of the state belongs to `text` or its beginning, and its archive is complete
+/// or, unless `archived`, empty.
 bool IsStateAfter(const engine::State& state, const Text& text, bool archived);
 
 /// Checks that the turn starts where `text` stops: its state, pending tokens and history.
@@ -43,7 +43,7 @@ void ExpectTurnOf(const sessions::Turn& turn, const Text& text, bool archived = 
 /// `count` tokens that continue `text`, a function of its length and `salt`.
 Text NextTokens(const Text& text, int64_t count, int32_t salt);
 
-/// Runs a whole turn: reads all but the last of `appended`, which may hold points on the way.
+/// Runs a whole turn that reads all but the last of `appended`, with points inside the turn.
 absl::StatusOr<sessions::SessionInfo> RunTurn(sessions::SessionStore& store,
                                               const sessions::SessionName& name, Text& text,
                                               const Text& appended,
@@ -57,12 +57,12 @@ absl::StatusOr<sessions::SessionInfo> ImportAll(sessions::SessionStore& store,
 /// The files of parts below `folder`.
 struct PartFiles {
   int64_t count = 0;
-  int64_t bytes = 0;         ///< of the parts themselves
-  int64_t unique_bytes = 0;  ///< each once, however many names it has
+  int64_t bytes = 0;         ///< of all names together
+  int64_t unique_bytes = 0;  ///< counting each file once, however many names it has
 };
 PartFiles FindParts(const std::filesystem::path& folder);
 
-/// How many files below `folder` have a name that ends so.
+/// How many files below `folder` have a name with this ending.
 int64_t CountFiles(const std::filesystem::path& folder, const std::string& suffix);
 
 }  // namespace fmaserver::testing

@@ -1,4 +1,4 @@
-// A shelf that works, until the test stops it or lets it fail.
+// A shelf that works until the test stops it or makes it fail.
 #pragma once
 
 #include <atomic>
@@ -10,19 +10,19 @@
 
 namespace fmaserver::testing {
 
-/// What the test does to a GatedShelf, which belongs to a store. Thread-safe.
+/// How a test controls a GatedShelf, which belongs to a store. Thread-safe.
 class Gate {
  public:
-  /// From now on calls wait, as on a disk that hangs.
+  /// From now on calls wait, as they would for a disk that hangs.
   void Close();
   void Open();
-  /// Returns once so many calls wait.
+  /// Returns once `calls` calls wait.
   void AwaitWaiting(int calls);
 
-  /// From now on calls answer this, unless it is OK.
+  /// From now on calls fail with this status; OK: they work again.
   void FailWith(absl::Status status);
 
-  /// Calls so far.
+  /// The number of calls so far.
   int calls() const { return calls_; }
 
  private:

@@ -29,7 +29,7 @@ class RandomTest : public ::testing::TestWithParam<World> {
  protected:
   RandomTest() { Reopen(); }
 
-  // In memory where there is such a folder: what counts here is many operations, not the disk.
+  // On a file system in memory where there is one: this needs many operations, not a disk.
   static void SetUpTestSuite() {
     if (std::filesystem::exists("/dev/shm")) setenv("TMPDIR", "/dev/shm", /*overwrite=*/0);
   }
@@ -48,7 +48,7 @@ class RandomTest : public ::testing::TestWithParam<World> {
 
   SessionStore& AnyStore() { return *stores_[Draw(0, std::ssize(stores_) - 1)]; }
 
-  // A session of the reference, or a name that none has.
+  // A session of the reference, or a name without a session.
   SessionName AnyName() {
     if (texts_.empty() || Draw(0, 20) == 0) return {tenants_[Draw(0, 1)], "nobody"};
     auto session = texts_.begin();
@@ -56,7 +56,7 @@ class RandomTest : public ::testing::TestWithParam<World> {
     return session->first;
   }
 
-  // Checks what the store says of a session that the reference does not have.
+  // Checks what the store says about a session that the reference does not have.
   bool Known(const SessionName& name, const absl::Status& status) {
     if (texts_.contains(name)) return true;
     EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << name.id;
@@ -144,7 +144,7 @@ class RandomTest : public ::testing::TestWithParam<World> {
     EXPECT_EQ(resumed->generated, Text(text.end() - generated, text.end()));
     testing::ExpectTurnOf(*resumed->turn, text, GetParam().archived);
     EXPECT_GE(resumed->turn->pending().size(), 1);
-    // All that the turn itself appended is seen.
+    // Everything that the turn itself appended is seen.
     EXPECT_GE(resumed->turn->history().size() + resumed->turn->pending().size(),
               text.size() - begin);
     if (Draw(0, 1) == 0) FinishTurn(*resumed->turn, text);
@@ -195,7 +195,8 @@ class RandomTest : public ::testing::TestWithParam<World> {
     const auto info =
         testing::ImportAll(AnyStore(), {tenants_[Draw(0, 1)], ""}, *bytes, Draw(1, 300));
     if (absl::IsResourceExhausted(info.status())) {
-      // Only a session that is larger than all memory: nothing else in these worlds fills it.
+      // This may happen only for a session larger than the whole budget: nothing else in these
+      // worlds fills memory.
       EXPECT_GT(std::ssize(*bytes), GetParam().memory_bytes) << info.status();
       return;
     }
@@ -242,7 +243,7 @@ class RandomTest : public ::testing::TestWithParam<World> {
       testing::ExpectTurnOf(**turn, text, GetParam().archived);
     }
     if (GetParam().directory) {
-      // Every file is some session's, and none is left half written.
+      // Every file belongs to a session, and none is left half written.
       EXPECT_EQ(testing::CountFiles(folder_.path(), ".state"), states);
       const testing::PartFiles parts = testing::FindParts(folder_.path());
       EXPECT_EQ(parts.bytes, bytes);

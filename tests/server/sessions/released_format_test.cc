@@ -71,7 +71,7 @@ TEST_F(ReleasedFormatTest, ABlobIsImported) {
   testing::ExpectTurnOf(**store_->BeginTurn({"bob", "copy"}), Talk());
 }
 
-// So that servers of the release before can share the directory.
+// This lets servers of the previous release share the directory.
 TEST_F(ReleasedFormatTest, WhatNeedsNothingNewIsWrittenAsBefore) {
   Text text = Talk();
   ASSERT_TRUE(testing::RunTurn(*store_, {kDefaultTenant, "talk"}, text, {1, 2}).ok());

@@ -31,7 +31,7 @@ PartPtr Chunk(int64_t index) {
                                      .bytes = kMaxChunkBytes});
 }
 
-// What cannot be read back must never be written.
+// A session that could not be read back must never be written.
 TEST(SessionCodecTest, TheLargestSessionFitsIntoAHeader) {
   SessionContents contents{.tokens = kLate + kMaxRewindPoints,
                            .log_begin = kLate + kMaxRewindPoints,

@@ -1,4 +1,4 @@
-// What is counted in memory, and who gives some back.
+// What is counted in memory, and which sessions give some back.
 #include "server/sessions/session_memory.h"
 
 #include <algorithm>
@@ -36,7 +36,7 @@ TEST(SessionMemoryTest, TheLeastRecentlyUsedLeavesFirst) {
   EXPECT_EQ(PlaceOf(third), SessionPlace::kInMemory);
 }
 
-// A session that could not be removed is as old as it was, and leaves memory like any other.
+// A session that could not be removed keeps its age, and leaves memory like any other.
 TEST(SessionMemoryTest, ASessionKeepsItsPlaceWhileItIsNotParked) {
   SessionMemory memory(100);
   Session first({"t", "1"}), second({"t", "2"});
@@ -113,8 +113,8 @@ SessionStats Recount(const std::vector<std::unique_ptr<Session>>& sessions) {
   return stats;
 }
 
-// Random sessions that share parts and tails, put in and taken out in any order: what is counted
-// on the way equals what is there.
+// Random sessions that share parts and tails are added and removed in any order: the running counts
+// must equal a recount.
 TEST(SessionMemoryTest, TheCountsAreRightAfterAnyOperations) {
   std::mt19937_64 random(11);
   const auto draw = [&random](size_t count) { return random() % count; };

@@ -39,7 +39,7 @@ void Create(SessionStore& store, const SessionName& name = kName) {
   ASSERT_TRUE(info.ok()) << info.status();
 }
 
-// Turns of these many tokens.
+// Runs turns with these numbers of tokens.
 Text Talk(SessionStore& store, const std::vector<int64_t>& counts,
           const SessionName& name = kName) {
   Text text;
@@ -50,7 +50,7 @@ Text Talk(SessionStore& store, const std::vector<int64_t>& counts,
   return text;
 }
 
-// A store on a directory of `folder` behind a gate.
+// A store on a directory in `folder`, with a gate in between.
 std::unique_ptr<SessionStore> OpenGated(const TempFolder& folder, Gate& gate,
                                         SessionOptions options = {}) {
   options.sweep_seconds = 0;
@@ -170,7 +170,7 @@ TEST(StoreTest, RewindLandsWhereTheLogReaches) {
     text.resize(tokens);
     testing::ExpectTurnOf(**store->BeginTurn(kName), text);
   }
-  // No state lies before 19, so token 18 of the log helps nothing.
+  // There is no state before 19, so token 18 of the log is of no use.
   EXPECT_EQ(store->Rewind(kName, 18)->tokens, 0);
   EXPECT_THAT(store->Get(kName)->rewind_points, ElementsAre());
 }
@@ -184,7 +184,7 @@ TEST(StoreTest, AnInterruptedTurnIsDroppedByAnother) {
   const auto token = (*turn)->Interrupt({9}, StateAfter(more, 5), {"r", 1, 1});
   ASSERT_TRUE(token.ok());
   EXPECT_EQ(store->Get(kName)->resume_token, *token);
-  // One that fails leaves it.
+  // A turn that fails leaves it.
   turn = store->BeginTurn(kName);
   turn->reset();
   EXPECT_EQ(store->Get(kName)->resume_token, *token);
@@ -462,7 +462,7 @@ TEST(StoreTest, WithoutADirectoryAFullMemoryTakesNoMoreSessions) {
   for (const SessionName& name : names) Talk(*store, {3}, name);
   EXPECT_EQ(store->Create(kName, {}).status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(store->Fork(names[0], 1).status().code(), absl::StatusCode::kResourceExhausted);
-  // What is there goes on.
+  // Existing sessions go on.
   Text text = NextTokens({}, 3, 1);
   EXPECT_TRUE(RunTurn(*store, names[0], text, {1, 2}).ok());
   ASSERT_TRUE(store->Delete(names[1]).ok());
@@ -476,7 +476,7 @@ TEST(StoreTest, ThereIsAMostOfSessions) {
   EXPECT_TRUE(store->Fork(kName, 1).ok());
   const auto refused = store->Create({kDefaultTenant, "third"}, {});
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("allowed: 2"));
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("is 3; allowed: up to 2"));
 }
 
 TEST(StoreTest, ParkedSessionsLeaveMemoryAndComeBack) {
@@ -526,7 +526,7 @@ TEST(StoreTest, TheObserverIsTold) {
   EXPECT_EQ(counter.rewinds, 1);
 }
 
-// Several threads use, fork, rewind, carry and remove the same few sessions.
+// Several threads use, fork, rewind, export, import and remove the same few sessions.
 void Wander(SessionStore& store, uint64_t seed, int operations) {
   std::mt19937_64 random(seed);
   for (int i = 0; i < operations; ++i) {
@@ -555,7 +555,7 @@ void Wander(SessionStore& store, uint64_t seed, int operations) {
         const auto bytes = testing::ReadAll(**blob, 500);
         ASSERT_TRUE(bytes.ok()) << bytes.status();
         const auto copy = testing::ImportAll(store, {"other", ""}, *bytes, 400);
-        // Imports that run at once share what little memory there is.
+        // Imports that run at the same time share the little memory that there is.
         EXPECT_TRUE(copy.ok() || absl::IsResourceExhausted(copy.status())) << copy.status();
         break;
       }
@@ -573,7 +573,7 @@ void Wander(SessionStore& store, uint64_t seed, int operations) {
               << turn.status();
           break;
         }
-        // The log holds the whole text, so that a state of another one is noticed.
+        // The log holds the whole text, so that a state of another text is noticed.
         Text text = (*turn)->history();
         text.insert(text.end(), (*turn)->pending().begin(), (*turn)->pending().end());
         testing::ExpectTurnOf(**turn, text);

@@ -1,4 +1,4 @@
-// Claims, what they let happen at once, and what the table counts.
+// Claims, which of them exclude each other, and what the table counts.
 #include "server/sessions/session_table.h"
 
 #include <future>
@@ -74,7 +74,7 @@ TEST_F(SessionTableTest, AChangeWaitsForReadersAndNewOnesWaitForIt) {
   std::optional<ReadClaim> reader = table_.ToRead(TakeToChange());
   auto change =
       std::async(std::launch::async, [&] { table_.Set(TakeToChange(), HoldingOf({PointOf(9)})); });
-  // It can be in no hurry: the reader sees what it claimed for as long as it likes.
+  // The reader sees what it claimed for as long as it holds the claim.
   EXPECT_EQ(table_.HoldingOf(*reader).contents.tokens, 5);
   reader.reset();
   change.get();

@@ -9,7 +9,7 @@ namespace fmaserver::testing {
 
 class TestClock {
  public:
-  /// Copies of it show the time of this clock, which outlives them.
+  /// A Now that shows the time of this clock, which must outlive it.
   Now now() {
     return [this] { return time_; };
   }

@@ -10,7 +10,7 @@
 namespace fmaserver::sessions {
 namespace {
 
-// Keeps at most `limit` points behind a head that moves on.
+// Appends a new head, and keeps at most `limit` points behind it.
 void Append(std::vector<RewindPoint>& points, RewindPoint next, size_t limit) {
   points.push_back(next);
   while (points.size() > limit + 1) {
@@ -20,12 +20,12 @@ void Append(std::vector<RewindPoint>& points, RewindPoint next, size_t limit) {
   }
 }
 
-// Going back by any distance lands at most this many times as far back.
+// A rewind by any distance goes back at most this many times too far.
 double WorstRatio(const std::vector<RewindPoint>& points, int64_t shortest_turn) {
   const int64_t head = points.back().tokens;
   double worst = 1;
   for (size_t i = 0; i + 1 < points.size(); ++i) {
-    // Just before the next point is where this one is the worst answer.
+    // This point is the worst answer for a position just before the next point.
     const auto wanted = static_cast<double>(head - points[i + 1].tokens + shortest_turn);
     worst = std::max(worst, static_cast<double>(head - points[i].tokens) / wanted);
   }

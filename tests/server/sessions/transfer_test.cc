@@ -38,7 +38,7 @@ class TransferTest : public ::testing::Test {
     return *std::move(bytes);
   }
 
-  // What the import of `blob` says, which must leave nothing.
+  // The status of importing `blob`, which must fail and leave nothing behind.
   absl::Status Refusal(const std::string& blob) {
     const auto info = ImportAll(*store_, {kDefaultTenant, "copy"}, blob, 1000);
     EXPECT_EQ(store_->Get({kDefaultTenant, "copy"}).status().code(), absl::StatusCode::kNotFound);
@@ -95,7 +95,7 @@ TEST_F(TransferTest, AnArchiveTravelsOnce) {
   ASSERT_TRUE(store_->Rewind(copy, 12).ok());
   testing::ExpectTurnOf(**store_->BeginTurn(copy), Text(text.begin(), text.begin() + 12),
                         /*archived=*/true);
-  // The copy is its own: what is left of the source does not change it.
+  // The copy is independent: deleting the source does not change it.
   ASSERT_TRUE(store_->Delete(archived).ok());
   testing::ExpectTurnOf(**store_->BeginTurn(copy), Text(text.begin(), text.begin() + 12),
                         /*archived=*/true);
@@ -135,7 +135,7 @@ TEST_F(TransferTest, AnyTruncationIsRefused) {
   }
   EXPECT_THAT(std::string(Refusal(blob.substr(0, blob.size() - 1)).message()),
               HasSubstr("ends too early"));
-  EXPECT_THAT(std::string(Refusal(blob + "x").message()), HasSubstr("follow"));
+  EXPECT_THAT(std::string(Refusal(blob + "x").message()), HasSubstr("after the last state"));
   std::string twice = blob;
   twice += blob;
   EXPECT_EQ(Refusal(twice).code(), absl::StatusCode::kInvalidArgument);
@@ -146,13 +146,13 @@ TEST_F(TransferTest, NoiseIsRefused) {
   for (int i = 0; i < 2'000; ++i) {
     std::string noise(random() % 400, '\0');
     for (char& byte : noise) byte = static_cast<char>(random());
-    // Half of it begins as it should.
+    // Half of the cases begin like a real blob.
     if (i % 2 == 0) noise.insert(0, Blob().substr(0, random() % 60));
     ASSERT_EQ(Refusal(noise).code(), absl::StatusCode::kInvalidArgument);
   }
 }
 
-// A record with a sound checksum and any header: what a sender with bad intent makes.
+// A record with a correct checksum and any header, as a malicious sender could make it.
 std::string Forged(const internal::RecordHeader& header, const std::string& payload) {
   const SealedRecord record = SealRecord(header, std::as_bytes(std::span(payload)));
   return record.head + payload + record.digest;
@@ -175,45 +175,49 @@ TEST_F(TransferTest, NumbersThatDoNotFitAreRefused) {
   };
   const std::string two(8, '\0');
   EXPECT_TRUE(ImportAll(*store_, {"t", "fine"}, Forged(SessionHeaderOf(2, 2), two), 10).ok());
-  refused(SessionHeaderOf(2, 3), std::string(12, '\0'), "a log of 3 of 2 tokens");
-  refused(SessionHeaderOf(2, 2), std::string(9, '\0'), "9 bytes");
+  refused(SessionHeaderOf(2, 3), std::string(12, '\0'),
+          "log is 3 of 2 tokens; allowed: at most all");
+  refused(SessionHeaderOf(2, 2), std::string(9, '\0'),
+          "payload is 9 bytes; allowed: 4 for each of 2 tokens");
   refused(SessionHeaderOf(uint64_t{1} << 63, 2), two, "tokens");
-  refused(SessionHeaderOf(5, (uint64_t{1} << 62) + 2), two, "a log of");
-  refused(SessionHeaderOf(3, 2), two, "the log begins at token 1");
-  refused(SessionHeaderOf(2, 2), std::string("\xE8\x03\0\0\0\0\0\0", 8), "token 1000 in the log");
-  refused(SessionHeaderOf(2, 2), std::string("\xFF\xFF\xFF\xFF\0\0\0\0", 8), "token -1 in the log");
+  refused(SessionHeaderOf(5, (uint64_t{1} << 62) + 2), two, "log is ");
+  refused(SessionHeaderOf(3, 2), two, "first token of the log is 1; allowed: up to 0");
+  refused(SessionHeaderOf(2, 2), std::string("\xE8\x03\0\0\0\0\0\0", 8),
+          "token in the log is 1000; allowed: 0 to ");
+  refused(SessionHeaderOf(2, 2), std::string("\xFF\xFF\xFF\xFF\0\0\0\0", 8),
+          "token in the log is -1; allowed: 0 to ");
 
   internal::RecordHeader header = SessionHeaderOf(2, 2);
   header.mutable_session()->set_ttl_seconds(std::numeric_limits<double>::quiet_NaN());
-  refused(header, two, "time to live");
+  refused(header, two, "time to live is nan; allowed: 0 to ");
   header = SessionHeaderOf(2, 2);
   header.mutable_session()->mutable_interruption()->set_token("x");
-  refused(header, two, "no interrupted turn");
+  refused(header, two, "interrupted turn is present; allowed: none");
   header = SessionHeaderOf(2, 2);
   header.mutable_session()->add_points()->set_tokens(1);
-  refused(header, two, "the id of a state");
+  refused(header, two, "id of a state is ");
   header.mutable_session()->mutable_points(0)->set_id(std::string(22, '/'));
-  refused(header, two, "the id of a state");
+  refused(header, two, "id of a state is ");
   header.mutable_session()->mutable_points(0)->set_id(std::string(22, 'a'));
   header.mutable_session()->mutable_points(0)->set_tokens(3);
-  refused(header, two, "a state after 3 tokens");
+  refused(header, two, "state is after 3 tokens; allowed: more than 0 and up to 2");
   header.mutable_session()->mutable_points(0)->set_tokens(0);
-  refused(header, two, "a state after 0 tokens");
+  refused(header, two, "state is after 0 tokens; allowed: more than 0 and up to 2");
   header.mutable_session()->mutable_points(0)->set_tokens(1);
   internal::RecordHeader twice = header;
   *twice.mutable_session()->add_points() = header.session().points(0);
   twice.mutable_session()->mutable_points(1)->set_tokens(2);
-  refused(twice, two, "two states of one id");
+  refused(twice, two, "allowed: one that no other part has");
   for (int i = 0; i < kMaxRewindPoints + 1; ++i) {
     *header.mutable_session()->add_points() = header.session().points(0);
   }
-  refused(header, two, "1002 states");
+  refused(header, two, "number of states is 1002; allowed: up to 1001");
   header = SessionHeaderOf(2, 2);
   header.clear_session();
-  refused(header, two, "a state where a session belongs");
+  refused(header, two, "record is a state; allowed: a session");
   header = SessionHeaderOf(2, 2);
   header.set_model(std::string(32, 'x'));
-  refused(header, two, "another model");
+  refused(header, two, "model is another model; allowed: the one that is served");
 }
 
 TEST_F(TransferTest, ArchivesThatDoNotFitAreRefused) {
@@ -237,25 +241,28 @@ TEST_F(TransferTest, ArchivesThatDoNotFitAreRefused) {
   const auto chunk = [](internal::SessionRecord& record) {
     return record.mutable_points(0)->mutable_chunks(0);
   };
-  refused([](auto&) {}, "ends too early");  // what is wrong is only that no part follows
-  refused([&](auto& record) { chunk(record)->set_id("c"); }, "the id of a chunk");
-  refused([&](auto& record) { chunk(record)->set_id(std::string(22, 'a')); }, "of one id");
-  refused([&](auto& record) { chunk(record)->set_end(2); }, "a chunk of tokens 0 to 2");
-  refused([&](auto& record) { chunk(record)->set_begin(1); }, "a chunk of tokens 1 to 1");
-  refused([&](auto& record) { chunk(record)->set_end(uint64_t{1} << 63); }, "a chunk of tokens");
-  refused([&](auto& record) { chunk(record)->set_bytes(0); }, "a chunk of 0 bytes");
-  refused([&](auto& record) { chunk(record)->set_bytes(~uint64_t{0}); }, "bytes, allowed: 1 to");
+  refused([](auto&) {}, "ends too early");  // the only thing wrong is that no part follows
+  refused([&](auto& record) { chunk(record)->set_id("c"); },
+          "id of a chunk is \"c\"; allowed: 22 of ");
+  refused([&](auto& record) { chunk(record)->set_id(std::string(22, 'a')); },
+          "one that no other part has");
+  refused([&](auto& record) { chunk(record)->set_end(2); },
+          "chunk is tokens 0 to 2; allowed: one or more of the tokens 0 to 1");
+  refused([&](auto& record) { chunk(record)->set_begin(1); }, "chunk is tokens 1 to 1");
+  refused([&](auto& record) { chunk(record)->set_end(uint64_t{1} << 63); }, "chunk is tokens");
+  refused([&](auto& record) { chunk(record)->set_bytes(0); }, "chunk is 0 bytes; allowed: 1 to ");
+  refused([&](auto& record) { chunk(record)->set_bytes(~uint64_t{0}); }, "bytes; allowed: 1 to");
   refused([](auto& record) { record.mutable_points(0)->set_shared_chunks(1); },
-          "chunks of the state before");
+          "number of shared chunks is ");
   refused([](auto& record) { record.mutable_points(1)->set_shared_chunks(2); },
-          "chunks of the state before");
+          "number of shared chunks is ");
   refused(
       [&](auto& record) {
         internal::ChunkRecord& other = *record.mutable_points(1)->add_chunks();
         other = *chunk(record);
         other.set_bytes(10);
       },
-      "two parts of one id");
+      "one that no other part has");
   refused(
       [&](auto& record) {
         for (int i = 0; i < kMaxChunks; ++i) {
@@ -264,7 +271,7 @@ TEST_F(TransferTest, ArchivesThatDoNotFitAreRefused) {
           more.set_id(Concat(std::string(22, 'x'), i).substr(std::to_string(i).size()));
         }
       },
-      "a chunk of tokens");
+      "chunk is tokens");
 }
 
 TEST_F(TransferTest, AnotherModelRefusesTheBlob) {

@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A record that its reader refused as damaged is set aside; other errors pass.
+// Sets a file aside when its reader refused it as damaged; passes on other errors.
 absl::Status Refused(const fs::path& file, const absl::Status& status) {
   if (status.code() != absl::StatusCode::kInvalidArgument) return status;
   SetAside(file, status);
@@ -46,7 +46,7 @@ class OpenPartFile final : public OpenPart {
           return bytes->mutable_bytes();
         });
     if (status.code() == absl::StatusCode::kFailedPrecondition) {
-      // Our own session lists it, so it cannot be another model's.
+      // A session of this model lists it, so it cannot be another model's.
       return Refused(file_.path(), absl::InvalidArgumentError(status.message()));
     }
     if (!status.ok()) return Refused(file_.path(), status);
@@ -78,7 +78,8 @@ absl::StatusOr<std::unique_ptr<StateShelf>> DirectoryShelf::Open(fs::path dir,
   absl::StatusOr<OpenFile> lock_file = OpenFile::ForLocking(dir / "lock");
   if (!lock_file.ok()) return lock_file.status();
   auto shelf = absl::WrapUnique(new DirectoryShelf(std::move(dir), model, *std::move(lock_file)));
-  // So that no server that starts at the same time takes our folder for one that was left.
+  // Under the lock, so that a server that starts at the same time does not take our folder for an
+  // abandoned one.
   const absl::StatusOr<DirectoryLock> lock = shelf->Lock();
   if (!lock.ok()) return lock.status();
   if (absl::Status status = shelf->MakeScratch(); !status.ok()) return status;
@@ -186,7 +187,7 @@ absl::Status DirectoryShelf::Remove(const SessionName& name, const Version& expe
   if (absl::Status status = Unlink(RecordPath(name)); !status.ok()) return status;
   if (absl::Status status = SyncFolder(Folder(name.tenant)); !status.ok()) return status;
   for (const PartPtr& part : parts) {
-    (void)Unlink(PartPath(name, *part));  // what stays by mistake is removed by the next start
+    (void)Unlink(PartPath(name, *part));  // the next start removes what is left over
   }
   return absl::OkStatus();
 }

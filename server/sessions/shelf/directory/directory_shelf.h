@@ -7,10 +7,10 @@
 //   <dir>/<tenant>/<session>.<id>.chunk          each chunk of its archive
 //   <dir>/<tenant>/<any of these>.damaged        set aside
 //
-// No file changes once it has its name. Every session has names of its own for its parts; those
-// that sessions share are links to one file, so the disk counts how many still need it and no
-// server has to know the sessions of another. A record gets its name after the parts that it
-// lists, and loses it before them.
+// No file changes once it has its name. Every session has its own names for its parts; the names of
+// a shared part are links to one file, so the disk counts how many sessions still need it, and no
+// server has to know the sessions of another. A record gets its name after the parts that it lists,
+// and loses it before them.
 #pragma once
 
 #include <filesystem>
@@ -28,9 +28,9 @@
 
 namespace fmaserver::sessions {
 
-/// Needs a disk with a working flock, and uses its hard links where it has them. What is damaged is
-/// renamed to *.damaged, with a line in the log; the parts of a session whose record is damaged
-/// stay beside it.
+/// Needs a file system with a working flock, and uses hard links where there are any. A damaged
+/// file is renamed to *.damaged, with a line in the log; when it is a record, the parts of its
+/// session stay beside it.
 class DirectoryShelf final : public StateShelf {
  public:
   /// Makes `dir` when it is missing. UNAVAILABLE when that fails.

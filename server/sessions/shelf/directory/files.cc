@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "absl/cleanup/cleanup.h"
+#include "base/refusal.h"
 #include "base/sha256.h"
 #include "base/text.h"
 #include "server/sessions/shelf/directory/names.h"
@@ -70,7 +71,7 @@ absl::Status Copy(const fs::path& from, const fs::path& to, const fs::path& scra
   return Rename(scratch, to);
 }
 
-// The reader's view of a file: pieces of it, and how much is still to come.
+// A file as RecordReader takes it: piece by piece, with the number of bytes still to come.
 class FilePieces {
  public:
   static constexpr size_t kPieceBytes = size_t{1} << 20;
@@ -81,7 +82,7 @@ class FilePieces {
   std::string_view& bytes() { return bytes_; }
   int64_t remaining() const { return left_ + static_cast<int64_t>(bytes_.size()); }
 
-  // After bytes() was used up.
+  // Call it when bytes() has been used up.
   absl::Status Next() {
     ssize_t count = 0;
     do {
@@ -116,7 +117,8 @@ absl::Status ReadHeader(RecordReader& reader, FilePieces& pieces) {
   }
   const int64_t rest = pieces.remaining() - static_cast<int64_t>(kSha256Bytes);
   if (rest == static_cast<int64_t>(reader.header().payload_bytes())) return absl::OkStatus();
-  return absl::InvalidArgumentError("damaged: the file has not the size that its header says");
+  return At("damaged", Refusal("payload", Words{Concat(rest, " bytes")},
+                               Concat(reader.header().payload_bytes(), " bytes")));
 }
 
 }  // namespace
@@ -145,13 +147,14 @@ absl::StatusOr<OpenFile> OpenFile::Open(const fs::path& path, int flags) {
 }
 
 absl::StatusOr<OpenFile> OpenFile::ForReading(const fs::path& file) {
-  // Non-blocking, so that a FIFO in the place of a file is refused instead of waited for.
+  // Non-blocking: opening a FIFO must not wait for its writer; it is refused.
   absl::StatusOr<OpenFile> open = Open(file, O_RDONLY | O_NONBLOCK);
   if (!open.ok()) return open.status();
   struct stat info;
   if (fstat(open->descriptor(), &info) != 0) return DiskError(file, errno);
   if (!S_ISREG(info.st_mode)) {
-    return absl::FailedPreconditionError(Concat(file.string(), ": not a regular file"));
+    return Refusal(file.string(), Words{"not a regular file"}, "a regular file",
+                   absl::StatusCode::kFailedPrecondition);
   }
   return open;
 }
@@ -168,7 +171,7 @@ absl::Status WriteRecord(const fs::path& file, const SealedRecord& record) {
   const int descriptor = open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kFileMode);
   if (descriptor < 0) return DiskError(file, errno);
   absl::Status status = WriteAndSync(descriptor, file, record);
-  // Some disks tell of a failed write only here.
+  // Some disks report a failed write only here.
   if (close(descriptor) != 0 && status.ok()) status = DiskError(file, errno);
   if (!status.ok()) unlink(file.c_str());
   return status;
@@ -176,7 +179,7 @@ absl::Status WriteRecord(const fs::path& file, const SealedRecord& record) {
 
 absl::Status LinkOrCopy(const fs::path& from, const fs::path& to, const fs::path& scratch) {
   if (link(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
-  // Not every disk has links, and none has any number of them.
+  // Not every file system has hard links, and each limits how many a file may have.
   if (errno != EPERM && errno != EMLINK && errno != EOPNOTSUPP && errno != ENOSYS) {
     return DiskError(errno == ENOENT ? from : to, errno);
   }
@@ -211,13 +214,14 @@ absl::Status MakeFolder(const fs::path& folder) {
   return errno == EEXIST ? absl::OkStatus() : DiskError(folder, errno);
 }
 
-absl::Status ReadRecord(const OpenFile& file, std::string_view model, const PlacePayload& place) {
+absl::Status ReadRecord(const OpenFile& file, std::string_view model,
+                        const AllocatePayload& allocate) {
   const absl::StatusOr<FileStamp> stamp = StampOf(file);
   if (!stamp.ok()) return stamp.status();
   RecordReader reader(model);
   FilePieces pieces(file, stamp->size, FilePieces::kPieceBytes);
   if (absl::Status status = ReadHeader(reader, pieces); !status.ok()) return status;
-  const absl::StatusOr<std::span<std::byte>> payload = place(reader.header());
+  const absl::StatusOr<std::span<std::byte>> payload = allocate(reader.header());
   if (!payload.ok()) return payload.status();
   reader.SetPayload(*payload);
   return ReadUntil(RecordReader::Event::kDone, reader, pieces);

@@ -1,5 +1,5 @@
-// Files that are written once, whole and durably. Failures of the disk are UNAVAILABLE and name the
-// file and the reason; a file that is not there is NOT_FOUND.
+// Files that are written once, completely and durably. A failure of the disk is UNAVAILABLE and
+// names the file and the reason; a missing file is NOT_FOUND.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@
 
 namespace fmaserver::sessions {
 
-/// Tells one version of a file from the next: every version is a file of its own.
+/// Tells one version of a file from the next: every version is a new file.
 struct FileStamp {
   uint64_t inode = 0;
   int64_t modified_ns = 0;
@@ -28,7 +28,7 @@ struct FileStamp {
   bool operator==(const FileStamp&) const = default;
 };
 
-/// Of the version of a record that the file is; a stamp is never an empty version.
+/// The stamp as a Version of the record in the file. It is never the empty Version.
 Version VersionOf(const FileStamp& stamp);
 
 /// Empty when there is no such file.
@@ -39,7 +39,7 @@ class OpenFile {
  public:
   /// A regular file, to be read; FAILED_PRECONDITION for anything else.
   static absl::StatusOr<OpenFile> ForReading(const std::filesystem::path& file);
-  /// A folder, or a file that is made when missing: to be locked or synced.
+  /// To lock or sync: a folder, or a file, which is made when it is missing.
   static absl::StatusOr<OpenFile> Folder(const std::filesystem::path& folder);
   static absl::StatusOr<OpenFile> ForLocking(const std::filesystem::path& file);
 
@@ -57,11 +57,12 @@ class OpenFile {
 
 absl::StatusOr<FileStamp> StampOf(const OpenFile& file);
 
-/// Makes `file` with the record's bytes, on disk when it returns. A failure leaves nothing.
+/// Makes `file` with the record's bytes, which are safe on disk when it returns. A failure leaves
+/// no file.
 absl::Status WriteRecord(const std::filesystem::path& file, const SealedRecord& record);
 
-/// Gives `to`, in a folder of the same disk, the contents of `from` without writing them again
-/// where the disk can; else as a copy, made under the name `scratch`. `to` must not exist.
+/// Gives `to`, on the same disk, the contents of `from`: as a hard link where the disk can, else as
+/// a copy, which is made under the name `scratch` first. `to` must not exist.
 absl::Status LinkOrCopy(const std::filesystem::path& from, const std::filesystem::path& to,
                         const std::filesystem::path& scratch);
 
@@ -70,24 +71,26 @@ absl::Status Rename(const std::filesystem::path& from, const std::filesystem::pa
 /// Renames a damaged file to *.damaged and logs why.
 void SetAside(const std::filesystem::path& file, const absl::Status& why);
 
-/// Success also when it is not there.
+/// Removes the file; OK also when there is none.
 absl::Status Unlink(const std::filesystem::path& file);
 
-/// Makes what happened to names in `folder` durable.
+/// Makes the changes of names in `folder` durable.
 absl::Status SyncFolder(const std::filesystem::path& folder);
 
-/// Makes `folder`, durably, when it is missing; its parent must be there.
+/// Makes `folder` durably when it is missing; its parent must exist.
 absl::Status MakeFolder(const std::filesystem::path& folder);
 
-/// Gives room for the payload that a header announces, or says why not.
-using PlacePayload =
+/// Returns memory for the payload that the header announces, or why there is none.
+using AllocatePayload =
     std::function<absl::StatusOr<std::span<std::byte>>(const internal::RecordHeader&)>;
 
-/// Reads a file that holds exactly one record of the model. The payload that `place` is asked for
-/// is never larger than the file. INVALID_ARGUMENT and FAILED_PRECONDITION as RecordReader.
-absl::Status ReadRecord(const OpenFile& file, std::string_view model, const PlacePayload& place);
+/// Reads a file that holds exactly one record of the model. `allocate` is never asked for a payload
+/// larger than the file. INVALID_ARGUMENT and FAILED_PRECONDITION mean what they mean for
+/// RecordReader.
+absl::Status ReadRecord(const OpenFile& file, std::string_view model,
+                        const AllocatePayload& allocate);
 
-/// The header alone; the payload's size is checked against the file's.
+/// Reads only the header, and checks the payload's size against the file's.
 absl::StatusOr<internal::RecordHeader> ReadRecordHeader(const OpenFile& file,
                                                         std::string_view model);
 

@@ -8,7 +8,7 @@
 
 namespace fmaserver::sessions {
 
-/// Held while it lives.
+/// Holds the lock while it lives.
 class DirectoryLock {
  public:
   /// Waits until it is free: `mutex` between the threads of a process, `file` between processes.

@@ -16,7 +16,7 @@ namespace fmaserver::sessions {
 
 namespace fs = std::filesystem;
 
-/// One pass over the directory, under its lock: no other server is half way through a Save.
+/// One pass over the directory, under its lock, so that no other server is in the middle of a Save.
 class DirectoryShelf::Recovery {
  public:
   explicit Recovery(const DirectoryShelf& shelf) : shelf_(shelf) {}
@@ -30,10 +30,10 @@ class DirectoryShelf::Recovery {
 
   const DirectoryShelf& shelf_;
   std::vector<StoredSession> sessions_;
-  std::set<SessionName> damaged_;  // whose parts may be listed by a record that was set aside
+  std::set<SessionName> damaged_;  // a record that was set aside may list their parts
   std::set<SessionName> foreign_;  // whose records cannot be read
   absl::Status why_foreign_;
-  std::set<fs::path> listed_;  // files of the tenant's parts that its sessions list
+  std::set<fs::path> listed_;  // files of parts that the tenant's sessions list
 };
 
 namespace {

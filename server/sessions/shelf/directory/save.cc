@@ -12,8 +12,8 @@ namespace fmaserver::sessions {
 
 namespace fs = std::filesystem;
 
-/// One run of Save. Its destructor removes what is left aside and, unless it was completed, what
-/// has got a name.
+/// One run of Save. Its destructor removes files that are still aside and, unless the run was
+/// completed, those that already have their names.
 class DirectoryShelf::Saving {
  public:
   Saving(const DirectoryShelf& shelf, const SavePlan& plan) : shelf_(shelf), plan_(plan) {}
@@ -24,10 +24,10 @@ class DirectoryShelf::Saving {
     for (const fs::path& file : named_) unlink(file.c_str());
   }
 
-  /// Without the lock, because it takes long: writes what no file holds yet.
+  /// Writes what no file holds yet. It takes long, so it runs without the lock.
   absl::Status WriteAside();
 
-  /// With the lock: gives the files their names.
+  /// Gives the files their names. Needs the lock.
   absl::StatusOr<Saved> Publish();
 
  private:
@@ -78,7 +78,7 @@ absl::Status DirectoryShelf::Saving::PublishParts(const SessionName& target) {
     const fs::path name = shelf_.PartPath(target, *plan_.parts[i].part);
     if (name == parts_[i]) continue;
     const bool is_aside = parts_[i].parent_path() == shelf_.scratch_;
-    // A part that is for its source alone needs no link.
+    // A new part of the source gets its final name; only other targets need links.
     absl::Status status = is_aside && target == plan_.source
                               ? Rename(parts_[i], name)
                               : LinkOrCopy(parts_[i], name, NewAside());
@@ -101,7 +101,7 @@ absl::StatusOr<Saved> DirectoryShelf::Saving::Publish() {
   for (const SessionName& target : plan_.targets) {
     if (absl::Status status = PublishParts(target); !status.ok()) return status;
   }
-  // A record must not survive a crash that its parts do not survive.
+  // If a record survives a crash, its parts must survive it too.
   if (absl::Status status = SyncFolder(folder); !status.ok()) return status;
   const absl::StatusOr<Version> version = VersionOf(record_);
   if (!version.ok()) return version.status();
@@ -113,7 +113,7 @@ absl::StatusOr<Saved> DirectoryShelf::Saving::Publish() {
   // After a crash the old record may be back, and it must find its parts.
   if (!saved.synced.ok()) return saved;
   for (const PartPtr& part : plan_.dropped) {
-    // What stays by mistake is removed by the next start.
+    // The next start removes what is left over.
     (void)Unlink(shelf_.PartPath(plan_.source, *part));
   }
   return saved;

@@ -92,7 +92,7 @@ TEST_F(DirectoryTest, ForksStillShareAfterARestart) {
   store_.reset();
   store_ = Open();
   EXPECT_EQ(store_->Stats().disk_bytes, disk_bytes);
-  // Without the parent the children live on.
+  // The children survive without the parent.
   ASSERT_TRUE(store_->Delete(kName).ok());
   const auto page = store_->List(kDefaultTenant, "", 100);
   ASSERT_EQ(page->sessions.size(), 11);
@@ -146,7 +146,8 @@ TEST_F(DirectoryTest, ADamagedRecordIsSetAside) {
     damaged[at] = static_cast<char>(damaged[at] ^ 16);
     ASSERT_TRUE(WriteFile(file, damaged));
     store_ = Open();
-    // Damage in the header is seen when the directory is listed, other damage when it is read.
+    // Damage in the header is found when the directory is listed, other damage when the file is
+    // read.
     const absl::StatusCode code = store_->BeginTurn(kName).status().code();
     EXPECT_TRUE(code == absl::StatusCode::kNotFound || code == absl::StatusCode::kDataLoss);
     EXPECT_EQ(store_->Get(kName).status().code(), absl::StatusCode::kNotFound);
@@ -155,7 +156,7 @@ TEST_F(DirectoryTest, ADamagedRecordIsSetAside) {
   }
 }
 
-// Its states have checksums of their own, and the operator may have the record in a backup.
+// Its states have their own checksums, and the operator may have a backup of the record.
 TEST_F(DirectoryTest, TheStatesOfADamagedRecordAreKept) {
   const fs::path file = TenantFolder() / "talk.session";
   const std::string sound = ReadFile(file);
@@ -266,7 +267,7 @@ TEST_F(DirectoryTest, AnotherModelLeavesTheSessionsAlone) {
     ASSERT_TRUE(other.ok());
     EXPECT_TRUE((*other)->List(kDefaultTenant, "", 10)->sessions.empty());
     EXPECT_FALSE((*other)->Get(kName).ok());
-    // Nor may its name be taken.
+    // Its name cannot be taken either.
     EXPECT_FALSE((*other)->Create(kName, {}).ok());
     EXPECT_EQ(CountFiles(dir_, ""), files);
   }
@@ -308,7 +309,7 @@ TEST_F(DirectoryTest, AStartDoesNotDisturbAServerAtWork) {
   testing::ExpectTurnOf(**second->BeginTurn(kName), text_);
 }
 
-// Writes of more than `bytes` bytes fail while it lives, as on a full disk.
+// While it lives, writes of more than `bytes` bytes fail, as on a full disk.
 class FullDisk {
  public:
   explicit FullDisk(rlim_t bytes) {
@@ -341,10 +342,10 @@ TEST_F(DirectoryTest, AFullDiskCostsDurabilityOnly) {
       }
       EXPECT_FALSE(store_->Create({"full", "session"}, {})->durable);
       EXPECT_EQ(CountFiles(dir_, ""), files) << "nothing half written is left";
-      // Another server has what was saved before.
+      // Another server sees what was saved before.
       testing::ExpectTurnOf(**Open()->BeginTurn(kName), saved);
     }
-    // The next change saves all.
+    // The next change saves everything.
     EXPECT_TRUE(RunTurn(*store_, kName, text_, {3})->durable);
     ASSERT_TRUE(store_->Delete({"full", "session"}).ok());
     int64_t states = 0;
@@ -382,7 +383,7 @@ TEST_F(DirectoryTest, AForkOnAFullDiskTakesItsStatesIntoMemory) {
   ASSERT_TRUE(children.ok()) << children.status();
   const SessionName child{kDefaultTenant, children->front().id};
   EXPECT_FALSE(children->front().durable);
-  // The parent leaves memory, and then goes for good.
+  // The parent leaves memory, and then is deleted.
   testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
   testing::ExpectTurnOf(**store_->BeginTurn(child), text_);
   ASSERT_TRUE(store_->Delete(kName).ok());

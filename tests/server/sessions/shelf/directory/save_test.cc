@@ -1,5 +1,4 @@
-// A disk that does not vouch for what it was given. The program has an fsync of its own, so it is
-// one by itself.
+// A disk whose fsync fails. The test replaces fsync, so it is a program by itself.
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,7 +13,7 @@
 
 namespace {
 
-std::atomic<int> folders_to_sync = -1;  // until one fails; negative: none does
+std::atomic<int> folders_to_sync = -1;  // syncs until one fails; negative: none fails
 
 bool IsFolder(int file) {
   struct stat info;
@@ -54,7 +53,7 @@ TEST(SaveTest, AfterACrashAnOldRecordFindsItsStates) {
   ASSERT_TRUE(RunTurn(*store, kName, text, NextTokens(text, 9, 1)).ok());
   const std::string old_record = testing::ReadFile(record);
   const Text old_text = text;
-  // The parts are safe, and then the record's name is not.
+  // The parts are synced, but then the sync of the record's name fails.
   folders_to_sync = 1;
   const auto info = RunTurn(*store, kName, text, NextTokens(text, 9, 1));
   ASSERT_TRUE(info.ok()) << info.status();
