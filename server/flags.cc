@@ -137,7 +137,8 @@ void AddLimitFlags(CLI::App& app, Flags& flags) {
   app.add_option("--max-samples", flags.limits.samples, "Samples (n) of a request, at most")
       ->check(CLI::Range(1, engine::kMaxSamples))
       ->group("Limits");
-  app.add_option("--max-request-bytes", flags.door.max_request_bytes, "Bytes of a request, at most")
+  app.add_option("--max-request-bytes", flags.limits.request_bytes,
+                 "Bytes of a request, at most, also of what compressed ones hold")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->check(CLI::Range(1 << 10, 1 << 30))
       ->group("Limits");
@@ -145,6 +146,33 @@ void AddLimitFlags(CLI::App& app, Flags& flags) {
                  "Calls at once of one connection; more wait")
       ->check(CLI::Range(1, 1 << 20))
       ->group("Limits");
+}
+
+void AddConnectionFlags(CLI::App& app, service::DoorOptions& door) {
+  constexpr int kMost = 1 << 20;
+  constexpr double kLongest = 1e6;
+  app.add_option(
+         "--max-connections", door.max_connections,
+         "Connections at once, at most; 0: what the limit of open files allows, up to 16384")
+      ->check(CLI::Range(0, kMost))
+      ->group("Connections");
+  app.add_option("--max-connections-per-address", door.max_connections_per_address,
+                 "The same of one IPv4 address or IPv6 network (/64); 0: half of them")
+      ->check(CLI::Range(0, kMost))
+      ->group("Connections");
+  app.add_option("--max-connection-idle", door.max_connection_idle_seconds,
+                 "Seconds without a call after which a connection ends; 0: never")
+      ->check(CLI::Range(0.0, kLongest))
+      ->group("Connections");
+  app.add_option("--max-connection-age", door.max_connection_age_seconds,
+                 "Seconds after which a connection takes no new calls, so that its client connects "
+                 "anew; 0: never")
+      ->check(CLI::Range(0.0, kLongest))
+      ->group("Connections");
+  app.add_option("--max-connection-age-grace", door.max_connection_age_grace_seconds,
+                 "Seconds that its running calls then have; 0: as long as they take")
+      ->check(CLI::Range(0.0, kLongest))
+      ->group("Connections");
 }
 
 void AddLogFlags(CLI::App& app, Flags& flags) {
@@ -217,6 +245,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
   AddServerFlags(app, flags);
   AddSecurityFlags(app, flags);
   AddLimitFlags(app, flags);
+  AddConnectionFlags(app, flags.door);
   AddLogFlags(app, flags);
   // The one place that gives options their names in the environment.
   for (CLI::Option* option : app.get_options()) {

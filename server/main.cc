@@ -21,9 +21,11 @@
 #include "server/log/call_log.h"
 #include "server/log/log.h"
 #include "server/metrics/call_metrics.h"
+#include "server/metrics/door_metrics.h"
 #include "server/metrics/exposition.h"
 #include "server/metrics/process_metrics.h"
 #include "server/models/model_registry.h"
+#include "server/net/descriptor_limit.h"
 #include "server/rpc/rpc_server.h"
 #include "server/service/service.h"
 #include "server/status_pages.h"
@@ -99,7 +101,7 @@ bool DeviceFailed(const models::ModelRegistry& models) {
 }
 
 void LogSecurity(const Flags& flags) {
-  const service::TlsOptions& tls = flags.door.tls;
+  const tls::TlsOptions& tls = flags.door.tls;
   spdlog::info("security: {}, {}",
                tls.cert.empty()        ? "plain text"
                : tls.client_ca.empty() ? "TLS"
@@ -213,7 +215,12 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
                             .keep_prompts = flags.log_prompts});
   auto server = rpc::RpcServer::Start(service, flags.door);
   if (!server.ok()) return server.status();
-  probes.pages.Serve([&models] { return AllAreFull(models); });
+  const auto& connections = (*server)->connections();
+  const auto door_metrics =
+      std::make_shared<metrics::DoorMetrics>(connections, (*server)->certificates());
+  exposition.Add(door_metrics);
+  probes.pages.Serve(
+      [&models, connections] { return connections->Counts().full || AllAreFull(models); });
   LogSecurity(flags);
   spdlog::info("listening on {}, port {}", flags.door.listen, (*server)->port());
   WaitForTermination(signals, *accesses, models);
@@ -229,6 +236,7 @@ int Run(const Flags& flags) {
   const sigset_t signals = HandledSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   log::SetUpLog(flags.log_level, FormatOf(flags));
+  net::RaiseDescriptorLimit();
   const absl::Status status = Serve(flags, signals);
   if (!status.ok()) spdlog::error("{}", std::string(status.message()));
   const int code = status.ok() ? EXIT_SUCCESS : EXIT_FAILURE;
