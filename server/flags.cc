@@ -153,7 +153,7 @@ void AddConnectionFlags(CLI::App& app, service::DoorOptions& door) {
   constexpr double kLongest = 1e6;
   app.add_option(
          "--max-connections", door.max_connections,
-         "Connections at once, at most; 0: what the limit of open files allows, up to 16384")
+         "Connections at once, at most; 0: what the limit of open files allows, up to 4096")
       ->check(CLI::Range(0, kMost))
       ->group("Connections");
   app.add_option("--max-connections-per-address", door.max_connections_per_address,

@@ -33,7 +33,7 @@ int DescriptorLimit() {
 }
 
 absl::StatusOr<ConnectionLimits> LimitsFor(int descriptors, int total, int per_address) {
-  constexpr int kPlenty = 16384;
+  constexpr int kPlenty = 4096;  // of some 90 KiB each with TLS
   const int most = std::max(1, descriptors - Reserve(descriptors));
   if (total > most) {
     return Refusal("max-connections", total,

@@ -13,7 +13,7 @@ void RaiseDescriptorLimit();
 int DescriptorLimit();
 
 /// The limits of connections for a process of `descriptors`. 0 stands for what fits: `total` leaves
-/// enough for the HTTP port and for session files and is 16,384 at most, `per_address` is half of
+/// enough for the HTTP port and for session files and is 4,096 at most, `per_address` is half of
 /// `total`. INVALID_ARGUMENT for more connections than there are descriptors left.
 absl::StatusOr<ConnectionLimits> LimitsFor(int descriptors, int total, int per_address);
 

@@ -15,8 +15,8 @@ void ExpectLimits(const absl::StatusOr<ConnectionLimits>& limits, int total, int
 
 TEST(DescriptorLimitTest, LeavesDescriptorsForEverythingElse) {
   ExpectLimits(LimitsFor(1024, 0, 0), 640, 320);
-  ExpectLimits(LimitsFor(20'000, 0, 0), 16'384, 8'192);
-  ExpectLimits(LimitsFor(8'000, 0, 0), 7'000, 3'500);
+  ExpectLimits(LimitsFor(20'000, 0, 0), 4'096, 2'048);
+  ExpectLimits(LimitsFor(4'200, 0, 0), 3'675, 1'837);
   ExpectLimits(LimitsFor(256, 0, 0), 128, 64);
   ExpectLimits(LimitsFor(1, 0, 0), 1, 1);
 }
