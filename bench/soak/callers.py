@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 from record import Record
+
 from server import Server, code_of, metadata
 
 # What a client may be told before its call has begun: the server is full, or cannot be reached.

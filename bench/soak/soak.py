@@ -27,10 +27,11 @@ sys.path[:0] = [str(TESTS / "support")]
 import grpc  # noqa: E402
 from callers import Caller, Kept  # noqa: E402
 from record import Record  # noqa: E402
-from server import CACHES, MEBIBYTE, Server, code_of, make_stubs, metadata, small_disk  # noqa: E402
 from service import eventually  # noqa: E402
 from strangers import Stranger  # noqa: E402
 from troubles import Troubles  # noqa: E402
+
+from server import CACHES, MEBIBYTE, Server, code_of, make_stubs, metadata, small_disk  # noqa: E402
 
 HEALTH = "/grpc.health.v1.Health/Check"
 

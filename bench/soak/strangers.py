@@ -10,6 +10,7 @@ import threading
 
 import grpc
 from record import Record
+
 from server import MAX_REQUEST_BYTES, Server, code_of, metadata
 
 GENERATE = "/fma.v1.Generation/Generate"

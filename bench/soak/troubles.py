@@ -11,6 +11,7 @@ import threading
 
 from record import Record
 from renewals import BROKEN
+
 from server import Server
 
 

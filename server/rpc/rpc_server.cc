@@ -6,7 +6,10 @@
 #include <grpcpp/impl/server_builder_option.h>
 #include <grpcpp/impl/server_builder_plugin.h>
 #include <grpcpp/server_builder.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <spdlog/spdlog.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <climits>
@@ -24,6 +27,9 @@
 namespace fmaserver::rpc {
 namespace {
 
+// Of a ping's answer, and of what the network takes to acknowledge bytes.
+constexpr int kSilenceMilliseconds = 10'000;
+
 /// An argument in milliseconds, of which gRPC takes leaving it out for no limit.
 void SetLimit(grpc::ServerBuilder& builder, const char* argument, double seconds) {
   if (!(seconds > 0)) return;
@@ -37,7 +43,7 @@ void SetChannelArguments(grpc::ServerBuilder& builder, const service::DoorOption
   builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   // A client that vanished without a word is noticed within 40 s and its slot freed.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kSilenceMilliseconds);
   // Clients may ping as often while they wait for a long prompt.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
   // Who pings more often than that is warned twice, then disconnected.
@@ -122,6 +128,9 @@ absl::Status RpcServer::Accept(net::Listener listener) {
   port_ = listener.port;
   auto acceptor =
       net::Acceptor::Start(std::move(listener), connections_, [this](FileDescriptor socket) {
+        // As gRPC does to what it accepts itself; a Unix socket has no such option.
+        setsockopt(socket.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &kSilenceMilliseconds,
+                   sizeof kSilenceMilliseconds);
         grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
         connection.fd = socket.Release();
         entrance_->HandleNewConnection(&connection);

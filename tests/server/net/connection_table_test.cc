@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -70,6 +71,21 @@ TEST_F(ConnectionTableTest, OneAddressLeavesRoomForOthers) {
   EXPECT_FALSE(table.Add(third.get()));
   EXPECT_TRUE(table.Add(other.get()));
   EXPECT_EQ(table.Counts().refused_address, 1);
+}
+
+// An IPv4 client of a socket for both has an IPv6 address on the server's side.
+TEST_F(ConnectionTableTest, AnAddressIsTheSameOnEverySocket) {
+  const Listener both = *Listen("test", "0.0.0.0:0");
+  clients_.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const SocketAddress local = Resolve("test", "127.0.0.1:" + std::to_string(both.port))->front();
+  ASSERT_EQ(connect(clients_.back().get(), local.get(), local.size), 0);
+  const FileDescriptor mapped = AcceptFrom(both.sockets.front().get());
+  const FileDescriptor plain = NewConnection(other_);
+  const FileDescriptor ipv6 = NewConnection(listener_);
+  ConnectionTable table = Table(3, 1);
+  EXPECT_TRUE(table.Add(mapped.get()));
+  EXPECT_FALSE(table.Add(plain.get()));
+  EXPECT_TRUE(table.Add(ipv6.get()));
 }
 
 // gRPC's connection is closed, and its number goes to the next one before anybody looks.
