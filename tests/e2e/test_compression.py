@@ -13,7 +13,7 @@ import pytest
 from http2 import Connection
 from service import Service
 
-OK, INVALID, EXHAUSTED, UNAUTHENTICATED = 0, 3, 8, 16
+OK, INVALID, NOT_FOUND, EXHAUSTED, UNAUTHENTICATED = 0, 3, 5, 8, 16
 MEBIBYTE = 1 << 20
 GENERATE = "/fma.v1.Generation/Generate"
 TOKENIZE = "/fma.v1.Generation/Tokenize"
@@ -90,6 +90,15 @@ def test_damaged_messages_are_called_so() -> None:
             for method in (GENERATE, TOKENIZE, IMPORT):
                 assert client.call(method, message, "gzip") == INVALID, message
         assert client.call(TOKENIZE, whole, "gzip") == OK
+
+
+def test_a_compressed_request_finds_its_model() -> None:
+    text = text_field(1, 300_000) + 300_000 * b"x"
+    with Service("--max-prompt-tokens", 5) as server, Connection(server.grpc_port) as client:
+        for encoding in ("gzip", "deflate"):
+            for name, code in ((b"nothing", NOT_FOUND), (b"fma-books-11m", INVALID), (b"", INVALID)):
+                model = varint(22 << 3 | 2) + varint(len(name)) + name  # the field `model`
+                assert client.call(GENERATE, deflated([text, model], encoding), encoding) == code
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
