@@ -45,7 +45,24 @@ class WithoutReflection final : public grpc::ServerBuilderOption {
   }
 };
 
+std::vector<std::string> ServiceNames(bool with_admin) {
+  std::vector<std::string> names = {v1::Generation::service_full_name(),
+                                    v1::Sessions::service_full_name(), "grpc.health.v1.Health",
+                                    "grpc.reflection.v1.ServerReflection",
+                                    "grpc.reflection.v1alpha.ServerReflection"};
+  if (with_admin) names.push_back(v1::Admin::service_full_name());
+  return names;
+}
+
 }  // namespace
+
+RpcServer::RpcServer(service::Service& service)
+    : service_(service),
+      generation_(service),
+      sessions_(service),
+      reflection_(ServiceNames(service.policy().admins != nullptr)) {
+  if (service.policy().admins != nullptr) admin_.emplace(service);
+}
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(service::Service& service,
                                                             const service::DoorOptions& options) {
@@ -57,7 +74,11 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(service::Service& se
   google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();
   auto server = absl::WrapUnique(new RpcServer(service));
   grpc::ServerBuilder builder;
-  if (!service.policy().access->open()) builder.SetOption(std::make_unique<WithoutReflection>());
+  if (!service.policy().access->open()) {
+    builder.SetOption(std::make_unique<WithoutReflection>());
+  } else {
+    builder.RegisterService(&server->reflection_);
+  }
   builder.AddListeningPort(options.listen, *credentials, &server->port_);
   builder.SetMaxReceiveMessageSize(options.max_request_bytes);
   builder.RegisterService(&server->generation_);

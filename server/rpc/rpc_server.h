@@ -1,5 +1,5 @@
-// The gRPC server: the services Generation and Sessions, standard health checks and reflection on
-// one port.
+// The gRPC server: the services Generation and Sessions, standard health checks and reflection (v1
+// and v1alpha) on one port.
 #pragma once
 
 #include <grpcpp/server.h>
@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "server/rpc/admin_service.h"
 #include "server/rpc/generation_service.h"
+#include "server/rpc/reflection_service.h"
 #include "server/rpc/sessions_service.h"
 #include "server/service/door_options.h"
 #include "server/service/service.h"
@@ -39,14 +40,12 @@ class RpcServer {
   void Shutdown(absl::Duration grace);
 
  private:
-  explicit RpcServer(service::Service& service)
-      : service_(service), generation_(service), sessions_(service) {
-    if (service.policy().admins != nullptr) admin_.emplace(service);
-  }
+  explicit RpcServer(service::Service& service);
 
   service::Service& service_;
   GenerationService generation_;
   SessionsService sessions_;
+  ReflectionService reflection_;
   std::optional<AdminService> admin_;  // none: the server has no administrators
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
