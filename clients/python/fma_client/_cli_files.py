@@ -1,0 +1,66 @@
+"""Where the command line writes: no byte is lost in silence, and what is no file stays what it is."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+_STANDARD_OUTPUT = 1
+
+
+class OutputLostError(Exception):
+    """Something could not be written."""
+
+
+def keep_standard_descriptors() -> None:
+    """No socket takes the place of an output that was closed: writing to one of those fails as if it still were."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_WRONLY if descriptor == 0 else os.O_RDONLY)
+
+
+def write_all(descriptor: int, name: str, data: bytes) -> None:
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputLostError(f"{name}: {error.strerror}") from None
+
+
+def write_output(data: bytes) -> None:
+    """To standard output at once."""
+    write_all(_STANDARD_OUTPUT, "standard output", data)
+
+
+def export(pieces: Iterable[bytes], name: str) -> None:
+    """A file appears under its name when it is whole, at the end of a link if it is one; a FIFO or a device is
+    written to as it is, and - is standard output."""
+    path = Path(name).resolve()
+    if name == "-":
+        for piece in pieces:
+            write_output(piece)
+    elif path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        with open(path, "wb", buffering=0) as device:  # a folder is refused here
+            for piece in pieces:
+                write_all(device.fileno(), name, piece)
+    else:
+        _export_file(pieces, path)
+
+
+def _export_file(pieces: Iterable[bytes], path: Path) -> None:
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with open(unfinished, "xb", buffering=0) as file:
+        try:
+            for piece in pieces:
+                write_all(file.fileno(), str(path), piece)
+            os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
