@@ -9,6 +9,7 @@ import signal
 import socket
 from pathlib import Path
 
+from namespaces import with_file
 from programs import GOLDEN, ROOT
 from service import Service, eventually
 
@@ -71,10 +72,11 @@ def test_targets_may_be_whole_urls() -> None:
         assert server.get("ftp://any.host/livez")[0] == 400
 
 
-def test_a_name_stands_for_all_its_addresses() -> None:
-    known = {info[4][0] for info in socket.getaddrinfo("localhost", None)}
-    with Service("--http", "localhost:0", model=GOLDEN / "average") as server:
-        for address in known:
+def test_a_name_stands_for_all_its_addresses(tmp_path: Path) -> None:
+    addresses = ("127.0.0.1", "127.0.0.2")
+    before = with_file(tmp_path, "/etc/hosts", "".join(f"{address} both.test\n" for address in addresses))
+    with Service("--http", "both.test:0", model=GOLDEN / "average", before=before) as server:
+        for address in addresses:
             with socket.create_connection((address, server.http_port), timeout=20) as probe:
                 probe.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
                 assert probe.recv(100).startswith(b"HTTP/1.1 200 OK")

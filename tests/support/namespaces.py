@@ -21,13 +21,24 @@ def as_process_one() -> list[str]:
     return words
 
 
+def _with_mount(source: Path, target: str) -> list[str]:
+    script = f'mount --bind "{source}" {target} && exec "$@"'
+    words = ["unshare", "--mount", "sh", "-c", script, "sh"]
+    if os.geteuid() != 0 or not _works(*words):
+        pytest.skip("mount namespaces are for root")
+    return words
+
+
+def with_file(folder: Path, path: str, text: str) -> list[str]:
+    """Words before a command for which the file of the system at `path` holds `text`."""
+    file = folder / Path(path).name
+    file.write_text(text)
+    return _with_mount(file, path)
+
+
 def with_memory_limit(folder: Path, limit: int) -> list[str]:
     """Words before a command that let it read `limit` as the limit of its control group."""
     (folder / "memory").mkdir(parents=True)
     (folder / "memory.max").write_text(f"{limit}\n")
     (folder / "memory" / "memory.limit_in_bytes").write_text(f"{limit}\n")
-    script = f'mount --bind "{folder}" /sys/fs/cgroup && exec "$@"'
-    words = ["unshare", "--mount", "sh", "-c", script, "sh"]
-    if os.geteuid() != 0 or not _works(*words):
-        pytest.skip("mount namespaces are for root")
-    return words
+    return _with_mount(folder, "/sys/fs/cgroup")
