@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "base/process.h"
 #include "command_line/output.h"
 #include "command_line/parse.h"
+#include "command_line/process.h"
 #include "server/access/access.h"
 #include "server/flags.h"
 #include "server/http/http_server.h"

@@ -8,7 +8,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "base/process.h"
 #include "bench/load/live_line.h"
 #include "bench/load/load.h"
 #include "bench/load/neighbour.h"
@@ -19,6 +18,7 @@
 #include "clients/cpp/output.h"
 #include "command_line/output.h"
 #include "command_line/parse.h"
+#include "command_line/process.h"
 
 namespace fmaserver::bench {
 namespace {

@@ -3,10 +3,10 @@
 
 #include <CLI/CLI.hpp>
 
-#include "base/process.h"
 #include "clients/cpp/commands.h"
 #include "command_line/output.h"
 #include "command_line/parse.h"
+#include "command_line/process.h"
 
 namespace {
 

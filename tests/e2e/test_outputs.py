@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from devices import full_device
 from programs import BIN, DEMO_MODEL, GOLDEN, serve
 
 AVERAGE = GOLDEN / "average"
@@ -156,9 +157,10 @@ def test_exports_go_where_they_were_sent(address: str, session: str, tmp_path: P
 
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    with subprocess.Popen(["cat", fifo], stdout=subprocess.PIPE) as reader:
+    with open(tmp_path / "read", "wb") as read, subprocess.Popen(["cat", fifo], stdout=read) as reader:
         assert blob(address, session, fifo).returncode == 0
-        assert reader.communicate(timeout=60)[0] == whole
+        assert reader.wait(timeout=60) == 0
+    assert (tmp_path / "read").read_bytes() == whole
     assert stat.S_ISFIFO(fifo.lstat().st_mode)
 
     for name, target in (("link", file), ("dangling", tmp_path / "new.fma"), ("relative", Path("near.fma"))):
@@ -170,15 +172,14 @@ def test_exports_go_where_they_were_sent(address: str, session: str, tmp_path: P
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
 
 
-def test_devices_stay_devices(address: str, session: str) -> None:
-    before = os.stat("/dev/full")
-    done = blob(address, session, "/dev/full")
-    assert done.returncode == 1 and b"/dev/full: No space left on device" in done.stderr
-    after = os.stat("/dev/full")
-    assert stat.S_ISCHR(after.st_mode) and after.st_rdev == before.st_rdev
-    assert not os.path.exists("/dev/full.part")
-    assert blob(address, session, "/dev/null").returncode == 0
-    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+def test_devices_stay_devices(address: str, session: str, tmp_path: Path) -> None:
+    device = full_device(tmp_path)
+    before = device.stat()
+    done = blob(address, session, device)
+    assert done.returncode == 1 and f"{device}: No space left on device".encode() in done.stderr
+    after = device.lstat()
+    assert stat.S_ISCHR(after.st_mode) and (after.st_rdev, after.st_ino) == (before.st_rdev, before.st_ino)
+    assert [path.name for path in tmp_path.iterdir()] in ([device.name], [])
     lost = blob(address, session, "-", ">/dev/full")
     assert lost.returncode == 1 and b"standard output: No space left on device" in lost.stderr
 

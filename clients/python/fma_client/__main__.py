@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from ._cli_files import OutputLostError, export, keep_standard_descriptors
+from ._cli_files import OutputLostError, export
 from ._cli_options import (
     UsageError,
     add_connection,
@@ -18,6 +18,7 @@ from ._cli_options import (
     parse_ids,
     read_input,
     read_prompt,
+    read_stdin,
     whole,
 )
 from ._cli_output import (
@@ -124,7 +125,7 @@ def _tokenize(args: argparse.Namespace) -> None:
 
 
 def _detokenize(args: argparse.Namespace) -> None:
-    ids = args.ids or parse_ids(sys.stdin.read())
+    ids = args.ids or parse_ids(read_stdin().decode())
     with connect(args) as client:
         text = client.detokenize(ids)
         if args.json:
@@ -254,7 +255,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    keep_standard_descriptors()
     args = _parser().parse_args()
     try:
         args.run(args)

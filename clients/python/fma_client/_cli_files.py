@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,15 +13,6 @@ _STANDARD_OUTPUT = 1
 
 class OutputLostError(Exception):
     """Something could not be written."""
-
-
-def keep_standard_descriptors() -> None:
-    """No socket takes the place of an output that was closed: writing to one of those fails as if it still were."""
-    for descriptor in (0, 1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_WRONLY if descriptor == 0 else os.O_RDONLY)
 
 
 def write_all(descriptor: int, name: str, data: bytes) -> None:
@@ -36,6 +28,8 @@ def write_all(descriptor: int, name: str, data: bytes) -> None:
 
 def write_output(data: bytes) -> None:
     """To standard output at once."""
+    if sys.stdout is None:  # closed when Python started; something else may have its descriptor by now
+        raise OutputLostError("standard output: Bad file descriptor")
     write_all(_STANDARD_OUTPUT, "standard output", data)
 
 

@@ -90,6 +90,16 @@ def add_input(parser: argparse.ArgumentParser, token_ids: bool = True) -> None:
         given.add_argument("--token-ids", metavar="JSON", help="Token ids as a JSON array")
 
 
+def _stdin_is_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def read_stdin() -> bytes:
+    if sys.stdin is None:  # closed when Python started; something else may have its descriptor by now
+        raise UsageError("standard input: Bad file descriptor")
+    return sys.stdin.buffer.read()
+
+
 def read_input(args: argparse.Namespace) -> Prompt:
     """The prompt; without any option it is read from standard input, unless that is a terminal."""
     if getattr(args, "token_ids", None) is not None:
@@ -97,9 +107,9 @@ def read_input(args: argparse.Namespace) -> Prompt:
     if args.text is not None:
         return os.fsencode(args.text).decode()
     if args.prompt_file in (None, "-"):
-        if args.prompt_file is None and sys.stdin.isatty():
+        if args.prompt_file is None and _stdin_is_terminal():
             raise UsageError("give a text, or --prompt-file")
-        return sys.stdin.buffer.read().decode()
+        return read_stdin().decode()
     try:
         return Path(args.prompt_file).read_bytes().decode()
     except OSError as error:
@@ -109,7 +119,7 @@ def read_input(args: argparse.Namespace) -> Prompt:
 def read_prompt(args: argparse.Namespace) -> Prompt | None:
     """As read_input; a session may be continued without anything new."""
     given = any(value is not None for value in (args.text, args.prompt_file, args.token_ids))
-    if args.session and not given and sys.stdin.isatty():
+    if args.session and not given and _stdin_is_terminal():
         return None
     prompt = read_input(args)
     return None if args.session and not given and not prompt else prompt

@@ -23,8 +23,9 @@ def write(text: str | bytes) -> None:
 
 
 def note(text: str) -> None:
-    """A line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """A line on standard error, unless that was closed."""
+    if sys.stderr is not None:
+        print(text, file=sys.stderr, flush=True)
 
 
 def write_json(value: Any) -> None:

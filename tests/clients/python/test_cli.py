@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from devices import full_device
 from programs import BIN
 
 PYTHON = [sys.executable, "-m", "fma_client"]
@@ -208,6 +209,7 @@ def test_output_that_is_lost_is_told(words: tuple[object, ...]) -> None:
 
 
 def test_an_export_goes_where_it_was_sent(tmp_path: Path) -> None:
+    full = full_device(tmp_path)
     for program in (PYTHON, TOOL):
         name = f"story{len(program)}"
         assert finish(start(program, "sessions", "create", name))[0] == 0
@@ -218,8 +220,8 @@ def test_an_export_goes_where_it_was_sent(tmp_path: Path) -> None:
             code, output, errors = finish(start(program, "sessions", "export", name, target))
             assert code == 0, errors
         assert link.is_symlink() and link.read_bytes() == (tmp_path / "whole").read_bytes()
-        code, _, errors = finish(start(program, "sessions", "export", name, "/dev/full"))
-        assert (code, "/dev/full: No space left on device" in errors) == (1, True), errors
+        code, _, errors = finish(start(program, "sessions", "export", name, full))
+        assert (code, f"{full}: No space left on device" in errors) == (1, True), errors
         code, _, errors = finish(start(program, "sessions", "export", name, tmp_path))
         assert code == 2 and str(tmp_path) in errors
         with open(tmp_path / "whole") as blob:

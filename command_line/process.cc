@@ -1,4 +1,4 @@
-#include "base/process.h"
+#include "command_line/process.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -20,5 +20,13 @@ void PrepareProcess() {
     if (open("/dev/null", mode) != descriptor) std::_Exit(EXIT_FAILURE);
   }
 }
+
+namespace {
+
+/// The loader calls what stands in this section of a program before any constructor.
+[[gnu::section(".preinit_array"),
+  gnu::used]] void (*const g_before_constructors)() = PrepareProcess;
+
+}  // namespace
 
 }  // namespace fmaserver
