@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Where the links that begin at `name` end, whether something is there or not.
+/// Where the links that begin at `name` end, whether a file is there or not.
 absl::StatusOr<std::string> EndOfLinks(const std::string& name) {
   constexpr int kMaxLinks = 40;  // as the kernel
   fs::path path = name;
@@ -37,20 +37,23 @@ absl::StatusOr<std::string> EndOfLinks(const std::string& name) {
 
 absl::StatusOr<ExportFile> ExportFile::Create(const std::string& name) {
   if (name == "-") return ExportFile("standard output", {}, {});
-  auto path = EndOfLinks(name);
-  if (!path.ok()) return path.status();
   struct stat info;
-  const bool exists = stat(path->c_str(), &info) == 0;
-  if (exists && S_ISDIR(info.st_mode)) {
+  const bool is_file = stat(name.c_str(), &info) != 0 || S_ISREG(info.st_mode);
+  if (!is_file && S_ISDIR(info.st_mode)) {
     return Refusal(name, Words{"a folder"}, "a file, a FIFO, a device, or - for standard output");
   }
-  const bool is_file = !exists || S_ISREG(info.st_mode);
-  std::string unfinished = is_file ? Concat(*path, ".", getpid(), ".part") : std::string();
+  if (!is_file) {
+    FileDescriptor descriptor(open(name.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!descriptor) return FileError(name, errno);
+    return ExportFile(name, {}, std::move(descriptor));
+  }
+  auto path = EndOfLinks(name);
+  if (!path.ok()) return path.status();
+  std::string unfinished = Concat(*path, ".", getpid(), ".part");
   constexpr mode_t kMode = 0666;  // less what umask takes
   FileDescriptor descriptor(
-      is_file ? open(unfinished.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kMode)
-              : open(path->c_str(), O_WRONLY | O_CLOEXEC));
-  if (!descriptor) return FileError(is_file ? unfinished : *path, errno);
+      open(unfinished.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kMode));
+  if (!descriptor) return FileError(unfinished, errno);
   return ExportFile(*std::move(path), std::move(unfinished), std::move(descriptor));
 }
 

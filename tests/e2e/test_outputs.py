@@ -151,7 +151,7 @@ def test_exports_go_where_they_were_sent(address: str, session: str, tmp_path: P
     whole = file.read_bytes()
     assert imports(address, file)
 
-    assert blob(address, session, "-").stdout == whole
+    assert blob(address, session, "-").stdout == blob(address, session, "/dev/stdout").stdout == whole
     command = [BIN / "fma", "sessions", "import", "-", "--server", address]
     assert subprocess.run(command, input=whole, capture_output=True, check=False).returncode == 0
 

@@ -36,16 +36,15 @@ def write_output(data: bytes) -> None:
 def export(pieces: Iterable[bytes], name: str) -> None:
     """A file appears under its name when it is whole, at the end of a link if it is one; a FIFO or a device is
     written to as it is, and - is standard output."""
-    path = Path(name).resolve()
     if name == "-":
         for piece in pieces:
             write_output(piece)
-    elif path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        with open(path, "wb", buffering=0) as device:  # a folder is refused here
+    elif os.path.exists(name) and not stat.S_ISREG(os.stat(name).st_mode):
+        with open(name, "wb", buffering=0) as device:  # a folder is refused here
             for piece in pieces:
                 write_all(device.fileno(), name, piece)
     else:
-        _export_file(pieces, path)
+        _export_file(pieces, Path(name).resolve())
 
 
 def _export_file(pieces: Iterable[bytes], path: Path) -> None:

@@ -52,7 +52,8 @@ TEST(ModelNameTest, TheFirstNameIsReportedAndTheOthersAreAliases) {
   EXPECT_TRUE(ParseSource("models/tiny")->aliases.empty());
   EXPECT_EQ(ParseSource("tiny", {"a/b"}).status().message(),
             "name is \"a/b\"; allowed: 1 to 64 of A-Z a-z 0-9 _ and -");
-  for (const std::string alias : {"", "a b", "a\n", std::string(65, 'x')}) {
+  for (const std::string& alias :
+       std::vector<std::string>{"", "a b", "a\n", std::string(65, 'x')}) {
     EXPECT_EQ(ParseSource("tiny", {"a", alias}).status().code(),
               absl::StatusCode::kInvalidArgument);
   }
