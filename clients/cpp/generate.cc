@@ -6,6 +6,7 @@
 #include "clients/cpp/generate_options.h"
 #include "clients/cpp/generate_printer.h"
 #include "clients/cpp/output.h"
+#include "command_line/output.h"
 
 namespace fmaserver::client {
 namespace {
@@ -37,7 +38,7 @@ int RunGenerate(const Options& options) {
 
   if (request->echo() && request->has_text() && !options.connection.json) {
     // Byte for byte, which its tokens need not be.
-    PrintText(request->text());
+    WriteOutput(request->text());
     request->set_echo(false);
   }
   GeneratePrinter printer(*model, options.connection.json, request->n());

@@ -38,6 +38,9 @@ class Model {
                                                      std::shared_ptr<kernels::Backend> backend,
                                                      ModelOptions options);
 
+  /// Of the activations of a step of `rows` rows.
+  static int64_t StepBytes(const model::ModelConfig& config, int64_t rows);
+
   /// Feeds every segment and returns the logits asked for, [sum of logits, V] in segment order, in
   /// the backend's memory (null data: none); valid until the next call. Segments are of different
   /// slots and max_rows rows in all. With `choices`, for as many of the first rows of logits and of

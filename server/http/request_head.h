@@ -14,7 +14,7 @@ struct HttpResponse {
 
 struct RequestHead {
   bool head_only = false;  ///< HEAD: the answer goes without its body
-  std::string path;        ///< without the query, as it was sent
+  std::string path;        ///< as it was sent, without scheme, host and query
   /// 0, or the status to answer with instead of asking a handler: 400 no request of HTTP/1, 405
   /// neither GET nor HEAD.
   int error = 0;

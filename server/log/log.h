@@ -19,7 +19,7 @@ void SetUpLog(const std::string& level, LogFormat format);
 /// One level more (+1) or less (-1) talkative, and says so.
 void ShiftLogLevel(int steps);
 
-/// Writes what is queued, and ends the thread. False: nobody read it for `patience`. The thread
+/// Writes what is queued, and ends the thread; what is logged later is dropped. False: nobody read it for `patience`. The thread
 /// then still waits for a reader, and a process that is not to wait with it ends by std::_Exit.
 bool CloseLog(std::chrono::seconds patience);
 

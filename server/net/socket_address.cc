@@ -7,35 +7,13 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
-#include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/address.h"
 #include "base/refusal.h"
 
 namespace fmaserver::net {
 namespace {
-
-struct HostAndPort {
-  std::string host;
-  std::string port;
-};
-
-absl::StatusOr<HostAndPort> Split(const std::string& flag, const std::string& address) {
-  const size_t colon = address.rfind(':');
-  std::string host = address.substr(0, colon == std::string::npos ? 0 : colon);
-  const bool bracketed = host.starts_with('[') && host.ends_with(']');
-  if (bracketed) host = host.substr(1, host.size() - 2);
-  std::string port = colon == std::string::npos ? "" : address.substr(colon + 1);
-  const bool digits = port.find_first_not_of("0123456789") == std::string::npos;
-  // An IPv6 address without brackets may or may not end with a port.
-  const bool unclear = !bracketed && absl::StrContains(host, ':');
-  if (host.empty() || unclear || port.empty() || port.size() > 5 || !digits ||
-      std::stoi(port) > 65535) {
-    return Refusal(flag, address, "HOST:PORT or [IPV6]:PORT with a port from 0 to 65535");
-  }
-  return HostAndPort{std::move(host), std::move(port)};
-}
 
 const sockaddr_in& AsIpv4(const SocketAddress& address) {
   return reinterpret_cast<const sockaddr_in&>(address.bytes);
@@ -60,13 +38,14 @@ bool operator==(const SocketAddress& a, const SocketAddress& b) {
 
 absl::StatusOr<std::vector<SocketAddress>> Resolve(const std::string& flag,
                                                    const std::string& address) {
-  const auto parts = Split(flag, address);
+  const auto parts = ParseHostPort(flag, address);
   if (!parts.ok()) return parts.status();
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE;
   addrinfo* found = nullptr;
-  const int error = getaddrinfo(parts->host.c_str(), parts->port.c_str(), &hints, &found);
+  const int error =
+      getaddrinfo(parts->host.c_str(), std::to_string(parts->port).c_str(), &hints, &found);
   if (error != 0) {
     return absl::UnavailableError(
         absl::StrCat(flag, ": cannot listen on \"", address, "\": ", gai_strerror(error)));

@@ -89,7 +89,24 @@ absl::StatusOr<std::shared_ptr<tls::CertificateWatch>> WatchCertificates(
   return tls::CertificateWatch::Start(options);
 }
 
+std::vector<std::string> ServiceNames(bool with_admin) {
+  std::vector<std::string> names = {v1::Generation::service_full_name(),
+                                    v1::Sessions::service_full_name(), "grpc.health.v1.Health",
+                                    "grpc.reflection.v1.ServerReflection",
+                                    "grpc.reflection.v1alpha.ServerReflection"};
+  if (with_admin) names.push_back(v1::Admin::service_full_name());
+  return names;
+}
+
 }  // namespace
+
+RpcServer::RpcServer(service::Service& service)
+    : service_(service),
+      generation_(service),
+      sessions_(service),
+      reflection_(ServiceNames(service.policy().admins != nullptr)) {
+  if (service.policy().admins != nullptr) admin_.emplace(service);
+}
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(service::Service& service,
                                                             const service::DoorOptions& options) {
@@ -107,7 +124,11 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(service::Service& se
   server->connections_ = *std::move(connections);
   server->certificates_ = *std::move(certificates);
   grpc::ServerBuilder builder;
-  if (!service.policy().access->open()) builder.SetOption(std::make_unique<WithoutReflection>());
+  if (!service.policy().access->open()) {
+    builder.SetOption(std::make_unique<WithoutReflection>());
+  } else {
+    builder.RegisterService(&server->reflection_);
+  }
   using ConnectionType = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
   server->entrance_ = builder.experimental().AddExternalConnectionAcceptor(
       ConnectionType::FROM_FD, CredentialsOf(server->certificates_));

@@ -1,5 +1,5 @@
-// The gRPC server: the services Generation and Sessions, standard health checks and reflection on
-// one port.
+// The gRPC server: the services Generation and Sessions, standard health checks and reflection (v1
+// and v1alpha) on one port.
 #pragma once
 
 #include <grpcpp/server.h>
@@ -14,6 +14,7 @@
 #include "server/net/connection_table.h"
 #include "server/rpc/admin_service.h"
 #include "server/rpc/generation_service.h"
+#include "server/rpc/reflection_service.h"
 #include "server/rpc/sessions_service.h"
 #include "server/service/door_options.h"
 #include "server/service/service.h"
@@ -48,10 +49,7 @@ class RpcServer {
   void Shutdown(absl::Duration grace);
 
  private:
-  explicit RpcServer(service::Service& service)
-      : service_(service), generation_(service), sessions_(service) {
-    if (service.policy().admins != nullptr) admin_.emplace(service);
-  }
+  explicit RpcServer(service::Service& service);
 
   /// Lets gRPC serve what comes to `listener`.
   absl::Status Accept(net::Listener listener);
@@ -59,6 +57,7 @@ class RpcServer {
   service::Service& service_;
   GenerationService generation_;
   SessionsService sessions_;
+  ReflectionService reflection_;
   std::optional<AdminService> admin_;  // none: the server has no administrators
   std::shared_ptr<net::ConnectionTable> connections_;
   std::shared_ptr<tls::CertificateWatch> certificates_;  // null: plain text

@@ -60,7 +60,7 @@ def held(clients: list[socket.socket]) -> Iterator[list[socket.socket]]:
 
 
 def test_more_idle_connections_than_descriptors_do_not_deafen_the_server() -> None:
-    with Service(launcher=("prlimit", "--nofile=1024:1024")) as server:
+    with Service(before=("prlimit", "--nofile=1024:1024")) as server:
         assert "up to 640, of one address up to 320" in server.log()
         with held([connect(server) for _ in range(1_100)]) as clients:
             assert eventually(lambda: refused(server, "address") == 780)
@@ -88,14 +88,14 @@ def test_it_hears_again_when_files_took_every_descriptor() -> None:
 
 
 def test_the_soft_limit_of_files_is_raised() -> None:
-    with Service(launcher=("prlimit", "--nofile=256:4096")) as server:
+    with Service(before=("prlimit", "--nofile=256:4096")) as server:
         limits = Path(f"/proc/{server.process.pid}/limits").read_text()
         assert re.search(r"Max open files +4096 +4096", limits)
         assert "up to 3584, of one address up to 1792" in server.log()
 
 
 def test_more_connections_than_files_are_refused_at_start() -> None:
-    with Service("--max-connections", 700, launcher=("prlimit", "--nofile=1024:1024"), ready=False) as server:
+    with Service("--max-connections", 700, before=("prlimit", "--nofile=1024:1024"), ready=False) as server:
         assert server.process.wait(timeout=60) == 1
         assert "max-connections is 700; allowed: 1 to 640" in server.log()
 

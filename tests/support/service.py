@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from programs import BIN, DEMO_MODEL
@@ -31,16 +31,16 @@ class Service:
     def __init__(
         self,
         *flags: object,
-        model: Path = DEMO_MODEL,
+        model: object = DEMO_MODEL,
         ready: bool = True,
         env: dict[str, str] | None = None,
-        launcher: tuple[str, ...] = (),
+        before: Sequence[str] = (),
         listen: str = "127.0.0.1:0",
     ):
-        """`launcher`: a command that becomes the server, such as prlimit."""
+        """`before` are words before the command."""
         self._log = tempfile.NamedTemporaryFile("r", suffix=".log")
-        program = (*launcher, BIN / "fma-server")
-        command = [*program, "--model", model, "--listen", listen, "--http", "127.0.0.1:0", *flags]
+        command = [*before, BIN / "fma-server", "--model", model, "--listen", listen]
+        command += [*(() if "--http" in flags else ("--http", "127.0.0.1:0")), *flags]
         with open(self._log.name, "w") as log:
             self.process = subprocess.Popen(
                 [str(word) for word in command], stdout=log, stderr=log, env={**os.environ, **(env or {})}
