@@ -29,10 +29,12 @@ std::string WhyNoHttp(const std::string& text) { return text.empty() ? "" : WhyN
 constexpr char kFooter[] = R"(
 Every option can also come from the environment, under the name shown with it, or from the file
 that --config names, as lines like  slots = 16  under the option's long name. The command line wins
-over the environment, which wins over the file. --print-config writes such a file.
+over the environment, which wins over the file; a variable that is set to nothing counts as unset.
+--print-config writes such a file.
 
 SIGTERM or SIGINT drains: health turns NOT_SERVING, new requests are refused with UNAVAILABLE and
-running ones get --drain-seconds; then the server exits with 0. A second signal ends it at once.
+running ones get --drain-seconds; then the server exits with 0. A second signal ends it at once,
+and so does the first while it still loads.
 SIGHUP reads the token files again; SIGUSR1 logs more, SIGUSR2 less.
 
 Example:

@@ -37,8 +37,8 @@ CLI::Option* AddExclusive(CLI::App& command, const char* name, std::optional<std
 }  // namespace
 
 void AddTextOptions(CLI::App& command, InputOptions& options) {
-  // Not in a group of options: CLI11 would not look for TEXT in there behind a "--".
-  AddExclusive(command, "text", options.text, "The text itself; behind -- it may begin with -");
+  // Not in a group of options: CLI11 would not look for TEXT in there after a "--".
+  AddExclusive(command, "text", options.text, "The text itself; after -- it may begin with -");
   AddExclusive(command, "-f,--prompt-file", options.file,
                "A file with the text; - is standard input, as without any of these")
       ->type_name("FILE");

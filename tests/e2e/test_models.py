@@ -74,7 +74,7 @@ def test_a_model_has_one_name_and_answers_to_all_of_them() -> None:
             ("books", ["gpt-3.5", "org/books:11m"]),
             ("other", []),
         ]
-        assert "also called      gpt-3.5, org/books:11m" in fma(server, "models").stdout
+        assert "also called       gpt-3.5, org/books:11m" in fma(server, "models").stdout
         expected = fma(server, "generate", *IDS).stdout
         for name in ("books", "gpt-3.5", "org/books:11m"):
             assert fma(server, "generate", *IDS, "--model", name).stdout == expected
@@ -83,7 +83,7 @@ def test_a_model_has_one_name_and_answers_to_all_of_them() -> None:
         unknown = fma(server, "generate", *IDS, "--model", "average")
         assert unknown.returncode == 3 and "gpt-3.5" in unknown.stderr
     with Service("--model-name", "alias", model=f"own={AVERAGE}") as server:
-        assert "also called      alias" in fma(server, "models").stdout
+        assert "also called       alias" in fma(server, "models").stdout
 
 
 def refused(*flags: object) -> str:
