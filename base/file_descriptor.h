@@ -18,6 +18,8 @@ class FileDescriptor {
   }
 
   int get() const { return fd_; }
+  /// Leaves the closing to the caller.
+  int Release() { return std::exchange(fd_, -1); }
   explicit operator bool() const { return fd_ >= 0; }
 
  private:

@@ -3,19 +3,20 @@
 #include <dlfcn.h>
 
 #include <array>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/environment.h"
 
 namespace fmaserver::kernels {
 namespace {
 
 absl::StatusOr<std::string> LibraryPath() {
-  if (const char* path = std::getenv("FMA_CUDA_LIBRARY"); path != nullptr) return path;
+  if (auto path = FromEnvironment("FMA_CUDA_LIBRARY")) return *std::move(path);
   std::error_code error;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
   const std::filesystem::path path = program.parent_path() / "libfma_cuda.so";

@@ -10,6 +10,7 @@
 #include "base/sha256.h"
 #include "base/text.h"
 #include "model_loader/expected_tensors.h"
+#include "model_loader/lfs_pointer.h"
 #include "model_loader/sentencepiece/tokenizer.h"
 #include "model_loader/shard_index.h"
 
@@ -39,8 +40,17 @@ std::string FolderName(const fs::path& folder) {
   return (error ? folder : canonical).filename().string();
 }
 
+/// A small file of the checkpoint, whole.
+absl::StatusOr<std::string> ReadText(const fs::path& file, size_t max_bytes) {
+  absl::StatusOr<std::string> text = ReadWholeFile(file, max_bytes);
+  if (!text.ok()) return text;
+  const absl::Status status = RefuseLfsPointer(*text, file.string());
+  if (!status.ok()) return status;
+  return text;
+}
+
 absl::StatusOr<ShardIndex> ReadShardIndex(const fs::path& file) {
-  const absl::StatusOr<std::string> text = ReadWholeFile(file, kMaxIndexBytes);
+  const absl::StatusOr<std::string> text = ReadText(file, kMaxIndexBytes);
   if (!text.ok()) return text.status();
   return ParseShardIndex(*text, file.string());
 }
@@ -133,7 +143,7 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const fs::path& folder) {
 
 absl::Status Checkpoint::ReadConfig(const fs::path& folder) {
   const fs::path file = folder / kConfigFile;
-  const absl::StatusOr<std::string> text = ReadWholeFile(file, kMaxConfigBytes);
+  const absl::StatusOr<std::string> text = ReadText(file, kMaxConfigBytes);
   if (!text.ok()) return text.status();
   absl::StatusOr<ModelConfig> config = ParseModelConfig(*text, file.string());
   if (!config.ok()) return config.status();
@@ -159,7 +169,7 @@ absl::Status Checkpoint::ReadTokenizer(const fs::path& folder) {
   }
   const fs::path file = folder / kTokenizerFile;
   if (!Exists(file)) return absl::OkStatus();
-  const absl::StatusOr<std::string> bytes = ReadWholeFile(file, kMaxTokenizerBytes);
+  const absl::StatusOr<std::string> bytes = ReadText(file, kMaxTokenizerBytes);
   if (!bytes.ok()) return bytes.status();
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer =
       MakeSentencePieceTokenizer(*bytes, file.string(), config_.vocab_size);

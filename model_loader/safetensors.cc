@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/refusal.h"
 #include "base/text.h"
+#include "model_loader/lfs_pointer.h"
 
 namespace fmaserver::model {
 namespace {
@@ -197,8 +198,11 @@ absl::StatusOr<std::vector<NamedTensor>> ParseSafetensors(std::span<const std::b
 absl::StatusOr<Safetensors> Safetensors::Open(const std::filesystem::path& file) {
   absl::StatusOr<MappedFile> mapped = MappedFile::Open(file);
   if (!mapped.ok()) return mapped.status();
-  absl::StatusOr<std::vector<NamedTensor>> tensors =
-      ParseSafetensors(mapped->bytes(), file.string());
+  const std::span<const std::byte> bytes = mapped->bytes();
+  const absl::Status status =
+      RefuseLfsPointer({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file.string());
+  if (!status.ok()) return status;
+  absl::StatusOr<std::vector<NamedTensor>> tensors = ParseSafetensors(bytes, file.string());
   if (!tensors.ok()) return tensors.status();
   return Safetensors(*std::move(mapped), *std::move(tensors));
 }

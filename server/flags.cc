@@ -2,23 +2,39 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cstdlib>
 #include <memory>
-#include <vector>
+#include <optional>
+#include <string>
 
-#include "base/refusal.h"
+#include "base/address.h"
+#include "base/environment.h"
+#include "command_line/numbers.h"
 #include "kernels/device.h"
+#include "server/config_file.h"
 
 namespace fmaserver {
 namespace {
 
+std::string WhyNoAddress(const std::string& text) {
+  return std::string(ParseHostPort("address", text).status().message());
+}
+
+/// Unix sockets will do too.
+std::string WhyNoListen(const std::string& text) {
+  return text.starts_with("unix:") || text.starts_with("unix-abstract:") ? "" : WhyNoAddress(text);
+}
+
+std::string WhyNoHttp(const std::string& text) { return text.empty() ? "" : WhyNoListen(text); }
+
 constexpr char kFooter[] = R"(
 Every option can also come from the environment, under the name shown with it, or from the file
 that --config names, as lines like  slots = 16  under the option's long name. The command line wins
-over the environment, which wins over the file. --print-config writes such a file.
+over the environment, which wins over the file; a variable that is set to nothing counts as unset.
+--print-config writes such a file.
 
 SIGTERM or SIGINT drains: health turns NOT_SERVING, new requests are refused with UNAVAILABLE and
-running ones get --drain-seconds; then the server exits with 0. A second signal ends it at once.
+running ones get --drain-seconds; then the server exits with 0. A second signal ends it at once,
+and so does the first while it still loads.
 SIGHUP reads the token files again; SIGUSR1 logs more, SIGUSR2 less.
 
 Example:
@@ -34,6 +50,12 @@ void AddModelFlags(CLI::App& app, Flags& flags) {
       ->allow_extra_args(false)
       ->type_name("[NAME=]DIR")
       ->group("Model");
+  app.add_option("--model-name", flags.model_names,
+                 "What requests call the first model; may be repeated: the first name is reported, "
+                 "all are accepted. A NAME of --model comes before them")
+      ->allow_extra_args(false)
+      ->type_name("NAME")
+      ->group("Model");
   app.add_option("--device", flags.device,
                  "Where to compute; auto: cuda:0 if there is one, else cpu")
       ->check([](const std::string& name) {
@@ -41,7 +63,7 @@ void AddModelFlags(CLI::App& app, Flags& flags) {
       })
       ->type_name("auto|cpu|cuda:N")
       ->group("Model");
-  app.add_option("--threads", flags.threads, "Threads of the cpu device; 0: one per core")
+  AddNumber(app, "--threads", flags.threads, "Threads of the cpu device; 0: one per core")
       ->check(CLI::Range(0, 1024))
       ->group("Model");
   app.add_option(
@@ -52,21 +74,20 @@ void AddModelFlags(CLI::App& app, Flags& flags) {
 }
 
 void AddEngineFlags(CLI::App& app, engine::EngineOptions& engine) {
-  app.add_option("--slots", engine.num_slots, "Sequences that run at once")
+  AddNumber(app, "--slots", engine.num_slots, "Sequences that run at once")
       ->check(CLI::Range(1, 1 << 20))
       ->group("Engine");
-  app.add_option("--max-queue", engine.max_queue, "Requests that may wait for a slot")
+  AddNumber(app, "--max-queue", engine.max_queue, "Requests that may wait for a slot")
       ->check(CLI::Range(0, 1 << 20))
       ->group("Engine");
-  app.add_option("--step-tokens", engine.step_tokens, "Prompt tokens of one step, at most")
+  AddNumber(app, "--step-tokens", engine.step_tokens, "Prompt tokens of one step, at most")
       ->check(CLI::Range(1, 1 << 20))
       ->group("Engine");
-  app.add_option("--prefix-cache-memory", engine.prefix_cache_bytes,
-                 "Bytes for states of prompts, found again by prompts that begin alike; 0: none")
-      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+  AddBytes(app, "--prefix-cache-memory", engine.prefix_cache_bytes,
+           "Bytes for states of prompts, found again by prompts that begin alike; 0: none")
       ->group("Engine");
-  app.add_option("--max-stall-seconds", engine.max_stall_seconds,
-                 "How long a reader may be behind before its request ends")
+  AddNumber(app, "--max-stall-seconds", engine.max_stall_seconds,
+            "How long a reader may be behind before its request ends")
       ->check(CLI::Range(0.001, 1e9))
       ->group("Engine");
 }
@@ -76,35 +97,36 @@ void AddSessionFlags(CLI::App& app, sessions::SessionOptions& sessions) {
                  "Where sessions are saved; without it they end with the server")
       ->type_name("DIR")
       ->group("Sessions");
-  app.add_option("--session-memory", sessions.memory_bytes,
-                 "Bytes for sessions that wait for their next turn")
-      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+  AddBytes(app, "--session-memory", sessions.memory_bytes,
+           "Bytes for sessions that wait for their next turn")
       ->group("Sessions");
-  app.add_option("--session-ttl", sessions.ttl_seconds,
-                 "Seconds without use after which a session expires; 0: never")
+  AddNumber(app, "--session-ttl", sessions.ttl_seconds,
+            "Seconds without use after which a session expires; 0: never")
       ->check(CLI::Range(0.0, sessions::kMaxTtlSeconds))
       ->group("Sessions");
-  app.add_option("--rewind-points", sessions.rewind_points,
-                 "States kept of a session besides the newest")
+  AddNumber(app, "--rewind-points", sessions.rewind_points,
+            "States kept of a session besides the newest")
       ->check(CLI::Range(int64_t{0}, sessions::kMaxRewindPoints))
       ->group("Sessions");
-  app.add_option("--session-log-tokens", sessions.log_tokens, "Last tokens kept of a session")
+  AddNumber(app, "--session-log-tokens", sessions.log_tokens, "Last tokens kept of a session")
       ->check(CLI::Range(int64_t{1}, sessions::kMaxLogTokens))
       ->group("Sessions");
-  app.add_option("--max-sessions", sessions.max_sessions, "Sessions that may be kept")
+  AddNumber(app, "--max-sessions", sessions.max_sessions, "Sessions that may be kept")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
       ->group("Sessions");
 }
 
 void AddServerFlags(CLI::App& app, Flags& flags) {
   app.add_option("--listen", flags.door.listen, "Address; port 0 takes a free one")
+      ->check(WhyNoListen)
       ->type_name("HOST:PORT")
       ->group("Server");
   app.add_option("--http", flags.http,
-                 "Address of /metrics, /livez, /readyz and /version; without it there is none")
+                 "Address of /metrics, /livez, /readyz, /health and /version; without it: none")
+      ->check(WhyNoHttp)
       ->type_name("HOST:PORT")
       ->group("Server");
-  app.add_option("--drain-seconds", flags.drain_seconds, "Grace for running requests at the end")
+  AddNumber(app, "--drain-seconds", flags.drain_seconds, "Grace for running requests at the end")
       ->check(CLI::Range(0.0, 86400.0))
       ->group("Server");
 }
@@ -123,29 +145,54 @@ void AddSecurityFlags(CLI::App& app, Flags& flags) {
 }
 
 void AddLimitFlags(CLI::App& app, Flags& flags) {
-  app.add_option("--max-prompt-tokens", flags.limits.prompt_tokens,
-                 "Tokens of a prompt, at most; 0: what the model takes")
+  AddNumber(app, "--max-prompt-tokens", flags.limits.prompt_tokens,
+            "Tokens of a prompt, at most; 0: what the model takes")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
       ->group("Limits");
-  app.add_option("--max-text-bytes", flags.limits.text_bytes,
-                 "Bytes of a text to encode, at most; 0: what a request may hold")
-      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+  AddBytes(app, "--max-text-bytes", flags.limits.text_bytes,
+           "Bytes of a text to encode, at most; 0: what a request may hold")
       ->group("Limits");
-  app.add_option("--max-stop-strings", flags.limits.stop_strings,
-                 "Stop strings of a request, at most")
+  AddNumber(app, "--max-stop-strings", flags.limits.stop_strings,
+            "Stop strings of a request, at most")
       ->check(CLI::Range(0, static_cast<int>(engine::kMaxStops)))
       ->group("Limits");
-  app.add_option("--max-samples", flags.limits.samples, "Samples (n) of a request, at most")
+  AddNumber(app, "--max-samples", flags.limits.samples, "Samples (n) of a request, at most")
       ->check(CLI::Range(1, engine::kMaxSamples))
       ->group("Limits");
-  app.add_option("--max-request-bytes", flags.door.max_request_bytes, "Bytes of a request, at most")
-      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+  AddBytes(app, "--max-request-bytes", flags.limits.request_bytes,
+           "Bytes of a request, at most, also of what compressed ones hold")
       ->check(CLI::Range(1 << 10, 1 << 30))
       ->group("Limits");
-  app.add_option("--max-streams", flags.door.max_streams,
-                 "Calls at once of one connection; more wait")
+  AddNumber(app, "--max-streams", flags.door.max_streams,
+            "Calls at once of one connection; more wait")
       ->check(CLI::Range(1, 1 << 20))
       ->group("Limits");
+}
+
+void AddConnectionFlags(CLI::App& app, service::DoorOptions& door) {
+  constexpr int kMost = 1 << 20;
+  constexpr double kLongest = 1e6;
+  AddNumber(app, "--max-connections", door.max_connections,
+            "Connections at once, at most; 0: what the limit of open files allows, up to 4096")
+      ->check(CLI::Range(0, kMost))
+      ->group("Connections");
+  AddNumber(app, "--max-connections-per-address", door.max_connections_per_address,
+            "The same of one IPv4 address or IPv6 network (/64); 0: half of them")
+      ->check(CLI::Range(0, kMost))
+      ->group("Connections");
+  AddNumber(app, "--max-connection-idle", door.max_connection_idle_seconds,
+            "Seconds without a call after which a connection ends; 0: never")
+      ->check(CLI::Range(0.0, kLongest))
+      ->group("Connections");
+  AddNumber(app, "--max-connection-age", door.max_connection_age_seconds,
+            "Seconds after which a connection takes no new calls, so that its client connects "
+            "anew; 0: never")
+      ->check(CLI::Range(0.0, kLongest))
+      ->group("Connections");
+  AddNumber(app, "--max-connection-age-grace", door.max_connection_age_grace_seconds,
+            "Seconds that its running calls then have; 0: as long as they take")
+      ->check(CLI::Range(0.0, kLongest))
+      ->group("Connections");
 }
 
 void AddLogFlags(CLI::App& app, Flags& flags) {
@@ -166,37 +213,11 @@ std::string EnvironmentName(const std::string& flag) {
   return name;
 }
 
-/// A file of TOML lines. Leaves out what the environment says, because that wins.
-class ConfigFile : public CLI::ConfigBase {
- public:
-  explicit ConfigFile(const CLI::App& app) : app_(app) {}
-
-  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
-    std::vector<CLI::ConfigItem> items = ConfigBase::from_config(input);
-    std::erase_if(items, [this](const CLI::ConfigItem& item) {
-      const CLI::Option* option = app_.get_option_no_throw("--" + item.name);
-      if (option == nullptr || !option->get_configurable() || !item.parents.empty()) {
-        // CLI11 reports the head of a section as a key of its own.
-        const bool section = item.name == "++";
-        const std::string key = section ? "[" + item.parents.back() + "]" : item.fullname();
-        const absl::Status refusal =
-            Refusal(At("--config", "key"), key, "the long names of --help, without sections");
-        throw CLI::ConfigError(std::string(refusal.message()));
-      }
-      return std::getenv(option->get_envname().c_str()) != nullptr;
-    });
-    return items;
-  }
-
- private:
-  const CLI::App& app_;
-};
-
 void AddConfigFlags(CLI::App& app, Flags& flags) {
   // CLI11 looks at the environment only after it has read the file.
-  const char* file = std::getenv("FMA_CONFIG");
-  app.set_config("--config", file == nullptr ? "" : file, "File of options; see below",
-                 /*config_required=*/file != nullptr)
+  const std::optional<std::string> file = FromEnvironment("FMA_CONFIG");
+  app.set_config("--config", file.value_or(""), "File of options; see below",
+                 /*config_required=*/file.has_value())
       ->type_name("FILE")
       ->group("Configuration");
   app.add_flag("--print-config", flags.print_config,
@@ -218,6 +239,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
   AddServerFlags(app, flags);
   AddSecurityFlags(app, flags);
   AddLimitFlags(app, flags);
+  AddConnectionFlags(app, flags.door);
   AddLogFlags(app, flags);
   // The one place that gives options their names in the environment.
   for (CLI::Option* option : app.get_options()) {

@@ -14,7 +14,8 @@
 namespace fmaserver {
 
 struct Flags {
-  std::vector<std::string> models;  ///< [NAME=]DIR; the first is the default
+  std::vector<std::string> models;       ///< [NAME=]DIR; the first is the default
+  std::vector<std::string> model_names;  ///< of the first: its name, then its aliases
   std::string device = "auto";
   int threads = 0;
   std::string cache_dtype = "f32";

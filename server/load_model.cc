@@ -2,10 +2,10 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
-#include "model_loader/checkpoint.h"
 #include "server/engine/engine.h"
 #include "server/metrics/device_metrics.h"
 #include "server/metrics/metrics.h"
@@ -51,6 +51,24 @@ absl::StatusOr<std::shared_ptr<kernels::Backend>> ModelLoader::MakeBackend() {
   return std::move(device->backend);
 }
 
+ModelMemory ModelLoader::MemoryOf(const model::Checkpoint& checkpoint,
+                                  const kernels::Backend& backend) const {
+  ModelMemory memory{.prefixes = flags_.engine.prefix_cache_bytes,
+                     .sessions = flags_.sessions.memory_bytes};
+  // The memory of a GPU is its own, and the device says when something does not fit.
+  if (backend.MemoryInfo().has_value()) return memory;
+  const model::ModelConfig& config = checkpoint.config();
+  const kernels::SlotLayout layout(config.attention, config.num_layers,
+                                   *kernels::CacheTypeNamed(flags_.cache_dtype));
+  memory.weights = checkpoint.WeightBytes();
+  // Slots that no memory holds are the engine's to refuse; here they need not overflow.
+  constexpr int64_t kMostSlotBytes = int64_t{1} << 60;
+  memory.slots = std::min(layout.slot_bytes, kMostSlotBytes / flags_.engine.num_slots) *
+                 flags_.engine.num_slots;
+  memory.step = engine::Model::StepBytes(config, engine::Engine::MaxRows(flags_.engine));
+  return memory;
+}
+
 std::filesystem::path ModelLoader::SessionFolder(const std::string& name) const {
   const std::filesystem::path& dir = flags_.sessions.dir;
   return dir.empty() || name == first_ ? dir : dir / kModelsFolder / name;
@@ -63,6 +81,8 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::Load(
   if (!checkpoint.ok()) return checkpoint.status();
   auto backend = MakeBackend();
   if (!backend.ok()) return backend.status();
+  auto room = budget_.Reserve(source.name, MemoryOf(*checkpoint, **backend));
+  if (!room.ok()) return room.status();
   auto model = engine::Model::Load(*checkpoint, *backend,
                                    {.max_rows = engine::Engine::MaxRows(flags_.engine),
                                     .cache_type = *kernels::CacheTypeNamed(flags_.cache_dtype)});
@@ -90,11 +110,14 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::Load(
   if (!engine.ok()) return engine.status();
   auto served = std::make_unique<models::ServedModel>(
       source, *std::move(engine), sessions,
-      std::vector<std::shared_ptr<const void>>{session_counts, device});
+      std::vector<std::shared_ptr<const void>>{session_counts, device, *std::move(room)});
   exposition_.Add(counts->registry());
   exposition_.Add(session_counts);
   exposition_.Add(device);
   LogModel(*served);
+  if (const std::string excess = budget_.Excess(); !excess.empty()) {
+    spdlog::warn("memory: {}", excess);
+  }
   return served;
 }
 

@@ -6,11 +6,15 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "base/machine.h"
 #include "kernels/device.h"
+#include "model_loader/checkpoint.h"
 #include "server/flags.h"
+#include "server/memory_budget.h"
 #include "server/metrics/exposition.h"
 #include "server/models/model_name.h"
 #include "server/models/served_model.h"
+#include "server/service/service.h"
 
 namespace fmaserver {
 
@@ -19,19 +23,27 @@ class ModelLoader {
  public:
   /// `first` is the name of the first model of the command line. Both outlive this object.
   ModelLoader(const Flags& flags, std::string first, metrics::Exposition& exposition)
-      : flags_(flags), first_(std::move(first)), exposition_(exposition), devices_(flags.threads) {}
+      : flags_(flags),
+        first_(std::move(first)),
+        exposition_(exposition),
+        devices_(flags.threads),
+        budget_(ReadMachineShare().memory_bytes,
+                service::Service::BufferBytes(flags.limits.request_bytes)) {}
 
-  /// Errors of reading the checkpoint, of the device's memory and of the session directory.
+  /// Errors of reading the checkpoint, of the memory of the device and of this process
+  /// (MemoryBudget), and of the session directory.
   absl::StatusOr<std::unique_ptr<models::ServedModel>> Load(const models::ModelSource& source);
 
  private:
   absl::StatusOr<std::shared_ptr<kernels::Backend>> MakeBackend();
+  ModelMemory MemoryOf(const model::Checkpoint& checkpoint, const kernels::Backend& backend) const;
   std::filesystem::path SessionFolder(const std::string& name) const;
 
   const Flags& flags_;
   const std::string first_;
   metrics::Exposition& exposition_;
   kernels::Devices devices_;
+  MemoryBudget budget_;
 };
 
 }  // namespace fmaserver

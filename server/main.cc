@@ -1,6 +1,5 @@
 // fma-server: loads a checkpoint and serves it over gRPC until SIGTERM or SIGINT.
 #include <malloc.h>
-#include <pthread.h>
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
@@ -8,12 +7,15 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "command_line/output.h"
+#include "command_line/parse.h"
+#include "command_line/process.h"
 #include "server/access/access.h"
 #include "server/flags.h"
 #include "server/http/http_server.h"
@@ -21,15 +23,20 @@
 #include "server/log/call_log.h"
 #include "server/log/log.h"
 #include "server/metrics/call_metrics.h"
+#include "server/metrics/door_metrics.h"
 #include "server/metrics/exposition.h"
 #include "server/metrics/process_metrics.h"
 #include "server/models/model_registry.h"
+#include "server/net/descriptor_limit.h"
 #include "server/rpc/rpc_server.h"
 #include "server/service/service.h"
+#include "server/signals.h"
 #include "server/status_pages.h"
 
 namespace fmaserver {
 namespace {
+
+constexpr std::chrono::seconds kLogPatience(2);
 
 log::LogFormat FormatOf(const Flags& flags) {
   return flags.log_format == "json" ? log::LogFormat::kJson : log::LogFormat::kText;
@@ -47,7 +54,8 @@ absl::Status LoadModels(const std::vector<models::ModelSource>& sources,
 absl::StatusOr<std::vector<models::ModelSource>> SourcesOf(const Flags& flags) {
   std::vector<models::ModelSource> sources;
   for (const std::string& text : flags.models) {
-    auto source = models::ParseSource(text);
+    auto source =
+        models::ParseSource(text, sources.empty() ? flags.model_names : std::vector<std::string>());
     if (!source.ok()) return source.status();
     sources.push_back(*std::move(source));
   }
@@ -98,13 +106,19 @@ bool DeviceFailed(const models::ModelRegistry& models) {
       models.List(), [](const models::ModelPtr& model) { return model->engine().DeviceFailed(); });
 }
 
+/// Says on what the server relies, so that a setting that was lost is seen.
 void LogSecurity(const Flags& flags) {
-  const service::TlsOptions& tls = flags.door.tls;
-  spdlog::info("security: {}, {}",
-               tls.cert.empty()        ? "plain text"
-               : tls.client_ca.empty() ? "TLS"
-                                       : "mutual TLS",
-               flags.tokens.empty() ? "no tokens: everybody may call" : "tokens are needed");
+  const tls::TlsOptions& tls = flags.door.tls;
+  spdlog::info("security: TLS {}{}", tls.cert.empty() ? "off: no --tls-cert" : "on: " + tls.cert,
+               tls.client_ca.empty() ? "" : ", clients' certificates of " + tls.client_ca);
+  if (flags.tokens.empty()) {
+    spdlog::warn("security: authentication off: no --tokens, whoever can connect may call");
+  } else {
+    spdlog::info("security: authentication on: tokens of {}", flags.tokens);
+  }
+  spdlog::info("security: administrators {}", flags.admin_tokens.empty()
+                                                  ? "none: no --admin-token-file"
+                                                  : "by tokens of " + flags.admin_tokens);
 }
 
 /// Who may call.
@@ -122,13 +136,6 @@ absl::StatusOr<Accesses> OpenAccesses(const Flags& flags) {
   if (!admins.ok()) return admins.status();
   accesses.admins = *std::move(admins);
   return accesses;
-}
-
-sigset_t HandledSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) sigaddset(&signals, signal);
-  return signals;
 }
 
 void ReloadTokens(const Accesses& accesses) {
@@ -169,13 +176,7 @@ void WaitForTermination(const sigset_t& signals, const Accesses& accesses,
     if (signal == SIGUSR2) log::ShiftLogLevel(-1);
   }
   spdlog::info("{} received", sigabbrev_np(signal));
-  // From here on a second signal has its default effect, because this thread does not block it: it
-  // ends the process.
-  sigset_t again;
-  sigemptyset(&again);
-  sigaddset(&again, SIGTERM);
-  sigaddset(&again, SIGINT);
-  pthread_sigmask(SIG_UNBLOCK, &again, nullptr);
+  LetSignalsEndTheProcess();
 }
 
 void Drain(const models::ModelRegistry& models, rpc::RpcServer& server, StatusPages& pages,
@@ -190,11 +191,20 @@ void Drain(const models::ModelRegistry& models, rpc::RpcServer& server, StatusPa
   spdlog::info("stopped");
 }
 
+/// A server that does not listen yet has nothing to drain.
+void EndWhileLoading(int signal) {
+  spdlog::info("{} received before the server listened: it ends", sigabbrev_np(signal));
+  log::CloseLog(kLogPatience);
+  std::_Exit(EXIT_SUCCESS);
+}
+
 absl::Status Serve(const Flags& flags, const sigset_t& signals) {
+  std::optional<StartInterrupt> loading(EndWhileLoading);
   const auto accesses = OpenAccesses(flags);
   if (!accesses.ok()) return accesses.status();
   const auto sources = SourcesOf(flags);
   if (!sources.ok()) return sources.status();
+  LogSecurity(flags);
   metrics::Exposition exposition;
   const auto process_metrics = std::make_shared<metrics::ProcessMetrics>();
   const auto call_metrics = std::make_shared<metrics::CallMetrics>();
@@ -214,8 +224,13 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
                             .keep_prompts = flags.log_prompts});
   auto server = rpc::RpcServer::Start(service, flags.door);
   if (!server.ok()) return server.status();
-  probes.pages.Serve([&models] { return AllAreFull(models); });
-  LogSecurity(flags);
+  const auto& connections = (*server)->connections();
+  const auto door_metrics =
+      std::make_shared<metrics::DoorMetrics>(connections, (*server)->certificates());
+  exposition.Add(door_metrics);
+  probes.pages.Serve(
+      [&models, connections] { return connections->Counts().full || AllAreFull(models); });
+  loading.reset();
   spdlog::info("listening on {}, port {}", flags.door.listen, (*server)->port());
   WaitForTermination(signals, *accesses, models);
   const bool failed = DeviceFailed(models);
@@ -225,11 +240,9 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
 }
 
 int Run(const Flags& flags) {
-  constexpr std::chrono::seconds kLogPatience(2);
-  // Before the first thread, so that all of them leave the signals to sigwait().
-  const sigset_t signals = HandledSignals();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  const sigset_t signals = BlockSignals();
   log::SetUpLog(flags.log_level, FormatOf(flags));
+  net::RaiseDescriptorLimit();
   const absl::Status status = Serve(flags, signals);
   if (!status.ok()) spdlog::error("{}", std::string(status.message()));
   const int code = status.ok() ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -241,18 +254,14 @@ int Run(const Flags& flags) {
 }  // namespace fmaserver
 
 int main(int argc, char** argv) {
-  constexpr int kWrongUsage = 2;
+  fmaserver::PrepareProcess();
   CLI::App app("fma-server - serves a Fast Multipole Attention transformer over gRPC");
   fmaserver::Flags flags;
   fmaserver::AddFlags(app, flags);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == EXIT_SUCCESS ? EXIT_SUCCESS : kWrongUsage;
-  }
+  if (const auto code = fmaserver::ParseCommandLine(app, argc, argv)) return *code;
   if (flags.print_config) {
-    std::cout << app.config_to_str(/*default_also=*/true, /*write_description=*/true);
-    return EXIT_SUCCESS;
+    fmaserver::WriteOutput(app.config_to_str(/*default_also=*/true, /*write_description=*/true));
+    return fmaserver::FinishOutput(EXIT_SUCCESS);
   }
   return fmaserver::Run(flags);
 }

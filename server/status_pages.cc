@@ -11,7 +11,8 @@ void StatusPages::Serve(std::function<bool()> overloaded) {
 
 http::HttpResponse StatusPages::Answer(const std::string& path) const {
   if (path == "/livez") return {.body = "alive\n"};
-  if (path == "/readyz") return Readiness();
+  if (path == "/readyz") return Readiness(/*with_room=*/true);
+  if (path == "/health" || path == "/healthz") return Readiness(/*with_room=*/false);
   if (path == "/version") {
     return {.body = "{\"version\":\"" FMA_VERSION "\"}\n", .content_type = "application/json"};
   }
@@ -21,7 +22,7 @@ http::HttpResponse StatusPages::Answer(const std::string& path) const {
   return http::ErrorResponse(404);
 }
 
-http::HttpResponse StatusPages::Readiness() const {
+http::HttpResponse StatusPages::Readiness(bool with_room) const {
   switch (phase_.load()) {
     case Phase::kLoading:
       return {.status = 503, .body = "loading\n"};
@@ -30,7 +31,7 @@ http::HttpResponse StatusPages::Readiness() const {
     case Phase::kServing:
       break;
   }
-  if (overloaded_()) return {.status = 429, .body = "overloaded\n"};
+  if (with_room && overloaded_()) return {.status = 429, .body = "overloaded\n"};
   return {.body = "ready\n"};
 }
 

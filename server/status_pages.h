@@ -26,7 +26,8 @@ class StatusPages {
   http::HttpResponse Answer(const std::string& path) const;
 
  private:
-  http::HttpResponse Readiness() const;
+  /// Whether requests are served; `with_room` also whether the next one would be taken.
+  http::HttpResponse Readiness(bool with_room) const;
 
   const metrics::Exposition& exposition_;
   std::function<bool()> overloaded_;  // set before phase_ leaves kLoading

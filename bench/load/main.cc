@@ -16,6 +16,9 @@
 #include "clients/cpp/client.h"
 #include "clients/cpp/interrupt.h"
 #include "clients/cpp/output.h"
+#include "command_line/output.h"
+#include "command_line/parse.h"
+#include "command_line/process.h"
 
 namespace fmaserver::bench {
 namespace {
@@ -90,12 +93,12 @@ class Bench {
 
   template <class Report>
   int Publish(const Report& report) const {
-    client::PrintText(ToText(report, options_, model_));
+    WriteOutput(ToText(report, options_, model_));
     if (!options_.json_file.empty()) {
       std::ofstream file(options_.json_file);
       file << ToJson(report, options_, model_).dump(2) << '\n';
       if (!file.flush()) {
-        return client::ReportUsage(absl::InvalidArgumentError(
+        return client::ReportLost(absl::UnavailableError(
             absl::StrCat("cannot write the report to ", options_.json_file)));
       }
     }
@@ -118,13 +121,10 @@ class Bench {
 }  // namespace fmaserver::bench
 
 int main(int argc, char** argv) {
+  fmaserver::PrepareProcess();
   fmaserver::bench::LoadOptions options;
   CLI::App app("fma-bench - put a load on an FMA Server and measure it");
   fmaserver::bench::AddLoadOptions(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? fmaserver::client::kDone : fmaserver::client::kWrongUsage;
-  }
-  return fmaserver::bench::Bench(options).Run();
+  if (const auto code = fmaserver::ParseCommandLine(app, argc, argv)) return *code;
+  return fmaserver::FinishOutput(fmaserver::bench::Bench(options).Run());
 }

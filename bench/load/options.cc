@@ -1,8 +1,7 @@
 #include "bench/load/options.h"
 
 #include "absl/status/statusor.h"
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
+#include "command_line/numbers.h"
 
 namespace fmaserver::bench {
 namespace {
@@ -16,47 +15,37 @@ Examples:
   fma-bench --rate 5 --duration 60 --prompt-tokens lognormal:400:1:8000 --json result.json
   fma-bench --neighbour-of 262144 --concurrency 4 --duration 10
 
-Exit codes: 0 done, 2 wrong usage, 3 no request succeeded, 4 server not reachable,
-130 interrupted, after the report of what was measured until then.)";
+Exit codes: 0 done, 1 output could not be written, 2 wrong usage, 3 no request succeeded,
+4 server not reachable, 130 interrupted, after the report of what was measured until then.)";
 
 std::string WhyNoDistribution(const std::string& text) {
   const auto lengths = LengthDistribution::Parse(text);
   return lengths.ok() ? std::string() : std::string(lengths.status().message());
 }
 
-/// Accepts numbers from `min` to `max`; CLI::Range would let NaN through.
-CLI::Validator Number(double min, double max) {
-  const auto why_not = [min, max](const std::string& text) -> std::string {
-    double value = 0;
-    if (absl::SimpleAtod(text, &value) && value >= min && value <= max) return {};
-    return absl::StrCat(text, " is not a number from ", min, " to ", max);
-  };
-  return {why_not, "NUMBER"};
-}
-
 void AddArrivalOptions(CLI::App& app, LoadOptions& options) {
   const std::string group = "Load";
-  app.add_option("--concurrency", options.concurrency,
-                 "Requests at once (8); with --rate the most at once (256)")
+  AddNumber(app, "--concurrency", options.concurrency,
+            "Requests at once (8); with --rate the most at once (256)")
       ->check(CLI::Range(1, 10'000))
       ->group(group);
-  app.add_option("--rate", options.rate,
-                 "Arrivals a second at random times (Poisson), whether or not others are done")
-      ->check(Number(1e-3, 1e6))
+  AddNumber(app, "--rate", options.rate,
+            "Arrivals a second at random times (Poisson), whether or not others are done")
+      ->check(CLI::Range(1e-3, 1e6))
       ->group(group);
-  app.add_option("--requests", options.requests,
-                 "Requests to send (100, without limit with --duration)")
+  AddNumber(app, "--requests", options.requests,
+            "Requests to send (100, without limit with --duration)")
       ->check(CLI::Range(int64_t{1}, int64_t{1'000'000'000}))
       ->group(group);
-  app.add_option("--duration", options.duration_seconds, "Seconds after which none is sent")
-      ->check(Number(0.001, 1e6))
+  AddNumber(app, "--duration", options.duration_seconds, "Seconds after which none is sent")
+      ->check(CLI::Range(0.001, 1e6))
       ->group(group);
-  app.add_option("--warmup", options.warmup_requests, "Requests before those that count")
+  AddNumber(app, "--warmup", options.warmup_requests, "Requests before those that count")
       ->check(CLI::Range(int64_t{0}, int64_t{1'000'000}))
       ->group(group);
-  app.add_option("--neighbour-of", options.neighbour_of,
-                 "Instead: the gaps between the tokens of --concurrency streams, alone for "
-                 "--duration (5) and then while a prompt of so many tokens is read")
+  AddNumber(app, "--neighbour-of", options.neighbour_of,
+            "Instead: the gaps between the tokens of --concurrency streams, alone for "
+            "--duration (5) and then while a prompt of so many tokens is read")
       ->check(CLI::Range(int64_t{1}, int64_t{7'000'000}))
       ->excludes("--rate", "--requests", "--warmup")
       ->group(group);
@@ -76,12 +65,12 @@ void AddRequestOptions(CLI::App& app, LoadOptions& options) {
                  "Prompts are pieces of this text, at most 16 MiB; otherwise random token ids")
       ->check(CLI::ExistingFile)
       ->group(group);
-  app.add_option("--temperature", options.temperature, "Sampling temperature (server: 1)")
+  AddNumber(app, "--temperature", options.temperature, "Sampling temperature (server: 1)")
       ->group(group);
-  app.add_option("--timeout", options.timeout_seconds, "Deadline of a request in seconds; 0: none")
-      ->check(Number(0, 1e6))
+  AddNumber(app, "--timeout", options.timeout_seconds, "Deadline of a request in seconds; 0: none")
+      ->check(CLI::Range(0.0, 1e6))
       ->group(group);
-  app.add_option("--seed", options.seed, "Same seed, same requests and arrival times")
+  AddNumber(app, "--seed", options.seed, "Same seed, same requests and arrival times")
       ->capture_default_str()
       ->group(group);
 }

@@ -6,6 +6,7 @@
 #include "clients/cpp/commands.h"
 #include "clients/cpp/connection.h"
 #include "clients/cpp/model_printer.h"
+#include "command_line/numbers.h"
 
 namespace fmaserver::client {
 namespace {
@@ -60,9 +61,8 @@ void AddAdminCommand(CLI::App& app, RunCommand& run) {
   auto unloaded = std::make_shared<Options>();
   CLI::App& unload = *admin.add_subcommand("unload", "Ends serving a model");
   unload.add_option("name", unloaded->name, "The model")->required();
-  unload
-      .add_option("--grace", unloaded->grace_seconds,
-                  "For its running requests (server: --drain-seconds)")
+  AddNumber(unload, "--grace", unloaded->grace_seconds,
+            "For its running requests (server: --drain-seconds)")
       ->type_name("SECONDS");
   AddConnectionOptions(unload, unloaded->connection);
   unload.callback([unloaded, &run] { run = [unloaded] { return Unload(*unloaded); }; });

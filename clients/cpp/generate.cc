@@ -6,6 +6,7 @@
 #include "clients/cpp/generate_options.h"
 #include "clients/cpp/generate_printer.h"
 #include "clients/cpp/output.h"
+#include "command_line/output.h"
 
 namespace fmaserver::client {
 namespace {
@@ -36,8 +37,8 @@ int RunGenerate(const Options& options) {
   if (!model.ok()) return connection.Report(model.status());
 
   if (request->echo() && request->has_text() && !options.connection.json) {
-    // The prompt byte for byte; its tokens need not give the same bytes.
-    PrintText(request->text());
+    // Byte for byte, which its tokens need not be.
+    WriteOutput(request->text());
     request->set_echo(false);
   }
   GeneratePrinter printer(*model, options.connection.json, request->n());

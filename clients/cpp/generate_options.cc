@@ -1,12 +1,13 @@
 #include "clients/cpp/generate_options.h"
 
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/string_view.h"
-#include "base/refusal.h"
+#include "command_line/numbers.h"
 
 namespace fmaserver::client {
 namespace {
@@ -16,9 +17,14 @@ class Group {
  public:
   Group(CLI::App& command, std::string name) : command_(command), name_(std::move(name)) {}
 
+  /// A number, or a text.
   template <class Value>
   CLI::Option& Add(const char* flag, Value& value, const char* help) {
-    return *command_.add_option(flag, value, help)->group(name_);
+    if constexpr (std::is_arithmetic_v<typename NumberOf<Value>::Type>) {
+      return *AddNumber(command_, flag, value, help)->group(name_);
+    } else {
+      return *command_.add_option(flag, value, help)->group(name_);
+    }
   }
 
   /// An option that may be given many times, with one value each.
@@ -150,15 +156,15 @@ void AddGenerateOptions(CLI::App& command, GenerateOptions& options) {
   AddSamplingOptions({command, "Sampling"}, options);
   AddStoppingOptions({command, "Stopping"}, options);
   AddStateOptions({command, "State"}, options);
-  command.add_option("--n", options.samples, "Samples from one reading of the prompt (server: 1)");
-  command.add_option("--priority", options.priority,
-                     "Lower is served first, -100 to 100 (server: 0)");
+  AddNumber(command, "--n", options.samples, "Samples from one reading of the prompt (server: 1)");
+  AddNumber(command, "--priority", options.priority,
+            "Lower is served first, -100 to 100 (server: 0)");
   command.add_flag("--echo", options.echo, "Print the prompt before its continuation");
   command.add_flag("--logprobs", options.logprobs, "With --json: each token's log-probability");
-  command.add_option("--top-logprobs", options.top_logprobs,
-                     "With --json: alternatives to list at every token, 0 to 100");
-  command.add_option("--prompt-logprobs", options.prompt_logprobs,
-                     "With --json: the prompt's log-probabilities with so many alternatives");
+  AddNumber(command, "--top-logprobs", options.top_logprobs,
+            "With --json: alternatives to list at every token, 0 to 100");
+  AddNumber(command, "--prompt-logprobs", options.prompt_logprobs,
+            "With --json: the prompt's log-probabilities with so many alternatives");
 }
 
 absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateOptions& options) {

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "clients/cpp/output.h"
 #include "clients/cpp/token_json.h"
+#include "command_line/output.h"
 
 namespace fmaserver::client {
 namespace {
@@ -156,7 +157,7 @@ bool GeneratePrinter::PrintPrompt(const v1::TokenScores& prompt) {
       text += score.token();
     }
   }
-  return PrintText(text);
+  return WriteOutput(text);
 }
 
 bool GeneratePrinter::PrintSampleText(uint32_t index, const std::string& text) {
@@ -165,7 +166,7 @@ bool GeneratePrinter::PrintSampleText(uint32_t index, const std::string& text) {
     return true;
   }
   if (!text.empty()) line_open_ = text.back() != '\n';
-  return PrintText(text);
+  return WriteOutput(text);
 }
 
 std::string GeneratePrinter::CacheLine() const {
@@ -182,7 +183,7 @@ void GeneratePrinter::PrintSummary(bool interrupted) {
   bar_.Clear();
   if (json_) return;
   for (size_t i = 0; i < texts_.size(); ++i) {
-    PrintText(absl::StrCat("--- ", i, "\n", texts_[i], "\n"));
+    WriteOutput(absl::StrCat("--- ", i, "\n", texts_[i], "\n"));
   }
   // The terminal's next line; a pipe gets the text as it is.
   if (line_open_ && isatty(STDERR_FILENO) != 0) std::fputs("\n", stderr);

@@ -5,6 +5,7 @@
 #include "clients/cpp/commands.h"
 #include "clients/cpp/connection.h"
 #include "clients/cpp/output.h"
+#include "command_line/output.h"
 
 namespace fmaserver::client {
 namespace {
@@ -17,7 +18,7 @@ int RunHealth(const ConnectionOptions& options) {
   if (options.json) {
     PrintJsonLine({{"status", status}});
   } else {
-    PrintText(status + "\n");
+    WriteOutput(status + "\n");
   }
   return *serving ? kDone : kRefused;
 }

@@ -22,33 +22,45 @@ absl::StatusOr<std::string> ReadPromptFile(const std::string& file) {
   return ReadToEnd(descriptor.get(), file, kMaxTextBytes);
 }
 
+/// An option of the group "Input", which rules out those that are there already.
+CLI::Option* AddExclusive(CLI::App& command, const char* name, std::optional<std::string>& value,
+                          const char* help) {
+  constexpr char kGroup[] = "Input";
+  const std::vector<CLI::Option*> others =
+      command.get_options([&](const CLI::Option* option) { return option->get_group() == kGroup; });
+  CLI::Option* option = command.add_option_function<std::string>(
+      name, [&value](const std::string& text) { value = text; }, help);
+  for (CLI::Option* other : others) option->excludes(other);
+  return option->group(kGroup);
+}
+
 }  // namespace
 
-CLI::Option_group& AddTextOptions(CLI::App& command, InputOptions& options) {
-  CLI::Option_group& group =
-      *command.add_option_group("Input", "Standard input is read when none is given");
-  group.add_option("text", options.text, "The text itself");
-  group.add_option("-f,--prompt-file", options.file, "A file with the text; - is standard input")
+void AddTextOptions(CLI::App& command, InputOptions& options) {
+  // Not in a group of options: CLI11 would not look for TEXT in there after a "--".
+  AddExclusive(command, "text", options.text, "The text itself; after -- it may begin with -");
+  AddExclusive(command, "-f,--prompt-file", options.file,
+               "A file with the text; - is standard input, as without any of these")
       ->type_name("FILE");
-  group.require_option(0, 1);
-  return group;
 }
 
 void AddInputOptions(CLI::App& command, InputOptions& options) {
-  AddTextOptions(command, options)
-      .add_option("--token-ids", options.token_ids, "Token ids in place of a text: '[1, 2, 3]'")
+  AddTextOptions(command, options);
+  AddExclusive(command, "--token-ids", options.token_ids,
+               "Token ids in place of a text: '[1, 2, 3]'")
       ->type_name("JSON");
 }
 
 absl::StatusOr<std::string> ReadText(const InputOptions& options) {
-  if (!options.text.empty()) return options.text;
-  if (options.file.empty() && isatty(STDIN_FILENO) != 0) {
-    return Refusal("text", Words{"missing"}, "an argument, --prompt-file FILE, or a pipe");
+  if (options.text) return *options.text;
+  if (!options.file && isatty(STDIN_FILENO) != 0) {
+    return absl::InvalidArgumentError(
+        "no input: give the text as an argument, name a file with --prompt-file, or pipe it in");
   }
-  if (options.file.empty() || options.file == "-") {
+  if (!options.file || options.file == "-") {
     return ReadToEnd(STDIN_FILENO, "standard input", kMaxTextBytes);
   }
-  absl::StatusOr<std::string> text = ReadPromptFile(options.file);
+  absl::StatusOr<std::string> text = ReadPromptFile(*options.file);
   if (!text.ok()) return At("--prompt-file", text.status());
   return text;
 }

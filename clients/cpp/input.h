@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,16 +11,17 @@
 
 namespace fmaserver::client {
 
+/// At most one is given. What was given empty is given all the same: it is not standard input.
 struct InputOptions {
-  std::string text;       ///< the argument itself
-  std::string file;       ///< a path, or "-" for standard input
-  std::string token_ids;  ///< a JSON array
+  std::optional<std::string> text;       ///< the argument itself
+  std::optional<std::string> file;       ///< a path, or "-" for standard input
+  std::optional<std::string> token_ids;  ///< a JSON array
 
-  bool IsGiven() const { return !text.empty() || !file.empty() || !token_ids.empty(); }
+  bool IsGiven() const { return text || file || token_ids; }
 };
 
 /// Adds TEXT and --prompt-file to `command`, or these and --token-ids; at most one may be given.
-CLI::Option_group& AddTextOptions(CLI::App& command, InputOptions& options);
+void AddTextOptions(CLI::App& command, InputOptions& options);
 void AddInputOptions(CLI::App& command, InputOptions& options);
 
 /// The text, byte for byte. Without any option it is read from standard input, unless that is a
@@ -32,13 +34,13 @@ absl::StatusOr<std::vector<uint32_t>> ParseTokenIds(const std::string& json);
 /// Fills `request`, a message with the fields text and token_ids.
 template <class Request>
 absl::Status ReadInput(const InputOptions& options, Request& request) {
-  if (options.token_ids.empty()) {
+  if (!options.token_ids) {
     auto text = ReadText(options);
     if (!text.ok()) return text.status();
     request.set_text(*std::move(text));
     return absl::OkStatus();
   }
-  auto ids = ParseTokenIds(options.token_ids);
+  auto ids = ParseTokenIds(*options.token_ids);
   if (!ids.ok()) return ids.status();
   request.mutable_token_ids()->mutable_ids()->Add(ids->begin(), ids->end());
   return absl::OkStatus();

@@ -4,7 +4,9 @@
 #include <CLI/CLI.hpp>
 
 #include "clients/cpp/commands.h"
-#include "clients/cpp/output.h"
+#include "command_line/output.h"
+#include "command_line/parse.h"
+#include "command_line/process.h"
 
 namespace {
 
@@ -18,13 +20,14 @@ Examples:
   fma sessions list                          the conversations that the server keeps
 
 Standard output holds just the result; progress and summaries go to standard error.
-Exit codes: 0 done, 2 wrong usage, 3 refused by the server, 4 server not reachable,
+Exit codes: 0 done, 1 output could not be written, 2 wrong usage, 3 refused by the server, 4 server not reachable,
 130 interrupted.)";
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  // The server refuses broken UTF-8 in a prompt with a better message than Protobuf's.
+  fmaserver::PrepareProcess();
+  // Broken UTF-8 in a prompt is the server's to refuse, with a better message.
   google::protobuf::SetLogHandler(nullptr);
 
   CLI::App app("fma - generate, score, tokenize and keep conversations with a running FMA Server");
@@ -39,10 +42,6 @@ int main(int argc, char** argv) {
   fmaserver::client::AddHealthCommand(app, run);
   fmaserver::client::AddSessionsCommand(app, run);
   fmaserver::client::AddAdminCommand(app, run);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? fmaserver::client::kDone : fmaserver::client::kWrongUsage;
-  }
-  return run();
+  if (const auto code = fmaserver::ParseCommandLine(app, argc, argv)) return *code;
+  return fmaserver::FinishOutput(run());
 }

@@ -10,6 +10,7 @@
 #include "clients/cpp/connection.h"
 #include "clients/cpp/model_printer.h"
 #include "clients/cpp/output.h"
+#include "command_line/output.h"
 
 namespace fmaserver::client {
 namespace {
@@ -28,7 +29,8 @@ nlohmann::json ToJson(const v1::Model& model) {
           {"full_cache_bytes_per_token", model.full_cache_bytes_per_token()},
           {"num_slots", model.num_slots()},
           {"device", model.device()},
-          {"server_version", model.server_version()}};
+          {"server_version", model.server_version()},
+          {"aliases", model.aliases()}};
 }
 
 std::string LengthLimit(const v1::Model& model) {
@@ -43,6 +45,7 @@ std::string Table(const v1::Model& model) {
     absl::StrAppendFormat(&text, "%-16s  %s\n", name, value);
   };
   row("model", model.name());
+  if (model.aliases_size() > 0) row("also called", absl::StrJoin(model.aliases(), ", "));
   row("parameters",
       absl::StrCat(WithCommas(model.parameters()), " (", HumanBytes(model.weight_bytes()), ")"));
   row("vocabulary", absl::StrCat(WithCommas(model.vocab_size()), " tokens"));
@@ -65,7 +68,7 @@ void PrintModel(const v1::Model& model, bool json) {
   if (json) {
     PrintJsonLine(ToJson(model));
   } else {
-    PrintText(Table(model));
+    WriteOutput(Table(model));
   }
 }
 
@@ -76,7 +79,7 @@ int RunModels(const ConnectionOptions& options) {
   const auto served = connection.ListModels();
   if (!served.ok()) return connection.Report(served.status());
   for (const v1::Model& model : served->models()) {
-    if (&model != &served->models(0) && !options.json) PrintText("\n");
+    if (&model != &served->models(0) && !options.json) WriteOutput("\n");
     PrintModel(model, options.json);
   }
   return kDone;

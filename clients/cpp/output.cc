@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
+#include "command_line/output.h"
 
 namespace fmaserver::client {
 namespace {
@@ -46,6 +47,11 @@ ExitCode ReportUsage(const absl::Status& status) {
   return kWrongUsage;
 }
 
+ExitCode ReportLost(const absl::Status& status) {
+  PrintError(status.message());
+  return kOutputLost;
+}
+
 ExitCode ReportFailure(const absl::Status& status, const std::string& server) {
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
@@ -67,12 +73,7 @@ ExitCode ReportFailure(const absl::Status& status, const std::string& server) {
 }
 
 bool PrintJsonLine(const nlohmann::json& object) {
-  return PrintText(object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-}
-
-bool PrintText(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  return std::fflush(stdout) == 0;
+  return WriteOutput(object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace fmaserver::client

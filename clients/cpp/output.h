@@ -6,12 +6,14 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "command_line/exit_code.h"
 
 namespace fmaserver::client {
 
 enum ExitCode : int {
   kDone = 0,
-  kWrongUsage = 2,
+  kOutputLost = fmaserver::kOutputLost,
+  kWrongUsage = fmaserver::kWrongUsage,
   kRefused = 3,
   kUnreachable = 4,
   kInterrupted = 130,
@@ -29,14 +31,14 @@ std::string HumanRate(double per_second);
 /// Prints a message for wrong use of the command line to standard error.
 ExitCode ReportUsage(const absl::Status& status);
 
+/// Prints why a file could not be written to standard error.
+ExitCode ReportLost(const absl::Status& status);
+
 /// Prints what went wrong with a call to `server`, and what to try, to standard error.
 ExitCode ReportFailure(const absl::Status& status, const std::string& server);
 
 /// Prints one JSON object on a line of standard output, U+FFFD where a string is not UTF-8. False
-/// when nobody reads it any more.
+/// as of WriteOutput().
 bool PrintJsonLine(const nlohmann::json& object);
-
-/// Writes to standard output at once. False when nobody reads it any more.
-bool PrintText(const std::string& text);
 
 }  // namespace fmaserver::client

@@ -13,6 +13,8 @@
 #include "clients/cpp/input.h"
 #include "clients/cpp/output.h"
 #include "clients/cpp/token_json.h"
+#include "command_line/numbers.h"
+#include "command_line/output.h"
 
 namespace fmaserver::client {
 namespace {
@@ -83,7 +85,7 @@ bool PrintPlain(const v1::ScoreResponse& response, bool tokens) {
     for (const v1::TokenScore& score : response.scores().tokens()) text += TokenLine(score);
   }
   if (response.has_summary()) text += SummaryLine(response.summary());
-  return PrintText(text);
+  return WriteOutput(text);
 }
 
 int RunScore(const Options& options) {
@@ -114,8 +116,8 @@ void AddScoreCommand(CLI::App& app, RunCommand& run) {
   command.footer(kFooter);
   AddInputOptions(command, options->input);
   command.add_flag("--tokens", options->tokens, "Print every token");
-  command.add_option("--top-logprobs", options->top_logprobs,
-                     "Alternatives to list at every token, 0 to 100");
+  AddNumber(command, "--top-logprobs", options->top_logprobs,
+            "Alternatives to list at every token, 0 to 100");
   AddConnectionOptions(command, options->connection);
   command.callback([options, &run] { run = [options] { return RunScore(*options); }; });
 }

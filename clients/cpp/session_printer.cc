@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "clients/cpp/output.h"
+#include "command_line/output.h"
 
 namespace fmaserver::client {
 namespace {
@@ -48,10 +49,10 @@ std::string Kept(const v1::Session& session) {
 
 bool PrintSession(const v1::Session& session, bool json) {
   if (json) return PrintJsonLine(ToJson(session));
-  return PrintText(absl::StrFormat("%s  %s tokens  %s  %s%s  %s\n", session.session_id(),
-                                   WithCommas(session.tokens()), HumanBytes(session.bytes()),
-                                   NameOf(session.place()), session.durable() ? ", durable" : "",
-                                   Kept(session)));
+  return WriteOutput(absl::StrFormat("%s  %s tokens  %s  %s%s  %s\n", session.session_id(),
+                                     WithCommas(session.tokens()), HumanBytes(session.bytes()),
+                                     NameOf(session.place()), session.durable() ? ", durable" : "",
+                                     Kept(session)));
 }
 
 bool PrintSessionDetails(const v1::Session& session, bool json) {
@@ -69,7 +70,7 @@ bool PrintSessionDetails(const v1::Session& session, bool json) {
   row("rewind points", absl::StrJoin(session.rewind_points(), ", "));
   row("log begins at", WithCommas(session.log_begin()));
   if (!session.resume_token().empty()) row("resume token", session.resume_token());
-  return PrintText(text);
+  return WriteOutput(text);
 }
 
 }  // namespace fmaserver::client

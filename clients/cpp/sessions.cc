@@ -1,16 +1,15 @@
 // fma sessions: the conversations that a server keeps.
 #include <cstdint>
-#include <cstdio>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
 
-#include "absl/strings/str_cat.h"
+#include "clients/cpp/blob_file.h"
 #include "clients/cpp/commands.h"
 #include "clients/cpp/connection.h"
 #include "clients/cpp/output.h"
 #include "clients/cpp/session_printer.h"
+#include "command_line/numbers.h"
 
 namespace fmaserver::client {
 namespace {
@@ -25,8 +24,6 @@ Examples:
   fma sessions fork story --children 3
   fma sessions rewind story 12
   fma sessions export story story.fma && fma sessions import story.fma copy)";
-
-constexpr size_t kPieceBytes = 1U << 20;
 
 struct Options {
   ConnectionOptions connection;
@@ -121,48 +118,39 @@ int Delete(const Options& options) {
   return connection.Report(connection.client().DeleteSession(connection.NewContext(), request));
 }
 
-int CannotWrite(const std::string& file) {
-  return ReportUsage(absl::InvalidArgumentError(absl::StrCat("cannot write the file ", file)));
-}
-
-// Written under another name first, so that a partial blob is never taken for a complete one.
 int Export(const Options& options) {
-  const std::string unfinished = options.file + ".part";
-  std::ofstream file(unfinished, std::ios::binary);
-  if (!file) return CannotWrite(unfinished);
+  auto file = ExportFile::Create(options.file);
+  if (!file.ok()) return ReportUsage(file.status());
   Connection connection(options.connection);
   auto request = connection.NewRequest<v1::ExportSessionRequest>();
   request.set_session_id(options.id);
   request.set_head_only(options.head_only);
   grpc::ClientContext& context = connection.NewContext();
+  absl::Status written;
   const absl::Status status =
       connection.client().ExportSession(context, request, [&](const auto& response) {
-        if (!file.write(response.data().data(), static_cast<int64_t>(response.data().size()))) {
-          context.TryCancel();
-        }
+        written = file->Write(response.data());
+        if (!written.ok()) context.TryCancel();
       });
-  file.close();
-  if (status.ok() && file && std::rename(unfinished.c_str(), options.file.c_str()) == 0) {
-    return kDone;
-  }
-  std::remove(unfinished.c_str());
-  return file ? connection.Report(status) : CannotWrite(options.file);
+  if (status.ok()) written.Update(file->Finish());
+  if (written.ok()) return connection.Report(status);
+  // What became of standard output is FinishOutput()'s to say.
+  return absl::IsCancelled(written) ? kDone : ReportLost(written);
 }
 
 int Import(const Options& options) {
-  std::ifstream file(options.file, std::ios::binary);
-  if (!file) {
-    return ReportUsage(absl::NotFoundError(absl::StrCat("cannot read the file ", options.file)));
-  }
+  auto file = ImportFile::Open(options.file);
+  if (!file.ok()) return ReportUsage(file.status());
   Connection connection(options.connection);
-  return Show(connection,
-              connection.client().ImportSession(connection.NewContext(), CreateRequest(options),
-                                                [&](std::string& piece) {
-                                                  piece.resize(kPieceBytes);
-                                                  file.read(piece.data(), kPieceBytes);
-                                                  piece.resize(static_cast<size_t>(file.gcount()));
-                                                  return !piece.empty();
-                                                }));
+  grpc::ClientContext& context = connection.NewContext();
+  absl::Status read;
+  const auto session =
+      connection.client().ImportSession(context, CreateRequest(options), [&](std::string& piece) {
+        read = file->Read(piece);
+        if (!read.ok()) context.TryCancel();  // so that no half of a blob arrives as a whole one
+        return read.ok() && !piece.empty();
+      });
+  return read.ok() ? Show(connection, session) : ReportUsage(read);
 }
 
 /// One of the subcommands with its own options: the environment variable of --server reaches those
@@ -184,13 +172,16 @@ class Action {
   }
 
   Action& File() {
-    command_.add_option("file", options_->file, "The file")->required();
+    command_
+        .add_option("file", options_->file,
+                    "The file, a FIFO or a device; - is the standard stream")
+        ->required();
     return *this;
   }
 
   Action& Keep() {
-    command_
-        .add_option("--ttl", options_->ttl_seconds, "Expires after so long without use; 0: never")
+    AddNumber(command_, "--ttl", options_->ttl_seconds,
+              "Expires after so long without use; 0: never")
         ->type_name("SECONDS");
     command_.add_flag("--pin", options_->pin, "Never expires");
     return *this;
@@ -220,9 +211,9 @@ void AddSessionsCommand(CLI::App& app, RunCommand& run) {
   Action update = add("update", "Changes how long it is kept", Update).Id().Keep();
   update.command().add_flag("--unpin", update.options().unpin, "Expires again")->excludes("--pin");
   Action fork = add("fork", "New sessions that hold the same", Fork).Id();
-  fork.command().add_option("--children", fork.options().children, "How many (server: 1)");
+  AddNumber(fork.command(), "--children", fork.options().children, "How many (server: 1)");
   Action rewind = add("rewind", "Forgets the tokens past a point", Rewind).Id();
-  rewind.command().add_option("tokens", rewind.options().tokens, "How many to keep")->required();
+  AddNumber(rewind.command(), "tokens", rewind.options().tokens, "How many to keep")->required();
   add("delete", "Forgets a session", Delete).Id();
   Action exported = add("export", "Writes a session into a file", Export).Id().File();
   exported.command().add_flag("--head-only", exported.options().head_only,

@@ -11,6 +11,8 @@
 #include "clients/cpp/connection.h"
 #include "clients/cpp/input.h"
 #include "clients/cpp/output.h"
+#include "command_line/numbers.h"
+#include "command_line/output.h"
 
 namespace fmaserver::client {
 namespace {
@@ -49,7 +51,7 @@ void PrintTokens(const v1::TokenizeResponse& response, bool json) {
     absl::StrAppendFormat(&text, "%7d  \"%s\"\n", response.token_ids(i),
                           absl::Utf8SafeCHexEscape(response.tokens(i)));
   }
-  PrintText(text);
+  WriteOutput(text);
 }
 
 int RunTokenize(const TokenizeOptions& options) {
@@ -78,7 +80,7 @@ int RunDetokenize(const DetokenizeOptions& options) {
   request.mutable_token_ids()->Add(ids->begin(), ids->end());
   const auto response = connection.client().Detokenize(connection.NewContext(), request);
   if (response.ok() && options.connection.json) PrintJsonLine({{"text", response->text()}});
-  if (response.ok() && !options.connection.json) PrintText(response->text());
+  if (response.ok() && !options.connection.json) WriteOutput(response->text());
   return connection.Report(response.status());
 }
 
@@ -97,7 +99,7 @@ void AddDetokenizeCommand(CLI::App& app, RunCommand& run) {
   auto options = std::make_shared<DetokenizeOptions>();
   CLI::App& command = *app.add_subcommand("detokenize", "The text of token ids");
   command.footer(kDetokenizeFooter);
-  command.add_option("ids", options->ids, "Token ids");
+  AddNumber(command, "ids", options->ids, "Token ids");
   AddConnectionOptions(command, options->connection);
   command.callback([options, &run] { run = [options] { return RunDetokenize(*options); }; });
 }

@@ -7,6 +7,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "base/byte_order_mark.h"
 #include "base/names.h"
 #include "base/refusal.h"
 #include "base/sha256.h"
@@ -86,9 +87,11 @@ TokenDigest DigestOf(std::string_view token) {
 
 absl::StatusOr<std::vector<TokenEntry>> ParseTokenFile(std::string_view text,
                                                        const std::string& origin) {
+  const auto plain = WithoutByteOrderMark(text, origin);
+  if (!plain.ok()) return plain.status();
   std::vector<TokenEntry> entries;
   int number = 0;
-  for (const absl::string_view line : absl::StrSplit(ToAbsl(text), '\n')) {
+  for (const absl::string_view line : absl::StrSplit(ToAbsl(*plain), '\n')) {
     ++number;
     const absl::string_view content = line.substr(0, line.find('#'));
     const std::vector<std::string> words =

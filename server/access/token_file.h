@@ -1,6 +1,6 @@
 // The file of bearer tokens: who may call, as which tenant.
 //
-// A line for each token, "#" begins a comment:
+// UTF-8, a line for each token, "#" begins a comment:
 //
 //   tenant  sha256-of-the-token  [concurrent=N] [tokens-per-minute=N] [sessions=N]
 //

@@ -1,5 +1,7 @@
 #include "server/engine/model.h"
 
+#include <array>
+#include <numeric>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -10,6 +12,23 @@ namespace fmaserver::engine {
 namespace {
 
 constexpr int32_t kMaxRows = 1 << 16;
+constexpr size_t kActivations = 8;
+
+/// In the order of the members in the header.
+using ActivationColumns = std::array<int64_t, kActivations>;
+
+ActivationColumns ColumnsOf(const model::ModelConfig& config) {
+  const kernels::AttentionSpec& attention = config.attention;
+  const int64_t up = config.intermediate_size * (config.mlp == kernels::MlpKind::kSwiglu ? 2 : 1);
+  return {config.hidden_size,
+          config.hidden_size,
+          attention.QkvColumns(),
+          int64_t{attention.num_heads} * attention.head_dim,
+          up,
+          config.intermediate_size,
+          config.hidden_size,
+          config.vocab_size};
+}
 
 }  // namespace
 
@@ -46,22 +65,20 @@ absl::StatusOr<kernels::Matrix> Model::Activation(int64_t cols) {
   return kernels::Matrix{reinterpret_cast<float*>(buffers_.back()->data), options_.max_rows, cols};
 }
 
+int64_t Model::StepBytes(const model::ModelConfig& config, int64_t rows) {
+  const ActivationColumns columns = ColumnsOf(config);
+  const int64_t all = std::accumulate(columns.begin(), columns.end(), int64_t{0});
+  return rows * all * static_cast<int64_t>(sizeof(float));
+}
+
 absl::Status Model::AllocateActivations() {
-  const kernels::AttentionSpec& attention = config_.attention;
-  const std::pair<kernels::Matrix*, int64_t> activations[] = {
-      {&hidden_, config_.hidden_size},
-      {&normed_, config_.hidden_size},
-      {&qkv_, attention.QkvColumns()},
-      {&attended_, int64_t{attention.num_heads} * attention.head_dim},
-      {&up_, weights_.layers.front().up->out},
-      {&activated_, config_.intermediate_size},
-      {&chosen_, config_.hidden_size},
-      {&logits_, config_.vocab_size},
-  };
-  for (const auto& [matrix, cols] : activations) {
-    absl::StatusOr<kernels::Matrix> activation = Activation(cols);
+  const std::array<kernels::Matrix*, kActivations> matrices = {
+      &hidden_, &normed_, &qkv_, &attended_, &up_, &activated_, &chosen_, &logits_};
+  const ActivationColumns columns = ColumnsOf(config_);
+  for (size_t i = 0; i < kActivations; ++i) {
+    absl::StatusOr<kernels::Matrix> activation = Activation(columns[i]);
     if (!activation.ok()) return activation.status();
-    *matrix = *activation;
+    *matrices[i] = *activation;
   }
   return absl::OkStatus();
 }

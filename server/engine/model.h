@@ -38,6 +38,9 @@ class Model {
                                                      std::shared_ptr<kernels::Backend> backend,
                                                      ModelOptions options);
 
+  /// Of the activations of a step of `rows` rows.
+  static int64_t StepBytes(const model::ModelConfig& config, int64_t rows);
+
   /// Feeds every segment and returns the logits asked for, [sum of logits, V] in segment order, in
   /// the backend's memory (null data: none); valid until the next call. Segments have different
   /// slots and at most max_rows rows in all. `choices`, which need a backend with a sampler, say

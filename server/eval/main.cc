@@ -14,8 +14,11 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
-#include "base/json.h"
-#include "base/refusal.h"
+#include "absl/strings/str_format.h"
+#include "command_line/numbers.h"
+#include "command_line/output.h"
+#include "command_line/parse.h"
+#include "command_line/process.h"
 #include "kernels/device.h"
 #include "model_loader/checkpoint.h"
 #include "nlohmann/json.hpp"
@@ -50,13 +53,13 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
                    "JSON file: a list of ids, or an object with a `tokens` list")
       ->check(CLI::ExistingFile);
   input->require_option(1);
-  app.add_option("--context", flags.context,
-                 "Tokens of a window; each window is read from scratch (0: all in one)")
-      ->check(CLI::NonNegativeNumber);
+  AddNumber(app, "--context", flags.context,
+            "Tokens of a window; each window is read from scratch (0: all in one)")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   app.add_option("--mode", flags.mode, "prefill: whole chunks at once; decode: one token at a time")
       ->check(CLI::IsMember({"prefill", "decode"}))
       ->capture_default_str();
-  app.add_option("--chunk", flags.chunk, "Tokens of a chunk in prefill mode")
+  AddNumber(app, "--chunk", flags.chunk, "Tokens of a chunk in prefill mode")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   app.add_option("--logits", flags.logits_file, "Write all logits to this .npy, [n, V] float32");
@@ -70,7 +73,7 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
       })
       ->type_name("auto|cpu|cuda:N")
       ->capture_default_str();
-  app.add_option("--threads", flags.threads, "Threads (0: one per core)")
+  AddNumber(app, "--threads", flags.threads, "Threads (0: one per core)")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
 }
@@ -137,17 +140,19 @@ void PrintProgress(const Evaluation& so_far, int64_t total) {
 
 void PrintResult(const Evaluation& result, std::optional<int64_t> bytes) {
   const auto scored = static_cast<double>(result.scored_tokens);
-  std::printf("tokens          %lld\n", static_cast<long long>(result.tokens));
-  std::printf("scored tokens   %lld\n", static_cast<long long>(result.scored_tokens));
+  std::string text = absl::StrFormat("tokens          %d\nscored tokens   %d\n", result.tokens,
+                                     result.scored_tokens);
   if (result.scored_tokens > 0) {
+    const double bits = result.nats / std::log(2.0);
     if (bytes.has_value() && *bytes > 0) {
-      std::printf("bits per byte   %.6f\n",
-                  result.nats / std::log(2.0) / static_cast<double>(*bytes));
+      absl::StrAppendFormat(&text, "bits per byte   %.6f\n", bits / static_cast<double>(*bytes));
     }
-    std::printf("bits per token  %.6f\n", result.nats / std::log(2.0) / scored);
-    std::printf("perplexity      %.4f\n", std::exp(result.nats / scored));
+    absl::StrAppendFormat(&text, "bits per token  %.6f\nperplexity      %.4f\n", bits / scored,
+                          std::exp(result.nats / scored));
   }
-  std::printf("tokens/s        %.1f\n", static_cast<double>(result.tokens) / result.seconds);
+  absl::StrAppendFormat(&text, "tokens/s        %.1f\n",
+                        static_cast<double>(result.tokens) / result.seconds);
+  WriteOutput(text);
 }
 
 absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const Flags& flags,
@@ -201,14 +206,15 @@ absl::Status Run(const Flags& flags) {
 }  // namespace fmaserver::eval
 
 int main(int argc, char** argv) {
+  fmaserver::PrepareProcess();
   fmaserver::eval::Flags flags;
   CLI::App app(
       "Measures how likely a checkpoint finds a text, without a server.\n\n"
       "Example: fma-eval --model models/fma-books-11m --text book.txt --context 2048");
   fmaserver::eval::DeclareFlags(app, flags);
-  CLI11_PARSE(app, argc, argv);
+  if (const auto code = fmaserver::ParseCommandLine(app, argc, argv)) return *code;
   const absl::Status status = fmaserver::eval::Run(flags);
-  if (status.ok()) return 0;
+  if (status.ok()) return fmaserver::FinishOutput(0);
   std::fprintf(stderr, "fma-eval: %s\n", std::string(status.message()).c_str());
   return 1;
 }

@@ -5,7 +5,7 @@
 #include <functional>
 #include <string>
 
-#include "server/http/listener.h"
+#include "base/file_descriptor.h"
 #include "server/http/request_head.h"
 
 namespace fmaserver::http {

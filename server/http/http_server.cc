@@ -14,7 +14,7 @@ namespace fmaserver::http {
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& address,
                                                               HttpHandler handler) {
-  auto listener = Listen("http", address);
+  auto listener = net::Listen("http", address);
   if (!listener.ok()) return listener.status();
   FileDescriptor stop(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!stop) return absl::ResourceExhaustedError("http: no file descriptor is left");
@@ -22,10 +22,9 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string&
       new HttpServer(*std::move(listener), std::move(stop), std::move(handler)));
 }
 
-HttpServer::HttpServer(Listener listener, FileDescriptor stop, HttpHandler handler)
-    : listener_(std::move(listener.socket)),
+HttpServer::HttpServer(net::Listener listener, FileDescriptor stop, HttpHandler handler)
+    : listener_(std::move(listener)),
       stop_(std::move(stop)),
-      port_(listener.port),
       handler_(std::move(handler)),
       thread_([this] { Run(); }) {}
 
@@ -38,8 +37,11 @@ HttpServer::~HttpServer() {
 void HttpServer::Run() {
   std::vector<pollfd> polled;
   while (true) {
-    polled = {{.fd = stop_.get(), .events = POLLIN, .revents = 0},
-              {.fd = accepting_ ? listener_.get() : -1, .events = POLLIN, .revents = 0}};
+    polled = {{.fd = stop_.get(), .events = POLLIN, .revents = 0}};
+    for (const FileDescriptor& socket : listener_.sockets) {
+      polled.push_back({.fd = accepting_ ? socket.get() : -1, .events = POLLIN, .revents = 0});
+    }
+    const size_t first = polled.size();
     for (const HttpConnection& connection : connections_) {
       polled.push_back({.fd = connection.fd(), .events = connection.Events(), .revents = 0});
     }
@@ -49,26 +51,29 @@ void HttpServer::Run() {
     if (polled[0].revents != 0) return;
     std::vector<HttpConnection> alive;
     for (size_t i = 0; i < connections_.size(); ++i) {
-      if (polled[i + 2].revents == 0 || connections_[i].Advance(handler_)) {
+      if (polled[first + i].revents == 0 || connections_[i].Advance(handler_)) {
         alive.push_back(std::move(connections_[i]));
       }
     }
     connections_ = std::move(alive);
     DropOverdue();
-    if (polled[1].revents != 0) Accept();
+    for (size_t i = 1; i < first; ++i) {
+      if (polled[i].revents != 0) Accept(polled[i].fd);
+    }
   }
 }
 
-void HttpServer::Accept() {
-  // A few at a time, so that open connections are served meanwhile.
+void HttpServer::Accept(int listening) {
+  // A few at a time, so that those that are open get their turn.
   constexpr int kAtOnce = 64;
   for (int i = 0; i < kAtOnce; ++i) {
-    FileDescriptor socket(accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    FileDescriptor socket(accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!socket) {
-      // When there is no descriptor for it, the connection stays in the queue and poll() would
-      // report it again at once. So stop accepting until the next round.
-      accepting_ = errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM;
-      if (!accepting_ && !connections_.empty()) connections_.erase(connections_.begin());
+      // Without a descriptor for it the connection stays in the queue, and poll() would report it
+      // again at once: wait for the next turn.
+      if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) return;
+      accepting_ = false;
+      if (!connections_.empty()) connections_.erase(connections_.begin());
       return;
     }
     if (connections_.size() >= kMaxConnections) connections_.erase(connections_.begin());

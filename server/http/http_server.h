@@ -12,7 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/http/connection.h"
-#include "server/http/listener.h"
+#include "server/net/listener.h"
 
 namespace fmaserver::http {
 
@@ -21,27 +21,26 @@ class HttpServer {
  public:
   static constexpr size_t kMaxConnections = 256;
 
-  /// `handler` is called on the server's thread and answers every path. Errors are those of Listen.
+  /// `handler` is called on the server's thread and answers every path. Errors as of net::Listen.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& address,
                                                            HttpHandler handler);
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
-  int port() const { return port_; }
+  int port() const { return listener_.port; }
 
  private:
-  HttpServer(Listener listener, FileDescriptor stop, HttpHandler handler);
+  HttpServer(net::Listener listener, FileDescriptor stop, HttpHandler handler);
 
   // The server's thread.
   void Run();
-  void Accept();
+  void Accept(int listening);
   void DropOverdue();
   int MillisecondsToNextDeadline() const;
 
-  const FileDescriptor listener_;
-  const FileDescriptor stop_;  // an eventfd: readable when the thread is to end
-  const int port_;
+  const net::Listener listener_;
+  const FileDescriptor stop_;  // an eventfd: readable when the thread shall end
   const HttpHandler handler_;
   std::vector<HttpConnection> connections_;  // oldest first
   bool accepting_ = true;                    // false while the process has no descriptor left

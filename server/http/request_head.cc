@@ -1,6 +1,8 @@
 #include "server/http/request_head.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/text.h"
 
 namespace fmaserver::http {
 namespace {
@@ -31,6 +33,21 @@ const char* Reason(int status) {
 /// A character that may stand in a request's target.
 bool IsTargetCharacter(char c) { return c > 0x20 && c < 0x7f; }
 
+/// The path of a target, which may be a whole URL (RFC 9112, 3.2.2), without its query; empty for
+/// what is neither. Proxies and some load balancers send URLs.
+std::string PathOf(std::string_view target) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!absl::StartsWithIgnoreCase(ToAbsl(target), ToAbsl(scheme))) continue;
+    target.remove_prefix(scheme.size());
+    const size_t end = target.find_first_of("/?");
+    if (target.empty() || end == 0) return {};  // no host
+    target = end == std::string_view::npos ? std::string_view() : target.substr(end);
+    if (!target.starts_with('/')) return "/";
+  }
+  if (!target.starts_with('/')) return {};
+  return std::string(target.substr(0, target.find('?')));
+}
+
 }  // namespace
 
 bool HasWholeHead(std::string_view received) {
@@ -47,7 +64,8 @@ RequestHead ParseRequestHead(std::string_view head) {
   const std::string_view method = line.substr(0, first);
   const std::string_view target = line.substr(first + 1, last - first - 1);
   const std::string_view version = line.substr(last + 1);
-  if (!target.starts_with('/') || (version != "HTTP/1.1" && version != "HTTP/1.0")) {
+  const std::string path = PathOf(target);
+  if (path.empty() || (version != "HTTP/1.1" && version != "HTTP/1.0")) {
     return {.path = {}, .error = 400};
   }
   for (const char c : target) {
@@ -55,8 +73,7 @@ RequestHead ParseRequestHead(std::string_view head) {
   }
   const bool head_only = method == "HEAD";
   if (method != "GET" && !head_only) return {.path = {}, .error = 405};
-  return {
-      .head_only = head_only, .path = std::string(target.substr(0, target.find('?'))), .error = 0};
+  return {.head_only = head_only, .path = path, .error = 0};
 }
 
 std::string SerializeResponse(const HttpResponse& response, bool head_only) {

@@ -13,10 +13,10 @@ struct HttpResponse {
 };
 
 struct RequestHead {
-  bool head_only = false;  ///< HEAD: the answer is sent without its body
-  std::string path;        ///< without the query, as it was sent
-  /// 0, or the status to answer with without asking a handler: 400 when this is not an HTTP/1
-  /// request, 405 when it is neither GET nor HEAD.
+  bool head_only = false;  ///< HEAD: the answer goes without its body
+  std::string path;        ///< as it was sent, without scheme, host and query
+  /// 0, or the status to answer with instead of asking a handler: 400 no request of HTTP/1, 405
+  /// neither GET nor HEAD.
   int error = 0;
 };
 

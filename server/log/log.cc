@@ -100,7 +100,9 @@ bool CloseLog(std::chrono::seconds patience) {
   std::promise<void> closed;
   const std::future<void> is_closed = closed.get_future();
   std::thread([closed = std::move(closed)]() mutable {
-    spdlog::shutdown();
+    // The loggers stay: a thread that knows nothing of the end may log on, in vain.
+    spdlog::set_level(spdlog::level::off);
+    spdlog::details::registry::instance().set_tp(nullptr);
     closed.set_value();
   }).detach();
   return is_closed.wait_for(patience) == std::future_status::ready;

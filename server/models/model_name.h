@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -11,6 +12,7 @@ namespace fmaserver::models {
 struct ModelSource {
   std::string name;  ///< IsName()
   std::filesystem::path folder;
+  std::vector<std::string> aliases = {};  ///< other names that requests may use
 };
 
 /// A model without a name is called after its folder: every byte that no name may hold becomes _,
@@ -18,7 +20,9 @@ struct ModelSource {
 /// name that is not a name (IsName).
 absl::StatusOr<ModelSource> MakeSource(std::string name, std::filesystem::path folder);
 
-/// "[NAME=]DIR". The part before the first = is a name only if it could be one.
-absl::StatusOr<ModelSource> ParseSource(const std::string& text);
+/// "[NAME=]DIR". What is before the first = is a name only if it could be one. Of NAME and `names`
+/// the first is the model's name and the others are its aliases, which may hold . / and : too.
+absl::StatusOr<ModelSource> ParseSource(const std::string& text,
+                                        std::vector<std::string> names = {});
 
 }  // namespace fmaserver::models

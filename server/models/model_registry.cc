@@ -9,6 +9,19 @@
 #include "base/refusal.h"
 
 namespace fmaserver::models {
+namespace {
+
+std::set<std::string> NamesOf(const std::string& name, const std::vector<std::string>& aliases) {
+  std::set<std::string> names(aliases.begin(), aliases.end());
+  names.insert(name);
+  return names;
+}
+
+bool IsCalled(const ServedModel& model, const std::string& name) {
+  return model.name() == name || std::ranges::find(model.aliases(), name) != model.aliases().end();
+}
+
+}  // namespace
 
 // The last holder may be any thread, the engine's too, which cannot end its own engine. It hands
 // the model back instead, to the thread that waits in Unload or in the destructor.
@@ -30,11 +43,15 @@ ModelRegistry::~ModelRegistry() {
   for (Entry& entry : models_) AwaitRelease(std::move(entry));
 }
 
-absl::Status ModelRegistry::Reserve(const std::string& name) {
+absl::Status ModelRegistry::Reserve(const Names& names) {
   const std::lock_guard lock(mutex_);
-  if (taken_.insert(name).second) return absl::OkStatus();
-  return Refusal("model", name, absl::StrCat("a name that is not taken; served: ", Names()),
-                 absl::StatusCode::kAlreadyExists);
+  for (const std::string& name : names) {
+    if (!taken_.contains(name)) continue;
+    return Refusal("model", name, Concat("a name that is not taken; served: ", ServedNames()),
+                   absl::StatusCode::kAlreadyExists);
+  }
+  taken_.insert(names.begin(), names.end());
+  return absl::OkStatus();
 }
 
 void ModelRegistry::Add(Entry entry) {
@@ -42,16 +59,17 @@ void ModelRegistry::Add(Entry entry) {
   models_.push_back(std::move(entry));
 }
 
-void ModelRegistry::Free(const std::string& name) {
+void ModelRegistry::Free(const Names& names) {
   const std::lock_guard lock(mutex_);
-  taken_.erase(name);
+  for (const std::string& name : names) taken_.erase(name);
 }
 
 absl::StatusOr<ModelPtr> ModelRegistry::Load(const ModelSource& source) {
-  if (absl::Status status = Reserve(source.name); !status.ok()) return status;
+  const Names names = NamesOf(source.name, source.aliases);
+  if (absl::Status status = Reserve(names); !status.ok()) return status;
   auto model = loader_(source);
   if (!model.ok()) {
-    Free(source.name);
+    Free(names);
     return model.status();
   }
   Entry entry = MakeEntry(*std::move(model));
@@ -62,10 +80,10 @@ absl::StatusOr<ModelPtr> ModelRegistry::Load(const ModelSource& source) {
 
 absl::StatusOr<ModelRegistry::Entry> ModelRegistry::Take(const std::string& name) {
   const std::lock_guard lock(mutex_);
-  const auto found = std::ranges::find(
-      models_, name, [](const Entry& entry) -> const std::string& { return entry.model->name(); });
+  const auto found = std::ranges::find_if(
+      models_, [&name](const Entry& entry) { return IsCalled(*entry.model, name); });
   if (found == models_.end()) {
-    return Refusal("model", name, Names(), absl::StatusCode::kNotFound);
+    return Refusal("model", name, ServedNames(), absl::StatusCode::kNotFound);
   }
   if (models_.size() == 1) {
     return Refusal("model", Words{"the only one"}, "to unload one while another is served",
@@ -79,16 +97,19 @@ absl::StatusOr<ModelRegistry::Entry> ModelRegistry::Take(const std::string& name
 absl::Status ModelRegistry::Unload(const std::string& name, absl::Duration grace) {
   absl::StatusOr<Entry> entry = Take(name);
   if (!entry.ok()) return entry.status();
+  const Names names = NamesOf(entry->model->name(), entry->model->aliases());
   entry->model->engine().Drain(grace);
   AwaitRelease(*std::move(entry));
-  Free(name);
+  Free(names);
   return absl::OkStatus();
 }
 
-std::string ModelRegistry::Names() const {
+std::string ModelRegistry::ServedNames() const {
   std::string names;
   for (const Entry& entry : models_) {
-    absl::StrAppend(&names, names.empty() ? "" : ", ", entry.model->name());
+    for (const std::string& name : NamesOf(entry.model->name(), entry.model->aliases())) {
+      absl::StrAppend(&names, names.empty() ? "" : ", ", name);
+    }
   }
   return names;
 }
@@ -96,9 +117,9 @@ std::string ModelRegistry::Names() const {
 absl::StatusOr<ModelPtr> ModelRegistry::Find(const std::string& name) const {
   const std::lock_guard lock(mutex_);
   for (const Entry& entry : models_) {
-    if (name.empty() || entry.model->name() == name) return entry.model;
+    if (name.empty() || IsCalled(*entry.model, name)) return entry.model;
   }
-  return Refusal("model", name, Names(), absl::StatusCode::kNotFound);
+  return Refusal("model", name, ServedNames(), absl::StatusCode::kNotFound);
 }
 
 std::vector<ModelPtr> ModelRegistry::List() const {

@@ -30,16 +30,17 @@ class ModelRegistry {
   ModelRegistry& operator=(const ModelRegistry&) = delete;
 
   /// Loads a model and serves it, on the calling thread; others are found meanwhile. ALREADY_EXISTS
-  /// for a name that is served, being loaded or being unloaded; else the loader's errors. An error
-  /// changes nothing.
+  /// for a name or alias that is served, being loaded or being unloaded; the loader's errors. An
+  /// error changes nothing.
   absl::StatusOr<ModelPtr> Load(const ModelSource& source);
 
-  /// Hides the model, drains its engine with `grace` and, when nobody holds it any more, destroys
-  /// it on the calling thread. NOT_FOUND; FAILED_PRECONDITION for the only model.
+  /// Hides the model of this name or alias, drains its engine with `grace` and, when nobody holds
+  /// it any more, destroys it on the calling thread. NOT_FOUND; FAILED_PRECONDITION for the only
+  /// model.
   absl::Status Unload(const std::string& name, absl::Duration grace);
 
-  /// The model of this name, or the first model when the name is empty. NOT_FOUND names the models
-  /// that are served.
+  /// The model of this name or alias, or for an empty one the first. NOT_FOUND names what is
+  /// served.
   absl::StatusOr<ModelPtr> Find(const std::string& name) const;
 
   /// In the order in which they were loaded.
@@ -56,16 +57,19 @@ class ModelRegistry {
   static Entry MakeEntry(std::unique_ptr<ServedModel> model);
   static void AwaitRelease(Entry entry);
 
-  absl::Status Reserve(const std::string& name);
+  using Names = std::set<std::string>;
+
+  /// All of `names`, or none.
+  absl::Status Reserve(const Names& names);
   void Add(Entry entry);
   absl::StatusOr<Entry> Take(const std::string& name);
-  void Free(const std::string& name);
-  std::string Names() const;
+  void Free(const Names& names);
+  std::string ServedNames() const;
 
   const Loader loader_;
   mutable std::mutex mutex_;
-  std::vector<Entry> models_;    // guarded by mutex_, as is the next
-  std::set<std::string> taken_;  // names, from the start of loading to the end of unloading
+  std::vector<Entry> models_;  // guarded by mutex_, as is the next
+  Names taken_;                // with aliases, from the start of loading to the end of unloading
 };
 
 }  // namespace fmaserver::models

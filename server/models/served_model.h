@@ -26,6 +26,7 @@ class ServedModel {
         engine_(std::move(engine)) {}
 
   const std::string& name() const { return source_.name; }
+  const std::vector<std::string>& aliases() const { return source_.aliases; }
   engine::Engine& engine() const { return *engine_; }
   sessions::SessionStore& sessions() const { return *sessions_; }
 

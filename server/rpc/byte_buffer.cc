@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/refusal.h"
 #include "base/utf8.h"
+#include "server/rpc/inflate.h"
 
 namespace fmaserver::rpc {
 namespace {
@@ -58,10 +59,13 @@ absl::Status ExplainFailure(const std::string& bytes, const Descriptor& type) {
 
 }  // namespace
 
-absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message& message) {
-  grpc::ByteBuffer consumed = bytes;  // shares the bytes; parsing empties it
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, size_t max_bytes,
+                          google::protobuf::Message& message) {
+  const auto inflated = Inflate(bytes, max_bytes);
+  if (!inflated.ok()) return inflated.status();
+  grpc::ByteBuffer consumed = *inflated;  // shares the bytes; parsing empties it
   if (Traits::Deserialize(&consumed, &message).ok()) return absl::OkStatus();
-  return ExplainFailure(Flatten(bytes), *message.GetDescriptor());
+  return ExplainFailure(Flatten(*inflated), *message.GetDescriptor());
 }
 
 grpc::ByteBuffer SerializeMessage(const google::protobuf::MessageLite& message) {

@@ -7,13 +7,17 @@
 #include <google/protobuf/message.h>
 #include <grpcpp/support/byte_buffer.h>
 
+#include <cstddef>
+
 #include "absl/status/status.h"
 
 namespace fmaserver::rpc {
 
-/// Parses `bytes` into `message`. INVALID_ARGUMENT names the text field and the byte offset where
-/// it is no UTF-8, or says that the bytes are no such message.
-absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message& message);
+/// Parses `bytes`, which may be compressed, into `message`. INVALID_ARGUMENT names the text field
+/// and the byte offset where it is no UTF-8, or says that the bytes are no such message;
+/// RESOURCE_EXHAUSTED when they are compressed and more than `max_bytes`.
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, size_t max_bytes,
+                          google::protobuf::Message& message);
 
 grpc::ByteBuffer SerializeMessage(const google::protobuf::MessageLite& message);
 

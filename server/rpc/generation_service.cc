@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/rpc/from_wire.h"
+#include "server/rpc/inflate.h"
 #include "server/rpc/model_field.h"
 #include "server/rpc/stream_reactor.h"
 #include "server/rpc/to_wire.h"
@@ -21,10 +22,11 @@ using ScoreReactor = StreamReactor<service::ScoreEvent, service::Scoring>;
 
 /// Parses a message of `bytes` and translates it. The bytes are shared, not copied.
 template <class Message>
-auto ParseLater(const grpc::ByteBuffer& bytes, const service::Vocabulary& vocabulary) {
-  return [bytes, vocabulary]() -> decltype(FromWire(Message(), vocabulary)) {
+auto ParseLater(const grpc::ByteBuffer& bytes, size_t max_bytes,
+                const service::Vocabulary& vocabulary) {
+  return [bytes, max_bytes, vocabulary]() -> decltype(FromWire(Message(), vocabulary)) {
     Message message;
-    if (absl::Status status = ParseMessage(bytes, message); !status.ok()) return status;
+    if (absl::Status status = ParseMessage(bytes, max_bytes, message); !status.ok()) return status;
     return FromWire(std::move(message), vocabulary);
   };
 }
@@ -45,7 +47,8 @@ template <class Message>
 absl::StatusOr<models::ModelPtr> GenerationService::ModelOf(const service::Call& call,
                                                             const Bytes& request) {
   if (!call.admission().ok()) return call.admission();
-  return service_.models().Find(ModelField(request, Message::kModelFieldNumber));
+  return service_.models().Find(
+      ModelField(request, call.limits().request_bytes, Message::kModelFieldNumber));
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(Context* context,
@@ -59,8 +62,9 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(Context*
         return SerializeMessage(ToWire(event, vocabulary.tokenizer.get()));
       },
       [&](auto wire) {
-        return service::Generation::Start(service_, model, call, std::move(wire), request->Length(),
-                                          ParseLater<v1::GenerateRequest>(*request, vocabulary));
+        return service::Generation::Start(
+            service_, model, call, std::move(wire), BytesToRead(*request),
+            ParseLater<v1::GenerateRequest>(*request, call->limits().request_bytes, vocabulary));
       });
 }
 
@@ -75,8 +79,9 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(Context* co
         return SerializeMessage(ToWire(event, vocabulary.tokenizer.get()));
       },
       [&](auto wire) {
-        return service::Scoring::Start(service_, model, call, std::move(wire), request->Length(),
-                                       ParseLater<v1::ScoreRequest>(*request, vocabulary));
+        return service::Scoring::Start(
+            service_, model, call, std::move(wire), BytesToRead(*request),
+            ParseLater<v1::ScoreRequest>(*request, call->limits().request_bytes, vocabulary));
       });
 }
 
@@ -84,7 +89,7 @@ grpc::ServerUnaryReactor* GenerationService::Tokenize(Context* context, const By
                                                       Bytes* response) {
   return AnswerUnary<v1::TokenizeRequest>(
       service_, service::kTokenize, {*context, *request, *response},
-      [&](auto task) { return service_.Read(request->Length(), std::move(task)); },
+      [&](auto task) { return service_.Read(BytesToRead(*request), std::move(task)); },
       [this](service::Call& call, const auto& message) -> absl::StatusOr<Bytes> {
         const auto model = service_.models().Find(message.model());
         if (!model.ok()) return model.status();
@@ -99,7 +104,7 @@ grpc::ServerUnaryReactor* GenerationService::Detokenize(Context* context, const 
                                                         Bytes* response) {
   return AnswerUnary<v1::DetokenizeRequest>(
       service_, service::kDetokenize, {*context, *request, *response},
-      [&](auto task) { return service_.Read(request->Length(), std::move(task)); },
+      [&](auto task) { return service_.Read(BytesToRead(*request), std::move(task)); },
       [this](service::Call& call, const auto& message) -> absl::StatusOr<v1::DetokenizeResponse> {
         const auto model = service_.models().Find(message.model());
         if (!model.ok()) return model.status();

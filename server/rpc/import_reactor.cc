@@ -12,7 +12,8 @@ namespace fmaserver::rpc {
 
 ImportReactor* ImportReactor::Open(service::Service& service, grpc::CallbackServerContext& context,
                                    grpc::ByteBuffer& response) {
-  const std::shared_ptr<ImportReactor> self(new ImportReactor(context, response));
+  const std::shared_ptr<ImportReactor> self(
+      new ImportReactor(context, service.policy().limits.request_bytes, response));
   self->call_ = service::Importing::Start(
       service, BeginCall(service, service::kImportSession, context), self);
   return self.get();
@@ -29,14 +30,15 @@ void ImportReactor::OnReadDone(bool ok) {
     if (context_.IsCancelled()) OnCancel();
     return call_->OnEnd();
   }
-  call_->OnPiece([bytes = message_]() -> absl::StatusOr<service::Importing::Piece> {
-    v1::ImportSessionRequest message;
-    if (absl::Status status = ParseMessage(bytes, message); !status.ok()) return status;
-    return service::Importing::Piece{.model = message.session().model(),
-                                     .session_id = message.session().session_id(),
-                                     .lifetime = LifetimeOf(message.session()),
-                                     .data = std::move(*message.mutable_data())};
-  });
+  call_->OnPiece(
+      [bytes = message_, max = max_bytes_]() -> absl::StatusOr<service::Importing::Piece> {
+        v1::ImportSessionRequest message;
+        if (absl::Status status = ParseMessage(bytes, max, message); !status.ok()) return status;
+        return service::Importing::Piece{.model = message.session().model(),
+                                         .session_id = message.session().session_id(),
+                                         .lifetime = LifetimeOf(message.session()),
+                                         .data = std::move(*message.mutable_data())};
+      });
 }
 
 void ImportReactor::OnCancel() { call_->OnCancel(WhyCancelled(context_.deadline())); }

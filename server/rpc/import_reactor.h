@@ -27,10 +27,12 @@ class ImportReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   void OnDone() override { const auto last = std::move(call_); }
 
  private:
-  ImportReactor(const grpc::CallbackServerContext& context, grpc::ByteBuffer& response)
-      : context_(context), response_(response) {}
+  ImportReactor(const grpc::CallbackServerContext& context, size_t max_bytes,
+                grpc::ByteBuffer& response)
+      : context_(context), max_bytes_(max_bytes), response_(response) {}
 
   const grpc::CallbackServerContext& context_;
+  const size_t max_bytes_;  // of a message
   grpc::ByteBuffer& response_;
   std::shared_ptr<service::Importing> call_;
   grpc::ByteBuffer message_;

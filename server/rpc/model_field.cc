@@ -2,16 +2,17 @@
 
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/wire_format_lite.h>
-#include <grpcpp/support/proto_buffer_reader.h>
+
+#include "server/rpc/inflate.h"
 
 namespace fmaserver::rpc {
 
 using google::protobuf::internal::WireFormatLite;
 
-std::string ModelField(const grpc::ByteBuffer& bytes, int field) {
-  grpc::ByteBuffer shared = bytes;
-  grpc::ProtoBufferReader reader(&shared);
-  google::protobuf::io::CodedInputStream input(&reader);
+std::string ModelField(const grpc::ByteBuffer& bytes, size_t max_bytes, int field) {
+  MessageStream message(bytes);
+  google::protobuf::io::CodedInputStream input(&message.stream());
+  input.SetTotalBytesLimit(static_cast<int>(max_bytes));
   const uint32_t wanted = WireFormatLite::MakeTag(field, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
   std::string model;
   while (const uint32_t tag = input.ReadTag()) {

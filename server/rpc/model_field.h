@@ -3,14 +3,16 @@
 
 #include <grpcpp/support/byte_buffer.h>
 
+#include <cstddef>
 #include <string>
 
 namespace fmaserver::rpc {
 
-/// The text of field `field` of the message in `bytes`, or empty. It takes time in proportion to
-/// the number of the message's fields and not to their contents, so that a request that the model
-/// refuses is refused before its text is read. Bytes that are not a message give an empty text, and
-/// are refused when they are parsed.
-std::string ModelField(const grpc::ByteBuffer& bytes, int field);
+/// The text of field `field` of the message in `bytes`, or empty. Takes time by the number of the
+/// message's fields and not by what they hold, so that whoever the model refuses is refused before
+/// their text is looked at. Compressed bytes have to be inflated for it, in little memory. What is
+/// no message, or one of more than `max_bytes`, says nothing here, and is refused when it is
+/// parsed.
+std::string ModelField(const grpc::ByteBuffer& bytes, size_t max_bytes, int field);
 
 }  // namespace fmaserver::rpc

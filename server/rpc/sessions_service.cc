@@ -124,9 +124,11 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* SessionsService::Export(Context* con
       [&](auto wire) {
         return service::Exporting::Start(
             service_, BeginCall(service_, service::kExportSession, *context), std::move(wire),
-            [bytes = *request]() -> absl::StatusOr<service::Exporting::Request> {
+            [bytes = *request, max = service_.policy().limits.request_bytes]()
+                -> absl::StatusOr<service::Exporting::Request> {
               v1::ExportSessionRequest message;
-              if (absl::Status status = ParseMessage(bytes, message); !status.ok()) return status;
+              if (absl::Status status = ParseMessage(bytes, max, message); !status.ok())
+                return status;
               return service::Exporting::Request{.model = message.model(),
                                                  .session_id = message.session_id(),
                                                  .head_only = message.head_only()};

@@ -170,6 +170,7 @@ v1::Model DescribeModel(const models::ServedModel& served) {
   const model::ModelConfig& config = model.config();
   v1::Model message;
   message.set_name(served.name());
+  message.mutable_aliases()->Add(served.aliases().begin(), served.aliases().end());
   message.set_vocab_size(config.vocab_size);
   message.set_max_sequence_length(MaxSequenceLengthOnWire(config));
   message.set_horizon_tokens(config.attention.hierarchy.Horizon());

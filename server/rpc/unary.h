@@ -47,7 +47,7 @@ grpc::ServerUnaryReactor* AnswerUnary(service::Service& service, const service::
   };
   const auto run = [call, finish, unary, answer] {
     Request request;
-    absl::Status status = ParseMessage(unary.request, request);
+    absl::Status status = ParseMessage(unary.request, call->limits().request_bytes, request);
     if (status.ok()) {
       auto response = answer(*call, request);
       status = response.status();

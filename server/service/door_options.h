@@ -3,20 +3,19 @@
 
 #include <string>
 
+#include "server/tls/tls_options.h"
+
 namespace fmaserver::service {
 
-/// Names of PEM files.
-struct TlsOptions {
-  std::string cert;       ///< the server's chain; empty: no TLS
-  std::string key;        ///< its private key
-  std::string client_ca;  ///< clients need a certificate of these; empty: they need none
-};
-
 struct DoorOptions {
-  std::string listen = "127.0.0.1:50051";    ///< HOST:PORT; port 0 takes a free one
-  int max_request_bytes = 32 * 1024 * 1024;  ///< larger requests get RESOURCE_EXHAUSTED
+  std::string listen = "127.0.0.1:50051";    ///< as net::Listen takes it
   int max_streams = 1024;                    ///< calls at once of one connection; more wait
-  TlsOptions tls = {};
+  int max_connections = 0;                   ///< at once; 0: what the limit of descriptors allows
+  int max_connections_per_address = 0;       ///< the same of one peer; 0: half of max_connections
+  double max_connection_idle_seconds = 300;  ///< without a call; 0: for ever
+  double max_connection_age_seconds = 0;     ///< then no new calls on it; 0: for ever
+  double max_connection_age_grace_seconds = 0;  ///< for calls of the old; 0: what they take
+  tls::TlsOptions tls = {};
 };
 
 }  // namespace fmaserver::service

@@ -10,8 +10,9 @@
 namespace fmaserver::service {
 
 struct RequestLimits {
-  int64_t prompt_tokens = 0;                                       ///< 0: what the model takes
-  int64_t text_bytes = 0;                                          ///< 0: what a request may hold
+  int32_t request_bytes = 32 << 20;  ///< inflated, if it is compressed
+  int64_t prompt_tokens = 0;         ///< 0: what the model takes
+  int64_t text_bytes = 0;            ///< 0: what a request may hold
   int32_t stop_strings = static_cast<int32_t>(engine::kMaxStops);  ///< 0..kMaxStops
   int32_t samples = engine::kMaxSamples;                           ///< 1..kMaxSamples
 };

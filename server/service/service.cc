@@ -1,5 +1,6 @@
 #include "server/service/service.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace fmaserver::service {
@@ -36,6 +37,11 @@ absl::Status Service::Read(size_t bytes, std::function<void()> task) {
   if (bytes > kQuickBytes) return readers_.Start(std::move(task), static_cast<int64_t>(bytes));
   task();
   return absl::OkStatus();
+}
+
+int64_t Service::BufferBytes(int64_t max_request_bytes) {
+  // A reader has the request and, if it came compressed, what it was inflated to.
+  return 2 * std::max(kMaxWaitingBytes, max_request_bytes) + 2 * kReaders * max_request_bytes;
 }
 
 }  // namespace fmaserver::service

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -33,6 +34,10 @@ class Service {
   /// that short texts never wait for long ones, else on a thread for reading. RESOURCE_EXHAUSTED
   /// when too many bytes already wait.
   absl::Status Read(size_t bytes, std::function<void()> task);
+
+  /// What requests of up to `max_request_bytes` take, at most, while they wait to be read or for
+  /// the disk, and while they are read.
+  static int64_t BufferBytes(int64_t max_request_bytes);
 
   /// Returns when no call is left.
   void AwaitCalls() { policy_.live->AwaitNone(); }

@@ -6,8 +6,10 @@ import json
 import math
 import re
 import signal
+import socket
 from pathlib import Path
 
+from namespaces import with_file
 from programs import GOLDEN, ROOT
 from service import Service, eventually
 
@@ -38,6 +40,8 @@ def test_probes_of_a_server_that_loads(tmp_path: Path) -> None:
     with Service("--slots", 1, "--step-tokens", 1, model=tmp_path, ready=False) as server:
         assert server.get("/readyz") == (503, "loading\n")
         assert server.get("/livez") == (200, "alive\n")
+        for path in ("/health", "/healthz"):
+            assert server.get(path) == (503, "loading\n")
         assert "fma_build_info" in server.get("/metrics")[1]
         assert eventually(lambda: server.get("/readyz") == (200, "ready\n"))
 
@@ -49,11 +53,33 @@ def test_probes_from_ready_over_overloaded_to_draining() -> None:
         assert server.get("/nothing")[0] == 404
         with server.client(*LONG) as client:
             assert eventually(lambda: server.get("/readyz") == (429, "overloaded\n"))
+            for path in ("/health", "/healthz"):
+                assert server.get(path) == (200, "ready\n")
             server.signal(signal.SIGTERM)
             assert eventually(lambda: server.get("/readyz") == (410, "draining\n"))
             assert server.get("/livez") == (200, "alive\n")
+            assert server.get("/health") == server.get("/healthz") == (410, "draining\n")
             client.kill()
         assert server.process.wait(timeout=60) == 0
+
+
+def test_targets_may_be_whole_urls() -> None:
+    with Service("--slots", 1, model=GOLDEN / "average") as server:
+        for target in ("http://any.host/livez", "HTTP://127.0.0.1:8080/livez?x=1", "https://any.host/livez"):
+            assert server.get(target) == (200, "alive\n")
+        assert server.get("http://any.host") == (404, "404 Not Found\n")
+        assert server.get("http:///livez")[0] == 400
+        assert server.get("ftp://any.host/livez")[0] == 400
+
+
+def test_a_name_stands_for_all_its_addresses(tmp_path: Path) -> None:
+    addresses = ("127.0.0.1", "127.0.0.2")
+    before = with_file(tmp_path, "/etc/hosts", "".join(f"{address} both.test\n" for address in addresses))
+    with Service("--http", "both.test:0", model=GOLDEN / "average", before=before) as server:
+        for address in addresses:
+            with socket.create_connection((address, server.http_port), timeout=20) as probe:
+                probe.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+                assert probe.recv(100).startswith(b"HTTP/1.1 200 OK")
 
 
 def documented() -> dict[str, tuple[str, set[str]]]:
@@ -74,7 +100,8 @@ def scraped(page: str) -> dict[str, tuple[str, set[str]]]:
 def test_every_metric_is_documented_and_counts() -> None:
     with Service("--slots", 2) as server:
         expected = documented()
-        del expected["fma_device_memory_bytes"]  # only with a GPU: test_cuda.py
+        del expected["fma_device_memory_bytes"]  # of GPUs alone: test_cuda.py
+        del expected["fma_tls_certificate_expiry_timestamp_seconds"]  # with TLS alone: test_certificates.py
         assert scraped(server.get("/metrics")[1]) == expected
         code, _, errors = server.run("generate", "It was", "--max-tokens", 20, "--ignore-eos")
         assert code == 0, errors

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
-from programs import BIN, GOLDEN, run
+import pytest
+from namespaces import with_memory_limit
+from programs import BIN, DEMO_MODEL, GOLDEN, run
 from service import Service
+from test_http import write_large_model
 
 AVERAGE, SINKS = GOLDEN / "average", GOLDEN / "sinks_level_bias"
 IDS = ("--token-ids", "[1, 2, 3]", "--max-tokens", 4, "--ignore-eos", "--temperature", 0)
@@ -59,6 +63,83 @@ def test_a_folder_in_latin1_has_a_name_that_every_page_can_show(tmp_path: Path) 
     with Service(model=Path(os.fsdecode(folder))) as server:
         assert "b_cher" in run(BIN / "fma", "models", "--server", server.address)
         assert server.scrape()['fma_slots{model_name="b_cher"}'] > 0
+
+
+def test_a_model_has_one_name_and_answers_to_all_of_them() -> None:
+    names = ("--model-name", "books", "--model-name", "gpt-3.5", "--model-name", "org/books:11m")
+    with Service(*names, "--model", f"other={SINKS}", model=AVERAGE) as server:
+        lines = fma(server, "models", "--json").stdout.splitlines()
+        shown = [json.loads(line) for line in lines]
+        assert [(model["name"], model["aliases"]) for model in shown] == [
+            ("books", ["gpt-3.5", "org/books:11m"]),
+            ("other", []),
+        ]
+        assert "also called       gpt-3.5, org/books:11m" in fma(server, "models").stdout
+        expected = fma(server, "generate", *IDS).stdout
+        for name in ("books", "gpt-3.5", "org/books:11m"):
+            assert fma(server, "generate", *IDS, "--model", name).stdout == expected
+            assert fma(server, "sessions", "list", "--model", name).returncode == 0
+        assert server.scrape()['fma_requests_finished_total{model_name="books",reason="length"}'] == 4
+        unknown = fma(server, "generate", *IDS, "--model", "average")
+        assert unknown.returncode == 3 and "gpt-3.5" in unknown.stderr
+    with Service("--model-name", "alias", model=f"own={AVERAGE}") as server:
+        assert "also called       alias" in fma(server, "models").stdout
+
+
+def refused(*flags: object) -> str:
+    command = [BIN / "fma-server", *(str(flag) for flag in flags)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done
+    return done.stdout
+
+
+def test_names_that_cannot_be_are_refused() -> None:
+    assert 'model-name is "a b"' in refused("--model", AVERAGE, "--model-name", "a", "--model-name", "a b")
+    assert 'name is "a/b"' in refused("--model", AVERAGE, "--model-name", "a/b")
+    twice = refused("--model", AVERAGE, "--model-name", "a", "--model-name", "b", "--model", f"b={SINKS}")
+    assert 'model is "b"; allowed: a name that is not taken; served: a, b' in twice
+
+
+FILES = ("model.safetensors", "config.json", "tokenizer.model", "model.safetensors.index.json")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_git_lfs_pointer_is_called_one(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(DEMO_MODEL, folder)
+    if name.endswith(".index.json"):
+        (folder / "model.safetensors").unlink()
+    (folder / name).write_text(
+        "version https://git-lfs.github.com/spec/v1\n"
+        "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 44040192\n"
+    )
+    message = f"{folder / name} is a git-lfs pointer; allowed: the file that it stands for; `git lfs pull` fetches it"
+    assert message in refused("--model", folder)
+
+
+def test_what_the_memory_does_not_hold_is_refused_or_warned_of(tmp_path: Path) -> None:
+    small = with_memory_limit(tmp_path, 100 << 20)
+    command = [*small, str(BIN / "fma-server"), "--listen", "127.0.0.1:0", "--model"]
+    done = subprocess.run([*command, str(DEMO_MODEL)], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1, done.stdout
+    assert 'memory of model "fma-books-11m" is ' in done.stdout
+    for part in ("weights ", "slots 135.0 MiB", "of the 100.0 MiB that the control group"):
+        assert part in done.stdout
+
+    admins = ("--admin-token-file", admin_file(tmp_path, "secret"), "--slots", 2)
+    with Service(*admins, model=AVERAGE, before=small) as server:
+        assert "warning memory: up to " in server.log() and "--session-memory 1024.0 MiB" in server.log()
+        loaded = fma(server, "admin", "load", SINKS, "--name", "more", token="secret")
+        assert loaded.returncode == 0, loaded.stderr
+        write_large_model(tmp_path, vocab=1 << 20)
+        large = fma(server, "admin", "load", tmp_path, "--name", "large", token="secret")
+        assert large.returncode == 3 and 'memory of model "large" is' in large.stderr
+        assert "RESOURCE_EXHAUSTED" in large.stderr
+        assert fma(server, "generate", *IDS).returncode == 0
+
+    modest = ("--slots", 2, "--session-memory", "1M", "--prefix-cache-memory", 0, "--max-request-bytes", "1M")
+    with Service(*modest, model=AVERAGE, before=with_memory_limit(tmp_path / "roomy", 1 << 30)) as server:
+        assert "memory:" not in server.log()
 
 
 def test_sessions_of_each_model_outlive_the_server(tmp_path: Path) -> None:

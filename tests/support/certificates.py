@@ -37,7 +37,7 @@ class Authority:
         )
         return authority
 
-    def issue(self, name: str) -> Pair:
+    def issue(self, name: str, days: int = 2) -> Pair:
         """A certificate for `name` and 127.0.0.1."""
         pair = Pair(self.folder / f"{name}.pem", self.folder / f"{name}.key")
         request = self.folder / f"{name}.csr"
@@ -48,7 +48,7 @@ class Authority:
             *("-keyout", pair.key, "-out", request, "-subj", f"/CN={name}"),
         )
         openssl(
-            *("x509", "-req", "-in", request, "-CA", self.cert, "-CAkey", self.folder / "ca.key", "-days", 2),
+            *("x509", "-req", "-in", request, "-CA", self.cert, "-CAkey", self.folder / "ca.key", "-days", days),
             *("-CAcreateserial", "-extfile", extensions, "-out", pair.cert),
         )
         return pair

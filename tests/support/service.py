@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from programs import BIN, DEMO_MODEL
@@ -28,9 +28,19 @@ def eventually(condition: Callable[[], bool], seconds: float = 60) -> bool:
 class Service:
     """A running fma-server; its log is in a file, so that it never waits for a reader."""
 
-    def __init__(self, *flags: object, model: Path = DEMO_MODEL, ready: bool = True, env: dict[str, str] | None = None):
+    def __init__(
+        self,
+        *flags: object,
+        model: object = DEMO_MODEL,
+        ready: bool = True,
+        env: dict[str, str] | None = None,
+        before: Sequence[str] = (),
+        listen: str = "127.0.0.1:0",
+    ):
+        """`before` are words before the command."""
         self._log = tempfile.NamedTemporaryFile("r", suffix=".log")
-        command = [BIN / "fma-server", "--model", model, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", *flags]
+        command = [*before, BIN / "fma-server", "--model", model, "--listen", listen]
+        command += [*(() if "--http" in flags else ("--http", "127.0.0.1:0")), *flags]
         with open(self._log.name, "w") as log:
             self.process = subprocess.Popen(
                 [str(word) for word in command], stdout=log, stderr=log, env={**os.environ, **(env or {})}

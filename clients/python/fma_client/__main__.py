@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+from ._cli_files import OutputLostError, export
 from ._cli_options import (
     UsageError,
     add_connection,
@@ -18,6 +18,8 @@ from ._cli_options import (
     parse_ids,
     read_input,
     read_prompt,
+    read_stdin,
+    whole,
 )
 from ._cli_output import (
     delta_event,
@@ -38,6 +40,7 @@ from .client import Generation
 from .errors import DeadlineExceededError, FmaError, UnavailableError
 from .types import Model
 
+_EXIT_OUTPUT_LOST = 1
 _EXIT_WRONG_USAGE = 2
 _EXIT_REFUSED = 3
 _EXIT_UNREACHABLE = 4
@@ -122,7 +125,7 @@ def _tokenize(args: argparse.Namespace) -> None:
 
 
 def _detokenize(args: argparse.Namespace) -> None:
-    ids = args.ids or parse_ids(sys.stdin.read())
+    ids = args.ids or parse_ids(read_stdin().decode())
     with connect(args) as client:
         text = client.detokenize(ids)
         if args.json:
@@ -174,24 +177,12 @@ def _sessions(args: argparse.Namespace) -> None:
             case "delete":
                 client.session(args.id).delete()
             case "export":
-                _export(client.session(args.id).export(head_only=args.head_only), args.file)
+                export(client.session(args.id).export(head_only=args.head_only), args.file)
             case "import":
-                with open(args.file, "rb") as file:
+                with open(0 if args.file == "-" else args.file, "rb") as file:
                     pieces = iter(lambda: file.read(1 << 20), b"")
                     made = client.import_session(pieces, args.id or "", ttl_seconds=args.ttl, pinned=args.pin)
                 write_session(made.info(), args.json)
-
-
-def _export(pieces: Iterator[bytes], path: str) -> None:
-    """Under another name first, so that no half of a blob is ever taken for a whole one."""
-    unfinished = path + ".part"
-    try:
-        with open(unfinished, "wb") as file:
-            file.writelines(pieces)
-        os.replace(unfinished, path)
-    finally:
-        if os.path.exists(unfinished):
-            os.remove(unfinished)
 
 
 def _add_sessions(parser: argparse.ArgumentParser) -> None:
@@ -209,12 +200,12 @@ def _add_sessions(parser: argparse.ArgumentParser) -> None:
     action("show", "All about one session", "id")
     update = action("update", "Changes how long it is kept", "id")
     fork = action("fork", "New sessions that hold the same", "id")
-    fork.add_argument("--children", type=int, default=1, help="How many")
+    fork.add_argument("--children", type=whole, default=1, help="How many")
     rewind = action("rewind", "Forgets the tokens past a point", "id")
-    rewind.add_argument("tokens", type=int, metavar="TOKENS", help="How many to keep")
+    rewind.add_argument("tokens", type=whole, metavar="TOKENS", help="How many to keep")
     action("delete", "Forgets a session", "id")
-    export = action("export", "Writes a session into a file", "id", "file")
-    export.add_argument("--head-only", action="store_true", help="Without its rewind points: smaller")
+    exported = action("export", "Writes a session into a file", "id", "file")
+    exported.add_argument("--head-only", action="store_true", help="Without its rewind points: smaller")
     imported = action("import", "Makes a session of an exported file", "file", "id?")
     for command in (create, update, imported):
         command.add_argument("--ttl", type=float, metavar="SECONDS", help="Expires after so long without use")
@@ -250,11 +241,11 @@ def _parser() -> argparse.ArgumentParser:
     score = command("score", "Log-probabilities of a given text", _score)
     add_input(score)
     score.add_argument("--tokens", action="store_true", help="Print every token")
-    score.add_argument("--top-logprobs", type=int, default=0, help="Alternatives to list at every token")
+    score.add_argument("--top-logprobs", type=whole, default=0, help="Alternatives to list at every token")
     tokenize = command("tokenize", "The token ids of a text", _tokenize)
     add_input(tokenize, token_ids=False)
     detokenize = command("detokenize", "The text of token ids", _detokenize)
-    detokenize.add_argument("ids", type=int, nargs="*")
+    detokenize.add_argument("ids", type=whole, nargs="*")
     models = command("models", "What the server serves and what a sequence costs", _models)
     for each in (generate, score, tokenize, detokenize, models):
         add_connection(each)
@@ -269,10 +260,12 @@ def main() -> int:
         args.run(args)
     except (UsageError, UnicodeDecodeError, ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0  # whoever closed the pipe has what they wanted
         note(f"fma_client: {error}")
         return _EXIT_WRONG_USAGE
+    except OutputLostError as error:
+        note(f"fma_client: {error}")
+        return _EXIT_OUTPUT_LOST
     except (UnavailableError, DeadlineExceededError) as error:
         note(f"fma_client: the server at {args.server} is not available: {error.message}")
         return _EXIT_UNREACHABLE

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,43 @@ from ._connection import Tls
 from .client import Client
 from .options import Prompt
 
+
+class UsageError(Exception):
+    """Wrong use of the command line."""
+
+
+def whole(text: str) -> int:
+    """A number that a field without a sign may hold."""
+    number = int(text) if text.isascii() and text.isdecimal() else -1
+    if 0 <= number < 1 << 64:
+        return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {(1 << 64) - 1}")
+
+
 #: Options of generate: flag, what argparse needs, and the name in GenerateOptions.
-_SINGLE: tuple[tuple[str, type, str, str], ...] = (
+_SINGLE: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
     ("--temperature", float, "0 takes the most likely token (server: 1)", "temperature"),
-    ("--top-k", int, "Choose among the k most likely tokens; 0: all", "top_k"),
+    ("--top-k", whole, "Choose among the k most likely tokens; 0: all", "top_k"),
     ("--top-p", float, "Choose among tokens that sum to this, in (0, 1]", "top_p"),
     ("--min-p", float, "Choose among tokens with this part of the best one's probability", "min_p"),
     ("--repetition-penalty", float, "Above 1: fewer tokens of prompt and output again", "repetition_penalty"),
     ("--frequency-penalty", float, "Off a token's logit for each time the output holds it", "frequency_penalty"),
     ("--presence-penalty", float, "Off a token's logit once the output holds it", "presence_penalty"),
-    ("--seed", int, "Repeats a result (server: at random)", "seed"),
-    ("--min-tokens", int, "Fewest tokens to generate", "min_tokens"),
+    ("--seed", whole, "Repeats a result (server: at random)", "seed"),
+    ("--min-tokens", whole, "Fewest tokens to generate", "min_tokens"),
     ("--time-limit", float, "Seconds to read and generate", "time_limit_seconds"),
-    ("--top-logprobs", int, "With --json: alternatives to list at every token", "top_logprobs"),
-    ("--prompt-logprobs", int, "With --json: the prompt's log-probabilities, with alternatives", "prompt_logprobs"),
-    ("--n", int, "Samples from one reading of the prompt (server: 1)", "n"),
+    ("--top-logprobs", whole, "With --json: alternatives to list at every token", "top_logprobs"),
+    ("--prompt-logprobs", whole, "With --json: the prompt's log-probabilities, with alternatives", "prompt_logprobs"),
+    ("--n", whole, "Samples from one reading of the prompt (server: 1)", "n"),
     ("--priority", int, "Lower is served first, -100 to 100 (server: 0)", "priority"),
     ("--cache-salt", str, "Share cached prompts only with the same salt", "cache_salt"),
 )
-_MANY: tuple[tuple[str, type, str, str], ...] = (
-    ("--allow-token", int, "Generate only these; may repeat", "allowed_token_ids"),
-    ("--ban-token", int, "Never generate these; may repeat", "banned_token_ids"),
+_MANY: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
+    ("--allow-token", whole, "Generate only these; may repeat", "allowed_token_ids"),
+    ("--ban-token", whole, "Never generate these; may repeat", "banned_token_ids"),
     ("--stop", str, "End before this text; may repeat", "stop"),
-    ("--stop-token", int, "End before this token; may repeat", "stop_token_ids"),
-    ("--mark", int, "Keep the state after so many prompt tokens; may repeat", "marks"),
+    ("--stop-token", whole, "End before this token; may repeat", "stop_token_ids"),
+    ("--mark", whole, "Keep the state after so many prompt tokens; may repeat", "marks"),
 )
 _FLAGS = (
     ("--include-stop", "End after the stop text or token", "include_stop"),
@@ -47,12 +61,8 @@ _FLAGS = (
 )
 
 
-class UsageError(Exception):
-    """Wrong use of the command line."""
-
-
 def add_connection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--server", metavar="HOST:PORT", default=os.environ.get("FMA_SERVER", "localhost:50051"))
+    parser.add_argument("--server", metavar="HOST:PORT", default=os.environ.get("FMA_SERVER") or "localhost:50051")
     parser.add_argument("--json", action="store_true", help="Print JSON lines for programs")
     parser.add_argument("--tls", action="store_true", help="Use TLS and trust the system's certificates")
     parser.add_argument("--tls-ca", metavar="FILE", help="Use TLS and trust these certificates")
@@ -80,6 +90,16 @@ def add_input(parser: argparse.ArgumentParser, token_ids: bool = True) -> None:
         given.add_argument("--token-ids", metavar="JSON", help="Token ids as a JSON array")
 
 
+def _stdin_is_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def read_stdin() -> bytes:
+    if sys.stdin is None:  # closed when Python started; something else may have its descriptor by now
+        raise UsageError("standard input: Bad file descriptor")
+    return sys.stdin.buffer.read()
+
+
 def read_input(args: argparse.Namespace) -> Prompt:
     """The prompt; without any option it is read from standard input, unless that is a terminal."""
     if getattr(args, "token_ids", None) is not None:
@@ -87,9 +107,9 @@ def read_input(args: argparse.Namespace) -> Prompt:
     if args.text is not None:
         return os.fsencode(args.text).decode()
     if args.prompt_file in (None, "-"):
-        if args.prompt_file is None and sys.stdin.isatty():
-            raise UsageError("text is missing; allowed: an argument, --prompt-file FILE, or a pipe")
-        return sys.stdin.buffer.read().decode()
+        if args.prompt_file is None and _stdin_is_terminal():
+            raise UsageError("give a text, or --prompt-file")
+        return read_stdin().decode()
     try:
         return Path(args.prompt_file).read_bytes().decode()
     except OSError as error:
@@ -99,7 +119,7 @@ def read_input(args: argparse.Namespace) -> Prompt:
 def read_prompt(args: argparse.Namespace) -> Prompt | None:
     """As read_input; a session may be continued without anything new."""
     given = any(value is not None for value in (args.text, args.prompt_file, args.token_ids))
-    if args.session and not given and sys.stdin.isatty():
+    if args.session and not given and _stdin_is_terminal():
         return None
     prompt = read_input(args)
     return None if args.session and not given and not prompt else prompt
@@ -117,7 +137,7 @@ def parse_ids(text: str) -> list[int]:
 
 def add_generate(parser: argparse.ArgumentParser) -> None:
     add_input(parser)
-    parser.add_argument("-n", "--max-tokens", type=int, help="Most tokens to generate (server: 16)")
+    parser.add_argument("-n", "--max-tokens", type=whole, help="Most tokens to generate (server: 16)")
     for flag, kind, text, name in _SINGLE:
         parser.add_argument(flag, type=kind, help=text, dest=name)
     for flag, kind, text, name in _MANY:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ._cli_files import write_output
 from .types import Completion, Delta, Model, Score, SessionInfo, TokenLogprob, Tokens, TokenScore
 
 _ESCAPES = {10: b"\\n", 13: b"\\r", 9: b"\\t", 34: b'\\"', 39: b"\\'", 92: b"\\\\"}
@@ -18,13 +19,13 @@ _HEX_DIGITS = b"0123456789abcdefABCDEF"
 
 def write(text: str | bytes) -> None:
     """To standard output at once."""
-    sys.stdout.buffer.write(text if isinstance(text, bytes) else text.encode())
-    sys.stdout.buffer.flush()
+    write_output(text if isinstance(text, bytes) else text.encode())
 
 
 def note(text: str) -> None:
-    """A line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """A line on standard error, unless that was closed."""
+    if sys.stderr is not None:
+        print(text, file=sys.stderr, flush=True)
 
 
 def write_json(value: Any) -> None:
@@ -159,6 +160,7 @@ def write_model(model: Model) -> None:
     limit = f"{model.max_sequence_length:,} tokens" if model.max_sequence_length else "unlimited"
     for name, value in (
         ("model", model.name),
+        *([("also called", ", ".join(model.aliases))] if model.aliases else []),
         ("parameters", f"{model.parameters:,} ({human_bytes(model.weight_bytes)})"),
         ("vocabulary", f"{model.vocab_size:,} tokens"),
         ("tokenizer", model.tokenizer or "none: send token ids"),

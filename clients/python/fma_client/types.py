@@ -153,6 +153,7 @@ class Model:
     num_slots: int
     device: str
     server_version: str
+    aliases: tuple[str, ...] = ()  #: other names by which requests may mean it
 
 
 @dataclass(frozen=True)

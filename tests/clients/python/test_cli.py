@@ -8,8 +8,10 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from devices import full_device
 from programs import BIN
 
 PYTHON = [sys.executable, "-m", "fma_client"]
@@ -190,3 +192,57 @@ def test_sessions_are_the_same(tmp_path) -> None:
         assert finish(start(program, "sessions", "show", "mine"))[0] == 3
         assert finish(start(program, "sessions", "export", "mine", tmp_path / "none"))[0] == 3
         assert finish(start(program, "sessions", "import", tmp_path / "none"))[0] == 2
+
+
+def shell(program: list[str], redirection: str, *words: object) -> tuple[int, str, str]:
+    command = ["sh", "-c", f'exec "$@" {redirection}', "sh", *program]
+    return finish(start(command, *words))
+
+
+@pytest.mark.parametrize("words", [("models",), ("tokenize", "a"), ("generate", "Once", "-n", 2), ("score", "a b")])
+def test_output_that_is_lost_is_told(words: tuple[object, ...]) -> None:
+    for redirection, reason in ((">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")):
+        for program in (PYTHON, TOOL):
+            code, _, errors = shell(program, redirection, *words)
+            assert (code, f": standard output: {reason}" in errors) == (1, True), errors
+    assert shell(PYTHON, ">/dev/null", *words)[0] == 0
+
+
+def test_an_export_goes_where_it_was_sent(tmp_path: Path) -> None:
+    full = full_device(tmp_path)
+    for program in (PYTHON, TOOL):
+        name = f"story{len(program)}"
+        assert finish(start(program, "sessions", "create", name))[0] == 0
+        assert finish(start(program, "sessions", "export", name, tmp_path / "whole"))[0] == 0
+        link = tmp_path / f"link{len(program)}"
+        link.symlink_to(tmp_path / "target")
+        for target in (link, "/dev/stdout", "-"):
+            code, output, errors = finish(start(program, "sessions", "export", name, target))
+            assert code == 0, errors
+        assert link.is_symlink() and link.read_bytes() == (tmp_path / "whole").read_bytes()
+        code, _, errors = finish(start(program, "sessions", "export", name, full))
+        assert (code, f"{full}: No space left on device" in errors) == (1, True), errors
+        code, _, errors = finish(start(program, "sessions", "export", name, tmp_path))
+        assert code == 2 and str(tmp_path) in errors
+        with open(tmp_path / "whole") as blob:
+            assert finish(start(program, "sessions", "import", "-", stdin=blob.fileno()))[0] == 0
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_texts_may_look_like_options_and_numbers_have_no_sign() -> None:
+    for text in ("--help", "--seed", "-n", "--"):
+        one, other = both("tokenize", "--json", "--", text)
+        assert json.loads(one) == json.loads(other) and json.loads(one)["token_ids"]
+    for option in ("--seed", "--top-k", "--mark", "--allow-token"):
+        for program in (PYTHON, TOOL):
+            code, output, errors = finish(start(program, "generate", "Once", option, -1))
+            assert (code, output, option in errors) == (2, "", True), errors
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMA_SERVER", "")
+    monkeypatch.setenv("FMA_TOKEN", "")
+    for program in (PYTHON, TOOL):
+        assert "localhost:50051" in finish(start(program, "generate", "--help"))[1] or program is PYTHON
+        code, _, errors = finish(start(program, "models"))
+        assert code == 0 or "localhost:50051" in errors

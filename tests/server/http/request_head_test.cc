@@ -16,6 +16,21 @@ TEST(RequestHead, ReadsMethodAndPath) {
   EXPECT_TRUE(ParseRequestHead("HEAD / HTTP/1.0\n\n").head_only);
 }
 
+TEST(RequestHead, TargetsMayBeWholeUrls) {
+  const auto path = [](const std::string& target) {
+    return ParseRequestHead("GET " + target + " HTTP/1.1\r\n\r\n").path;
+  };
+  EXPECT_EQ(path("http://host/livez"), "/livez");
+  EXPECT_EQ(path("http://host:8080/livez?probe=1"), "/livez");
+  EXPECT_EQ(path("HTTPS://[::1]/livez"), "/livez");
+  EXPECT_EQ(path("http://host"), "/");
+  EXPECT_EQ(path("http://host?x"), "/");
+  for (const char* none :
+       {"http://", "http:///livez", "http://?x", "ftp://host/livez", "host/livez"}) {
+    EXPECT_EQ(path(none), "") << none;
+  }
+}
+
 TEST(RequestHead, RefusesWhatIsNoRequest) {
   for (const char* head : {"", "\r\n\r\n", "GET\r\n\r\n", "GET /\r\n\r\n", "GET / HTTP/2.0\r\n\r\n",
                            "GET metrics HTTP/1.1\r\n\r\n", "GET /a b HTTP/1.1\r\n\r\n",

@@ -13,6 +13,9 @@ TEST(StatusPages, ReadinessTellsTheCasesApart) {
     EXPECT_EQ(pages.Answer("/readyz").status, status);
     EXPECT_EQ(pages.Answer("/readyz").body, body);
     EXPECT_EQ(pages.Answer("/livez").status, 200);
+    for (const char* health : {"/health", "/healthz"}) {
+      EXPECT_EQ(pages.Answer(health).status, status == 429 ? 200 : status);
+    }
   };
   expect(503, "loading\n");
   bool full = false;

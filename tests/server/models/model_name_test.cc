@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "base/names.h"
 #include "tests/support/temp_folder.h"
@@ -37,6 +38,25 @@ TEST(ModelNameTest, ANameCanBeSaid) {
   EXPECT_EQ(ParseSource("chat=models/tiny")->name, "chat");
   EXPECT_EQ(ParseSource("chat=models/tiny")->folder, "models/tiny");
   EXPECT_EQ(MakeSource("chat", "models/tiny")->name, "chat");
+}
+
+TEST(ModelNameTest, TheFirstNameIsReportedAndTheOthersAreAliases) {
+  const auto plain = ParseSource("models/tiny", {"chat", "gpt-3.5", "org/chat:7b"});
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  EXPECT_EQ(plain->name, "chat");
+  EXPECT_EQ(plain->aliases, (std::vector<std::string>{"gpt-3.5", "org/chat:7b"}));
+  const auto named = ParseSource("own=models/tiny", {"chat"});
+  EXPECT_EQ(named->name, "own");
+  EXPECT_EQ(named->folder, "models/tiny");
+  EXPECT_EQ(named->aliases, std::vector<std::string>{"chat"});
+  EXPECT_TRUE(ParseSource("models/tiny")->aliases.empty());
+  EXPECT_EQ(ParseSource("tiny", {"a/b"}).status().message(),
+            "name is \"a/b\"; allowed: 1 to 64 of A-Z a-z 0-9 _ and -");
+  for (const std::string& alias :
+       std::vector<std::string>{"", "a b", "a\n", std::string(65, 'x')}) {
+    EXPECT_EQ(ParseSource("tiny", {"a", alias}).status().code(),
+              absl::StatusCode::kInvalidArgument);
+  }
 }
 
 TEST(ModelNameTest, BadOnesAreRefused) {

@@ -45,6 +45,21 @@ TEST(ModelRegistryTest, TheFirstIsTheDefaultAndOthersAreFoundByName) {
   EXPECT_EQ(unknown.message(), "model is \"c\\n\"; allowed: a, b");
 }
 
+TEST(ModelRegistryTest, AliasesAreNamesToo) {
+  ModelRegistry registry([](const ModelSource& source) { return MakeModel(source); });
+  ASSERT_TRUE(registry.Load({"a", "", {"x", "y"}}).ok());
+  EXPECT_EQ((*registry.Find("y"))->name(), "a");
+  for (const ModelSource& taken :
+       {ModelSource{"x", ""}, ModelSource{"b", "", {"a"}}, ModelSource{"b", "", {"z", "y"}}}) {
+    EXPECT_EQ(registry.Load(taken).status().code(), absl::StatusCode::kAlreadyExists);
+  }
+  ASSERT_TRUE(registry.Load({"b", "", {"z"}}).ok()) << "nothing of the refused ones is left";
+  EXPECT_EQ(registry.Find("c").status().message(), "model is \"c\"; allowed: a, x, y, b, z");
+  ASSERT_TRUE(registry.Unload("x", absl::ZeroDuration()).ok());
+  EXPECT_EQ(registry.Find("y").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(registry.Load({"y", ""}).ok()) << "its names are free again";
+}
+
 TEST(ModelRegistryTest, AnErrorOfLoadingChangesNothing) {
   bool fail = false;
   ModelRegistry registry(

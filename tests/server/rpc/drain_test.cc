@@ -6,6 +6,7 @@
 #include <string>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "tests/server/rpc/raw_call.h"
 #include "tests/server/rpc/test_server.h"
@@ -35,30 +36,56 @@ TEST(DrainTest, HealthFollowsServing) {
   }
 }
 
-TEST(DrainTest, ReflectionListsTheServices) {
-  TestServer server;
-  constexpr int kListServices = 7;
-  const RawAnswer answer =
-      RawCall(server.NewChannel(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-              BytesField(kListServices, "*"));
-  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
-  EXPECT_THAT(answer.bytes, HasSubstr("fma.v1.Generation"));
-  EXPECT_THAT(answer.bytes, HasSubstr("grpc.health.v1.Health"));
-}
-
-TEST(DrainTest, ReflectionDescribesTheServices) {
-  TestServer server;
-  constexpr int kFileContainingSymbol = 4;
-  const auto describe = [&](const std::string& service) {
+/// Both versions have the same messages.
+class ReflectionTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  std::string Ask(int field, const std::string& value) {
     const RawAnswer answer = RawCall(
-        server.NewChannel(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-        BytesField(kFileContainingSymbol, service));
+        server_.NewChannel(),
+        absl::StrCat("/grpc.reflection.", GetParam(), ".ServerReflection/ServerReflectionInfo"),
+        BytesField(field, value));
     EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
     return answer.bytes;
-  };
-  EXPECT_THAT(describe("fma.v1.Generation"), HasSubstr("GenerateRequest"));
-  EXPECT_THAT(describe("grpc.health.v1.Health"), HasSubstr("HealthCheckRequest"));
+  }
+
+  TestServer server_;
+};
+
+TEST_P(ReflectionTest, ListsTheServices) {
+  constexpr int kListServices = 7;
+  const std::string list = Ask(kListServices, "*");
+  for (const char* service :
+       {"fma.v1.Generation", "fma.v1.Sessions", "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}) {
+    EXPECT_THAT(list, HasSubstr(service));
+  }
 }
+
+TEST_P(ReflectionTest, DescribesTheServices) {
+  constexpr int kFileByFilename = 3;
+  constexpr int kFileContainingSymbol = 4;
+  for (const char* symbol : {"fma.v1.Generation", "fma.v1.Generation.Generate"}) {
+    EXPECT_THAT(Ask(kFileContainingSymbol, symbol), HasSubstr("GenerateRequest"));
+  }
+  EXPECT_THAT(Ask(kFileContainingSymbol, "grpc.health.v1.Health"), HasSubstr("HealthCheckRequest"));
+  EXPECT_THAT(Ask(kFileByFilename, "fma/v1/sessions.proto"), HasSubstr("ForkSessionRequest"));
+}
+
+TEST_P(ReflectionTest, SaysWhatThereIsNot) {
+  constexpr int kFileContainingSymbol = 4;
+  constexpr int kExtensionNumbers = 6;
+  constexpr char kNotFound = 5;
+  constexpr int kErrorResponse = 7;
+  for (const int field : {kFileContainingSymbol, kExtensionNumbers}) {
+    const std::string answer = Ask(field, "no.such.Thing");
+    const std::string code = {1 << 3, kNotFound};  // its field 1
+    const size_t error = answer.find(static_cast<char>(kErrorResponse << 3 | 2));
+    ASSERT_NE(error, std::string::npos);
+    EXPECT_THAT(answer.substr(error), HasSubstr(code));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Versions, ReflectionTest, ::testing::Values("v1", "v1alpha"));
 
 TEST(DrainTest, RunningStreamsFinishAndNewOnesAreRefused) {
   TestServer server;
