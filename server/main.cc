@@ -241,7 +241,7 @@ int Run(const Flags& flags) {
 
 int main(int argc, char** argv) {
   constexpr int kWrongUsage = 2;
-  CLI::App app("fma-server - serves a Fast Multipole Attention transformer over gRPC");
+  CLI::App app;
   fmaserver::Flags flags;
   fmaserver::AddFlags(app, flags);
   try {

@@ -59,6 +59,9 @@ class Engine {
   /// would give, which counts as one.
   absl::Status CheckAdmission();
 
+  /// Counts a request that was refused before it came to Submit.
+  void CountRejection(Rejection why) { observer_->OnRejected(why); }
+
   /// Whether the next request would be refused because slots and queue are full. Any thread.
   bool IsFull() const { return queue_.IsFull(); }
 

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "server/engine/request.h"
 #include "server/engine/snapshot.h"
 
 namespace fmaserver::engine {
@@ -25,7 +26,7 @@ namespace fmaserver::engine {
 /// Thread-compatible. Scopes share nothing but the budget.
 class PrefixCache {
  public:
-  static constexpr size_t kBlock = 32;
+  static constexpr size_t kBlock = 32;  ///< shorter beginnings are not kept either
   /// States kept along one prompt at even distances, at most, besides those at its end, at marks
   /// and where it parts from others; and the least such distance.
   static constexpr int64_t kMaxGridPoints = 16;
@@ -39,6 +40,8 @@ class PrefixCache {
   struct Lookup {
     /// The longest kept prefix that leaves at least one token to read; null: none.
     SnapshotPtr state;
+    /// Why there is none.
+    CacheMiss miss = CacheMiss::kNone;
     /// Token counts past it, ascending, at which a state is worth keeping: where the prompt parts
     /// from earlier ones, a grid along it, and its end less the last token (so that the same prompt
     /// again finds all that it may use).

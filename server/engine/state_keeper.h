@@ -33,6 +33,9 @@ class StateKeeper {
   /// Tokens of the prompt that the cache had.
   int64_t cached() const { return cached_; }
 
+  /// Why it had none.
+  CacheMiss miss() const { return miss_; }
+
   /// A slice of the prompt that begins at `position` ends here at the latest, because a state can
   /// be kept, and the request fork, between steps only.
   int64_t NextPoint(int64_t position) const { return points_.After(position); }
@@ -49,6 +52,7 @@ class StateKeeper {
 
  private:
   bool MayCache() const { return cache_ != nullptr && request_.cache_scope.has_value(); }
+  CacheMiss WhyNotAsked() const;
   SnapshotPtr FindCached();
 
   const GenerateRequest& request_;
@@ -57,6 +61,7 @@ class StateKeeper {
   EngineObserver& observer_;
   StatePoints points_;
   int64_t cached_ = 0;
+  CacheMiss miss_ = CacheMiss::kNone;
 };
 
 }  // namespace fmaserver::engine

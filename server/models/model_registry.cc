@@ -26,7 +26,16 @@ void ModelRegistry::AwaitRelease(Entry entry) {
   entry.released.get().reset();
 }
 
+void ModelRegistry::ReleaseLater(Entry entry, const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  releases_.emplace_back([this, name, entry = std::move(entry)]() mutable {
+    AwaitRelease(std::move(entry));
+    Free(name);
+  });
+}
+
 ModelRegistry::~ModelRegistry() {
+  releases_.clear();
   for (Entry& entry : models_) AwaitRelease(std::move(entry));
 }
 
@@ -80,9 +89,17 @@ absl::Status ModelRegistry::Unload(const std::string& name, absl::Duration grace
   absl::StatusOr<Entry> entry = Take(name);
   if (!entry.ok()) return entry.status();
   entry->model->engine().Drain(grace);
-  AwaitRelease(*std::move(entry));
-  Free(name);
-  return absl::OkStatus();
+  entry->model.reset();
+  const auto released = entry->released.wait_for(absl::ToChronoNanoseconds(patience_));
+  if (released == std::future_status::ready) {
+    AwaitRelease(*std::move(entry));
+    Free(name);
+    return absl::OkStatus();
+  }
+  ReleaseLater(*std::move(entry), name);
+  return absl::AbortedError(absl::StrCat(
+      "model \"", name, "\" is served no more, but a call such as an export whose client does not ",
+      "read still holds it; its memory and its name are free when that call ends"));
 }
 
 std::string ModelRegistry::Names() const {

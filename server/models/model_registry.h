@@ -7,6 +7,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -22,8 +23,10 @@ class ModelRegistry {
   using Loader =
       std::function<absl::StatusOr<std::unique_ptr<ServedModel>>(const ModelSource& source)>;
 
-  /// `loader` makes a model of its source; it may run on several threads at once.
-  explicit ModelRegistry(Loader loader) : loader_(std::move(loader)) {}
+  /// `loader` makes a model of its source; it may run on several threads at once. `patience`: how
+  /// long an unloaded model may stay with whoever holds it, before Unload() says so.
+  explicit ModelRegistry(Loader loader, absl::Duration patience = absl::Seconds(10))
+      : loader_(std::move(loader)), patience_(patience) {}
   /// Waits for whoever holds a model.
   ~ModelRegistry();
   ModelRegistry(const ModelRegistry&) = delete;
@@ -35,7 +38,9 @@ class ModelRegistry {
   absl::StatusOr<ModelPtr> Load(const ModelSource& source);
 
   /// Hides the model, drains its engine with `grace` and, when nobody holds it any more, destroys
-  /// it on the calling thread. NOT_FOUND; FAILED_PRECONDITION for the only model.
+  /// it. NOT_FOUND; FAILED_PRECONDITION for the only model; ABORTED when a call, such as an export
+  /// that nobody reads, still holds it after the patience: then it is destroyed, and its name free,
+  /// when that call ends.
   absl::Status Unload(const std::string& name, absl::Duration grace);
 
   /// The model of this name, or for an empty one the first. NOT_FOUND names what is served.
@@ -54,6 +59,7 @@ class ModelRegistry {
   };
   static Entry MakeEntry(std::unique_ptr<ServedModel> model);
   static void AwaitRelease(Entry entry);
+  void ReleaseLater(Entry entry, const std::string& name);
 
   absl::Status Reserve(const std::string& name);
   void Add(Entry entry);
@@ -62,9 +68,11 @@ class ModelRegistry {
   std::string Names() const;
 
   const Loader loader_;
+  const absl::Duration patience_;
   mutable std::mutex mutex_;
-  std::vector<Entry> models_;    // guarded by mutex_, as is the next
-  std::set<std::string> taken_;  // names, from the start of loading to the end of unloading
+  std::vector<Entry> models_;           // guarded by mutex_, as is the next
+  std::set<std::string> taken_;         // names, from the start of loading to the end of unloading
+  std::vector<std::jthread> releases_;  // guarded by mutex_; each waits for a model's last holder
 };
 
 }  // namespace fmaserver::models

@@ -1,12 +1,14 @@
 // The client stream of an Import call.
 #pragma once
 
+#include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "server/rpc/deadline.h"
 #include "server/service/transfer.h"
 
 namespace fmaserver::rpc {
@@ -28,9 +30,10 @@ class ImportReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
 
  private:
   ImportReactor(const grpc::CallbackServerContext& context, grpc::ByteBuffer& response)
-      : context_(context), response_(response) {}
+      : context_(context), deadline_(context.deadline()), response_(response) {}
 
   const grpc::CallbackServerContext& context_;
+  const Deadline deadline_;
   grpc::ByteBuffer& response_;
   std::shared_ptr<service::Importing> call_;
   grpc::ByteBuffer message_;
