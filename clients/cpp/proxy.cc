@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -37,9 +36,9 @@ std::string ProxyHint(const std::string& address) {
   const std::string host = HostOf(address);
   const auto direct = FirstSet({"no_grpc_proxy", "no_proxy"});
   const std::vector<std::string> suffixes = absl::StrSplit(direct.second, ',');
-  const bool goes_direct = std::ranges::any_of(suffixes, [&host](absl::string_view suffix) {
-    suffix = absl::StripAsciiWhitespace(suffix);
-    return !suffix.empty() && absl::EndsWith(host, suffix);
+  // gRPC takes each as it is, blanks and all.
+  const bool goes_direct = std::ranges::any_of(suffixes, [&host](const std::string& suffix) {
+    return !suffix.empty() && absl::EndsWithIgnoreCase(host, suffix);
   });
   if (goes_direct) return {};
   // The proxy's user and password are nobody's business.

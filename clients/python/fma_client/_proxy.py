@@ -13,7 +13,7 @@ def proxy_hint(address: str) -> str:
     host = address.rsplit(":", 1)[0].strip("[]")
     # gRPC reads the small names alone.
     direct = next((os.environ[name] for name in ("no_grpc_proxy", "no_proxy") if os.environ.get(name)), "")
-    if any(host.endswith(suffix) for suffix in filter(None, map(str.strip, direct.split(",")))):
+    if any(host.lower().endswith(suffix) for suffix in filter(None, map(str.strip, direct.lower().split(",")))):
         return ""
     proxy = os.environ[variable].rsplit("@", 1)[-1]  # its user's name and password are nobody's business
     return f"; calls go through the proxy {proxy} that {variable} names: no_proxy={host} goes without it"

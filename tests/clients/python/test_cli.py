@@ -164,7 +164,7 @@ def test_a_proxy_in_the_way_is_named(
     assert (code, output) == (4, "")
     assert f"calls go through the proxy 127.0.0.1:1 that {variable} names: no_proxy={host} goes without it" in errors
     assert "secret" not in errors
-    monkeypatch.setenv("no_proxy", f"example.org, {host}")
+    monkeypatch.setenv("no_proxy", f"example.org,{host}")
     assert finish(start(program, "models"))[0] == 0
 
 
