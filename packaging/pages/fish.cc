@@ -16,6 +16,7 @@ std::string Quoted(absl::string_view text) {
 /// When a completion holds: all names that lead to `command` were given, and none of its own.
 std::string Condition(const Command& command, const std::vector<std::string>& path) {
   std::vector<std::string> conditions;
+  conditions.reserve(path.size() + 1);
   for (const std::string& name : path) {
     conditions.push_back(absl::StrCat("__fish_seen_subcommand_from ", name));
   }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from pathlib import Path
 
 import pytest
 from fma_client import NO_RETRY, Client, DeadlineExceededError
 from fma_client._requests import export
+from programs import DEMO_MODEL, GOLDEN
 from service import Service, eventually
 
 
@@ -29,3 +32,19 @@ def test_a_deadline_that_passed_is_not_a_cancellation() -> None:
         series = server.scrape()
         for method in ("Generate", "Sessions.Export"):
             assert series[f'fma_calls_total{{code="DEADLINE_EXCEEDED",method="{method}"}}'] == 1
+
+
+def test_an_answer_that_comes_too_late_is_a_deadline_too(tmp_path: Path) -> None:
+    admins = tmp_path / "admins"
+    admins.write_text(f"root {hashlib.sha256(b'secret').hexdigest()}\n")
+    flags = ("--threads", 1, "--model", f"small={GOLDEN / 'average'}", "--admin-token-file", admins)
+    with (
+        Service(*flags) as server,
+        Client(server.address) as client,
+        Client(server.address, token="secret", retry=NO_RETRY) as admin,
+        client.generate("endless", max_tokens=10**8, ignore_eos=True) as endless,
+    ):
+        next(endless)
+        with pytest.raises(DeadlineExceededError):
+            admin.unload_model(DEMO_MODEL.name, grace_seconds=2, timeout=0.3)
+        assert eventually(lambda: codes(server, "Admin.UnloadModel") == ["DEADLINE_EXCEEDED"])
