@@ -1,5 +1,5 @@
 # The two commands of the README are `make demo` and `make test`; each does all of its own set-up.
-.PHONY: help build demo test lint sanitize tsan-fast asan-fast image-test clean
+.PHONY: help build packages demo test lint sanitize tsan-fast asan-fast image-test clean
 
 help:
 	@echo "make demo        build, then watch the bundled model continue a page of a book"
@@ -9,11 +9,20 @@ help:
 	@echo "make tsan-fast, make asan-fast   the quick ones of these (CI runs the first)"
 	@echo "make image-test  build the container image without a daemon, and run the server from it (root)"
 	@echo "make build       the programs, in build/release/bin"
+	@echo "make packages    a tarball, Debian packages and a Python wheel, in build/packages"
 
 build:
 	scripts/setup build
 	cmake --preset release
 	cmake --build --preset release
+
+packages: build
+	cpack --config build/release/CPackConfig.cmake -G "DEB;TGZ" -B build/packages
+	scripts/setup test
+	scripts/venv
+	.venv/bin/pip wheel -q --no-deps --no-build-isolation -w build/packages ./clients/python
+	rm -rf build/packages/_CPack_Packages clients/python/build clients/python/*.egg-info
+	ls build/packages
 
 demo:
 	scripts/setup build

@@ -15,17 +15,21 @@
 namespace fmaserver::kernels {
 namespace {
 
+constexpr char kFileName[] = "libfma_cuda.so";
+
+/// FMA_CUDA_LIBRARY, or what lies beside the program, or in lib/ beside the program's folder.
 absl::StatusOr<std::string> LibraryPath() {
   if (auto path = FromEnvironment("FMA_CUDA_LIBRARY")) return *std::move(path);
   std::error_code error;
-  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
-  const std::filesystem::path path = program.parent_path() / "libfma_cuda.so";
-  if (error || !std::filesystem::exists(path, error)) {
-    return absl::UnavailableError(absl::StrCat("there is no ", path.string(),
-                                               " (built by the preset `cuda`), and ",
-                                               "FMA_CUDA_LIBRARY names no other"));
+  const std::filesystem::path folder =
+      std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  const std::filesystem::path beside = folder / kFileName;
+  for (const auto& path : {beside, folder.parent_path() / "lib" / kFileName}) {
+    if (std::filesystem::exists(path, error)) return path.string();
   }
-  return path.string();
+  return absl::UnavailableError(absl::StrCat(
+      "there is no ", beside.string(), " (built by the preset `cuda`) nor one in ../lib, and ",
+      "FMA_CUDA_LIBRARY names no other"));
 }
 
 }  // namespace

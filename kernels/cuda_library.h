@@ -19,9 +19,10 @@ using CudaEntry = int(const char* abi, int device, Backend** backend, char* mess
                       size_t message_bytes);
 
 /// The backend of GPU `device`, from the file that FMA_CUDA_LIBRARY names, else from libfma_cuda.so
-/// beside this executable. The library stays loaded for ever. UNAVAILABLE when the library, what it
-/// links to, the driver or the device is missing; FAILED_PRECONDITION when the library belongs to
-/// another build or the device's architecture is not supported.
+/// beside this executable or in lib/ beside its folder. The library stays loaded for ever.
+/// UNAVAILABLE when the library, what it links to, the driver or the device is missing;
+/// FAILED_PRECONDITION when the library belongs to another build or the device's architecture is
+/// not supported.
 absl::StatusOr<std::unique_ptr<Backend>> LoadCudaBackend(int device);
 
 }  // namespace fmaserver::kernels

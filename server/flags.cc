@@ -231,6 +231,8 @@ void AddConfigFlags(CLI::App& app, Flags& flags) {
 }  // namespace
 
 void AddFlags(CLI::App& app, Flags& flags) {
+  app.description("fma-server - serves a Fast Multipole Attention transformer over gRPC");
+  app.set_version_flag("--version", "fma-server " FMA_VERSION, "Print the version and exit");
   app.option_defaults()->always_capture_default();
   app.footer(kFooter);
   AddModelFlags(app, flags);

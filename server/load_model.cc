@@ -111,7 +111,7 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::Load(
   auto served = std::make_unique<models::ServedModel>(
       source, *std::move(engine), sessions,
       std::vector<std::shared_ptr<const void>>{session_counts, device, *std::move(room)});
-  exposition_.Add(counts->registry());
+  exposition_.Add(counts);
   exposition_.Add(session_counts);
   exposition_.Add(device);
   LogModel(*served);

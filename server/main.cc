@@ -255,7 +255,7 @@ int Run(const Flags& flags) {
 
 int main(int argc, char** argv) {
   fmaserver::PrepareProcess();
-  CLI::App app("fma-server - serves a Fast Multipole Attention transformer over gRPC");
+  CLI::App app;
   fmaserver::Flags flags;
   fmaserver::AddFlags(app, flags);
   if (const auto code = fmaserver::ParseCommandLine(app, argc, argv)) return *code;

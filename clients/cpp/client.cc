@@ -8,23 +8,13 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+#include "clients/cpp/proxy.h"
 #include "clients/cpp/status.h"
 
 namespace fmaserver::client {
 namespace {
-
-template <class Response>
-absl::StatusOr<Response> Answer(const grpc::Status& status, Response& response) {
-  if (!status.ok()) return FromGrpcStatus(status);
-  return std::move(response);
-}
-
-template <class Response, class Handler>
-absl::Status ReadAll(grpc::ClientReader<Response>& reader, const Handler& handler) {
-  Response response;
-  while (reader.Read(&response)) handler(response);
-  return FromGrpcStatus(reader.Finish());
-}
 
 using grpc::experimental::ClientInterceptorFactoryInterface;
 
@@ -73,10 +63,34 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address,
 
 }  // namespace
 
+absl::Status Client::Outcome(const grpc::Status& status) const {
+  absl::Status result = FromGrpcStatus(status);
+  if (!absl::IsUnavailable(result) && !absl::IsDeadlineExceeded(result)) return result;
+  absl::Status hinted(result.code(), absl::StrCat(result.message(), proxy_hint_));
+  result.ForEachPayload([&hinted](absl::string_view type, const absl::Cord& payload) {
+    hinted.SetPayload(type, payload);
+  });
+  return hinted;
+}
+
+template <class Response>
+absl::StatusOr<Response> Client::Answer(const grpc::Status& status, Response& response) const {
+  if (!status.ok()) return Outcome(status);
+  return std::move(response);
+}
+
+template <class Response, class Handler>
+absl::Status Client::ReadAll(grpc::ClientReader<Response>& reader, const Handler& handler) const {
+  Response response;
+  while (reader.Read(&response)) handler(response);
+  return Outcome(reader.Finish());
+}
+
 Client::Client(const std::string& address,
                const std::shared_ptr<grpc::ChannelCredentials>& credentials,
                const std::string& token)
-    : channel_(Connect(address, credentials, token)),
+    : proxy_hint_(ProxyHint(address)),
+      channel_(Connect(address, credentials, token)),
       generation_(v1::Generation::NewStub(channel_)),
       sessions_(v1::Sessions::NewStub(channel_)),
       admin_(v1::Admin::NewStub(channel_)),
@@ -124,13 +138,13 @@ absl::StatusOr<v1::Model> Client::LoadModel(grpc::ClientContext& context,
 absl::Status Client::UnloadModel(grpc::ClientContext& context,
                                  const v1::UnloadModelRequest& request) {
   v1::UnloadModelResponse response;
-  return FromGrpcStatus(admin_->UnloadModel(&context, request, &response));
+  return Outcome(admin_->UnloadModel(&context, request, &response));
 }
 
 absl::StatusOr<bool> Client::IsServing(grpc::ClientContext& context) {
   grpc::health::v1::HealthCheckResponse response;
   const grpc::Status status = health_->Check(&context, {}, &response);
-  if (!status.ok()) return FromGrpcStatus(status);
+  if (!status.ok()) return Outcome(status);
   return response.status() == grpc::health::v1::HealthCheckResponse::SERVING;
 }
 
@@ -173,7 +187,7 @@ absl::StatusOr<v1::Session> Client::RewindSession(grpc::ClientContext& context,
 absl::Status Client::DeleteSession(grpc::ClientContext& context,
                                    const v1::DeleteSessionRequest& request) {
   v1::DeleteSessionResponse response;
-  return FromGrpcStatus(sessions_->Delete(&context, request, &response));
+  return Outcome(sessions_->Delete(&context, request, &response));
 }
 
 absl::Status Client::ExportSession(grpc::ClientContext& context,

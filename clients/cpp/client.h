@@ -5,6 +5,7 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/security/credentials.h>
+#include <grpcpp/support/sync_stream.h>
 
 #include <functional>
 #include <memory>
@@ -87,6 +88,14 @@ class Client {
                                             const BlobReader& blob);
 
  private:
+  /// How a call ended; a server that was not reached may be the proxy's fault.
+  absl::Status Outcome(const grpc::Status& status) const;
+  template <class Response>
+  absl::StatusOr<Response> Answer(const grpc::Status& status, Response& response) const;
+  template <class Response, class Handler>
+  absl::Status ReadAll(grpc::ClientReader<Response>& reader, const Handler& handler) const;
+
+  std::string proxy_hint_;  // of failed calls; empty: no proxy
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Generation::Stub> generation_;
   std::unique_ptr<v1::Sessions::Stub> sessions_;

@@ -9,6 +9,9 @@ namespace fmaserver::client {
 
 using RunCommand = std::function<int()>;
 
+/// All of them, and what --help says of the tool.
+void AddCommands(CLI::App& app, RunCommand& run);
+
 void AddGenerateCommand(CLI::App& app, RunCommand& run);
 void AddScoreCommand(CLI::App& app, RunCommand& run);
 void AddTokenizeCommand(CLI::App& app, RunCommand& run);

@@ -6,8 +6,10 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "clients/cpp/output.h"
 #include "clients/cpp/token_json.h"
 #include "command_line/output.h"
@@ -32,6 +34,13 @@ const char* NameOf(v1::FinishReason reason) {
   }
 }
 
+/// "not_kept"; empty: some of the prompt was found.
+std::string NameOf(v1::CacheMiss miss) {
+  if (miss == v1::CACHE_MISS_UNSPECIFIED) return {};
+  const std::string name = v1::CacheMiss_Name(miss);
+  return absl::AsciiStrToLower(absl::StripPrefix(name, "CACHE_MISS_"));
+}
+
 json ToJson(const v1::Delta& delta) {
   json object = {{"event", "delta"}, {"token_ids", delta.token_ids()}, {"text", delta.text()}};
   if (delta.logprobs_size() > 0) object["logprobs"] = delta.logprobs();
@@ -53,7 +62,8 @@ json ToJson(const v1::Finished& finished, const v1::Model& model) {
                    {"queue_seconds", usage.queue_seconds()},
                    {"prefill_seconds", usage.prefill_seconds()},
                    {"decode_seconds", usage.decode_seconds()},
-                   {"cached_tokens", usage.cached_tokens()}}},
+                   {"cached_tokens", usage.cached_tokens()},
+                   {"cache_miss", NameOf(usage.cache_miss())}}},
                  {"cache_bytes", model.slot_bytes()},
                  {"full_cache_bytes", tokens * model.full_cache_bytes_per_token()}};
   if (finished.has_stop()) object["stop"] = finished.stop();

@@ -1,34 +1,46 @@
-"""Generates the stubs of proto/fma/v1 into the package when it is built; nothing generated is kept in the tree."""
+"""Puts the descriptors of proto/ into the package when it is built; nothing generated is kept in the tree."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-PROTO = Path(__file__).resolve().parents[2] / "proto"
-NAMES = ("generation", "sessions", "admin")
+ROOT = Path(__file__).resolve().parents[2]
+PROTO = ROOT / "proto"
+FILES = (
+    *(f"fma/v1/{name}.proto" for name in ("generation", "sessions", "admin")),
+    *("grpc/health/v1/health.proto", "google/rpc/status.proto", "google/rpc/error_details.proto"),
+)
 
 
-class BuildWithStubs(build_py):
-    """Adds fma_client/_stubs/fma/v1/*_pb2.py and their type hints."""
+def project_version() -> str:
+    """The one of the whole project, which its CMakeLists.txt says."""
+    found = re.search(r"^project\(\w+ VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text(), re.MULTILINE)
+    if found is None:
+        raise SystemExit("CMakeLists.txt: no project(... VERSION ...)")
+    return found[1]
+
+
+class BuildWithDescriptors(build_py):
+    """Adds fma_client/protos.binpb, and in fma_client/_stubs/ the hints for type checkers."""
 
     def run(self) -> None:
         super().run()
-        from grpc_tools import protoc
+        from grpc_tools import _proto, protoc
 
-        stubs = Path(self.build_lib) / "fma_client" / "_stubs"
-        package = stubs / "fma" / "v1"
-        package.mkdir(parents=True, exist_ok=True)
-        for folder in (stubs, stubs / "fma", package):
-            (folder / "__init__.py").touch()
-        arguments = ["protoc", f"--proto_path={PROTO}", f"--python_out={stubs}", f"--pyi_out={stubs}"]
-        if protoc.main([*arguments, *(f"fma/v1/{name}.proto" for name in NAMES)]) != 0:
+        package = Path(self.build_lib) / "fma_client"
+        stubs = package / "_stubs"
+        stubs.mkdir(parents=True, exist_ok=True)
+        arguments = [f"--proto_path={PROTO}", f"--proto_path={_proto.__path__[0]}", f"--pyi_out={stubs}"]
+        descriptors = ["--include_imports", f"--descriptor_set_out={package}/protos.binpb"]
+        if protoc.main(["protoc", *arguments, *descriptors, *FILES]) != 0:
             raise SystemExit(f"cannot compile the protos in {PROTO}")
         # protoc imports a proto's module by its full name, which here is below fma_client._stubs.
-        for stub in package.glob("*_pb2.py*"):
-            stub.write_text(stub.read_text().replace("from fma.v1 import ", "from . import "))
+        for stub in stubs.rglob("*.pyi"):
+            stub.write_text(re.sub(r"from (fma|google\.rpc)\b", r"from fma_client._stubs.\1", stub.read_text()))
 
 
-setup(cmdclass={"build_py": BuildWithStubs})
+setup(version=project_version(), cmdclass={"build_py": BuildWithDescriptors})

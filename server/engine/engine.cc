@@ -13,6 +13,14 @@
 #include "server/engine/validate.h"
 
 namespace fmaserver::engine {
+namespace {
+
+Rejection WhyRejected(const absl::Status& refusal) {
+  if (absl::IsResourceExhausted(refusal)) return Rejection::kQueueFull;
+  return absl::IsUnavailable(refusal) ? Rejection::kDraining : Rejection::kInvalid;
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
     std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
@@ -78,13 +86,13 @@ absl::StatusOr<RequestId> Engine::Enqueue(std::unique_ptr<Sequence> sequence) {
 }
 
 absl::StatusOr<RequestId> Engine::Refuse(absl::Status status) {
-  observer_->OnRejected(status.code());
+  observer_->OnRejected(WhyRejected(status));
   return status;
 }
 
 absl::Status Engine::CheckAdmission() {
   absl::Status refusal = queue_.CheckAdmission();
-  if (!refusal.ok()) observer_->OnRejected(refusal.code());
+  if (!refusal.ok()) observer_->OnRejected(WhyRejected(refusal));
   return refusal;
 }
 

@@ -60,6 +60,9 @@ class Engine {
   /// that Submit would give. A refusal is reported to the observer.
   absl::Status CheckAdmission();
 
+  /// Counts a request that was refused before it came to Submit.
+  void CountRejection(Rejection why) { observer_->OnRejected(why); }
+
   /// Whether the next request would be refused because slots and queue are full. Any thread.
   bool IsFull() const { return queue_.IsFull(); }
 

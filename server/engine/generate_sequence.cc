@@ -40,6 +40,7 @@ GenerateSequence::GenerateSequence(const GenerateSequence& parent, const Fork& f
       end_(parent.end_),
       fork_(fork),
       cached_(parent.cached_),
+      cache_miss_(parent.cache_miss_),
       unborn_(0),
       prompt_(request_, StartOf(request_), /*reports=*/false),
       states_(request_, *sink_, context_.cache, *context_.observer),
@@ -49,7 +50,10 @@ GenerateSequence::GenerateSequence(const GenerateSequence& parent, const Fork& f
 bool GenerateSequence::Begin() {
   const int64_t start = position();
   const SnapshotPtr state = IsFork() ? std::exchange(fork_.state, {}) : states_.Begin();
-  if (!IsFork()) cached_ = states_.cached();
+  if (!IsFork()) {
+    cached_ = states_.cached();
+    cache_miss_ = states_.miss();
+  }
   absl::Status status = state == nullptr ? absl::OkStatus() : Restore(*state);
   if (status.ok() && states_.IsFork(position())) status = KeepState();
   if (!status.ok()) {
@@ -187,6 +191,7 @@ Usage GenerateSequence::CurrentUsage() const {
   Usage usage;
   usage.prompt_tokens = prompt_.Size() - pending;
   usage.cached_tokens = std::max<int64_t>(0, cached_ - pending);
+  usage.cache_miss = cache_miss_;
   usage.generated_tokens = output_.size();
   times().FillIn(usage, Clock::now());
   return usage;

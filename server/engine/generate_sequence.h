@@ -77,6 +77,7 @@ class GenerateSequence : public Sequence {
   const std::shared_ptr<RequestEnd> end_;  // of all samples together
   Fork fork_;                              // index 0: the sample that reads the prompt
   int64_t cached_ = 0;                     // tokens of the prompt that need not be read
+  CacheMiss cache_miss_{};                 // why there are none
   int32_t forks_due_ = 0;                  // samples that begin here
   int32_t unborn_;                         // samples that depend on this one to begin
   PromptReader prompt_;

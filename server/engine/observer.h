@@ -35,6 +35,9 @@ struct EndReport {
   double end_to_end_seconds = 0;  ///< from arrival
 };
 
+/// Why a request was refused at once.
+enum class Rejection : uint8_t { kInvalid, kQueueFull, kDraining, kSession };
+
 /// Called on the engine's thread except where noted. Must return quickly and never block.
 class EngineObserver {
  public:
@@ -49,7 +52,7 @@ class EngineObserver {
   virtual void OnCacheLookup(int64_t /*prompt_tokens*/, int64_t /*cached_tokens*/) {}
   virtual void OnEnd(const EndReport& /*end*/) {}
   /// A request was refused at once. Called on any thread.
-  virtual void OnRejected(absl::StatusCode /*code*/) {}
+  virtual void OnRejected(Rejection /*why*/) {}
 };
 
 }  // namespace fmaserver::engine

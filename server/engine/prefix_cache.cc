@@ -33,9 +33,15 @@ PrefixCache::Lookup PrefixCache::Find(const std::string& scope, std::span<const 
   Lookup lookup;
   // One token must be left to read: its logits choose the first token of the answer.
   const std::span<const int32_t> usable = prompt.first(prompt.empty() ? 0 : prompt.size() - 1);
-  if (usable.size() < kBlock) return lookup;
+  if (usable.size() < kBlock) {
+    lookup.miss = CacheMiss::kShort;
+    return lookup;
+  }
   const std::vector<Node*> path = WalkSeen(scope, usable);
   lookup.state = LongestState(path, usable);
+  if (lookup.state == nullptr) {
+    lookup.miss = path.size() > 1 ? CacheMiss::kNotKept : CacheMiss::kUnseen;
+  }
   // When the path covers every block of the prompt, the prompt does not part from earlier ones.
   const bool parts = path.size() - 1 < usable.size() / kBlock;
   const int64_t shared = parts ? static_cast<int64_t>((path.size() - 1) * kBlock) : 0;

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "server/engine/request.h"
 #include "server/engine/snapshot.h"
 
 namespace fmaserver::engine {
@@ -27,7 +28,7 @@ namespace fmaserver::engine {
 /// Not thread-safe: one thread at a time. Scopes share nothing but the budget.
 class PrefixCache {
  public:
-  static constexpr size_t kBlock = 32;
+  static constexpr size_t kBlock = 32;  ///< shorter beginnings are not kept
   /// At most so many states are kept along one prompt at even distances, which are at least
   /// kMinGridDistance. States at its end, at marks and where it parts from others come on top.
   static constexpr int64_t kMaxGridPoints = 16;
@@ -41,6 +42,8 @@ class PrefixCache {
   struct Lookup {
     /// The longest kept prefix that leaves at least one token to read; null: none.
     SnapshotPtr state;
+    /// Why there is none.
+    CacheMiss miss = CacheMiss::kNone;
     /// Token counts past `state`, ascending, at which a state is worth keeping: where the prompt
     /// parts from earlier ones, at even distances along it, and before its last token (so that the
     /// same prompt finds everything it can use when it comes again).

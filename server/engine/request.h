@@ -90,9 +90,21 @@ inline constexpr int32_t kMaxTopLogprobs = 100;
 
 enum class FinishReason : uint8_t { kEos, kStopSequence, kLength, kTimeLimit };
 
+/// Why the prefix cache gave nothing of a prompt.
+enum class CacheMiss : uint8_t {
+  kNone,     ///< it gave something, or was not asked yet
+  kOff,      ///< this engine has none
+  kSkipped,  ///< the request does without it, or needs the logits of its whole prompt
+  kSession,  ///< the sequence goes on from a session's state
+  kShort,    ///< too few tokens to keep a state of
+  kUnseen,   ///< no earlier prompt begins alike
+  kNotKept,  ///< one did, but no state of what both share is held
+};
+
 struct Usage {
   int64_t prompt_tokens = 0;
   int64_t cached_tokens = 0;  ///< of the prompt, found in the prefix cache
+  CacheMiss cache_miss = CacheMiss::kNone;
   int64_t generated_tokens = 0;
   double queue_seconds = 0;
   double prefill_seconds = 0;

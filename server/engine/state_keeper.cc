@@ -15,18 +15,25 @@ SnapshotPtr StateKeeper::Begin() {
   if (request_.n > 1) points_.SetFork(start + std::ssize(request_.prompt) - 1);
   for (const int64_t mark : request_.marks) points_.AddMark(start + request_.pending + mark);
   if (request_.keep_state) points_.KeepRegularly();
-  return request_.state == nullptr ? FindCached() : request_.state;
+  miss_ = WhyNotAsked();
+  return miss_ == CacheMiss::kNone ? FindCached() : request_.state;
+}
+
+CacheMiss StateKeeper::WhyNotAsked() const {
+  if (request_.state != nullptr) return CacheMiss::kSession;
+  if (!request_.cache_scope.has_value() || request_.prompt_logprobs) return CacheMiss::kSkipped;
+  return cache_ == nullptr ? CacheMiss::kOff : CacheMiss::kNone;
 }
 
 /// Looks for a state of the prompt's beginning, and plans which states of the prompt to keep.
 SnapshotPtr StateKeeper::FindCached() {
-  if (!MayCache() || request_.prompt_logprobs) return {};
   PrefixCache::Lookup found = cache_->Find(*request_.cache_scope, request_.prompt);
   for (const int64_t point : found.points) points_.AddCache(point);
   if (!request_.keep_state) {
     for (const int64_t mark : request_.marks) points_.AddCache(request_.pending + mark);
   }
   if (found.state != nullptr) cached_ = found.state->tokens();
+  miss_ = found.miss;
   observer_.OnCacheLookup(std::ssize(request_.prompt), cached_);
   return found.state;
 }

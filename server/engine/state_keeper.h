@@ -33,6 +33,9 @@ class StateKeeper {
   /// How many tokens of the prompt the cache already had.
   int64_t cached() const { return cached_; }
 
+  /// Why it had none.
+  CacheMiss miss() const { return miss_; }
+
   /// Where a slice of the prompt that begins at `position` must end at the latest, because states
   /// can be kept, and samples fork, only between steps.
   int64_t NextPoint(int64_t position) const { return points_.After(position); }
@@ -50,6 +53,7 @@ class StateKeeper {
 
  private:
   bool MayCache() const { return cache_ != nullptr && request_.cache_scope.has_value(); }
+  CacheMiss WhyNotAsked() const;
   SnapshotPtr FindCached();
 
   const GenerateRequest& request_;
@@ -58,6 +62,7 @@ class StateKeeper {
   EngineObserver& observer_;
   StatePoints points_;
   int64_t cached_ = 0;
+  CacheMiss miss_ = CacheMiss::kNone;
 };
 
 }  // namespace fmaserver::engine

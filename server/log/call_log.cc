@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 namespace fmaserver::log {
@@ -9,18 +10,23 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr const char* kMisses[] = {"", "off", "skipped", "session", "short", "unseen", "not_kept"};
+static_assert(static_cast<size_t>(engine::CacheMiss::kNotKept) + 1 == std::size(kMisses));
+
 Json Fields(const service::CallReport& report) {
-  Json fields = {{"request", report.request_id},
-                 {"method", report.method},
-                 {"tenant", report.tenant},
-                 {"peer", report.peer},
-                 {"code", absl::StatusCodeToString(report.status.code())},
-                 {"seconds", report.seconds}};
+  Json fields = {
+      {"request", report.request_id}, {"method", report.method},
+      {"model", report.model},        {"tenant", report.tenant},
+      {"peer", report.peer},          {"code", absl::StatusCodeToString(report.status.code())},
+      {"seconds", report.seconds}};
   if (!report.status.ok()) fields["error"] = std::string(report.status.message());
   const engine::Usage& usage = report.usage;
   if (usage.prompt_tokens > 0) {
     fields["prompt_tokens"] = usage.prompt_tokens;
     fields["cached_tokens"] = usage.cached_tokens;
+    if (usage.cache_miss != engine::CacheMiss::kNone) {
+      fields["cache_miss"] = kMisses[static_cast<size_t>(usage.cache_miss)];
+    }
     fields["generated_tokens"] = usage.generated_tokens;
     fields["queue_seconds"] = usage.queue_seconds;
     fields["prefill_seconds"] = usage.prefill_seconds;

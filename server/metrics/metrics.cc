@@ -1,6 +1,9 @@
 #include "server/metrics/metrics.h"
 
 #include <prometheus/family.h>
+#include <prometheus/metric_family.h>
+
+#include <utility>
 
 #include "absl/status/status.h"
 #include "server/metrics/state_bytes.h"
@@ -14,28 +17,29 @@ static_assert(static_cast<size_t>(engine::FinishReason::kStopSequence) == 1);
 static_assert(static_cast<size_t>(engine::FinishReason::kLength) == 2);
 static_assert(static_cast<size_t>(engine::FinishReason::kTimeLimit) == 3);
 
-/// Why the engine refused a request, derived from the code that its client gets.
-const char* RejectionReason(absl::StatusCode code) {
-  switch (code) {
-    case absl::StatusCode::kInvalidArgument:
-      return "invalid";
-    case absl::StatusCode::kResourceExhausted:
-      return "queue_full";
-    case absl::StatusCode::kUnavailable:
-      return "draining";
-    default:
-      return "other";
-  }
-}
+constexpr const char* kRejections[] = {"invalid", "queue_full", "draining", "session"};
+static_assert(static_cast<size_t>(engine::Rejection::kInvalid) == 0);
+static_assert(static_cast<size_t>(engine::Rejection::kQueueFull) == 1);
+static_assert(static_cast<size_t>(engine::Rejection::kDraining) == 2);
+static_assert(static_cast<size_t>(engine::Rejection::kSession) == 3);
 
 }  // namespace
 
-Metrics::Metrics(const ModelFacts& facts)
+Metrics::Metrics(const ModelFacts& facts, Now now)
     : model_name_(facts.name),
+      slots_(facts.slots),
+      now_(std::move(now)),
+      last_step_(now_()),
       registry_(std::make_shared<prometheus::Registry>()),
       running_(AddGauge("fma_requests_running", "Sequences that hold a slot.")),
       waiting_(AddGauge("fma_requests_waiting", "Requests that wait for a slot.")),
       slots_used_(AddGauge("fma_slots_used", "Cache slots in use.")),
+      slots_utilization_(AddGauge("fma_slots_utilization", "Cache slots in use, 0 to 1.")),
+      prompt_tokens_unread_(
+          AddGauge("fma_prompt_tokens_unread",
+                   "Prompt tokens of running and waiting requests, still to be read.")),
+      last_step_age_(AddGauge("fma_last_step_age_seconds",
+                              "Since the engine's last step ended, or since it started.")),
       cache_bytes_(AddGauge("fma_prefix_cache_bytes", "Snapshots held by the prefix cache.")),
       prompt_tokens_(AddCounter("fma_prompt_tokens_total",
                                 "Prompt tokens read; those found in the prefix cache are not.")),
@@ -49,7 +53,7 @@ Metrics::Metrics(const ModelFacts& facts)
       failed_(CounterFamily("fma_requests_failed_total",
                             "Accepted requests that ended with an error, by status code.")),
       rejected_(CounterFamily("fma_requests_rejected_total",
-                              "Requests that the engine refused at once, by reason.")),
+                              "Requests that were refused at once, by reason.")),
       first_token_(AddHistogram("fma_time_to_first_token_seconds",
                                 "From a request's arrival to its first token.",
                                 RequestSecondsBuckets())),
@@ -84,9 +88,7 @@ Metrics::Metrics(const ModelFacts& facts)
   for (size_t i = 0; i < kContextBuckets.size(); ++i) {
     next_token_[i] = &next_token.Add({{"context", kContextBuckets[i].label}}, StepSecondsBuckets());
   }
-  for (const char* reason : {"invalid", "queue_full", "draining"}) {
-    rejected_.Add({{"reason", reason}});
-  }
+  for (const char* reason : kRejections) rejected_.Add({{"reason", reason}});
   for (const char* code : {"INTERNAL", "RESOURCE_EXHAUSTED", "UNAVAILABLE"}) {
     failed_.Add({{"code", code}});
   }
@@ -113,7 +115,14 @@ void Metrics::SetFacts(const ModelFacts& facts) {
   set("padding", bytes.padding);
 }
 
+std::vector<prometheus::MetricFamily> Metrics::Collect() const {
+  // Now, for an engine that is stuck reports nothing.
+  last_step_age_.Set(SecondsBetween(last_step_, now_()));
+  return registry_->Collect();
+}
+
 void Metrics::OnStep(const engine::StepReport& step) {
+  last_step_ = now_();
   step_seconds_.Observe(step.seconds);
   step_decode_rows_.Observe(step.decode_rows);
   step_prompt_tokens_.Observe(step.prompt_tokens);
@@ -123,6 +132,8 @@ void Metrics::OnStep(const engine::StepReport& step) {
 void Metrics::OnLoad(const engine::LoadReport& load) {
   running_.Set(load.running);
   slots_used_.Set(load.running);
+  slots_utilization_.Set(load.running / static_cast<double>(slots_));
+  prompt_tokens_unread_.Set(static_cast<double>(load.prompt_tokens));
   waiting_.Set(load.waiting);
   cache_bytes_.Set(static_cast<double>(load.cache_bytes));
 }
@@ -160,8 +171,8 @@ void Metrics::OnEnd(const engine::EndReport& end) {
   request_generated_tokens_.Observe(generated);
 }
 
-void Metrics::OnRejected(absl::StatusCode code) {
-  rejected_.Add({{"reason", RejectionReason(code)}}).Increment();
+void Metrics::OnRejected(engine::Rejection why) {
+  rejected_.Add({{"reason", kRejections[static_cast<size_t>(why)]}}).Increment();
 }
 
 prometheus::Family<prometheus::Counter>& Metrics::CounterFamily(const char* name,

@@ -1,16 +1,20 @@
 // The metrics of a served model: counts what the engine reports. docs/metrics.md lists them.
 #pragma once
 
+#include <prometheus/collectable.h>
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "base/clock.h"
 #include "kernels/fma/slot_layout.h"
 #include "server/engine/observer.h"
 #include "server/metrics/buckets.h"
@@ -27,11 +31,11 @@ struct ModelFacts {
 
 /// Thread-safe. Every series exists from the start, at zero, so that rates and dashboards have data
 /// before the first request.
-class Metrics final : public engine::EngineObserver {
+class Metrics final : public engine::EngineObserver, public prometheus::Collectable {
  public:
-  explicit Metrics(const ModelFacts& facts);
+  explicit Metrics(const ModelFacts& facts, Now now = Clock::now);
 
-  std::shared_ptr<const prometheus::Registry> registry() const { return registry_; }
+  std::vector<prometheus::MetricFamily> Collect() const override;
 
   void OnStep(const engine::StepReport& step) override;
   void OnLoad(const engine::LoadReport& load) override;
@@ -39,7 +43,7 @@ class Metrics final : public engine::EngineObserver {
   void OnNextToken(double seconds, int64_t position) override;
   void OnCacheLookup(int64_t prompt_tokens, int64_t cached_tokens) override;
   void OnEnd(const engine::EndReport& end) override;
-  void OnRejected(absl::StatusCode code) override;
+  void OnRejected(engine::Rejection why) override;
 
  private:
   using Counter = prometheus::Counter;
@@ -57,12 +61,18 @@ class Metrics final : public engine::EngineObserver {
   Histogram& AddHistogram(const char* name, const char* help, const Histogram::BucketBoundaries&);
 
   const std::string model_name_;
+  const int32_t slots_;
+  const Now now_;
+  std::atomic<Clock::time_point> last_step_;  // its end, or the start
   const std::shared_ptr<prometheus::Registry> registry_;
 
   // The registry owns them. Declared in the order in which the page shows them within their type.
   Gauge& running_;
   Gauge& waiting_;
   Gauge& slots_used_;
+  Gauge& slots_utilization_;
+  Gauge& prompt_tokens_unread_;
+  Gauge& last_step_age_;
   Gauge& cache_bytes_;
 
   Counter& prompt_tokens_;

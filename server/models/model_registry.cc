@@ -39,7 +39,16 @@ void ModelRegistry::AwaitRelease(Entry entry) {
   entry.released.get().reset();
 }
 
+void ModelRegistry::ReleaseLater(Entry entry, Names names) {
+  const std::lock_guard lock(mutex_);
+  releases_.emplace_back([this, names = std::move(names), entry = std::move(entry)]() mutable {
+    AwaitRelease(std::move(entry));
+    Free(names);
+  });
+}
+
 ModelRegistry::~ModelRegistry() {
+  releases_.clear();
   for (Entry& entry : models_) AwaitRelease(std::move(entry));
 }
 
@@ -99,9 +108,18 @@ absl::Status ModelRegistry::Unload(const std::string& name, absl::Duration grace
   if (!entry.ok()) return entry.status();
   const Names names = NamesOf(entry->model->name(), entry->model->aliases());
   entry->model->engine().Drain(grace);
-  AwaitRelease(*std::move(entry));
-  Free(names);
-  return absl::OkStatus();
+  entry->model.reset();
+  const auto released = entry->released.wait_for(absl::ToChronoNanoseconds(patience_));
+  if (released == std::future_status::ready) {
+    AwaitRelease(*std::move(entry));
+    Free(names);
+    return absl::OkStatus();
+  }
+  ReleaseLater(*std::move(entry), names);
+  return absl::AbortedError(
+      absl::StrCat("model \"", name,
+                   "\" is no longer served, but a call such as an export whose client does not ",
+                   "read still holds it; its memory and its name are free when that call ends"));
 }
 
 std::string ModelRegistry::ServedNames() const {

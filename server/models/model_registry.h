@@ -7,6 +7,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -22,8 +23,10 @@ class ModelRegistry {
   using Loader =
       std::function<absl::StatusOr<std::unique_ptr<ServedModel>>(const ModelSource& source)>;
 
-  /// `loader` makes a model of its source; it may run on several threads at once.
-  explicit ModelRegistry(Loader loader) : loader_(std::move(loader)) {}
+  /// `loader` makes a model of its source; it may run on several threads at once. `patience`: how
+  /// long an unloaded model may stay with whoever holds it, before Unload() says so.
+  explicit ModelRegistry(Loader loader, absl::Duration patience = absl::Seconds(10))
+      : loader_(std::move(loader)), patience_(patience) {}
   /// Waits until nobody holds a model any more.
   ~ModelRegistry();
   ModelRegistry(const ModelRegistry&) = delete;
@@ -35,8 +38,9 @@ class ModelRegistry {
   absl::StatusOr<ModelPtr> Load(const ModelSource& source);
 
   /// Hides the model of this name or alias, drains its engine with `grace` and, when nobody holds
-  /// it any more, destroys it on the calling thread. NOT_FOUND; FAILED_PRECONDITION for the only
-  /// model.
+  /// it any more, destroys it. NOT_FOUND; FAILED_PRECONDITION for the only model; ABORTED when a
+  /// call, such as an export that nobody reads, still holds it after the patience: then it is
+  /// destroyed, and its names are free, when that call ends.
   absl::Status Unload(const std::string& name, absl::Duration grace);
 
   /// The model of this name or alias, or for an empty one the first. NOT_FOUND names what is
@@ -58,6 +62,7 @@ class ModelRegistry {
   static void AwaitRelease(Entry entry);
 
   using Names = std::set<std::string>;
+  void ReleaseLater(Entry entry, Names names);
 
   /// All of `names`, or none.
   absl::Status Reserve(const Names& names);
@@ -67,9 +72,11 @@ class ModelRegistry {
   std::string ServedNames() const;
 
   const Loader loader_;
+  const absl::Duration patience_;
   mutable std::mutex mutex_;
-  std::vector<Entry> models_;  // guarded by mutex_, as is the next
+  std::vector<Entry> models_;  // guarded by mutex_, as are the next two
   Names taken_;                // with aliases, from the start of loading to the end of unloading
+  std::vector<std::jthread> releases_;  // each waits for a model's last holder
 };
 
 }  // namespace fmaserver::models

@@ -25,11 +25,4 @@ std::shared_ptr<service::Call> BeginCall(service::Service& service, const servic
   return call;
 }
 
-absl::Status WhyCancelled(std::chrono::system_clock::time_point deadline) {
-  if (std::chrono::system_clock::now() >= deadline) {
-    return absl::DeadlineExceededError("the call's deadline passed");
-  }
-  return absl::CancelledError("the client cancelled the call");
-}
-
 }  // namespace fmaserver::rpc

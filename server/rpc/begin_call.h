@@ -4,10 +4,8 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
-#include <chrono>
 #include <memory>
 
-#include "absl/status/status.h"
 #include "server/service/service.h"
 
 namespace fmaserver::rpc {
@@ -15,8 +13,5 @@ namespace fmaserver::rpc {
 /// The call that `context` belongs to; its id goes back to the client as "x-request-id".
 std::shared_ptr<service::Call> BeginCall(service::Service& service, const service::CallKind& kind,
                                          grpc::CallbackServerContext& context);
-
-/// Why a call with this deadline was cancelled: gRPC itself does not say.
-absl::Status WhyCancelled(std::chrono::system_clock::time_point deadline);
 
 }  // namespace fmaserver::rpc

@@ -44,11 +44,11 @@ absl::Status AtOnce(const std::function<void()>& task) {
 }  // namespace
 
 template <class Message>
-absl::StatusOr<models::ModelPtr> GenerationService::ModelOf(const service::Call& call,
+absl::StatusOr<models::ModelPtr> GenerationService::ModelOf(service::Call& call,
                                                             const Bytes& request) {
   if (!call.admission().ok()) return call.admission();
-  return service_.models().Find(
-      ModelField(request, call.limits().request_bytes, Message::kModelFieldNumber));
+  return service_.Find(ModelField(request, call.limits().request_bytes, Message::kModelFieldNumber),
+                       call);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(Context* context,
@@ -91,7 +91,7 @@ grpc::ServerUnaryReactor* GenerationService::Tokenize(Context* context, const By
       service_, service::kTokenize, {*context, *request, *response},
       [&](auto task) { return service_.Read(BytesToRead(*request), std::move(task)); },
       [this](service::Call& call, const auto& message) -> absl::StatusOr<Bytes> {
-        const auto model = service_.models().Find(message.model());
+        const auto model = service_.Find(message.model(), call);
         if (!model.ok()) return model.status();
         const service::Vocabulary vocabulary = VocabularyOf(model);
         const auto tokens = service::Tokenize(call, message.text(), vocabulary);
@@ -106,7 +106,7 @@ grpc::ServerUnaryReactor* GenerationService::Detokenize(Context* context, const 
       service_, service::kDetokenize, {*context, *request, *response},
       [&](auto task) { return service_.Read(BytesToRead(*request), std::move(task)); },
       [this](service::Call& call, const auto& message) -> absl::StatusOr<v1::DetokenizeResponse> {
-        const auto model = service_.models().Find(message.model());
+        const auto model = service_.Find(message.model(), call);
         if (!model.ok()) return model.status();
         const auto& ids = message.token_ids();
         auto text =
@@ -122,8 +122,8 @@ grpc::ServerUnaryReactor* GenerationService::GetModel(Context* context, const By
                                                       Bytes* response) {
   return AnswerUnary<v1::GetModelRequest>(
       service_, service::kGetModel, {*context, *request, *response}, AtOnce,
-      [this](service::Call& /*call*/, const auto& message) -> absl::StatusOr<v1::Model> {
-        const auto model = service_.models().Find(message.model());
+      [this](service::Call& call, const auto& message) -> absl::StatusOr<v1::Model> {
+        const auto model = service_.Find(message.model(), call);
         if (!model.ok()) return model.status();
         return DescribeModel(**model);
       });

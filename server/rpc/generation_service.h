@@ -40,7 +40,7 @@ class GenerationService final : public RawGenerationService {
 
   /// The model that a stream's request asks for, when its caller is admitted.
   template <class Message>
-  absl::StatusOr<models::ModelPtr> ModelOf(const service::Call& call, const Bytes& request);
+  absl::StatusOr<models::ModelPtr> ModelOf(service::Call& call, const Bytes& request);
 
   service::Service& service_;
 };

@@ -41,6 +41,6 @@ void ImportReactor::OnReadDone(bool ok) {
       });
 }
 
-void ImportReactor::OnCancel() { call_->OnCancel(WhyCancelled(context_.deadline())); }
+void ImportReactor::OnCancel() { call_->OnCancel(deadline_.WhyCancelled()); }
 
 }  // namespace fmaserver::rpc

@@ -1,12 +1,14 @@
 // The client stream of an Import call.
 #pragma once
 
+#include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "server/rpc/deadline.h"
 #include "server/service/transfer.h"
 
 namespace fmaserver::rpc {
@@ -29,9 +31,13 @@ class ImportReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
  private:
   ImportReactor(const grpc::CallbackServerContext& context, size_t max_bytes,
                 grpc::ByteBuffer& response)
-      : context_(context), max_bytes_(max_bytes), response_(response) {}
+      : context_(context),
+        deadline_(context.deadline()),
+        max_bytes_(max_bytes),
+        response_(response) {}
 
   const grpc::CallbackServerContext& context_;
+  const Deadline deadline_;
   const size_t max_bytes_;  // of a message
   grpc::ByteBuffer& response_;
   std::shared_ptr<service::Importing> call_;

@@ -61,7 +61,7 @@ grpc::ServerUnaryReactor* Run(service::Service& service, const service::CallKind
   return AnswerUnary<Request>(
       service, kind, unary, [&service](auto task) { return service.disk().Start(std::move(task)); },
       [&service, answer](service::Call& call, const Request& request) {
-        const auto model = service.models().Find(request.model());
+        const auto model = service.Find(request.model(), call);
         using Answered = decltype(answer(SessionCalls((*model)->sessions(), call), request));
         if (!model.ok()) return Answered(model.status());
         return answer(SessionCalls((*model)->sessions(), call), request);

@@ -7,13 +7,12 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <utility>
 
 #include "absl/status/status.h"
-#include "server/rpc/begin_call.h"
+#include "server/rpc/deadline.h"
 #include "server/rpc/status.h"
 #include "server/service/outbox.h"
 
@@ -32,7 +31,7 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   static grpc::ServerWriteReactor<grpc::ByteBuffer>* Open(
       const grpc::CallbackServerContext& context, Encode encode, const Start& start) {
     const std::shared_ptr<StreamReactor> self(
-        new StreamReactor(context.deadline(), std::move(encode)));
+        new StreamReactor(Deadline(context.deadline()), std::move(encode)));
     self->StartSendInitialMetadata();
     self->call_ = start(self);
     return self.get();
@@ -46,15 +45,17 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     grpc::ServerWriteReactor<grpc::ByteBuffer>::Finish(ToGrpcStatus(status));
   }
 
-  void OnWriteDone(bool ok) override { call_->OnWritten(ok); }
-  void OnCancel() override { call_->OnCancel(WhyCancelled(deadline_)); }
+  void OnWriteDone(bool ok) override {
+    call_->OnWritten(ok ? absl::OkStatus() : deadline_.WhyCancelled());
+  }
+  void OnCancel() override { call_->OnCancel(deadline_.WhyCancelled()); }
   void OnDone() override { const auto last = std::move(call_); }
 
  private:
-  StreamReactor(std::chrono::system_clock::time_point deadline, Encode encode)
+  StreamReactor(Deadline deadline, Encode encode)
       : deadline_(deadline), encode_(std::move(encode)) {}
 
-  const std::chrono::system_clock::time_point deadline_;
+  const Deadline deadline_;
   const Encode encode_;
   std::shared_ptr<StreamedCall> call_;
   grpc::ByteBuffer in_flight_;

@@ -52,10 +52,31 @@ v1::FinishReason ToWire(engine::FinishReason reason) {
   return v1::FINISH_REASON_UNSPECIFIED;
 }
 
+v1::CacheMiss ToWire(engine::CacheMiss miss) {
+  switch (miss) {
+    case engine::CacheMiss::kNone:
+      return v1::CACHE_MISS_UNSPECIFIED;
+    case engine::CacheMiss::kOff:
+      return v1::CACHE_MISS_OFF;
+    case engine::CacheMiss::kSkipped:
+      return v1::CACHE_MISS_SKIPPED;
+    case engine::CacheMiss::kSession:
+      return v1::CACHE_MISS_SESSION;
+    case engine::CacheMiss::kShort:
+      return v1::CACHE_MISS_SHORT;
+    case engine::CacheMiss::kUnseen:
+      return v1::CACHE_MISS_UNSEEN;
+    case engine::CacheMiss::kNotKept:
+      return v1::CACHE_MISS_NOT_KEPT;
+  }
+  return v1::CACHE_MISS_UNSPECIFIED;
+}
+
 v1::Usage ToWire(const engine::Usage& usage) {
   v1::Usage message;
   message.set_prompt_tokens(usage.prompt_tokens);
   message.set_cached_tokens(usage.cached_tokens);
+  message.set_cache_miss(ToWire(usage.cache_miss));
   message.set_generated_tokens(usage.generated_tokens);
   message.set_queue_seconds(usage.queue_seconds);
   message.set_prefill_seconds(usage.prefill_seconds);

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "server/rpc/begin_call.h"
 #include "server/rpc/byte_buffer.h"
+#include "server/rpc/deadline.h"
 #include "server/rpc/status.h"
 #include "server/service/service.h"
 
@@ -41,8 +42,10 @@ grpc::ServerUnaryReactor* AnswerUnary(service::Service& service, const service::
                                       Answer answer) {
   grpc::ServerUnaryReactor* reactor = unary.context.DefaultReactor();
   const std::shared_ptr<service::Call> call = BeginCall(service, kind, unary.context);
-  const auto finish = [call, reactor](const absl::Status& status) {
-    call->SetStatus(status);
+  const auto finish = [call, reactor, &context = unary.context,
+                       deadline = Deadline(unary.context.deadline())](const absl::Status& status) {
+    // An answer that comes too late reaches nobody.
+    call->SetStatus(context.IsCancelled() ? deadline.WhyCancelled() : status);
     reactor->Finish(ToGrpcStatus(status));
   };
   const auto run = [call, finish, unary, answer] {

@@ -69,6 +69,7 @@ void Call::KeepPrompt(const std::string& text) {
 
 void Call::SetUsage(const engine::Usage& usage) {
   report_.usage.cached_tokens = usage.cached_tokens;
+  report_.usage.cache_miss = usage.cache_miss;
   report_.usage.queue_seconds = usage.queue_seconds;
   report_.usage.prefill_seconds = usage.prefill_seconds;
   report_.usage.decode_seconds = usage.decode_seconds;

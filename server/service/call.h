@@ -69,6 +69,9 @@ class Call {
 
   const RequestLimits& limits() const { return policy_.limits; }
 
+  /// The name of the model that the call means.
+  void SetModel(const std::string& name) { report_.model = name; }
+
   /// The text of the prompt; kept only if the policy says so.
   void KeepPrompt(const std::string& text);
   /// Times, and how much of the prompt was cached.

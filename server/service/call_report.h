@@ -12,6 +12,7 @@ struct CallReport {
   std::string request_id;   ///< the client's or a random one
   std::string tenant;       ///< empty: not authenticated
   std::string method;       ///< "Generate", "Sessions.Fork"
+  std::string model;        ///< the model that it means; empty: of none, or refused before
   std::string traceparent;  ///< W3C Trace Context as it came; empty: none, or not valid
   std::string peer;         ///< the client's address
   absl::Status status;

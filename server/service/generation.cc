@@ -7,6 +7,8 @@
 
 namespace fmaserver::service {
 
+using engine::Rejection;
+
 std::shared_ptr<Generation> Generation::Start(Service& service,
                                               const absl::StatusOr<models::ModelPtr>& model,
                                               std::shared_ptr<Call> call,
@@ -20,7 +22,7 @@ std::shared_ptr<Generation> Generation::Start(Service& service,
 }
 
 void Generation::Run(const models::ModelPtr& model, absl::StatusOr<GenerateRequest> request) {
-  if (!request.ok()) return Close(request.status());
+  if (!request.ok()) return Refuse(model, request.status(), Rejection::kInvalid);
   if (request->prompt.text.has_value()) call().KeepPrompt(*request->prompt.text);
   const std::string& tenant = call().tenant();
   const Vocabulary vocabulary = VocabularyOf(model->engine());
@@ -35,7 +37,7 @@ void Generation::Run(const models::ModelPtr& model, absl::StatusOr<GenerateReque
   const sessions::SessionName session{.tenant = tenant, .id = request->session_id};
   std::string record = request->has_turn() ? EncodeTurn(*request) : std::string();
   auto ready = ForEngine(*std::move(request), tenant, vocabulary, call().limits());
-  if (!ready.ok()) return Close(ready.status());
+  if (!ready.ok()) return Refuse(model, ready.status(), Rejection::kInvalid);
   if (session.id.empty()) return Submit(model, *std::move(ready));
   const auto bytes =
       static_cast<int64_t>(Workers::kSmallBytes + ready->prompt.size() * sizeof(int32_t));
@@ -54,12 +56,12 @@ void Generation::StartTurn(const models::ModelPtr& model,
       [self = shared_from_this(), model, begin = std::move(begin)] {
         if (self->closed()) return;
         auto turn = begin();
-        if (!turn.ok()) return self->Close(turn.status());
+        if (!turn.ok()) return self->Refuse(model, turn.status(), Rejection::kSession);
         self->turn_ = *std::move(turn);
         self->Submit(model, self->turn_->TakeRequest());
       },
       bytes);
-  if (!status.ok()) Close(status);
+  if (!status.ok()) Refuse(model, status, Rejection::kQueueFull);
 }
 
 void Generation::Submit(const models::ModelPtr& model, engine::GenerateRequest request) {

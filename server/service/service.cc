@@ -33,6 +33,12 @@ std::shared_ptr<Call> Service::Begin(const CallKind& kind, CallMetadata metadata
   return std::make_shared<Call>(policy_, kind, std::move(metadata));
 }
 
+absl::StatusOr<models::ModelPtr> Service::Find(const std::string& model, Call& call) const {
+  auto found = models_.Find(model);
+  if (found.ok()) call.SetModel((*found)->name());
+  return found;
+}
+
 absl::Status Service::Read(size_t bytes, std::function<void()> task) {
   if (bytes > kQuickBytes) return readers_.Start(std::move(task), static_cast<int64_t>(bytes));
   task();

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "server/models/model_registry.h"
 #include "server/service/call.h"
 #include "server/service/workers.h"
@@ -29,6 +31,9 @@ class Service {
   Workers& disk() { return disk_; }
 
   std::shared_ptr<Call> Begin(const CallKind& kind, CallMetadata metadata);
+
+  /// The model of this name, which is then the one that `call` means; the registry's errors.
+  absl::StatusOr<models::ModelPtr> Find(const std::string& model, Call& call) const;
 
   /// Runs `task`, which parses and encodes a request of `bytes`: at once when that is quick, so
   /// that short texts never wait for long ones, else on a thread for reading. RESOURCE_EXHAUSTED

@@ -26,9 +26,9 @@ class StreamingCall {
  public:
   using Wire = EventWire<Event>;
 
-  /// The write that the wire was asked for is over; `ok`: the reader is still there.
-  void OnWritten(bool ok) {
-    if (!ok) Abandon(absl::CancelledError("the client went away"));
+  /// The write that the wire was asked for is over; OK, or why there is no reader any more.
+  void OnWritten(const absl::Status& status) {
+    if (!status.ok()) Abandon(status);
     if (!outbox_.Written()) return;
     if (const models::ModelPtr model = model_.lock()) model->engine().Wake();
   }
@@ -50,8 +50,19 @@ class StreamingCall {
             std::function<void(const models::ModelPtr&)> task) {
     absl::Status status = call_->admission();
     if (status.ok()) status = model.status();
-    if (status.ok()) status = ReadNow(*model, bytes, std::move(task));
-    if (!status.ok()) Close(status);
+    if (!status.ok()) return Close(status);
+    model_ = *model;
+    // The engine counts its own refusals.
+    status = (*model)->engine().CheckAdmission();
+    if (!status.ok()) return Close(status);
+    status = service_.Read(bytes, [model = *model, task = std::move(task)] { task(model); });
+    if (!status.ok()) Refuse(*model, status, engine::Rejection::kQueueFull);
+  }
+
+  /// Ends the call because of its request, which `model` was not asked to run.
+  void Refuse(const models::ModelPtr& model, const absl::Status& status, engine::Rejection why) {
+    model->engine().CountRejection(why);
+    Close(status);
   }
 
   void Send(Event event) { outbox_.Send(std::move(event)); }
@@ -89,13 +100,6 @@ class StreamingCall {
   }
 
  private:
-  absl::Status ReadNow(const models::ModelPtr& model, size_t bytes,
-                       std::function<void(const models::ModelPtr&)> task) {
-    model_ = model;
-    if (absl::Status status = model->engine().CheckAdmission(); !status.ok()) return status;
-    return service_.Read(bytes, [model, task = std::move(task)] { task(model); });
-  }
-
   void Cancel(engine::RequestId id) {
     if (const models::ModelPtr model = model_.lock()) model->engine().Cancel(id);
   }

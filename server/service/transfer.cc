@@ -23,7 +23,7 @@ std::shared_ptr<Exporting> Exporting::Start(Service& service, std::shared_ptr<Ca
 
 absl::Status Exporting::Open(const absl::StatusOr<Request>& request) {
   if (!request.ok()) return request.status();
-  auto model = service_.models().Find(request->model);
+  auto model = service_.Find(request->model, *call_);
   if (!model.ok()) return model.status();
   model_ = *std::move(model);
   auto blob =
@@ -39,8 +39,8 @@ void Exporting::WriteNext() {
   wire_->Write(*piece);
 }
 
-void Exporting::OnWritten(bool ok) {
-  if (!ok) return End(absl::CancelledError("the client went away"));
+void Exporting::OnWritten(const absl::Status& status) {
+  if (!status.ok()) return End(status);
   service_.disk().Continue([self = shared_from_this()] { self->WriteNext(); });
 }
 
@@ -88,7 +88,7 @@ absl::Status Importing::cancelled() const {
 absl::Status Importing::Take(const absl::StatusOr<Piece>& piece) {
   if (!piece.ok()) return piece.status();
   if (import_ == nullptr) {
-    auto model = service_.models().Find(piece->model);
+    auto model = service_.Find(piece->model, *call_);
     if (!model.ok()) return model.status();
     model_ = *std::move(model);
     auto import =

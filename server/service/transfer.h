@@ -33,7 +33,7 @@ class Exporting final : public std::enable_shared_from_this<Exporting> {
   static std::shared_ptr<Exporting> Start(Service& service, std::shared_ptr<Call> call,
                                           std::shared_ptr<Wire> wire, const Parse& parse);
 
-  void OnWritten(bool ok);
+  void OnWritten(const absl::Status& status);
   /// The next write will fail, and that is the end.
   void OnCancel(const absl::Status& /*why*/) {}
 

@@ -28,7 +28,7 @@ def mounts(service: str) -> dict[str, str]:
 
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    installed = "ExecStart=/usr/local/bin/fma-server\n"
+    installed = "ExecStart=fma-server\n"  # in /usr/local/bin or in /usr/bin
     assert installed in UNIT
     unit = tmp_path / "fma-server.service"
     unit.write_text(UNIT.replace(installed, f"ExecStart={BIN}/fma-server\n"))

@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 from namespaces import with_file
-from programs import GOLDEN, ROOT
+from programs import DEMO_MODEL, GOLDEN, ROOT
 from service import Service, eventually
 
 LONG = ("generate", "Once", "--max-tokens", 1_000_000, "--ignore-eos")
@@ -114,6 +114,81 @@ def test_every_metric_is_documented_and_counts() -> None:
         assert eventually(lambda: server.sum("fma_slots_used") == 0)
         assert server.sum("fma_state_bytes") == 2 * slot_bytes(server)
         assert server.stop() == 0
+
+
+REFUSED = {
+    "nothing to read": ("generate", ""),
+    "an unknown token": ("generate", "--token-ids", "[99999999]"),
+    "an unknown token to avoid": ("generate", "x", "--ban-token", 99999999),
+    "more samples than allowed": ("generate", "x", "--n", 3),
+    "a parameter out of range": ("generate", "x", "--top-p", 7),
+    "nothing to score": ("score", ""),
+    "an unknown token to score": ("score", "--token-ids", "[99999999]"),
+}
+
+
+def test_every_refused_request_is_counted_once() -> None:
+    with Service("--slots", 1, "--max-samples", 2, "--max-text-bytes", 9999) as server:
+
+        def refused(reason: str) -> float:
+            return server.scrape()[f'fma_requests_rejected_total{{model_name="{DEMO_MODEL.name}",reason="{reason}"}}']
+
+        for count, (why, words) in enumerate(REFUSED.items(), 1):
+            assert server.run(*words)[0] == 3, why
+            assert refused("invalid") == count, why
+        assert server.run("generate", "--session", "none", "x")[0] == 3
+        assert (refused("invalid"), refused("session")) == (len(REFUSED), 1)
+        assert server.run("models", "--model", "none")[0] == 0
+        assert server.sum("fma_requests_rejected_total") == len(REFUSED) + 1
+
+
+def test_samples_of_a_request_are_one_request() -> None:
+    with Service("--slots", 2) as server:
+        assert server.run("generate", "It was", "--n", 5, "--max-tokens", 4, "--ignore-eos")[0] == 0
+        assert eventually(lambda: server.sum("fma_requests_finished_total") == 1)
+        assert server.sum("fma_request_generated_tokens_count") == 1
+        assert server.sum("fma_generated_tokens_total") == server.sum("fma_request_generated_tokens_sum") == 20
+
+
+def cache_miss(server: Service, *words: object) -> tuple[int, str]:
+    """What the usage says: tokens that were found, and why none."""
+    code, output, errors = server.run("generate", "--json", "--max-tokens", 1, *words)
+    assert code == 0, errors
+    usage = json.loads(output.splitlines()[-1])["usage"]
+    return usage["cached_tokens"], usage["cache_miss"]
+
+
+def test_the_usage_says_why_nothing_was_cached() -> None:
+    def ids(tokens: int, last: int = 5) -> tuple[str, str]:
+        return "--token-ids", json.dumps([7] * (tokens - 1) + [last])
+
+    with Service("--slots", 1) as server:
+        for _ in range(2):
+            assert cache_miss(server, *ids(32)) == (0, "short")
+        assert cache_miss(server, *ids(33)) == (0, "unseen")
+        assert cache_miss(server, *ids(33)) == (32, "")
+        assert cache_miss(server, *ids(33), "--skip-prefix-cache") == (0, "skipped")
+        assert cache_miss(server, *ids(33), "--cache-salt", "other") == (0, "unseen")
+        assert eventually(lambda: " cache_miss=unseen " in server.log())
+    with Service("--slots", 1, "--prefix-cache-memory", 0) as server:
+        assert cache_miss(server, *ids(33)) == (0, "off")
+
+
+def test_what_there_is_to_do_is_told(tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    book.write_text("many words " * 20_000)
+    with Service("--slots", 2, "--step-tokens", 1) as server:
+        assert server.sum("fma_slots_utilization") == server.sum("fma_prompt_tokens_unread") == 0
+        with server.client("generate", "--prompt-file", book) as client:
+            assert eventually(lambda: server.sum("fma_prompt_tokens_unread") > 10_000)
+            assert server.sum("fma_slots_utilization") == 0.5
+            first = server.sum("fma_prompt_tokens_unread")
+            assert eventually(lambda: server.sum("fma_prompt_tokens_unread") < first)
+            assert eventually(lambda: server.sum("fma_last_step_age_seconds") < 1)
+            client.kill()
+        assert eventually(lambda: server.sum("fma_prompt_tokens_unread") == 0)
+        before = server.sum("fma_last_step_age_seconds")
+        assert eventually(lambda: server.sum("fma_last_step_age_seconds") > before + 0.2)
 
 
 def slot_bytes(server: Service) -> int:

@@ -18,7 +18,8 @@ def test_a_call_is_one_line_of_text() -> None:
         assert eventually(lambda: "method=Generate" in server.log())
         lines = [line for line in server.log().splitlines() if "method=Generate" in line]
         assert len(lines) == 1
-        assert re.search(r" call request=\S+ method=Generate tenant=default peer=\S+ code=OK ", lines[0])
+        kind = "method=Generate model=fma-books-11m tenant=default"
+        assert re.search(rf" call request=\S+ {kind} peer=\S+ code=OK ", lines[0])
         assert " generated_tokens=7 " in lines[0]
         assert "private" not in server.log()
 
@@ -35,6 +36,7 @@ def test_json_lines() -> None:
         assert good["prompt"] == 'some "quoted" words'
         assert (good["code"], good["generated_tokens"]) == ("OK", 7)
         assert good["decode_seconds"] > 0 and good["seconds"] >= good["decode_seconds"]
+        assert good["model"] == bad["model"] == DEMO_MODEL.name
         assert bad["code"] == "INVALID_ARGUMENT" and "top_p" in bad["error"]
         assert lines[-1]["message"] == "stopped"
 

@@ -21,7 +21,9 @@ from service import Service, eventually
 FILES = ROOT / "docker" / "prometheus"
 DASHBOARDS = sorted((ROOT / "docker" / "grafana" / "dashboards").glob("*.json"))
 # Scrapes are a second apart here; a rate needs two of them.
-VARIABLES = {"$__rate_interval": "30s", "$__range": "5m", "$instance": ".*", "$model": ".*"}
+VARIABLES = {"$__rate_interval": "30s", "$__range": "5m", "$instance": ".*"}
+# What a dashboard shows of one model must not hide, or be made of, another one's.
+MODELS = ("sinks_level_bias", "second")
 
 
 def test_the_files_are_right() -> None:
@@ -35,22 +37,28 @@ def test_the_table_of_alerts_is_whole() -> None:
 
 
 def put_load(server: Service, stop: threading.Event) -> None:
-    """Requests of every kind until `stop`, some of them refused."""
+    """Requests of every kind to every model until `stop`, some of them refused."""
 
-    def generate(prompt: int, *words: object) -> None:
-        server.run("generate", "--token-ids", json.dumps([1 + i % 50 for i in range(prompt)]), "--ignore-eos", *words)
+    def generate(model: str, prompt: int, *words: object) -> None:
+        tokens = json.dumps([1 + i % 50 for i in range(prompt)])
+        server.run("generate", "--model", model, "--token-ids", tokens, "--ignore-eos", *words)
 
-    for session in ("a", "b"):
-        server.run("sessions", "create", session)
-    while not stop.wait(0.1):
-        generate(8, "-n", 64)
-        generate(1500, "-n", 16)
-        generate(8, "--temperature", -1)
+    def sessions(model: str, *words: object) -> None:
+        server.run("sessions", *words, "--model", model)
+
+    for model in MODELS:
         for session in ("a", "b"):
-            generate(4, "-n", 8, "--session", session)
-        server.run("sessions", "rewind", "a", 4)
-        server.run("sessions", "delete", "c")
-        server.run("sessions", "fork", "b", "c")
+            sessions(model, "create", session)
+    while not stop.wait(0.1):
+        for model in MODELS:
+            generate(model, 8, "-n", 64)
+            generate(model, 1500, "-n", 16)
+            generate(model, 8, "--temperature", -1)
+            for session in ("a", "b"):
+                generate(model, 4, "-n", 8, "--session", session)
+            sessions(model, "rewind", "a", 4)
+            sessions(model, "delete", "c")
+            sessions(model, "fork", "b", "c")
 
 
 class Prometheus:
@@ -102,10 +110,13 @@ def start_prometheus(metrics: str, folder: Path) -> Iterator[Prometheus]:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Prometheus scrapes a server under load. Sessions' states do not fit into memory, so turns restore them."""
+    """Prometheus scrapes a server of two models under load. Sessions' states do not fit into memory, so turns restore
+    them."""
     sessions = tmp_path_factory.mktemp("sessions")
     flags = ("--session-dir", sessions, "--session-memory", 1, "--threads", 1)
-    with Service(*flags, model=GOLDEN / "sinks_level_bias") as server:
+    first, second = MODELS
+    flags += ("--model", f"{second}={GOLDEN / 'average'}")
+    with Service(*flags, model=GOLDEN / first) as server:
         stop = threading.Event()
         load = threading.Thread(target=put_load, args=(server, stop))
         load.start()
@@ -119,7 +130,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 
 def dashboard_queries() -> Iterator[tuple[str, str]]:
-    """(where, expression) of every panel and variable."""
+    """(where, expression) of every panel, for each model, and of every variable."""
     for file in DASHBOARDS:
         dashboard = json.loads(file.read_text())
         for panel in dashboard["panels"]:
@@ -127,8 +138,10 @@ def dashboard_queries() -> Iterator[tuple[str, str]]:
                 expression = target["expr"]
                 for variable, value in VARIABLES.items():
                     expression = expression.replace(variable, value)
-                assert "$" not in expression, expression
-                yield f"{panel['title']} {target['refId']}", expression
+                for model in MODELS if "$model" in expression else ("",):
+                    of_model = expression.replace("$model", model)
+                    assert "$" not in of_model, of_model
+                    yield f"{panel['title']} {target['refId']} {model}", of_model
         for variable in dashboard["templating"]["list"]:
             metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"]["query"]).groups()
             yield f"variable {variable['name']}", f'count by ({label}) ({metric}{{{label}!=""}})'

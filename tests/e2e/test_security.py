@@ -142,6 +142,9 @@ def test_limits_of_a_tenant(tmp_path: Path) -> None:
         assert server.run("generate", "x", "--max-tokens", 50, "--ignore-eos", "--token", "s")[0] == 0
         code, _, errors = server.run("generate", "x", "--max-tokens", 2, "--token", "s")
         assert code == REFUSED and "tokens per minute" in errors, errors
+        assert server.run("tokenize", "x", "--token", "s")[0] == REFUSED
+        for words in (("create", "a"), ("list",), ("show", "a"), ("delete", "a")):  # may still look, and clean up
+            assert server.run("sessions", *words, "--token", "s")[0] == 0, words
 
 
 def call(server: Service, method: str, request: bytes, **metadata: str) -> grpc.Call:

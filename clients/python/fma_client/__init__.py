@@ -8,7 +8,7 @@
 
 from ._connection import Tls
 from .aio import AsyncClient, AsyncGeneration, AsyncSession
-from .client import Client, Generation
+from .client import Client
 from .errors import (
     AbortedError,
     AlreadyExistsError,
@@ -26,10 +26,12 @@ from .errors import (
     UnavailableError,
     UnimplementedError,
 )
+from .generation import Generation
 from .options import GenerateOptions, Prompt
 from .retry import NO_RETRY, Retry
 from .session import Session
 from .types import (
+    CacheMiss,
     Completion,
     Delta,
     FinishReason,
@@ -51,6 +53,7 @@ __all__ = [
     "AsyncClient",
     "AsyncGeneration",
     "AsyncSession",
+    "CacheMiss",
     "CancelledError",
     "Client",
     "Completion",

@@ -36,8 +36,8 @@ from ._cli_output import (
     write_token,
     write_tokens,
 )
-from .client import Generation
 from .errors import DeadlineExceededError, FmaError, UnavailableError
+from .generation import Generation
 from .types import Model
 
 _EXIT_OUTPUT_LOST = 1
@@ -132,6 +132,17 @@ def _detokenize(args: argparse.Namespace) -> None:
             write_json({"text": text})
         else:
             write(text)
+
+
+def _health(args: argparse.Namespace) -> int:
+    with connect(args) as client:
+        serving = client.is_serving(timeout=_CONNECT_SECONDS)
+    status = "SERVING" if serving else "NOT_SERVING"
+    if args.json:
+        write_json({"status": status})
+    else:
+        write(status + "\n")
+    return 0 if serving else _EXIT_REFUSED
 
 
 def _models(args: argparse.Namespace) -> None:
@@ -231,7 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m fma_client", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, text: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+    def command(name: str, text: str, run: Callable[[argparse.Namespace], int | None]) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text)
         made.set_defaults(run=run)
         return made
@@ -247,7 +258,8 @@ def _parser() -> argparse.ArgumentParser:
     detokenize = command("detokenize", "The text of token ids", _detokenize)
     detokenize.add_argument("ids", type=whole, nargs="*")
     models = command("models", "What the server serves and what a sequence costs", _models)
-    for each in (generate, score, tokenize, detokenize, models):
+    health = command("health", "Whether the server takes requests", _health)
+    for each in (generate, score, tokenize, detokenize, models, health):
         add_connection(each)
     _add_admin(command("admin", "Load and unload models of a running server", _admin))
     _add_sessions(command("sessions", "Conversations that the server keeps", _sessions))
@@ -257,7 +269,7 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     args = _parser().parse_args()
     try:
-        args.run(args)
+        return args.run(args) or 0
     except (UsageError, UnicodeDecodeError, ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             return 0  # whoever closed the pipe has what they wanted
@@ -274,7 +286,6 @@ def main() -> int:
         return _EXIT_REFUSED
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
-    return 0
 
 
 if __name__ == "__main__":

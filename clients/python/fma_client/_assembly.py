@@ -6,6 +6,7 @@ from typing import Any
 
 from .options import OnProgress
 from .types import (
+    CacheMiss,
     Completion,
     Delta,
     FinishReason,
@@ -31,6 +32,13 @@ def _alternatives(tokens: Any) -> tuple[TokenLogprob, ...]:
 def token_score(message: Any) -> TokenScore:
     logprob = message.logprob if message.HasField("logprob") else None
     return copy_fields(TokenScore, message, logprob=logprob, top=_alternatives(message.top))
+
+
+def _usage(message: Any) -> Usage:
+    misses = tuple(CacheMiss)
+    # A later server may have reasons that this client does not know.
+    miss = misses[message.cache_miss] if message.cache_miss < len(misses) else CacheMiss.NONE
+    return copy_fields(Usage, message, cache_miss=miss)
 
 
 class Assembly:
@@ -75,7 +83,7 @@ class Assembly:
         completion = self._completion(message.index)
         completion.text += message.text
         completion.finish_reason = _REASONS.get(message.reason)
-        completion.usage = copy_fields(Usage, message.usage)
+        completion.usage = _usage(message.usage)
         stopped_by = message.WhichOneof("stopped_by")
         if stopped_by is not None:
             setattr(completion, stopped_by, getattr(message, stopped_by))

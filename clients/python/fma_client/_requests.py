@@ -1,13 +1,18 @@
-"""Requests and answers, the same for both clients."""
+"""What each method asks and what it makes of the answer, the same for both clients."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from ._wire import sessions
-from .types import Place, SessionInfo, copy_fields
+from ._assembly import token_score
+from ._wire import admin, generation, health, sessions
+from .options import Prompt, set_prompt
+from .types import Model, Place, Score, SessionInfo, Tokens, copy_fields
+
+T = TypeVar("T")
 
 #: Stands for the descriptor of what is no message: the stream of an import.
 _NO_MESSAGE = SimpleNamespace(fields_by_name=())
@@ -16,15 +21,13 @@ _NO_MESSAGE = SimpleNamespace(fields_by_name=())
 _PIECE = 1 << 20
 
 
-def create(session_id: str, ttl_seconds: float | None, pinned: bool) -> sessions.CreateSessionRequest:
-    return sessions.CreateSessionRequest(session_id=session_id, ttl_seconds=ttl_seconds, pinned=pinned)
+@dataclass(frozen=True)
+class Ask(Generic[T]):
+    """A unary RPC: its name, its request, and what becomes of its answer."""
 
-
-def update(session_id: str, ttl_seconds: float | None, pinned: bool | None) -> sessions.UpdateSessionRequest:
-    request = sessions.UpdateSessionRequest(session_id=session_id, ttl_seconds=ttl_seconds)
-    if pinned is not None:
-        request.pinned = pinned
-    return request
+    rpc: str
+    request: Any
+    answer: Callable[[Any], T]
 
 
 def addressed(request: Any, model: str) -> Any:
@@ -34,12 +37,111 @@ def addressed(request: Any, model: str) -> Any:
     return request
 
 
-def session_info(message: Any) -> SessionInfo:
+def _model(message: Any) -> Model:
+    return copy_fields(Model, message)
+
+
+def _session_info(message: Any) -> SessionInfo:
     return copy_fields(SessionInfo, message, place=Place(message.place))
 
 
-def import_messages(session: Any, blob: bytes | Iterable[bytes]) -> Iterator[Any]:
-    """The messages of an import: who it shall be, then the blob."""
+def _session_id(message: Any) -> str:
+    return str(message.session_id)
+
+
+def tokenize(text: str) -> Ask[Tokens]:
+    request = generation.TokenizeRequest(text=text)
+    return Ask("Tokenize", request, lambda response: copy_fields(Tokens, response))
+
+
+def detokenize(token_ids: Iterable[int]) -> Ask[str]:
+    request = generation.DetokenizeRequest(token_ids=token_ids)
+    return Ask("Detokenize", request, lambda response: str(response.text))
+
+
+def score(text: Prompt, top_logprobs: int) -> generation.ScoreRequest:
+    request = generation.ScoreRequest(top_logprobs=top_logprobs)
+    set_prompt(request, text)
+    return request
+
+
+def score_of(responses: list[Any]) -> Score:
+    """What the whole stream of a score says."""
+    tokens = tuple(token_score(token) for response in responses for token in response.scores.tokens)
+    return copy_fields(Score, responses[-1].summary, tokens=tokens)
+
+
+def model() -> Ask[Model]:
+    return Ask("GetModel", generation.GetModelRequest(), _model)
+
+
+def list_models() -> Ask[list[Model]]:
+    return Ask("ListModels", generation.ListModelsRequest(), lambda response: [_model(m) for m in response.models])
+
+
+def load_model(folder: str, name: str) -> Ask[Model]:
+    return Ask("LoadModel", admin.LoadModelRequest(folder=folder, name=name), _model)
+
+
+def unload_model(name: str, grace_seconds: float | None) -> Ask[None]:
+    request = admin.UnloadModelRequest(name=name, grace_seconds=grace_seconds)
+    return Ask("UnloadModel", request, lambda _: None)
+
+
+def is_serving() -> Ask[bool]:
+    serving = 1  # HealthCheckResponse.SERVING
+    return Ask("Check", health.HealthCheckRequest(), lambda response: bool(response.status == serving))
+
+
+def new_session(session_id: str, ttl_seconds: float | None, pinned: bool) -> sessions.CreateSessionRequest:
+    return sessions.CreateSessionRequest(session_id=session_id, ttl_seconds=ttl_seconds, pinned=pinned)
+
+
+def create(session_id: str, ttl_seconds: float | None, pinned: bool) -> Ask[str]:
+    return Ask("Create", new_session(session_id, ttl_seconds, pinned), _session_id)
+
+
+def get(session_id: str) -> Ask[SessionInfo]:
+    return Ask("Get", sessions.GetSessionRequest(session_id=session_id), _session_info)
+
+
+def list_sessions(page_size: int, page_token: str) -> Ask[tuple[list[SessionInfo], str]]:
+    """A page, and the token of the next one; empty: it was the last."""
+    request = sessions.ListSessionsRequest(page_size=page_size, page_token=page_token)
+    return Ask("List", request, lambda page: ([_session_info(s) for s in page.sessions], page.next_page_token))
+
+
+def update(session_id: str, ttl_seconds: float | None, pinned: bool | None) -> Ask[SessionInfo]:
+    request = sessions.UpdateSessionRequest(session_id=session_id, ttl_seconds=ttl_seconds)
+    if pinned is not None:
+        request.pinned = pinned
+    return Ask("Update", request, _session_info)
+
+
+def fork(session_id: str, children: int) -> Ask[list[str]]:
+    request = sessions.ForkSessionRequest(session_id=session_id, children=children)
+    return Ask("Fork", request, lambda response: [_session_id(child) for child in response.children])
+
+
+def rewind(session_id: str, tokens: int) -> Ask[SessionInfo]:
+    return Ask("Rewind", sessions.RewindSessionRequest(session_id=session_id, tokens=tokens), _session_info)
+
+
+def delete(session_id: str) -> Ask[None]:
+    return Ask("Delete", sessions.DeleteSessionRequest(session_id=session_id), lambda _: None)
+
+
+def export(session_id: str, head_only: bool) -> sessions.ExportSessionRequest:
+    return sessions.ExportSessionRequest(session_id=session_id, head_only=head_only)
+
+
+def import_session(session: sessions.CreateSessionRequest, blob: bytes | Iterable[bytes]) -> Ask[str]:
+    """Its messages can be read only once."""
+    return Ask("Import", _import_messages(session, blob), _session_id)
+
+
+def _import_messages(session: sessions.CreateSessionRequest, blob: bytes | Iterable[bytes]) -> Iterator[Any]:
+    """Who it shall be, then the blob."""
     yield sessions.ImportSessionRequest(session=session)
     for part in (blob,) if isinstance(blob, bytes) else blob:
         for at in range(0, len(part), _PIECE):

@@ -1,15 +1,56 @@
-"""The generated messages and the methods of the three services."""
+"""The messages and the methods of the services, from the descriptors of proto/ that the package holds.
+
+Protobuf's generated modules work with two of its major versions only. Descriptors work with all, so that the package
+can be installed beside whatever else needs gRPC.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from importlib import resources
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._stubs.fma.v1 import admin_pb2 as admin
-from ._stubs.fma.v1 import generation_pb2 as generation
-from ._stubs.fma.v1 import sessions_pb2 as sessions
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-__all__ = ["METHODS", "Method", "admin", "bind", "generation", "sessions"]
+if TYPE_CHECKING:
+    from ._stubs.fma.v1 import admin_pb2 as admin
+    from ._stubs.fma.v1 import generation_pb2 as generation
+    from ._stubs.fma.v1 import sessions_pb2 as sessions
+    from ._stubs.google.rpc import error_details_pb2 as error_details
+    from ._stubs.google.rpc import status_pb2 as status
+    from ._stubs.grpc.health.v1 import health_pb2 as health
+
+__all__ = [
+    "METHODS", "Method", "admin", "bind", "error_details", "generation", "health", "sessions", "status",
+]  # fmt: skip
+
+
+def _load() -> Any:
+    """A pool of its own: another package of the process may hold the same protos."""
+    pool: Any = descriptor_pool.DescriptorPool()
+    data = resources.files(__package__).joinpath("protos.binpb").read_bytes()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(data).file:
+        pool.Add(file)
+    return pool
+
+
+def _module(pool: Any, name: str) -> Any:
+    """What the generated module of a proto would hold: its descriptor, and its messages by name."""
+    descriptor = pool.FindFileByName(name)
+    messages = descriptor.message_types_by_name.items()
+    made = {short: message_factory.GetMessageClass(message) for short, message in messages}
+    return SimpleNamespace(DESCRIPTOR=descriptor, **made)
+
+
+if not TYPE_CHECKING:
+    _pool = _load()
+    admin = _module(_pool, "fma/v1/admin.proto")
+    generation = _module(_pool, "fma/v1/generation.proto")
+    sessions = _module(_pool, "fma/v1/sessions.proto")
+    health = _module(_pool, "grpc/health/v1/health.proto")
+    error_details = _module(_pool, "google/rpc/error_details.proto")
+    status = _module(_pool, "google/rpc/status.proto")
 
 
 class Method(NamedTuple):
@@ -47,6 +88,7 @@ METHODS = {
     "Import": _sessions("Import", sessions.Session, kind="stream_unary", idempotent=False),
     "LoadModel": Method("/fma.v1.Admin/LoadModel", "unary_unary", generation.Model, False),
     "UnloadModel": Method("/fma.v1.Admin/UnloadModel", "unary_unary", admin.UnloadModelResponse, False),
+    "Check": Method("/grpc.health.v1.Health/Check", "unary_unary", health.HealthCheckResponse),
 }
 
 CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2
+
+from ._wire import error_details, status
 
 __all__ = [
     "AbortedError",
@@ -61,7 +62,7 @@ class AlreadyExistsError(FmaError):
 
 
 class AbortedError(FmaError):
-    """Another call is using the session."""
+    """Another call is using the session, or the model that is to be unloaded."""
 
 
 class ResourceExhaustedError(FmaError):
@@ -123,21 +124,23 @@ def cancelled() -> FmaError:
     return CancelledError(grpc.StatusCode.CANCELLED, "cancelled by cancel()")
 
 
-def from_rpc(error: grpc.RpcError) -> FmaError:
-    """The error that `error`, a blocking or an asyncio one, stands for."""
+def from_rpc(error: grpc.RpcError, unreachable_hint: str = "") -> FmaError:
+    """The error that `error`, a blocking or an asyncio one, stands for; with the hint where no server answered."""
     call: Any = error  # both kinds have these methods, their common base has not
     code: grpc.StatusCode = call.code()
     # Not dict(metadata): the asyncio kind iterates over pairs and yet has keys().
     trailing = {key: value for key, value in call.trailing_metadata() or ()}  # noqa: C416
     details = trailing.get("grpc-status-details-bin")
     kind = _CLASSES.get(code, InternalError)
-    return kind(code, call.details() or "", None if details is None else retry_after(details))
+    unanswered = kind in (UnavailableError, DeadlineExceededError)
+    message = (call.details() or "") + (unreachable_hint if unanswered else "")
+    return kind(code, message, None if details is None else retry_after(details))
 
 
 def retry_after(details: bytes) -> float | None:
     """Seconds of the google.rpc.RetryInfo in a serialized google.rpc.Status."""
-    info = error_details_pb2.RetryInfo()
-    for detail in status_pb2.Status.FromString(details).details:
-        if detail.Unpack(info):
-            return float(info.retry_delay.seconds + info.retry_delay.nanos / 1e9)
+    for detail in status.Status.FromString(details).details:
+        if detail.type_url.endswith("/google.rpc.RetryInfo"):
+            delay = error_details.RetryInfo.FromString(detail.value).retry_delay
+            return float(delay.seconds + delay.nanos / 1e9)
     return None

@@ -1,20 +1,18 @@
-"""A conversation that the server keeps."""
+"""A conversation that the server keeps, of the blocking client."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import Self, Unpack
 
-from ._requests import session_info, update
-from ._wire import sessions
+from . import _requests
+from ._calls import Calls
 from .errors import NotFoundError
+from .generation import Generation
 from .options import GenerateOptions, OnProgress, Prompt, make_request
 from .types import SessionInfo
-
-if TYPE_CHECKING:
-    from .client import Client, Generation
 
 __all__ = ["Session"]
 
@@ -33,8 +31,8 @@ class Session:
     0
     """
 
-    def __init__(self, client: Client, session_id: str) -> None:
-        self._client = client
+    def __init__(self, calls: Calls, session_id: str) -> None:
+        self._calls = calls
         self.session_id = session_id
 
     def __repr__(self) -> str:
@@ -61,29 +59,23 @@ class Session:
 
         A call that fails or is cancelled leaves the session as it was.
         """
-        from .client import Generation
-
-        return Generation(self._client, make_request(prompt, options, self.session_id), timeout, on_progress)
+        return Generation(self._calls, make_request(prompt, options, self.session_id), timeout, on_progress)
 
     def info(self) -> SessionInfo:
         """What it holds, where it is, and what it costs."""
-        request = sessions.GetSessionRequest(session_id=self.session_id)
-        return session_info(self._client.call("Get", request))
+        return self._calls.ask(_requests.get(self.session_id))
 
     def update(self, *, ttl_seconds: float | None = None, pinned: bool | None = None) -> SessionInfo:
         """Changes the time to live and pinning; None leaves a value."""
-        request = update(self.session_id, ttl_seconds, pinned)
-        return session_info(self._client.call("Update", request))
+        return self._calls.ask(_requests.update(self.session_id, ttl_seconds, pinned))
 
     def fork(self, children: int = 1) -> list[Session]:
         """New sessions that hold the same; they cost nothing but their names until they go their own way."""
-        request = sessions.ForkSessionRequest(session_id=self.session_id, children=children)
-        return [Session(self._client, child.session_id) for child in self._client.call("Fork", request).children]
+        return [Session(self._calls, name) for name in self._calls.ask(_requests.fork(self.session_id, children))]
 
     def rewind(self, tokens: int) -> SessionInfo:
         """Forgets what is past the first `tokens` tokens; `tokens` of the answer says where it landed."""
-        request = sessions.RewindSessionRequest(session_id=self.session_id, tokens=tokens)
-        return session_info(self._client.call("Rewind", request))
+        return self._calls.ask(_requests.rewind(self.session_id, tokens))
 
     def export(self, *, head_only: bool = False) -> Iterator[bytes]:
         """The session as a blob, in pieces; without its rewind points if `head_only`.
@@ -95,10 +87,9 @@ class Session:
         ...         copy.info().tokens == chat.info().tokens
         True
         """
-        request = sessions.ExportSessionRequest(session_id=self.session_id, head_only=head_only)
-        for response in self._client.read("Export", request):
+        for response in self._calls.read("Export", _requests.export(self.session_id, head_only)):
             yield response.data
 
     def delete(self) -> None:
         """Forgets it for good."""
-        self._client.call("Delete", sessions.DeleteSessionRequest(session_id=self.session_id))
+        self._calls.ask(_requests.delete(self.session_id))

@@ -7,6 +7,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, TypeVar
 
 __all__ = [
+    "CacheMiss",
     "Completion",
     "Delta",
     "FinishReason",
@@ -39,6 +40,18 @@ class FinishReason(StrEnum):
     LENGTH = "length"
     STOP_SEQUENCE = "stop_sequence"
     TIME_LIMIT = "time_limit"
+
+
+class CacheMiss(StrEnum):
+    """Why the prefix cache gave nothing of a prompt."""
+
+    NONE = ""  #: it gave something
+    OFF = "off"
+    SKIPPED = "skipped"
+    SESSION = "session"
+    SHORT = "short"
+    UNSEEN = "unseen"
+    NOT_KEPT = "not_kept"
 
 
 class Place(IntEnum):
@@ -79,6 +92,7 @@ class Usage:
     prefill_seconds: float
     decode_seconds: float
     cached_tokens: int
+    cache_miss: CacheMiss
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from devices import full_device
 from programs import BIN
+from service import Service, eventually
 
 PYTHON = [sys.executable, "-m", "fma_client"]
 TOOL = [str(BIN / "fma")]
@@ -53,6 +54,7 @@ def _server(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ("tokenize", PROMPT),
         ("detokenize", 300, 301, 302),
         ("models",),
+        ("health",),
         ("generate", PROMPT, "-n", 30, "--seed", 4, "--temperature", 0.9, "--echo"),
         ("generate", PROMPT, "--temperature", 0, "--stop", " the", "--max-tokens", 100),
         ("generate", "--token-ids", "[5, 6]", "--allow-token", 300, "--allow-token", 301, "--ban-token", 301),
@@ -67,7 +69,9 @@ def test_text_is_the_same(words: tuple[object, ...]) -> None:
     assert mine == theirs and mine
 
 
-@pytest.mark.parametrize("words", [("score", PROMPT, "--top-logprobs", 2), ("tokenize", PROMPT), ("models",)])
+@pytest.mark.parametrize(
+    "words", [("score", PROMPT, "--top-logprobs", 2), ("tokenize", PROMPT), ("models",), ("health",)]
+)
 def test_json_is_the_same(words: tuple[object, ...]) -> None:
     mine, theirs = ([json.loads(line) for line in output.splitlines()] for output in both(*words, "--json"))
     for event in (*mine, *theirs):
@@ -123,6 +127,7 @@ def test_input_from_standard_input_and_summary_apart() -> None:
         (("generate", "hi", "--prompt-file", "-"), 2, ""),
         (("score", "--prompt-file", "/no/such/file"), 2, "/no/such/file"),
         (("models", "--server", "127.0.0.1:1"), 4, "127.0.0.1:1"),
+        (("health", "--server", "127.0.0.1:1"), 4, "127.0.0.1:1"),
     ],
     ids=str,
 )
@@ -130,6 +135,39 @@ def test_failures_end_alike(words: tuple[object, ...], code: int, message: str) 
     for program in (PYTHON, TOOL):
         found, output, errors = finish(start(program, *words))
         assert (found, output) == (code, "") and message in errors
+
+
+def test_a_draining_server_is_not_healthy() -> None:
+    endless = ("generate", "endless", "--max-tokens", 10**8, "--ignore-eos")
+    with Service("--slots", 1) as server, server.client(*endless) as busy:
+        assert eventually(lambda: server.sum("fma_slots_used") == 1)
+        server.signal(signal.SIGTERM)
+        assert eventually(lambda: server.get("/readyz")[0] == 410)
+        for program in (PYTHON, TOOL):
+            for words, expected in (((), "NOT_SERVING\n"), (("--json",), '{"status":"NOT_SERVING"}\n')):
+                found = finish(start(program, "health", "--server", server.address, *words))
+                assert found == (3, expected, "")
+        busy.kill()
+
+
+PROXY = "http://somebody:secret@127.0.0.1:1"
+
+
+@pytest.mark.parametrize("program", [PYTHON, TOOL], ids=["python", "tool"])
+@pytest.mark.parametrize("variable", ["grpc_proxy", "https_proxy", "http_proxy"])
+def test_a_proxy_in_the_way_is_named(
+    program: list[str], variable: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("grpc_proxy", "https_proxy", "http_proxy", "no_grpc_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, PROXY)
+    host = address.partition(":")[0]
+    code, output, errors = finish(start(program, "models"))
+    assert (code, output) == (4, "")
+    assert f"calls go through the proxy 127.0.0.1:1 that {variable} names: no_proxy={host} goes without it" in errors
+    assert "secret" not in errors
+    monkeypatch.setenv("no_proxy", f"example.org,{host}")
+    assert finish(start(program, "models"))[0] == 0
 
 
 def test_ctrl_c_prints_what_there_is() -> None:

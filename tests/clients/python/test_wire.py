@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
-from fma_client import FinishReason, GenerateOptions, Place, types
-from fma_client._wire import METHODS, admin, generation, sessions
+from fma_client import CacheMiss, FinishReason, GenerateOptions, Place, types
+from fma_client._assembly import Assembly
+from fma_client._wire import METHODS, admin, generation, health, sessions
 from fma_client.options import make_request
 
 #: Fields of the messages that are not options of generate(): the prompt has an argument, a session its own class,
@@ -55,19 +56,29 @@ def test_every_field_of_an_answer_is_there(cls: type, message: type) -> None:
 
 
 def test_every_enum_value_has_a_name() -> None:
-    assert {f"FINISH_REASON_{reason.name}" for reason in FinishReason} == {*generation.FinishReason.keys()} - {
-        "FINISH_REASON_UNSPECIFIED"
-    }
+    enums = generation.DESCRIPTOR.enum_types_by_name
+    reasons = [value.name for value in enums["FinishReason"].values]
+    assert {f"FINISH_REASON_{reason.name}" for reason in FinishReason} == {*reasons} - {"FINISH_REASON_UNSPECIFIED"}
+    misses = {value.number: value.name.removeprefix("CACHE_MISS_") for value in enums["CacheMiss"].values}
+    assert misses == {**dict(enumerate(miss.name for miss in CacheMiss)), 0: "UNSPECIFIED"}
     assert {f"PLACE_{place.name}": place.value for place in Place} == dict(sessions.Session.Place.items())
+
+
+def test_a_reason_that_only_a_later_server_knows_is_none() -> None:
+    assembly = Assembly(1, None)
+    assembly.feed(generation.GenerateResponse(finished=generation.Finished(usage={"cache_miss": 99})))
+    usage = assembly.completions[0].usage
+    assert usage is not None and usage.cache_miss is CacheMiss.NONE
 
 
 def test_every_method_is_bound() -> None:
     found = {}
-    for file in (admin, generation, sessions):
+    for file in (admin, generation, sessions, health):
         for service in file.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 sides = [("unary", "stream")[stream] for stream in (method.client_streaming, method.server_streaming)]
                 found[method.name] = (f"/{service.full_name}/{method.name}", "_".join(sides), method.output_type.name)
+    del found["Watch"]
     assert {name: (m.path, m.kind, m.response.DESCRIPTOR.name) for name, m in METHODS.items()} == found
 
 

@@ -10,6 +10,7 @@
 namespace fmaserver::testing {
 namespace {
 
+using engine::CacheMiss;
 using engine::SnapshotPtr;
 using engine::StateKeeper;
 
@@ -74,6 +75,37 @@ TEST_F(StateKeeperTest, AnEqualPromptFindsAllButTheLastToken) {
   EXPECT_EQ(second.cached(), 299);
   request.prompt_logprobs = 0;
   EXPECT_EQ(Keeper(request).Begin(), nullptr) << "every row's logits are needed";
+}
+
+TEST_F(StateKeeperTest, AMissHasAReason) {
+  const auto miss = [this](const engine::GenerateRequest& request) {
+    StateKeeper keeper = Keeper(request);
+    Read(request, keeper);
+    return keeper.miss();
+  };
+  engine::GenerateRequest request = Request(32);
+  EXPECT_EQ(miss(request), CacheMiss::kSkipped);
+  request.cache_scope = "scope";
+  EXPECT_EQ(miss(request), CacheMiss::kShort);
+  EXPECT_EQ(miss(request), CacheMiss::kShort) << "as often as it comes";
+  request = Request(200);
+  request.cache_scope = "scope";
+  EXPECT_EQ(miss(request), CacheMiss::kUnseen);
+  EXPECT_EQ(miss(request), CacheMiss::kNone);
+  request.prompt.resize(100);
+  request.prompt.push_back(7);
+  EXPECT_EQ(miss(request), CacheMiss::kNotKept);
+  request.prompt.back() = 8;
+  EXPECT_EQ(miss(request), CacheMiss::kNone) << "the last one left a state where they part";
+  request.prompt_logprobs = 0;
+  EXPECT_EQ(miss(request), CacheMiss::kSkipped);
+  request.state = StateOf(10);
+  EXPECT_EQ(miss(request), CacheMiss::kSession);
+  request = Request(200);
+  request.cache_scope = "scope";
+  StateKeeper without(request, sink_, /*cache=*/nullptr, observer_);
+  EXPECT_EQ(without.Begin(), nullptr);
+  EXPECT_EQ(without.miss(), CacheMiss::kOff);
 }
 
 TEST_F(StateKeeperTest, APromptThatQuotesTheAnswerFindsIt) {

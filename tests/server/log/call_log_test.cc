@@ -20,6 +20,7 @@ service::CallReport Report() {
   report.request_id = "r-1";
   report.tenant = "alice";
   report.method = "Generate";
+  report.model = "books";
   report.peer = "ipv4:127.0.0.1:5";
   report.status = absl::InvalidArgumentError("bad \"thing\"\nhere");
   report.usage.prompt_tokens = 7;
@@ -30,7 +31,7 @@ service::CallReport Report() {
 
 TEST(CallLog, TextIsOneLine) {
   const std::string line = CallLog::Line(Report(), LogFormat::kText);
-  EXPECT_THAT(line, HasSubstr("request=r-1 method=Generate tenant=alice"));
+  EXPECT_THAT(line, HasSubstr("request=r-1 method=Generate model=books tenant=alice"));
   EXPECT_THAT(line, HasSubstr("code=INVALID_ARGUMENT"));
   EXPECT_THAT(line, HasSubstr("prompt_tokens=7"));
   EXPECT_THAT(line, HasSubstr(R"(error="bad \"thing\"\nhere")"));
@@ -44,8 +45,16 @@ TEST(CallLog, JsonHoldsWhatTheTextHolds) {
   EXPECT_EQ(json["code"], "INVALID_ARGUMENT");
   EXPECT_EQ(json["error"], "bad \"thing\"\nhere");
   EXPECT_EQ(json["generated_tokens"], 9);
+  EXPECT_EQ(json["model"], "books");
+  EXPECT_FALSE(json.contains("cache_miss"));
   EXPECT_FALSE(json.contains("prompt"));
   EXPECT_FALSE(json.contains("traceparent"));
+}
+
+TEST(CallLog, TellsWhyNothingOfAPromptWasCached) {
+  service::CallReport report = Report();
+  report.usage.cache_miss = engine::CacheMiss::kNotKept;
+  EXPECT_THAT(CallLog::Line(report, LogFormat::kText), HasSubstr(" cache_miss=not_kept "));
 }
 
 TEST(CallLog, AnyBytesOfAPromptStayOnOneLine) {

@@ -69,7 +69,7 @@ std::string Labelled(const std::string& name, const std::string& label, const st
 
 TEST(Metrics, EverySeriesIsThereAtZero) {
   const Metrics metrics(Facts());
-  const auto series = Scrape(*metrics.registry());
+  const auto series = Scrape(metrics);
   EXPECT_THAT(series, Contains(Pair(Named("fma_requests_running"), 0)));
   EXPECT_THAT(series, Contains(Pair(Labelled("fma_requests_finished_total", "reason", "eos"), 0)));
   for (const ContextBucket& bucket : kContextBuckets) {
@@ -82,14 +82,15 @@ TEST(Metrics, EverySeriesIsThereAtZero) {
 
 TEST(Metrics, CountsWhatTheEngineReports) {
   Metrics metrics(Facts());
-  metrics.OnLoad({.running = 3, .waiting = 2, .cache_bytes = 77});
+  metrics.OnLoad({.running = 3, .waiting = 2, .prompt_tokens = 500, .cache_bytes = 77});
   metrics.OnStep({.seconds = 0.0002, .decode_rows = 3, .prompt_tokens = 100});
   metrics.OnFirstToken(0.02);
   metrics.OnNextToken(0.0002, 1023);
   metrics.OnNextToken(0.0002, 1024);
   metrics.OnNextToken(0.0002, int64_t{1} << 20);
   metrics.OnCacheLookup(50, 40);
-  metrics.OnRejected(absl::StatusCode::kResourceExhausted);
+  metrics.OnRejected(engine::Rejection::kQueueFull);
+  metrics.OnRejected(engine::Rejection::kSession);
   engine::EndReport end;
   end.code = absl::StatusCode::kCancelled;
   metrics.OnEnd(end);
@@ -105,12 +106,14 @@ TEST(Metrics, CountsWhatTheEngineReports) {
 
   metrics.OnEnd(engine::EndReport());  // of a Score
 
-  const auto series = Scrape(*metrics.registry());
+  const auto series = Scrape(metrics);
   const auto expect = [&](const std::string& name, double value) {
     EXPECT_THAT(series, Contains(Pair(name, DoubleNear(value, 1e-9)))) << name;
   };
   expect(Named("fma_requests_running"), 3);
   expect(Named("fma_slots_used"), 3);
+  expect(Named("fma_slots_utilization"), 0.375);
+  expect(Named("fma_prompt_tokens_unread"), 500);
   expect(Named("fma_requests_waiting"), 2);
   expect(Named("fma_prefix_cache_bytes"), 77);
   expect(Named("fma_prompt_tokens_total"), 100);
@@ -164,6 +167,19 @@ TEST(ProcessMetrics, ReadsThisProcess) {
   EXPECT_THAT(series, Contains(Key(HasSubstr("fma_build_info"))));
 }
 
+// An engine that is stuck in a step reports nothing, so the page itself must tell.
+TEST(Metrics, TheAgeOfTheLastStepGrowsByItself) {
+  Clock::time_point now{};
+  Metrics metrics(Facts(), [&now] { return now; });
+  const auto age = [&] { return Scrape(metrics)[Named("fma_last_step_age_seconds")]; };
+  now += std::chrono::seconds(7);
+  EXPECT_EQ(age(), 7) << "since the start";
+  metrics.OnStep({.seconds = 1});
+  EXPECT_EQ(age(), 0);
+  now += std::chrono::seconds(90);
+  EXPECT_EQ(age(), 90);
+}
+
 TEST(ContextBuckets, LengthsFallWhereTheirLabelsSay) {
   EXPECT_STREQ(kContextBuckets[ContextBucketOf(0)].label, "0-1k");
   EXPECT_STREQ(kContextBuckets[ContextBucketOf(16 * 1024)].label, "16k-128k");
@@ -173,12 +189,12 @@ TEST(ContextBuckets, LengthsFallWhereTheirLabelsSay) {
 
 TEST(ExpositionTest, FamiliesOfSeveralModelsAreOneAndGoWithTheirModel) {
   ModelFacts facts = Facts();
-  auto first = std::make_unique<Metrics>(facts);
+  auto first = std::make_shared<Metrics>(facts);
   facts.name = "other";
-  const Metrics second(facts);
+  const auto second = std::make_shared<Metrics>(facts);
   Exposition page;
-  page.Add(first->registry());
-  page.Add(second.registry());
+  page.Add(first);
+  page.Add(second);
   std::string text = page.Render();
   const std::string type = "# TYPE fma_slots gauge";
   EXPECT_NE(text.find(type), std::string::npos);

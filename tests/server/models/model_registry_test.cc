@@ -1,11 +1,13 @@
 #include "server/models/model_registry.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <future>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "absl/time/time.h"
@@ -118,6 +120,43 @@ TEST(ModelRegistryTest, UnloadingWaitsForHoldersAndFreesTheModel) {
   EXPECT_EQ(companion.use_count(), 2);
   EXPECT_TRUE(registry.Load({"a", ""}).ok());
   EXPECT_EQ(NamesOf(registry), "b a ");
+}
+
+TEST(ModelRegistryTest, UnloadingDoesNotWaitForEverForWhoHoldsTheModel) {
+  const auto companion = std::make_shared<int>();
+  ModelRegistry registry([&](const ModelSource& source) { return MakeModel(source, companion); },
+                         absl::ZeroDuration());
+  ASSERT_TRUE(registry.Load({"a", ""}).ok());
+  ASSERT_TRUE(registry.Load({"b", ""}).ok());
+  ModelPtr held = *registry.Find("a");
+  const absl::Status status = registry.Unload("a", absl::ZeroDuration());
+  EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
+  EXPECT_THAT(std::string(status.message()),
+              ::testing::StartsWith("model \"a\" is served no more"));
+  EXPECT_EQ(NamesOf(registry), "b ");
+  EXPECT_EQ(registry.Load({"a", ""}).status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(held->name(), "a");
+  EXPECT_EQ(companion.use_count(), 3) << "whoever holds it keeps it whole";
+  held.reset();
+  EXPECT_TRUE(Eventually([&] { return companion.use_count() == 2; }));
+  EXPECT_TRUE(Eventually([&] { return registry.Load({"a", ""}).ok(); })) << "the name is free";
+}
+
+TEST(ModelRegistryTest, ARegistryEndsAfterAModelThatIsStillHeld) {
+  const auto companion = std::make_shared<int>();
+  ModelPtr held;
+  std::thread holder;
+  {
+    ModelRegistry registry([&](const ModelSource& source) { return MakeModel(source, companion); },
+                           absl::ZeroDuration());
+    ASSERT_TRUE(registry.Load({"a", ""}).ok());
+    ASSERT_TRUE(registry.Load({"b", ""}).ok());
+    held = *registry.Find("a");
+    EXPECT_FALSE(registry.Unload("a", absl::ZeroDuration()).ok());
+    holder = std::thread([&] { held.reset(); });
+  }
+  EXPECT_EQ(companion.use_count(), 1);
+  holder.join();
 }
 
 TEST(ModelRegistryTest, UnknownAndOnlyModelsAreNotUnloaded) {

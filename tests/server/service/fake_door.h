@@ -54,7 +54,7 @@ class FakeDoor final : public service::EventWire<Event> {
       }
       if (AwaitChange()) return *end_;
       if (write_time.count() > 0) std::this_thread::sleep_for(write_time);
-      call.OnWritten(!cancelled);
+      call.OnWritten(cancelled ? absl::CancelledError("the reader left") : absl::OkStatus());
     }
   }
 

@@ -101,8 +101,8 @@ TEST_F(OutboxTest, MergesUpToABound) {
 
 /// A call that consists only of its outbox.
 struct BareCall {
-  void OnWritten(bool ok) {
-    if (!ok) outbox.Abandon(absl::CancelledError("gone"));
+  void OnWritten(const absl::Status& status) {
+    if (!status.ok()) outbox.Abandon(status);
     outbox.Written();
   }
   void OnCancel(const absl::Status& why) { outbox.Abandon(why); }
