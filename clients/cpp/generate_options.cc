@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/string_view.h"
+#include "base/refusal.h"
 #include "command_line/numbers.h"
 
 namespace fmaserver::client {

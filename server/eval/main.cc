@@ -15,6 +15,8 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/json.h"
+#include "base/refusal.h"
 #include "command_line/numbers.h"
 #include "command_line/output.h"
 #include "command_line/parse.h"
