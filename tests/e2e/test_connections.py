@@ -137,6 +137,14 @@ def test_a_connection_without_a_call_ends() -> None:
         stream.kill()
 
 
+def test_a_client_whose_idle_connection_ended_connects_anew() -> None:
+    with Service("--max-connection-idle", 1) as server, grpc.insecure_channel(server.address) as channel:
+        for _ in range(3):
+            assert channel.unary_unary(MODEL)(b"", timeout=30)
+            assert eventually(lambda: server.sum("fma_connections") == 0)
+        assert server.sum("fma_connections_accepted_total") == 3
+
+
 def test_an_old_connection_is_left_for_a_new_one() -> None:
     with Service("--max-connection-age", 1) as server, server.client(*LONG) as stream:
         with grpc.insecure_channel(server.address) as channel:
