@@ -18,6 +18,7 @@ TOKEN = "soak"
 MEBIBYTE = 1 << 20
 MAX_REQUEST_BYTES = 8 * MEBIBYTE
 CACHES = {"--prefix-cache-memory": 64 * MEBIBYTE, "--session-memory": 128 * MEBIBYTE}
+SLOTS, SLOT_BYTES = 8, 3 * MEBIBYTE  # at most, of the bundled model
 PROTOS = ("fma/v1/generation.proto", "fma/v1/sessions.proto")
 
 
@@ -53,7 +54,7 @@ class Server:
 
     def start(self) -> Service:
         flags: list[object] = [*self.certificates.flags, "--tokens", self.tokens, "--session-dir", self.sessions]
-        flags += ["--slots", 8, "--max-queue", 16, "--max-request-bytes", MAX_REQUEST_BYTES]
+        flags += ["--slots", SLOTS, "--max-queue", 16, "--max-request-bytes", MAX_REQUEST_BYTES]
         flags += ["--max-connections", 200, "--max-connections-per-address", 150, "--max-connection-idle", 20]
         self.service = Service(*flags, *(word for pair in CACHES.items() for word in pair))
         return self.service

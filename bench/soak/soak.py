@@ -31,7 +31,7 @@ from service import eventually  # noqa: E402
 from strangers import Stranger  # noqa: E402
 from troubles import Troubles  # noqa: E402
 
-from server import CACHES, MEBIBYTE, Server, code_of, make_stubs, metadata, small_disk  # noqa: E402
+from server import CACHES, MEBIBYTE, SLOT_BYTES, SLOTS, Server, code_of, make_stubs, metadata, small_disk  # noqa: E402
 
 HEALTH = "/grpc.health.v1.Health/Check"
 
@@ -76,8 +76,8 @@ def check_afterwards(server: Server, record: Record, files: int, memory: int) ->
         record.fail("slots are still in use")
     if not eventually(lambda: server.open_files() <= files + 8):
         record.fail(f"{server.open_files()} descriptors are open; before there were {files}")
-    # What the caches may keep, and what the allocator keeps of storms.
-    allowed = memory + sum(CACHES.values()) + 128 * MEBIBYTE
+    # What slots and caches hold once they are used, and what the allocator keeps of storms.
+    allowed = memory + SLOTS * SLOT_BYTES + sum(CACHES.values()) + 160 * MEBIBYTE
     if not eventually(lambda: server.resident() <= allowed):
         record.fail(f"it takes {server.resident() >> 20} MiB; allowed: {allowed >> 20} MiB")
 
