@@ -74,8 +74,16 @@ std::filesystem::path ModelLoader::SessionFolder(const std::string& name) const 
   return dir.empty() || name == first_ ? dir : dir / kModelsFolder / name;
 }
 
-// The checkpoint itself is closed again: the engine has a copy of the weights.
 absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::Load(
+    const models::ModelSource& source) {
+  ++loading_;
+  auto served = LoadNow(source);
+  --loading_;
+  return served;
+}
+
+// The checkpoint itself is closed again: the engine has a copy of the weights.
+absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadNow(
     const models::ModelSource& source) {
   const auto checkpoint = model::Checkpoint::Open(source.folder);
   if (!checkpoint.ok()) return checkpoint.status();

@@ -1,6 +1,7 @@
 // From a checkpoint folder to a served model, with the options of the command line.
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -34,7 +35,11 @@ class ModelLoader {
   /// (MemoryBudget), and of the session directory.
   absl::StatusOr<std::unique_ptr<models::ServedModel>> Load(const models::ModelSource& source);
 
+  /// Whether Load() runs on some thread.
+  bool IsLoading() const { return loading_ > 0; }
+
  private:
+  absl::StatusOr<std::unique_ptr<models::ServedModel>> LoadNow(const models::ModelSource& source);
   absl::StatusOr<std::shared_ptr<kernels::Backend>> MakeBackend();
   ModelMemory MemoryOf(const model::Checkpoint& checkpoint, const kernels::Backend& backend) const;
   std::filesystem::path SessionFolder(const std::string& name) const;
@@ -44,6 +49,7 @@ class ModelLoader {
   metrics::Exposition& exposition_;
   kernels::Devices devices_;
   MemoryBudget budget_;
+  std::atomic<int> loading_ = 0;
 };
 
 }  // namespace fmaserver

@@ -5,11 +5,15 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <csignal>
 #include <cstdlib>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -179,15 +183,32 @@ void WaitForTermination(const sigset_t& signals, const Accesses& accesses,
   LetSignalsEndTheProcess();
 }
 
-void Drain(const models::ModelRegistry& models, rpc::RpcServer& server, StatusPages& pages,
-           double seconds) {
-  // How long messages that are already written may take to reach their readers.
-  constexpr absl::Duration kFlushTime = absl::Seconds(2);
+/// What is already written of a stream gets this long to reach its reader.
+constexpr std::chrono::seconds kFlushTime(2);
+
+/// While the result lives: ends the process with `code` when a model loads after kFlushTime. What
+/// an administrator asked for cannot be stopped, may take minutes, and nobody waits for it.
+std::jthread EndBesideLoads(const ModelLoader& loader, int code) {
+  return std::jthread([&loader, code](const std::stop_token& stop) {
+    std::mutex mutex;
+    std::unique_lock lock(mutex);
+    std::condition_variable_any().wait_for(lock, stop, kFlushTime, [] { return false; });
+    if (stop.stop_requested() || !loader.IsLoading()) return;
+    spdlog::warn("a model still loads: the server ends without it");
+    log::CloseLog(kLogPatience);
+    std::_Exit(code);
+  });
+}
+
+void Drain(const models::ModelRegistry& models, const ModelLoader& loader, rpc::RpcServer& server,
+           StatusPages& pages, double seconds) {
   spdlog::info("draining: running requests get {} s", seconds);
   server.SetServing(false);
   pages.Drain();
   models.Drain(absl::Seconds(seconds));
-  server.Shutdown(kFlushTime);
+  const std::jthread beside_loads =
+      EndBesideLoads(loader, DeviceFailed(models) ? EXIT_FAILURE : EXIT_SUCCESS);
+  server.Shutdown(absl::FromChrono(kFlushTime));
   spdlog::info("stopped");
 }
 
@@ -234,7 +255,7 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   spdlog::info("listening on {}, port {}", flags.door.listen, (*server)->port());
   WaitForTermination(signals, *accesses, models);
   const bool failed = DeviceFailed(models);
-  Drain(models, **server, probes.pages, failed ? 0 : flags.drain_seconds);
+  Drain(models, loader, **server, probes.pages, failed ? 0 : flags.drain_seconds);
   if (failed) return absl::UnavailableError("the device failed; the server has to start again");
   return absl::OkStatus();
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import signal
@@ -107,6 +108,21 @@ def test_a_signal_ends_a_server_that_loads(slow_model: Path, ending: signal.Sign
         # It would have listened at its end, had it gone on loading.
         assert f"{ending.name.removeprefix('SIG')} received before the server listened" in log
         assert "listening" not in log
+
+
+def test_a_signal_ends_a_server_that_loads_one_more_model(tmp_path: Path) -> None:
+    write_large_model(tmp_path, vocab=12 << 20)
+    (tmp_path / "admins").write_text(f"root {hashlib.sha256(b'secret').hexdigest()}\n")
+    flags = ("--admin-token-file", tmp_path / "admins", "--drain-seconds", 0, "--slots", 1, "--step-tokens", 1)
+    with Service(*flags, model=GOLDEN / "average") as server:
+        command = [BIN / "fma", "admin", "load", tmp_path, "--name", "large", "--server", server.address]
+        admin = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "FMA_TOKEN": "secret"})
+        maps = Path(f"/proc/{server.process.pid}/maps")
+        assert eventually(lambda: "model.safetensors" in maps.read_text())
+        server.signal(signal.SIGTERM)
+        assert server.process.wait(timeout=60) == 0
+        assert "a model still loads: the server ends without it" in server.log()
+        assert admin.communicate(timeout=60)[1] and admin.returncode == 4
 
 
 def children(process: int) -> list[int]:
