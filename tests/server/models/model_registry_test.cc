@@ -132,7 +132,7 @@ TEST(ModelRegistryTest, UnloadingDoesNotWaitForEverForWhoHoldsTheModel) {
   const absl::Status status = registry.Unload("a", absl::ZeroDuration());
   EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
   EXPECT_THAT(std::string(status.message()),
-              ::testing::StartsWith("model \"a\" is served no more"));
+              ::testing::StartsWith("model \"a\" is no longer served"));
   EXPECT_EQ(NamesOf(registry), "b ");
   EXPECT_EQ(registry.Load({"a", ""}).status().code(), absl::StatusCode::kAlreadyExists);
   EXPECT_EQ(held->name(), "a");

@@ -156,7 +156,7 @@ TEST(GenerationAdmissionTest, ATextOverItsLimitIsNotEncoded) {
   const absl::Status status = call.Run();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()),
-              HasSubstr("number of prompt tokens is 11; allowed: up to 10"));
+              HasSubstr("number of bytes in text is 11; allowed: up to 10"));
   EXPECT_EQ(service.tokenizer().encoded(), 0);
   GenerateCall fits(service, TextRequest(std::string(10, 'x'), 1));
   EXPECT_TRUE(fits.Run().ok());
