@@ -41,6 +41,7 @@ class PairMerger {
   template <typename Emit>
   void Finish(const Emit& emit) {
     if (symbols_.empty()) return;
+    agenda_.reserve(symbols_.size());
     for (size_t i = 0; i + 1 < symbols_.size(); ++i) Rate(static_cast<int32_t>(i));
     std::ranges::make_heap(agenda_, std::less<>());
     while (!agenda_.empty()) {

@@ -155,6 +155,9 @@ void Bpe::Encoder::AppendMerged(std::string_view word, std::vector<int32_t>& ids
 }
 
 void Bpe::Encoder::AppendUnits(std::string_view stretch) {
+  merger_.Reserve(bpe_.unit_ == Unit::kByte
+                      ? stretch.size()
+                      : std::count_if(stretch.begin(), stretch.end(), BeginsCharacter));
   while (!stretch.empty()) {
     const size_t size = bpe_.unit_ == Unit::kByte ? 1 : NextUtf8(stretch).length;
     const std::string_view unit = stretch.substr(0, size);

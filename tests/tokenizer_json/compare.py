@@ -28,25 +28,35 @@ SHOWN = 5
 
 def known_characters() -> list[str]:
     """Assigned characters whose normal forms the library knows: its tables for them are older than those for patterns."""
-    decomposed = normalizers.NFD()
+    decomposed, compatible = normalizers.NFD(), normalizers.NFKD()
 
     def is_known(character: str) -> bool:
         if unicodedata.category(character) in ("Cn", "Cs", "Co"):
             return False
         probe = f"a\u0345{character}"  # of the marks U+0345 comes last
-        return decomposed.normalize_str(probe) == unicodedata.normalize("NFD", probe)
+        return decomposed.normalize_str(probe) == unicodedata.normalize(
+            "NFD", probe
+        ) and compatible.normalize_str(probe) == unicodedata.normalize("NFKD", probe)
 
     return [character for character in map(chr, range(0x110000)) if is_known(character)]
 
 
+def respelled_tokens(tokenizer: Tokenizer) -> set[int]:
+    """Added tokens that the library decodes to what its normalizer makes of them; the server decodes them as written."""
+    added = tokenizer.get_added_tokens_decoder()
+    return {i for i, token in added.items() if tokenizer.id_to_token(i) != token.content}
+
+
 def requests_of(tokenizer: Tokenizer, texts: Iterator[str]) -> Iterator[tuple[Json, Json]]:
     """Requests to encode_lines, with the answers of the original."""
+    respelled = respelled_tokens(tokenizer)
     for text in texts:
         for control in (True, False):
             tokenizer.encode_special_tokens = not control
             ids = tokenizer.encode(text, add_special_tokens=False).ids
             yield {"text": text, "control": control}, {"ids": ids}
-        yield {"ids": ids}, {"text": tokenizer.decode(ids)}
+        if respelled.isdisjoint(ids):
+            yield {"ids": ids}, {"text": tokenizer.decode(ids)}
 
 
 def compare(program: Path, vocabulary: Path, texts: Iterator[str]) -> tuple[int, int]:
