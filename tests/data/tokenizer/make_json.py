@@ -41,8 +41,10 @@ TEXTS = [
     *["", " ", "   ", "\n", "\r\n\r\n", "\t", "a", "\u00e9", "\0", "\x04 \x06"],
     "It was the best of times,\nit was the worst of times.\n\n\n'Twas 1859.",
     " Hello  world ,  I'LL don't 'S '\u017f 12345 1,234.5 \u0663\u00b2\u2160",
-    "nai\u0308ve na\u00efve \u212b \u212a \ufb01 q\u0307\u0323 q\u0323\u0307 \u1100\u1161\u11a8 \u0344 \ud55c\uad6d\uc5b4",
-    "\u4f60\u597d\u3001\u65e5\u672c\u8a9e\u306e\u30c6\u30ad\u30b9\u30c8 \u0645\u0631\u062d\u0628\u0627 \u041f\u0440\u0438\u0432\u0435\u0442",
+    "nai\u0308ve na\u00efve \u212b \u212a \ufb01 q\u0307\u0323 q\u0323\u0307 "
+    "\u1100\u1161\u11a8 \u0344 \ud55c\uad6d\uc5b4",
+    "\u4f60\u597d\u3001\u65e5\u672c\u8a9e\u306e\u30c6\u30ad\u30b9\u30c8 "
+    "\u0645\u0631\u062d\u0628\u0627 \u041f\u0440\u0438\u0432\u0435\u0442",
     "\U0001f600\U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f \u180e \u200b \u00a0 \u3000 \u2028 \x85 \ufeff",
     "XMLHttpRequest camelCase snake_case //comment\n/* x */ {}[]();",
     "\u2581already\u2581escaped \u0120 \u010a <0x41> <0xE2>",

@@ -2,9 +2,10 @@
 
     python3 compare.py --program build/release/bin/encode_lines --books FILE VOCABULARY.json...
 
-Needs the package tokenizers. Each text is encoded twice, its control tokens found or left as text, and both answers are
-decoded. The characters are those that Python's tables of Unicode and the library's own have both. Prints for each vocabulary how many answers there were and how many differ, with the first of those; the exit
-code is 1 when one does.
+Needs the package tokenizers. Each text is encoded twice, its control tokens found or left as text, and the latter
+answer is decoded. The characters are those that Python's tables of Unicode and the library's own have both. Prints for
+each vocabulary how many answers there were and how many differ, with the first of those; the exit code is 1 when one
+does.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ SHOWN = 5
 
 
 def known_characters() -> list[str]:
-    """Assigned characters whose normal forms the library knows: its tables for them are older than those for patterns."""
+    """Assigned characters whose normal forms the library knows, as its tables for them are old ones."""
     decomposed, compatible = normalizers.NFD(), normalizers.NFKD()
 
     def is_known(character: str) -> bool:
         if unicodedata.category(character) in ("Cn", "Cs", "Co"):
             return False
-        probe = f"a\u0345{character}"  # of the marks U+0345 comes last
-        return decomposed.normalize_str(probe) == unicodedata.normalize(
-            "NFD", probe
-        ) and compatible.normalize_str(probe) == unicodedata.normalize("NFKD", probe)
+        probe = f"a\u0345{character}"  # of all marks U+0345 comes last
+        if decomposed.normalize_str(probe) != unicodedata.normalize("NFD", probe):
+            return False
+        return compatible.normalize_str(probe) == unicodedata.normalize("NFKD", probe)
 
     return [character for character in map(chr, range(0x110000)) if is_known(character)]
 
 
 def respelled_tokens(tokenizer: Tokenizer) -> set[int]:
-    """Added tokens that the library decodes to what its normalizer makes of them; the server decodes them as written."""
+    """Added tokens that the library decodes to what its normalizer makes of them, the server as they are written."""
     added = tokenizer.get_added_tokens_decoder()
     return {i for i, token in added.items() if tokenizer.id_to_token(i) != token.content}
 
@@ -72,11 +73,11 @@ def compare(program: Path, vocabulary: Path, texts: Iterator[str]) -> tuple[int,
         asked.seek(0)
         answered.seek(0)
         different = 0
-        for request, line, answer in zip(asked, answered, expected, strict=True):
-            if json.loads(line) != answer:
+        for question, found, answer in zip(asked, answered, expected, strict=True):
+            if json.loads(found) != answer:
                 different += 1
                 if different <= SHOWN:
-                    print(f"  {request.strip()}\n    expected {answer}\n    found    {line.strip()}")
+                    print(f"  {question.strip()}\n    expected {answer}\n    found    {found.strip()}")
     return len(expected), different
 
 
@@ -98,7 +99,7 @@ def main() -> None:
     for vocabulary in arguments.vocabularies:
         added = [token["content"] for token in json.loads(vocabulary.read_text())["added_tokens"]]
         maker = TextMaker(arguments.seed, books, added or ["<s>"], characters)
-        answers, different = compare(arguments.program, vocabulary, maker.texts(arguments.texts))
+        answers, different = compare(arguments.program.resolve(), vocabulary, maker.texts(arguments.texts))
         print(f"{vocabulary.stem}: {arguments.texts} texts, {answers} answers, {different} different", flush=True)
         failed = failed or different > 0
     sys.exit(failed)
