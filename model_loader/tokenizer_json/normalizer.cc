@@ -63,8 +63,9 @@ absl::StatusOr<Normalizer> Normalizer::Read(const nlohmann::json& file, std::str
       ForEachStep(file, {"normalizer", "normalizers", origin},
                   [&normalizer](std::string_view type, ConfigReader& reader) {
                     absl::StatusOr<Step> step = ReadStep(type, reader);
-                    if (step.ok()) normalizer.steps_.push_back(*std::move(step));
-                    return step.status();
+                    if (!step.ok()) return step.status();
+                    normalizer.steps_.push_back(*std::move(step));
+                    return absl::OkStatus();
                   });
   if (!status.ok()) return status;
   return normalizer;
