@@ -13,6 +13,7 @@
 #include "model_loader/lfs_pointer.h"
 #include "model_loader/sentencepiece/tokenizer.h"
 #include "model_loader/shard_index.h"
+#include "model_loader/tokenizer_json/tokenizer.h"
 
 namespace fmaserver::model {
 namespace {
@@ -22,7 +23,8 @@ namespace fs = std::filesystem;
 constexpr std::string_view kConfigFile = "config.json";
 constexpr std::string_view kWeightsFile = "model.safetensors";
 constexpr std::string_view kIndexFile = "model.safetensors.index.json";
-constexpr std::string_view kTokenizerFile = "tokenizer.model";
+constexpr std::string_view kJsonTokenizerFile = "tokenizer.json";
+constexpr std::string_view kSentencePieceFile = "tokenizer.model";
 
 constexpr size_t kMaxConfigBytes = size_t{16} << 20;
 constexpr size_t kMaxIndexBytes = size_t{256} << 20;
@@ -167,12 +169,15 @@ absl::Status Checkpoint::ReadTokenizer(const fs::path& folder) {
     tokenizer_ = MakeByteTokenizer(config_.vocab_size);
     return absl::OkStatus();
   }
-  const fs::path file = folder / kTokenizerFile;
+  // Where both are, tokenizer.json knows more: the control tokens of chats.
+  const bool is_json = Exists(folder / kJsonTokenizerFile);
+  const fs::path file = folder / (is_json ? kJsonTokenizerFile : kSentencePieceFile);
   if (!Exists(file)) return absl::OkStatus();
   const absl::StatusOr<std::string> bytes = ReadText(file, kMaxTokenizerBytes);
   if (!bytes.ok()) return bytes.status();
+  const auto make = is_json ? MakeJsonTokenizer : MakeSentencePieceTokenizer;
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer =
-      MakeSentencePieceTokenizer(*bytes, file.string(), config_.vocab_size);
+      make(*bytes, file.string(), config_.vocab_size);
   if (!tokenizer.ok()) return tokenizer.status();
   tokenizer_ = *std::move(tokenizer);
   return absl::OkStatus();

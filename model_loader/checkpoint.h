@@ -17,9 +17,10 @@
 namespace fmaserver::model {
 
 /// Reads `folder`/config.json, model.safetensors or the shards that model.safetensors.index.json
-/// lists when there is no model.safetensors, and tokenizer.model (not read when the config says
-/// "tokenizer": "bytes"). After Open() every tensor that the config asks for is there, with its
-/// shape, and no other.
+/// lists when there is no model.safetensors, and tokenizer.json, else tokenizer.model (not read
+/// when the config says "tokenizer": "bytes"). Every tensor that the config asks for is there with
+/// its shape and none besides: after Open() succeeds, Tensor() and TensorIfPresent() cannot
+/// disappoint.
 class Checkpoint {
  public:
   /// NOT_FOUND for a missing file; INVALID_ARGUMENT naming file, tensor, found and allowed.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_join.h"
 #include "base/refusal.h"
@@ -46,6 +47,15 @@ double ConfigReader::PositiveNumber(std::string_view key, std::optional<double> 
   return 1.0;
 }
 
+std::string ConfigReader::Text(std::string_view key, std::optional<std::string> fallback) {
+  constexpr std::string_view kAllowed = "a text";
+  const json* value = FindOrRefuse(key, fallback.has_value(), kAllowed);
+  if (value == nullptr) return std::move(fallback).value_or("");
+  if (value->is_string()) return value->get<std::string>();
+  Refuse(key, Excerpt(*value), kAllowed);
+  return {};
+}
+
 std::vector<int32_t> ConfigReader::TokenIds(std::string_view key, int64_t vocab_size) {
   const json* value = Find(key);
   if (value == nullptr) return {};
@@ -70,8 +80,11 @@ const json* ConfigReader::Find(std::string_view key) {
 }
 
 void ConfigReader::Refuse(std::string_view key, std::string_view found, std::string_view allowed) {
-  status_.Update(
-      Refusal(At(origin_, Concat("\"", prefix_, key, "\"")), Words{std::string(found)}, allowed));
+  status_.Update(Refusal(PlaceOf(key), Words{std::string(found)}, allowed));
+}
+
+std::string ConfigReader::PlaceOf(std::string_view key) const {
+  return At(origin_, Concat("\"", prefix_, key, "\""));
 }
 
 void ConfigReader::RefuseOtherKeys() {

@@ -1,4 +1,4 @@
-// Checked access to the keys of one JSON object of config.json.
+// Checked access to the keys of one JSON object of a checkpoint's files.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,8 @@ class ConfigReader {
   bool Boolean(std::string_view key, std::optional<bool> fallback = std::nullopt);
   /// A finite number above 0.
   double PositiveNumber(std::string_view key, std::optional<double> fallback = std::nullopt);
-  /// An id below `vocab_size`, a list of such ids, or null.
+  std::string Text(std::string_view key, std::optional<std::string> fallback = std::nullopt);
+  /// An id below `vocab_size`, a list of such, or null.
   std::vector<int32_t> TokenIds(std::string_view key, int64_t vocab_size);
 
   template <typename T>
@@ -55,6 +56,9 @@ class ConfigReader {
 
   /// Sets status() to "`origin`: `key` is `found`; allowed: `allowed`" if it is still OK.
   void Refuse(std::string_view key, std::string_view found, std::string_view allowed);
+
+  /// Where `key` stands, for messages about what is inside of it.
+  std::string PlaceOf(std::string_view key) const;
 
   /// Refuses keys that were never asked for.
   void RefuseOtherKeys();

@@ -13,7 +13,7 @@
 namespace fmaserver::model {
 
 enum class TokenizerKind {
-  kFile,   ///< tokenizer.model; without this file there is none
+  kFile,   ///< tokenizer.json, else tokenizer.model; without either there is none
   kBytes,  ///< "tokenizer": "bytes": ids 0..255 are bytes
 };
 

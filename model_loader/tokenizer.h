@@ -12,13 +12,32 @@
 
 namespace fmaserver::model {
 
+/// What becomes of a text that spells a control token, "<|im_end|>".
+enum class ControlTokens : uint8_t {
+  kStayText,  ///< text of a user: its characters
+  kAreFound,  ///< text of a chat template: the token
+};
+
+/// What a model's makers put around a text: "<s>" before it, say.
+struct TokenFrame {
+  std::vector<int32_t> before;
+  std::vector<int32_t> behind;
+};
+
 /// Thread-safe: every method is const and may be called from any thread.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  /// INVALID_ARGUMENT, naming the byte offset, when `text` is not valid UTF-8.
-  virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const = 0;
+  /// The tokens of `text` alone, without the frame. INVALID_ARGUMENT, naming the byte offset, when
+  /// it is not valid UTF-8.
+  virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
+                                                      ControlTokens control) const = 0;
+
+  /// A user's text.
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const {
+    return Encode(text, ControlTokens::kStayText);
+  }
 
   /// The bytes that `id` adds to a text that has already begun; empty for control tokens. One token
   /// may hold a part of a UTF-8 character. `id` must be in [0, VocabSize()).
@@ -30,7 +49,10 @@ class Tokenizer {
 
   virtual int32_t VocabSize() const = 0;
 
-  /// "sentencepiece" or "bytes".
+  /// The frame that the tokenizer's file tells of; others are empty.
+  virtual TokenFrame Frame() const { return {}; }
+
+  /// "sentencepiece", "tokenizer.json" or "bytes".
   virtual std::string_view Kind() const = 0;
 };
 

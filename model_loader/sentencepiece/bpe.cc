@@ -1,40 +1,21 @@
 #include <algorithm>
-#include <cmath>
-#include <functional>
+#include <cstdint>
 #include <limits>
-#include <vector>
+#include <optional>
 
 #include "absl/container/flat_hash_map.h"
 #include "base/utf8.h"
-#include "model_loader/sentencepiece/boundaries.h"
+#include "model_loader/segmentation/boundaries.h"
+#include "model_loader/segmentation/pair_merger.h"
 #include "model_loader/sentencepiece/segmenter.h"
 
 namespace fmaserver::model {
 namespace {
 
-constexpr int32_t kNone = -1;
-constexpr float kNoPair = std::numeric_limits<float>::quiet_NaN();  // equals no score
-
-/// A part of the text in a doubly linked list. When two neighbours merge, the left one takes over
-/// the right one.
-struct Symbol {
+/// A part of the text that is being cut.
+struct Span {
   uint32_t begin = 0;
   uint32_t size = 0;
-  int32_t previous = kNone;
-  int32_t next = kNone;
-  float pair_score = kNoPair;  ///< of the piece that it makes with its right neighbour
-};
-
-/// Two neighbours that made a piece when they were offered. The pair is stale when the left one's
-/// pair_score has changed since.
-struct Pair {
-  float score = 0;
-  int32_t left = 0;
-
-  /// The best score first, then the leftmost.
-  bool operator<(const Pair& other) const {
-    return score != other.score ? score < other.score : left > other.left;
-  }
 };
 
 /// The spellings of a model's pieces.
@@ -52,10 +33,11 @@ class Spellings {
     return id == ids_.end() ? model_.unknown_id : id->second;
   }
 
-  /// kNoPair when no piece is spelled like this.
-  float ScoreOf(std::string_view text) const {
+  /// Nothing when no piece is spelled like this.
+  std::optional<float> ScoreOf(std::string_view text) const {
     const auto id = ids_.find(text);
-    return id == ids_.end() ? kNoPair : model_.pieces[id->second].score;
+    if (id == ids_.end()) return std::nullopt;
+    return model_.pieces[id->second].score;
   }
 
  private:
@@ -63,105 +45,71 @@ class Spellings {
   absl::flat_hash_map<std::string_view, int32_t> ids_;
 };
 
-/// Merges the symbols of one text, run by run. Its memory is kept from one run to the next.
-class Merger {
+/// Neighbours merge when together they are spelled like a piece, those of the best score first.
+class SpellingRules {
  public:
-  Merger(std::string_view text, const Spellings& spellings) : text_(text), spellings_(spellings) {}
+  using Part = Span;
+  using Rank = float;
+  static constexpr float kNoMerge = std::numeric_limits<float>::infinity();  // scores are finite
 
-  /// Allocates for a run of this many characters.
-  void Reserve(size_t characters) { symbols_.reserve(characters); }
+  SpellingRules(std::string_view text, const Spellings& spellings)
+      : text_(text), spellings_(spellings) {}
 
-  void Append(size_t begin, size_t size) {
-    const auto index = static_cast<int32_t>(symbols_.size());
-    if (index > 0) symbols_.back().next = index;
-    symbols_.push_back({.begin = static_cast<uint32_t>(begin),
-                        .size = static_cast<uint32_t>(size),
-                        .previous = index - 1});
+  float RankOf(Span left, Span right) const {
+    const std::optional<float> score =
+        spellings_.ScoreOf(text_.substr(left.begin, size_t{left.size} + right.size));
+    return score.has_value() ? -*score : kNoMerge;
   }
 
-  /// Merges what was appended since the last call, and emits it.
-  void Finish(const Segmenter::Emit& emit) {
-    if (symbols_.empty()) return;
-    agenda_.reserve(symbols_.size());
-    for (size_t i = 0; i < symbols_.size(); ++i) Offer(static_cast<int32_t>(i));
-    while (!agenda_.empty()) {
-      std::ranges::pop_heap(agenda_, std::less<>());
-      const Pair pair = agenda_.back();
-      agenda_.pop_back();
-      if (symbols_[pair.left].pair_score == pair.score) Merge(pair.left);
-    }
-    for (int32_t i = 0; i != kNone; i = symbols_[i].next) {
-      const std::string_view text = text_.substr(symbols_[i].begin, symbols_[i].size);
-      emit({text, spellings_.IdOf(text)});
-    }
-    symbols_.clear();
+  Span Merged(Span left, Span right, float) const { return {left.begin, left.size + right.size}; }
+
+  TextPiece PieceOf(Span span) const {
+    const std::string_view text = text_.substr(span.begin, span.size);
+    return {text, spellings_.IdOf(text)};
   }
 
  private:
-  /// Looks up the piece that `index` and its right neighbour make.
-  void Offer(int32_t index) {
-    Symbol& left = symbols_[index];
-    left.pair_score = kNoPair;
-    if (left.next == kNone) return;
-    const size_t size = size_t{left.size} + symbols_[left.next].size;
-    left.pair_score = spellings_.ScoreOf(text_.substr(left.begin, size));
-    if (std::isnan(left.pair_score)) return;
-    agenda_.push_back({left.pair_score, index});
-    std::ranges::push_heap(agenda_, std::less<>());
-  }
-
-  void Merge(int32_t index) {
-    Symbol& left = symbols_[index];
-    Symbol& right = symbols_[left.next];
-    left.size += right.size;
-    left.next = right.next;
-    if (right.next != kNone) symbols_[right.next].previous = index;
-    right.pair_score = kNoPair;
-    if (left.previous != kNone) Offer(left.previous);
-    Offer(index);
-  }
-
   const std::string_view text_;
   const Spellings& spellings_;
-  std::vector<Symbol> symbols_;
-  std::vector<Pair> agenda_;  // a heap
 };
 
 class BpeSegmenter final : public Segmenter {
  public:
   BpeSegmenter(const SentencePieceModel& model, const PrefixTable& user_symbols)
-      : user_symbols_(user_symbols), boundaries_(model), spellings_(model) {}
+      : user_symbols_(user_symbols), spellings_(model) {
+    for (const SentencePieceModel::Piece& piece : model.pieces) {
+      if (piece.IsSpelled()) boundaries_.Join(piece.text);
+    }
+  }
 
   void Cut(std::string_view text, Emit emit) const override {
-    Merger merger(text, spellings_);
+    const SpellingRules rules(text, spellings_);
+    PairMerger<SpellingRules> merger(rules);
+    const auto emit_span = [&rules, &emit](Span span) { emit(rules.PieceOf(span)); };
     for (size_t begin = 0; begin < text.size();) {
       const size_t end = begin + boundaries_.FirstStretch(text.substr(begin));
       merger.Reserve(std::count_if(text.begin() + begin, text.begin() + end, BeginsCharacter));
-      for (; begin < end; begin += Append(text, begin, end, merger, emit)) {
+      while (begin < end) {
+        const std::string_view rest = text.substr(begin, end - begin);
+        const auto start = static_cast<uint32_t>(begin);
+        if (const size_t symbol = user_symbols_.LongestPrefix(rest); symbol > 0) {
+          // No neighbour of a user symbol merges with it, so a run ends there.
+          merger.Finish(emit_span);
+          emit_span({start, static_cast<uint32_t>(symbol)});
+          begin += symbol;
+        } else {
+          const size_t character = NextUtf8(rest).length;
+          merger.Append({start, static_cast<uint32_t>(character)});
+          begin += character;
+        }
       }
-      merger.Finish(emit);
+      merger.Finish(emit_span);
     }
   }
 
  private:
-  /// Appends the next character or user symbol of text[begin, end) and returns its size. User
-  /// symbols do not merge with their neighbours, so a run ends there.
-  size_t Append(std::string_view text, size_t begin, size_t end, Merger& merger,
-                const Emit& emit) const {
-    const std::string_view rest = text.substr(begin, end - begin);
-    if (const size_t size = user_symbols_.LongestPrefix(rest); size > 0) {
-      merger.Finish(emit);
-      const std::string_view symbol = rest.substr(0, size);
-      emit({symbol, spellings_.IdOf(symbol)});
-      return size;
-    }
-    const size_t size = NextUtf8(rest).length;
-    merger.Append(begin, size);
-    return size;
-  }
-
   const PrefixTable& user_symbols_;
-  const Boundaries boundaries_;
+  Boundaries boundaries_{Unit::kCharacter};
   const Spellings spellings_;
 };
 

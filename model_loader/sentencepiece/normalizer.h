@@ -5,9 +5,9 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "model_loader/segmentation/prefix_table.h"
 #include "model_loader/sentencepiece/chars_map.h"
 #include "model_loader/sentencepiece/model.h"
-#include "model_loader/sentencepiece/prefix_table.h"
 
 namespace fmaserver::model {
 

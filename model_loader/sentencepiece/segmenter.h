@@ -6,8 +6,8 @@
 #include <string_view>
 
 #include "absl/functional/function_ref.h"
+#include "model_loader/segmentation/prefix_table.h"
 #include "model_loader/sentencepiece/model.h"
-#include "model_loader/sentencepiece/prefix_table.h"
 
 namespace fmaserver::model {
 

@@ -12,9 +12,9 @@
 #include "base/refusal.h"
 #include "base/text.h"
 #include "base/utf8.h"
+#include "model_loader/segmentation/prefix_table.h"
 #include "model_loader/sentencepiece/model.h"
 #include "model_loader/sentencepiece/normalizer.h"
-#include "model_loader/sentencepiece/prefix_table.h"
 #include "model_loader/sentencepiece/segmenter.h"
 
 namespace fmaserver::model {
@@ -22,13 +22,13 @@ namespace {
 
 using PieceType = SentencePieceModel::PieceType;
 
-PrefixTable UserSymbols(const SentencePieceModel& model) {
-  std::vector<PrefixTable::Entry> symbols;
+PrefixTable PiecesOf(const SentencePieceModel& model, PieceType type) {
+  std::vector<PrefixTable::Entry> pieces;
   for (size_t id = 0; id < model.pieces.size(); ++id) {
-    if (model.pieces[id].type != PieceType::kUserDefined) continue;
-    symbols.emplace_back(model.pieces[id].text, static_cast<int32_t>(id));
+    if (model.pieces[id].type != type) continue;
+    pieces.emplace_back(model.pieces[id].text, static_cast<int32_t>(id));
   }
-  return PrefixTable(std::move(symbols));
+  return PrefixTable(std::move(pieces));
 }
 
 std::unique_ptr<Segmenter> MakeSegmenter(const SentencePieceModel& model,
@@ -56,20 +56,28 @@ class SentencePieceTokenizer final : public Tokenizer {
   SentencePieceTokenizer(SentencePieceModel model, int64_t vocab_size)
       : model_(std::move(model)),
         vocab_size_(static_cast<int32_t>(vocab_size)),
-        user_symbols_(UserSymbols(model_)),
+        user_symbols_(PiecesOf(model_, PieceType::kUserDefined)),
+        controls_(PiecesOf(model_, PieceType::kControl)),
         segmenter_(MakeSegmenter(model_, user_symbols_)) {}
 
-  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override {
-    const absl::Status status = ValidateUtf8(text);
-    if (!status.ok()) return status;
-    const std::string normalized = normalizer_->Normalize(text);
-    if (normalized.size() > kMaxTextBytes) {
-      return Refusal("text", Words{Concat(normalized.size(), " bytes")},
-                     Concat("at most ", kMaxTextBytes));
-    }
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
+                                              ControlTokens control) const override {
+    absl::Status status = ValidateUtf8(text);
     std::vector<int32_t> ids;
-    segmenter_->Cut(normalized,
-                    [this, &ids](const TextPiece& segment) { AppendIds(segment, ids); });
+    size_t done = 0;
+    if (control == ControlTokens::kAreFound) {
+      for (size_t at = 0; status.ok() && at < text.size();) {
+        const auto [length, id] = ControlAt(text.substr(at));
+        if (length > 0) {
+          status = AppendText(text.substr(done, at - done), ids);
+          ids.push_back(id);
+          done = at + length;
+        }
+        at += std::max(length, size_t{1});
+      }
+    }
+    if (status.ok()) status = AppendText(text.substr(done), ids);
+    if (!status.ok()) return status;
     return ids;
   }
 
@@ -125,6 +133,24 @@ class SentencePieceTokenizer final : public Tokenizer {
     return std::find(ids.begin(), ids.end(), id) - ids.begin();
   }
 
+  /// The longest control piece that `text` begins with: its length, or 0, and its id.
+  std::pair<size_t, int32_t> ControlAt(std::string_view text) const {
+    std::pair<size_t, int32_t> found;
+    controls_.ForEachPrefix(text, [&found](size_t length, int32_t id) { found = {length, id}; });
+    return found;
+  }
+
+  absl::Status AppendText(std::string_view text, std::vector<int32_t>& ids) const {
+    const std::string normalized = normalizer_->Normalize(text);
+    if (normalized.size() > kMaxTextBytes) {
+      return Refusal("text", Words{Concat(normalized.size(), " bytes")},
+                     Concat("at most ", kMaxTextBytes));
+    }
+    segmenter_->Cut(normalized,
+                    [this, &ids](const TextPiece& segment) { AppendIds(segment, ids); });
+    return absl::OkStatus();
+  }
+
   void AppendIds(const TextPiece& segment, std::vector<int32_t>& ids) const {
     const bool is_unknown = segment.id == model_.unknown_id;
     if (is_unknown && model_.byte_fallback) {
@@ -140,6 +166,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   const SentencePieceModel model_;
   const int32_t vocab_size_;
   const PrefixTable user_symbols_;
+  const PrefixTable controls_;
   const std::unique_ptr<Segmenter> segmenter_;
   std::optional<SentencePieceNormalizer> normalizer_;
 };

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "base/utf8.h"
-#include "model_loader/sentencepiece/boundaries.h"
+#include "model_loader/segmentation/boundaries.h"
 #include "model_loader/sentencepiece/segmenter.h"
 
 namespace fmaserver::model {
@@ -28,12 +28,15 @@ struct BestEnd {
 
 class UnigramSegmenter final : public Segmenter {
  public:
-  explicit UnigramSegmenter(const SentencePieceModel& model) : model_(model), boundaries_(model) {
+  explicit UnigramSegmenter(const SentencePieceModel& model) : model_(model) {
     float worst = std::numeric_limits<float>::max();
     std::vector<PrefixTable::Entry> spelled;
     for (size_t id = 0; id < model.pieces.size(); ++id) {
       const SentencePieceModel::Piece& piece = model.pieces[id];
-      if (piece.IsSpelled()) spelled.emplace_back(piece.text, static_cast<int32_t>(id));
+      if (piece.IsSpelled()) {
+        spelled.emplace_back(piece.text, static_cast<int32_t>(id));
+        boundaries_.Join(piece.text);
+      }
       if (piece.type != PieceType::kNormal) continue;
       worst = std::min(worst, piece.score);
       best_score_ = std::max(best_score_, piece.score);
@@ -107,7 +110,7 @@ class UnigramSegmenter final : public Segmenter {
   }
 
   const SentencePieceModel& model_;
-  const Boundaries boundaries_;
+  Boundaries boundaries_{Unit::kCharacter};
   PrefixTable pieces_;
   // The best score of the normal pieces, but above 0 even when all are below 0, as they usually
   // are. The original does the same, and the value decides by how much a long user symbol wins.

@@ -131,6 +131,21 @@ TEST(CheckpointTest, TakesTheTokenizerThatIsThere) {
   EXPECT_EQ(checkpoint->tokenizer()->Kind(), "bytes");
 }
 
+TEST(CheckpointTest, TokenizerJsonComesFirst) {
+  const TempFolder folder;
+  ModelConfig config = TinyConfig();
+  config.vocab_size = 1024;
+  ASSERT_TRUE(
+      testing::WriteRandomCheckpoint(config, 1, kernels::WeightFormat::kF16, folder.path()).ok());
+  const fs::path data = FMA_SOURCE_DIR "/tests/data/tokenizer";
+  fs::copy_file(data / "bpe_exact.model", folder.path() / "tokenizer.model");
+  fs::copy_file(data / "llama3.json", folder.path() / "tokenizer.json");
+  const auto checkpoint = Checkpoint::Open(folder.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_EQ(checkpoint->tokenizer()->Kind(), "tokenizer.json");
+  EXPECT_EQ(checkpoint->tokenizer()->VocabSize(), 1024);
+}
+
 TEST(CheckpointTest, SaysWhichFileIsMissing) {
   const TempFolder folder;
   absl::Status status = Checkpoint::Open(folder.path()).status();

@@ -30,11 +30,12 @@ class GatedTokenizer final : public model::Tokenizer {
   void Open() { SetShut(false); }
   int encoded() const { return encoded_; }
 
-  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override {
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
+                                              model::ControlTokens control) const override {
     ++encoded_;
     std::unique_lock lock(mutex_);
     opened_.wait(lock, [this] { return !shut_; });
-    return bytes_->Encode(text);
+    return bytes_->Encode(text, control);
   }
   std::string TokenBytes(int32_t id) const override { return bytes_->TokenBytes(id); }
   absl::StatusOr<std::string> Decode(std::span<const int32_t> ids) const override {

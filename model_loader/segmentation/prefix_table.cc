@@ -1,4 +1,4 @@
-#include "model_loader/sentencepiece/prefix_table.h"
+#include "model_loader/segmentation/prefix_table.h"
 
 #include <algorithm>
 
