@@ -13,6 +13,8 @@ from fma_training.config import ConfigError, FmaConfig, FmaSettings
 GOOD = FmaConfig.load(ROOT / "training" / "configs" / "fma-books-11m").to_dict()
 SELECT = {"downsampling": "select", "share_levels": False, "far_positions": "own"}
 
+UNROTATED = {"position_embedding": "none", "far_positions": None}
+
 
 def changed(**changes: Any) -> dict[str, Any]:
     keys = {field.name for field in fields(FmaSettings)} | {"unheard_of"}
@@ -34,6 +36,7 @@ def test_round_trip(tmp_path: Path) -> None:
         {**SELECT, "rank": 61, "sink_tokens": 3, "far_positions": None, "position_embedding": "none"},
         {"causal": False, "query_downsampling": True, "architectures": ["FmaForMaskedLM"], "mask_token_id": 0},
         {"max_distance": 1000, "far_positions": None},
+        {"qk_norm": True, "rope_factors": [1.0] * 31 + [8], "rope_attention_factor": 1.2, "layers_without_rope": [0, 5]},
     ],
 )
 def test_round_trip_of_every_kind(changes: dict[str, Any], tmp_path: Path) -> None:
@@ -45,7 +48,8 @@ def test_round_trip_of_every_kind(changes: dict[str, Any], tmp_path: Path) -> No
 def test_what_is_off_is_not_written() -> None:
     added = {"select_lag", "select_novel", "max_distance", "open_units", "open_size", "causal", "query_downsampling"}
     assert not added & FmaConfig.from_dict(GOOD).to_dict()["fma"].keys()
-    assert "mask_token_id" not in FmaConfig.from_dict(GOOD).to_dict()
+    outer = {"mask_token_id", "qk_norm", "rope_factors", "rope_attention_factor", "layers_without_rope"}
+    assert not outer & FmaConfig.from_dict(GOOD).to_dict().keys()
 
 
 def test_unknown_outer_keys_are_ignored() -> None:
@@ -80,6 +84,17 @@ def test_unknown_outer_keys_are_ignored() -> None:
         ({"max_distance": 256, "far_positions": None, "position_embedding": "none"}, "fma.max_distance 256 needs rope"),
         ({"far_positions": "own"}, "fma.far_positions own needs select"),
         ({"select_lag": 1}, "fma.select_lag needs select"),
+        ({"qk_norm": 1}, "qk_norm is 1, not of type bool"),
+        ({"rope_factors": [1.0] * 31}, r"rope_factors .* are not 32 numbers above 0 \(head_dim / 2\)"),
+        ({"rope_factors": [1.0] * 31 + [0]}, "rope_factors"),
+        ({"rope_factors": [1.0] * 31 + [float("nan")]}, "rope_factors"),
+        ({"rope_factors": [True] * 32}, r"not of type list\[float\]"),
+        ({"rope_attention_factor": 0}, "rope_attention_factor 0 is not a number above 0"),
+        ({"layers_without_rope": [6]}, r"layers_without_rope \[6\] are not layers in 0..5 in ascending order"),
+        ({"layers_without_rope": [1, 1]}, "layers_without_rope"),
+        ({"layers_without_rope": [1.0]}, r"not of type list\[int\]"),
+        ({**UNROTATED, "layers_without_rope": [1]}, r"layers_without_rope \[1\] needs rope"),
+        ({**UNROTATED, "rope_attention_factor": 2.0}, "rope_attention_factor 2.0 needs rope"),
         ({"select_novel": 1}, "fma.select_novel needs select"),
         ({"open_units": 1}, "fma.open_units needs select"),
         ({**SELECT, "rank": 62, "sink_tokens": 3}, r"fma.rank 62 is not in 1..61 \(group_size - sink_tokens\)"),

@@ -6,6 +6,7 @@ Key names and their meaning: the attention definition, "Around the attention".
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ POSITIONS = ("learned", "rope", "none")
 NORMS = ("layernorm", "rmsnorm")
 MLPS = ("gelu", "gelu_tanh", "swiglu")
 TOKENIZERS = (None, "bytes")
+ROPE_OPTIONS = ("rope_factors", "rope_attention_factor", "layers_without_rope")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class FmaConfig:
     attention_bias: bool = False
     mlp_bias: bool = False
     tie_word_embeddings: bool = False
+    qk_norm: bool = False
+    rope_factors: list[float] | None = None
+    rope_attention_factor: float = 1.0
+    layers_without_rope: list[int] | None = None
     bos_token_id: int | list[int] | None = None
     eos_token_id: int | list[int] | None = None
     mask_token_id: int | None = None
@@ -70,17 +76,7 @@ class FmaConfig:
         one_of("mlp", self.mlp, MLPS)
         one_of("tokenizer", self.tokenizer, TOKENIZERS)
         require(0 < self.norm_eps < 1, f"norm_eps {self.norm_eps} is not in (0, 1)")
-        if self.position_embedding == "rope":
-            require(self.head_dim % 2 == 0, f"rope needs an even head_dim, not {self.head_dim}")
-            require(self.rope_theta > 0, f"rope_theta {self.rope_theta} is not positive")
-        else:
-            unrotated = (None,) if self.fma.selects else (None, "center")
-            require(self.fma.far_positions in unrotated, f"fma.far_positions {self.fma.far_positions} needs rope")
-            require(self.fma.max_distance == 0, f"fma.max_distance {self.fma.max_distance} needs rope")
-        require(
-            self.fma.max_distance == 0 or self.far_positions != "none",
-            f"fma.max_distance {self.fma.max_distance} needs rotated far positions, not none",
-        )
+        self._check_positions()
         require(
             self.mask_token_id is None or 0 <= self.mask_token_id < self.vocab_size,
             f"mask_token_id {self.mask_token_id} is not in 0..{self.vocab_size - 1}",
@@ -96,6 +92,10 @@ class FmaConfig:
         if self.position_embedding != "rope":
             return "none"
         return self.fma.far_positions or ("own" if self.fma.selects else "center")
+
+    def rotates(self, layer: int) -> bool:
+        """Whether queries and keys of a layer, counted from 0, are rotated."""
+        return self.position_embedding == "rope" and layer not in (self.layers_without_rope or [])
 
     def seems_distant(self, level: int) -> bool:
         """Whether every entry of a level seems to be exactly max_distance away."""
@@ -119,9 +119,8 @@ class FmaConfig:
 
     def to_dict(self) -> dict[str, Any]:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "fma"}
-        for absent in ("tokenizer", "mask_token_id"):
-            if values[absent] is None:
-                del values[absent]
+        optional = ("tokenizer", "mask_token_id", "qk_norm", *ROPE_OPTIONS)
+        values = {name: value for name, value in values.items() if name not in optional or value != DEFAULTS[name]}
         fma = self.fma.to_dict()  # last, as the longest
         return {"architectures": [self.architecture], "model_type": "fma", **values, "fma": fma}
 
@@ -133,3 +132,34 @@ class FmaConfig:
 
     def save(self, folder: Path) -> None:
         (folder / CONFIG_FILE).write_text(json.dumps(self.to_dict(), indent=2) + "\n", "utf-8")
+
+    def _check_positions(self) -> None:
+        if self.position_embedding == "rope":
+            require(self.head_dim % 2 == 0, f"rope needs an even head_dim, not {self.head_dim}")
+            require(self.rope_theta > 0, f"rope_theta {self.rope_theta} is not positive")
+            self._check_rope_options()
+        else:
+            unrotated = (None,) if self.fma.selects else (None, "center")
+            require(self.fma.far_positions in unrotated, f"fma.far_positions {self.fma.far_positions} needs rope")
+            require(self.fma.max_distance == 0, f"fma.max_distance {self.fma.max_distance} needs rope")
+            for name in ROPE_OPTIONS:
+                require(getattr(self, name) == DEFAULTS[name], f"{name} {getattr(self, name)} needs rope")
+        require(
+            self.fma.max_distance == 0 or self.far_positions != "none",
+            f"fma.max_distance {self.fma.max_distance} needs rotated far positions, not none",
+        )
+
+    def _check_rope_options(self) -> None:
+        pairs, layers = self.head_dim // 2, self.layers_without_rope or []
+        if self.rope_factors is not None:
+            good = len(self.rope_factors) == pairs and all(0 < factor < math.inf for factor in self.rope_factors)
+            require(good, f"rope_factors {self.rope_factors} are not {pairs} numbers above 0 (head_dim / 2)")
+        factor = self.rope_attention_factor
+        require(0 < factor < math.inf, f"rope_attention_factor {factor} is not a number above 0")
+        require(
+            layers == sorted(set(layers)) and all(0 <= layer < self.num_hidden_layers for layer in layers),
+            f"layers_without_rope {layers} are not layers in 0..{self.num_hidden_layers - 1} in ascending order",
+        )
+
+
+DEFAULTS = {f.name: f.default for f in fields(FmaConfig)}
