@@ -81,7 +81,12 @@ def opened_by(choices: Choices, head: int, group_size: int, length: int) -> list
     return [[t, units] for t, units in queries if t < length]
 
 
-@pytest.mark.parametrize("case", ["select_own", "select_max_distance", "select_open", "select_open_distance"])
+PRETRAINED = ["pretrained_llama3", "pretrained_qwen2_yarn", "pretrained_qwen3", "pretrained_smollm3"]
+
+
+@pytest.mark.parametrize(
+    "case", ["select_own", "select_max_distance", "select_open", "select_open_distance", *PRETRAINED]
+)
 def test_golden(case: str) -> None:
     content = json.loads((GOLDEN_NEXT / case / "case.json").read_text("utf-8"))
     model = load_model(GOLDEN_NEXT / case)

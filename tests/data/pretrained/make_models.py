@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 TOKENS = 40
 SHAPE: dict[str, Any] = {
     "vocab_size": 48, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 64, "rope_theta": 1000.0, "bos_token_id": 1,
+    "num_key_value_heads": 2, "max_position_embeddings": 64, "rope_theta": 20.0, "bos_token_id": 1,
     "eos_token_id": 2, "pad_token_id": 0,
 }  # fmt: skip
 LLAMA3 = {
