@@ -45,7 +45,7 @@ MODELS: dict[str, tuple[PretrainedConfig, torch.dtype]] = {
     "mistral": (MistralConfig(**{**SHAPE, "max_position_embeddings": 256}, sliding_window=80), torch.float16),
     "qwen2_yarn": (Qwen2Config(**{**SHAPE, "num_attention_heads": 2, "num_key_value_heads": 1}, rope_scaling=YARN), torch.float32),
     "qwen3": (Qwen3Config(**SHAPE, head_dim=8), torch.bfloat16),
-    "smollm3": (SmolLM3Config(**SHAPE, no_rope_layers=[1, 0]), torch.float32),
+    "smollm3": (SmolLM3Config(**{**SHAPE, "num_hidden_layers": 4}), torch.float32),
 }
 
 

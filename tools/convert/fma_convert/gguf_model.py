@@ -134,6 +134,9 @@ def _scaling(file: GgufFile, fields: Fields, arch: str, rope: Rope) -> RopeScali
     factor = fields.number(key("factor"), 0, 1e6)
     if kind == "linear":
         return rope.linear(factor)
+    for name, usual in (("yarn_log_multiplier", 0), ("yarn_ext_factor", 1), ("yarn_attn_factor", 1)):
+        if fields.get(key(name)) not in (None, usual):
+            raise fields.refuse(key(name), shown(fields.get(key(name))), str(usual))
     return rope.yarn(
         factor,
         fields.integer(key("original_context_length"), 1, MAX_LENGTH),
