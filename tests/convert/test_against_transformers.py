@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import PRETRAINED
+from floats import read_floats
 from fma_convert.cli import main
 from fma_training.config import FmaConfig
-from floats import read_floats
 from reference_select import SelectReference
 
 MODELS = sorted(folder for folder in PRETRAINED.iterdir() if folder.is_dir())

@@ -15,7 +15,7 @@ from .card import card
 from .decoder import Decoder
 from .elements import PLAIN
 from .far_field import FarField
-from .refusal import Refused, refusal
+from .refusal import refusal
 from .safetensors import write_safetensors
 from .source import Source
 from .tokens import id_or_list
@@ -29,6 +29,7 @@ def write_checkpoint(out: Path, source: Source, far: FarField, dtype: str, writt
     """Makes the folder `out`, whole or not at all. `written` is told of every slice's bytes."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise refusal(str(out), "there already", "a new folder, or an empty one")
+    out.parent.mkdir(parents=True, exist_ok=True)
     kinds = formats(source, dtype)
     _check_space(out.parent, weight_bytes(source, dtype) + sum(map(len, source.texts.tokenizer.values())))
     partial = Path(tempfile.mkdtemp(prefix=f"{out.name}.partial-", dir=out.parent))
@@ -97,9 +98,6 @@ def _main_format(kinds: dict[str, str]) -> str:
 
 
 def _check_space(folder: Path, needed: int) -> None:
-    try:
-        free = shutil.disk_usage(folder).free
-    except OSError as error:
-        raise Refused(f"{folder}: {error.strerror}") from error
+    free = shutil.disk_usage(folder).free
     if free < needed + _SPARE_BYTES:
         raise refusal(f"{folder}: free space", f"{free} bytes", f"at least {needed + _SPARE_BYTES}")

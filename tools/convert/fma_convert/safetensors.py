@@ -73,7 +73,7 @@ def _span(path: Path, name: str, entry: Any) -> tuple[int, int]:
 def _tensor(file: SourceFile, name: str, entry: dict[str, Any], offset: int, size: int) -> StoredTensor:
     where = f"{file.path}: tensor {shown(name)}"
     kind, shape = entry.get("dtype"), entry.get("shape")
-    if kind not in PLAIN:
+    if not isinstance(kind, str) or kind not in PLAIN:
         raise refusal(f"{where}: dtype", shown(kind), ", ".join(PLAIN))
     if not isinstance(shape, list) or len(shape) > 2 or not all(type(s) is int and s >= 1 for s in shape):
         raise refusal(f"{where}: shape", shown(shape), "one or two integers above 0")
