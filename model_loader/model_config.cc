@@ -60,9 +60,8 @@ constexpr std::array<Choice<kernels::MlpKind>, 3> kMlps = {{
 }};
 constexpr std::array<Choice<TokenizerKind>, 1> kTokenizers = {{{"bytes", TokenizerKind::kBytes}}};
 
-// Keys that change the mathematics in ways that this model does not have: other models', and ours for
-// pretrained decoders.
-// To ignore one would be to serve another model than the file describes.
+// Keys that change the mathematics in ways that this model does not have: other models', and ours
+// for pretrained decoders. To ignore one would be to serve another model than the file describes.
 constexpr std::array<std::string_view, 22> kForeignMaths = {
     "alibi",
     "attention_multiplier",

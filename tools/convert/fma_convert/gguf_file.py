@@ -21,7 +21,7 @@ MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _MAX_HEADER = 256 << 20
 _MAX_NAME = 65535
-_MAX_NESTING = 2
+_MAX_ELEMENTS = 1 << 24  # of an array: as many as a vocabulary may have
 _STRING, _ARRAY, _BOOL = 8, 9, 7
 _NUMBERS = {0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 10: "<u8", 11: "<i8", 12: "<f8"}
 
@@ -51,23 +51,25 @@ class GgufFile:
             key = self._cursor.text(_MAX_NAME)
             if key in values:
                 raise Refused(f"{self._cursor.path}: metadata {shown(key)} stands twice")
-            values[key] = self._value(self._cursor.number("<u4"), _MAX_NESTING)
+            values[key] = self._value(self._cursor.number("<u4"))
         return values
 
-    def _value(self, kind: int, nesting: int) -> Any:
+    def _value(self, kind: int) -> Any:
+        if kind != _ARRAY:
+            return self._single(kind)
+        element = self._cursor.number("<u4")
+        if element in _NUMBERS:
+            return self._cursor.numbers(_NUMBERS[element])
+        return [self._single(element) for _ in range(self._cursor.elements(8 if element == _STRING else 1))]
+
+    def _single(self, kind: int) -> Any:
         if kind in _NUMBERS:
             return self._cursor.number(_NUMBERS[kind])
         if kind == _BOOL:
             return self._cursor.number("<u1") != 0
         if kind == _STRING:
             return self._cursor.text(_MAX_HEADER)
-        if kind != _ARRAY or nesting == 0:
-            raise refusal(f"{self._cursor.path}: type of metadata", str(kind), f"0 to 12, arrays {_MAX_NESTING} deep")
-        element = self._cursor.number("<u4")
-        if element in _NUMBERS:
-            return self._cursor.numbers(_NUMBERS[element])
-        smallest = {_STRING: 8, _BOOL: 1}.get(element, 12)
-        return [self._value(element, nesting - 1) for _ in range(self._cursor.count(smallest))]
+        raise refusal(f"{self._cursor.path}: type of metadata", str(kind), "0 to 12, and no array in an array")
 
     def _entry(self) -> tuple[str, tuple[int, ...], int, int]:
         """Name, shape [rows, columns], number of the format, and place in the data."""
@@ -137,9 +139,16 @@ class _Cursor:
             raise Refused(f"{self.path}: {count} entries at byte {self.offset}, where {left} bytes are left")
         return int(count)
 
+    def elements(self, smallest: int) -> int:
+        """How many elements of an array follow."""
+        count = self.count(smallest)
+        if count > _MAX_ELEMENTS:
+            raise refusal(f"{self.path}: array at byte {self.offset}", f"{count} long", f"up to {_MAX_ELEMENTS}")
+        return count
+
     def numbers(self, kind: str) -> list[Any]:
         size = np.dtype(kind).itemsize
-        return np.frombuffer(self.take(self.count(size) * size), kind).tolist()
+        return np.frombuffer(self.take(self.elements(size) * size), kind).tolist()
 
     def text(self, limit: int) -> str:
         length = self.count(1)

@@ -14,6 +14,7 @@ from .texts import SPECIAL_TOKENS, TOKENIZER_JSON, Given, Texts, checked_templat
 from .tokens import id_or_list
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
+_MAX_TOKEN = 1024  # characters
 _SPACE = "\u2581"  # SentencePiece's
 _CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
@@ -80,6 +81,9 @@ class _Vocabulary:
         if not 1 <= len(self.tokens) <= vocab_size:
             found = f"{len(self.tokens)} tokens"
             raise fields.refuse("tokenizer.ggml.tokens", found, f"1 to {vocab_size}, the rows of the embeddings")
+        longest = max(self.tokens, key=len)
+        if len(longest) > _MAX_TOKEN:
+            raise fields.refuse("tokenizer.ggml.tokens", f"{len(longest)} characters", f"tokens of up to {_MAX_TOKEN}")
         count = len(self.tokens)
         has_types = fields.get("tokenizer.ggml.token_type") is not None
         self.types = fields.list_of("tokenizer.ggml.token_type", int, count) if has_types else [_NORMAL] * count
