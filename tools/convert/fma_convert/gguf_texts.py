@@ -4,49 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from .decoder import Decoder
 from .fields import Fields
 from .refusal import Refused, shown
+from .splits import SPLITS
 from .texts import SPECIAL_TOKENS, TOKENIZER_JSON, Given, Texts, checked_template, read_template, read_tokenizer
 from .tokens import id_or_list
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
 _MAX_TOKEN = 1024  # characters
 _SPACE = "\u2581"  # SentencePiece's
-_CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
-_REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_CASED = (
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|"
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
-)
-
-
-@dataclass(frozen=True)
-class _Split:
-    """How texts are cut before merges, by what GGUF calls the pre-tokenizer."""
-
-    pattern: str | None = None  # None: GPT-2's
-    digits: bool = False  # each digit on its own, before
-    normalise: bool = False  # NFC
-    ignore_merges: bool = False  # a piece that is a token as a whole is that token
-    starts: bool = False  # texts begin with the BOS token, when the file does not say
-
-
-_LLAMA3 = "|".join((_CONTRACTIONS, _WORDS, r"\p{N}{1,3}", _REST))
-_QWEN2 = "|".join((_CONTRACTIONS, _WORDS, r"\p{N}", _REST))
-_TEKKEN = "|".join((_CASED, r"\p{N}", _REST.replace(r"[\r\n]*", r"[\r\n/]*")))
-_SPLITS = {
-    "gpt-2": _Split(),
-    "smollm": _Split(digits=True),
-    "llama-bpe": _Split(_LLAMA3, ignore_merges=True, starts=True),
-    "smaug-bpe": _Split(_LLAMA3),
-    "qwen2": _Split(_QWEN2, normalise=True),
-    "tekken": _Split(_TEKKEN, ignore_merges=True, starts=True),
-}
 
 
 def gguf_texts(fields: Fields, decoder: Decoder, given: Given) -> Texts:
@@ -110,10 +79,10 @@ class _Vocabulary:
 
     def _byte_level(self) -> dict[str, Any]:
         name = self.fields.text("tokenizer.ggml.pre", "gpt-2")
-        if name not in _SPLITS:
-            allowed = ", ".join(_SPLITS) + "; or --tokenizer FILE"
+        if name not in SPLITS:
+            allowed = ", ".join(SPLITS) + "; or --tokenizer FILE"
             raise self.fields.refuse("tokenizer.ggml.pre", shown(name), allowed)
-        split = _SPLITS[name]
+        split = SPLITS[name]
         bytes_of = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
         steps: list[dict[str, Any]] = []
         if split.digits:

@@ -30,10 +30,11 @@ class _Family:
     model_type: str
     tied: bool = False
     head_dim: int | None = None
-    window: int | None = None  # of every layer; 0 there is none
+    window: int | None = None  # of every layer
     input_biases: bool = False
     qk_norm: bool = False
     theta: float = 10000.0
+    skips_rope: bool = False  # in some layers
 
 
 _FAMILIES = {
@@ -41,7 +42,7 @@ _FAMILIES = {
     "MistralForCausalLM": _Family("mistral", window=4096),
     "Qwen2ForCausalLM": _Family("qwen2", input_biases=True),
     "Qwen3ForCausalLM": _Family("qwen3", head_dim=128, qk_norm=True),
-    "SmolLM3ForCausalLM": _Family("smollm3", tied=True, theta=2000000.0),
+    "SmolLM3ForCausalLM": _Family("smollm3", tied=True, theta=2000000.0, skips_rope=True),
 }
 # Keys by which relatives of these architectures change the mathematics.
 _FOREIGN = (
@@ -71,7 +72,7 @@ def read_config(members: dict[str, Any], where: str) -> Decoder:
         mlp_bias=fields.boolean("mlp_bias", False),
         qk_norm=family.qk_norm,
         window=_window(fields, family),
-        layers_without_rope=_layers_without_rope(fields, sizes.num_layers) if name.startswith("SmolLM3") else [],
+        layers_without_rope=_layers_without_rope(fields, sizes.num_layers) if family.skips_rope else [],
         bos=token_ids(fields, "bos_token_id", vocab_size),
         eos=token_ids(fields, "eos_token_id", vocab_size),
         **vars(sizes),
