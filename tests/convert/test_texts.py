@@ -194,6 +194,7 @@ def test_a_sentencepiece_model_is_kept(tmp_path: Path) -> None:
         ("tokenizer_config.json", '{"chat_template": 3}', '"chat_template" is 3'),
         ("tokenizer_config.json", '{"eos_token": [1]}', '"eos_token"'),
         ("generation_config.json", '{"do_sample": true, "top_p": 1.5}', '"top_p" is 1.5; allowed: a number above 0'),
+        ("generation_config.json", '{"do_sample": true, "min_p": -0.1}', '"min_p" is -0.1; allowed: a number from 0'),
         ("generation_config.json", '{"eos_token_id": [48]}', "eos_token_id"),
     ],
 )

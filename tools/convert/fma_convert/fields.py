@@ -45,10 +45,12 @@ class Fields:
             return value
         raise self.refuse(key, shown(value), allowed)
 
-    def number(self, key: str, above: float, to: float, default: float | None = None) -> float:
-        allowed = f"a number above {above:g} and up to {to:g}"
+    def number(self, key: str, low: float, high: float, default: float | None = None, closed: bool = False) -> float:
+        """`low` itself is allowed when the range is `closed`."""
+        allowed = f"a number from {low:g} to {high:g}" if closed else f"a number above {low:g} and up to {high:g}"
         value = self._value(key, default, allowed)
-        if isinstance(value, int | float) and not isinstance(value, bool) and above < value <= to:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and (low < value <= high or (closed and value == low)):
             return float(value)
         raise self.refuse(key, shown(value), allowed)
 

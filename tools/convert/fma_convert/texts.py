@@ -21,12 +21,12 @@ SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 _MAX_TOKENIZER = 256 << 20
 _MAX_CONFIG = 16 << 20
 _MAX_TEMPLATE = 1 << 20
-# Settings of generation that the server has, and their ranges: above, up to.
+# Settings of generation that the server has: the ends of their ranges, and whether the lower one is allowed.
 _SAMPLING = {
-    "temperature": (-1e-9, 100.0),
-    "top_p": (0.0, 1.0),
-    "min_p": (-1e-9, 1.0),
-    "repetition_penalty": (0.0, 100.0),
+    "temperature": (0.0, 100.0, True),
+    "top_p": (0.0, 1.0, False),
+    "min_p": (0.0, 1.0, True),
+    "repetition_penalty": (0.0, 100.0, False),
 }
 
 
@@ -140,9 +140,9 @@ def _generation(config: Fields, vocab_size: int) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if config.boolean("do_sample", False):
         values["do_sample"] = True
-        for key, (above, to) in _SAMPLING.items():
+        for key, (low, high, closed) in _SAMPLING.items():
             if config.get(key) is not None:
-                values[key] = config.number(key, above, to)
+                values[key] = config.number(key, low, high, closed=closed)
         if config.get("top_k") is not None:
             values["top_k"] = config.integer("top_k", 0, 1 << 24)
     for key in ("bos_token_id", "eos_token_id"):
