@@ -28,7 +28,7 @@ ARCHITECTURES = {
 }
 LINEAR = {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": 2.0}
 YARN = {
-    "type": "yarn", "factor": 4.0, "original_context_length": 16, "yarn_beta_fast": 4.0, "yarn_beta_slow": 0.5,
+    "type": "yarn", "factor": 4.0, "original_context_length": 16, "yarn_beta_fast": 1.5, "yarn_beta_slow": 0.5,
 }  # fmt: skip
 EXTRA: dict[str, dict[str, Any]] = {
     "llama_linear": LINEAR,

@@ -34,7 +34,7 @@ LLAMA3 = {
     "original_max_position_embeddings": 32,
 }  # fmt: skip
 YARN = {
-    "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "beta_fast": 4.0, "beta_slow": 0.5,
+    "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "beta_fast": 1.5, "beta_slow": 0.5,
 }  # fmt: skip
 MODELS: dict[str, tuple[PretrainedConfig, torch.dtype]] = {
     "llama_linear": (
