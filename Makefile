@@ -38,6 +38,7 @@ test:
 	/usr/bin/python3 -m pytest -q tests/training tests/e2e
 	scripts/venv
 	.venv/bin/python -m pytest -q tests/clients/python
+	.venv/bin/python -m pytest -q tests/convert
 
 lint:
 	scripts/setup test

@@ -61,15 +61,16 @@ constexpr std::array<Choice<kernels::MlpKind>, 3> kMlps = {{
 }};
 constexpr std::array<Choice<TokenizerKind>, 1> kTokenizers = {{{"bytes", TokenizerKind::kBytes}}};
 
-// Keys of other models' configs that change the mathematics in ways that this model does not have.
-// Ignoring one would serve another model than the file describes.
-constexpr std::array<std::string_view, 19> kForeignMaths = {
+// Keys that change the mathematics in ways that this model does not have: those of other models, and
+// ours for pretrained decoders. Ignoring one would serve another model than the file describes.
+constexpr std::array<std::string_view, 22> kForeignMaths = {
     "alibi",
     "attention_multiplier",
     "attn_logit_softcapping",
     "embedding_multiplier",
     "final_logit_softcapping",
     "layer_types",
+    "layers_without_rope",
     "logits_scaling",
     "num_experts",
     "num_local_experts",
@@ -79,6 +80,8 @@ constexpr std::array<std::string_view, 19> kForeignMaths = {
     "quantization_config",
     "query_pre_attn_scalar",
     "residual_multiplier",
+    "rope_attention_factor",
+    "rope_factors",
     "rope_parameters",
     "rope_scaling",
     "sliding_window",

@@ -53,8 +53,16 @@ def random_selector(rng: np.random.Generator) -> FmaConfig:
         open_units=int(rng.integers(0, 5)),
         open_size=_one(rng, _divisors(group_size)),
     )
-    heads = _one(rng, [1, 2, 4])
-    return replace(SMALL, vocab_size=128, fma=settings, position_embedding=positions, num_key_value_heads=heads)
+    config = replace(SMALL, vocab_size=128, fma=settings, position_embedding=positions)
+    config = replace(config, num_key_value_heads=_one(rng, [1, 2, 4]), qk_norm=_coin(rng))
+    if positions != "rope" or _coin(rng):
+        return config
+    return replace(
+        config,
+        rope_factors=_one(rng, [None, rng.uniform(0.5, 9, config.head_dim // 2).tolist()]),
+        rope_attention_factor=_one(rng, [1.0, 1.2]),
+        layers_without_rope=_one(rng, [None, [0], [1], [0, 1]]),
+    )
 
 
 def _divisors(number: int) -> list[int]:

@@ -15,6 +15,7 @@ class Reference:
 
     def __init__(self, config: FmaConfig, tensors: dict[str, Array]) -> None:
         self.config, self.fma = config, config.fma
+        self.rotates = True  # in the layer that is being evaluated
         self.tensors = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
 
     def logits(self, tokens: list[int]) -> Array:
@@ -29,6 +30,7 @@ class Reference:
             x = x + self.tensors["model.embed_positions.weight"][: len(tokens)]
         for i in range(self.config.num_hidden_layers):
             name = f"model.layers.{i}."
+            self.rotates = self.config.rotates(i)
             x = x + self._attention(self._norm(x, name + "input_layernorm"), name + "self_attn.")
             x = x + self._mlp(self._norm(x, name + "post_attention_layernorm"), name + "mlp.")
         return self._norm(x, "model.norm")
@@ -39,8 +41,11 @@ class Reference:
     def _norm(self, x: Array, name: str) -> Array:
         if self.config.norm == "layernorm":
             x = x - x.mean(-1, keepdims=True)
+        return self._rms_norm(x, name) + self.tensors.get(name + ".bias", 0.0)
+
+    def _rms_norm(self, x: Array, name: str) -> Array:
         x = x / np.sqrt((x * x).mean(-1, keepdims=True) + self.config.norm_eps)
-        return x * self.tensors[name + ".weight"] + self.tensors.get(name + ".bias", 0.0)
+        return x * self.tensors[name + ".weight"]
 
     def _mlp(self, x: Array, name: str) -> Array:
         up = self._linear(x, name + "up_proj")
@@ -55,13 +60,23 @@ class Reference:
 
     def _attention(self, x: Array, name: str) -> Array:
         d, heads, kv_heads = self.config.head_dim, self.config.num_attention_heads, self.config.num_key_value_heads
-        q, k, v = (self._linear(x, f"{name}{c}_proj").reshape(len(x), -1, d) for c in "qkv")
+        q, k, v = self._projections(x, name)
         out = np.zeros((len(x), heads, d))
         for t in range(len(x)):
             for h in range(heads):
                 kv = h // (heads // kv_heads)
                 out[t, h] = self._attend(q[:, h], k[:, kv], v[:, kv], t, h, name)
         return self._linear(out.reshape(len(x), -1), name + "o_proj")
+
+    def _projections(self, x: Array, name: str) -> tuple[Array, Array, Array]:
+        """Queries [n, H, d], keys and values [n, K, d]."""
+        d = self.config.head_dim
+        q, k, v = (self._linear(x, f"{name}{c}_proj").reshape(len(x), -1, d) for c in "qkv")
+        if self.config.qk_norm:
+            q, k = self._rms_norm(q, name + "q_norm"), self._rms_norm(k, name + "k_norm")
+        if self.rotates:
+            q = q * self.config.rope_attention_factor**2
+        return q, k, v
 
     def _attend(self, q: Array, k: Array, v: Array, t: int, h: int, name: str) -> Array:
         """Query t of head h's queries [n, d] against keys and values [n, d] of its KV head."""
@@ -140,10 +155,11 @@ class Reference:
 
     def _turn(self, x: Array, position: float) -> Array:
         """x [d] rotated by its position, under rope."""
-        if self.config.position_embedding != "rope":
+        if self.config.position_embedding != "rope" or not self.rotates:
             return x
         half = len(x) // 2
-        angle = position * self.config.rope_theta ** (-np.arange(half) / half)
+        frequency = self.config.rope_theta ** (-np.arange(half) / half)
+        angle = position * frequency / np.array(self.config.rope_factors or [1.0] * half)
         a, b = x[:half], x[half:]
         return np.concatenate([a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)])
 

@@ -41,8 +41,8 @@ class SelectReference(Reference):
         self.margin = math.inf
 
     def _attention(self, x: Array, name: str) -> Array:
-        d, kv_heads = self.config.head_dim, self.config.num_key_value_heads
-        q, k, v = (self._linear(x, f"{name}{c}_proj").reshape(len(x), -1, d) for c in "qkv")
+        kv_heads = self.config.num_key_value_heads
+        q, k, v = self._projections(x, name)
         share = q.shape[1] // kv_heads
         out = np.zeros_like(q)
         for kv in range(kv_heads):

@@ -14,6 +14,8 @@ from fma_training.config import RANGES, ConfigError, FmaConfig, FmaSettings
 GOOD = FmaConfig.load(ROOT / "training" / "configs" / "fma-books-11m").to_dict()
 SELECT = {"downsampling": "select", "share_levels": False, "far_positions": "own"}
 
+UNROTATED = {"position_embedding": "none", "far_positions": None}
+
 
 # "| `key` (X) | 1 to 2^24; more | error |": the ranges that the document gives.
 DOCUMENTED = re.compile(r"^\| `(\w+)`(?: \(\w\))? \| ([\d,^]+) to ([\d,^]+)[;|\s]", re.MULTILINE)
@@ -49,6 +51,7 @@ def test_round_trip(tmp_path: Path) -> None:
         {**SELECT, "rank": 61, "sink_tokens": 3, "far_positions": None, "position_embedding": "none"},
         {"causal": False, "query_downsampling": True, "architectures": ["FmaForMaskedLM"], "mask_token_id": 0},
         {"max_distance": 1000, "far_positions": None},
+        {"qk_norm": True, "rope_factors": [1.0] * 31 + [8], "rope_attention_factor": 1.2, "layers_without_rope": [0, 5]},
     ],
 )
 def test_round_trip_of_every_kind(changes: dict[str, Any], tmp_path: Path) -> None:
@@ -60,7 +63,8 @@ def test_round_trip_of_every_kind(changes: dict[str, Any], tmp_path: Path) -> No
 def test_what_is_off_is_not_written() -> None:
     added = {"select_lag", "select_novel", "max_distance", "open_units", "open_size", "causal", "query_downsampling"}
     assert not added & FmaConfig.from_dict(GOOD).to_dict()["fma"].keys()
-    assert "mask_token_id" not in FmaConfig.from_dict(GOOD).to_dict()
+    outer = {"mask_token_id", "qk_norm", "rope_factors", "rope_attention_factor", "layers_without_rope"}
+    assert not outer & FmaConfig.from_dict(GOOD).to_dict().keys()
 
 
 def test_the_document_gives_ranges() -> None:
@@ -127,6 +131,17 @@ def test_unknown_outer_keys_are_ignored() -> None:
         ({**SELECT, "open_units": -1}, "fma.open_units is -1; allowed: 0 or more"),
         ({**SELECT, "open_units": 1, "open_size": 48}, r"fma.open_size is 48; allowed: divisors of group_size \(64\)"),
         ({**SELECT, "open_size": 0}, "fma.open_size is 0; allowed: 1 to 64"),
+        ({"qk_norm": 1}, "qk_norm is 1; allowed: bool"),
+        ({"rope_factors": [1.0] * 31}, r"rope_factors is \[.*; allowed: 32 numbers above 0 \(head_dim / 2\)"),
+        ({"rope_factors": [1.0] * 31 + [0]}, "rope_factors is .*; allowed: 32 numbers above 0"),
+        ({"rope_factors": [1.0] * 31 + [float("nan")]}, "rope_factors is .*; allowed: 32 numbers above 0"),
+        ({"rope_factors": [True] * 32}, r"rope_factors is .*; allowed: list\[float\]"),
+        ({"rope_attention_factor": 0}, "rope_attention_factor is 0; allowed: a number above 0"),
+        ({"layers_without_rope": [6]}, r"layers_without_rope is \[6\]; allowed: layers from 0 to 5 in ascending order"),
+        ({"layers_without_rope": [1, 1]}, r"layers_without_rope is \[1, 1\]; allowed: "),
+        ({"layers_without_rope": [1.0]}, r"layers_without_rope is \[1.0\]; allowed: list\[int\]"),
+        ({**UNROTATED, "layers_without_rope": [1]}, r"layers_without_rope is \[1\]; allowed: with rope only"),
+        ({**UNROTATED, "rope_attention_factor": 2.0}, "rope_attention_factor is 2.0; allowed: with rope only"),
     ],
 )
 def test_refused(changes: dict[str, Any], message: str) -> None:

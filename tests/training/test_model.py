@@ -39,6 +39,10 @@ VARIANTS: list[tuple[int, dict[str, Any], dict[str, Any]]] = [
     (66, {}, {"max_distance": 16, "sink_tokens": 1, "num_levels": 4}),
     (70, {}, {"max_distance": 1000, "downsampling": "conv"}),
     (61, {}, {"max_distance": 17, "padding": "zero_keys", "scale_far_field": True}),
+    (70, {"qk_norm": True}, {"level_bias": True}),
+    (68, {"rope_factors": [1.0, 5.5], "rope_attention_factor": 1.3, "layers_without_rope": [1]},
+     {"sink_tokens": 2, "max_distance": 20, "level_bias": True}),
+    (55, {"layers_without_rope": [0, 1], "attention_bias": True, "qk_norm": True}, {"far_positions": "none"}),
 ]  # fmt: skip
 
 

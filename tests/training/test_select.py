@@ -43,6 +43,10 @@ VARIANTS: list[tuple[int, dict[str, Any], dict[str, Any]]] = [
     (70, {"num_key_value_heads": 4}, {"open_units": 4, "open_size": 1, "far_positions": "none"}),
     (80, {}, {"open_units": 100, "open_size": 8, "max_distance": 45}),
     (80, {"position_embedding": "none"}, {"open_units": 3, "open_size": 2, "num_levels": 1}),
+    (95, {"qk_norm": True, "attention_bias": True}, {"max_distance": 32}),
+    (94, {"rope_factors": [2.0, 8.0], "rope_attention_factor": 1.25}, {"max_distance": 40, "level_bias": True}),
+    (98, {"rope_factors": [1.0, 3.5], "rope_attention_factor": 1.5, "layers_without_rope": [0]},
+     {"max_distance": 33, "open_units": 2, "open_size": 4}),
 ]  # fmt: skip
 
 
@@ -77,7 +81,12 @@ def opened_by(choices: Choices, head: int, group_size: int, length: int) -> list
     return [[t, units] for t, units in queries if t < length]
 
 
-@pytest.mark.parametrize("case", ["select_own", "select_max_distance", "select_open", "select_open_distance"])
+PRETRAINED = ["pretrained_llama3", "pretrained_qwen2_yarn", "pretrained_qwen3", "pretrained_smollm3"]
+
+
+@pytest.mark.parametrize(
+    "case", ["select_own", "select_max_distance", "select_open", "select_open_distance", *PRETRAINED]
+)
 def test_golden(case: str) -> None:
     content = json.loads((GOLDEN_NEXT / case / "case.json").read_text("utf-8"))
     model = load_model(GOLDEN_NEXT / case)

@@ -6,10 +6,13 @@ R = H / K, d channels.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from .config import FmaConfig
+from .norms import RmsNorm
 from .plan import SequencePlan
 
 INITIAL_LEVEL_BIAS = -2.0
@@ -30,20 +33,29 @@ class LevelBias(nn.Module):
 class FmaAttention(nn.Module):
     """Queries, keys and values of one layer and the output projection; subclasses say which queries see which keys."""
 
-    def __init__(self, config: FmaConfig, level_bias_columns: int) -> None:
+    def __init__(self, config: FmaConfig, layer: int, level_bias_columns: int) -> None:
         super().__init__()
         self.config = config
+        self.rotates = config.rotates(layer)
         width, d = config.hidden_size, config.head_dim
         heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.q_proj = nn.Linear(width, heads * d, bias=config.attention_bias)
         self.k_proj = nn.Linear(width, kv_heads * d, bias=config.attention_bias)
         self.v_proj = nn.Linear(width, kv_heads * d, bias=config.attention_bias)
         self.o_proj = nn.Linear(heads * d, width, bias=config.attention_bias)
+        if config.qk_norm:
+            self.q_norm, self.k_norm = RmsNorm(d, config.norm_eps), RmsNorm(d, config.norm_eps)
         self.level_bias = LevelBias(heads, level_bias_columns) if config.fma.level_bias else None
 
     def forward(self, x: Tensor, plan: SequencePlan) -> Tensor:
         """Attention of x [B, N, hidden] to itself: [B, N, hidden]."""
         query, key, value = (self._heads(project(x)) for project in (self.q_proj, self.k_proj, self.v_proj))
+        if self.config.qk_norm:
+            query, key = self.q_norm(query), self.k_norm(key)
+        if self.rotates:
+            query = query * self.config.rope_attention_factor**2
+        else:
+            plan = replace(plan, turns=plan.turns.removed())
         return self.o_proj(self._tokens(self.attend(query, key, value, plan)))
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, plan: SequencePlan) -> Tensor:

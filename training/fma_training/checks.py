@@ -40,13 +40,19 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_number(value: Any) -> bool:
+    return _is_integer(value) or isinstance(value, float)
+
+
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "int": _is_integer,
-    "float": lambda v: _is_integer(v) or isinstance(v, float),
+    "float": _is_number,
     "bool": lambda v: isinstance(v, bool),
     "str": lambda v: isinstance(v, str),
     "int | None": lambda v: v is None or _is_integer(v),
     "str | None": lambda v: v is None or isinstance(v, str),
+    "list[int] | None": lambda v: v is None or (isinstance(v, list) and all(map(_is_integer, v))),
+    "list[float] | None": lambda v: v is None or (isinstance(v, list) and all(map(_is_number, v))),
     "int | list[int] | None": lambda v: v is None or all(_is_integer(i) for i in (v if isinstance(v, list) else [v])),
 }
 

@@ -6,6 +6,7 @@ Key names and their meaning: the attention definition, "Around the attention".
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ RANGES = {
     "head_dim": (1, 1024),
     "max_position_embeddings": (1, 1 << 40),
 }
+ROPE_OPTIONS = ("rope_factors", "rope_attention_factor", "layers_without_rope")
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,10 @@ class FmaConfig:
     attention_bias: bool = False
     mlp_bias: bool = False
     tie_word_embeddings: bool = False
+    qk_norm: bool = False
+    rope_factors: list[float] | None = None
+    rope_attention_factor: float = 1.0
+    layers_without_rope: list[int] | None = None
     bos_token_id: int | list[int] | None = None
     eos_token_id: int | list[int] | None = None
     mask_token_id: int | None = None
@@ -71,17 +77,7 @@ class FmaConfig:
         one_of("mlp", self.mlp, MLPS)
         one_of("tokenizer", self.tokenizer, TOKENIZERS)
         require(0 < self.norm_eps < 1, "norm_eps", self.norm_eps, "above 0 and below 1")
-        distance = self.fma.max_distance
-        if self.position_embedding == "rope":
-            require(self.head_dim % 2 == 0, "head_dim", self.head_dim, "even numbers with rope")
-            require(self.rope_theta > 0, "rope_theta", self.rope_theta, "above 0")
-        else:
-            unrotated = (None,) if self.fma.selects else (None, "center")
-            far = self.fma.far_positions
-            require(far in unrotated, "fma.far_positions", far, "with rope only")
-            require(distance == 0, "fma.max_distance", distance, "0 without rope")
-        rotated = self.far_positions != "none"
-        require(distance == 0 or rotated, "fma.max_distance", distance, "0 with far positions none")
+        self._check_positions()
         if self.mask_token_id is not None:
             in_range("mask_token_id", self.mask_token_id, 0, self.vocab_size - 1)
 
@@ -95,6 +91,10 @@ class FmaConfig:
         if self.position_embedding != "rope":
             return "none"
         return self.fma.far_positions or ("own" if self.fma.selects else "center")
+
+    def rotates(self, layer: int) -> bool:
+        """Whether queries and keys of a layer, counted from 0, are rotated."""
+        return self.position_embedding == "rope" and layer not in (self.layers_without_rope or [])
 
     def seems_distant(self, level: int) -> bool:
         """Whether every entry of a level is treated as exactly max_distance away."""
@@ -119,9 +119,8 @@ class FmaConfig:
 
     def to_dict(self) -> dict[str, Any]:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "fma"}
-        for absent in ("tokenizer", "mask_token_id"):
-            if values[absent] is None:
-                del values[absent]
+        optional = ("tokenizer", "mask_token_id", "qk_norm", *ROPE_OPTIONS)
+        values = {name: value for name, value in values.items() if name not in optional or value != DEFAULTS[name]}
         fma = self.fma.to_dict()  # last, as the longest
         return {"architectures": [self.architecture], "model_type": "fma", **values, "fma": fma}
 
@@ -133,3 +132,33 @@ class FmaConfig:
 
     def save(self, folder: Path) -> None:
         (folder / CONFIG_FILE).write_text(json.dumps(self.to_dict(), indent=2) + "\n", "utf-8")
+
+    def _check_positions(self) -> None:
+        distance = self.fma.max_distance
+        if self.position_embedding == "rope":
+            require(self.head_dim % 2 == 0, "head_dim", self.head_dim, "even numbers with rope")
+            require(self.rope_theta > 0, "rope_theta", self.rope_theta, "above 0")
+            self._check_rope_options()
+        else:
+            unrotated = (None,) if self.fma.selects else (None, "center")
+            far = self.fma.far_positions
+            require(far in unrotated, "fma.far_positions", far, "with rope only")
+            require(distance == 0, "fma.max_distance", distance, "0 without rope")
+            for name in ROPE_OPTIONS:
+                require(getattr(self, name) == DEFAULTS[name], name, getattr(self, name), "with rope only")
+        rotated = self.far_positions != "none"
+        require(distance == 0 or rotated, "fma.max_distance", distance, "0 with far positions none")
+
+    def _check_rope_options(self) -> None:
+        pairs, factors = self.head_dim // 2, self.rope_factors
+        if factors is not None:
+            good = len(factors) == pairs and all(0 < factor < math.inf for factor in factors)
+            require(good, "rope_factors", factors, f"{pairs} numbers above 0 (head_dim / 2)")
+        factor = self.rope_attention_factor
+        require(0 < factor < math.inf, "rope_attention_factor", factor, "a number above 0")
+        layers, last = self.layers_without_rope or [], self.num_hidden_layers - 1
+        good = layers == sorted(set(layers)) and all(0 <= layer <= last for layer in layers)
+        require(good, "layers_without_rope", layers, f"layers from 0 to {last} in ascending order")
+
+
+DEFAULTS = {f.name: f.default for f in fields(FmaConfig)}

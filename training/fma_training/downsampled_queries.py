@@ -19,8 +19,8 @@ from .summary_attention import SummaryAttention, take_groups
 class DownsampledQueryAttention(SummaryAttention):
     """Far scores once per share, near scores once per token."""
 
-    def __init__(self, config: FmaConfig, level_bias_columns: int) -> None:
-        super().__init__(config, level_bias_columns)
+    def __init__(self, config: FmaConfig, layer: int, level_bias_columns: int) -> None:
+        super().__init__(config, layer, level_bias_columns)
         self.q_downsample = Downsample(config)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, plan: SequencePlan) -> Tensor:

@@ -16,21 +16,12 @@ from .attention import FmaAttention
 from .checks import Words, refusal
 from .config import FmaConfig
 from .downsampled_queries import DownsampledQueryAttention
+from .norms import hidden_norm
 from .plan import SequencePlan, sequence_plan
 from .select_attention import SelectAttention
 from .summary_attention import SummaryAttention
 
 INITIAL_DEVIATION = 0.02
-
-
-class RmsNorm(nn.Module):
-    def __init__(self, width: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps) * self.weight
 
 
 class Mlp(nn.Module):
@@ -51,11 +42,11 @@ class Mlp(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, config: FmaConfig, level_bias_columns: int) -> None:
+    def __init__(self, config: FmaConfig, index: int, level_bias_columns: int) -> None:
         super().__init__()
-        self.input_layernorm = _norm(config)
-        self.self_attn = _attention(config, level_bias_columns)
-        self.post_attention_layernorm = _norm(config)
+        self.input_layernorm = hidden_norm(config)
+        self.self_attn = _attention(config, index, level_bias_columns)
+        self.post_attention_layernorm = hidden_norm(config)
         self.mlp = Mlp(config)
 
     def forward(self, x: Tensor, plan: SequencePlan) -> Tensor:
@@ -70,8 +61,8 @@ class Transformer(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         if config.position_embedding == "learned":
             self.embed_positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        self.layers = nn.ModuleList(Layer(config, level_bias_columns) for _ in range(config.num_hidden_layers))
-        self.norm = _norm(config)
+        self.layers = nn.ModuleList(Layer(config, i, level_bias_columns) for i in range(config.num_hidden_layers))
+        self.norm = hidden_norm(config)
         # Both limit the memory of training; what was not kept is computed again in the backward pass.
         self.blocks_at_once: int | None = None  # blocks whose scores are in memory; None: all
         self.checkpoint_layers = False  # keeps only a layer's input
@@ -160,15 +151,9 @@ def make_model(config: FmaConfig, level_bias_columns: int | None = None) -> FmaM
     return kind(config, level_bias_columns)
 
 
-def _attention(config: FmaConfig, level_bias_columns: int) -> FmaAttention:
+def _attention(config: FmaConfig, layer: int, level_bias_columns: int) -> FmaAttention:
     if config.fma.selects:
-        return SelectAttention(config, level_bias_columns)
+        return SelectAttention(config, layer, level_bias_columns)
     if config.fma.query_downsampling:
-        return DownsampledQueryAttention(config, level_bias_columns)
-    return SummaryAttention(config, level_bias_columns)
-
-
-def _norm(config: FmaConfig) -> nn.Module:
-    if config.norm == "rmsnorm":
-        return RmsNorm(config.hidden_size, config.norm_eps)
-    return nn.LayerNorm(config.hidden_size, eps=config.norm_eps)
+        return DownsampledQueryAttention(config, layer, level_bias_columns)
+    return SummaryAttention(config, layer, level_bias_columns)

@@ -22,6 +22,8 @@ class Rotation:
     def __init__(self, config: FmaConfig, positions: Tensor) -> None:
         half = config.head_dim // 2
         frequency = config.rope_theta ** (-torch.arange(half, dtype=torch.float64) / half)
+        if config.rope_factors is not None:
+            frequency = frequency / torch.tensor(config.rope_factors, dtype=torch.float64)
         angle = positions.to("cpu", torch.float64)[:, None] * frequency
         self.cosine = angle.cos().float().to(positions.device)  # [n, d / 2]
         self.sine = angle.sin().float().to(positions.device)  # [n, d / 2]
@@ -48,11 +50,20 @@ class Turns:
     sink_key: Turn
     summaries: list[Turn]  # by level: the groups' summaries [..., groups * p, d], or a token's key for `own`
 
+    @staticmethod
+    def none(levels: int) -> Turns:
+        """No vector is rotated."""
+        return Turns(unrotated, unrotated, unrotated, unrotated, unrotated, [unrotated] * levels)
+
+    def removed(self) -> Turns:
+        """Those of a layer without rope."""
+        return Turns.none(len(self.summaries))
+
 
 def sequence_turns(config: FmaConfig, tokens: int, groups: list[int], device: torch.device) -> Turns:
     """The forms for `tokens` positions and the given number of groups of each level that is seen."""
     if config.position_embedding != "rope":
-        return Turns(unrotated, unrotated, unrotated, unrotated, unrotated, [unrotated] * len(groups))
+        return Turns.none(len(groups))
     position = torch.arange(tokens, device=device)
     near = Rotation(config, position)
     if config.far_positions == "none":

@@ -24,8 +24,8 @@ BlocksPart = Callable[[slice], Part]  # a part of the lists of some blocks
 class SummaryAttention(FmaAttention):
     """Blocks of m queries against one shared list of keys each."""
 
-    def __init__(self, config: FmaConfig, level_bias_columns: int) -> None:
-        super().__init__(config, level_bias_columns)
+    def __init__(self, config: FmaConfig, layer: int, level_bias_columns: int) -> None:
+        super().__init__(config, layer, level_bias_columns)
         self.k_downsample = Downsample(config)
         self.v_downsample = Downsample(config)
 

@@ -1,0 +1,5 @@
+"""python -m fma_convert"""
+
+from .cli import main
+
+main()

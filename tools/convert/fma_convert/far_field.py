@@ -1,0 +1,141 @@
+"""The shape of the far field: what a session costs, and the shape that fits a cost.
+
+m, p, L, s, C are the symbols of docs/model.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .decoder import Decoder
+from .refusal import refusal
+
+CACHE_TYPES = {"f32": 4, "bf16": 2}  # the server's --cache-dtype, and the bytes of a number
+DEFAULT_NEAR = 256
+DEFAULT_TOKENS = 1 << 20
+DEFAULT_SINKS = 4
+MAX_NEAR = 4096
+_MAX_LEVELS = 40
+_STEP = 32  # near fields that are chosen here are multiples of it
+_NEAR_MARKS, _FAR_MARKS = 4, 12  # bytes: attention received; with it novelty and position
+
+
+@dataclass(frozen=True)
+class FarField:
+    near: int  # m
+    rank: int  # p
+    levels: int  # L
+    sinks: int  # s
+    novel: int | None  # None: half of the rank
+    max_distance: int  # C; 0: none
+
+    @property
+    def horizon(self) -> int:
+        """Older tokens are out of view."""
+        return 4 * self.near << (self.levels - 1)
+
+    @property
+    def entries(self) -> int:
+        """What a state keeps of tokens, for a layer and KV head."""
+        return 2 * self.near + self.sinks + 2 * self.rank * self.levels
+
+    def session_bytes(self, decoder: Decoder, number: int) -> int:
+        """About what the server needs for one session; `number` is the bytes of a number in its cache."""
+        vectors = 2 * decoder.head_dim * number * self.entries
+        marks = 2 * self.near * _NEAR_MARKS + 2 * self.rank * self.levels * _FAR_MARKS
+        return decoder.num_layers * decoder.num_kv_heads * (vectors + marks)
+
+    def config(self) -> dict[str, Any]:
+        """The object `fma` of config.json."""
+        values = {
+            "group_size": self.near,
+            "rank": self.rank,
+            "num_levels": self.levels,
+            "downsampling": "select",
+            "scale_far_field": False,
+            "padding": "masked",
+            "sink_tokens": self.sinks,
+            "far_positions": "own",
+            "select_novel": self.novel,
+            "max_distance": self.max_distance or None,
+        }
+        return {key: value for key, value in values.items() if value is not None}
+
+
+def full_cache_bytes(decoder: Decoder, tokens: int, number: int) -> int:
+    """An ordinary cache of keys and values."""
+    return 2 * decoder.head_dim * number * decoder.num_layers * decoder.num_kv_heads * tokens
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked for; None: choose."""
+
+    near: int | None = None
+    rank: int | None = None
+    max_tokens: int = DEFAULT_TOKENS
+    session_memory: int | None = None
+    sinks: int = DEFAULT_SINKS
+    novel: int | None = None
+    max_distance: int | None = None
+    cache: str = "f32"
+
+
+def choose(wishes: Wishes, decoder: Decoder) -> FarField:
+    reach = _reach(wishes, decoder)
+    limit = min(MAX_NEAR, reach // 4) if reach else MAX_NEAR
+    if not 0 <= wishes.sinks < limit:
+        raise refusal("--sinks", str(wishes.sinks), f"0 to {limit - 1}")
+    if wishes.session_memory is not None:
+        return _largest(wishes, decoder, limit)
+    near = min(DEFAULT_NEAR, limit) if wishes.near is None else wishes.near
+    if not wishes.sinks < near <= limit:
+        why = "" if limit == MAX_NEAR else f", a quarter of the greatest distance ({reach})"
+        raise refusal("--near", str(near), f"{wishes.sinks + 1} to {limit}{why}")
+    rank = _half(near, wishes.sinks) if wishes.rank is None else wishes.rank
+    return _shape(wishes, decoder, near, rank)
+
+
+def _reach(wishes: Wishes, decoder: Decoder) -> int:
+    """The greatest distance at which a token may be met; 0: any."""
+    if wishes.max_distance is None:
+        return decoder.trained_distance
+    if decoder.window is not None and not 0 < wishes.max_distance <= decoder.window:
+        allowed = f"1 to {decoder.window}, the window of the model's attention"
+        raise refusal("--max-distance", str(wishes.max_distance), allowed)
+    return wishes.max_distance
+
+
+def _half(near: int, sinks: int) -> int:
+    return max(1, min(near // 2, near - sinks))
+
+
+def _shape(wishes: Wishes, decoder: Decoder, near: int, rank: int) -> FarField:
+    if not 1 <= rank <= near - wishes.sinks:
+        raise refusal("--rank", str(rank), f"1 to {near - wishes.sinks}, what {wishes.sinks} sinks leave of --near")
+    if wishes.novel is not None and not 0 <= wishes.novel <= rank:
+        raise refusal("--novel", str(wishes.novel), f"0 to {rank}, the rank")
+    levels = 1 + max(0, (-(-wishes.max_tokens // (4 * near)) - 1).bit_length())
+    if levels > _MAX_LEVELS:
+        most = 4 * near << (_MAX_LEVELS - 1)
+        raise refusal("--max-tokens", str(wishes.max_tokens), f"up to {most} with --near {near}")
+    distance = wishes.max_distance
+    if distance is None:  # three eighths of the trained distance, where models still recall well
+        distance = max(3 * decoder.trained_distance // 8, 4 * near)
+    return FarField(near, rank, levels, wishes.sinks, wishes.novel, distance)
+
+
+def _largest(wishes: Wishes, decoder: Decoder, limit: int) -> FarField:
+    """The largest near field that fits with half of it as rank; at the limit what is left goes into the rank."""
+    first = min(_STEP, limit)
+    shapes = [_shape(wishes, decoder, m, _half(m, wishes.sinks)) for m in range(first, limit + 1, _STEP)]
+    largest = shapes[-1].near
+    shapes += [_shape(wishes, decoder, largest, p) for p in range(shapes[-1].rank + 1, largest - wishes.sinks + 1)]
+    number = CACHE_TYPES[wishes.cache]
+    fitting = [shape for shape in shapes if shape.session_bytes(decoder, number) <= (wishes.session_memory or 0)]
+    if fitting:
+        return fitting[-1]
+    least = shapes[0].session_bytes(decoder, number)
+    allowed = f"at least {least} bytes for this model ({wishes.cache})"
+    raise refusal("--session-memory", str(wishes.session_memory), allowed)
