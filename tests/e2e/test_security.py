@@ -90,7 +90,7 @@ def test_tokens_are_needed_by_everything_but_health(tmp_path: Path) -> None:
         assert server.run("models", "--token", "a")[0] == 0
         for words in (("models",), ("generate", "x"), ("score", "x"), ("tokenize", "x"), ("sessions", "list")):
             code, _, errors = server.run(*words)
-            assert code == REFUSED and "bearer token" in errors, errors
+            assert code == REFUSED and "authorization is missing" in errors, errors
             code, _, errors = server.run(*words, "--token", "b")
             assert code == REFUSED and "an unknown token" in errors, errors
         assert server.run("health")[0] == 0
@@ -199,7 +199,7 @@ def test_requests_for_more_than_allowed_are_refused() -> None:
     limits = ("--max-prompt-tokens", 5, "--max-stop-strings", 1, "--max-samples", 2)
     with Service(*limits) as server:
         assert server.run("generate", "a b", "--max-tokens", 2, "--stop", "x", "--n", 2)[0] == 0
-        for flags, limit in ((("--stop", "x", "--stop", "y"), "at most 1"), (("--n", 3), "at most 2")):
+        for flags, limit in ((("--stop", "x", "--stop", "y"), "is 2; allowed: up to 1"), (("--n", 3), "is 3; allowed: up to 2")):
             code, _, errors = server.run("generate", "a b", "--max-tokens", 2, *flags)
             assert code == REFUSED and limit in errors, errors
         for command in ("generate", "score"):

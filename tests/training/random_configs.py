@@ -20,7 +20,7 @@ def random_encoder(rng: np.random.Generator) -> FmaConfig:
     settings = FmaSettings(
         group_size,
         rank=_one(rng, _divisors(group_size)),
-        num_levels=int(rng.integers(0, 5)),
+        num_levels=int(rng.integers(1, 5)),
         downsampling=downsampling,
         share_levels=downsampling == "hierarchical" and _coin(rng),
         scale_far_field=_coin(rng),
@@ -42,7 +42,7 @@ def random_selector(rng: np.random.Generator) -> FmaConfig:
     settings = FmaSettings(
         group_size,
         rank,
-        num_levels=int(rng.integers(0, 5)),
+        num_levels=int(rng.integers(1, 5)),
         downsampling="select",
         level_bias=_coin(rng),
         sink_tokens=sinks,
