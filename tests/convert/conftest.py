@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-for folder in ("training", "tests/training"):  # NumPy alone: the configuration, and the definition token by token
+# NumPy alone: the configuration, the definition token by token, and what made the golden cases.
+for folder in ("training", "tests/training", "tests/data/pretrained"):
     sys.path.insert(0, str(ROOT / folder))
 
 PRETRAINED = ROOT / "tests" / "data" / "pretrained"

@@ -12,9 +12,10 @@ from conftest import PRETRAINED
 from floats import read_floats
 from fma_convert.cli import main
 from fma_training.config import FmaConfig
+from make_golden import CASES, SHAPE
 from reference_select import SelectReference
 
-MODELS = sorted(folder for folder in PRETRAINED.iterdir() if folder.is_dir())
+MODELS = sorted(folder for folder in PRETRAINED.iterdir() if (folder / "config.json").is_file())
 
 
 def logits(folder: Path, tokens: list[int]) -> np.ndarray:
@@ -30,3 +31,12 @@ def test_logits(source: Path, tmp_path: Path) -> None:
     expected = np.load(source / "logits.npy")
     assert np.abs(expected).max() > 1
     assert np.abs(logits(tmp_path / "out", tokens) - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden_cases_are_of_these_models(name: str, tmp_path: Path) -> None:
+    """What other implementations are held to (tests/data/golden_next) is what the converter makes today."""
+    main([str(PRETRAINED / name), str(tmp_path / "out"), *SHAPE, *CASES[name]])
+    golden = PRETRAINED.parent / "golden_next" / f"pretrained_{name}"
+    for file in ("config.json", "model.safetensors"):
+        assert (tmp_path / "out" / file).read_bytes() == (golden / file).read_bytes()

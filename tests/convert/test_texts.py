@@ -26,7 +26,7 @@ TEXTS = [
     "", " ", "a", "The cat  sat on\n\n the mat.\r\n\r\n", "it's we'LL they'd ''", "x=1234567890; y = 3.14\t\t42",
     "café — “naïve” 😀👩‍👩‍👧  ",
     "日本語のテキスト", "e\u0301 vs é", "</s> is text <s>", "\u00a0\u3000 \x00 ok", "ʼn ǅ Ǆ ١٢٣",
-    "  leading", "trailing   ", "camelCaseAndHTTPServer /path/to//file\n/x",
+    "  leading", "trailing   ", "camelCaseAndHTTPServer /path/to//file\n/x", "a!\n/b;\r\n//c",
 ]  # fmt: skip
 LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
@@ -57,13 +57,18 @@ def byte_level(pre: str) -> Tokenizer:
     }[pre]
     if pre == "qwen2":
         tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*before, bytes_of])
+    # Trained on whole lines, so that there are merges which only the pre-tokenizer in question prevents.
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     options: dict[str, Any] = {"special_tokens": SPECIALS, "initial_alphabet": alphabet, "show_progress": False}
     trainer = trainers.BpeTrainer(vocab_size=700, **options)
-    tokenizer.train_from_iterator(prose(), trainer)
-    return tokenizer
+    lines = [*prose()[0].splitlines(), *[*TEXTS, "1234 1234567 a!\n/b;\r\n//c"] * 20]
+    tokenizer.train_from_iterator(lines, trainer)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*before, bytes_of])
+    state = json.loads(tokenizer.to_str())
+    del state["model"]["merges"][-100:]  # so there are tokens that only ignore_merges finds
+    return Tokenizer.from_str(json.dumps(state))
 
 
 def metadata(tokenizer: Tokenizer, **more: Any) -> dict[str, Any]:

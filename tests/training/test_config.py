@@ -51,7 +51,7 @@ def test_round_trip(tmp_path: Path) -> None:
         {**SELECT, "rank": 61, "sink_tokens": 3, "far_positions": None, "position_embedding": "none"},
         {"causal": False, "query_downsampling": True, "architectures": ["FmaForMaskedLM"], "mask_token_id": 0},
         {"max_distance": 1000, "far_positions": None},
-        {"qk_norm": True, "rope_factors": [1.0] * 31 + [8], "rope_attention_factor": 1.2, "layers_without_rope": [0, 5]},
+        {"qk_norm": True, "rope_factors": [1.0] * 31 + [8], "rope_attention_factor": 2, "layers_without_rope": [0, 5]},
     ],
 )
 def test_round_trip_of_every_kind(changes: dict[str, Any], tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ SHAPE: dict[str, Any] = {
     "num_key_value_heads": 2, "max_position_embeddings": 64, "rope_theta": 20.0, "bos_token_id": 1,
     "eos_token_id": 2, "pad_token_id": 0,
 }  # fmt: skip
+ONE_KV_HEAD = {"num_attention_heads": 2, "num_key_value_heads": 1}
 LLAMA3 = {
     "rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
@@ -43,7 +44,7 @@ MODELS: dict[str, tuple[PretrainedConfig, torch.dtype]] = {
     ),
     "llama3": (LlamaConfig(**SHAPE, rope_scaling=LLAMA3, tie_word_embeddings=True, head_dim=8), torch.float32),
     "mistral": (MistralConfig(**{**SHAPE, "max_position_embeddings": 256}, sliding_window=80), torch.float16),
-    "qwen2_yarn": (Qwen2Config(**{**SHAPE, "num_attention_heads": 2, "num_key_value_heads": 1}, rope_scaling=YARN), torch.float32),
+    "qwen2_yarn": (Qwen2Config(**{**SHAPE, **ONE_KV_HEAD}, rope_scaling=YARN), torch.float32),
     "qwen3": (Qwen3Config(**SHAPE, head_dim=8), torch.bfloat16),
     "smollm3": (SmolLM3Config(**{**SHAPE, "num_hidden_layers": 4}), torch.float32),
 }
@@ -57,7 +58,8 @@ def make(name: str, config: PretrainedConfig, dtype: torch.dtype) -> None:
             parameter.add_(torch.randn_like(parameter) * 0.25)
     model.to(dtype).save_pretrained(HERE / name, max_shard_size="12KB" if name == "llama3" else "1GB")
     tokens = np.random.default_rng(len(name)).integers(0, config.vocab_size, TOKENS).tolist()
-    model = AutoModelForCausalLM.from_pretrained(HERE / name, dtype=torch.float64)  # frequencies are not rounded with it
+    # Loaded again: to() would have rounded the rotary frequencies too.
+    model = AutoModelForCausalLM.from_pretrained(HERE / name, dtype=torch.float64)
     with torch.no_grad():
         logits = model(torch.tensor([tokens])).logits[0]
     (HERE / name / "tokens.json").write_text(json.dumps(tokens) + "\n", "utf-8")
