@@ -37,6 +37,47 @@ def test_every_flag_is_documented() -> None:
     assert {flag: [name] if name else [] for flag, name in rows} == environment
 
 
+UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def as_printed(default: str) -> set[str]:
+    """What --print-config may say for a default of the documentation."""
+    if default == "none":
+        return {'""', "[]"}
+    number, _, unit = default.partition(" ")
+    if unit:
+        return {str(int(number) * UNITS[unit])}
+    return {default.strip("`"), f'"{default.strip("`")}"', {"off": "false"}.get(default, default)}
+
+
+def test_documented_defaults_are_the_servers() -> None:
+    table = (ROOT / "docs" / "operations.md").read_text().split("## Flags of fma-server")[1].split("\n### ")[0]
+    rows = re.findall(r"^\| `--([\w-]+)[^`]*` \| `\w+` \| ([^|]+) \|", table, re.M)
+    documented = {flag: default for flag, default in rows if flag not in ("model", "config")}
+    found = effective()
+    assert set(documented) == set(found) - {"model"}
+    for flag, default in documented.items():
+        assert found[flag] in as_printed(default), flag
+
+
+def test_ranges_are_the_documented_ones() -> None:
+    for flag, least, most in (
+        ("threads", 0, 1024),
+        ("session-ttl", 0, 1_000_000_000),
+        ("rewind-points", 0, 1000),
+        ("session-log-tokens", 1, 16_777_216),
+        ("max-stop-strings", 0, 16),
+        ("max-samples", 1, 128),
+    ):
+        for value in (least, most):
+            assert effective(f"--{flag}", value)[flag] == str(value)
+        for value in (least - 1, most + 1):
+            done = server("--model", "m", f"--{flag}", value, "--print-config")
+            assert done.returncode == 2 and f"--{flag}" in done.stderr, (flag, value, done)
+    done = server("--model", GOLDEN / "average", "--slots", 65_281, "--step-tokens", 256, "--listen", "127.0.0.1:0")
+    assert done.returncode == 1 and "is 65537; allowed: 1 to 65536" in done.stdout
+
+
 def test_command_line_wins_over_environment_over_file(tmp_path: Path) -> None:
     file = tmp_path / "fma.toml"
     file.write_text("slots = 1\nmax-queue = 2\nthreads = 3\n")

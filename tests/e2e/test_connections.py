@@ -169,6 +169,27 @@ def test_the_grace_of_an_old_connection_ends() -> None:
         assert eventually(lambda: server.sum("fma_slots_used") == 0)
 
 
+def test_a_connection_is_told_how_many_calls_it_may_have() -> None:
+    with Service("--max-streams", 3) as server, Connection(server.grpc_port) as client:
+        assert client.call(MODEL, b"") == 0
+        assert client.http.remote_settings.max_concurrent_streams == 3
+
+
+def test_metadata_has_a_most() -> None:
+    with Service() as server, Connection(server.grpc_port) as client:
+        assert client.call(MODEL, b"", padding=12_000 * "x") == 0
+        assert client.call(MODEL, b"", padding=17_000 * "x") not in (0, None)
+        assert client.call(MODEL, b"") == 0
+
+
+def test_a_client_that_fell_silent_frees_its_slot() -> None:
+    endless = b"\n\x01x" + b"\x20\xc0\x84\x3d\x28\x01"  # text "x", max_tokens 1,000,000, ignore_eos
+    with Service("--max-stall-seconds", 600) as server, Connection(server.grpc_port) as client:
+        client.begin("/fma.v1.Generation/Generate", endless)
+        assert eventually(lambda: server.sum("fma_slots_used") == 1)
+        assert eventually(lambda: server.sum("fma_slots_used") == 0, 55)
+
+
 def test_a_handshake_that_never_ends_is_ended(tmp_path: Path) -> None:
     pair = Authority.create(tmp_path / "ca").issue("server")
     with Service("--tls-cert", pair.cert, "--tls-key", pair.key) as server:

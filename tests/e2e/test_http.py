@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
 import signal
 import socket
+import time
 from pathlib import Path
 
 from namespaces import with_file
@@ -63,6 +65,17 @@ def test_probes_from_ready_over_overloaded_to_draining() -> None:
         assert server.process.wait(timeout=60) == 0
 
 
+def test_it_is_overloaded_when_no_model_has_room() -> None:
+    models = ("--model", f"other={DEMO_MODEL}", "--slots", 1, "--max-queue", 0)
+    with Service(*models, model=f"first={DEMO_MODEL}") as server, server.client(*LONG) as first:
+        assert eventually(lambda: server.sum("fma_slots_used") == 1)
+        assert server.get("/readyz") == (200, "ready\n")
+        with server.client(*LONG, "--model", "other") as other:
+            assert eventually(lambda: server.get("/readyz") == (429, "overloaded\n"))
+            other.kill()
+        first.kill()
+
+
 def test_targets_may_be_whole_urls() -> None:
     with Service("--slots", 1, model=GOLDEN / "average") as server:
         for target in ("http://any.host/livez", "HTTP://127.0.0.1:8080/livez?x=1", "https://any.host/livez"):
@@ -80,6 +93,21 @@ def test_a_name_stands_for_all_its_addresses(tmp_path: Path) -> None:
             with socket.create_connection((address, server.http_port), timeout=20) as probe:
                 probe.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
                 assert probe.recv(100).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_silent_connection_ends_and_pages_tell_nothing_private(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"private-tenant {hashlib.sha256(b'private-token').hexdigest()}\n")
+    with Service("--tokens", tokens) as server, socket.create_connection(("127.0.0.1", server.http_port), 20) as silent:
+        started = time.monotonic()
+        assert server.run("sessions", "create", "private-session", "--token", "private-token")[0] == 0
+        words = ("generate", "private words", "--session", "private-session", "--token", "private-token")
+        assert server.run(*words)[0] == 0
+        assert eventually(lambda: server.sum("fma_requests_finished_total") == 1)
+        pages = [server.get(path)[1] for path in ("/metrics", "/readyz", "/livez", "/health", "/version")]
+        assert "private" not in "".join(pages)
+        assert silent.recv(100) == b""
+        assert 4 < time.monotonic() - started < 10
 
 
 def documented() -> dict[str, tuple[str, set[str]]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from namespaces import with_memory_limit
-from programs import BIN, DEMO_MODEL, GOLDEN, run
+from programs import BIN, DEMO_MODEL, GOLDEN, ROOT, run
 from service import Service
 from test_http import write_large_model
 
@@ -140,6 +140,22 @@ def test_what_the_memory_does_not_hold_is_refused_or_warned_of(tmp_path: Path) -
     modest = ("--slots", 2, "--session-memory", "1M", "--prefix-cache-memory", 0, "--max-request-bytes", "1M")
     with Service(*modest, model=AVERAGE, before=with_memory_limit(tmp_path / "roomy", 1 << 30)) as server:
         assert "memory:" not in server.log()
+
+
+@pytest.mark.parametrize(("kind", "slot_bytes"), [("f32", 2_211_840), ("bf16", 1_277_952)])
+def test_a_slot_of_the_bundled_model_has_its_documented_size(kind: str, slot_bytes: int) -> None:
+    assert f"{slot_bytes:,} bytes" in (ROOT / "docs" / "operations.md").read_text()
+    with Service("--cache-dtype", kind, "--slots", 2) as server:
+        shown = json.loads(fma(server, "models", "--json").stdout)
+        assert shown["slot_bytes"] == slot_bytes
+        assert server.sum("fma_state_bytes") == 2 * slot_bytes
+
+
+def test_slots_that_nobody_used_take_no_memory() -> None:
+    with Service("--slots", 400) as server:
+        for _ in range(3):
+            assert server.run("generate", "x", "--max-tokens", 3)[0] == 0
+        assert server.sum("process_resident_memory_bytes") < server.sum("fma_state_bytes") / 2
 
 
 def test_sessions_of_each_model_outlive_the_server(tmp_path: Path) -> None:

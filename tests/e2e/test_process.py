@@ -45,6 +45,18 @@ def test_a_log_reader_that_goes_away_ends_nothing() -> None:
         assert server.wait(timeout=60) == 0
 
 
+def test_a_log_on_a_full_disk_ends_nothing() -> None:
+    port = free_port()
+    with open("/dev/full", "w") as full, subprocess.Popen([*SERVER[:-1], f"127.0.0.1:{port}"], stdout=full) as server:
+        try:
+            assert eventually(lambda: fma("health", port=port).returncode == 0)
+            for _ in range(20):
+                assert fma("models", port=port).returncode == 0
+        finally:
+            server.terminate()
+        assert server.wait(timeout=60) == 0
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_the_server_runs_with_closed_descriptors(closed: str) -> None:
     port, http = free_port(), free_port()
@@ -171,6 +183,17 @@ def test_a_second_signal_ends_process_one_too() -> None:
     with draining(as_process_one) as (process, server):
         os.kill(server, signal.SIGINT)
         assert process.wait(timeout=20) == 128 + signal.SIGINT
+
+
+def test_a_reader_that_has_stopped_holds_up_no_end() -> None:
+    words = ("generate", "x", "--max-tokens", 1_000_000, "--ignore-eos")
+    with Service("--drain-seconds", 0) as server, server.client(*words) as stream:
+        assert stream.stdout is not None and stream.stdout.read(1)
+        stream.send_signal(signal.SIGSTOP)
+        started = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - started < 20
+        stream.kill()
 
 
 def test_a_signal_after_loading_still_drains() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import shutil
 import signal
 import socket
@@ -104,7 +105,21 @@ def test_tokens_are_needed_by_everything_but_health(tmp_path: Path) -> None:
         server.signal(signal.SIGHUP)
         assert eventually(lambda: "stay as they were" in server.log())
         assert server.run("models", "--token", "b")[0] == 0
-        assert "secret" not in server.log()
+
+
+def test_tokens_are_not_logged(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(entry("alice", "right-token"))
+    with Service("--tokens", tokens, "--log-level", "trace") as server:
+        for token, code in (("right-token", 0), ("wrong-token", REFUSED)):
+            assert server.run("generate", "x", "--max-tokens", 2, "--token", token)[0] == code
+        tokens.write_text(entry("alice", "right-token") + "broken")
+        server.signal(signal.SIGHUP)
+        assert eventually(lambda: "stay as they were" in server.log())
+        assert eventually(lambda: server.log().count("method=Generate") == 2)
+        for secret in ("right-token", "wrong-token"):
+            assert secret not in server.log()
+            assert hashlib.sha256(secret.encode()).hexdigest() not in server.log()
 
 
 def test_tenants_do_not_see_each_other(tmp_path: Path) -> None:
@@ -125,6 +140,42 @@ def test_tenants_do_not_see_each_other(tmp_path: Path) -> None:
         assert code == REFUSED and "allowed: up to 2" in errors
         assert server.run("sessions", "fork", "one", *alice)[0] == REFUSED
         assert server.run("sessions", "create", "three", *bob)[0] == 0
+
+
+def test_tenants_do_not_find_each_others_prompts(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(entry("alice", "a") + entry("bob", "b"))
+    with Service("--tokens", tokens) as server:
+
+        def cached(token: str) -> int:
+            words = ("generate", "--token-ids", json.dumps(100 * [7]), "--max-tokens", 1, "--json", "--token", token)
+            code, output, errors = server.run(*words)
+            assert code == 0, errors
+            return int(json.loads(output.splitlines()[-1])["usage"]["cached_tokens"])
+
+        assert (cached("a"), cached("a"), cached("b")) == (0, 99, 0)
+
+
+def test_tokens_of_tenants_and_of_administrators_are_apart(tmp_path: Path) -> None:
+    tokens, admins = tmp_path / "tokens", tmp_path / "admins"
+    tokens.write_text(entry("alice", "a"))
+    admins.write_text(entry("root", "r"))
+    with Service("--tokens", tokens, "--admin-token-file", admins) as server:
+
+        def unload(token: str) -> str:
+            code, _, errors = server.run("admin", "unload", "none", "--token", token)
+            assert code == REFUSED
+            return errors
+
+        assert "NOT_FOUND" in unload("r")
+        assert "UNAUTHENTICATED" in unload("a")
+        assert server.run("models", "--token", "a")[0] == 0
+        code, _, errors = server.run("models", "--token", "r")
+        assert code == REFUSED and "UNAUTHENTICATED" in errors
+        admins.write_text(entry("root", "s"))
+        server.signal(signal.SIGHUP)
+        assert eventually(lambda: "NOT_FOUND" in unload("s"))
+        assert "UNAUTHENTICATED" in unload("r")
 
 
 def test_limits_of_a_tenant(tmp_path: Path) -> None:
@@ -163,13 +214,17 @@ TEXT = bytes([10, 1]) + b"x"  # GenerateRequest with text "x"
 
 def test_who_is_over_a_limit_is_told_when_to_come_back(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
-    tokens.write_text(entry("slow", "s", "tokens-per-minute=1"))
+    tokens.write_text(entry("slow", "s", "tokens-per-minute=1") + entry("few", "f", "concurrent=1"))
     with Service("--tokens", tokens) as server:
         assert call(server, GENERATE, TEXT, authorization="Bearer s").code() == grpc.StatusCode.OK
-        refused = call(server, GENERATE, TEXT, authorization="Bearer s")
-        assert refused.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        details = dict(refused.trailing_metadata())["grpc-status-details-bin"]
-        assert b"type.googleapis.com/google.rpc.RetryInfo" in details
+        with server.client("generate", "x", "--max-tokens", 1_000_000, "--ignore-eos", "--token", "f") as busy:
+            assert eventually(lambda: server.sum("fma_requests_running") == 1)
+            for token in ("s", "f"):
+                refused = call(server, GENERATE, TEXT, authorization=f"Bearer {token}")
+                assert refused.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+                details = dict(refused.trailing_metadata())["grpc-status-details-bin"]
+                assert b"type.googleapis.com/google.rpc.RetryInfo" in details
+            busy.kill()
 
 
 def test_no_reflection_where_tokens_are_needed(tmp_path: Path) -> None:
@@ -205,6 +260,16 @@ def test_requests_for_more_than_allowed_are_refused() -> None:
         for command in ("generate", "score"):
             code, _, errors = server.run(command, "word " * 20)
             assert code == REFUSED and "at most 5" in errors, errors
+
+
+def test_texts_and_requests_have_a_most_of_bytes() -> None:
+    with Service("--max-text-bytes", 20, "--max-request-bytes", 2048) as server:
+        for command in ("generate", "score", "tokenize"):
+            assert server.run(command, 20 * "x")[0] == 0
+            code, _, errors = server.run(command, 21 * "x")
+            assert code == REFUSED and "INVALID_ARGUMENT" in errors, errors
+            code, _, errors = server.run(command, 2100 * "x")
+            assert code == REFUSED and "RESOURCE_EXHAUSTED" in errors, errors
 
 
 def test_the_load_generator_connects_as_other_clients_do(tmp_path: Path) -> None:

@@ -39,15 +39,25 @@ class Connection:
 
     def call(self, method: str, message: bytes, encoding: str = "", **metadata: str) -> int:
         """The status code of a call with one message, which is already in its `encoding`."""
+        stream = self._open(method, encoding, metadata)
+        status = self._upload(stream, struct.pack(">BI", bool(encoding), len(message)) + message)
+        while status is None:
+            status = self._status(self._receive(), stream)
+        return status
+
+    def begin(self, method: str, message: bytes) -> None:
+        """A call whose client then neither reads nor writes, as one does whose machine is gone."""
+        stream = self._open(method, "", {})
+        self.http.send_data(stream, struct.pack(">BI", 0, len(message)) + message, end_stream=True)
+        self._send()
+
+    def _open(self, method: str, encoding: str, metadata: dict[str, str]) -> int:
         stream = self.http.get_next_available_stream_id()
         headers = [(":method", "POST"), (":scheme", "http"), (":path", method), (":authority", "test")]
         headers += [("te", "trailers"), ("content-type", "application/grpc"), *metadata.items()]
         headers += [("grpc-encoding", encoding)] if encoding else []
         self.http.send_headers(stream, headers)
-        status = self._upload(stream, struct.pack(">BI", bool(encoding), len(message)) + message)
-        while status is None:
-            status = self._status(self._receive(), stream)
-        return status
+        return stream
 
     def _upload(self, stream: int, data: bytes) -> int | None:
         """Sends `data` as fast as the server takes it, and returns the status if that comes before the end."""
