@@ -2,9 +2,9 @@
 //   step_speed --model DIR --device cuda:0 --sequences 256 --context 131072 --rows 1 --steps 50
 //
 // Every sequence starts at --context with a slot of zeros: the cost of a step depends on the
-// position and hardly on the contents, so nothing has to be read first. With selected tokens a group
-// costs more than one of zeros once it has real tokens: warm up for 3 m of them. `floor_bytes` is
-// what a step has to move at least: every weight once and every slot once.
+// position and hardly on the contents, so nothing has to be read first. With selected tokens a
+// group costs more than one of zeros once it has real tokens: warm up for 3 m of them.
+// `floor_bytes` is what a step has to move at least: every weight once and every slot once.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>

@@ -42,8 +42,8 @@ constexpr std::array<Choice<kernels::MlpKind>, 3> kMlps = {{
 }};
 constexpr std::array<Choice<TokenizerKind>, 1> kTokenizers = {{{"bytes", TokenizerKind::kBytes}}};
 
-// Keys that change the mathematics in ways that this model does not have: those of other models, and
-// ours for pretrained decoders. Ignoring one would serve another model than the file describes.
+// Keys that change the mathematics in ways that this model does not have: those of other models,
+// and ours for pretrained decoders. Ignoring one would serve another model than the file describes.
 constexpr std::array<std::string_view, 22> kForeignMaths = {
     "alibi",
     "attention_multiplier",
