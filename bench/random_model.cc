@@ -1,5 +1,5 @@
 // Writes a checkpoint with random weights, for measurements whose result does not depend on them:
-// random_model --shape 1.3b --out DIR. The same shape gives the same bytes everywhere.
+// random_model --shape 1.3b --out DIR. The same flags give the same bytes everywhere.
 #include <cstdio>
 #include <map>
 #include <string>
@@ -39,20 +39,38 @@ const std::map<std::string, model::ModelConfig>& Shapes() {
   return shapes;
 }
 
+/// The same shape, with p of a group's own tokens in the place of summaries.
+void SelectTokens(kernels::AttentionSpec& attention) {
+  attention.downsampling = kernels::Downsampling::kSelect;
+  attention.share_levels = false;
+  attention.far_positions = kernels::FarPositions::kOwn;
+  attention.select_lag = attention.hierarchy.group_size / 4;
+  attention.select_novel = attention.hierarchy.rank / 2;
+}
+
 }  // namespace
 }  // namespace fmaserver::bench
 
 int main(int argc, char** argv) {
   std::string shape = "tiny";
   std::string out;
+  int rank = 4;
+  bool select = false;
   CLI::App app("Writes a checkpoint of random bfloat16 weights.");
   app.add_option("--shape", shape, "Which model")
       ->check(CLI::IsMember(fmaserver::bench::Shapes()))
       ->capture_default_str();
+  app.add_option("--rank", rank, "Vectors that stand for a group of 64 tokens")
+      ->check(CLI::IsMember({1, 2, 4, 8, 16, 32}))
+      ->capture_default_str();
+  app.add_flag("--select", select, "Selected tokens in the place of learned summaries");
   app.add_option("--out", out, "Folder")->required();
   CLI11_PARSE(app, argc, argv);
+  fmaserver::model::ModelConfig config = fmaserver::bench::Shapes().at(shape);
+  config.attention.hierarchy.rank = rank;
+  if (select) fmaserver::bench::SelectTokens(config.attention);
   const absl::Status status = fmaserver::testing::WriteRandomCheckpoint(
-      fmaserver::bench::Shapes().at(shape), 1, fmaserver::kernels::WeightFormat::kBF16, out);
+      config, 1, fmaserver::kernels::WeightFormat::kBF16, out);
   if (!status.ok())
     std::fprintf(stderr, "random_model: %s\n", std::string(status.message()).c_str());
   return status.ok() ? 0 : 1;

@@ -1,11 +1,14 @@
 // Checked access to the keys of one JSON object of a checkpoint's files.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
@@ -35,6 +38,10 @@ class ConfigReader {
 
   int64_t Integer(std::string_view key, IntegerRange allowed,
                   std::optional<int64_t> fallback = std::nullopt);
+  int32_t Integer32(std::string_view key, IntegerRange allowed,
+                    std::optional<int64_t> fallback = std::nullopt) {
+    return static_cast<int32_t>(Integer(key, allowed, fallback));
+  }
   bool Boolean(std::string_view key, std::optional<bool> fallback = std::nullopt);
   /// A finite number above 0.
   double PositiveNumber(std::string_view key, std::optional<double> fallback = std::nullopt);
@@ -42,9 +49,9 @@ class ConfigReader {
   /// An id below `vocab_size`, a list of such, or null.
   std::vector<int32_t> TokenIds(std::string_view key, int64_t vocab_size);
 
-  template <typename T>
-  T OneOf(std::string_view key, std::span<const Choice<T>> choices,
-          std::optional<T> fallback = std::nullopt) {
+  template <typename T, size_t N>
+  T OneOf(std::string_view key, const std::array<Choice<T>, N>& choices,
+          std::optional<std::type_identity_t<T>> fallback = std::nullopt) {
     std::vector<std::string> names;
     for (const Choice<T>& choice : choices) names.emplace_back(choice.name);
     const std::optional<size_t> index = IndexOf(key, names, fallback.has_value());

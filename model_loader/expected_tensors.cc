@@ -103,6 +103,7 @@ class Lister {
 std::string WhyNoDownsampling(const kernels::AttentionSpec& spec) {
   if (spec.downsampling == kernels::Downsampling::kAverage)
     return "\"fma.downsampling\" is \"average\"";
+  if (spec.Selects()) return "\"fma.downsampling\" is \"select\"";
   return Concat("there are ", kernels::NumDownsamplingWeights(spec),
                 " of them: \"fma.num_levels\" is ", spec.hierarchy.num_levels,
                 " and \"fma.share_levels\" is ", spec.share_levels ? "true" : "false");

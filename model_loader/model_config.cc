@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "base/text.h"
 #include "model_loader/config_reader.h"
+#include "model_loader/fma_config.h"
 
 namespace fmaserver::model {
 namespace {
@@ -23,32 +24,12 @@ constexpr int64_t kMaxPositions = int64_t{1} << 40;
 constexpr int64_t kMaxLayers = 1024;
 constexpr int64_t kMaxHeads = 1024;
 constexpr int64_t kMaxHeadDim = 1024;
-constexpr int64_t kMaxGroupSize = 4096;
-constexpr int64_t kMaxLevels = 40;
 constexpr int64_t kByteValues = 256;
 
-// For every allowed hierarchy, positions, group borders and the horizon are exact as int64 and as
-// double.
-static_assert(kernels::Hierarchy{kMaxGroupSize, 1, kMaxLevels, 0}.Horizon() <= int64_t{1} << 53);
-
-constexpr std::array<Choice<kernels::Downsampling>, 4> kDownsamplings = {{
-    {"grouped_conv", kernels::Downsampling::kGroupedConv},
-    {"conv", kernels::Downsampling::kConv},
-    {"average", kernels::Downsampling::kAverage},
-    {"hierarchical", kernels::Downsampling::kHierarchical},
-}};
-constexpr std::array<Choice<kernels::Padding>, 2> kPaddings = {{
-    {"masked", kernels::Padding::kMasked},
-    {"zero_keys", kernels::Padding::kZeroKeys},
-}};
 constexpr std::array<Choice<kernels::PositionEmbedding>, 3> kPositionEmbeddings = {{
     {"learned", kernels::PositionEmbedding::kLearned},
     {"rope", kernels::PositionEmbedding::kRope},
     {"none", kernels::PositionEmbedding::kNone},
-}};
-constexpr std::array<Choice<kernels::FarPositions>, 2> kFarPositions = {{
-    {"center", kernels::FarPositions::kCenter},
-    {"none", kernels::FarPositions::kNone},
 }};
 constexpr std::array<Choice<kernels::NormKind>, 2> kNorms = {{
     {"layernorm", kernels::NormKind::kLayerNorm},
@@ -61,8 +42,8 @@ constexpr std::array<Choice<kernels::MlpKind>, 3> kMlps = {{
 }};
 constexpr std::array<Choice<TokenizerKind>, 1> kTokenizers = {{{"bytes", TokenizerKind::kBytes}}};
 
-// Keys that change the mathematics in ways that this model does not have: those of other models, and
-// ours for pretrained decoders. Ignoring one would serve another model than the file describes.
+// Keys that change the mathematics in ways that this model does not have: those of other models,
+// and ours for pretrained decoders. Ignoring one would serve another model than the file describes.
 constexpr std::array<std::string_view, 22> kForeignMaths = {
     "alibi",
     "attention_multiplier",
@@ -88,17 +69,6 @@ constexpr std::array<std::string_view, 22> kForeignMaths = {
     "use_sliding_window",
 };
 
-template <typename T, size_t N>
-T OneOf(ConfigReader& reader, std::string_view key, const std::array<Choice<T>, N>& choices,
-        std::optional<T> fallback = std::nullopt) {
-  return reader.OneOf<T>(key, choices, fallback);
-}
-
-int32_t Integer32(ConfigReader& reader, std::string_view key, IntegerRange allowed,
-                  std::optional<int64_t> fallback = std::nullopt) {
-  return static_cast<int32_t>(reader.Integer(key, allowed, fallback));
-}
-
 void CheckArchitecture(ConfigReader& reader) {
   const json* type = reader.Find("model_type");
   if (type == nullptr || *type != "fma") {
@@ -115,13 +85,13 @@ void ReadSizes(ConfigReader& reader, ModelConfig& config) {
   config.vocab_size = reader.Integer("vocab_size", {1, kMaxVocabSize});
   config.hidden_size = reader.Integer("hidden_size", {1, kMaxHiddenSize});
   config.intermediate_size = reader.Integer("intermediate_size", {1, kMaxIntermediateSize});
-  config.num_layers = Integer32(reader, "num_hidden_layers", {1, kMaxLayers});
+  config.num_layers = reader.Integer32("num_hidden_layers", {1, kMaxLayers});
   config.max_position_embeddings = reader.Integer("max_position_embeddings", {1, kMaxPositions});
 }
 
 void ReadHeads(ConfigReader& reader, const ModelConfig& config, kernels::AttentionSpec& spec) {
-  spec.num_heads = Integer32(reader, "num_attention_heads", {1, kMaxHeads});
-  spec.num_kv_heads = Integer32(reader, "num_key_value_heads", {1, kMaxHeads}, spec.num_heads);
+  spec.num_heads = reader.Integer32("num_attention_heads", {1, kMaxHeads});
+  spec.num_kv_heads = reader.Integer32("num_key_value_heads", {1, kMaxHeads}, spec.num_heads);
   if (spec.num_heads % spec.num_kv_heads != 0) {
     reader.Refuse("num_key_value_heads", Concat(spec.num_kv_heads),
                   Concat("a divisor of \"num_attention_heads\" (", spec.num_heads, ")"));
@@ -132,7 +102,7 @@ void ReadHeads(ConfigReader& reader, const ModelConfig& config, kernels::Attenti
                          ") does not divide \"hidden_size\" (", config.hidden_size, ")"));
   }
   const int64_t share = config.hidden_size / spec.num_heads;
-  spec.head_dim = Integer32(reader, "head_dim", {1, kMaxHeadDim}, share);
+  spec.head_dim = reader.Integer32("head_dim", {1, kMaxHeadDim}, share);
   if (spec.head_dim > kMaxHeadDim) {
     reader.Refuse("head_dim", Concat(share, " (\"hidden_size\" / \"num_attention_heads\")"),
                   Concat("an integer from 1 to ", kMaxHeadDim));
@@ -140,7 +110,7 @@ void ReadHeads(ConfigReader& reader, const ModelConfig& config, kernels::Attenti
 }
 
 void ReadPositions(ConfigReader& reader, kernels::AttentionSpec& spec) {
-  spec.positions = OneOf(reader, "position_embedding", kPositionEmbeddings);
+  spec.positions = reader.OneOf("position_embedding", kPositionEmbeddings);
   spec.rope_theta = reader.PositiveNumber("rope_theta", 10000.0);
   if (spec.positions == kernels::PositionEmbedding::kRope && spec.head_dim % 2 != 0) {
     reader.Refuse("head_dim", Concat(spec.head_dim),
@@ -149,13 +119,13 @@ void ReadPositions(ConfigReader& reader, kernels::AttentionSpec& spec) {
 }
 
 void ReadBlocks(ConfigReader& reader, ModelConfig& config) {
-  config.norm = OneOf(reader, "norm", kNorms);
+  config.norm = reader.OneOf("norm", kNorms);
   const double norm_eps = reader.PositiveNumber("norm_eps");
   config.norm_eps = static_cast<float>(norm_eps);
   if (!(config.norm_eps > 0.0F && std::isfinite(config.norm_eps))) {
     reader.Refuse("norm_eps", Concat(norm_eps), "a finite float32 above 0");
   }
-  config.mlp = OneOf(reader, "mlp", kMlps);
+  config.mlp = reader.OneOf("mlp", kMlps);
   config.attention_bias = reader.Boolean("attention_bias", false);
   config.mlp_bias = reader.Boolean("mlp_bias", false);
   config.tie_word_embeddings = reader.Boolean("tie_word_embeddings", false);
@@ -164,7 +134,7 @@ void ReadBlocks(ConfigReader& reader, ModelConfig& config) {
 void ReadTokens(ConfigReader& reader, ModelConfig& config) {
   config.bos_token_ids = reader.TokenIds("bos_token_id", config.vocab_size);
   config.eos_token_ids = reader.TokenIds("eos_token_id", config.vocab_size);
-  config.tokenizer = OneOf(reader, "tokenizer", kTokenizers, std::optional(TokenizerKind::kFile));
+  config.tokenizer = reader.OneOf("tokenizer", kTokenizers, TokenizerKind::kFile);
   if (config.tokenizer == TokenizerKind::kBytes && config.vocab_size < kByteValues) {
     reader.Refuse("vocab_size", Concat(config.vocab_size),
                   Concat("at least ", kByteValues, " with \"tokenizer\": \"bytes\""));
@@ -177,51 +147,6 @@ void RefuseForeignMaths(ConfigReader& reader) {
     if (value == nullptr || *value == false) continue;
     reader.Refuse(key, Excerpt(*value), "null or false: no model of this kind has it");
   }
-}
-
-void ReadHierarchy(ConfigReader& reader, kernels::Hierarchy& hierarchy) {
-  hierarchy.group_size = Integer32(reader, "group_size", {1, kMaxGroupSize});
-  hierarchy.rank = Integer32(reader, "rank", {1, kMaxGroupSize});
-  if (hierarchy.group_size % hierarchy.rank != 0) {
-    reader.Refuse("rank", Concat(hierarchy.rank),
-                  Concat("a divisor of \"fma.group_size\" (", hierarchy.group_size, ")"));
-  }
-  hierarchy.num_levels = Integer32(reader, "num_levels", {1, kMaxLevels});
-  hierarchy.sink_tokens = Integer32(reader, "sink_tokens", {0, hierarchy.group_size}, 0);
-}
-
-// What PyTorch computes and this server does not: docs/model.md, "PyTorch only so far". Their keys
-// may say that they are off.
-void RefuseUnserved(ConfigReader& reader) {
-  const std::array<std::pair<std::string_view, json>, 4> off = {
-      {{"causal", true}, {"max_distance", 0}, {"open_units", 0}, {"query_downsampling", false}}};
-  for (const auto& [key, allowed] : off) {
-    const json* value = reader.Find(key);
-    if (value != nullptr && *value != allowed) {
-      reader.Refuse(key, Excerpt(*value), Concat(allowed.dump(), " in this server"));
-    }
-  }
-}
-
-void ReadFma(ConfigReader& reader, kernels::AttentionSpec& spec) {
-  ReadHierarchy(reader, spec.hierarchy);
-  spec.downsampling = OneOf(reader, "downsampling", kDownsamplings);
-  spec.share_levels = reader.Boolean("share_levels", false);
-  if (spec.share_levels && spec.downsampling != kernels::Downsampling::kHierarchical) {
-    reader.Refuse("share_levels", "true", "false unless \"fma.downsampling\" is \"hierarchical\"");
-  }
-  spec.scale_far_field = reader.Boolean("scale_far_field");
-  spec.level_bias = reader.Boolean("level_bias", false);
-  spec.padding = OneOf(reader, "padding", kPaddings);
-  spec.far_positions =
-      OneOf(reader, "far_positions", kFarPositions, std::optional(kernels::FarPositions::kCenter));
-  if (spec.far_positions != kernels::FarPositions::kCenter &&
-      spec.positions != kernels::PositionEmbedding::kRope) {
-    reader.Refuse("far_positions", Excerpt(*reader.Find("far_positions")),
-                  "\"center\" unless \"position_embedding\" is \"rope\"");
-  }
-  RefuseUnserved(reader);
-  reader.RefuseOtherKeys();
 }
 
 }  // namespace

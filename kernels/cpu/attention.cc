@@ -1,7 +1,6 @@
 #include "kernels/cpu/attention.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -16,6 +15,7 @@
 #include "hwy/highway.h"
 #include "kernels/cpu/block_attention-inl.h"
 #include "kernels/cpu/head_cache-inl.h"
+#include "kernels/cpu/selected_tokens-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
@@ -38,7 +38,9 @@ class HeadTask {
         qkv_(qkv),
         out_(out),
         scratch_(scratch),
-        cache_(weights, step, HeadBlock(layer), scratch) {}
+        head_(HeadBlock(layer)),
+        cache_(weights, step, head_, scratch),
+        selected_(step, head_, scratch) {}
 
   void Run() {
     const int64_t group_size = layout_.hierarchy.group_size;
@@ -46,8 +48,9 @@ class HeadTask {
       const int64_t position = segment_.position + row;
       const int64_t rest_of_group = group_size - position % group_size;
       const int64_t rows = std::min({segment_.rows - row, rest_of_group, kMaxBlockRows});
+      if (spec_.Selects() && position % group_size == 0) selected_.ChooseGroups(position);
       Append(row, rows);
-      if (out_.data != nullptr) Attend(row, rows);
+      if (out_.data != nullptr || spec_.Selects()) Attend(row, rows);
       // Queries of the block may still see a group that closing replaces, so close last.
       if (rows == rest_of_group) cache_.CloseGroups(position + rows);
       row += rows;
@@ -81,6 +84,7 @@ class HeadTask {
   void Append(int64_t first, int64_t rows) {
     for (int64_t row = first; row < first + rows; ++row) {
       cache_.Append(segment_.position + row, KeyAt(row), ValueAt(row), RotationAt(row));
+      if (spec_.Selects()) selected_.Start(segment_.position + row);
     }
   }
 
@@ -91,34 +95,57 @@ class HeadTask {
     LookAround(fine_group, position + rows);
 
     const int64_t queries = rows * heads_;
-    const int64_t stride = far_end_ + layout_.columns - layout_.near_begin;
-    const float* far_queries = step_.rotary.enabled() && !spec_.FarIsRotated()
-                                   ? scratch_.far_queries.get()
-                                   : scratch_.near_queries.get();
-    float* scores = scratch_.scores.get();
-    Scores(far_queries, queries, spec_.head_dim, cache_.keys(), layout_.columns, far_end_, scores,
-           stride);
-    Scores(scratch_.near_queries.get(), queries, spec_.head_dim, cache_.keys() + layout_.near_begin,
-           layout_.columns, layout_.columns - layout_.near_begin, scores + far_end_, stride);
-
+    stride_ = far_end_ + layout_.columns - layout_.near_begin;
+    ScoreFar(position, rows);
+    ScoreColumns(scratch_.near_queries.get(), 0, queries, layout_.near_begin, layout_.columns);
     for (int64_t query = 0; query < queries;) {
       const auto tile = std::min<int64_t>(queries - query, kRowTile);
-      std::array<float, kRowTile> scale;
-      for (int64_t r = 0; r < tile; ++r) {
-        const int64_t row = (query + r) / heads_;
-        const int64_t head = (query + r) % heads_;
-        float* row_scores = scores + (query + r) * stride;
-        MaskAndBias(row_scores, head, position + row);
-        scale[r] = Softmax(row_scores, stride, {Missing(head), static_cast<size_t>(num_missing_)});
+      for (int64_t q = query; q < query + tile; ++q) {
+        float* scores = scratch_.scores.get() + q * stride_;
+        const int64_t head = q % heads_;
+        MaskAndBias(scores, head, position + q / heads_);
+        scratch_.scales[q] =
+            Softmax(scores, stride_, {Missing(head), static_cast<size_t>(num_missing_)});
       }
-      Weigh(scores + query * stride, stride, tile);
-      for (int64_t r = 0; r < tile; ++r) StoreOutput(first, query + r, r, scale[r]);
+      if (out_.data != nullptr) StoreOutput(first, query, tile);
       query += tile;
     }
+    for (int64_t row = 0; spec_.Selects() && row < rows; ++row) Receive(row, position + row);
   }
 
-  /// Scales the queries by 1/sqrt(d): unrotated ones for an unrotated far field, rotated ones for
-  /// the rest.
+  /// Every part of the far field by the form of the query that it is met with.
+  void ScoreFar(int64_t position, int64_t rows) {
+    const int64_t queries = rows * heads_;
+    const float* near = scratch_.near_queries.get();
+    if (spec_.max_distance == 0) {
+      const bool plain = step_.rotary.enabled() && !spec_.FarIsRotated();
+      return ScoreColumns(plain ? scratch_.far_queries.get() : near, 0, queries, 0, far_end_);
+    }
+    const float* distant = scratch_.distant_queries.get();
+    const int64_t sinks_end = std::min(layout_.far_begin, far_end_);
+    const int64_t distant_begin = std::min(layout_.DistantBegin(), far_end_);
+    const int64_t in_place = std::clamp<int64_t>(spec_.max_distance - position + 1, 0, rows);
+    ScoreColumns(near, 0, in_place * heads_, 0, sinks_end);
+    ScoreColumns(distant, in_place * heads_, queries, 0, sinks_end);
+    ScoreColumns(near, 0, queries, sinks_end, distant_begin);
+    ScoreColumns(distant, 0, queries, distant_begin, far_end_);
+  }
+
+  /// Scores of queries [first, end) against columns [from, to), which lie in one part.
+  void ScoreColumns(const float* forms, int64_t first, int64_t end, int64_t from, int64_t to) {
+    const int64_t place = from < layout_.near_begin ? from : from - layout_.near_begin + far_end_;
+    Scores(forms + first * spec_.head_dim, end - first, spec_.head_dim, cache_.keys() + from,
+           layout_.columns, to - from, scratch_.scores.get() + first * stride_ + place, stride_);
+  }
+
+  void Receive(int64_t row, int64_t position) {
+    const int64_t query = row * heads_;
+    selected_.Receive(position, scratch_.scores.get() + query * stride_, stride_,
+                      std::span(scratch_.scales).subspan(query, heads_), far_end_);
+  }
+
+  /// Queries with 1/sqrt(d) folded in: plain for an unrotated far field, rotated by max_distance
+  /// for levels that seem so far away, rotated by their positions for the rest.
   void ScaleQueries(int64_t first, int64_t rows) {
     const float scale = 1.0F / std::sqrt(static_cast<float>(spec_.head_dim));
     for (int64_t row = 0; row < rows; ++row) {
@@ -132,6 +159,10 @@ class HeadTask {
           step_.rotary.Apply(RotationAt(first + row), plain, placed);
         } else {
           std::copy_n(plain, spec_.head_dim, placed);
+        }
+        if (spec_.max_distance > 0) {
+          step_.rotary.Apply(step_.distant_rotation.data(), plain,
+                             scratch_.distant_queries.get() + at);
         }
       }
     }
@@ -227,11 +258,16 @@ class HeadTask {
     }
   }
 
-  void StoreOutput(int64_t first, int64_t query, int64_t tile_row, float scale) {
-    const int64_t head = kv_head_ * heads_ + query % heads_;
-    const float* output = scratch_.output.get() + tile_row * layout_.padded_dim;
-    float* out = out_.Row(segment_.first_row + first + query / heads_) + head * spec_.head_dim;
-    for (int32_t c = 0; c < spec_.head_dim; ++c) out[c] = output[c] * scale;
+  /// Of `count` queries of the block of rows that begins at `first` of the segment's.
+  void StoreOutput(int64_t first, int64_t query, int64_t count) {
+    Weigh(scratch_.scores.get() + query * stride_, stride_, count);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t head = kv_head_ * heads_ + (query + i) % heads_;
+      const int64_t row = segment_.first_row + first + (query + i) / heads_;
+      const float* output = scratch_.output.get() + i * layout_.padded_dim;
+      float* out = out_.Row(row) + head * spec_.head_dim;
+      for (int32_t c = 0; c < spec_.head_dim; ++c) out[c] = output[c] * scratch_.scales[query + i];
+    }
   }
 
   const AttentionSpec& spec_;
@@ -244,9 +280,12 @@ class HeadTask {
   const Matrix qkv_;
   const Matrix out_;
   AttentionScratch& scratch_;
+  std::byte* const head_;
   HeadCache<T> cache_;
+  SelectedTokens<T> selected_;
 
-  int64_t far_end_ = 0;
+  int64_t far_end_ = 0;  // far columns that some query of the block sees end before it
+  int64_t stride_ = 0;   // floats from one query's scores to the next's
   int64_t num_missing_ = 0;
 };
 
@@ -271,11 +310,13 @@ HWY_EXPORT(RunHeadTask);
 
 }  // namespace
 
-AttentionScratch::AttentionScratch(const AttentionSpec& spec, const SlotLayout& layout) {
+AttentionScratch::AttentionScratch(const AttentionSpec& spec, const SlotLayout& layout)
+    : selection(spec, layout) {
   const int64_t heads = spec.QueriesPerKvHead();
   const int64_t rows = std::min<int64_t>(kMaxBlockRows, spec.hierarchy.group_size) * heads;
   near_queries = AllocateAligned<float>(rows * spec.head_dim);
   far_queries = AllocateAligned<float>(rows * spec.head_dim);
+  if (spec.max_distance > 0) distant_queries = AllocateAligned<float>(rows * spec.head_dim);
   scores = AllocateAligned<float>(rows * layout.columns);
   far_bias = AllocateAligned<float>(heads * layout.near_begin);
   key = AllocateAligned<float>(layout.padded_dim);
@@ -284,13 +325,34 @@ AttentionScratch::AttentionScratch(const AttentionSpec& spec, const SlotLayout& 
   output = AllocateAligned<float>(kRowTile * layout.padded_dim);
   rotation = AllocateAligned<float>(spec.head_dim);
   head = AllocateAligned<std::byte>(layout.head_bytes);
+  scales.resize(static_cast<size_t>(rows));
   missing.resize(static_cast<size_t>(heads * (spec.hierarchy.num_levels + 1)));
+}
+
+SelectionScratch::SelectionScratch(const AttentionSpec& spec, const SlotLayout& layout) {
+  if (!spec.Selects()) return;
+  const int64_t m = spec.hierarchy.group_size;
+  row_sum = AllocateAligned<float>(layout.columns);
+  group_keys = AllocateAligned<double>(m * spec.head_dim);
+  spread = AllocateAligned<double>(int64_t{spec.head_dim} * spec.head_dim);
+  novelty.resize(static_cast<size_t>(m));
+  positions.resize(static_cast<size_t>(m));
+  const Rotary rotary(spec);
+  if (!rotary.enabled()) return;
+  offset_rotations = AllocateAligned<float>(m * spec.head_dim);
+  for (int64_t i = 0; i < m; ++i) {
+    rotary.Fill(static_cast<double>(i), offset_rotations.get() + i * spec.head_dim);
+  }
 }
 
 AttentionStep::AttentionStep(const AttentionSpec& attention, const SlotLayout& slot,
                              std::vector<SlotSegment> parts, ThreadPool& pool)
     : spec(attention), layout(slot), rotary(attention), segments(std::move(parts)) {
   if (!rotary.enabled()) return;
+  if (spec.max_distance > 0) {
+    distant_rotation.resize(static_cast<size_t>(2 * rotary.half()));
+    rotary.Fill(static_cast<double>(spec.max_distance), distant_rotation.data());
+  }
   std::vector<int64_t> positions;
   for (const SlotSegment& segment : segments) {
     positions.resize(static_cast<size_t>(segment.first_row));

@@ -1,4 +1,6 @@
 // The multilevel attention on the CPU: append to the cache, attend, close the completed groups.
+// With selected tokens: choose the groups that come into view, append, attend, note what was
+// attended to.
 //
 // One KV head of one segment is one task. Its rows are walked in blocks that lie inside a fine
 // group, because all queries of a fine group see the same far field: a block is matrix-matrix work
@@ -40,22 +42,38 @@ struct ColumnRun {
   int64_t count = 0;
 };
 
+/// Working memory of one thread for models that select tokens; of others it is empty.
+struct SelectionScratch {
+  SelectionScratch(const AttentionSpec& spec, const SlotLayout& layout);
+
+  AlignedArray<float> row_sum;           ///< [C]: a row's weights, summed over query heads
+  AlignedArray<float> offset_rotations;  ///< [m, d]: rotations by 0 .. m - 1
+  AlignedArray<double> group_keys;       ///< [m, d]: of a fine group
+  AlignedArray<double> spread;           ///< [d, d]
+  std::vector<float> novelty;            ///< [m]
+  std::vector<int64_t> positions;        ///< [m]
+  std::vector<int32_t> chosen;           ///< [p]; while a group is chosen all candidates
+};
+
 /// Working memory of one thread.
 struct AttentionScratch {
   AttentionScratch(const AttentionSpec& spec, const SlotLayout& layout);
 
-  AlignedArray<float> near_queries;  ///< [rows, d], scaled by 1/sqrt(d), rotated
-  AlignedArray<float> far_queries;   ///< [rows, d], rotated if the far field's keys are
-  AlignedArray<float> scores;        ///< [rows, C]
-  AlignedArray<float> far_bias;      ///< [queries per KV head, near_begin]
-  AlignedArray<float> key;           ///< [D]
-  AlignedArray<float> rotated_key;   ///< [D]
-  AlignedArray<float> value;         ///< [D]
-  AlignedArray<float> output;        ///< [kRowTile, D]
-  AlignedArray<float> rotation;      ///< [d]
-  AlignedArray<std::byte> head;      ///< a head block, which a tentative segment may change
+  AlignedArray<float> near_queries;     ///< [rows, d], scaled by 1/sqrt(d), rotated
+  AlignedArray<float> far_queries;      ///< [rows, d], not rotated
+  AlignedArray<float> distant_queries;  ///< [rows, d], rotated by max_distance, where there is one
+  AlignedArray<float> scores;           ///< [rows, C]
+  AlignedArray<float> far_bias;         ///< [queries per KV head, near_begin]
+  AlignedArray<float> key;              ///< [D]
+  AlignedArray<float> rotated_key;      ///< [D]
+  AlignedArray<float> value;            ///< [D]
+  AlignedArray<float> output;           ///< [kRowTile, D]
+  AlignedArray<float> rotation;         ///< [d]
+  AlignedArray<std::byte> head;         ///< a head block, which a tentative segment may change
+  std::vector<float> scales;            ///< [rows]: 1 / the sum of a row's weights
   std::vector<ColumnRun> runs;
   std::vector<MissingKeys> missing;  ///< [queries per KV head, L + 1]
+  SelectionScratch selection;
 };
 
 /// What the attention of every layer of a step shares.
@@ -68,11 +86,12 @@ class AttentionStep {
   const SlotLayout layout;
   const Rotary rotary;
   const std::vector<SlotSegment> segments;
-  std::vector<float> rotations;  ///< [rows, d] when rotary
+  std::vector<float> rotations;         ///< [rows, d] when rotary
+  std::vector<float> distant_rotation;  ///< [d], by max_distance; empty when there is none
 };
 
-/// See Backend::Attend. Without data in `out` it only appends rows and closes groups. `scratch` has
-/// one entry per thread of the pool.
+/// See Backend::Attend. Without data in `out` only the slots change. `scratch` has one entry per
+/// thread of the pool.
 void Attend(ThreadPool& pool, const AttentionStep& step, const PackedAttention& weights,
             int32_t layer, Matrix qkv, Matrix out, std::span<AttentionScratch> scratch);
 

@@ -1,4 +1,5 @@
-// One KV head's part of a slot: writing tokens, growing the running sums, closing groups.
+// One KV head's part of a slot: writing tokens, growing the running sums, closing groups. Groups of
+// selected tokens have no sums and are not closed: selected_tokens-inl.h.
 
 #if defined(FMA_KERNELS_CPU_HEAD_CACHE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FMA_KERNELS_CPU_HEAD_CACHE_INL_H_
@@ -64,6 +65,7 @@ class HeadCache {
     if (position < layout_.hierarchy.sink_tokens) {
       Store(position, spec_.FarIsRotated() ? near_key : padded_key, padded_value);
     }
+    if (spec_.Selects()) return;
     const bool hierarchical = spec_.downsampling == Downsampling::kHierarchical;
     const int levels = hierarchical ? 1 : layout_.hierarchy.num_levels;
     for (int level = 1; level <= levels; ++level) {
@@ -73,6 +75,7 @@ class HeadCache {
 
   /// Turns the sums of every group that ends just before `position` into summaries, level 1 first.
   void CloseGroups(int64_t position) {
+    if (spec_.Selects()) return;
     const Hierarchy& h = layout_.hierarchy;
     for (int level = 1; level <= h.num_levels && h.CompletesGroup(level, position); ++level) {
       CloseGroup(level, position / h.GroupTokens(level) - 1);
@@ -141,14 +144,14 @@ class HeadCache {
       const float* key = keys + r * dim;
       const float* value = values + r * dim;
       const int64_t column = layout_.FarColumn(level, group) + r;
-      Store(column, PlaceSummary(key, h.SummaryCentre(level, group, r)), value);
+      Store(column, PlaceSummary(level, key, h.SummaryCentre(level, group, r)), value);
       if (merges) AddInput(level + 1, (group & 1) * h.rank + r, key, value);
     }
   }
 
   /// The key of a summary as queries meet it: rotated by its centre where the model says so.
-  const float* PlaceSummary(const float* key, double centre) {
-    if (!spec_.FarIsRotated()) return key;
+  const float* PlaceSummary(int level, const float* key, double centre) {
+    if (!spec_.FarIsRotated(level)) return key;
     rotary_.Fill(centre, scratch_.rotation.get());
     rotary_.Apply(scratch_.rotation.get(), key, scratch_.rotated_key.get());
     return scratch_.rotated_key.get();

@@ -43,6 +43,20 @@ class Rotary {
     }
   }
 
+  /// Turns x back: out is what Apply() turned into x, up to rounding. out may be x.
+  template <typename T>
+  void Undo(Rotation rotation, const T* x, T* out) const {
+    const int64_t n = half();
+    for (int64_t i = 0; i < n; ++i) {
+      const T cosine = rotation[i];
+      const T sine = rotation[n + i];
+      const T low = x[i];
+      const T high = x[n + i];
+      out[i] = low * cosine + high * sine;
+      out[n + i] = high * cosine - low * sine;
+    }
+  }
+
  private:
   std::vector<double> frequencies_;
 };

@@ -27,8 +27,8 @@ struct GroupRange {
   constexpr GroupRange Existing() const { return {first > 0 ? first : 0, end > 0 ? end : 0}; }
 };
 
-/// The hierarchy of one model. Valid when 1 <= p <= m, p divides m, 0 <= s <= m, 1 <= L and w_L
-/// fits.
+/// The hierarchy of one model. Valid when 1 <= p <= m, p divides m (unless tokens are selected),
+/// 0 <= s <= m, 1 <= L and w_L fits.
 struct Hierarchy {
   int32_t group_size = 0;   ///< m, tokens in a fine group
   int32_t rank = 0;         ///< p, summaries of a group
@@ -79,5 +79,9 @@ struct Hierarchy {
 /// see the third group before it (odd index), and the group just before it is kept until it becomes
 /// visible.
 inline constexpr int kGroupsKept = 3;
+
+/// Those of selected tokens that it keeps: a group is chosen when it comes into view, so only what
+/// is in view is kept.
+inline constexpr int kSelectedGroupsKept = 2;
 
 }  // namespace fmaserver::kernels

@@ -12,9 +12,19 @@
 //            FarColumn(l, g) + r     summary r of group g of level l; kGroupsKept groups per level
 //            near_begin + t % 2m     token t: a ring of the last two fine groups
 //
-// The far part and the near part are each padded to kLane columns. The token count alone says what
-// a slot holds: bytes that no visible column or open group uses may have any value. Source:
-// docs/model.md, "Incremental cache".
+// The far part and the near part are each padded to kLane columns. With a max_distance, so are the
+// sinks and the levels that do not seem distant: each is met with a query of another form.
+//
+// Selected tokens have no running sums. kSelectedGroupsKept groups a level are kept, and beside the
+// matrices what decides which tokens go on:
+//
+//   received   [C]           float64; attention received (A) by ring and far field
+//   positions  [near_begin]  int64; of the far field's tokens, as is
+//   novelty    [near_begin]  float32 (N)
+//
+// What a slot holds is told by its token count alone: bytes that no visible column or open group
+// uses may be anything.
+// Source: docs/model.md, "Incremental cache".
 #pragma once
 
 #include <cstdint>
@@ -37,13 +47,20 @@ struct SlotLayout {
   int32_t num_kv_heads = 0;
   int32_t head_dim = 0;
   CacheType type = CacheType::kF32;
+  bool selects = false;             ///< groups are represented by tokens of their own
+  int32_t first_distant_level = 0;  ///< AttentionSpec::FirstDistantLevel()
 
-  int64_t far_columns = 0;    ///< sinks and summaries, before padding
+  int64_t far_begin = 0;      ///< first column of level 1
+  int64_t distant_gap = 0;    ///< padding before the first distant level
+  int64_t far_columns = 0;    ///< sinks and all levels, before padding
   int64_t near_begin = 0;     ///< first column of the near-field ring
   int64_t columns = 0;        ///< C
   int64_t padded_dim = 0;     ///< D
-  int64_t values_offset = 0;  ///< in bytes from the head block, as is the next
+  int64_t values_offset = 0;  ///< in bytes from the head block, as are the next
   int64_t sums_offset = 0;
+  int64_t received_offset = 0;
+  int64_t positions_offset = 0;
+  int64_t novelty_offset = 0;
   int64_t head_bytes = 0;
   int64_t slot_bytes = 0;
 
@@ -53,25 +70,33 @@ struct SlotLayout {
         num_layers(layers),
         num_kv_heads(spec.num_kv_heads),
         head_dim(spec.head_dim),
-        type(element) {
-    far_columns = FarColumn(hierarchy.num_levels + 1, 0);
-    near_begin = RoundUp(far_columns, kLane);
-    columns = near_begin + RoundUp(2 * int64_t{hierarchy.group_size}, kLane);
-    padded_dim = RoundUp(head_dim, kLane);
-    values_offset = RoundUp(columns * head_dim * SizeOf(type), kAlignment);
-    sums_offset = RoundUp(values_offset + columns * padded_dim * SizeOf(type), kAlignment);
-    head_bytes = RoundUp(sums_offset + 2 * SumsPerKind() * int64_t{sizeof(float)}, kAlignment);
-    slot_bytes = head_bytes * num_kv_heads * num_layers;
+        type(element),
+        selects(spec.Selects()),
+        first_distant_level(spec.FirstDistantLevel()) {
+    PlaceColumns(spec.max_distance > 0);
+    PlaceArrays();
   }
 
   static constexpr int64_t RoundUp(int64_t value, int64_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
   }
 
+  /// Groups of each level.
+  constexpr int64_t GroupsKept() const { return selects ? kSelectedGroupsKept : kGroupsKept; }
+
   /// First of the p columns of group `group` of `level` (1..L).
   constexpr int64_t FarColumn(int level, int64_t group) const {
-    const int64_t block = int64_t{level - 1} * kGroupsKept + group % kGroupsKept;
-    return hierarchy.sink_tokens + block * hierarchy.rank;
+    // By constants, because device code divides slowly by anything else.
+    const int64_t place = selects ? group % kSelectedGroupsKept : group % kGroupsKept;
+    const int64_t block = int64_t{level - 1} * GroupsKept() + place;
+    const int64_t gap = level < first_distant_level ? 0 : distant_gap;
+    return far_begin + block * hierarchy.rank + gap;
+  }
+
+  /// First column of the levels that seem distant; near_begin when there is none.
+  constexpr int64_t DistantBegin() const {
+    return first_distant_level > hierarchy.num_levels ? near_begin
+                                                      : FarColumn(first_distant_level, 0);
   }
 
   constexpr int64_t NearColumn(int64_t position) const {
@@ -84,7 +109,7 @@ struct SlotLayout {
 
   /// Floats of the running sums of keys (as many again for values).
   constexpr int64_t SumsPerKind() const {
-    return int64_t{hierarchy.num_levels} * hierarchy.rank * padded_dim;
+    return selects ? 0 : int64_t{hierarchy.num_levels} * hierarchy.rank * padded_dim;
   }
 
   /// Index of the first running sum of `level` among those of its kind; [p, D] follow.
@@ -93,6 +118,30 @@ struct SlotLayout {
   }
 
   constexpr bool operator==(const SlotLayout&) const = default;
+
+ private:
+  constexpr void PlaceColumns(bool forms_differ) {
+    far_begin = forms_differ ? RoundUp(hierarchy.sink_tokens, kLane) : hierarchy.sink_tokens;
+    if (first_distant_level <= hierarchy.num_levels) {
+      const int64_t distant = FarColumn(first_distant_level, 0);
+      distant_gap = RoundUp(distant, kLane) - distant;
+    }
+    far_columns = FarColumn(hierarchy.num_levels + 1, 0);
+    near_begin = RoundUp(far_columns, kLane);
+    columns = near_begin + RoundUp(2 * int64_t{hierarchy.group_size}, kLane);
+    padded_dim = RoundUp(head_dim, kLane);
+  }
+
+  constexpr void PlaceArrays() {
+    values_offset = RoundUp(columns * head_dim * SizeOf(type), kAlignment);
+    sums_offset = RoundUp(values_offset + columns * padded_dim * SizeOf(type), kAlignment);
+    received_offset = sums_offset + 2 * SumsPerKind() * int64_t{sizeof(float)};
+    positions_offset = received_offset + (selects ? columns : 0) * int64_t{sizeof(double)};
+    const int64_t far = selects ? near_begin : 0;
+    novelty_offset = positions_offset + far * int64_t{sizeof(int64_t)};
+    head_bytes = RoundUp(novelty_offset + far * int64_t{sizeof(float)}, kAlignment);
+    slot_bytes = head_bytes * num_kv_heads * num_layers;
+  }
 };
 
 /// Bytes that each token adds to an ordinary cache of keys and values of the same model.

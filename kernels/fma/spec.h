@@ -7,10 +7,10 @@
 
 namespace fmaserver::kernels {
 
-enum class Downsampling : uint8_t { kGroupedConv, kConv, kAverage, kHierarchical };
+enum class Downsampling : uint8_t { kGroupedConv, kConv, kAverage, kHierarchical, kSelect };
 enum class Padding : uint8_t { kMasked, kZeroKeys };
 enum class PositionEmbedding : uint8_t { kLearned, kRope, kNone };
-enum class FarPositions : uint8_t { kCenter, kNone };
+enum class FarPositions : uint8_t { kCenter, kNone, kOwn };
 enum class NormKind : uint8_t { kLayerNorm, kRmsNorm };
 enum class MlpKind : uint8_t { kGelu, kGeluTanh, kSwiglu };
 
@@ -28,21 +28,39 @@ struct AttentionSpec {
   PositionEmbedding positions = PositionEmbedding::kRope;
   FarPositions far_positions = FarPositions::kCenter;
   double rope_theta = 10000.0;
+  int32_t select_lag = 0;    ///< select: near tokens receive attention from this distance on
+  int32_t select_novel = 0;  ///< select: r, tokens of a group that are chosen for their novelty
+  int64_t max_distance = 0;  ///< C, rotated far field only: nothing seems farther; 0: no bound
 
   constexpr int32_t QueriesPerKvHead() const { return num_heads / num_kv_heads; }
   /// Columns of the fused product: queries, then keys, then values.
   constexpr int64_t QkvColumns() const { return int64_t{num_heads + 2 * num_kv_heads} * head_dim; }
-  /// Whether summaries (and sinks that left the near field) carry rotary positions.
+  /// Whether groups are represented by tokens of their own, not by summaries.
+  constexpr bool Selects() const { return downsampling == Downsampling::kSelect; }
+  /// Whether the far field (and sinks that left the near field) carries rotary positions.
   constexpr bool FarIsRotated() const {
-    return positions == PositionEmbedding::kRope && far_positions == FarPositions::kCenter;
+    return positions == PositionEmbedding::kRope && far_positions != FarPositions::kNone;
   }
+  /// Whether all of `level` (1..L) seems max_distance away: its keys are not rotated, and queries
+  /// meet them rotated by max_distance.
+  constexpr bool SeemsDistant(int level) const {
+    return max_distance > 0 && 4 * hierarchy.GroupTokens(level) > max_distance;
+  }
+  /// The first such level, behind which all are; L + 1 when there is none.
+  constexpr int FirstDistantLevel() const {
+    int level = 1;
+    while (level <= hierarchy.num_levels && !SeemsDistant(level)) ++level;
+    return level;
+  }
+  /// Whether the keys of `level` carry rotary positions.
+  constexpr bool FarIsRotated(int level) const { return FarIsRotated() && !SeemsDistant(level); }
 
   constexpr bool operator==(const AttentionSpec&) const = default;
 };
 
 /// Downsampling weights that a layer has: one per level, two when levels are shared.
 constexpr int32_t NumDownsamplingWeights(const AttentionSpec& spec) {
-  if (spec.downsampling == Downsampling::kAverage) return 0;
+  if (spec.downsampling == Downsampling::kAverage || spec.Selects()) return 0;
   const int32_t levels = spec.hierarchy.num_levels;
   return spec.share_levels && levels > 2 ? 2 : levels;
 }

@@ -19,8 +19,9 @@ void SetUpLog(const std::string& level, LogFormat format);
 /// Makes the log more (+1) or less (-1) talkative by one level, and logs that.
 void ShiftLogLevel(int steps);
 
-/// Writes what is queued, and ends the thread; what is logged later is dropped. False: nobody read it for `patience`. The thread
-/// then still waits for a reader, and a process that is not to wait with it ends by std::_Exit.
+/// Writes what is queued, and ends the thread; what is logged later is dropped. False: nobody read
+/// it for `patience`. The thread then still waits for a reader, and a process that is not to wait
+/// with it ends by std::_Exit.
 bool CloseLog(std::chrono::seconds patience);
 
 }  // namespace fmaserver::log

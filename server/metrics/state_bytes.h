@@ -11,8 +11,8 @@ namespace fmaserver::metrics {
 struct StateBytes {
   int64_t near_field = 0;  ///< tokens kept exactly: the ring of the last two fine groups
   int64_t sinks = 0;       ///< first tokens that stay exact for ever
-  int64_t far = 0;         ///< summaries of all levels
-  int64_t sums = 0;        ///< running sums of the groups being filled
+  int64_t far = 0;         ///< summaries or selected tokens of all levels
+  int64_t sums = 0;        ///< running sums of the groups being filled, or what chooses tokens
   int64_t padding = 0;     ///< alignment
 };
 

@@ -5,22 +5,39 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <random>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "kernels/backend.h"
 #include "tests/kernels/backends.h"
+#include "tests/kernels/random_attention.h"
 
 namespace fmaserver::testing {
 
 class AttentionTest : public BackendTest {
  protected:
+  /// A random specification that the backend computes.
+  kernels::AttentionSpec DrawSpec(std::mt19937& random) {
+    kernels::AttentionSpec spec = RandomSpec(random);
+    while (IsCuda() && (spec.Selects() || spec.max_distance > 0)) spec = RandomSpec(random);
+    return spec;
+  }
+
   /// A slot like a fresh or used one, in which everything may be wrong: all its numbers are NaN.
   std::unique_ptr<kernels::SlotMemory> PoisonedSlot(const kernels::SlotLayout& layout) {
     auto slot = backend().AllocateSlots(layout, 1);
     EXPECT_TRUE(slot.ok());
     const std::vector<std::byte> poison(layout.slot_bytes, std::byte{0xFF});
     EXPECT_TRUE(backend().RestoreSlot(poison, {slot->get()}).ok());
+    return *std::move(slot);
+  }
+
+  std::unique_ptr<kernels::SlotMemory> SlotOfZeros(const kernels::SlotLayout& layout) {
+    auto slot = backend().AllocateSlots(layout, 1);
+    EXPECT_TRUE(slot.ok());
+    const std::vector<std::byte> zeros(static_cast<size_t>(layout.slot_bytes));
+    EXPECT_TRUE(backend().RestoreSlot(zeros, {slot->get()}).ok());
     return *std::move(slot);
   }
 

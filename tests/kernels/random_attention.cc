@@ -1,5 +1,6 @@
 #include "tests/kernels/random_attention.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -17,6 +18,20 @@ kernels::HostMatrix AsHost(const std::vector<float>& values, int64_t rows) {
           .format = kernels::WeightFormat::kF32,
           .rows = rows,
           .cols = static_cast<int64_t>(values.size()) / rows};
+}
+
+/// What models have that select tokens.
+void DrawSelection(std::mt19937& random, kernels::AttentionSpec& spec) {
+  kernels::Hierarchy& h = spec.hierarchy;
+  h.sink_tokens = std::min(h.sink_tokens, h.group_size - 1);
+  h.rank = 1 + static_cast<int32_t>(random() % (h.group_size - h.sink_tokens));
+  spec.scale_far_field = false;
+  spec.padding = kernels::Padding::kMasked;
+  spec.far_positions =
+      PickFrom(random, {kernels::FarPositions::kOwn, kernels::FarPositions::kNone});
+  spec.select_lag =
+      PickFrom(random, {h.group_size / 4, static_cast<int32_t>(random() % (2 * h.group_size))});
+  spec.select_novel = static_cast<int32_t>(random() % (h.rank + 1));
 }
 
 }  // namespace
@@ -40,7 +55,7 @@ kernels::AttentionSpec RandomSpec(std::mt19937& random) {
   spec.hierarchy.num_levels = PickFrom(random, {1, 2, 3, 4});
   spec.hierarchy.sink_tokens =
       static_cast<int32_t>(random() % (spec.hierarchy.group_size + 1)) * PickFrom(random, {0, 1});
-  spec.downsampling = static_cast<kernels::Downsampling>(random() % 4);
+  spec.downsampling = static_cast<kernels::Downsampling>(random() % 5);
   spec.share_levels =
       spec.downsampling == kernels::Downsampling::kHierarchical && PickFrom(random, {false, true});
   spec.scale_far_field = PickFrom(random, {false, true});
@@ -50,6 +65,11 @@ kernels::AttentionSpec RandomSpec(std::mt19937& random) {
       PickFrom(random, {kernels::PositionEmbedding::kRope, kernels::PositionEmbedding::kNone});
   spec.far_positions =
       PickFrom(random, {kernels::FarPositions::kCenter, kernels::FarPositions::kNone});
+  if (spec.Selects()) DrawSelection(random, spec);
+  if (spec.FarIsRotated() && PickFrom(random, {false, true})) {
+    spec.max_distance =
+        4 * spec.hierarchy.group_size + static_cast<int64_t>(random() % spec.hierarchy.Horizon());
+  }
   return spec;
 }
 
@@ -79,7 +99,8 @@ std::string Describe(const kernels::AttentionSpec& spec) {
       " sinks ", spec.hierarchy.sink_tokens, " downsampling ", static_cast<int>(spec.downsampling),
       " share ", spec.share_levels, " scale ", spec.scale_far_field, " bias ", spec.level_bias,
       " padding ", static_cast<int>(spec.padding), " positions ", static_cast<int>(spec.positions),
-      " far ", static_cast<int>(spec.far_positions));
+      " far ", static_cast<int>(spec.far_positions), " lag ", spec.select_lag, " novel ",
+      spec.select_novel, " distance ", spec.max_distance);
 }
 
 HostLayer::HostLayer(const ReferenceAttention& layer) {

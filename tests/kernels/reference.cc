@@ -3,14 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
-namespace fmaserver::testing {
-namespace {
+#include "tests/kernels/reference_select.h"
 
-struct Item {
-  double score;
-  std::vector<double> value;  // empty: zeros
-  double count = 1;
-};
+namespace fmaserver::testing {
 
 double Dot(const std::vector<double>& a, const std::vector<double>& b) {
   double sum = 0;
@@ -18,21 +13,20 @@ double Dot(const std::vector<double>& a, const std::vector<double>& b) {
   return sum;
 }
 
-std::vector<double> SoftmaxSum(const std::vector<Item>& items, int dim) {
+ReferenceSoftmax::ReferenceSoftmax(const std::vector<ReferenceItem>& items, int dim)
+    : out(dim, 0.0) {
   double max = -INFINITY;
-  for (const Item& item : items) max = std::max(max, item.score);
+  for (const ReferenceItem& item : items) max = std::max(max, item.score);
   double total = 0;
-  std::vector<double> out(dim, 0.0);
-  for (const Item& item : items) {
-    const double weight = item.count * std::exp(item.score - max);
-    total += weight;
-    for (size_t c = 0; c < item.value.size(); ++c) out[c] += weight * item.value[c];
+  for (const ReferenceItem& item : items) {
+    weights.push_back(item.count * std::exp(item.score - max));
+    total += weights.back();
   }
-  for (double& x : out) x /= total;
-  return out;
+  for (double& weight : weights) weight /= total;
+  for (size_t i = 0; i < items.size(); ++i) {
+    for (size_t c = 0; c < items[i].value.size(); ++c) out[c] += weights[i] * items[i].value[c];
+  }
 }
-
-}  // namespace
 
 std::vector<double> ReferenceAttention::Vector(const std::vector<float>& qkv, int64_t position,
                                                int64_t column) const {
@@ -99,6 +93,11 @@ std::vector<std::vector<double>> ReferenceAttention::Summaries(const std::vector
   return summaries;
 }
 
+double ReferenceAttention::LevelBias(int head, int level) const {
+  if (level_bias.empty()) return 0;
+  return level_bias[head * level_bias_columns + std::min(level, level_bias_columns) - 1];
+}
+
 std::vector<double> ReferenceAttention::EvaluateRow(const std::vector<float>& qkv,
                                                     int64_t t) const {
   const int64_t m = spec.hierarchy.group_size;
@@ -107,17 +106,20 @@ std::vector<double> ReferenceAttention::EvaluateRow(const std::vector<float>& qk
   const double scale = 1.0 / std::sqrt(static_cast<double>(spec.head_dim));
   const bool rotated_far = spec.positions == kernels::PositionEmbedding::kRope &&
                            spec.far_positions == kernels::FarPositions::kCenter;
+  const auto limit = static_cast<double>(spec.max_distance);
   std::vector<double> out;
   for (int head = 0; head < spec.num_heads; ++head) {
     const int kv_head = head / (spec.num_heads / spec.num_kv_heads);
     const std::vector<double> plain = Vector(qkv, t, head);
     const std::vector<double> query = Rotate(plain, static_cast<double>(t));
     const std::vector<double>& far_query = rotated_far ? query : plain;
+    const std::vector<double> distant_query = Rotate(plain, limit);
+    const bool past_limit = spec.max_distance > 0 && t > spec.max_distance;
     const auto key = [&](int64_t s) { return Vector(qkv, s, spec.num_heads + kv_head); };
     const auto value = [&](int64_t s) {
       return Vector(qkv, s, spec.num_heads + spec.num_kv_heads + kv_head);
     };
-    std::vector<Item> items;
+    std::vector<ReferenceItem> items;
     for (int64_t s = std::max<int64_t>(0, (fine - 1) * m); s <= t; ++s) {
       items.push_back({Dot(query, Rotate(key(s), static_cast<double>(s))) * scale, value(s)});
     }
@@ -126,14 +128,13 @@ std::vector<double> ReferenceAttention::EvaluateRow(const std::vector<float>& qk
     }
     for (int64_t s = 0; fine >= 2 && s < spec.hierarchy.sink_tokens; ++s) {
       const auto sink = rotated_far ? Rotate(key(s), static_cast<double>(s)) : key(s);
-      items.push_back({Dot(far_query, sink) * scale, value(s)});
+      items.push_back({Dot(past_limit ? distant_query : far_query, sink) * scale, value(s)});
     }
     for (int level = 1; level <= spec.hierarchy.num_levels; ++level) {
       const int64_t width = m << (level - 1);
-      double bias = spec.scale_far_field ? std::log(static_cast<double>(width / p)) : 0.0;
-      if (!level_bias.empty()) {
-        bias += level_bias[head * level_bias_columns + std::min(level, level_bias_columns) - 1];
-      }
+      const bool distant = spec.max_distance > 0 && 4 * width > spec.max_distance;
+      const double bias = LevelBias(head, level) +
+                          (spec.scale_far_field ? std::log(static_cast<double>(width / p)) : 0.0);
       const int64_t own = t / width;
       std::vector<int64_t> groups = {own - 2};
       if (own % 2 == 1) groups.insert(groups.begin(), own - 3);
@@ -146,18 +147,20 @@ std::vector<double> ReferenceAttention::EvaluateRow(const std::vector<float>& qk
         const auto far_values = Summaries(qkv, false, kv_head, level, group);
         for (int r = 0; r < p; ++r) {
           const double centre = group * width + (r + 0.5) * width / p - 0.5;
-          const auto placed = rotated_far ? Rotate(far_keys[r], centre) : far_keys[r];
-          items.push_back({Dot(far_query, placed) * scale + bias, far_values[r]});
+          const auto placed = rotated_far && !distant ? Rotate(far_keys[r], centre) : far_keys[r];
+          const auto& asking = distant ? distant_query : far_query;
+          items.push_back({Dot(asking, placed) * scale + bias, far_values[r]});
         }
       }
     }
-    const std::vector<double> head_out = SoftmaxSum(items, spec.head_dim);
+    const std::vector<double> head_out = ReferenceSoftmax(items, spec.head_dim).out;
     out.insert(out.end(), head_out.begin(), head_out.end());
   }
   return out;
 }
 
 std::vector<double> ReferenceAttention::Evaluate(const std::vector<float>& qkv) const {
+  if (spec.Selects()) return EvaluateSelected(*this, qkv);
   std::vector<double> out;
   const int64_t n = static_cast<int64_t>(qkv.size()) / spec.QkvColumns();
   for (int64_t t = 0; t < n; ++t) {

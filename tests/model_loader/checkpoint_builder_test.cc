@@ -47,7 +47,8 @@ class RandomConfig {
     spec.hierarchy.sink_tokens = static_cast<int32_t>(Below(spec.hierarchy.group_size + 1));
     spec.downsampling =
         OneOf({kernels::Downsampling::kGroupedConv, kernels::Downsampling::kConv,
-               kernels::Downsampling::kAverage, kernels::Downsampling::kHierarchical});
+               kernels::Downsampling::kAverage, kernels::Downsampling::kHierarchical,
+               kernels::Downsampling::kSelect});
     spec.share_levels = spec.downsampling == kernels::Downsampling::kHierarchical && Coin();
     spec.scale_far_field = Coin();
     spec.level_bias = Coin();
@@ -57,7 +58,24 @@ class RandomConfig {
     if (spec.positions == kernels::PositionEmbedding::kRope) {
       spec.far_positions = OneOf({kernels::FarPositions::kCenter, kernels::FarPositions::kNone});
     }
+    if (spec.Selects()) MakeSelector(spec);
+    if (spec.FarIsRotated() && Coin()) {
+      spec.max_distance = 4 * spec.hierarchy.group_size + Below(100);
+    }
     return spec;
+  }
+
+  void MakeSelector(kernels::AttentionSpec& spec) {
+    kernels::Hierarchy& h = spec.hierarchy;
+    h.group_size += 1;  // so that no rank divides it
+    h.sink_tokens = static_cast<int32_t>(Below(h.group_size - h.rank + 1));
+    spec.scale_far_field = false;
+    spec.padding = kernels::Padding::kMasked;
+    if (spec.positions == kernels::PositionEmbedding::kRope) {
+      spec.far_positions = OneOf({kernels::FarPositions::kOwn, kernels::FarPositions::kNone});
+    }
+    spec.select_lag = static_cast<int32_t>(Below(2 * h.group_size));
+    spec.select_novel = static_cast<int32_t>(Below(h.rank + 1));
   }
 
   int64_t Below(int64_t end) {

@@ -123,6 +123,63 @@ TEST(ModelConfigTest, WhatIsNotServedMayBeOff) {
   EXPECT_TRUE(config.ok()) << config.status();
 }
 
+json ValidSelector() {
+  json object = Valid();
+  object["fma"] = {{"group_size", 10},         {"rank", 7},
+                   {"num_levels", 4},          {"downsampling", "select"},
+                   {"scale_far_field", false}, {"padding", "masked"},
+                   {"sink_tokens", 3}};
+  return object;
+}
+
+TEST(ModelConfigTest, ReadsSelectedTokensWithTheirDefaults) {
+  const auto config = ParseModelConfig(ValidSelector().dump(), "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  const kernels::AttentionSpec& spec = config->attention;
+  EXPECT_EQ(spec.downsampling, kernels::Downsampling::kSelect);
+  EXPECT_EQ(spec.hierarchy.rank, 7);
+  EXPECT_EQ(spec.far_positions, kernels::FarPositions::kOwn);
+  EXPECT_EQ(spec.select_lag, 2);
+  EXPECT_EQ(spec.select_novel, 3);
+  EXPECT_EQ(spec.max_distance, 0);
+}
+
+TEST(ModelConfigTest, ReadsEveryKeyOfSelectedTokens) {
+  json object = ValidSelector();
+  object["fma"].update({{"far_positions", "own"},
+                        {"select_lag", 19},
+                        {"select_novel", 0},
+                        {"max_distance", 40},
+                        {"open_units", 0}});
+  auto config = ParseModelConfig(object.dump(), "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->attention.select_lag, 19);
+  EXPECT_EQ(config->attention.select_novel, 0);
+  EXPECT_EQ(config->attention.max_distance, 40);
+  object["fma"].erase("max_distance");
+  object["fma"]["far_positions"] = "none";
+  config = ParseModelConfig(object.dump(), "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->attention.far_positions, kernels::FarPositions::kNone);
+}
+
+TEST(ModelConfigTest, SelectedTokensNeedNoRope) {
+  json object = ValidSelector();
+  object["position_embedding"] = "learned";
+  const auto config = ParseModelConfig(object.dump(), "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_FALSE(config->attention.FarIsRotated());
+}
+
+TEST(ModelConfigTest, LearnedSummariesMayHaveAMaxDistance) {
+  json object = Valid();
+  object["fma"].erase("far_positions");
+  object["fma"]["max_distance"] = 32;
+  const auto config = ParseModelConfig(object.dump(), "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->attention.max_distance, 32);
+}
+
 TEST(ModelConfigTest, BytesTokenizer) {
   json object = Valid();
   object["tokenizer"] = "bytes";
@@ -147,11 +204,7 @@ struct BadConfig {
   std::vector<std::string> message;
 };
 
-class BadConfigTest : public ::testing::TestWithParam<BadConfig> {};
-
-TEST_P(BadConfigTest, IsRefused) {
-  const BadConfig& bad = GetParam();
-  json object = Valid();
+void ExpectRefused(json object, const BadConfig& bad) {
   const json::json_pointer pointer(bad.pointer);
   if (bad.value == nullptr) {
     object[pointer.parent_pointer()].erase(pointer.back());
@@ -163,6 +216,10 @@ TEST_P(BadConfigTest, IsRefused) {
   parts.emplace_back("allowed: ");
   ExpectRefusal(ParseModelConfig(object.dump(), "some/config.json").status(), parts);
 }
+
+class BadConfigTest : public ::testing::TestWithParam<BadConfig> {};
+
+TEST_P(BadConfigTest, IsRefused) { ExpectRefused(Valid(), GetParam()); }
 
 INSTANTIATE_TEST_SUITE_P(
     Table, BadConfigTest,
@@ -227,11 +284,52 @@ INSTANTIATE_TEST_SUITE_P(
         {"FarPositions", "/fma/far_positions", "\"left\"", {"\"center\", \"none\""}},
         {"FarNoRope", "/position_embedding", "\"none\"", {"\"fma.far_positions\"", "rope"}},
         {"Encoder", "/fma/causal", "false", {"\"fma.causal\" is false", "true in this server"}},
-        {"Distance", "/fma/max_distance", "32", {"\"fma.max_distance\" is 32", "allowed: 0"}},
+        {"Distance", "/fma/max_distance", "32", {"\"fma.max_distance\" is 32", "not \"none\""}},
+        {"ShortDistance", "/fma/max_distance", "31", {"is 31", "0, or 32 (4 times", "and more"}},
+        {"NegativeDistance", "/fma/max_distance", "-1", {"\"fma.max_distance\" is -1"}},
+        {"HugeDistance", "/fma/max_distance", "9007199254740993", {"0 to 9007199254740992"}},
+        {"OwnSummaries", "/fma/far_positions", "\"own\"", {"is \"own\"", "unless", "select"}},
+        {"Lag", "/fma/select_lag", "2", {"\"fma.select_lag\" is 2", "no such key unless"}},
+        {"Novel", "/fma/select_novel", "1", {"\"fma.select_novel\" is 1", "no such key unless"}},
+        {"OpenSize", "/fma/open_size", "32", {"\"fma.open_size\" is 32", "in this server"}},
         {"OpenUnits", "/fma/open_units", "8", {"\"fma.open_units\" is 8", "allowed: 0"}},
         {"UnknownKey", "/fma/rnak", "2", {"\"fma.rnak\" is no key", "rank"}},
     }),
     [](const auto& info) { return std::string(info.param.name); });
+
+class BadSelectorTest : public ::testing::TestWithParam<BadConfig> {};
+
+TEST_P(BadSelectorTest, IsRefused) { ExpectRefused(ValidSelector(), GetParam()); }
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, BadSelectorTest,
+    ::testing::ValuesIn(std::vector<BadConfig>{
+        {"Rank", "/fma/rank", "8", {"\"fma.rank\" is 8", "1 to 7", "sink_tokens"}},
+        {"NoRank", "/fma/rank", nullptr, {"\"fma.rank\" is missing"}},
+        {"Sinks", "/fma/sink_tokens", "10", {"\"fma.sink_tokens\" is 10", "0 to 9"}},
+        {"Scale", "/fma/scale_far_field", "true", {"is true", "false with", "select"}},
+        {"Padding", "/fma/padding", "\"zero_keys\"", {"is \"zero_keys\"", "\"masked\" with"}},
+        {"Share", "/fma/share_levels", "true", {"\"fma.share_levels\"", "hierarchical"}},
+        {"Center", "/fma/far_positions", "\"center\"", {"\"center\"", "\"own\" or \"none\""}},
+        {"Lag", "/fma/select_lag", "20", {"\"fma.select_lag\" is 20", "0 to 19"}},
+        {"NegativeLag", "/fma/select_lag", "-1", {"\"fma.select_lag\" is -1"}},
+        {"Novel", "/fma/select_novel", "8", {"\"fma.select_novel\" is 8", "0 to 7"}},
+        {"Distance", "/fma/max_distance", "39", {"is 39", "0, or 40"}},
+        {"OpenUnits", "/fma/open_units", "8", {"\"fma.open_units\" is 8", "0 in this server"}},
+    }),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST(ModelConfigTest, WithoutRopeSelectedTokensHaveNoPositions) {
+  json object = ValidSelector();
+  object["position_embedding"] = "none";
+  object["fma"]["far_positions"] = "own";
+  ExpectRefusal(ParseModelConfig(object.dump(), "c").status(),
+                {"\"fma.far_positions\" is \"own\"", "no such key unless", "rope"});
+  object["fma"].erase("far_positions");
+  object["fma"]["max_distance"] = 40;
+  ExpectRefusal(ParseModelConfig(object.dump(), "c").status(),
+                {"\"fma.max_distance\" is 40", "0 unless", "rope"});
+}
 
 TEST(ModelConfigTest, RefusesAByteTokenizerWithFewerIdsThanBytes) {
   json object = Valid();

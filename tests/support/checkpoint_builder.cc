@@ -27,6 +27,20 @@ std::string_view NameOf(kernels::Downsampling kind) {
       return "average";
     case kernels::Downsampling::kHierarchical:
       return "hierarchical";
+    case kernels::Downsampling::kSelect:
+      return "select";
+  }
+  return "";
+}
+
+std::string_view NameOf(kernels::FarPositions kind) {
+  switch (kind) {
+    case kernels::FarPositions::kCenter:
+      return "center";
+    case kernels::FarPositions::kNone:
+      return "none";
+    case kernels::FarPositions::kOwn:
+      return "own";
   }
   return "";
 }
@@ -68,8 +82,13 @@ json FmaJson(const kernels::AttentionSpec& spec) {
       {"padding", spec.padding == kernels::Padding::kMasked ? "masked" : "zero_keys"},
   };
   if (spec.positions == kernels::PositionEmbedding::kRope) {
-    fma["far_positions"] = spec.far_positions == kernels::FarPositions::kCenter ? "center" : "none";
+    fma["far_positions"] = NameOf(spec.far_positions);
   }
+  if (spec.Selects()) {
+    fma["select_lag"] = spec.select_lag;
+    fma["select_novel"] = spec.select_novel;
+  }
+  if (spec.max_distance > 0) fma["max_distance"] = spec.max_distance;
   return fma;
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,18 +83,21 @@ def opened_by(choices: Choices, head: int, group_size: int, length: int) -> list
 
 
 PRETRAINED = ["pretrained_llama3", "pretrained_qwen2_yarn", "pretrained_qwen3", "pretrained_smollm3"]
+GOLDEN_CASES = [
+    GOLDEN / "select_own",
+    GOLDEN / "select_max_distance",
+    *(GOLDEN_NEXT / name for name in ["select_open", "select_open_distance", *PRETRAINED]),
+]
 
 
-@pytest.mark.parametrize(
-    "case", ["select_own", "select_max_distance", "select_open", "select_open_distance", *PRETRAINED]
-)
-def test_golden(case: str) -> None:
-    content = json.loads((GOLDEN_NEXT / case / "case.json").read_text("utf-8"))
-    model = load_model(GOLDEN_NEXT / case)
+@pytest.mark.parametrize("folder", GOLDEN_CASES, ids=lambda folder: folder.name)
+def test_golden(folder: Path) -> None:
+    content = json.loads((folder / "case.json").read_text("utf-8"))
+    model = load_model(folder)
     tokens, choices = content["tokens"], observed(model)[0]
     with torch.no_grad():
         logits = model(torch.tensor([tokens]))[0].log_softmax(-1).numpy()
-    golden = torch.from_numpy(np.load(GOLDEN_NEXT / case / "logits.npy")).log_softmax(-1).numpy()
+    golden = torch.from_numpy(np.load(folder / "logits.npy")).log_softmax(-1).numpy()
     assert np.abs(logits - golden).max() < 1e-4
     assert chosen_by(choices, 0) == content["chosen"]
     assert opened_by(choices, 0, model.config.fma.group_size, len(tokens)) == content.get("opened", [])

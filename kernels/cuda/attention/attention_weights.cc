@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "kernels/host/attention.h"
 
 namespace fmaserver::kernels::cuda {
@@ -25,11 +27,26 @@ absl::StatusOr<Memory> Upload(std::span<const T> values, Stream& stream) {
   return device;
 }
 
+/// INVALID_ARGUMENT for what the kernels here do not compute yet.
+absl::Status CheckServed(const AttentionSpec& spec) {
+  constexpr char kElsewhere[] = " on a CUDA device; the cpu device computes it";
+  if (spec.Selects()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"fma.downsampling\" is \"select\"; allowed: learned summaries", kElsewhere));
+  }
+  if (spec.max_distance > 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"fma.max_distance\" is ", spec.max_distance, "; allowed: 0", kElsewhere));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PackedAttention>> PackedAttention::Pack(const AttentionSpec& spec,
                                                                        const HostAttention& weights,
                                                                        Stream& stream) {
+  if (absl::Status served = CheckServed(spec); !served.ok()) return served;
   const DownsamplingLayout at(spec);
   auto staging = Memory::Allocate(Memory::Kind::kPinned,
                                   std::max<int64_t>(1, 2 * at.floats) * int64_t{sizeof(float)});

@@ -12,7 +12,8 @@ namespace fmaserver::kernels::cuda {
 
 class PackedAttention : public AttentionWeights {
  public:
-  /// Uploads and waits. RESOURCE_EXHAUSTED.
+  /// Uploads and waits. RESOURCE_EXHAUSTED; INVALID_ARGUMENT for selected tokens and a
+  /// max_distance, which the kernels do not compute yet.
   static absl::StatusOr<std::unique_ptr<PackedAttention>> Pack(const AttentionSpec& spec,
                                                                const HostAttention& weights,
                                                                Stream& stream);

@@ -27,6 +27,19 @@ model::ModelConfig SmallConfig() {
   return config;
 }
 
+model::ModelConfig SelectingConfig() {
+  model::ModelConfig config = SmallConfig();
+  kernels::AttentionSpec& attention = config.attention;
+  attention.hierarchy = {.group_size = 8, .rank = 3, .num_levels = 4, .sink_tokens = 2};
+  attention.downsampling = kernels::Downsampling::kSelect;
+  attention.share_levels = false;
+  attention.far_positions = kernels::FarPositions::kOwn;
+  attention.select_lag = 2;
+  attention.select_novel = 1;
+  attention.max_distance = 70;
+  return config;
+}
+
 std::unique_ptr<engine::Model> MakeModel(const model::ModelConfig& config, uint64_t seed,
                                          int32_t max_rows, int threads) {
   const TempFolder folder;

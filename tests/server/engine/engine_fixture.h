@@ -17,6 +17,9 @@ namespace fmaserver::testing {
 /// Hierarchical, rope, 4 levels, GQA, byte tokenizer; vocab 260 with eos 257.
 model::ModelConfig SmallConfig();
 
+/// The same with selected tokens, sinks, and a distance that is reached soon.
+model::ModelConfig SelectingConfig();
+
 std::unique_ptr<engine::Model> MakeModel(const model::ModelConfig& config, uint64_t seed,
                                          int32_t max_rows, int threads = 1);
 

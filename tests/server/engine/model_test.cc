@@ -39,6 +39,17 @@ std::vector<float> Feed(engine::Model& model, const std::vector<int32_t>& tokens
   return all;
 }
 
+void MakeSelector(kernels::AttentionSpec& attention, std::mt19937& random) {
+  attention.hierarchy.rank = 1 + static_cast<int32_t>(random() % 5);
+  attention.padding = kernels::Padding::kMasked;
+  attention.scale_far_field = false;
+  attention.select_lag = static_cast<int32_t>(random() % 16);
+  attention.select_novel = static_cast<int32_t>(random() % (attention.hierarchy.rank + 1));
+  if (attention.far_positions == kernels::FarPositions::kCenter) {
+    attention.far_positions = kernels::FarPositions::kOwn;
+  }
+}
+
 model::ModelConfig RandomConfig(std::mt19937& random) {
   model::ModelConfig config = SmallConfig();
   config.norm = static_cast<kernels::NormKind>(random() % 2);
@@ -51,7 +62,7 @@ model::ModelConfig RandomConfig(std::mt19937& random) {
   attention.far_positions = attention.positions == kernels::PositionEmbedding::kRope
                                 ? static_cast<kernels::FarPositions>(random() % 2)
                                 : kernels::FarPositions::kCenter;
-  attention.downsampling = static_cast<kernels::Downsampling>(random() % 4);
+  attention.downsampling = static_cast<kernels::Downsampling>(random() % 5);
   attention.share_levels =
       attention.downsampling == kernels::Downsampling::kHierarchical && random() % 2 == 0;
   attention.padding = static_cast<kernels::Padding>(random() % 2);
@@ -59,12 +70,16 @@ model::ModelConfig RandomConfig(std::mt19937& random) {
   attention.scale_far_field = random() % 2 == 0;
   attention.hierarchy.num_levels = 1 + static_cast<int32_t>(random() % 3);
   attention.hierarchy.sink_tokens = static_cast<int32_t>(random() % 4);
+  if (attention.Selects()) MakeSelector(attention, random);
+  if (attention.FarIsRotated() && random() % 2 == 0) {
+    attention.max_distance = 32 + static_cast<int64_t>(random() % 100);
+  }
   return config;
 }
 
 TEST(Model, PrefillDecodeAndAnyMixAgreeOnRandomConfigurations) {
   std::mt19937 random(1);
-  for (int round = 0; round < 25; ++round) {
+  for (int round = 0; round < 40; ++round) {
     const model::ModelConfig config = RandomConfig(random);
     const auto model = MakeModel(config, round, /*max_rows=*/300, /*threads=*/2);
     const auto tokens = RandomTokens(250, config.vocab_size, random);

@@ -55,6 +55,22 @@ class SamplesSink : public engine::GenerateSink, public Recorder {
   int left_;
 };
 
+/// By what the far field is made of.
+class StatesTest : public ::testing::TestWithParam<kernels::Downsampling> {
+ protected:
+  static model::ModelConfig Config() {
+    return GetParam() == kernels::Downsampling::kSelect ? SelectingConfig() : SmallConfig();
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Models, StatesTest,
+                         ::testing::Values(kernels::Downsampling::kHierarchical,
+                                           kernels::Downsampling::kSelect),
+                         [](const auto& info) {
+                           return info.param == kernels::Downsampling::kSelect ? "Selected"
+                                                                               : "Summaries";
+                         });
+
 TEST(Samples, EqualSoloRunsWithFollowingSeeds) {
   const auto engine = MakeEngine(kOptions);
   const auto cold = MakeEngine(WithoutCache());
@@ -99,9 +115,9 @@ TEST(Samples, CancelEndsAllOfThem) {
   EXPECT_EQ(engine->FreeSlots(), kOptions.num_slots);
 }
 
-TEST(PrefixReuse, WarmEqualsColdForEveryLengthAndSharedPart) {
-  const auto warm = MakeEngine(kOptions);
-  const auto cold = MakeEngine(WithoutCache());
+TEST_P(StatesTest, WarmEqualsColdForEveryLengthAndSharedPart) {
+  const auto warm = MakeEngine(kOptions, Config());
+  const auto cold = MakeEngine(WithoutCache(), Config());
   std::mt19937 random(5);
   std::vector<Tokens> earlier;
   int64_t cached = 0;
@@ -151,8 +167,8 @@ TEST(PrefixReuse, AnswersAndMarksAreFoundAgainAndScopesAreApart) {
   EXPECT_EQ(Complete(*engine, request)->finish.usage.cached_tokens, 0);
 }
 
-TEST(KeptState, TurnsEqualOneRun) {
-  const auto engine = MakeEngine(kOptions);
+TEST_P(StatesTest, TurnsEqualOneRun) {
+  const auto engine = MakeEngine(kOptions, Config());
   std::mt19937 random(3);
   for (int conversation = 0; conversation < 30; ++conversation) {
     engine::SnapshotPtr state;

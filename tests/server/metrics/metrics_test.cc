@@ -35,6 +35,8 @@ kernels::AttentionSpec RandomSpec(std::mt19937& random) {
   spec.hierarchy.group_size = spec.hierarchy.rank * draw(1, 9);
   spec.hierarchy.num_levels = draw(1, 12);
   spec.hierarchy.sink_tokens = draw(0, spec.hierarchy.group_size);
+  if (draw(0, 1) == 1) spec.downsampling = kernels::Downsampling::kSelect;
+  if (draw(0, 1) == 1) spec.max_distance = spec.hierarchy.group_size * draw(4, 100);
   return spec;
 }
 
@@ -151,8 +153,9 @@ TEST(Metrics, StateBytesOfEveryLayoutAddUp) {
     EXPECT_EQ(bytes.near_field + bytes.sinks,
               kernels::FullCacheBytesPerToken(layout) *
                   (2 * hierarchy.group_size + hierarchy.sink_tokens));
-    EXPECT_EQ(bytes.far, kernels::FullCacheBytesPerToken(layout) * kernels::kGroupsKept *
-                             hierarchy.num_levels * hierarchy.rank);
+    const int groups = spec.Selects() ? 2 : 3;
+    EXPECT_EQ(bytes.far, kernels::FullCacheBytesPerToken(layout) * groups * hierarchy.num_levels *
+                             hierarchy.rank);
   }
 }
 

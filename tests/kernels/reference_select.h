@@ -1,0 +1,17 @@
+// The definition of selected tokens in float64, one token after the other, straight from
+// docs/model.md, "Selected tokens".
+#pragma once
+
+#include <vector>
+
+#include "tests/kernels/reference.h"
+
+namespace fmaserver::testing {
+
+/// The attention output [rows, H*d] of a layer that selects tokens: the rows before the first
+/// choice that rounding could turn, where two right implementations may part; all when there is
+/// none.
+std::vector<double> EvaluateSelected(const ReferenceAttention& layer,
+                                     const std::vector<float>& qkv);
+
+}  // namespace fmaserver::testing
