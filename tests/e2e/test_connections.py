@@ -182,6 +182,18 @@ def test_metadata_has_a_most() -> None:
         assert client.call(MODEL, b"") == 0
 
 
+def test_a_connection_takes_some_memory_and_no_more() -> None:
+    count = 400
+    with Service() as server, contextlib.ExitStack() as clients:
+        assert server.run("models")[0] == 0
+        before = server.sum("process_resident_memory_bytes")
+        for _ in range(count):
+            client = clients.enter_context(Connection(server.grpc_port))
+            assert client.call(MODEL, b"") == 0
+        assert server.sum("fma_connections") == count
+        assert server.sum("process_resident_memory_bytes") < before + count * 40 * 1024
+
+
 def test_a_client_that_fell_silent_frees_its_slot() -> None:
     endless = b"\n\x01x" + b"\x20\xc0\x84\x3d\x28\x01"  # text "x", max_tokens 1,000,000, ignore_eos
     with Service("--max-stall-seconds", 600) as server, Connection(server.grpc_port) as client:
