@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import pytest
 from certificates import Authority
 from http2 import Connection
 from programs import BIN
@@ -176,10 +177,13 @@ def test_a_connection_is_told_how_many_calls_it_may_have() -> None:
 
 
 def test_metadata_has_a_most() -> None:
-    with Service() as server, Connection(server.grpc_port) as client:
-        assert client.call(MODEL, b"", padding=12_000 * "x") == 0
-        assert client.call(MODEL, b"", padding=17_000 * "x") not in (0, None)
-        assert client.call(MODEL, b"") == 0
+    with Service() as server, grpc.insecure_channel(server.address) as channel:
+        model = channel.unary_unary(MODEL)
+        assert model(b"", metadata=[("padding", 15_000 * "x")], timeout=30)
+        with pytest.raises(grpc.RpcError) as refusal:
+            model(b"", metadata=[("padding", 17_000 * "x")], timeout=30)
+        assert refusal.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert model(b"", timeout=30)
 
 
 def test_a_connection_takes_some_memory_and_no_more() -> None:
