@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
-import pytest
 from certificates import Authority
 from http2 import Connection
 from programs import BIN
@@ -177,13 +176,20 @@ def test_a_connection_is_told_how_many_calls_it_may_have() -> None:
 
 
 def test_metadata_has_a_most() -> None:
-    with Service() as server, grpc.insecure_channel(server.address) as channel:
-        model = channel.unary_unary(MODEL)
-        assert model(b"", metadata=[("padding", 15_000 * "x")], timeout=30)
-        with pytest.raises(grpc.RpcError) as refusal:
-            model(b"", metadata=[("padding", 17_000 * "x")], timeout=30)
-        assert refusal.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert model(b"", timeout=30)
+    with Service() as server:
+
+        def ask(size: int) -> grpc.StatusCode:
+            with grpc.insecure_channel(server.address) as channel:
+                try:
+                    channel.unary_unary(MODEL)(b"", metadata=[("padding", size * "x")], timeout=30)
+                except grpc.RpcError as error:
+                    return error.code()
+                return grpc.StatusCode.OK
+
+        assert ask(15_000) == grpc.StatusCode.OK
+        # Some connections end before their client has the refusal.
+        assert {ask(17_000) for _ in range(20)} <= {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
+        assert ask(15_000) == grpc.StatusCode.OK
 
 
 def test_a_connection_takes_some_memory_and_no_more() -> None:
