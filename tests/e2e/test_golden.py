@@ -38,9 +38,13 @@ def test_every_way_of_feeding_gives_the_same_bits(case: str, tmp_path: Path) -> 
         assert np.array_equal(decoded, evaluate(case, tmp_path / "chunk.npy", "--chunk", chunk)), chunk
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case in CASES if not case.startswith("select_")])
 def test_bf16_cache_stays_close(case: str, tmp_path: Path) -> None:
-    """8 bits of mantissa in every key and value of two layers: log-probabilities move by tenths at most."""
+    """8 bits of mantissa in every key and value of two layers: log-probabilities move by tenths at most.
+
+    Not of selected tokens: a choice that rounding turns changes all that follows (tests/kernels/select_test.cc has
+    numbers that fit).
+    """
     golden = np.load(GOLDEN / case / "logits.npy")
     logits = evaluate(case, tmp_path / "logits.npy", "--cache-dtype", "bf16")
     assert np.abs(log_softmax(logits) - log_softmax(golden)).max() <= 0.3
