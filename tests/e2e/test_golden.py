@@ -38,9 +38,13 @@ def test_every_way_of_feeding_gives_the_same_bits(case: str, tmp_path: Path) -> 
         assert np.array_equal(decoded, evaluate(case, tmp_path / "chunk.npy", "--chunk", chunk)), chunk
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case in CASES if not case.startswith("select_")])
 def test_bf16_cache_stays_close(case: str, tmp_path: Path) -> None:
-    """Every key and value of two layers has 8 bits of mantissa: log-probabilities change by tenths at most."""
+    """Every key and value of two layers has 8 bits of mantissa: log-probabilities change by tenths at most.
+
+    Not with selected tokens: a choice that rounding changes alters all that follows (tests/kernels/select_test.cc has
+    numbers that fit).
+    """
     golden = np.load(GOLDEN / case / "logits.npy")
     logits = evaluate(case, tmp_path / "logits.npy", "--cache-dtype", "bf16")
     assert np.abs(log_softmax(logits) - log_softmax(golden)).max() <= 0.3

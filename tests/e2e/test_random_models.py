@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ from fma_training.config import MLPS, NORMS, POSITIONS, FmaConfig, FmaSettings
 from fma_training.model import FmaForCausalLM
 from fma_training.settings import PADDINGS
 
-# The downsamplings that the server supports.
-DOWNSAMPLINGS = ("grouped_conv", "conv", "average", "hierarchical")
+# The downsamplings that have summaries.
+SUMMARIES = ("grouped_conv", "conv", "average", "hierarchical")
+LENGTH = 150
 
 
 def random_config(draw: random.Random) -> FmaConfig:
     position = draw.choice(POSITIONS)
-    downsampling = draw.choice(DOWNSAMPLINGS)
+    downsampling = draw.choice(SUMMARIES)
     group_size = draw.choice((2, 4, 8, 12))
     flip = (False, True)
     settings = FmaSettings(
@@ -55,11 +57,48 @@ def random_config(draw: random.Random) -> FmaConfig:
     )
 
 
+def selecting(config: FmaConfig, draw: random.Random) -> FmaConfig:
+    """The same with selected tokens, and as many tokens as a text has."""
+    fma = config.fma
+    sinks = min(fma.sink_tokens, fma.group_size - 1)
+    rank = draw.randint(1, fma.group_size - sinks)
+    rope = config.position_embedding == "rope"
+    positions = draw.choice(("own", "none")) if rope else None
+    selected = replace(
+        fma,
+        downsampling="select",
+        rank=rank,
+        sink_tokens=sinks,
+        share_levels=False,
+        scale_far_field=False,
+        padding="masked",
+        far_positions=positions,
+        select_lag=draw.choice((None, draw.randrange(2 * fma.group_size))),
+        select_novel=draw.choice((None, draw.randint(0, rank))),
+        max_distance=draw.choice((0, fma.group_size * draw.randint(4, 12))) if positions == "own" else 0,
+    )
+    return replace(config, vocab_size=LENGTH, fma=selected)
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_logits_are_the_same(seed: int, tmp_path: Path) -> None:
     draw = random.Random(seed)
-    torch.manual_seed(seed)
     config = random_config(draw)
+    tokens = [draw.randrange(config.vocab_size) for _ in range(LENGTH)]
+    compare(config, tokens, seed, tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(40, 60))
+def test_selected_tokens_give_the_same_logits(seed: int, tmp_path: Path) -> None:
+    draw = random.Random(seed)
+    config = selecting(random_config(draw), draw)
+    # Equal tokens have equal keys, which rounding could order.
+    compare(config, draw.sample(range(LENGTH), LENGTH), seed, tmp_path)
+
+
+def compare(config: FmaConfig, tokens: list[int], seed: int, tmp_path: Path) -> None:
+    draw = random.Random(seed)
+    torch.manual_seed(seed)
     columns = draw.randint(1, config.fma.num_levels) if config.fma.level_bias else None
     model = FmaForCausalLM(config, columns)
     with torch.no_grad():
@@ -67,7 +106,6 @@ def test_logits_are_the_same(seed: int, tmp_path: Path) -> None:
             parameter.add_(torch.randn_like(parameter) * 0.2)
     save_model(tmp_path, config, model.state_dict(), draw.choice(("float32", "float16", "bfloat16")))
 
-    tokens = [draw.randrange(config.vocab_size) for _ in range(150)]
     (tmp_path / "tokens.json").write_text(str(tokens))
     with torch.no_grad():
         expected = load_model(tmp_path)(torch.tensor([tokens]))[0].log_softmax(-1).numpy()

@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <bit>
 #include <limits>
+#include <vector>
 
 #include "base/utf8.h"
 #include "gtest/gtest.h"
@@ -80,6 +82,19 @@ TEST(SentencePieceTest, SpellingASpecialDoesNotMakeOne) {
   const auto ids = tokenizer->Encode("<s></s><unk>");
   ASSERT_TRUE(ids.ok()) << ids.status();
   for (const int32_t id : *ids) EXPECT_GT(id, 2);
+}
+
+TEST(SentencePieceTest, ATemplatesTextMakesControlTokens) {
+  const auto tokenizer = Load("bpe_prefix");
+  const auto words = tokenizer->Encode("the end");
+  const auto ids = tokenizer->Encode("<s>the end</s><unk>", ControlTokens::kAreFound);
+  ASSERT_TRUE(ids.ok() && words.ok()) << ids.status();
+  ASSERT_GT(ids->size(), words->size() + 2);
+  std::vector<int32_t> expected = {1};
+  expected.insert(expected.end(), words->begin(), words->end());
+  expected.push_back(2);
+  EXPECT_EQ(std::vector<int32_t>(ids->begin(), ids->begin() + std::ssize(expected)), expected);
+  EXPECT_EQ(std::count(ids->begin(), ids->end(), 0), 0);  // no text becomes the unknown token
 }
 
 TEST(SentencePieceTest, HugeTextsWork) {

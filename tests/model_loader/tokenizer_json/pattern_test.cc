@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/text.h"
 #include "gtest/gtest.h"
 #include "model_loader/tokenizer_json/pattern_syntax.h"
 #include "tests/support/status_matchers.h"
@@ -74,7 +75,7 @@ TEST(PatternTest, AWordMayBeAsLongAsTheText) {
 TEST(PatternTest, AnExpressionThatNeverEndsIsStopped) {
   const auto pattern = Pattern::Compile(R"((?:a|aa|a(?:a|aa))+b)", "t");
   ASSERT_TRUE(pattern.ok()) << pattern.status();
-  const auto match = pattern->Find(std::string(200, 'a') + "cb", 0, MatchMemory());
+  const auto match = pattern->Find(Concat(std::string(200, 'a'), "cb"), 0, MatchMemory());
   EXPECT_EQ(match.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(match.status().message()), ::testing::HasSubstr("too hard to cut"));
 }
