@@ -254,12 +254,15 @@ def test_requests_for_more_than_allowed_are_refused() -> None:
     limits = ("--max-prompt-tokens", 5, "--max-stop-strings", 1, "--max-samples", 2)
     with Service(*limits) as server:
         assert server.run("generate", "a b", "--max-tokens", 2, "--stop", "x", "--n", 2)[0] == 0
-        for flags, limit in ((("--stop", "x", "--stop", "y"), "is 2; allowed: up to 1"), (("--n", 3), "is 3; allowed: up to 2")):
+        for flags, limit in (
+            (("--stop", "x", "--stop", "y"), "is 2; allowed: up to 1"),
+            (("--n", 3), "is 3; allowed: up to 2"),
+        ):
             code, _, errors = server.run("generate", "a b", "--max-tokens", 2, *flags)
             assert code == REFUSED and limit in errors, errors
         for command in ("generate", "score"):
             code, _, errors = server.run(command, "word " * 20)
-            assert code == REFUSED and "at most 5" in errors, errors
+            assert code == REFUSED and "allowed: up to 5" in errors, errors
 
 
 def test_texts_and_requests_have_a_most_of_bytes() -> None:
