@@ -53,6 +53,7 @@ class ConfigReader {
   T OneOf(std::string_view key, const std::array<Choice<T>, N>& choices,
           std::optional<std::type_identity_t<T>> fallback = std::nullopt) {
     std::vector<std::string> names;
+    names.reserve(choices.size());
     for (const Choice<T>& choice : choices) names.emplace_back(choice.name);
     const std::optional<size_t> index = IndexOf(key, names, fallback.has_value());
     return index.has_value() ? choices[*index].value : fallback.value_or(choices.front().value);
