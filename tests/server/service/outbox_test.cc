@@ -81,7 +81,7 @@ TEST_F(OutboxTest, AbandoningDropsWhatWaitsAndEndsAfterTheWrite) {
 }
 
 TEST_F(OutboxTest, TellsWhenThereIsRoomAgain) {
-  const std::string piece = std::string(Outbox::kMaxWaitingBytes / 8, 'x') + ".";
+  const std::string piece(Outbox::kMaxWaitingBytes / 8 + 1, 'x');
   outbox_.Send({piece});
   int sent = 0;
   for (; outbox_.HasRoom(); ++sent) outbox_.Send({piece});
