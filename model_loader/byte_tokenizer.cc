@@ -6,8 +6,6 @@
 namespace fmaserver::model {
 namespace {
 
-constexpr int32_t kByteValues = 256;
-
 class ByteTokenizer final : public Tokenizer {
  public:
   explicit ByteTokenizer(int32_t vocab_size) : vocab_size_(vocab_size) {}

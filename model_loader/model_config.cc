@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "model_loader/config_reader.h"
 #include "model_loader/fma_config.h"
+#include "model_loader/tokenizer.h"
 
 namespace fmaserver::model {
 namespace {
@@ -24,7 +25,6 @@ constexpr int64_t kMaxPositions = int64_t{1} << 40;
 constexpr int64_t kMaxLayers = 1024;
 constexpr int64_t kMaxHeads = 1024;
 constexpr int64_t kMaxHeadDim = 1024;
-constexpr int64_t kByteValues = 256;
 
 constexpr std::array<Choice<kernels::PositionEmbedding>, 3> kPositionEmbeddings = {{
     {"learned", kernels::PositionEmbedding::kLearned},

@@ -56,7 +56,9 @@ class Tokenizer {
   virtual std::string_view Kind() const = 0;
 };
 
-/// id = byte value; ids from 256 up to `vocab_size` are specials without text.
+inline constexpr int32_t kByteValues = 256;
+
+/// id = byte value; ids from kByteValues up to `vocab_size` are specials without text.
 std::unique_ptr<Tokenizer> MakeByteTokenizer(int64_t vocab_size);
 
 }  // namespace fmaserver::model

@@ -18,7 +18,7 @@ constexpr size_t kLongestReplacement = 16;
 constexpr size_t kMostStripped = 1024;
 
 /// The value of "<0xE2>".
-std::optional<char> ByteOf(std::string_view token) {
+std::optional<char> FallbackByte(std::string_view token) {
   uint32_t value = 0;
   if (token.size() != 6 || !token.starts_with("<0x") || !token.ends_with('>')) return std::nullopt;
   if (!absl::SimpleHexAtoi(ToAbsl(token.substr(3, 2)), &value)) return std::nullopt;
@@ -110,7 +110,7 @@ std::string TokenDecoder::BytesOf(std::string_view token) const {
   if (byte_level_) return BytesOfSpelling(token).value_or(std::string(token));
   std::string text(token);
   for (const auto& [from, to] : replacements_) text = absl::StrReplaceAll(text, {{from, to}});
-  const std::optional<char> byte = byte_fallback_ ? ByteOf(text) : std::nullopt;
+  const std::optional<char> byte = byte_fallback_ ? FallbackByte(text) : std::nullopt;
   return byte.has_value() ? std::string(1, *byte) : text;
 }
 

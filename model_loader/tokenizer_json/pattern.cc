@@ -17,7 +17,7 @@ namespace fmaserver::model {
 namespace {
 
 // Published expressions need a few steps for each character of the longest word.
-constexpr uint32_t kMostSteps = 50'000'000;
+constexpr uint32_t kMatchLimit = 50'000'000;
 constexpr uint32_t kMostHeapKibibytes = 64 * 1024;
 constexpr size_t kMostExpressionBytes = 16 * 1024;
 
@@ -37,7 +37,7 @@ struct MatchMemory::State {
 };
 
 MatchMemory::MatchMemory() : state_(std::make_unique<State>()) {
-  pcre2_set_match_limit(state_->limits, kMostSteps);
+  pcre2_set_match_limit(state_->limits, kMatchLimit);
   pcre2_set_heap_limit(state_->limits, kMostHeapKibibytes);
 }
 
@@ -104,7 +104,7 @@ absl::StatusOr<std::optional<MatchRange>> Pattern::Find(std::string_view text, s
   if (result == PCRE2_ERROR_NOMATCH) return std::nullopt;
   if (result < 0) {
     return Refusal("text", Words{"too hard to cut"},
-                   Concat("what the tokenizer's regular expression matches in ", kMostSteps,
+                   Concat("what the tokenizer's regular expression matches in ", kMatchLimit,
                           " steps and ", kMostHeapKibibytes, " KiB (", MessageOf(result), ")"),
                    absl::StatusCode::kResourceExhausted);
   }

@@ -15,7 +15,7 @@ std::string Escaped(absl::string_view text) {
       text, {{"'", "'\\''"}, {"[", "\\["}, {"]", "\\]"}, {":", "\\:"}, {"\\", "\\\\"}});
 }
 
-std::string Values(const Option& option) {
+std::string ValuesOf(const Option& option) {
   if (option.TakesFile()) return "_files";
   if (option.TakesFolder()) return "_files -/";
   return option.choices.empty() ? " " : absl::StrCat("(", absl::StrJoin(option.choices, " "), ")");
@@ -26,7 +26,7 @@ void AddSpecifications(const Option& option, std::vector<std::string>& specifica
   for (const std::string& name : option.names) {
     std::string text = absl::StrCat("'*", name, "[", Escaped(option.help), "]");
     if (!option.value.empty()) {
-      absl::StrAppend(&text, ":", Escaped(option.value), ":", Values(option));
+      absl::StrAppend(&text, ":", Escaped(option.value), ":", ValuesOf(option));
     }
     specifications.push_back(absl::StrCat(text, "'"));
   }

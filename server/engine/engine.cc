@@ -119,7 +119,7 @@ void Engine::Run() {
 bool Engine::TakeOrders() {
   PublishLoad();
   RequestQueue::Orders orders = queue_.Await(std::ssize(running_), [this] {
-    return std::ranges::any_of(running_, [](const Running& r) { return r.sequence->HasRoom(); });
+    return std::ranges::any_of(running_, [](const Running& r) { return r.sequence->KeepsUp(); });
   });
   const bool stop = orders.stop;
   if (orders.evict || !orders.cancelled.empty()) End(std::move(orders));
@@ -196,7 +196,7 @@ void Engine::DropStalled() {
   Ended stalled;
   for (Running& running : running_) {
     Sequence& sequence = *running.sequence;
-    const double seconds = running.reader.Check(sequence.HasRoom(), now);
+    const double seconds = running.reader.Check(sequence.KeepsUp(), now);
     if (seconds <= options_.max_stall_seconds) continue;
     sequence.Fail(absl::ResourceExhaustedError(
         absl::StrCat("the client reads too slowly: it has been behind for ",
@@ -227,7 +227,7 @@ std::vector<StepRunner::Feed> Engine::Plan() const {
   std::vector<ReadySequence> ready;
   for (const Running& running : running_) {
     Sequence& sequence = *running.sequence;
-    if (!sequence.HasRoom()) continue;
+    if (!sequence.KeepsUp()) continue;
     sequences.push_back(&sequence);
     ready.push_back({.priority = sequence.priority(),
                      .reading = sequence.Reading(),

@@ -38,7 +38,7 @@ class GenerateSequence : public Sequence {
   GenerateSequence(RequestId id, Request request, std::shared_ptr<GenerateSink> sink,
                    const SequenceContext& context);
 
-  bool HasRoom() const override { return sink_->HasRoom(); }
+  bool KeepsUp() const override { return sink_->KeepsUp(); }
   int64_t PromptLeft() const override { return prompt_.Left(position()); }
   std::span<const int32_t> Pending() const override;
   int32_t LogitsWanted(int32_t rows) const override {

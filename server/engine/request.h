@@ -154,8 +154,8 @@ struct TokenScore {
 class RequestSink {
  public:
   virtual ~RequestSink() = default;
-  /// False while the reader is behind: the request pauses until there is room again (Engine::Wake).
-  virtual bool HasRoom() const { return true; }
+  /// False while the reader is behind: the request pauses until it has caught up (Engine::Wake).
+  virtual bool KeepsUp() const { return true; }
   /// A slice of the prompt was read.
   virtual void OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) = 0;
   virtual void OnError(const absl::Status& status) = 0;

@@ -19,7 +19,7 @@ class ScoreSequence : public Sequence {
   ScoreSequence(RequestId id, ValidScoreRequest request, std::shared_ptr<ScoreSink> sink,
                 EngineObserver& observer);
 
-  bool HasRoom() const override { return sink_->HasRoom(); }
+  bool KeepsUp() const override { return sink_->KeepsUp(); }
   int64_t PromptLeft() const override { return NumTokens() - position(); }
   std::span<const int32_t> Pending() const override;
   int32_t LogitsWanted(int32_t rows) const override { return rows; }

@@ -60,7 +60,7 @@ class Sequence {
   int64_t position() const { return position_; }
 
   /// Whether the reader keeps up; if not, the sequence takes part in no step.
-  virtual bool HasRoom() const = 0;
+  virtual bool KeepsUp() const = 0;
 
   /// How many tokens of its prompt must be read before a token can be chosen.
   virtual int64_t PromptLeft() const = 0;

@@ -88,10 +88,13 @@ bool Acceptor::OnFailure(int listening, int error) {
   // and poll() would report it again at once.
   if ((error == EMFILE || error == ENFILE) && reserve_) {
     reserve_ = FileDescriptor();
-    const bool disconnected = static_cast<bool>(Accept(listening));
+    FileDescriptor refused = Accept(listening);
+    const bool disconnects = static_cast<bool>(refused);
+    // Before the other end can see it.
+    if (disconnects) table_->CountLackOfDescriptors();
+    refused = FileDescriptor();
     reserve_ = OpenReserve();
-    if (disconnected) table_->CountLackOfDescriptors();
-    if (disconnected && reserve_) return true;
+    if (disconnects && reserve_) return true;
   }
   if (!reserve_) reserve_ = OpenReserve();
   resting_ = true;

@@ -1,11 +1,9 @@
 #include "server/net/connection_table.h"
 
-#include <netinet/in.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 
 #include "server/net/socket_address.h"
 
@@ -18,34 +16,21 @@ ino_t InodeOf(int descriptor) {
   return fstat(descriptor, &info) == 0 && S_ISSOCK(info.st_mode) ? info.st_ino : 0;
 }
 
-/// Whom a connection counts for: four bytes of IPv4, eight of IPv6, none for a Unix socket.
-std::string PeerOf(int socket) {
-  const SocketAddress peer = PeerAddress(socket);
-  if (peer.family() == AF_INET) {
-    const auto& ipv4 = reinterpret_cast<const sockaddr_in&>(peer.bytes);
-    return {reinterpret_cast<const char*>(&ipv4.sin_addr), 4};
-  }
-  if (peer.family() != AF_INET6) return {};
-  const in6_addr& ipv6 = reinterpret_cast<const sockaddr_in6&>(peer.bytes).sin6_addr;
-  const char* bytes = reinterpret_cast<const char*>(&ipv6);
-  return IN6_IS_ADDR_V4MAPPED(&ipv6) ? std::string(bytes + 12, 4) : std::string(bytes, 8);
-}
-
 }  // namespace
 
 bool ConnectionTable::Add(int socket) {
-  const std::string peer = PeerOf(socket);
+  const std::string host = HostOf(PeerAddress(socket));
   const std::lock_guard lock(mutex_);
   // Its number is in use again, so whoever had it before is gone.
   if (const auto before = connections_.find(socket); before != connections_.end()) Forget(before);
-  if (!HasRoom(peer)) ForgetClosed();
-  if (!HasRoom(peer)) {
+  if (!MayAdd(host)) ForgetClosed();
+  if (!MayAdd(host)) {
     const bool server = std::ssize(connections_) >= limits_.total;
     ++(server ? counts_.refused_server : counts_.refused_address);
     return false;
   }
-  connections_.emplace(socket, Connection{.inode = InodeOf(socket), .peer = peer});
-  ++peers_[peer];
+  connections_.emplace(socket, Connection{.inode = InodeOf(socket), .host = host});
+  ++hosts_[host];
   ++counts_.accepted;
   return true;
 }
@@ -77,16 +62,16 @@ void ConnectionTable::ForgetClosed() {
 }
 
 ConnectionTable::Connections::iterator ConnectionTable::Forget(Connections::iterator connection) {
-  const auto peer = peers_.find(connection->second.peer);
-  if (--peer->second == 0) peers_.erase(peer);
+  const auto host = hosts_.find(connection->second.host);
+  if (--host->second == 0) hosts_.erase(host);
   return connections_.erase(connection);
 }
 
-bool ConnectionTable::HasRoom(const std::string& peer) const {
+bool ConnectionTable::MayAdd(const std::string& host) const {
   if (std::ssize(connections_) >= limits_.total) return false;
-  const auto known = peers_.find(peer);
+  const auto known = hosts_.find(host);
   // Unix sockets have no address.
-  return peer.empty() || known == peers_.end() || known->second < limits_.per_address;
+  return host.empty() || known == hosts_.end() || known->second < limits_.per_address;
 }
 
 }  // namespace fmaserver::net

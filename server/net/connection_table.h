@@ -50,19 +50,19 @@ class ConnectionTable {
  private:
   struct Connection {
     ino_t inode = 0;  // which socket it is, however often its number is used again
-    std::string peer;
+    std::string host;
   };
   using Connections = std::unordered_map<int, Connection>;  // by descriptor
 
   void ForgetClosed();
   Connections::iterator Forget(Connections::iterator connection);
-  bool HasRoom(const std::string& peer) const;
+  bool MayAdd(const std::string& host) const;
 
   const ConnectionLimits limits_;
   const Now now_;
   std::mutex mutex_;  // guards what follows
   Connections connections_;
-  std::unordered_map<std::string, int> peers_;  // connections of each
+  std::unordered_map<std::string, int> hosts_;  // connections of each
   ConnectionCounts counts_;
   Clock::time_point next_look_;
 };

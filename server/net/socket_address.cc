@@ -104,6 +104,16 @@ SocketAddress AnyAddress(int port) {
   return address;
 }
 
+std::string HostOf(const SocketAddress& address) {
+  if (address.family() == AF_INET) {
+    return {reinterpret_cast<const char*>(&AsIpv4(address).sin_addr), 4};
+  }
+  if (address.family() != AF_INET6) return {};
+  const in6_addr& ipv6 = AsIpv6(address).sin6_addr;
+  const char* bytes = reinterpret_cast<const char*>(&ipv6);
+  return IN6_IS_ADDR_V4MAPPED(&ipv6) ? std::string(bytes + 12, 4) : std::string(bytes, 8);
+}
+
 SocketAddress LocalAddress(int socket) { return Ask(socket, getsockname); }
 SocketAddress PeerAddress(int socket) { return Ask(socket, getpeername); }
 

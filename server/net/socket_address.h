@@ -42,6 +42,11 @@ bool IsWildcard(const SocketAddress& address);
 /// [::] with this port, which takes IPv4 too where a socket lets it.
 SocketAddress AnyAddress(int port);
 
+/// Whom a connection from there counts for: the four bytes of an IPv4 address, mapped into IPv6 or
+/// not, or the first eight of an IPv6 address, since a host may take any of its /64. Empty for a
+/// Unix socket.
+std::string HostOf(const SocketAddress& address);
+
 /// The local and the other end of `socket`; empty where there is none.
 SocketAddress LocalAddress(int socket);
 SocketAddress PeerAddress(int socket);

@@ -13,7 +13,6 @@ namespace {
 
 using google::protobuf::DescriptorPool;
 using google::protobuf::FieldDescriptor;
-using google::protobuf::FileDescriptor;
 using grpc::reflection::v1::FileDescriptorResponse;
 using Request = ReflectionService::Request;
 using Response = ReflectionService::Response;
@@ -21,7 +20,8 @@ using Response = ReflectionService::Response;
 const DescriptorPool& Pool() { return *DescriptorPool::generated_pool(); }
 
 /// Adds `file` and what it imports, each once.
-void AddFile(const FileDescriptor& file, std::set<std::string>& added, FileDescriptorResponse& to) {
+void AddFile(const google::protobuf::FileDescriptor& file, std::set<std::string>& added,
+             FileDescriptorResponse& to) {
   if (!added.insert(file.name()).second) return;
   google::protobuf::FileDescriptorProto proto;
   file.CopyTo(&proto);
@@ -30,7 +30,8 @@ void AddFile(const FileDescriptor& file, std::set<std::string>& added, FileDescr
 }
 
 /// `found` is null when there is no such thing as `what` says.
-void SetFile(const FileDescriptor* found, const std::string& what, Response& response) {
+void SetFile(const google::protobuf::FileDescriptor* found, const std::string& what,
+             Response& response) {
   if (found == nullptr) {
     response.mutable_error_response()->set_error_code(grpc::StatusCode::NOT_FOUND);
     response.mutable_error_response()->set_error_message(
@@ -41,7 +42,7 @@ void SetFile(const FileDescriptor* found, const std::string& what, Response& res
   AddFile(*found, added, *response.mutable_file_descriptor_response());
 }
 
-const FileDescriptor* FileOfExtension(const std::string& type, int number) {
+const google::protobuf::FileDescriptor* FileOfExtension(const std::string& type, int number) {
   const auto* message = Pool().FindMessageTypeByName(type);
   if (message == nullptr) return nullptr;
   const FieldDescriptor* extension = Pool().FindExtensionByNumber(message, number);

@@ -6,7 +6,7 @@
 namespace fmaserver::rpc {
 namespace {
 
-v1::Session::Place ToWire(sessions::SessionPlace place) {
+v1::Session::Place PlaceToWire(sessions::SessionPlace place) {
   switch (place) {
     case sessions::SessionPlace::kActive:
       return v1::Session::PLACE_ACTIVE;
@@ -24,7 +24,7 @@ v1::Session ToWire(const sessions::SessionInfo& info) {
   v1::Session session;
   session.set_session_id(info.id);
   session.set_tokens(info.tokens);
-  session.set_place(ToWire(info.place));
+  session.set_place(PlaceToWire(info.place));
   session.set_bytes(info.bytes);
   session.mutable_rewind_points()->Add(info.rewind_points.begin(), info.rewind_points.end());
   session.set_log_begin(info.log_begin);

@@ -33,7 +33,7 @@ class Generation final : public StreamingCall<GenerateEvent>,
                                            std::shared_ptr<Call> call, std::shared_ptr<Wire> wire,
                                            size_t bytes, Parse parse);
 
-  bool HasRoom() const override { return KeepsUp(); }
+  bool KeepsUp() const override { return ReaderKeepsUp(); }
   void OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) override;
   void OnPrompt(std::vector<engine::TokenScore> tokens) override;
   void OnDelta(engine::Delta delta) override;

@@ -51,7 +51,7 @@ class Outbox {
   }
 
   /// Takes no lock: the engine asks at every step.
-  bool HasRoom() const { return waiting_bytes_ < kMaxWaitingBytes; }
+  bool IsFull() const { return waiting_bytes_ >= kMaxWaitingBytes; }
 
   bool closed() const {
     const std::lock_guard lock(mutex_);
@@ -64,13 +64,13 @@ class Outbox {
   /// The same, but drops what waits, even if the stream was closed before.
   bool Abandon(const absl::Status& status) { return End(status, /*drop=*/true); }
 
-  /// The write is over. Returns true if there was no room before and there is now.
+  /// The write is over. Returns whether it was full before and is not now.
   bool Written() {
     std::unique_lock lock(mutex_);
     state_ = State::kIdle;
-    const bool was_full = !HasRoom();
+    const bool was_full = IsFull();
     Pump(std::move(lock));
-    return was_full && HasRoom();
+    return was_full && !IsFull();
   }
 
  private:

@@ -29,7 +29,7 @@ class Scoring final : public StreamingCall<ScoreEvent>,
                                         std::shared_ptr<Call> call, std::shared_ptr<Wire> wire,
                                         size_t bytes, Parse parse);
 
-  bool HasRoom() const override { return KeepsUp(); }
+  bool KeepsUp() const override { return ReaderKeepsUp(); }
   /// The scores themselves show the progress.
   void OnPromptProgress(int64_t, int64_t) override {}
   void OnScores(std::vector<engine::TokenScore> scores) override;

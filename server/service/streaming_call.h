@@ -66,7 +66,7 @@ class StreamingCall {
   }
 
   void Send(Event event) { outbox_.Send(std::move(event)); }
-  bool KeepsUp() const { return outbox_.HasRoom(); }
+  bool ReaderKeepsUp() const { return !outbox_.IsFull(); }
   bool closed() const { return outbox_.closed(); }
 
   /// Ends the stream with `status` after what was sent; later calls have no effect.

@@ -133,8 +133,10 @@ std::vector<double> ReferenceAttention::EvaluateRow(const std::vector<float>& qk
     for (int level = 1; level <= spec.hierarchy.num_levels; ++level) {
       const int64_t width = m << (level - 1);
       const bool distant = spec.max_distance > 0 && 4 * width > spec.max_distance;
-      const double bias = LevelBias(head, level) +
-                          (spec.scale_far_field ? std::log(static_cast<double>(width / p)) : 0.0);
+      const double bias =
+          LevelBias(head, level) +
+          (spec.scale_far_field ? std::log(static_cast<double>(width) / static_cast<double>(p))
+                                : 0.0);
       const int64_t own = t / width;
       std::vector<int64_t> groups = {own - 2};
       if (own % 2 == 1) groups.insert(groups.begin(), own - 3);

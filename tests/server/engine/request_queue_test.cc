@@ -22,7 +22,7 @@ class WaitingSequence : public engine::Sequence {
  public:
   WaitingSequence(RequestId id, int32_t priority, int64_t tokens = 1)
       : Sequence(id, priority, Clock::time_point(), 0), tokens_(tokens) {}
-  bool HasRoom() const override { return true; }
+  bool KeepsUp() const override { return true; }
   int64_t PromptLeft() const override { return tokens_; }
   std::span<const int32_t> Pending() const override { return {}; }
   int32_t LogitsWanted(int32_t) const override { return 0; }

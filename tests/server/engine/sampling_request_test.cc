@@ -13,7 +13,7 @@
 namespace fmaserver::testing {
 namespace {
 
-constexpr int32_t kEos = 257;
+constexpr int32_t kEndOfText = 257;
 
 class SamplingRequestTest : public ::testing::Test {
  protected:
@@ -127,20 +127,20 @@ TEST_F(SamplingRequestTest, StopTokenEndsTheOutputBeforeOrAfterIt) {
 
 TEST_F(SamplingRequestTest, EndOfSequenceNamesItsToken) {
   engine::GenerateRequest request = Letters(60);
-  request.sampling.allowed_token_ids = {'a', kEos};
+  request.sampling.allowed_token_ids = {'a', kEndOfText};
   const auto sink = Complete(request);
   EXPECT_EQ(sink->finish.reason, engine::FinishReason::kEos);
-  EXPECT_EQ(sink->finish.stop_token, kEos);
+  EXPECT_EQ(sink->finish.stop_token, kEndOfText);
 
   request.ignore_eos = true;
   const auto on = Complete(request);
   EXPECT_EQ(on->tokens.size(), 60U);
-  EXPECT_GT(std::ranges::count(on->tokens, kEos), 0);
+  EXPECT_GT(std::ranges::count(on->tokens, kEndOfText), 0);
 }
 
 TEST_F(SamplingRequestTest, MinTokensPostponesEveryStop) {
   engine::GenerateRequest request = Letters(60);
-  request.sampling.allowed_token_ids = {'a', 'b', 'c', kEos};
+  request.sampling.allowed_token_ids = {'a', 'b', 'c', kEndOfText};
   request.stop_token_ids = {'c'};
   request.min_tokens = 40;
   const auto tokens = Complete(request);
@@ -260,7 +260,7 @@ TEST_F(SamplingRequestTest, RefusesWhatLeavesNoToken) {
   EXPECT_NE(Refusal(banned).find(message), std::string::npos);
 
   engine::GenerateRequest postponed = Letters(5);
-  postponed.sampling.allowed_token_ids = {'a', kEos};
+  postponed.sampling.allowed_token_ids = {'a', kEndOfText};
   postponed.stop_token_ids = {'a'};
   EXPECT_EQ(Complete(postponed)->tokens.size(), 0U);
   postponed.min_tokens = 1;

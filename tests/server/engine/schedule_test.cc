@@ -65,7 +65,7 @@ TEST(Priority, TakesTheStepsTokensFirst) {
 /// A reader that can be stopped.
 class GatedSink : public RecordingGenerateSink {
  public:
-  bool HasRoom() const override { return open; }
+  bool KeepsUp() const override { return open; }
   void OnDelta(engine::Delta delta) override {
     RecordingGenerateSink::OnDelta(std::move(delta));
     ++deltas;

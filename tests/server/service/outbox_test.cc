@@ -84,7 +84,7 @@ TEST_F(OutboxTest, TellsWhenThereIsRoomAgain) {
   const std::string piece(Outbox::kMaxWaitingBytes / 8 + 1, 'x');
   outbox_.Send({piece});
   int sent = 0;
-  for (; outbox_.HasRoom(); ++sent) outbox_.Send({piece});
+  for (; !outbox_.IsFull(); ++sent) outbox_.Send({piece});
   EXPECT_EQ(sent, 8);
   EXPECT_TRUE(outbox_.Written()) << "7 are left";
   EXPECT_FALSE(outbox_.Written()) << "there was room before";
