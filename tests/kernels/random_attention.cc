@@ -61,11 +61,11 @@ kernels::AttentionSpec RandomSpec(std::mt19937& random) {
   spec.scale_far_field = PickFrom(random, {false, true});
   spec.level_bias = PickFrom(random, {false, true});
   spec.padding = PickFrom(random, {kernels::Padding::kMasked, kernels::Padding::kZeroKeys});
-  spec.positions =
-      PickFrom(random, {kernels::PositionEmbedding::kRope, kernels::PositionEmbedding::kNone});
+  using enum kernels::PositionEmbedding;
+  spec.positions = PickFrom(random, {kRope, kRope, kNone});
   spec.far_positions =
       PickFrom(random, {kernels::FarPositions::kCenter, kernels::FarPositions::kNone});
-  if (spec.positions == kernels::PositionEmbedding::kRope) {
+  if (spec.positions == kRope) {
     spec.rope_attention_factor = PickFrom(random, {1.0, 1.2});
   }
   if (spec.Selects()) DrawSelection(random, spec);
