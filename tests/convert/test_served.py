@@ -1,4 +1,4 @@
-"""Converted models in the server: the logits are those of the original library, in every way of feeding and over gRPC."""
+"""Converted models in the server: the original library's logits, however tokens are fed, and over gRPC."""
 
 from __future__ import annotations
 
