@@ -81,6 +81,11 @@ struct HostAttention {
   std::span<const HostDownsampling> keys;  ///< NumDownsamplingWeights(spec) of each
   std::span<const HostDownsampling> values;
   HostMatrix level_bias;  ///< [H, columns]; null data: none
+  /// RMS norms [d] of every query head and of every key head; without weights there are none.
+  HostNorm query_norm;
+  HostNorm key_norm;
+  /// [d/2], rotary positions only: what the frequencies are divided by; empty: 1.
+  std::span<const double> rope_factors;
 };
 
 class LinearWeights {
@@ -170,7 +175,7 @@ class Backend {
       const AttentionSpec& spec, const HostAttention& weights) = 0;
 
   /// Announces the segments of a step; their rows follow each other in every matrix. All slots have
-  /// one layout, made for `spec`.
+  /// one layout, made for `spec`. Layers that attend are of `spec`, or of spec.WithoutRope().
   virtual void BeginStep(const AttentionSpec& spec, std::span<const Segment> segments) = 0;
   virtual absl::Status EndStep() = 0;
 
@@ -192,7 +197,8 @@ class Backend {
 
   /// Appends the step's keys and values of layer `layer` to every slot, attends, and closes the
   /// groups that completed. What tentative segments append and close is seen only by themselves.
-  /// qkv [n, QkvColumns()] unrotated, out [n, H*d].
+  /// qkv [n, QkvColumns()] as the product gave it, which is overwritten where heads are normed; out
+  /// [n, H*d].
   virtual void Attend(const AttentionWeights& weights, int32_t layer, Matrix qkv, Matrix out) = 0;
 
   /// out = act(in) for the GELUs; swiglu: in [n, 2F] is gate | up, out [n, F] = silu(gate) * up.

@@ -12,6 +12,18 @@ namespace fmaserver::model {
 
 using nlohmann::json;
 
+namespace {
+
+/// A finite number above 0.
+std::optional<double> AsPositive(const json& value) {
+  if (!value.is_number()) return std::nullopt;
+  const auto number = value.get<double>();
+  if (number > 0.0 && std::isfinite(number)) return number;
+  return std::nullopt;
+}
+
+}  // namespace
+
 ConfigReader::ConfigReader(const json& object, std::string_view origin, std::string_view prefix)
     : object_(object), origin_(origin), prefix_(prefix) {}
 
@@ -39,12 +51,40 @@ double ConfigReader::PositiveNumber(std::string_view key, std::optional<double> 
   constexpr std::string_view kAllowed = "a finite number above 0";
   const json* value = FindOrRefuse(key, fallback.has_value(), kAllowed);
   if (value == nullptr) return fallback.value_or(1.0);
-  if (value->is_number()) {
-    const double number = value->get<double>();
-    if (number > 0.0 && std::isfinite(number)) return number;
+  const std::optional<double> number = AsPositive(*value);
+  if (!number.has_value()) Refuse(key, Excerpt(*value), kAllowed);
+  return number.value_or(1.0);
+}
+
+std::vector<double> ConfigReader::PositiveNumbers(std::string_view key, int64_t count) {
+  const json* value = Find(key);
+  if (value == nullptr) return {};
+  std::vector<double> numbers;
+  if (value->is_array() && std::ssize(*value) == count) {
+    for (const json& item : *value) {
+      if (const auto number = AsPositive(item)) numbers.push_back(*number);
+    }
   }
-  Refuse(key, Excerpt(*value), kAllowed);
-  return 1.0;
+  if (value->is_array() && std::ssize(numbers) == count) return numbers;
+  Refuse(key, Excerpt(*value), Concat("a list of ", count, " finite numbers above 0"));
+  return {};
+}
+
+std::vector<int32_t> ConfigReader::Ascending(std::string_view key, IntegerRange allowed) {
+  const json* value = Find(key);
+  if (value == nullptr) return {};
+  std::vector<int32_t> numbers;
+  bool good = value->is_array();
+  for (const json& item : good ? *value : json::array()) {
+    const std::optional<int64_t> number = AsInteger(item);
+    const int64_t least = numbers.empty() ? allowed.min : int64_t{numbers.back()} + 1;
+    good = good && number.has_value() && *number >= least && *number <= allowed.max;
+    if (good) numbers.push_back(static_cast<int32_t>(*number));
+  }
+  if (good) return numbers;
+  Refuse(key, Excerpt(*value),
+         Concat("a list of ascending integers from ", allowed.min, " to ", allowed.max));
+  return {};
 }
 
 std::string ConfigReader::Text(std::string_view key, std::optional<std::string> fallback) {

@@ -45,6 +45,10 @@ class ConfigReader {
   bool Boolean(std::string_view key, std::optional<bool> fallback = std::nullopt);
   /// A finite number above 0.
   double PositiveNumber(std::string_view key, std::optional<double> fallback = std::nullopt);
+  /// As many such numbers; none when the key is absent.
+  std::vector<double> PositiveNumbers(std::string_view key, int64_t count);
+  /// A list of integers, each larger than the one before; empty when the key is absent.
+  std::vector<int32_t> Ascending(std::string_view key, IntegerRange allowed);
   std::string Text(std::string_view key, std::optional<std::string> fallback = std::nullopt);
   /// An id below `vocab_size`, a list of such, or null.
   std::vector<int32_t> TokenIds(std::string_view key, int64_t vocab_size);

@@ -61,6 +61,10 @@ class Lister {
     AddLinear(LayerModule(layer, kQueryProjection), query_columns, hidden, bias);
     AddLinear(LayerModule(layer, kKeyProjection), kv_columns, hidden, bias);
     AddLinear(LayerModule(layer, kValueProjection), kv_columns, hidden, bias);
+    if (config_.qk_norm) {
+      Add(WeightOf(LayerModule(layer, kQueryNorm)), {spec.head_dim});
+      Add(WeightOf(LayerModule(layer, kKeyNorm)), {spec.head_dim});
+    }
     AddDownsampling(layer, kKeyDownsampling);
     AddDownsampling(layer, kValueDownsampling);
     if (spec.level_bias) {
@@ -152,6 +156,9 @@ std::string WhyUnexpected(const ModelConfig& config, std::string_view name) {
   if (has("_downsample.")) return WhyNoDownsampling(config.attention);
   if (has(kGateProjection) && config.mlp != kernels::MlpKind::kSwiglu)
     return "\"mlp\" is not \"swiglu\"";
+  const bool norms_heads = has(kQueryNorm) || has(kKeyNorm);
+  if (norms_heads && !config.qk_norm) return "\"qk_norm\" is false";
+  if (is_bias && norms_heads) return "norms of queries and keys have no biases";
   if (is_bias && has("norm.")) return "\"norm\" is \"rmsnorm\"";
   if (is_bias && has(".self_attn.") && !config.attention_bias) return "\"attention_bias\" is false";
   if (is_bias && has(".mlp.") && !config.mlp_bias) return "\"mlp_bias\" is false";

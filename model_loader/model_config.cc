@@ -42,27 +42,23 @@ constexpr std::array<Choice<kernels::MlpKind>, 3> kMlps = {{
 }};
 constexpr std::array<Choice<TokenizerKind>, 1> kTokenizers = {{{"bytes", TokenizerKind::kBytes}}};
 
-// Keys that change the mathematics in ways that this model does not have: those of other models,
-// and ours for pretrained decoders. Ignoring one would serve another model than the file describes.
-constexpr std::array<std::string_view, 22> kForeignMaths = {
+// Keys by which other models change the mathematics in ways that this one does not have. Ignoring
+// one would serve another model than the file describes.
+constexpr std::array<std::string_view, 18> kForeignMaths = {
     "alibi",
     "attention_multiplier",
     "attn_logit_softcapping",
     "embedding_multiplier",
     "final_logit_softcapping",
     "layer_types",
-    "layers_without_rope",
     "logits_scaling",
     "num_experts",
     "num_local_experts",
     "parallel_residual",
     "partial_rotary_factor",
-    "qk_norm",
     "quantization_config",
     "query_pre_attn_scalar",
     "residual_multiplier",
-    "rope_attention_factor",
-    "rope_factors",
     "rope_parameters",
     "rope_scaling",
     "sliding_window",
@@ -118,6 +114,33 @@ void ReadPositions(ConfigReader& reader, kernels::AttentionSpec& spec) {
   }
 }
 
+/// What only models with rotary positions have; of others its keys may say that they are off.
+void ReadRope(ConfigReader& reader, ModelConfig& config) {
+  kernels::AttentionSpec& spec = config.attention;
+  if (spec.positions != kernels::PositionEmbedding::kRope) {
+    const std::array<std::pair<std::string_view, json>, 3> off = {
+        {{"layers_without_rope", json::array()},
+         {"rope_attention_factor", 1},
+         {"rope_factors", nullptr}}};
+    for (const auto& [key, allowed] : off) {
+      const json* value = reader.Find(key);
+      if (value == nullptr || *value == allowed) continue;
+      reader.Refuse(key, Excerpt(*value),
+                    Concat(allowed.dump(), " unless \"position_embedding\" is \"rope\""));
+    }
+    return;
+  }
+  config.rope_factors = reader.PositiveNumbers("rope_factors", spec.head_dim / 2);
+  config.layers_without_rope = reader.Ascending("layers_without_rope", {0, config.num_layers - 1});
+  const double factor = reader.PositiveNumber("rope_attention_factor", 1.0);
+  const auto square = static_cast<float>(factor * factor);
+  if (!(square > 0.0F && std::isfinite(square))) {
+    reader.Refuse("rope_attention_factor", Concat(factor),
+                  "a number whose square is a finite float32 above 0");
+  }
+  spec.rope_attention_factor = factor;
+}
+
 void ReadBlocks(ConfigReader& reader, ModelConfig& config) {
   config.norm = reader.OneOf("norm", kNorms);
   const double norm_eps = reader.PositiveNumber("norm_eps");
@@ -127,6 +150,7 @@ void ReadBlocks(ConfigReader& reader, ModelConfig& config) {
   }
   config.mlp = reader.OneOf("mlp", kMlps);
   config.attention_bias = reader.Boolean("attention_bias", false);
+  config.qk_norm = reader.Boolean("qk_norm", false);
   config.mlp_bias = reader.Boolean("mlp_bias", false);
   config.tie_word_embeddings = reader.Boolean("tie_word_embeddings", false);
 }
@@ -151,6 +175,11 @@ void RefuseForeignMaths(ConfigReader& reader) {
 
 }  // namespace
 
+kernels::AttentionSpec ModelConfig::AttentionOf(int32_t layer) const {
+  return std::ranges::binary_search(layers_without_rope, layer) ? attention.WithoutRope()
+                                                                : attention;
+}
+
 int64_t ModelConfig::MaxSequenceLength() const {
   return attention.positions == kernels::PositionEmbedding::kLearned
              ? max_position_embeddings
@@ -167,6 +196,7 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json_text, std::st
   ReadSizes(reader, config);
   ReadHeads(reader, config, config.attention);
   ReadPositions(reader, config.attention);
+  ReadRope(reader, config);
   ReadBlocks(reader, config);
   ReadTokens(reader, config);
   RefuseForeignMaths(reader);

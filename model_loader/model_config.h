@@ -23,7 +23,10 @@ struct ModelConfig {
   int64_t intermediate_size = 0;  ///< F
   int32_t num_layers = 0;
   int64_t max_position_embeddings = 0;
-  kernels::AttentionSpec attention;
+  kernels::AttentionSpec attention;  ///< of the layers that are not in layers_without_rope
+  std::vector<double> rope_factors;  ///< [d/2]: what the frequencies are divided by; empty: 1
+  std::vector<int32_t> layers_without_rope;  ///< ascending
+  bool qk_norm = false;                      ///< every query head and every key head is normed
   kernels::NormKind norm = kernels::NormKind::kRmsNorm;
   float norm_eps = 1e-5F;
   kernels::MlpKind mlp = kernels::MlpKind::kSwiglu;
@@ -33,6 +36,8 @@ struct ModelConfig {
   std::vector<int32_t> bos_token_ids;
   std::vector<int32_t> eos_token_ids;
   TokenizerKind tokenizer = TokenizerKind::kFile;
+
+  kernels::AttentionSpec AttentionOf(int32_t layer) const;
 
   /// Longest sequence, in tokens: max_position_embeddings with learned positions, else unlimited.
   int64_t MaxSequenceLength() const;

@@ -5,7 +5,9 @@
 #include <limits>
 #include <utility>
 
+#include "kernels/cpu/pointwise.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/host/attention.h"
 #include "kernels/host/host_element.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -32,6 +34,7 @@ class HeadTask {
         layout_(step.layout),
         step_(step),
         weights_(weights),
+        rotary_(weights.rotary.get()),
         segment_(step.segments[segment]),
         kv_head_(kv_head),
         heads_(spec_.QueriesPerKvHead()),
@@ -40,7 +43,7 @@ class HeadTask {
         scratch_(scratch),
         head_(HeadBlock(layer)),
         cache_(weights, step, head_, scratch),
-        selected_(step, head_, scratch) {}
+        selected_(weights, step, head_, scratch) {}
 
   void Run() {
     const int64_t group_size = layout_.hierarchy.group_size;
@@ -78,7 +81,7 @@ class HeadTask {
     return KeyAt(row) + int64_t{spec_.num_kv_heads} * spec_.head_dim;
   }
   Rotation RotationAt(int64_t row) const {
-    return step_.rotations.data() + (segment_.first_row + row) * 2 * step_.rotary.half();
+    return rotary_ == nullptr ? nullptr : step_.RotationAt(segment_.first_row + row);
   }
 
   void Append(int64_t first, int64_t rows) {
@@ -118,7 +121,7 @@ class HeadTask {
     const int64_t queries = rows * heads_;
     const float* near = scratch_.near_queries.get();
     if (spec_.max_distance == 0) {
-      const bool plain = step_.rotary.enabled() && !spec_.FarIsRotated();
+      const bool plain = rotary_ != nullptr && !spec_.FarIsRotated();
       return ScoreColumns(plain ? scratch_.far_queries.get() : near, 0, queries, 0, far_end_);
     }
     const float* distant = scratch_.distant_queries.get();
@@ -144,10 +147,10 @@ class HeadTask {
                       std::span(scratch_.scales).subspan(query, heads_), far_end_);
   }
 
-  /// Queries with 1/sqrt(d) folded in: plain for an unrotated far field, rotated by max_distance
+  /// Queries with their scale folded in: plain for an unrotated far field, rotated by max_distance
   /// for levels that seem so far away, rotated by their positions for the rest.
   void ScaleQueries(int64_t first, int64_t rows) {
-    const float scale = 1.0F / std::sqrt(static_cast<float>(spec_.head_dim));
+    const float scale = QueryScale(spec_);
     for (int64_t row = 0; row < rows; ++row) {
       for (int64_t head = 0; head < heads_; ++head) {
         const int64_t at = (row * heads_ + head) * spec_.head_dim;
@@ -155,14 +158,13 @@ class HeadTask {
         float* plain = scratch_.far_queries.get() + at;
         float* placed = scratch_.near_queries.get() + at;
         for (int32_t c = 0; c < spec_.head_dim; ++c) plain[c] = query[c] * scale;
-        if (step_.rotary.enabled()) {
-          step_.rotary.Apply(RotationAt(first + row), plain, placed);
+        if (rotary_ != nullptr) {
+          rotary_->Apply(RotationAt(first + row), plain, placed);
         } else {
           std::copy_n(plain, spec_.head_dim, placed);
         }
         if (spec_.max_distance > 0) {
-          step_.rotary.Apply(step_.distant_rotation.data(), plain,
-                             scratch_.distant_queries.get() + at);
+          rotary_->Apply(rotary_->Distant(), plain, scratch_.distant_queries.get() + at);
         }
       }
     }
@@ -274,6 +276,7 @@ class HeadTask {
   const SlotLayout& layout_;
   const AttentionStep& step_;
   const PackedAttention& weights_;
+  const Rotary* const rotary_;  // null: nothing is rotated
   const SlotSegment& segment_;
   const int32_t kv_head_;
   const int64_t heads_;
@@ -337,37 +340,34 @@ SelectionScratch::SelectionScratch(const AttentionSpec& spec, const SlotLayout& 
   spread = AllocateAligned<double>(int64_t{spec.head_dim} * spec.head_dim);
   novelty.resize(static_cast<size_t>(m));
   positions.resize(static_cast<size_t>(m));
-  const Rotary rotary(spec);
-  if (!rotary.enabled()) return;
-  offset_rotations = AllocateAligned<float>(m * spec.head_dim);
-  for (int64_t i = 0; i < m; ++i) {
-    rotary.Fill(static_cast<double>(i), offset_rotations.get() + i * spec.head_dim);
-  }
 }
 
 AttentionStep::AttentionStep(const AttentionSpec& attention, const SlotLayout& slot,
-                             std::vector<SlotSegment> parts, ThreadPool& pool)
-    : spec(attention), layout(slot), rotary(attention), segments(std::move(parts)) {
-  if (!rotary.enabled()) return;
-  if (spec.max_distance > 0) {
-    distant_rotation.resize(static_cast<size_t>(2 * rotary.half()));
-    rotary.Fill(static_cast<double>(spec.max_distance), distant_rotation.data());
-  }
+                             std::vector<SlotSegment> parts)
+    : spec(attention), layout(slot), segments(std::move(parts)) {}
+
+void AttentionStep::RotateBy(const Rotary* rotary, ThreadPool& pool) {
+  if (rotary == nullptr || rotary == rotary_) return;
+  rotary_ = rotary;
   std::vector<int64_t> positions;
   for (const SlotSegment& segment : segments) {
     positions.resize(static_cast<size_t>(segment.first_row));
     for (int64_t row = 0; row < segment.rows; ++row) positions.push_back(segment.position + row);
   }
   const auto rows = static_cast<int64_t>(positions.size());
-  rotations.resize(rows * 2 * rotary.half());
+  rotations_.resize(rows * spec.head_dim);
   pool.ParallelFor(rows, [&](int64_t row, int) {
-    rotary.Fill(static_cast<double>(positions[row]), rotations.data() + row * 2 * rotary.half());
+    rotary->Fill(static_cast<double>(positions[row]), rotations_.data() + row * spec.head_dim);
   });
 }
 
-void Attend(ThreadPool& pool, const AttentionStep& step, const PackedAttention& weights,
-            int32_t layer, Matrix qkv, Matrix out, std::span<AttentionScratch> scratch) {
-  const int64_t heads = weights.spec.num_kv_heads;
+void Attend(ThreadPool& pool, AttentionStep& step, const PackedAttention& weights, int32_t layer,
+            Matrix qkv, Matrix out, std::span<AttentionScratch> scratch) {
+  step.RotateBy(weights.rotary.get(), pool);
+  const AttentionSpec& spec = weights.spec;
+  NormHeads(pool, weights.query_norm, {0, spec.num_heads, spec.head_dim}, qkv);
+  NormHeads(pool, weights.key_norm, {spec.num_heads, spec.num_kv_heads, spec.head_dim}, qkv);
+  const int64_t heads = spec.num_kv_heads;
   const int64_t tasks = static_cast<int64_t>(step.segments.size()) * heads;
   pool.ParallelFor(tasks, [&](int64_t task, int worker) {
     HWY_DYNAMIC_DISPATCH(RunHeadTask)

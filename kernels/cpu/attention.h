@@ -46,20 +46,19 @@ struct ColumnRun {
 struct SelectionScratch {
   SelectionScratch(const AttentionSpec& spec, const SlotLayout& layout);
 
-  AlignedArray<float> row_sum;           ///< [C]: a row's weights, summed over query heads
-  AlignedArray<float> offset_rotations;  ///< [m, d]: rotations by 0 .. m - 1
-  AlignedArray<double> group_keys;       ///< [m, d]: of a fine group
-  AlignedArray<double> spread;           ///< [d, d]
-  std::vector<float> novelty;            ///< [m]
-  std::vector<int64_t> positions;        ///< [m]
-  std::vector<int32_t> chosen;           ///< [p]; while a group is chosen all candidates
+  AlignedArray<float> row_sum;      ///< [C]: a row's weights, summed over query heads
+  AlignedArray<double> group_keys;  ///< [m, d]: of a fine group
+  AlignedArray<double> spread;      ///< [d, d]
+  std::vector<float> novelty;       ///< [m]
+  std::vector<int64_t> positions;   ///< [m]
+  std::vector<int32_t> chosen;      ///< [p]; while a group is chosen all candidates
 };
 
 /// Working memory of one thread.
 struct AttentionScratch {
   AttentionScratch(const AttentionSpec& spec, const SlotLayout& layout);
 
-  AlignedArray<float> near_queries;     ///< [rows, d], scaled by 1/sqrt(d), rotated
+  AlignedArray<float> near_queries;     ///< [rows, d], scaled by QueryScale(), rotated
   AlignedArray<float> far_queries;      ///< [rows, d], not rotated
   AlignedArray<float> distant_queries;  ///< [rows, d], rotated by max_distance, where there is one
   AlignedArray<float> scores;           ///< [rows, C]
@@ -80,19 +79,27 @@ struct AttentionScratch {
 class AttentionStep {
  public:
   AttentionStep(const AttentionSpec& spec, const SlotLayout& layout,
-                std::vector<SlotSegment> segments, ThreadPool& pool);
+                std::vector<SlotSegment> segments);
+
+  /// Makes RotationAt() that of `rotary`, which the next layer attends with; null: it needs none.
+  /// Layers that share one share the work.
+  void RotateBy(const Rotary* rotary, ThreadPool& pool);
+
+  /// Of row `row` of the step's matrices, by its position.
+  Rotation RotationAt(int64_t row) const { return rotations_.data() + row * spec.head_dim; }
 
   const AttentionSpec spec;
   const SlotLayout layout;
-  const Rotary rotary;
   const std::vector<SlotSegment> segments;
-  std::vector<float> rotations;         ///< [rows, d] when rotary
-  std::vector<float> distant_rotation;  ///< [d], by max_distance; empty when there is none
+
+ private:
+  const Rotary* rotary_ = nullptr;  // of rotations_
+  std::vector<float> rotations_;    // [rows, d]
 };
 
 /// See Backend::Attend. Without data in `out` only the slots change. `scratch` has one entry per
 /// thread of the pool.
-void Attend(ThreadPool& pool, const AttentionStep& step, const PackedAttention& weights,
-            int32_t layer, Matrix qkv, Matrix out, std::span<AttentionScratch> scratch);
+void Attend(ThreadPool& pool, AttentionStep& step, const PackedAttention& weights, int32_t layer,
+            Matrix qkv, Matrix out, std::span<AttentionScratch> scratch);
 
 }  // namespace fmaserver::kernels::cpu

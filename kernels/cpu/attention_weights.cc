@@ -1,6 +1,7 @@
 #include "kernels/cpu/attention_weights.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -9,9 +10,12 @@
 namespace fmaserver::kernels::cpu {
 
 absl::StatusOr<std::unique_ptr<PackedAttention>> PackedAttention::Pack(
-    const AttentionSpec& spec, const HostAttention& weights) {
+    const AttentionSpec& spec, const HostAttention& weights, std::shared_ptr<const Rotary> rotary) {
   auto packed = std::make_unique<PackedAttention>();
   packed->spec = spec;
+  packed->rotary = std::move(rotary);
+  packed->query_norm = PackedNorm(weights.query_norm);
+  packed->key_norm = PackedNorm(weights.key_norm);
   packed->downsampling_layout = DownsamplingLayout(spec);
   const int64_t floats = 2 * packed->downsampling_layout.floats;
   packed->downsampling = TryAllocateAligned<float>(floats);

@@ -8,15 +8,19 @@
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/aligned.h"
+#include "kernels/cpu/pointwise.h"
+#include "kernels/cpu/rotary.h"
 #include "kernels/host/downsampling_layout.h"
 
 namespace fmaserver::kernels::cpu {
 
 class PackedAttention : public AttentionWeights {
  public:
+  /// `rotary` is of `spec` and the weights' factors; null without rotary positions.
   /// RESOURCE_EXHAUSTED.
-  static absl::StatusOr<std::unique_ptr<PackedAttention>> Pack(const AttentionSpec& spec,
-                                                               const HostAttention& weights);
+  static absl::StatusOr<std::unique_ptr<PackedAttention>> Pack(
+      const AttentionSpec& spec, const HostAttention& weights,
+      std::shared_ptr<const Rotary> rotary);
 
   /// Added to every score of `level` (1..L): the level's bias and ln c_l.
   float FarBias(int32_t head, int level) const {
@@ -28,6 +32,9 @@ class PackedAttention : public AttentionWeights {
   }
 
   AttentionSpec spec;
+  std::shared_ptr<const Rotary> rotary;
+  PackedNorm query_norm;
+  PackedNorm key_norm;
   DownsamplingLayout downsampling_layout;
   AlignedArray<float> downsampling;  ///< [2, floats]: of keys, of values
   std::vector<float> far_bias;       ///< [H, L]

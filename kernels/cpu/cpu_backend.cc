@@ -16,10 +16,12 @@
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/panel_linear.h"
 #include "kernels/cpu/pointwise.h"
+#include "kernels/cpu/rotary.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/tentative_rows.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu/tile_linear.h"
+#include "kernels/host/attention.h"
 #include "kernels/host/linear.h"
 
 namespace fmaserver::kernels {
@@ -111,7 +113,12 @@ class CpuBackend : public Backend {
 
   absl::StatusOr<std::unique_ptr<AttentionWeights>> PackAttention(
       const AttentionSpec& spec, const HostAttention& weights) override {
-    return cpu::PackedAttention::Pack(spec, weights);
+    const auto frequencies = RotaryFrequencies(spec, weights.rope_factors);
+    if (frequencies.empty()) return cpu::PackedAttention::Pack(spec, weights, nullptr);
+    if (rotary_ == nullptr || !rotary_->IsOf(spec, frequencies)) {
+      rotary_ = std::make_shared<const cpu::Rotary>(spec, frequencies);
+    }
+    return cpu::PackedAttention::Pack(spec, weights, rotary_);
   }
 
   void BeginStep(const AttentionSpec& spec, std::span<const Segment> segments) override {
@@ -123,7 +130,7 @@ class CpuBackend : public Backend {
       scratch_spec_ = spec;
       for (int i = 0; i < pool_.threads(); ++i) scratch_.emplace_back(spec, layout);
     }
-    step_.emplace(spec, layout, SlotSegments(segments, HostSlots::Find), pool_);
+    step_.emplace(spec, layout, SlotSegments(segments, HostSlots::Find));
     status_ = tentative_.Begin(*step_);
   }
 
@@ -190,6 +197,7 @@ class CpuBackend : public Backend {
   ThreadPool& pool_;                                  // of threads_
   std::unique_lock<FairMutex> in_use_;                // from the beginning of a step to its end
   const std::shared_ptr<cpu::TileInput> tile_input_;  // null: products on vectors only
+  std::shared_ptr<const cpu::Rotary> rotary_;         // of the layers that were packed last
   std::optional<cpu::AttentionStep> step_;
   cpu::TentativeRows tentative_;
   absl::Status status_;                         // of the step

@@ -41,7 +41,7 @@ class HeadCache {
       : weights_(weights),
         spec_(weights.spec),
         layout_(step.layout),
-        rotary_(step.rotary),
+        rotary_(weights.rotary.get()),
         scratch_(scratch),
         keys_(reinterpret_cast<T*>(head)),
         values_(reinterpret_cast<T*>(head + layout_.values_offset)),
@@ -57,8 +57,8 @@ class HeadCache {
     float* padded_key = Pad(key, scratch_.key.get());
     float* padded_value = Pad(value, scratch_.value.get());
     const float* near_key = padded_key;
-    if (rotary_.enabled()) {
-      rotary_.Apply(rotation, padded_key, scratch_.rotated_key.get());
+    if (rotary_ != nullptr) {
+      rotary_->Apply(rotation, padded_key, scratch_.rotated_key.get());
       near_key = scratch_.rotated_key.get();
     }
     Store(layout_.NearColumn(position), near_key, padded_value);
@@ -152,15 +152,15 @@ class HeadCache {
   /// The key of a summary as queries meet it: rotated by its centre where the model says so.
   const float* PlaceSummary(int level, const float* key, double centre) {
     if (!spec_.FarIsRotated(level)) return key;
-    rotary_.Fill(centre, scratch_.rotation.get());
-    rotary_.Apply(scratch_.rotation.get(), key, scratch_.rotated_key.get());
+    rotary_->Fill(centre, scratch_.rotation.get());
+    rotary_->Apply(scratch_.rotation.get(), key, scratch_.rotated_key.get());
     return scratch_.rotated_key.get();
   }
 
   const PackedAttention& weights_;
   const AttentionSpec& spec_;
   const SlotLayout& layout_;
-  const Rotary& rotary_;
+  const Rotary* const rotary_;  // null: nothing is rotated
   AttentionScratch& scratch_;
   T* keys_;            // [d, C]
   T* values_;          // [C, D]

@@ -135,6 +135,16 @@ void Norm(ThreadPool& pool, Matrix x, const PackedNorm& weights, Matrix out) {
   });
 }
 
+void NormHeads(ThreadPool& pool, const PackedNorm& weights, HeadColumns heads, Matrix x) {
+  if (weights.weight == nullptr) return;
+  pool.ParallelFor(x.rows, [&](int64_t row, int) {
+    float* head = x.Row(row) + heads.first * heads.dim;
+    for (int64_t i = 0; i < heads.count; ++i, head += heads.dim) {
+      HWY_DYNAMIC_DISPATCH(NormRow)(weights, head, heads.dim, head);
+    }
+  });
+}
+
 void Activate(ThreadPool& pool, MlpKind kind, Matrix in, Matrix out) {
   pool.ParallelFor(in.rows, [&](int64_t row, int) {
     HWY_DYNAMIC_DISPATCH(ActivateRow)(kind, in.Row(row), out.cols, out.Row(row));

@@ -2,63 +2,66 @@
 // wrong by a tenth of a radian (docs/model.md, "Rotary positions").
 #pragma once
 
-#include <cmath>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kernels/fma/spec.h"
-#include "kernels/host/attention.h"
 
 namespace fmaserver::kernels::cpu {
 
 /// Cosines then sines of one position's angles, d/2 of each.
 using Rotation = const float*;
 
+/// How the layers of a model rotate, with the rotations that every step needs. Layers share one;
+/// those without rotary positions have none.
 class Rotary {
  public:
-  explicit Rotary(const AttentionSpec& spec) : frequencies_(RotaryFrequencies(spec)) {}
+  /// `frequencies`: see RotaryFrequencies().
+  Rotary(const AttentionSpec& spec, std::vector<double> frequencies);
 
-  bool enabled() const { return !frequencies_.empty(); }
+  /// Whether it was made of the same.
+  bool IsOf(const AttentionSpec& spec, std::span<const double> frequencies) const;
+
   int64_t half() const { return static_cast<int64_t>(frequencies_.size()); }
 
+  /// By max_distance, where there is one.
+  Rotation Distant() const { return distant_.data(); }
+  /// By 0 .. m - 1; only with selected tokens.
+  Rotation Offset(int64_t offset) const { return offsets_.data() + offset * 2 * half(); }
+
   /// Fills `rotation` (2 * half() floats) for `position`, which need not be whole.
-  void Fill(double position, float* rotation) const {
-    for (int64_t i = 0; i < half(); ++i) {
-      const double angle = position * frequencies_[i];
-      rotation[i] = static_cast<float>(std::cos(angle));
-      rotation[half() + i] = static_cast<float>(std::sin(angle));
-    }
-  }
+  void Fill(double position, float* rotation) const;
 
   /// out = x rotated; pairs are (i, i + d/2). out may be x.
   void Apply(Rotation rotation, const float* x, float* out) const {
-    const int64_t n = half();
-    for (int64_t i = 0; i < n; ++i) {
-      const float cosine = rotation[i];
-      const float sine = rotation[n + i];
-      const float low = x[i];
-      const float high = x[n + i];
-      out[i] = low * cosine - high * sine;
-      out[n + i] = high * cosine + low * sine;
-    }
+    Turn</*kBack=*/false>(rotation, x, out);
   }
 
   /// Turns x back: out is what Apply() turned into x, up to rounding. out may be x.
   template <typename T>
   void Undo(Rotation rotation, const T* x, T* out) const {
-    const int64_t n = half();
-    for (int64_t i = 0; i < n; ++i) {
-      const T cosine = rotation[i];
-      const T sine = rotation[n + i];
-      const T low = x[i];
-      const T high = x[n + i];
-      out[i] = low * cosine + high * sine;
-      out[n + i] = high * cosine - low * sine;
-    }
+    Turn</*kBack=*/true>(rotation, x, out);
   }
 
  private:
+  template <bool kBack, typename T>
+  void Turn(Rotation rotation, const T* x, T* out) const {
+    const int64_t n = half();
+    for (int64_t i = 0; i < n; ++i) {
+      const T cosine = rotation[i];
+      const T sine = kBack ? -rotation[n + i] : rotation[n + i];
+      const T low = x[i];
+      const T high = x[n + i];
+      out[i] = low * cosine - high * sine;
+      out[n + i] = high * cosine + low * sine;
+    }
+  }
+
   std::vector<double> frequencies_;
+  int64_t max_distance_;
+  std::vector<float> distant_;  // [d]
+  std::vector<float> offsets_;  // [m, d]
 };
 
 }  // namespace fmaserver::kernels::cpu

@@ -51,10 +51,11 @@ inline void AddFloats(const float* HWY_RESTRICT from, int64_t count, double* HWY
 template <typename T>
 class SelectedTokens {
  public:
-  SelectedTokens(const AttentionStep& step, std::byte* head, AttentionScratch& scratch)
-      : spec_(step.spec),
+  SelectedTokens(const PackedAttention& weights, const AttentionStep& step, std::byte* head,
+                 AttentionScratch& scratch)
+      : spec_(weights.spec),
         layout_(step.layout),
-        rotary_(step.rotary),
+        rotary_(weights.rotary.get()),
         scratch_(scratch),
         work_(scratch.selection),
         keys_(reinterpret_cast<T*>(head)),
@@ -136,7 +137,7 @@ class SelectedTokens {
     for (int64_t i = 0; i < m; ++i) work_.positions[i] = first + i;
     if (spec_.select_novel > 0) FindNoveltyOf(column);
     const int64_t sinks = group == 0 ? layout_.hierarchy.sink_tokens : 0;
-    return {column + sinks, m - sinks, rotary_.enabled(), work_.positions.data() + sinks,
+    return {column + sinks, m - sinks, rotary_ != nullptr, work_.positions.data() + sinks,
             work_.novelty.data() + sinks};
   }
 
@@ -147,7 +148,7 @@ class SelectedTokens {
     for (int64_t i = 0; i < layout_.hierarchy.group_size; ++i) {
       double* key = work_.group_keys.get() + i * dim;
       for (int64_t c = 0; c < dim; ++c) key[c] = ToFloat(keys_[c * layout_.columns + column + i]);
-      if (rotary_.enabled()) rotary_.Undo(OffsetRotation(i), key, key);
+      if (rotary_ != nullptr) rotary_->Undo(rotary_->Offset(i), key, key);
     }
     const auto spread = static_cast<size_t>(dim * dim);
     FindNovelty({work_.group_keys.get(), work_.novelty.size() * dim}, dim,
@@ -175,21 +176,15 @@ class SelectedTokens {
     const auto m = static_cast<uint64_t>(layout_.hierarchy.group_size);
     const uint64_t group_start = static_cast<uint64_t>(position) / m * m;
     if (group_start != turned_to_) {
-      rotary_.Fill(static_cast<double>(group_start), scratch_.rotation.get());
+      rotary_->Fill(static_cast<double>(group_start), scratch_.rotation.get());
       turned_to_ = group_start;
     }
-    rotary_.Undo(scratch_.rotation.get(), key, key);
-    rotary_.Undo(
-        OffsetRotation(static_cast<int64_t>(static_cast<uint64_t>(position) - group_start)), key,
-        key);
+    const auto offset = static_cast<int64_t>(static_cast<uint64_t>(position) - group_start);
+    rotary_->Undo(scratch_.rotation.get(), key, key);
+    rotary_->Undo(rotary_->Offset(offset), key, key);
     for (int32_t c = 0; c < spec_.head_dim; ++c) {
       keys_[c * layout_.columns + column] = FromFloat<T>(key[c]);
     }
-  }
-
-  /// Of the `offset`-th token of a fine group against its first.
-  Rotation OffsetRotation(int64_t offset) const {
-    return work_.offset_rotations.get() + offset * spec_.head_dim;
   }
 
   /// Tokens [first, end), which lie in one half of the ring; `sums` are of its columns.
@@ -200,7 +195,7 @@ class SelectedTokens {
 
   const AttentionSpec& spec_;
   const SlotLayout& layout_;
-  const Rotary& rotary_;
+  const Rotary* const rotary_;  // null: nothing is rotated
   AttentionScratch& scratch_;
   SelectionScratch& work_;
   T* keys_;                                                    // [d, C]

@@ -44,7 +44,7 @@ absl::Status TentativeRows::Commit(ThreadPool& pool, std::span<const int32_t> ac
                                    std::span<AttentionScratch> scratch) {
   auto segments = Accepted(std::exchange(segments_, {}), accepted);
   if (!segments.ok()) return segments.status();
-  const AttentionStep step(spec_, layout_, *std::move(segments), pool);
+  AttentionStep step(spec_, layout_, *std::move(segments));
   for (int32_t layer = 0; layer < layout_.num_layers; ++layer) {
     if (weights_[layer] == nullptr) continue;
     Attend(pool, step, *weights_[layer], layer, RowsOf(layer), /*out=*/{}, scratch);

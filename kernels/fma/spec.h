@@ -28,6 +28,7 @@ struct AttentionSpec {
   PositionEmbedding positions = PositionEmbedding::kRope;
   FarPositions far_positions = FarPositions::kCenter;
   double rope_theta = 10000.0;
+  double rope_attention_factor = 1.0;  ///< a: with rotary positions every score carries a^2
   int32_t select_lag = 0;    ///< select: near tokens receive attention from this distance on
   int32_t select_novel = 0;  ///< select: r, tokens of a group that are chosen for their novelty
   int64_t max_distance = 0;  ///< C, rotated far field only: nothing seems farther; 0: no bound
@@ -54,6 +55,15 @@ struct AttentionSpec {
   }
   /// Whether the keys of `level` carry rotary positions.
   constexpr bool FarIsRotated(int level) const { return FarIsRotated() && !SeemsDistant(level); }
+
+  /// The same layer with nothing rotated. Its slot is laid out like that of the others.
+  constexpr AttentionSpec WithoutRope() const {
+    AttentionSpec spec = *this;
+    spec.positions = PositionEmbedding::kNone;
+    spec.rope_attention_factor = 1.0;
+    spec.max_distance = 0;
+    return spec;
+  }
 
   constexpr bool operator==(const AttentionSpec&) const = default;
 };

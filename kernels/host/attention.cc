@@ -47,13 +47,19 @@ std::vector<float> FarBiases(const AttentionSpec& spec, const HostMatrix& level_
   return biases;
 }
 
-std::vector<double> RotaryFrequencies(const AttentionSpec& spec) {
+std::vector<double> RotaryFrequencies(const AttentionSpec& spec, std::span<const double> factors) {
   std::vector<double> frequencies;
   if (spec.positions != PositionEmbedding::kRope) return frequencies;
   for (int32_t i = 0; i < spec.head_dim / 2; ++i) {
-    frequencies.push_back(std::pow(spec.rope_theta, -2.0 * i / spec.head_dim));
+    const double frequency = std::pow(spec.rope_theta, -2.0 * i / spec.head_dim);
+    frequencies.push_back(factors.empty() ? frequency : frequency / factors[i]);
   }
   return frequencies;
+}
+
+float QueryScale(const AttentionSpec& spec) {
+  const double factor = spec.rope_attention_factor;
+  return static_cast<float>(factor * factor) / std::sqrt(static_cast<float>(spec.head_dim));
 }
 
 void PackDownsampling(const AttentionSpec& spec, const HostAttention& weights,

@@ -93,8 +93,20 @@ class WeightLoader {
     const std::vector<kernels::HostDownsampling> values =
         Downsamplings(layer, model::kValueDownsampling);
     const std::string level_bias = model::LayerModule(layer, model::kLevelBias);
-    return Keep(backend_.PackAttention(config_.attention,
-                                       {keys, values, IfPresent(model::WeightOf(level_bias))}));
+    return Keep(backend_.PackAttention(config_.AttentionOf(layer),
+                                       {.keys = keys,
+                                        .values = values,
+                                        .level_bias = IfPresent(model::WeightOf(level_bias)),
+                                        .query_norm = HeadNorm(layer, model::kQueryNorm),
+                                        .key_norm = HeadNorm(layer, model::kKeyNorm),
+                                        .rope_factors = config_.rope_factors}));
+  }
+
+  kernels::HostNorm HeadNorm(int layer, std::string_view module) const {
+    return {.kind = kernels::NormKind::kRmsNorm,
+            .eps = config_.norm_eps,
+            .weight = IfPresent(model::WeightOf(model::LayerModule(layer, module))),
+            .bias = {}};
   }
 
   std::vector<kernels::HostDownsampling> Downsamplings(int layer,

@@ -35,8 +35,8 @@ def test_logits(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_golden_cases_are_of_these_models(name: str, tmp_path: Path) -> None:
-    """What other implementations are held to (tests/data/golden_next) is what the converter makes today."""
+    """What other implementations are held to (tests/data/golden) is what the converter makes today."""
     main([str(PRETRAINED / name), str(tmp_path / "out"), *SHAPE, *CASES[name]])
-    golden = PRETRAINED.parent / "golden_next" / f"pretrained_{name}"
+    golden = PRETRAINED.parent / "golden" / f"pretrained_{name}"
     for file in ("config.json", "model.safetensors"):
         assert (tmp_path / "out" / file).read_bytes() == (golden / file).read_bytes()

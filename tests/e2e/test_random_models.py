@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ def random_config(draw: random.Random) -> FmaConfig:
         far_positions=draw.choice(("center", "none")) if position == "rope" else None,
     )
     kv_heads = draw.choice((1, 2))
+    head_dim = draw.choice((4, 8, 20))
     return FmaConfig(
         vocab_size=draw.choice((50, 64, 131)),
         hidden_size=draw.choice((16, 24, 40)),
@@ -45,7 +47,7 @@ def random_config(draw: random.Random) -> FmaConfig:
         num_hidden_layers=2,
         num_attention_heads=kv_heads * draw.choice((1, 2, 3)),
         num_key_value_heads=kv_heads,
-        head_dim=draw.choice((4, 8, 20)),
+        head_dim=head_dim,
         max_position_embeddings=160,
         fma=settings,
         position_embedding=position,
@@ -54,7 +56,17 @@ def random_config(draw: random.Random) -> FmaConfig:
         attention_bias=draw.choice(flip),
         mlp_bias=draw.choice(flip),
         tie_word_embeddings=draw.choice(flip),
+        qk_norm=draw.choice(flip),
+        **(rope_options(head_dim // 2, draw) if position == "rope" else {}),
     )
+
+
+def rope_options(pairs: int, draw: random.Random) -> dict[str, Any]:
+    return {
+        "rope_factors": draw.choice((None, [draw.uniform(0.5, 9) for _ in range(pairs)])),
+        "rope_attention_factor": draw.choice((1.0, 1.2)),
+        "layers_without_rope": draw.choice((None, None, [0], [1], [0, 1])),
+    }
 
 
 def selecting(config: FmaConfig, draw: random.Random) -> FmaConfig:

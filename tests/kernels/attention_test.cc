@@ -176,6 +176,52 @@ TEST_P(AttentionTest, RotaryAnglesAreExactFarFromTheStart) {
   for (int c = 0; c < spec.head_dim; ++c) EXPECT_NEAR(out_far[c], out_near[c], 1e-5);
 }
 
+/// Layers without rope have slots laid out like the others', and those need not rotate alike.
+TEST_P(AttentionTest, LayersOfAStepRotateEachInItsOwnWay) {
+  std::mt19937 random(7);
+  for (int round = 0; round < Rounds(30); ++round) {
+    kernels::AttentionSpec spec = DrawSpec(random);
+    while (spec.positions != kernels::PositionEmbedding::kRope) spec = DrawSpec(random);
+    SCOPED_TRACE(Describe(spec));
+    const std::vector<ReferenceAttention> layers = {RandomAttention(spec, random),
+                                                    RandomAttention(spec.WithoutRope(), random),
+                                                    RandomAttention(spec, random)};
+    std::vector<std::unique_ptr<kernels::AttentionWeights>> weights;
+    for (const ReferenceAttention& layer : layers) weights.push_back(PackFor(backend(), layer));
+    const auto slot = PoisonedSlot({spec, /*layers=*/3, kernels::CacheType::kF32});
+    const int64_t n = std::min<int64_t>(2 * spec.hierarchy.Horizon() + 5, 90);
+    const auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);
+    std::vector<std::vector<float>> found(layers.size());
+    for (int64_t position = 0; position < n;) {
+      const auto rows = std::min<int64_t>(n - position, 1 + random() % 9);
+      const auto first = qkv.begin() + position * spec.QkvColumns();
+      const std::vector<float> in(first, first + rows * spec.QkvColumns());
+      std::vector<DeviceMatrix> inputs;
+      std::vector<DeviceMatrix> outputs;
+      for (size_t i = 0; i < layers.size(); ++i) {
+        inputs.emplace_back(backend(), rows, in);
+        outputs.emplace_back(backend(), rows, int64_t{spec.num_heads} * spec.head_dim);
+      }
+      const std::vector<kernels::Segment> segment = {
+          {{slot.get()}, position, static_cast<int32_t>(rows)}};
+      backend().BeginStep(spec, segment);
+      for (size_t i = 0; i < layers.size(); ++i) {
+        backend().Attend(*weights[i], static_cast<int32_t>(i), inputs[i], outputs[i]);
+      }
+      ASSERT_TRUE(backend().EndStep().ok());
+      for (size_t i = 0; i < layers.size(); ++i) {
+        const std::vector<float> out = outputs[i].Read();
+        found[i].insert(found[i].end(), out.begin(), out.end());
+      }
+      position += rows;
+    }
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const std::vector<double> expected = layers[i].Evaluate(qkv);
+      ASSERT_LE(LargestDifference(std::span(found[i]).first(expected.size()), expected), 2e-5) << i;
+    }
+  }
+}
+
 FMA_ON_EVERY_BACKEND(AttentionTest);
 
 }  // namespace

@@ -61,10 +61,13 @@ kernels::AttentionSpec RandomSpec(std::mt19937& random) {
   spec.scale_far_field = PickFrom(random, {false, true});
   spec.level_bias = PickFrom(random, {false, true});
   spec.padding = PickFrom(random, {kernels::Padding::kMasked, kernels::Padding::kZeroKeys});
-  spec.positions =
-      PickFrom(random, {kernels::PositionEmbedding::kRope, kernels::PositionEmbedding::kNone});
+  using enum kernels::PositionEmbedding;
+  spec.positions = PickFrom(random, {kRope, kRope, kNone});
   spec.far_positions =
       PickFrom(random, {kernels::FarPositions::kCenter, kernels::FarPositions::kNone});
+  if (spec.positions == kRope) {
+    spec.rope_attention_factor = PickFrom(random, {1.0, 1.2});
+  }
   if (spec.Selects()) DrawSelection(random, spec);
   if (spec.FarIsRotated() && PickFrom(random, {false, true})) {
     spec.max_distance =
@@ -74,7 +77,8 @@ kernels::AttentionSpec RandomSpec(std::mt19937& random) {
 }
 
 ReferenceAttention RandomAttention(const kernels::AttentionSpec& spec, std::mt19937& random) {
-  ReferenceAttention layer{spec, {}, {}, {}, 0};
+  ReferenceAttention layer;
+  layer.spec = spec;
   const int64_t outputs = int64_t{spec.head_dim} * spec.hierarchy.rank;
   for (int index = 0; index < kernels::NumDownsamplingWeights(spec); ++index) {
     const bool mixes = spec.downsampling == kernels::Downsampling::kConv;
@@ -89,6 +93,16 @@ ReferenceAttention RandomAttention(const kernels::AttentionSpec& spec, std::mt19
     layer.level_bias_columns = 1 + static_cast<int>(random() % spec.hierarchy.num_levels);
     layer.level_bias = RandomFloats(spec.num_heads * layer.level_bias_columns, 1.0F, random);
   }
+  if (PickFrom(random, {false, true})) {
+    layer.query_norm = RandomFloats(spec.head_dim, 1.0F, random);
+    layer.key_norm = RandomFloats(spec.head_dim, 1.0F, random);
+    layer.norm_eps = PickFrom(random, {1e-6F, 0.5F});
+  }
+  const bool rotates = spec.positions == kernels::PositionEmbedding::kRope;
+  if (rotates && PickFrom(random, {false, true})) {
+    std::uniform_real_distribution<double> factor(0.5, 9);
+    for (int i = 0; i < spec.head_dim / 2; ++i) layer.rope_factors.push_back(factor(random));
+  }
   return layer;
 }
 
@@ -100,10 +114,10 @@ std::string Describe(const kernels::AttentionSpec& spec) {
       " share ", spec.share_levels, " scale ", spec.scale_far_field, " bias ", spec.level_bias,
       " padding ", static_cast<int>(spec.padding), " positions ", static_cast<int>(spec.positions),
       " far ", static_cast<int>(spec.far_positions), " lag ", spec.select_lag, " novel ",
-      spec.select_novel, " distance ", spec.max_distance);
+      spec.select_novel, " distance ", spec.max_distance, " factor ", spec.rope_attention_factor);
 }
 
-HostLayer::HostLayer(const ReferenceAttention& layer) {
+HostLayer::HostLayer(const ReferenceAttention& layer) : layer_(layer) {
   const int64_t outputs = int64_t{layer.spec.head_dim} * layer.spec.hierarchy.rank;
   for (const ReferenceDownsampling& one : layer.keys) {
     keys_.push_back({AsHost(one.weight, outputs), AsHost(one.bias, 1)});
@@ -112,6 +126,9 @@ HostLayer::HostLayer(const ReferenceAttention& layer) {
     values_.push_back({AsHost(one.weight, outputs), AsHost(one.bias, 1)});
   }
   if (!layer.level_bias.empty()) level_bias_ = AsHost(layer.level_bias, layer.spec.num_heads);
+  if (layer.query_norm.empty()) return;
+  query_norm_ = {kernels::NormKind::kRmsNorm, layer.norm_eps, AsHost(layer.query_norm, 1), {}};
+  key_norm_ = {kernels::NormKind::kRmsNorm, layer.norm_eps, AsHost(layer.key_norm, 1), {}};
 }
 
 std::unique_ptr<kernels::AttentionWeights> PackFor(kernels::Backend& backend,

@@ -26,12 +26,17 @@ std::string Describe(const kernels::AttentionSpec& spec);
 class HostLayer {
  public:
   explicit HostLayer(const ReferenceAttention& layer);
-  kernels::HostAttention view() const { return {keys_, values_, level_bias_}; }
+  kernels::HostAttention view() const {
+    return {keys_, values_, level_bias_, query_norm_, key_norm_, layer_.rope_factors};
+  }
 
  private:
+  const ReferenceAttention& layer_;
   std::vector<kernels::HostDownsampling> keys_;
   std::vector<kernels::HostDownsampling> values_;
   kernels::HostMatrix level_bias_;
+  kernels::HostNorm query_norm_;
+  kernels::HostNorm key_norm_;
 };
 
 std::unique_ptr<kernels::AttentionWeights> PackFor(kernels::Backend& backend,

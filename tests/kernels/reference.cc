@@ -31,15 +31,26 @@ ReferenceSoftmax::ReferenceSoftmax(const std::vector<ReferenceItem>& items, int 
 std::vector<double> ReferenceAttention::Vector(const std::vector<float>& qkv, int64_t position,
                                                int64_t column) const {
   const float* from = qkv.data() + position * spec.QkvColumns() + column * spec.head_dim;
-  return {from, from + spec.head_dim};
+  std::vector<double> x(from, from + spec.head_dim);
+  if (query_norm.empty() || column >= spec.num_heads + spec.num_kv_heads) return x;
+  const std::vector<float>& weight = column < spec.num_heads ? query_norm : key_norm;
+  const double scale = 1 / std::sqrt(Dot(x, x) / spec.head_dim + norm_eps);
+  for (size_t c = 0; c < x.size(); ++c) x[c] *= scale * weight[c];
+  return x;
+}
+
+double ReferenceAttention::ScoreScale() const {
+  const bool rotates = spec.positions == kernels::PositionEmbedding::kRope;
+  const double factor = rotates ? spec.rope_attention_factor : 1;
+  return factor * factor / std::sqrt(static_cast<double>(spec.head_dim));
 }
 
 std::vector<double> ReferenceAttention::Rotate(std::vector<double> x, double position) const {
   if (spec.positions != kernels::PositionEmbedding::kRope) return x;
   const size_t half = x.size() / 2;
   for (size_t i = 0; i < half; ++i) {
-    const double angle =
-        position * std::pow(spec.rope_theta, -2.0 * static_cast<double>(i) / x.size());
+    const double angle = position / (rope_factors.empty() ? 1 : rope_factors[i]) *
+                         std::pow(spec.rope_theta, -2.0 * static_cast<double>(i) / x.size());
     const double low = x[i];
     const double high = x[half + i];
     x[i] = low * std::cos(angle) - high * std::sin(angle);
@@ -103,7 +114,7 @@ std::vector<double> ReferenceAttention::EvaluateRow(const std::vector<float>& qk
   const int64_t m = spec.hierarchy.group_size;
   const int p = spec.hierarchy.rank;
   const int64_t fine = t / m;
-  const double scale = 1.0 / std::sqrt(static_cast<double>(spec.head_dim));
+  const double scale = ScoreScale();
   const bool rotated_far = spec.positions == kernels::PositionEmbedding::kRope &&
                            spec.far_positions == kernels::FarPositions::kCenter;
   const auto limit = static_cast<double>(spec.max_distance);

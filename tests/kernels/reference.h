@@ -37,6 +37,10 @@ struct ReferenceAttention {
   std::vector<ReferenceDownsampling> values;
   std::vector<float> level_bias;  ///< [H, level_bias_columns]; empty: none
   int level_bias_columns = 0;
+  std::vector<float> query_norm;  ///< [d] of every query head, as key_norm; empty: none
+  std::vector<float> key_norm;
+  float norm_eps = 0;
+  std::vector<double> rope_factors;  ///< [d/2]; empty: 1
 
   /// The attention output [n, H*d] of the whole sequence qkv [n, (H + 2K) d]. Of models that select
   /// tokens only the rows before a choice that rounding could turn (reference_select.h).
@@ -45,10 +49,12 @@ struct ReferenceAttention {
   /// Row `position` of it; not of models that select tokens.
   std::vector<double> EvaluateRow(const std::vector<float>& qkv, int64_t position) const;
 
-  /// Vector `column` (of queries, then keys, then values) of a token.
+  /// Vector `column` (of queries, then keys, then values) of a token, normed where heads are.
   std::vector<double> Vector(const std::vector<float>& qkv, int64_t position, int64_t column) const;
   std::vector<double> Rotate(std::vector<double> x, double position) const;
   double LevelBias(int head, int level) const;
+  /// What products of queries and keys are multiplied by.
+  double ScoreScale() const;
 
  private:
   std::vector<std::vector<double>> Summaries(const std::vector<float>& qkv, bool of_keys,

@@ -182,7 +182,7 @@ class HeadReference {
     const bool rope = spec_.positions == kernels::PositionEmbedding::kRope;
     const bool own = rope && spec_.far_positions == kernels::FarPositions::kOwn;
     const int64_t limit = spec_.max_distance;
-    const double scale = 1 / std::sqrt(static_cast<double>(spec_.head_dim));
+    const double scale = layer_.ScoreScale();
     const std::vector<double> plain = layer_.Vector(qkv_, t, head);
     const auto query = [&](int64_t position) {
       return layer_.Rotate(plain, static_cast<double>(position));

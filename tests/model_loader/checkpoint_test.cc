@@ -80,12 +80,14 @@ TEST(CheckpointTest, OpensTheGoldenCheckpoints) {
     const auto checkpoint = Checkpoint::Open(entry.path());
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
     EXPECT_EQ(checkpoint->name(), entry.path().filename());
-    EXPECT_EQ(checkpoint->Tensor(WeightOf(kEmbedTokens)).shape, std::vector<int64_t>({96, 32}));
+    const ModelConfig& config = checkpoint->config();
+    EXPECT_EQ(checkpoint->Tensor(WeightOf(kEmbedTokens)).shape,
+              std::vector<int64_t>({config.vocab_size, config.hidden_size}));
     EXPECT_EQ(checkpoint->tokenizer(), nullptr);
     EXPECT_GT(checkpoint->WeightBytes(), 0);
     ++count;
   }
-  EXPECT_GE(count, 7);
+  EXPECT_GE(count, 13);
 }
 
 TEST(CheckpointTest, TensorsOutliveAMove) {
@@ -209,6 +211,7 @@ TEST(CheckpointTest, LevelBiasMayHaveFewerColumnsThanLevels) {
 TEST(CheckpointTest, RefusesEveryMissingTensor) {
   ModelConfig config = TinyConfig();
   config.attention_bias = true;
+  config.qk_norm = true;
   const Draft valid(config);
   ASSERT_TRUE(valid.Open().ok());
   for (const ExpectedTensor& expected : ExpectedTensors(config)) {
@@ -220,7 +223,9 @@ TEST(CheckpointTest, RefusesEveryMissingTensor) {
 }
 
 TEST(CheckpointTest, RefusesEveryWrongShape) {
-  const Draft valid(TinyConfig());
+  ModelConfig config = TinyConfig();
+  config.qk_norm = true;
+  const Draft valid(config);
   for (size_t i = 0; i < Draft(valid).tensors().size(); ++i) {
     Draft draft = valid;
     StoredTensor& tensor = draft.tensors()[i];
@@ -262,6 +267,12 @@ INSTANTIATE_TEST_SUITE_P(
         {"Gate", "model.layers.0.mlp.gate_proj.weight", "\"mlp\" is not \"swiglu\"",
          [](ModelConfig& config) { config.mlp = kernels::MlpKind::kGelu; }},
         {"LevelBias", "model.layers.0.self_attn.level_bias.weight", "\"fma.level_bias\" is false"},
+        {"HeadNorm", "model.layers.0.self_attn.q_norm.weight", "\"qk_norm\" is false"},
+        {"HeadNormBias", "model.layers.1.self_attn.k_norm.bias", "have no biases",
+         [](ModelConfig& config) {
+           config.qk_norm = true;
+           config.norm = kernels::NormKind::kLayerNorm;
+         }},
         {"Level", "model.layers.0.self_attn.k_downsample.3.weight", "\"fma.num_levels\" is 3"},
         {"SharedLevel", "model.layers.0.self_attn.k_downsample.2.weight",
          "\"fma.share_levels\" is true",

@@ -106,6 +106,52 @@ TEST(ModelConfigTest, HeadsNeedNotFillTheHiddenSize) {
   EXPECT_TRUE(ParseModelConfig(object.dump(), "config.json").ok());
 }
 
+TEST(ModelConfigTest, ReadsTheKeysOfPretrainedDecoders) {
+  json object = Valid();
+  object.update({{"qk_norm", true},
+                 {"rope_factors", {1, 1.5, 4, 8}},
+                 {"rope_attention_factor", 1.25},
+                 {"layers_without_rope", {1}}});
+  object["fma"].erase("far_positions");
+  object["fma"]["max_distance"] = 40;
+  const auto config = ParseModelConfig(object.dump(), "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->qk_norm);
+  EXPECT_EQ(config->rope_factors, std::vector<double>({1, 1.5, 4, 8}));
+  EXPECT_EQ(config->attention.rope_attention_factor, 1.25);
+  EXPECT_EQ(config->AttentionOf(0), config->attention);
+  const kernels::AttentionSpec unrotated = config->AttentionOf(1);
+  EXPECT_EQ(unrotated.positions, kernels::PositionEmbedding::kNone);
+  EXPECT_EQ(unrotated.rope_attention_factor, 1);
+  EXPECT_EQ(unrotated.max_distance, 0);
+  const std::string written = testing::ConfigJson(*config);
+  const auto again = ParseModelConfig(written, "config.json");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(testing::ConfigJson(*again), written);
+}
+
+TEST(ModelConfigTest, WithoutRopeItsKeysMayBeOff) {
+  json object = Valid();
+  object["position_embedding"] = "learned";
+  object["fma"].erase("far_positions");
+  object.update({{"rope_factors", nullptr},
+                 {"rope_attention_factor", 1.0},
+                 {"layers_without_rope", json::array()}});
+  EXPECT_TRUE(ParseModelConfig(object.dump(), "c").ok());
+  json wrong = object;
+  wrong["rope_factors"] = {1, 1, 1, 1};
+  ExpectRefusal(ParseModelConfig(wrong.dump(), "c").status(),
+                {"\"rope_factors\" is [1,1,1,1]", "null unless", "\"rope\""});
+  wrong = object;
+  wrong["rope_attention_factor"] = 1.5;
+  ExpectRefusal(ParseModelConfig(wrong.dump(), "c").status(),
+                {"\"rope_attention_factor\" is 1.5", "1 unless"});
+  wrong = object;
+  wrong["layers_without_rope"] = {0};
+  ExpectRefusal(ParseModelConfig(wrong.dump(), "c").status(),
+                {"\"layers_without_rope\" is [0]", "[] unless"});
+}
+
 TEST(ModelConfigTest, KeysOfOtherModelsMaySayThatTheyDoNothing) {
   json object = Valid();
   object["rope_scaling"] = nullptr;
@@ -263,9 +309,27 @@ INSTANTIATE_TEST_SUITE_P(
         {"Tokenizer", "/tokenizer", "\"tiktoken\"", {"\"tokenizer\" is \"tiktoken\"", "bytes"}},
         {"RopeScaling", "/rope_scaling", R"({"type":"yarn"})", {"\"rope_scaling\" is {", "null"}},
         {"SlidingWindow", "/sliding_window", "4096", {"\"sliding_window\" is 4096", "false"}},
-        {"LayersWithoutRope", "/layers_without_rope", "[3]", {"\"layers_without_rope\" is [3]"}},
-        {"RopeFactors", "/rope_factors", "[2.0]", {"\"rope_factors\" is [2.0]", "null"}},
-        {"RopeAttention", "/rope_attention_factor", "1.2", {"\"rope_attention_factor\" is 1.2"}},
+        {"QkNorm", "/qk_norm", "1", {"\"qk_norm\" is 1", "true or false"}},
+        {"UnropedLayer",
+         "/layers_without_rope",
+         "[2]",
+         {"\"layers_without_rope\" is [2]", "0 to 1"}},
+        {"UnropedTwice", "/layers_without_rope", "[0, 0]", {"is [0,0]", "ascending"}},
+        {"UnropedBack", "/layers_without_rope", "[1, 0]", {"is [1,0]", "ascending"}},
+        {"UnropedBelow", "/layers_without_rope", "[-1]", {"is [-1]", "0 to 1"}},
+        {"UnropedFraction", "/layers_without_rope", "[0.5]", {"is [0.5]", "integers"}},
+        {"UnropedNumber", "/layers_without_rope", "1", {"\"layers_without_rope\" is 1", "a list"}},
+        {"UnropedMany", "/layers_without_rope", "[0, 1, 2]", {"is [0,1,2]", "0 to 1"}},
+        {"Factors", "/rope_factors", "[2.0]", {"\"rope_factors\" is [2.0]", "a list of 4 finite"}},
+        {"FactorsMany", "/rope_factors", "[1, 1, 1, 1, 1]", {"is [1,1,1,1,1]", "a list of 4"}},
+        {"FactorsNone", "/rope_factors", "[]", {"\"rope_factors\" is []", "a list of 4"}},
+        {"FactorZero", "/rope_factors", "[1, 1, 0, 1]", {"is [1,1,0,1]", "above 0"}},
+        {"FactorText", "/rope_factors", "[1, 1, \"1\", 1]", {"a list of 4 finite numbers"}},
+        {"FactorNull", "/rope_factors", "[1, 1, null, 1]", {"a list of 4 finite numbers"}},
+        {"FactorsNumber", "/rope_factors", "2", {"\"rope_factors\" is 2", "a list of 4"}},
+        {"RopeAttention", "/rope_attention_factor", "0", {"\"rope_attention_factor\" is 0"}},
+        {"RopeSquare", "/rope_attention_factor", "1e30", {"is 1e+30", "square", "float32"}},
+        {"TinyRopeSquare", "/rope_attention_factor", "1e-30", {"is 1e-30", "square", "float32"}},
         {"Softcap", "/final_logit_softcapping", "30.0", {"\"final_logit_softcapping\" is 30.0"}},
         {"NoFma", "/fma", nullptr, {"\"fma\" is missing", "an object"}},
         {"FmaText", "/fma", "\"x\"", {"\"fma\" is \"x\"", "an object"}},

@@ -165,12 +165,18 @@ std::string ConfigJson(const model::ModelConfig& config) {
       {"norm_eps", config.norm_eps},
       {"mlp", NameOf(config.mlp)},
       {"attention_bias", config.attention_bias},
+      {"qk_norm", config.qk_norm},
       {"mlp_bias", config.mlp_bias},
       {"tie_word_embeddings", config.tie_word_embeddings},
       {"bos_token_id", config.bos_token_ids},
       {"eos_token_id", config.eos_token_ids},
       {"fma", FmaJson(spec)},
   };
+  if (spec.positions == kernels::PositionEmbedding::kRope) {
+    object["rope_attention_factor"] = spec.rope_attention_factor;
+    object["layers_without_rope"] = config.layers_without_rope;
+    if (!config.rope_factors.empty()) object["rope_factors"] = config.rope_factors;
+  }
   if (config.tokenizer == model::TokenizerKind::kBytes) object["tokenizer"] = "bytes";
   return object.dump(1);
 }

@@ -86,7 +86,8 @@ PRETRAINED = ["pretrained_llama3", "pretrained_qwen2_yarn", "pretrained_qwen3", 
 GOLDEN_CASES = [
     GOLDEN / "select_own",
     GOLDEN / "select_max_distance",
-    *(GOLDEN_NEXT / name for name in ["select_open", "select_open_distance", *PRETRAINED]),
+    *(GOLDEN / name for name in PRETRAINED),
+    *(GOLDEN_NEXT / name for name in ["select_open", "select_open_distance"]),
 ]
 
 

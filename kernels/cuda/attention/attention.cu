@@ -1,6 +1,7 @@
 #include "kernels/cuda/attention/attention.h"
 
 #include "kernels/cuda/attention/decode_attention_kernel.h"
+#include "kernels/cuda/attention/norm_heads_kernel.h"
 #include "kernels/cuda/attention/prefill.h"
 #include "kernels/cuda/runtime/launch.h"
 
@@ -54,15 +55,31 @@ absl::Status LaunchDecode(Stream& stream, const DeviceAttention& attention,
               : LaunchDecodeHeads<T, false>(stream, attention, layout, plan, layer, qkv, out);
 }
 
+absl::Status LaunchNormHeads(Stream& stream, const DeviceAttention& attention, const Matrix& qkv) {
+  const AttentionSpec& spec = attention.spec;
+  NormHeadsKernel kernel;
+  kernel.x = qkv.data;
+  kernel.query_weight = attention.query_norm;
+  kernel.key_weight = attention.key_norm;
+  kernel.rows = qkv.rows;
+  kernel.cols = qkv.cols;
+  kernel.query_heads = spec.num_heads;
+  kernel.heads = spec.num_heads + spec.num_kv_heads;
+  kernel.dim = spec.head_dim;
+  kernel.eps = attention.norm_eps;
+  return Launch(stream, {.blocks_x = kernel.Blocks()}, kernel);
+}
+
 }  // namespace
 
 absl::Status LaunchAttention(Stream& stream, const DeviceAttention& attention,
                              const SlotLayout& layout, const DevicePlan& plan, int32_t layer,
                              const Matrix& qkv, const Matrix& out) {
-  absl::Status status =
-      layout.type == CacheType::kF32
-          ? LaunchDecode<float>(stream, attention, layout, plan, layer, qkv, out)
-          : LaunchDecode<BFloat16>(stream, attention, layout, plan, layer, qkv, out);
+  absl::Status status;
+  if (attention.query_norm != nullptr) status = LaunchNormHeads(stream, attention, qkv);
+  status.Update(layout.type == CacheType::kF32
+                    ? LaunchDecode<float>(stream, attention, layout, plan, layer, qkv, out)
+                    : LaunchDecode<BFloat16>(stream, attention, layout, plan, layer, qkv, out));
   if (plan.num_segments == 0) return status;
   status.Update(LaunchPrefill(stream, {attention, layout, plan, layer, qkv.data, out.data}));
   return status;

@@ -35,7 +35,8 @@ struct AttentionPlan {
 };
 
 /// See Backend::Attend. qkv [n, QkvColumns()] and out [n, H*d] in device memory. It takes one
-/// launch for all decode rows and six for all slices, whatever their number and length. Without
+/// launch for all decode rows, six for all slices, whatever their number and length, and one more
+/// where heads are normed. Without
 /// data in `out` it only appends rows and closes groups; `plan` then has no decode rows.
 absl::Status LaunchAttention(Stream& stream, const DeviceAttention& attention,
                              const SlotLayout& layout, const DevicePlan& plan, int32_t layer,

@@ -18,6 +18,10 @@ struct DeviceAttention {
   const float* downsampling = nullptr;  ///< [2, floats]: of keys, of values; average: null
   const float* far_bias = nullptr;      ///< [H, L]: the level's bias and ln c_l
   const double* frequencies = nullptr;  ///< [d/2] in rotations per token; rotary positions only
+  const float* query_norm = nullptr;    ///< [d] RMS norm of every query head; null: none is normed
+  const float* key_norm = nullptr;      ///< [d], of every key head
+  float norm_eps = 0;
+  float query_scale = 0;  ///< QueryScale()
 
   bool operator==(const DeviceAttention&) const = default;
 };

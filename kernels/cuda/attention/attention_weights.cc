@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/host/attention.h"
+#include "kernels/host/host_element.h"
 
 namespace fmaserver::kernels::cuda {
 namespace {
@@ -25,6 +26,12 @@ absl::StatusOr<Memory> Upload(std::span<const T> values, Stream& stream) {
   status.Update(stream.Synchronize());
   if (!status.ok()) return status;
   return device;
+}
+
+absl::StatusOr<Memory> UploadNorm(const HostNorm& norm, Stream& stream) {
+  std::vector<float> weight;
+  for (int64_t i = 0; i < norm.weight.cols; ++i) weight.push_back(ElementAsFloat(norm.weight, i));
+  return Upload(std::span<const float>(weight), stream);
 }
 
 /// INVALID_ARGUMENT for what the kernels here do not compute yet.
@@ -54,7 +61,7 @@ absl::StatusOr<std::unique_ptr<PackedAttention>> PackedAttention::Pack(const Att
   std::memset(staging->data(), 0, static_cast<size_t>(staging->bytes()));
   auto* floats = staging->As<float>();
   PackDownsampling(spec, weights, at, floats);
-  std::vector<double> frequencies = RotaryFrequencies(spec);
+  std::vector<double> frequencies = RotaryFrequencies(spec, weights.rope_factors);
   for (double& frequency : frequencies) frequency /= 2 * std::numbers::pi;
   const std::vector<float> biases = FarBiases(spec, weights.level_bias);
 
@@ -63,14 +70,26 @@ absl::StatusOr<std::unique_ptr<PackedAttention>> PackedAttention::Pack(const Att
       Upload(std::span<const float>(floats, static_cast<size_t>(2 * at.floats)), stream);
   auto far_bias = Upload(std::span<const float>(biases), stream);
   auto turns = Upload(std::span<const double>(frequencies), stream);
-  for (const absl::Status& status : {downsampling.status(), far_bias.status(), turns.status()}) {
+  auto query_norm = UploadNorm(weights.query_norm, stream);
+  auto key_norm = UploadNorm(weights.key_norm, stream);
+  for (const absl::Status& status : {downsampling.status(), far_bias.status(), turns.status(),
+                                     query_norm.status(), key_norm.status()}) {
     if (!status.ok()) return status;
   }
   packed->downsampling_ = *std::move(downsampling);
   packed->far_bias_ = *std::move(far_bias);
   packed->frequencies_ = *std::move(turns);
-  packed->view = {spec, at, packed->downsampling_.As<float>(), packed->far_bias_.As<float>(),
-                  packed->frequencies_.As<double>()};
+  packed->query_norm_ = *std::move(query_norm);
+  packed->key_norm_ = *std::move(key_norm);
+  packed->view = {.spec = spec,
+                  .downsampling_layout = at,
+                  .downsampling = packed->downsampling_.As<float>(),
+                  .far_bias = packed->far_bias_.As<float>(),
+                  .frequencies = packed->frequencies_.As<double>(),
+                  .query_norm = packed->query_norm_.As<float>(),
+                  .key_norm = packed->key_norm_.As<float>(),
+                  .norm_eps = weights.query_norm.eps,
+                  .query_scale = QueryScale(spec)};
   return packed;
 }
 

@@ -24,6 +24,8 @@ class PackedAttention : public AttentionWeights {
   Memory downsampling_;
   Memory far_bias_;
   Memory frequencies_;
+  Memory query_norm_;
+  Memory key_norm_;
 };
 
 }  // namespace fmaserver::kernels::cuda

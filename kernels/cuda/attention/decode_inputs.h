@@ -46,7 +46,7 @@ struct QueryHeads {
   int count;
 };
 
-/// Places the queries [kHeads, D], scaled by 1/sqrt(d), once for near and once for far keys.
+/// Places the queries [kHeads, D], scaled, once for near and once for far keys.
 /// Queries past the last are zeros: their scores are not used, but are computed.
 template <int kHeads>
 FMA_DEVICE void PlaceQueries(const DeviceAttention& attention, const SlotLayout& layout,
@@ -56,7 +56,7 @@ FMA_DEVICE void PlaceQueries(const DeviceAttention& attention, const SlotLayout&
   const int stride = static_cast<int>(layout.padded_dim);
   const int pairs = (dim + 1) / 2;
   const int half = dim / 2;
-  const float scale = 1.0F / sqrtf(static_cast<float>(dim));
+  const float scale = attention.query_scale;
   const bool rotates = attention.spec.positions == PositionEmbedding::kRope;
   const bool far_is_placed = attention.spec.FarIsRotated();
   FMA_NO_UNROLL

@@ -9,12 +9,11 @@
 
 namespace fmaserver::kernels::cuda {
 
-/// Channels `pair` and `pair` + d/2 of the query [d] at `position`, d even, scaled by 1/sqrt(d) and
-/// rotated.
+/// Channels `pair` and `pair` + d/2 of the query [d] at `position`, d even, scaled and rotated.
 FMA_DEVICE ChannelPair RotatedPair(const DeviceAttention& attention, const float* query,
                                    int64_t position, int pair) {
   const int dim = attention.spec.head_dim;
-  const float scale = 1.0F / sqrtf(static_cast<float>(dim));
+  const float scale = attention.query_scale;
   const float low = LoadConstant(query + pair) * scale;
   const float high = LoadConstant(query + dim / 2 + pair) * scale;
   return Rotate(
@@ -22,8 +21,8 @@ FMA_DEVICE ChannelPair RotatedPair(const DeviceAttention& attention, const float
       {low, high});
 }
 
-/// Channel `channel` of the query [d] at `position`, scaled by 1/sqrt(d); with rotary positions
-/// rotated if `rotated`.
+/// Channel `channel` of the query [d] at `position`, scaled; with rotary positions rotated if
+/// `rotated`.
 FMA_DEVICE float QueryChannel(const DeviceAttention& attention, const float* query,
                               int64_t position, int channel, bool rotated) {
   const int dim = attention.spec.head_dim;
@@ -34,7 +33,7 @@ FMA_DEVICE float QueryChannel(const DeviceAttention& attention, const float* que
         RotatedPair(attention, query, position, is_low ? channel : channel - half);
     return is_low ? pair.low : pair.high;
   }
-  return LoadConstant(query + channel) * (1.0F / sqrtf(static_cast<float>(dim)));
+  return LoadConstant(query + channel) * attention.query_scale;
 }
 
 }  // namespace fmaserver::kernels::cuda

@@ -1,4 +1,4 @@
-"""Makes the cases pretrained_* of ../golden_next of the models beside it: converted, with a near field far shorter than
+"""Makes the cases pretrained_* of ../golden of the models beside it: converted, with a near field far shorter than
 the text, and the logits of the definition in float64. At every choice the last chosen and the next differ by 1e-3.
 
     python make_golden.py        in an environment with fma_convert (pip install ./tools/convert)
@@ -34,7 +34,7 @@ CASES = {
 
 
 def make(name: str, options: list[str]) -> None:
-    folder = HERE.parent / "golden_next" / f"pretrained_{name}"
+    folder = HERE.parent / "golden" / f"pretrained_{name}"
     shutil.rmtree(folder, ignore_errors=True)
     convert([str(HERE / name), str(folder), *SHAPE, *options])
     for file in ("README.md", "generation_config.json"):

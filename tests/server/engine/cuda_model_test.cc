@@ -180,7 +180,9 @@ TEST_P(CudaModelTest, DecodeBatchesOfEverySizeEqualTheCpu) {
   for (const kernels::WeightFormat dtype :
        {kernels::WeightFormat::kF32, kernels::WeightFormat::kBF16, kernels::WeightFormat::kF16}) {
     SCOPED_TRACE(kernels::NameOf(dtype));
-    ASSERT_TRUE(WriteRandomCheckpoint(SmallConfig(), 3, dtype, folder.path()).ok());
+    const bool norms_heads = dtype == kernels::WeightFormat::kF32;
+    const model::ModelConfig config = norms_heads ? NormingConfig() : SmallConfig();
+    ASSERT_TRUE(WriteRandomCheckpoint(config, 3, dtype, folder.path()).ok());
     const auto model = Load(folder.path(), Shared(), {.max_rows = 20});
     const auto reference = Load(folder.path(), *kernels::MakeCpuBackend(1), {.max_rows = 20});
     std::vector<std::vector<int32_t>> tokens(14);

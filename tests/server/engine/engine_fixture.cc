@@ -40,6 +40,16 @@ model::ModelConfig SelectingConfig() {
   return config;
 }
 
+model::ModelConfig NormingConfig() {
+  model::ModelConfig config = SmallConfig();
+  config.qk_norm = true;
+  config.rope_factors = {1, 1.5, 4, 8};
+  config.attention.rope_attention_factor = 1.2;
+  config.attention.far_positions = kernels::FarPositions::kCenter;
+  config.layers_without_rope = {0};
+  return config;
+}
+
 std::unique_ptr<engine::Model> MakeModel(const model::ModelConfig& config, uint64_t seed,
                                          int32_t max_rows, int threads) {
   const TempFolder folder;

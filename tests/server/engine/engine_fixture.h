@@ -20,6 +20,10 @@ model::ModelConfig SmallConfig();
 /// The same with selected tokens, sinks, and a distance that is reached soon.
 model::ModelConfig SelectingConfig();
 
+/// SmallConfig() with what pretrained decoders have: normed heads, scaled frequencies, a layer
+/// without rope.
+model::ModelConfig NormingConfig();
+
 std::unique_ptr<engine::Model> MakeModel(const model::ModelConfig& config, uint64_t seed,
                                          int32_t max_rows, int threads = 1);
 

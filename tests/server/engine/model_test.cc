@@ -50,11 +50,20 @@ void MakeSelector(kernels::AttentionSpec& attention, std::mt19937& random) {
   }
 }
 
+void DrawRope(model::ModelConfig& config, std::mt19937& random) {
+  if (random() % 2 == 0) config.rope_factors = {1, 1.5, 4, 8};
+  if (random() % 2 == 0) config.attention.rope_attention_factor = 1.2;
+  for (int32_t layer = 0; layer < config.num_layers; ++layer) {
+    if (random() % 3 == 0) config.layers_without_rope.push_back(layer);
+  }
+}
+
 model::ModelConfig RandomConfig(std::mt19937& random) {
   model::ModelConfig config = SmallConfig();
   config.norm = static_cast<kernels::NormKind>(random() % 2);
   config.mlp = static_cast<kernels::MlpKind>(random() % 3);
   config.attention_bias = random() % 2 == 0;
+  config.qk_norm = random() % 2 == 0;
   config.mlp_bias = random() % 2 == 0;
   config.tie_word_embeddings = random() % 2 == 0;
   kernels::AttentionSpec& attention = config.attention;
@@ -62,6 +71,7 @@ model::ModelConfig RandomConfig(std::mt19937& random) {
   attention.far_positions = attention.positions == kernels::PositionEmbedding::kRope
                                 ? static_cast<kernels::FarPositions>(random() % 2)
                                 : kernels::FarPositions::kCenter;
+  if (attention.positions == kernels::PositionEmbedding::kRope) DrawRope(config, random);
   attention.downsampling = static_cast<kernels::Downsampling>(random() % 5);
   attention.share_levels =
       attention.downsampling == kernels::Downsampling::kHierarchical && random() % 2 == 0;

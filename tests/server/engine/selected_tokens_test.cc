@@ -61,7 +61,9 @@ TEST_P(SelectedTokensTest, AreTheGoldenOnes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, SelectedTokensTest,
-                         ::testing::Values("select_own", "select_max_distance"),
+                         ::testing::Values("select_own", "select_max_distance", "pretrained_llama3",
+                                           "pretrained_qwen2_yarn", "pretrained_qwen3",
+                                           "pretrained_smollm3"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace
