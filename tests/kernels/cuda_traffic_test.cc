@@ -5,6 +5,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -35,15 +36,18 @@ int64_t VisibleKeys(const kernels::Hierarchy& h, int64_t position) {
 /// What one token of one KV head must move at least: the product's row in and the output out, every
 /// key and value that the query sees, the token's own, and the running sums of the level that is
 /// summed from tokens, with one tap for each. This holds for a token that completes no group, with
-/// hierarchical downsampling.
+/// hierarchical downsampling. With selected tokens there are no sums, but every key in view
+/// receives something, except the nearest.
 int64_t FloorBytes(const kernels::AttentionSpec& spec, const kernels::SlotLayout& layout,
                    int64_t position) {
   const int64_t d = spec.head_dim;
   const int64_t vector = 2 * d * kernels::SizeOf(layout.type);  // a key and a value
   const int64_t heads = spec.QueriesPerKvHead();
   const int64_t row = (heads + 2 + heads) * d * 4;
+  const int64_t keys = VisibleKeys(spec.hierarchy, position);
   const int64_t sums = 2 * spec.hierarchy.rank * d * 4;
-  return row + VisibleKeys(spec.hierarchy, position) * vector + vector + 3 * sums;
+  const int64_t received = 2 * (keys - spec.select_lag) * 8;
+  return row + keys * vector + vector + (spec.Selects() ? received : 3 * sums);
 }
 
 /// A slot with a number in every element.
@@ -67,16 +71,27 @@ double Ratio(int64_t floor, int64_t moved) {
 }
 
 TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
-  std::printf("| cache | heads | position | keys | floor | moved | floor / moved | in sectors |\n");
+  std::printf(
+      "| | cache | heads | position | keys | floor | moved | floor / moved | in sectors |\n");
   std::mt19937 random(1);
-  for (const kernels::CacheType type : {kernels::CacheType::kBF16, kernels::CacheType::kF32}) {
-    for (const int heads : {1, 4}) {
+  for (const bool selects : {false, true}) {
+    for (const auto& [type, heads] :
+         std::vector<std::pair<kernels::CacheType, int>>{{kernels::CacheType::kBF16, 1},
+                                                         {kernels::CacheType::kBF16, 4},
+                                                         {kernels::CacheType::kF32, 1},
+                                                         {kernels::CacheType::kF32, 4}}) {
       kernels::AttentionSpec spec;
       spec.num_heads = heads;
       spec.num_kv_heads = 1;
       spec.head_dim = 128;
       spec.hierarchy = {64, 4, 15, 0};
-      spec.share_levels = true;
+      spec.share_levels = !selects;
+      if (selects) {
+        spec.downsampling = kernels::Downsampling::kSelect;
+        spec.far_positions = kernels::FarPositions::kOwn;
+        spec.select_lag = 16;
+        spec.select_novel = 2;
+      }
       CudaLayer device(RandomAttention(spec, random), type);
       const auto slot = device.NewSlot();
       device.Fill(slot, SomeSlot(device.layout(), random));
@@ -88,8 +103,9 @@ TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
         const int64_t moved = Moved(traffic);
         const int64_t floor = FloorBytes(spec, device.layout(), position);
         const double ratio = Ratio(floor, MovedInSectors(traffic));
-        std::printf("| %s | %d | %ld | %ld | %ld | %ld | %.3f | %.3f |\n",
-                    kernels::NameOf(type).data(), heads, static_cast<long>(position),
+        std::printf("| %s | %s | %d | %ld | %ld | %ld | %ld | %.3f | %.3f |\n",
+                    selects ? "select" : "hierarchical", kernels::NameOf(type).data(), heads,
+                    static_cast<long>(position),
                     static_cast<long>(VisibleKeys(spec.hierarchy, position)),
                     static_cast<long>(floor), static_cast<long>(moved), Ratio(floor, moved), ratio);
         EXPECT_GE(ratio, 0.9);

@@ -28,15 +28,9 @@ namespace fs = std::filesystem;
 
 const fs::path kGolden = SourceDir() / "tests" / "data" / "golden";
 
-/// The golden cases of models that CUDA computes so far.
 std::vector<fs::path> GoldenCases() {
   std::vector<fs::path> folders;
-  for (const auto& entry : fs::directory_iterator(kGolden)) {
-    const auto checkpoint = model::Checkpoint::Open(entry.path());
-    EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
-    const kernels::AttentionSpec& attention = checkpoint->config().attention;
-    if (!attention.Selects() && attention.max_distance == 0) folders.push_back(entry.path());
-  }
+  for (const auto& entry : fs::directory_iterator(kGolden)) folders.push_back(entry.path());
   return folders;
 }
 
@@ -200,11 +194,15 @@ TEST_P(CudaModelTest, DecodeBatchesOfEverySizeEqualTheCpu) {
   }
 }
 
-TEST_P(CudaModelTest, SlotsMoveBetweenBackends) {
+class CudaSlotTest : public CudaModelTest {
+ protected:
+  void ExpectToMoveBetweenBackends(const model::ModelConfig& config);
+};
+
+void CudaSlotTest::ExpectToMoveBetweenBackends(const model::ModelConfig& config) {
   std::mt19937 random(2);
   const TempFolder folder;
-  ASSERT_TRUE(
-      WriteRandomCheckpoint(SmallConfig(), 4, kernels::WeightFormat::kF32, folder.path()).ok());
+  ASSERT_TRUE(WriteRandomCheckpoint(config, 4, kernels::WeightFormat::kF32, folder.path()).ok());
   const auto there = Load(folder.path(), Shared(), {.max_rows = 16});
   const auto here = Load(folder.path(), *kernels::MakeCpuBackend(1), {.max_rows = 16});
   std::vector<int32_t> tokens(90);
@@ -232,6 +230,14 @@ TEST_P(CudaModelTest, SlotsMoveBetweenBackends) {
   }
   EXPECT_LE(LargestDifference(logits, expected, 260), 1e-3);
 }
+
+TEST_P(CudaSlotTest, MovesBetweenBackends) { ExpectToMoveBetweenBackends(SmallConfig()); }
+
+TEST_P(CudaSlotTest, OfSelectedTokensMovesBetweenBackends) {
+  ExpectToMoveBetweenBackends(SelectingConfig());
+}
+
+FMA_ON_BACKENDS(CudaSlotTest, CudaBackendNames);
 
 /// The tokens of each sample of a request.
 class SamplesSink : public engine::GenerateSink, public Recorder {
