@@ -333,15 +333,16 @@ SelectionScratch::SelectionScratch(const AttentionSpec& spec, const SlotLayout& 
   if (!spec.Selects()) return;
   const int64_t m = spec.hierarchy.group_size;
   row_sum = AllocateAligned<float>(layout.columns);
-  group_keys = AllocateAligned<double>(m * spec.head_dim);
-  spread = AllocateAligned<double>(int64_t{spec.head_dim} * spec.head_dim);
-  novelty.resize(static_cast<size_t>(m));
+  novelty = NoveltyScratch(m, spec.head_dim);
   positions.resize(static_cast<size_t>(m));
   const Rotary rotary(spec);
   if (!rotary.enabled()) return;
   offset_rotations = AllocateAligned<float>(m * spec.head_dim);
+  offset_columns = AllocateAligned<float>(m * spec.head_dim);
   for (int64_t i = 0; i < m; ++i) {
-    rotary.Fill(static_cast<double>(i), offset_rotations.get() + i * spec.head_dim);
+    float* rotation = offset_rotations.get() + i * spec.head_dim;
+    rotary.Fill(static_cast<double>(i), rotation);
+    for (int32_t c = 0; c < spec.head_dim; ++c) offset_columns[c * m + i] = rotation[c];
   }
 }
 
