@@ -38,7 +38,9 @@ absl::Status LaunchWave(Stream& stream, const PrefillParameters& parameters, con
   const QueryBlock* blocks = plan.blocks + wave.first_block;
   auto* given = reinterpret_cast<float*>(plan.scratch + GivenOffset(spec));
   absl::Status status;
-  if (wave.chooses) status = LaunchChoice<T>(stream, parameters, plan.rows, blocks, wave.blocks);
+  if (wave.chooses) {
+    status.Update(LaunchChoice<T>(stream, parameters, plan.rows, blocks, wave.blocks));
+  }
   const SelectedRowsParameters of_blocks = {
       parameters.attention, parameters.layout, plan.rows,   blocks,
       parameters.layer,     parameters.qkv,    plan.scratch};
