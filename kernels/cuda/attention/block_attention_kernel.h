@@ -41,7 +41,7 @@ struct BlockAttentionKernel : PrefillParameters {
     const PrefillHead<T> head(*this, block.segment, kv_head);
     const int64_t position = head.position() + block.first;
     const int64_t fine_group = layout.hierarchy.FineGroup(position);
-    const VisibleColumns visible(attention.spec, layout, position, position + block.rows);
+    const VisibleColumns visible(attention.spec, layout, fine_group);
 
     const auto padded = static_cast<int>(layout.padded_dim);
     for (int i = ThreadIndex(); i < kQueries * padded; i += kThreads) memory.sum.Set(i, 0.0F);
@@ -50,12 +50,13 @@ struct BlockAttentionKernel : PrefillParameters {
       memory.softmax.Start(ThreadIndex(), attention, layout.hierarchy, query_head, fine_group);
     }
     const Queries queries = {block.first, first, count};
+    int tile = 0;
     for (int part = 0; part < VisibleColumns::kParts; ++part) {
-      const int end = visible.PartEnd(part);
-      int tile = visible.PartBegin(part);
+      const int end = visible.PartEnd(part, position, position + block.rows);
       if (tile == end) continue;
       PlaceQueries(memory, head, queries, VisibleColumns::FormOf(part));
       for (; tile < end; tile += kTile) AttendTile(memory, head, visible, queries, tile, end);
+      tile = end;
     }
     StoreOutput(memory, head, queries);
   }

@@ -37,7 +37,8 @@ namespace fmaserver::kernels::cuda {
 template <typename T, int kHeads, bool kWide, bool kSelects>
 struct DecodeAttentionKernel {
   static constexpr int kThreads = 256;
-  static constexpr int kMinBlocks = kHeads > 1 ? 2 : 3;
+  /// As many as the registers of all heads' scores allow without spilling.
+  static constexpr int kMinBlocks = kHeads == 1 ? 3 : kHeads == 8 && !kWide ? 1 : 2;
   static constexpr const char* kName = "decode_attention";
   static constexpr int kTile = 128;
   static constexpr int kVec = kWide ? 16 / static_cast<int>(sizeof(T)) : 1;
@@ -67,7 +68,8 @@ struct DecodeAttentionKernel {
   static constexpr int64_t SharedMemory(const SlotLayout& layout) {
     const int64_t queries = 2 * SharedBytes<float>(kHeads * layout.padded_dim);
     const int64_t token = 3 * SharedBytes<float>(layout.padded_dim);
-    const int64_t tile = 2 * SharedBytes<int>(kTile) + SharedBytes<float>(kHeads * kTile);
+    const int64_t tile = 2 * SharedBytes<int>(kTile) + SharedBytes<int>(VisibleColumns::kParts) +
+                         SharedBytes<float>(kHeads * kTile);
     const int64_t sums = SharedBytes<float>(kHeads * Accumulators(layout));
     const int64_t kept =
         SharedBytes<float>(kHeads * Kept(layout)) + SharedBytes<float>(Kept(layout));
@@ -110,6 +112,7 @@ struct DecodeAttentionKernel {
     Shared<float> value;         // [D]
     Shared<int> column;          // [kTile]
     Shared<int> level;           // [kTile]
+    Shared<int> part_end;        // [VisibleColumns::kParts]
     Shared<float> weight;        // [kHeads, kTile]: scores, then weights
     Shared<float> sum;           // [kHeads, Accumulators()]
     Shared<float> score;         // [kHeads, Kept()]
@@ -125,6 +128,7 @@ struct DecodeAttentionKernel {
           value(arena.Take<float>(dim)),
           column(arena.Take<int>(kTile)),
           level(arena.Take<int>(kTile)),
+          part_end(arena.Take<int>(VisibleColumns::kParts)),
           weight(arena.Take<float>(kHeads * kTile)),
           sum(arena.Take<float>(kHeads * accumulators)),
           score(arena.Take<float>(kHeads * kept)),
@@ -168,7 +172,7 @@ struct DecodeAttentionKernel {
     const DecodeRow row = Row();
     const HeadCache<T> cache = Cache(row);
     const int64_t fine_group = layout.hierarchy.FineGroup(row.position);
-    const VisibleColumns visible(attention.spec, layout, row.position, row.position + 1);
+    const VisibleColumns visible(attention.spec, layout, fine_group);
     PlaceQueries<kHeads>(attention, layout, Input(row), row.position, {first_head, count},
                          memory.placed_query, memory.far_query);
     for (int i = ThreadIndex(); i < kHeads * Accumulators(layout); i += kThreads) {
@@ -178,18 +182,22 @@ struct DecodeAttentionKernel {
       memory.softmax.Start(ThreadIndex(), attention, layout.hierarchy, first_head + ThreadIndex(),
                            fine_group);
     }
+    if (ThreadIndex() < VisibleColumns::kParts) {
+      memory.part_end.Set(ThreadIndex(),
+                          visible.PartEnd(ThreadIndex(), row.position, row.position + 1));
+    }
+    SyncThreads();
     FMA_NO_UNROLL
     for (int part = 0; part < VisibleColumns::kParts; ++part) {
       // One row's sinks are a part of their own only where they are met like near tokens.
       const bool far = VisibleColumns::FormOf(part) == QueryForm::kFar;
-      AttendRange(memory, cache, visible,
-                  {far ? memory.far_query : memory.placed_query, first_head, count},
-                  visible.PartBegin(part), visible.PartEnd(part));
+      AttendPart(memory, cache, visible,
+                 {far ? memory.far_query : memory.placed_query, first_head, count}, part);
     }
     if (!kSelects || out != nullptr) StoreOutput(memory, first_head, count);
     if constexpr (kSelects) {
       const bool is_first = first_head == KvHead() * attention.spec.QueriesPerKvHead();
-      SumOverHeads(memory, visible.count(), count, is_first);
+      SumOverHeads(memory, visible.Count(Row().position + 1), count, is_first);
     }
     SyncThreads();
   }
@@ -201,13 +209,15 @@ struct DecodeAttentionKernel {
     int count;
   };
 
-  /// Attends to entries [first, end) of the visible columns.
-  FMA_DEVICE void AttendRange(const Memory& memory, const HeadCache<T>& cache,
-                              const VisibleColumns& visible, const Queries& queries, int first,
-                              int end) const {
+  /// Attends to the entries of a part. Its end is loaded again for every tile.
+  FMA_DEVICE void AttendPart(const Memory& memory, const HeadCache<T>& cache,
+                             const VisibleColumns& visible, const Queries& queries,
+                             int part) const {
     FMA_NO_UNROLL
-    for (int tile = first; tile < end; tile += kTile) {
-      const int columns = end - tile < kTile ? end - tile : kTile;
+    for (int tile = part == 0 ? 0 : memory.part_end.Get(part - 1); tile < memory.part_end.Get(part);
+         tile += kTile) {
+      const int left = memory.part_end.Get(part) - tile;
+      const int columns = left < kTile ? left : kTile;
       if (ThreadIndex() < columns) {
         const VisibleKey key = visible.At(tile + ThreadIndex());
         memory.column.Set(ThreadIndex(), static_cast<int>(ColumnOf(layout, key)));
@@ -346,9 +356,10 @@ struct DecodeAttentionKernel {
   /// Hands out what the entries of the list received; each thread has its own since SumOverHeads.
   FMA_DEVICE void Give(const Memory& memory, const DecodeRow& row) const {
     const HeadCache<T> cache = Cache(row);
-    const VisibleColumns visible(attention.spec, layout, row.position, row.position + 1);
+    const VisibleColumns visible(attention.spec, layout, layout.hierarchy.FineGroup(row.position));
+    const int entries = visible.Count(row.position + 1);
     FMA_NO_UNROLL
-    for (int entry = ThreadIndex(); entry < visible.count(); entry += kThreads) {
+    for (int entry = ThreadIndex(); entry < entries; entry += kThreads) {
       const float received = memory.received.Get(entry);
       if (given != nullptr) {
         Store(given + BlockIndex() * MaxEntries(layout) + entry, received);

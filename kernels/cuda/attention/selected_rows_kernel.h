@@ -80,10 +80,10 @@ struct ReceiveKernel : SelectedRowsParameters {
     const auto [item, kv_head] = ThisBlock(attention.spec);
     const QueryBlock block = LoadBlock(blocks + item);
     const DecodeRow first = LoadRow(rows + block.first);
-    const VisibleColumns visible(attention.spec, layout, first.position,
-                                 first.position + block.rows);
+    const VisibleColumns visible(attention.spec, layout,
+                                 layout.hierarchy.FineGroup(first.position));
     const auto entry = static_cast<int>(BlockIndexY()) * kThreads + ThreadIndex();
-    if (entry >= visible.count()) return;
+    if (entry >= visible.Count(first.position + block.rows)) return;
     const VisibleKey key = visible.At(entry);
     if (key.level == VisibleKey::kSink) return;
     const HeadCache<T> cache(attention, layout, HeadOf(layout, first, scratch, layer, kv_head));

@@ -50,7 +50,7 @@ struct TensorAttentionKernel : PrefillParameters {
     const PrefillHead<BFloat16> head(*this, block.segment, kv_head);
     const int64_t position = head.position() + block.first;
     const int64_t fine_group = layout.hierarchy.FineGroup(position);
-    const VisibleColumns visible(attention.spec, layout, position, position + block.rows);
+    const VisibleColumns visible(attention.spec, layout, fine_group);
 
     Warp warp;
     for (int half = 0; half < 2; ++half) {
@@ -63,14 +63,15 @@ struct TensorAttentionKernel : PrefillParameters {
       // The four lanes of a row add up at the end.
       warp.total[half] = LaneIndex() % 4 == 0 ? start.total : 0.0F;
     }
+    int tile = 0;
     FMA_NO_UNROLL
     for (int part = 0; part < VisibleColumns::kParts; ++part) {
-      const int end = visible.PartEnd(part);
-      int tile = visible.PartBegin(part);
+      const int end = visible.PartEnd(part, position, position + block.rows);
       if (tile == end) continue;
       PlaceQueries(memory, head, block, first, count, VisibleColumns::FormOf(part));
       FMA_NO_UNROLL
       for (; tile < end; tile += kTile) AttendTile(memory, head, visible, tile, end, &warp);
+      tile = end;
     }
     StoreOutput(warp);
   }

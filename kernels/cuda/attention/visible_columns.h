@@ -26,41 +26,39 @@ struct VisibleKey {
   int64_t position = 0;  ///< of a token
 };
 
+/// Holds little, because kernels keep it in registers while they attend.
 class VisibleColumns {
  public:
   static constexpr int kParts = 3;
 
-  /// For queries at positions [first, end), which lie in one fine group.
-  FMA_DEVICE VisibleColumns(const AttentionSpec& spec, const SlotLayout& layout, int64_t first,
-                            int64_t end)
-      : hierarchy_(layout.hierarchy), fine_group_(layout.hierarchy.FineGroup(first)) {
-    const bool turns = spec.positions == PositionEmbedding::kRope;
-    const bool plain = turns && !spec.FarIsRotated();
-    first_unplaced_ = plain ? 1 : layout.first_distant_level;
-    sinks_ = fine_group_ >= Hierarchy::kFirstGroupWithSinks ? hierarchy_.sink_tokens : 0;
-    int32_t unplaced = 0;
+  /// For queries of `fine_group`.
+  FMA_DEVICE VisibleColumns(const AttentionSpec& spec, const SlotLayout& layout, int64_t fine_group)
+      : spec_(spec), layout_(layout), fine_group_(fine_group) {
+    const Hierarchy& h = layout.hierarchy;
+    sinks_ = fine_group >= Hierarchy::kFirstGroupWithSinks ? h.sink_tokens : 0;
     near_begin_ = sinks_;
-    for (int level = 1; level <= hierarchy_.num_levels; ++level) {
-      const int32_t width = WidthOf(level);
-      near_begin_ += width;
-      if (level >= first_unplaced_) unplaced += width;
-    }
-    count_ = near_begin_ + static_cast<int32_t>(end - NearFirst());
-    // Sinks are a part of their own only where no other part meets them in their form.
-    const bool sinks_are_far = plain || (spec.max_distance > 0 && first > spec.max_distance);
-    const bool sinks_are_placed =
-        !sinks_are_far && (spec.max_distance == 0 || end - 1 <= spec.max_distance);
-    const bool all_placed = sinks_are_placed && unplaced == 0;
-    sinks_end_ = sinks_are_far || all_placed ? 0 : sinks_;
-    far_end_ = all_placed ? 0 : sinks_ + unplaced;
+    for (int level = 1; level <= h.num_levels; ++level) near_begin_ += WidthOf(level);
   }
 
-  FMA_DEVICE int32_t count() const { return count_; }
+  /// How many entries there are when near tokens end before `end`, which lies in the fine group or
+  /// just after it.
+  FMA_DEVICE int32_t Count(int64_t end) const {
+    return near_begin_ + static_cast<int32_t>(end - NearFirst());
+  }
 
-  /// Entries [PartBegin(part), PartEnd(part)) meet queries in the form FormOf(part).
-  FMA_DEVICE int32_t PartBegin(int part) const { return part == 0 ? 0 : PartEnd(part - 1); }
-  FMA_DEVICE int32_t PartEnd(int part) const {
-    return part == 0 ? sinks_end_ : part == 1 ? far_end_ : count_;
+  /// Where a part ends for queries at positions [first, end); the next begins there.
+  FMA_DEVICE int32_t PartEnd(int part, int64_t first, int64_t end) const {
+    if (part == kParts - 1) return Count(end);
+    int32_t far = 0;
+    for (int level = FirstUnplaced(); level <= layout_.hierarchy.num_levels; ++level) {
+      far += WidthOf(level);
+    }
+    // Sinks are a part of their own only where no other part meets them in their form.
+    const int64_t limit = spec_.max_distance;
+    const bool sinks_are_far = FarIsPlain() || (limit > 0 && first > limit);
+    const bool all_placed = !sinks_are_far && far == 0 && (limit == 0 || end - 1 <= limit);
+    if (all_placed || (part == 0 && sinks_are_far)) return 0;
+    return part == 0 ? sinks_ : sinks_ + far;
   }
   FMA_DEVICE static QueryForm FormOf(int part) {
     return part == 0 ? QueryForm::kSinks : part == 1 ? QueryForm::kFar : QueryForm::kPlaced;
@@ -77,36 +75,40 @@ class VisibleColumns {
     int32_t rest = entry - sinks_;
     if (rest < 0) return key;
     // First the levels that are not placed.
-    key.level = first_unplaced_ > hierarchy_.num_levels ? 1 : first_unplaced_;
+    const int levels = layout_.hierarchy.num_levels;
+    key.level = FirstUnplaced() > levels ? 1 : FirstUnplaced();
     for (int32_t width = WidthOf(key.level); rest >= width; width = WidthOf(key.level)) {
       rest -= width;
-      key.level = key.level == hierarchy_.num_levels ? 1 : key.level + 1;
+      key.level = key.level == levels ? 1 : key.level + 1;
     }
-    key.group = Groups(key.level).first + rest / hierarchy_.rank;
-    key.r = rest % hierarchy_.rank;
+    key.group = Groups(key.level).first + rest / layout_.hierarchy.rank;
+    key.r = rest % layout_.hierarchy.rank;
     return key;
   }
 
  private:
+  /// Whether the far field meets queries that are not rotated, although near tokens do.
+  FMA_DEVICE bool FarIsPlain() const {
+    return spec_.positions == PositionEmbedding::kRope && !spec_.FarIsRotated();
+  }
+  /// From this level on, keys are not met in their places.
+  FMA_DEVICE int FirstUnplaced() const { return FarIsPlain() ? 1 : layout_.first_distant_level; }
   FMA_DEVICE GroupRange Groups(int level) const {
     return Hierarchy::FarGroups(level, fine_group_).Existing();
   }
   FMA_DEVICE int32_t WidthOf(int level) const {
     const GroupRange groups = Groups(level);
-    return static_cast<int32_t>(groups.end - groups.first) * hierarchy_.rank;
+    return static_cast<int32_t>(groups.end - groups.first) * layout_.hierarchy.rank;
   }
   FMA_DEVICE int64_t NearFirst() const {
-    return (fine_group_ > 0 ? fine_group_ - 1 : 0) * hierarchy_.group_size;
+    return (fine_group_ > 0 ? fine_group_ - 1 : 0) * layout_.hierarchy.group_size;
   }
 
-  const Hierarchy& hierarchy_;
+  const AttentionSpec& spec_;
+  const SlotLayout& layout_;
   int64_t fine_group_;
-  int32_t first_unplaced_;  // level
   int32_t sinks_;
   int32_t near_begin_;  // entries before the near tokens
-  int32_t count_;
-  int32_t sinks_end_;  // of the parts
-  int32_t far_end_;
 };
 
 /// Where a visible key lies in its slot.
