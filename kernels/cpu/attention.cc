@@ -336,9 +336,7 @@ SelectionScratch::SelectionScratch(const AttentionSpec& spec, const SlotLayout& 
   if (!spec.Selects()) return;
   const int64_t m = spec.hierarchy.group_size;
   row_sum = AllocateAligned<float>(layout.columns);
-  group_keys = AllocateAligned<double>(m * spec.head_dim);
-  spread = AllocateAligned<double>(int64_t{spec.head_dim} * spec.head_dim);
-  novelty.resize(static_cast<size_t>(m));
+  novelty = NoveltyScratch(m, spec.head_dim);
   positions.resize(static_cast<size_t>(m));
 }
 

@@ -16,6 +16,7 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/attention_weights.h"
+#include "kernels/cpu/novelty.h"
 #include "kernels/cpu/rotary.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/host/slot_segment.h"
@@ -46,12 +47,10 @@ struct ColumnRun {
 struct SelectionScratch {
   SelectionScratch(const AttentionSpec& spec, const SlotLayout& layout);
 
-  AlignedArray<float> row_sum;      ///< [C]: a row's weights, summed over query heads
-  AlignedArray<double> group_keys;  ///< [m, d]: of a fine group
-  AlignedArray<double> spread;      ///< [d, d]
-  std::vector<float> novelty;       ///< [m]
-  std::vector<int64_t> positions;   ///< [m]
-  std::vector<int32_t> chosen;      ///< [p]; while a group is chosen all candidates
+  AlignedArray<float> row_sum;     ///< [C]: a row's weights, summed over query heads
+  NoveltyScratch novelty;          ///< of a fine group
+  std::vector<int64_t> positions;  ///< [m]
+  std::vector<int32_t> chosen;     ///< [p]; while a group is chosen all candidates
 };
 
 /// Working memory of one thread.

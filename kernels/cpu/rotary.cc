@@ -18,9 +18,13 @@ Rotary::Rotary(const AttentionSpec& spec, std::vector<double> frequencies)
   const int64_t dim = 2 * half();
   distant_.resize(static_cast<size_t>(dim));
   Fill(static_cast<double>(max_distance_), distant_.data());
-  offsets_.resize(static_cast<size_t>(OffsetsOf(spec) * dim));
-  for (int64_t i = 0; i < OffsetsOf(spec); ++i) {
-    Fill(static_cast<double>(i), offsets_.data() + i * dim);
+  const int64_t offsets = OffsetsOf(spec);
+  offsets_.resize(static_cast<size_t>(offsets * dim));
+  offset_columns_.resize(offsets_.size());
+  for (int64_t i = 0; i < offsets; ++i) {
+    float* rotation = offsets_.data() + i * dim;
+    Fill(static_cast<double>(i), rotation);
+    for (int64_t c = 0; c < dim; ++c) offset_columns_[c * offsets + i] = rotation[c];
   }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <span>
 #include <vector>
 
@@ -29,6 +30,11 @@ class Rotary {
   Rotation Distant() const { return distant_.data(); }
   /// By 0 .. m - 1; only with selected tokens.
   Rotation Offset(int64_t offset) const { return offsets_.data() + offset * 2 * half(); }
+
+  /// Number `index` of the d numbers of each of these rotations.
+  const float* Offsets(int64_t index) const {
+    return offset_columns_.data() + index * (std::ssize(offset_columns_) / (2 * half()));
+  }
 
   /// Fills `rotation` (2 * half() floats) for `position`, which need not be whole.
   void Fill(double position, float* rotation) const;
@@ -60,8 +66,9 @@ class Rotary {
 
   std::vector<double> frequencies_;
   int64_t max_distance_;
-  std::vector<float> distant_;  // [d]
-  std::vector<float> offsets_;  // [m, d]
+  std::vector<float> distant_;         // [d]
+  std::vector<float> offsets_;         // [m, d]
+  std::vector<float> offset_columns_;  // [d, m]
 };
 
 }  // namespace fmaserver::kernels::cpu

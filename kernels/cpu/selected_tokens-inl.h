@@ -16,8 +16,9 @@
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/load-inl.h"
+#include "kernels/cpu/novelty.h"
+#include "kernels/cpu/selection.h"
 #include "kernels/host/host_element.h"
-#include "kernels/host/selection.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
@@ -138,21 +139,32 @@ class SelectedTokens {
     if (spec_.select_novel > 0) FindNoveltyOf(column);
     const int64_t sinks = group == 0 ? layout_.hierarchy.sink_tokens : 0;
     return {column + sinks, m - sinks, rotary_ != nullptr, work_.positions.data() + sinks,
-            work_.novelty.data() + sinks};
+            work_.novelty.novelty.data() + sinks};
   }
 
   /// Of the fine group whose tokens begin at `column`. Their keys are turned back to where the
   /// group begins and no further: one rotation of all changes nothing.
   void FindNoveltyOf(int64_t column) {
-    const int64_t dim = spec_.head_dim;
-    for (int64_t i = 0; i < layout_.hierarchy.group_size; ++i) {
-      double* key = work_.group_keys.get() + i * dim;
-      for (int64_t c = 0; c < dim; ++c) key[c] = ToFloat(keys_[c * layout_.columns + column + i]);
-      if (rotary_ != nullptr) rotary_->Undo(rotary_->Offset(i), key, key);
+    NoveltyScratch& novelty = work_.novelty;
+    for (int64_t c = 0; c < novelty.dim; ++c) {
+      const T* from = keys_ + c * layout_.columns + column;
+      double* to = novelty.keys.get() + c * novelty.key_stride;
+      for (int64_t i = 0; i < novelty.tokens; ++i) to[i] = ToFloat(from[i]);
     }
-    const auto spread = static_cast<size_t>(dim * dim);
-    FindNovelty({work_.group_keys.get(), work_.novelty.size() * dim}, dim,
-                {work_.spread.get(), spread}, work_.novelty);
+    const int64_t half = rotary_ == nullptr ? 0 : rotary_->half();
+    for (int64_t pair = 0; pair < half; ++pair) {
+      double* HWY_RESTRICT low = novelty.keys.get() + pair * novelty.key_stride;
+      double* HWY_RESTRICT high = low + half * novelty.key_stride;
+      const float* HWY_RESTRICT cosines = rotary_->Offsets(pair);
+      const float* HWY_RESTRICT sines = rotary_->Offsets(half + pair);
+      for (int64_t i = 0; i < novelty.tokens; ++i) {
+        const double own = low[i];
+        const double other = high[i];
+        low[i] = own * cosines[i] + other * sines[i];
+        high[i] = other * cosines[i] - own * sines[i];
+      }
+    }
+    FindNovelty(novelty);
   }
 
   /// The chosen of `from` to the columns from `to` on.

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/cuda/attention/attention.h"
 #include "kernels/cuda/attention/attention_weights.h"
+#include "kernels/cuda/attention/selection_scratch.h"
 #include "kernels/cuda/attention/slot_bytes.h"
 #include "kernels/cuda/buffers.h"
 #include "kernels/cuda/dense/weights.h"
@@ -143,7 +144,7 @@ class CudaBackend : public Backend, private RowSampler {
   StepData data_;
   SamplingMemory sampling_;
   std::vector<std::byte> restored_;  // a slot on its way in
-  Memory scratch_;                   // for slices of prompts; no graph uses it
+  Memory scratch_;                   // for slices of prompts and selected tokens
   std::vector<Operation> recorded_;
   absl::Status error_;
   bool in_step_ = false;
@@ -152,6 +153,8 @@ class CudaBackend : public Backend, private RowSampler {
   SlotLayout layout_;  // of the step, like the members below
   std::vector<SlotSegment> segments_;
   DevicePlan plan_;
+  std::vector<HeadCopy> copies_;
+  std::vector<Wave> waves_;  // plan_ points to them
   int64_t step_rows_ = 0;
   int64_t bucket_ = 0;  // rows to pad to in this step; 0: none, and no graph
 };
@@ -231,13 +234,21 @@ void CudaBackend::PutPlan(const AttentionPlan& plan) {
   plan_.num_appended = plan.num_appended;
   plan_.num_groups = count(plan.groups);
   plan_.num_blocks = count(plan.blocks);
+  plan_.num_waves = count(plan.waves);
   plan_.decode = Put<DecodeRow>(plan.decode, std::max(bucket_, plan_.decode_rows));
-  if (plan_.num_segments == 0) return;
+  const absl::StatusOr<bool> moved =
+      GrowMemory(scratch_, Memory::Kind::kDevice, plan.scratch_bytes);
+  Note(moved.status());
+  if (moved.ok() && *moved) graphs_.Clear();
+  if (plan.scratch_bytes > 0) plan_.scratch = scratch_.data();
+  copies_ = plan.copies;
+  waves_ = plan.waves;
+  if (plan_.num_blocks == 0) return;
   plan_.segments = Put<PrefillSegment>(plan.segments, plan_.num_segments);
   plan_.groups = Put<GroupTask>(plan.groups, plan_.num_groups);
   plan_.blocks = Put<QueryBlock>(plan.blocks, plan_.num_blocks);
-  Note(GrowMemory(scratch_, Memory::Kind::kDevice, plan.scratch_bytes).status());
-  plan_.scratch = scratch_.data();
+  plan_.rows = Put<DecodeRow>(plan.rows, count(plan.rows));
+  plan_.waves = waves_.data();
 }
 
 absl::Status CudaBackend::EndStep() {
@@ -285,6 +296,12 @@ void CudaBackend::Attend(const AttentionWeights& weights, int32_t layer, Matrix 
   const bool clears = bucket_ > kFewRows && out.rows == bucket_;
   const DeviceAttention& attention = static_cast<const PackedAttention&>(weights).view;
   tentative_.Keep(segments_, attention, layer, qkv, recorded_);
+  for (const HeadCopy& copy : copies_) {
+    auto* heads = reinterpret_cast<float*>(copy.slot + layout_.HeadOffset(layer, 0));
+    const int64_t floats = CopyBytes(layout_) / static_cast<int64_t>(sizeof(float));
+    auto* to = reinterpret_cast<float*>(plan_.scratch + copy.to);
+    recorded_.push_back(CopyOperation{{heads, 1, floats}, to});
+  }
   recorded_.push_back(AttendOperation{attention, layout_, plan, layer, qkv, out, clears});
 }
 

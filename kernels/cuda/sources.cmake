@@ -7,6 +7,7 @@ set(FMA_CUDA_FOLDERS
 set(FMA_CUDA_KERNELS
   ${_folder}/attention/attention.cu
   ${_folder}/attention/prefill.cu
+  ${_folder}/attention/selected_tokens.cu
   ${_folder}/dense/dense.cu
   ${_folder}/sampling/sampling.cu)
 set(FMA_CUDA_HOST_SOURCES

@@ -17,13 +17,6 @@ namespace fmaserver::testing {
 
 class AttentionTest : public BackendTest {
  protected:
-  /// A random specification that the backend computes.
-  kernels::AttentionSpec DrawSpec(std::mt19937& random) {
-    kernels::AttentionSpec spec = RandomSpec(random);
-    while (IsCuda() && (spec.Selects() || spec.max_distance > 0)) spec = RandomSpec(random);
-    return spec;
-  }
-
   /// A slot like a fresh or used one, in which everything may be wrong: all its numbers are NaN.
   std::unique_ptr<kernels::SlotMemory> PoisonedSlot(const kernels::SlotLayout& layout) {
     auto slot = backend().AllocateSlots(layout, 1);

@@ -28,7 +28,7 @@ TEST_P(AttentionTest, IncrementalEqualsFromScratchOverSeveralHorizons) {
   int64_t selected = 0;  // rows of models that select tokens
   int64_t compared = 0;
   for (int round = 0; round < Rounds(90); ++round) {
-    const kernels::AttentionSpec spec = DrawSpec(random);
+    const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
     const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kF32);
@@ -48,7 +48,7 @@ TEST_P(AttentionTest, IncrementalEqualsFromScratchOverSeveralHorizons) {
 TEST_P(AttentionTest, EveryChunkingGivesTheSameBits) {
   std::mt19937 random(2);
   for (int round = 0; round < Rounds(60); ++round) {
-    const kernels::AttentionSpec spec = DrawSpec(random);
+    const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
     const kernels::SlotLayout layout(
@@ -68,7 +68,7 @@ TEST_P(AttentionTest, EveryChunkingGivesTheSameBits) {
 TEST_P(AttentionTest, BatchOfMixedSegmentsEqualsSoloRuns) {
   std::mt19937 random(3);
   for (int sequences = 1; sequences <= 9; ++sequences) {
-    const kernels::AttentionSpec spec = DrawSpec(random);
+    const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
     const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kF32);
@@ -112,7 +112,7 @@ TEST_P(AttentionTest, BatchOfMixedSegmentsEqualsSoloRuns) {
 
 TEST_P(AttentionTest, UsedSlotEqualsFreshOne) {
   std::mt19937 random(4);
-  const kernels::AttentionSpec spec = DrawSpec(random);
+  const kernels::AttentionSpec spec = RandomSpec(random);
   const ReferenceAttention layer = RandomAttention(spec, random);
   const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kF32);
   const auto weights = PackFor(backend(), layer);
@@ -129,8 +129,8 @@ TEST_P(AttentionTest, UsedSlotEqualsFreshOne) {
 TEST_P(AttentionTest, Bf16CacheStaysWithinItsRounding) {
   std::mt19937 random(5);
   for (int round = 0; round < Rounds(20); ++round) {
-    kernels::AttentionSpec spec = DrawSpec(random);
-    while (spec.Selects()) spec = DrawSpec(random);  // rounding turns choices: select_test.cc
+    kernels::AttentionSpec spec = RandomSpec(random);
+    while (spec.Selects()) spec = RandomSpec(random);  // rounding turns choices: select_test.cc
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
     const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kBF16);

@@ -34,6 +34,25 @@ void ExpectTheDefinition(const kernels::AttentionSpec& spec, int64_t tokens, int
   }
 }
 
+/// With selected tokens; in float32 alone, because keys that are rounded to bfloat16 may let others
+/// be chosen than the definition does.
+void ExpectTheChosen(const kernels::AttentionSpec& spec, int64_t tokens, int chunk) {
+  SCOPED_TRACE(Describe(spec));
+  const auto size = static_cast<size_t>(tokens * spec.num_heads * spec.head_dim);
+  std::mt19937 random(tokens);
+  for (int attempt = 0; attempt < 20; ++attempt) {
+    const ReferenceAttention layer = RandomAttention(spec, random);
+    const auto qkv = RandomFloats(tokens * spec.QkvColumns(), 1.0F, random);
+    const auto expected = layer.Evaluate(qkv);
+    if (expected.size() < size) continue;  // rounding could turn a choice
+    CudaLayer device(layer, kernels::CacheType::kF32);
+    const auto out = device.Feed(qkv, [&] { return random() % 3 == 0 ? 1 : 1 + random() % chunk; });
+    ASSERT_LE(LargestDifference(out, expected), 1e-4);
+    return;
+  }
+  FAIL() << "no case in which every choice is clear";
+}
+
 kernels::AttentionSpec Shape(int heads, int kv_heads, int head_dim,
                              const kernels::Hierarchy& hierarchy) {
   kernels::AttentionSpec spec;
@@ -75,6 +94,47 @@ TEST(CudaAttentionTest, OddHeads) {
 TEST(CudaAttentionTest, ManyLevelsCloseAtOnce) {
   kernels::AttentionSpec spec = Shape(1, 1, 4, {2, 2, 9, 0});
   ExpectTheDefinition(spec, 600, 500);
+}
+
+kernels::AttentionSpec Selector(int heads, int kv_heads, int head_dim,
+                                const kernels::Hierarchy& hierarchy) {
+  kernels::AttentionSpec spec = Shape(heads, kv_heads, head_dim, hierarchy);
+  spec.downsampling = kernels::Downsampling::kSelect;
+  spec.far_positions = kernels::FarPositions::kOwn;
+  spec.select_lag = hierarchy.group_size / 4;
+  spec.select_novel = hierarchy.rank / 2;
+  return spec;
+}
+
+TEST(CudaAttentionTest, SelectedTokensOfGroupsLongerThanABlockOfRows) {
+  ExpectTheChosen(Selector(3, 1, 16, {96, 10, 2, 5}), 420, 230);
+}
+
+TEST(CudaAttentionTest, SelectedTokensOfMoreQueryHeadsThanAPassTakes) {
+  kernels::AttentionSpec spec = Selector(11, 1, 24, {8, 2, 3, 3});
+  spec.level_bias = true;
+  ExpectTheChosen(spec, 90, 30);
+}
+
+TEST(CudaAttentionTest, SelectedTokensOfWideAndOddHeads) {
+  ExpectTheChosen(Selector(2, 1, 128, {8, 3, 2, 2}), 60, 20);
+  kernels::AttentionSpec spec = Selector(2, 2, 37, {6, 4, 3, 0});
+  spec.positions = kernels::PositionEmbedding::kNone;
+  ExpectTheChosen(spec, 70, 25);
+}
+
+TEST(CudaAttentionTest, SinksAndLevelsThatSeemDistant) {
+  kernels::AttentionSpec spec = Selector(2, 1, 16, {8, 3, 4, 3});
+  for (const int64_t distance : {32, 70, 128, 300}) {
+    spec.max_distance = distance;
+    ExpectTheChosen(spec, 250, 90);
+  }
+  spec = Shape(2, 1, 16, {8, 2, 4, 3});
+  spec.level_bias = true;
+  for (const int64_t distance : {32, 70, 128, 300}) {
+    spec.max_distance = distance;
+    ExpectTheDefinition(spec, 250, 90);
+  }
 }
 
 }  // namespace

@@ -55,22 +55,26 @@ class CudaLayer {
     const kernels::cuda::Memory segments_on_device = Upload(plan.segments);
     const kernels::cuda::Memory groups = Upload(plan.groups);
     const kernels::cuda::Memory blocks = Upload(plan.blocks);
+    const kernels::cuda::Memory wave_rows = Upload(plan.rows);
     const kernels::cuda::Memory scratch = *kernels::cuda::Memory::Allocate(
         kernels::cuda::Memory::Kind::kDevice, std::max<int64_t>(1, plan.scratch_bytes));
     const int64_t columns = int64_t{spec_.num_heads} * spec_.head_dim;
     const kernels::cuda::Memory output =
         *kernels::cuda::Memory::Allocate(kernels::cuda::Memory::Kind::kDevice, rows * columns * 4);
     const kernels::cuda::DevicePlan on_device = {
-        decode.As<kernels::cuda::DecodeRow>(),
-        segments_on_device.As<kernels::cuda::PrefillSegment>(),
-        groups.As<kernels::cuda::GroupTask>(),
-        blocks.As<kernels::cuda::QueryBlock>(),
-        scratch.data(),
-        static_cast<int64_t>(plan.decode.size()),
-        static_cast<int64_t>(plan.segments.size()),
-        plan.num_appended,
-        static_cast<int64_t>(plan.groups.size()),
-        static_cast<int64_t>(plan.blocks.size())};
+        .decode = decode.As<kernels::cuda::DecodeRow>(),
+        .segments = segments_on_device.As<kernels::cuda::PrefillSegment>(),
+        .groups = groups.As<kernels::cuda::GroupTask>(),
+        .blocks = blocks.As<kernels::cuda::QueryBlock>(),
+        .rows = wave_rows.As<kernels::cuda::DecodeRow>(),
+        .waves = plan.waves.data(),
+        .scratch = scratch.data(),
+        .decode_rows = std::ssize(plan.decode),
+        .num_segments = std::ssize(plan.segments),
+        .num_appended = plan.num_appended,
+        .num_groups = std::ssize(plan.groups),
+        .num_blocks = std::ssize(plan.blocks),
+        .num_waves = std::ssize(plan.waves)};
     const absl::Status status = kernels::cuda::LaunchAttention(
         *stream_, weights_->view, layout_, on_device, 0,
         {input.As<float>(), rows, spec_.QkvColumns()}, {output.As<float>(), rows, columns});

@@ -5,6 +5,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -35,15 +36,18 @@ int64_t VisibleKeys(const kernels::Hierarchy& h, int64_t position) {
 /// What one token of one KV head must move at least: the product's row in and the output out, every
 /// key and value that the query sees, the token's own, and the running sums of the level that is
 /// summed from tokens, with one tap for each. This holds for a token that completes no group, with
-/// hierarchical downsampling.
+/// hierarchical downsampling. With selected tokens there are no sums, but every key in view
+/// receives something, except the nearest.
 int64_t FloorBytes(const kernels::AttentionSpec& spec, const kernels::SlotLayout& layout,
                    int64_t position) {
   const int64_t d = spec.head_dim;
   const int64_t vector = 2 * d * kernels::SizeOf(layout.type);  // a key and a value
   const int64_t heads = spec.QueriesPerKvHead();
   const int64_t row = (heads + 2 + heads) * d * 4;
+  const int64_t keys = VisibleKeys(spec.hierarchy, position);
   const int64_t sums = 2 * spec.hierarchy.rank * d * 4;
-  return row + VisibleKeys(spec.hierarchy, position) * vector + vector + 3 * sums;
+  const int64_t received = 2 * (keys - spec.select_lag) * 8;
+  return row + keys * vector + vector + (spec.Selects() ? received : 3 * sums);
 }
 
 /// A slot with a number in every element.
@@ -66,17 +70,37 @@ double Ratio(int64_t floor, int64_t moved) {
   return static_cast<double>(floor) / static_cast<double>(moved);
 }
 
+kernels::AttentionSpec Summarising() {
+  kernels::AttentionSpec spec;
+  spec.num_heads = spec.num_kv_heads = 1;
+  spec.head_dim = 128;
+  spec.hierarchy = {64, 4, 15, 0};
+  spec.share_levels = true;
+  return spec;
+}
+
+kernels::AttentionSpec Selecting() {
+  kernels::AttentionSpec spec = Summarising();
+  spec.share_levels = false;
+  spec.downsampling = kernels::Downsampling::kSelect;
+  spec.far_positions = kernels::FarPositions::kOwn;
+  spec.select_lag = 16;
+  spec.select_novel = 2;
+  return spec;
+}
+
 TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
-  std::printf("| cache | heads | position | keys | floor | moved | floor / moved | in sectors |\n");
+  std::printf(
+      "| | cache | heads | position | keys | floor | moved | floor / moved | in sectors |\n");
   std::mt19937 random(1);
-  for (const kernels::CacheType type : {kernels::CacheType::kBF16, kernels::CacheType::kF32}) {
-    for (const int heads : {1, 4}) {
-      kernels::AttentionSpec spec;
+  for (const bool selects : {false, true}) {
+    for (const auto& [type, heads] :
+         std::vector<std::pair<kernels::CacheType, int>>{{kernels::CacheType::kBF16, 1},
+                                                         {kernels::CacheType::kBF16, 4},
+                                                         {kernels::CacheType::kF32, 1},
+                                                         {kernels::CacheType::kF32, 4}}) {
+      kernels::AttentionSpec spec = selects ? Selecting() : Summarising();
       spec.num_heads = heads;
-      spec.num_kv_heads = 1;
-      spec.head_dim = 128;
-      spec.hierarchy = {64, 4, 15, 0};
-      spec.share_levels = true;
       CudaLayer device(RandomAttention(spec, random), type);
       const auto slot = device.NewSlot();
       device.Fill(slot, SomeSlot(device.layout(), random));
@@ -88,8 +112,9 @@ TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
         const int64_t moved = Moved(traffic);
         const int64_t floor = FloorBytes(spec, device.layout(), position);
         const double ratio = Ratio(floor, MovedInSectors(traffic));
-        std::printf("| %s | %d | %ld | %ld | %ld | %ld | %.3f | %.3f |\n",
-                    kernels::NameOf(type).data(), heads, static_cast<long>(position),
+        std::printf("| %s | %s | %d | %ld | %ld | %ld | %ld | %.3f | %.3f |\n",
+                    selects ? "select" : "hierarchical", kernels::NameOf(type).data(), heads,
+                    static_cast<long>(position),
                     static_cast<long>(VisibleKeys(spec.hierarchy, position)),
                     static_cast<long>(floor), static_cast<long>(moved), Ratio(floor, moved), ratio);
         EXPECT_GE(ratio, 0.9);
@@ -182,11 +207,7 @@ TEST(CudaTrafficTest, DenseKernelsBesideTheirFloors) {
 TEST(CudaTrafficTest, PrefillKernelsBesideTheirFloors) {
   std::printf("| kernel | of | floor | moved | floor / moved | in sectors |\n");
   std::mt19937 random(1);
-  kernels::AttentionSpec spec;
-  spec.num_heads = spec.num_kv_heads = 1;
-  spec.head_dim = 128;
-  spec.hierarchy = {64, 4, 15, 0};
-  spec.share_levels = true;
+  const kernels::AttentionSpec spec = Summarising();
   constexpr int64_t kRows = 256;
   constexpr int64_t kPosition = 64 * 2040;
   for (const kernels::CacheType type : {kernels::CacheType::kBF16, kernels::CacheType::kF32}) {
@@ -213,6 +234,44 @@ TEST(CudaTrafficTest, PrefillKernelsBesideTheirFloors) {
     Report("sum_tokens", of.c_str(), kRows * 2 * d * kF + 65 * summaries + groups * summaries);
     // What the slot keeps: the last 2m tokens, three groups of level 1, those of higher levels.
     Report("prefill_commit", of.c_str(), 2 * 128 * 2 * d * element);
+  }
+}
+
+/// The same with selected tokens.
+TEST(CudaTrafficTest, SlicesOfSelectedTokensBesideTheirFloors) {
+  std::printf("| kernel | of | floor | moved | floor / moved | in sectors |\n");
+  std::mt19937 random(1);
+  const kernels::AttentionSpec spec = Selecting();
+  constexpr int64_t kRows = 256;
+  constexpr int64_t kGroup = 64;
+  constexpr int64_t kPosition = kGroup * 2040;
+  for (const kernels::CacheType type : {kernels::CacheType::kBF16, kernels::CacheType::kF32}) {
+    CudaLayer device(RandomAttention(spec, random), type);
+    const auto slot = device.NewSlot();
+    device.Fill(slot, SomeSlot(device.layout(), random));
+    const auto qkv = RandomFloats(kRows * spec.QkvColumns(), 1.0F, random);
+    kernels::cuda::emulator::TrafficByKernel().clear();
+    device.Step({{slot.data(), kPosition, kRows, qkv}});
+    const int64_t d = spec.head_dim;
+    const int64_t element = kernels::SizeOf(type);
+    const std::string of = "256 rows, d 128, " + std::string(kernels::NameOf(type));
+    // The keys of the group that is chosen from, and the matrix of novelty, in and out: the upper
+    // half of its left side, and its right side.
+    const int64_t matrix = (d * (d + 1) / 2 + d * kGroup) * 8;
+    Report("choose_groups", of.c_str(), kRows / kGroup * (kGroup * d * element + 2 * matrix));
+    Report("append_rows", of.c_str(), kRows * (2 * d * (kF + element) + 8));
+    // A query in, an output out, every key and value in view, and what each is given.
+    int64_t attention = kRows * 2 * d * kF;
+    int64_t given = 0;
+    int64_t received = 0;
+    for (int64_t row = 0; row < kRows; ++row) {
+      const int64_t keys = VisibleKeys(spec.hierarchy, kPosition + row);
+      attention += keys * 2 * d * element;
+      given += keys * kF;
+      if (row % kGroup == kGroup - 1) received += 2 * (keys - spec.select_lag) * 8;
+    }
+    Report("decode_attention", of.c_str(), attention + given);
+    Report("receive", of.c_str(), given - kRows * spec.select_lag * kF + received);
   }
 }
 

@@ -29,13 +29,7 @@ kernels::AttentionSpec Selector() {
   return spec;
 }
 
-class SelectTest : public AttentionTest {
- protected:
-  void SetUp() override {
-    AttentionTest::SetUp();
-    if (!IsSkipped() && IsCuda()) GTEST_SKIP() << "refused: CudaSelectTest";
-  }
-};
+using SelectTest = AttentionTest;
 
 TEST_P(SelectTest, ABf16CacheOfNumbersThatFitIsExact) {
   std::mt19937 random(1);
@@ -51,6 +45,42 @@ TEST_P(SelectTest, ABf16CacheOfNumbersThatFitIsExact) {
   const auto expected = layer.Evaluate(qkv);
   ASSERT_EQ(decoded.size(), expected.size()) << "a choice is not clear: take another seed";
   for (size_t i = 0; i < decoded.size(); ++i) ASSERT_NEAR(decoded[i], expected[i], 2e-5) << i;
+}
+
+/// Also on CUDA: what tokens receive decides which are chosen, so no bit of it may depend on how a
+/// sequence is cut.
+TEST_P(SelectTest, EverySlicingLeavesTheSameBits) {
+  std::mt19937 random(5);
+  for (int round = 0; round < Rounds(30); ++round) {
+    kernels::AttentionSpec spec = RandomSpec(random);
+    while (!spec.Selects()) spec = RandomSpec(random);
+    SCOPED_TRACE(Describe(spec));
+    const ReferenceAttention layer = RandomAttention(spec, random);
+    const kernels::SlotLayout layout(
+        spec, 1, round % 2 == 0 ? kernels::CacheType::kF32 : kernels::CacheType::kBF16);
+    const auto weights = PackFor(backend(), layer);
+    const int64_t n = std::min<int64_t>(2 * spec.hierarchy.Horizon() + 3, 150);
+    const auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);
+    std::vector<float> decoded;
+    std::vector<std::byte> state;
+    for (const int64_t longest : {int64_t{1}, int64_t{9}, n}) {
+      const auto slot = PoisonedSlot(layout);
+      std::vector<float> out;
+      for (int64_t position = 0; position < n;) {
+        const int64_t rows = longest == n ? n : 1 + static_cast<int64_t>(random() % longest);
+        const auto count = static_cast<int32_t>(std::min(rows, n - position));
+        const auto part = Step(*weights, spec, {{slot.get(), position, count, &qkv}});
+        out.insert(out.end(), part.begin(), part.end());
+        position += count;
+      }
+      if (longest == 1) {
+        decoded = out;
+        state = BytesOf(*slot);
+      }
+      ASSERT_EQ(out, decoded);
+      ASSERT_TRUE(BytesOf(*slot) == state);
+    }
+  }
 }
 
 /// Scores depend on distances alone, so a sequence attends alike at the start and shifted by whole
@@ -112,16 +142,13 @@ FMA_ON_EVERY_BACKEND(SelectTest);
 
 class CudaSelectTest : public BackendTest {};
 
-TEST_P(CudaSelectTest, SaysWhatItDoesNotCompute) {
-  std::mt19937 random(4);
+TEST_P(CudaSelectTest, SaysThatAListIsTooLong) {
   kernels::AttentionSpec spec = Selector();
+  spec.hierarchy = {.group_size = 4000, .rank = 400, .num_levels = 2, .sink_tokens = 1};
+  EXPECT_TRUE(backend().PackAttention(spec, {}).ok());
+  spec.hierarchy.num_levels = 3;
   EXPECT_THAT(backend().PackAttention(spec, {}).status().message(),
-              HasSubstr("\"fma.downsampling\" is \"select\"; allowed: learned summaries"));
-  spec.downsampling = kernels::Downsampling::kAverage;
-  spec.far_positions = kernels::FarPositions::kCenter;
-  spec.max_distance = 70;
-  EXPECT_THAT(backend().PackAttention(spec, {}).status().message(),
-              HasSubstr("\"fma.max_distance\" is 70; allowed: 0 on a CUDA device"));
+              HasSubstr("= 10401 keys; allowed: up to 10000 on a CUDA device"));
 }
 
 FMA_ON_BACKENDS(CudaSelectTest, CudaBackendNames);

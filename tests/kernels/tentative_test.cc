@@ -49,7 +49,7 @@ class TentativeTest : public AttentionTest {
 TEST_P(TentativeTest, CommitIsFeedingWhatIsCommitted) {
   std::mt19937 random(1);
   for (int round = 0; round < Rounds(40); ++round) {
-    const kernels::AttentionSpec spec = DrawSpec(random);
+    const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
     const kernels::SlotLayout layout(
@@ -121,7 +121,7 @@ TEST_P(TentativeTest, EveryPositionAndNumberOfRows) {
 TEST_P(TentativeTest, OrdinaryAndTentativeSegmentsShareAStep) {
   std::mt19937 random(3);
   for (int round = 0; round < Rounds(20); ++round) {
-    const kernels::AttentionSpec spec = DrawSpec(random);
+    const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
     const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kF32);
@@ -153,7 +153,7 @@ TEST_P(TentativeTest, OrdinaryAndTentativeSegmentsShareAStep) {
 
 TEST_P(TentativeTest, WhatIsNotCommittedIsForgotten) {
   std::mt19937 random(4);
-  const kernels::AttentionSpec spec = DrawSpec(random);
+  const kernels::AttentionSpec spec = RandomSpec(random);
   const ReferenceAttention layer = RandomAttention(spec, random);
   const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kF32);
   const auto weights = PackFor(backend(), layer);
@@ -171,7 +171,7 @@ TEST_P(TentativeTest, WhatIsNotCommittedIsForgotten) {
 
 TEST_P(TentativeTest, RefusesWhatDoesNotFitTheStep) {
   std::mt19937 random(5);
-  const kernels::AttentionSpec spec = DrawSpec(random);
+  const kernels::AttentionSpec spec = RandomSpec(random);
   const ReferenceAttention layer = RandomAttention(spec, random);
   const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kF32);
   const auto weights = PackFor(backend(), layer);

@@ -3,6 +3,9 @@
 // A step's segments are sorted once, on the host, into a plan. Segments of one row are decoded, one
 // launch for all of them; longer ones are slices of prompts. The plan's lists go to the device with
 // the step's data (DevicePlan), and every layer calls LaunchAttention with the same plan.
+//
+// With selected tokens a slice is cut into blocks inside fine groups, which go one after the other
+// in waves, each with a block of every slice.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +20,13 @@
 
 namespace fmaserver::kernels::cuda {
 
+/// A tentative segment of selected tokens works on a copy of its slot's heads, made for each layer:
+/// CopyBytes() from `slot` + HeadOffset(layer, 0) to `to`, in bytes of the scratch.
+struct HeadCopy {
+  std::byte* slot = nullptr;
+  int64_t to = 0;
+};
+
 /// The step's work in host memory; each list and number becomes a member of DevicePlan.
 struct AttentionPlan {
   /// Without `decodes`, segments of one row are treated as slices too; tentative ones always are.
@@ -28,16 +38,21 @@ struct AttentionPlan {
   int64_t num_appended = 0;              ///< segments that are not
   std::vector<GroupTask> groups;
   std::vector<QueryBlock> blocks;
+  std::vector<DecodeRow> rows;  ///< of the waves
+  std::vector<Wave> waves;
+  std::vector<HeadCopy> copies;
   int64_t scratch_bytes = 0;  ///< of DevicePlan::scratch, aligned to SlotLayout::kAlignment
 
  private:
   void AddSlice(const AttentionSpec& spec, const SlotLayout& layout, const SlotSegment& segment);
+  void AddWaves(const AttentionSpec& spec, const SlotLayout& layout,
+                std::span<const SlotSegment> slices);
 };
 
 /// See Backend::Attend. qkv [n, QkvColumns()] and out [n, H*d] in device memory. It takes one
 /// launch for all decode rows, six for all slices, whatever their number and length, and one more
-/// where heads are normed. Without
-/// data in `out` it only appends rows and closes groups; `plan` then has no decode rows.
+/// where heads are normed; see selected_tokens.h for those. Without data in `out` only the slots
+/// change; `plan` then has no decode rows.
 absl::Status LaunchAttention(Stream& stream, const DeviceAttention& attention,
                              const SlotLayout& layout, const DevicePlan& plan, int32_t layer,
                              const Matrix& qkv, const Matrix& out);

@@ -26,11 +26,13 @@ struct DeviceAttention {
   bool operator==(const DeviceAttention&) const = default;
 };
 
-/// A segment of one row. A row without a slot pads the batch: nothing is read or written for it.
+/// A segment of one row or, with selected tokens, any row. A row without a slot pads the batch:
+/// nothing is read or written for it.
 struct DecodeRow {
   std::byte* slot = nullptr;
   int64_t position = 0;
-  int64_t row = 0;  ///< of the step's matrices
+  int64_t row = 0;    ///< of the step's matrices
+  int64_t copy = -1;  ///< where a copy of the slot's heads lies in the scratch, in the slot's place
 };
 
 /// A segment of several rows.
@@ -53,9 +55,21 @@ struct GroupTask {
 struct QueryBlock {
   static constexpr int kMaxRows = 64;
 
-  int64_t first = 0;  ///< of the segment's rows
+  int64_t first = 0;  ///< of the segment's rows; with selected tokens of DevicePlan::rows
   int32_t rows = 0;   ///< up to kMaxRows
   int32_t segment = 0;
+};
+
+/// With selected tokens: blocks of different segments, which are attended to together. The next
+/// block of a segment can only come after it, because what was attended to decides what it sees.
+struct Wave {
+  int64_t first_row = 0;  ///< of DevicePlan::rows
+  int64_t rows = 0;
+  int64_t first_block = 0;  ///< of DevicePlan::blocks
+  int64_t blocks = 0;
+  bool chooses = false;  ///< groups come into view
+
+  bool operator==(const Wave&) const = default;
 };
 
 /// A step's attention in device memory. There may be more decode rows than the step has; the rest
@@ -65,12 +79,15 @@ struct DevicePlan {
   const PrefillSegment* segments = nullptr;
   const GroupTask* groups = nullptr;
   const QueryBlock* blocks = nullptr;
+  const DecodeRow* rows = nullptr;  ///< selected tokens: of the waves, which are in host memory
+  const Wave* waves = nullptr;
   std::byte* scratch = nullptr;
   int64_t decode_rows = 0;
   int64_t num_segments = 0;
   int64_t num_appended = 0;  ///< segments at the list's beginning that their slots take
   int64_t num_groups = 0;
   int64_t num_blocks = 0;
+  int64_t num_waves = 0;
 
   bool operator==(const DevicePlan&) const = default;
 };

@@ -1,23 +1,41 @@
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "kernels/cuda/attention/attention.h"
 #include "kernels/cuda/attention/prefill_scratch.h"
+#include "kernels/cuda/attention/selection_scratch.h"
 
 namespace fmaserver::kernels::cuda {
+namespace {
+
+/// How many of a segment's rows from `row` on lie in one fine group and so in one block.
+int64_t BlockRows(const Hierarchy& h, const SlotSegment& segment, int64_t row) {
+  const int64_t rest_of_group = h.group_size - (segment.position + row) % h.group_size;
+  return std::min({segment.rows - row, rest_of_group, int64_t{QueryBlock::kMaxRows}});
+}
+
+}  // namespace
 
 AttentionPlan::AttentionPlan(const AttentionSpec& spec, const SlotLayout& layout,
                              std::span<const SlotSegment> step, bool decodes) {
+  std::vector<SlotSegment> slices;
   for (const SlotSegment& segment : step) {
     if (segment.tentative || segment.rows == 0) continue;
     if (decodes && segment.rows == 1) {
       decode.push_back({segment.slot, segment.position, segment.first_row});
     } else {
-      AddSlice(spec, layout, segment);
+      slices.push_back(segment);
     }
   }
-  num_appended = static_cast<int64_t>(segments.size());
+  num_appended = std::ssize(slices);
   for (const SlotSegment& segment : step) {
-    if (segment.tentative && segment.rows > 0) AddSlice(spec, layout, segment);
+    if (segment.tentative && segment.rows > 0) slices.push_back(segment);
+  }
+  if (spec.Selects()) {
+    AddWaves(spec, layout, slices);
+  } else {
+    for (const SlotSegment& segment : slices) AddSlice(spec, layout, segment);
   }
 }
 
@@ -39,11 +57,43 @@ void AttentionPlan::AddSlice(const AttentionSpec& spec, const SlotLayout& layout
     }
   }
   for (int64_t row = 0; row < segment.rows;) {
-    const int64_t rest_of_group = h.group_size - (segment.position + row) % h.group_size;
-    const int64_t rows =
-        std::min({segment.rows - row, rest_of_group, int64_t{QueryBlock::kMaxRows}});
+    const int64_t rows = BlockRows(h, segment, row);
     blocks.push_back({row, static_cast<int32_t>(rows), index});
     row += rows;
+  }
+}
+
+void AttentionPlan::AddWaves(const AttentionSpec& spec, const SlotLayout& layout,
+                             std::span<const SlotSegment> slices) {
+  int64_t widest = 0;  // no wave has more rows
+  for (const SlotSegment& slice : slices) {
+    widest += std::min(slice.rows, BlockRows(spec.hierarchy, {.rows = slice.rows}, 0));
+  }
+  scratch_bytes = GivenOffset(spec) + GivenBytes(spec, layout, widest);
+  std::vector<int64_t> copy(slices.size(), -1);
+  for (size_t i = 0; i < slices.size(); ++i) {
+    if (!slices[i].tentative) continue;
+    copy[i] = std::exchange(scratch_bytes, scratch_bytes + CopyBytes(layout));
+    copies.push_back({slices[i].slot, copy[i]});
+  }
+  std::vector<int64_t> taken(slices.size());  // rows of each slice
+  while (true) {
+    Wave wave{.first_row = std::ssize(rows), .first_block = std::ssize(blocks)};
+    for (size_t i = 0; i < slices.size(); ++i) {
+      const SlotSegment& slice = slices[i];
+      if (taken[i] == slice.rows) continue;
+      const int64_t count = BlockRows(spec.hierarchy, slice, taken[i]);
+      const int64_t position = slice.position + taken[i];
+      wave.chooses = wave.chooses || spec.hierarchy.CompletesGroup(1, position);
+      blocks.push_back({std::ssize(rows), static_cast<int32_t>(count), static_cast<int32_t>(i)});
+      for (int64_t row = 0; row < count; ++row, ++taken[i]) {
+        rows.push_back({slice.slot, position + row, slice.first_row + taken[i], copy[i]});
+      }
+    }
+    wave.rows = std::ssize(rows) - wave.first_row;
+    wave.blocks = std::ssize(blocks) - wave.first_block;
+    if (wave.blocks == 0) return;
+    waves.push_back(wave);
   }
 }
 

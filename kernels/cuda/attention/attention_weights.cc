@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "kernels/cuda/attention/selection_scratch.h"
 #include "kernels/host/attention.h"
 #include "kernels/host/host_element.h"
 
@@ -34,18 +35,16 @@ absl::StatusOr<Memory> UploadNorm(const HostNorm& norm, Stream& stream) {
   return Upload(std::span<const float>(weight), stream);
 }
 
-/// INVALID_ARGUMENT for what the kernels here do not compute yet.
-absl::Status CheckServed(const AttentionSpec& spec) {
-  constexpr char kElsewhere[] = " on a CUDA device; the cpu device computes it";
-  if (spec.Selects()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("\"fma.downsampling\" is \"select\"; allowed: learned summaries", kElsewhere));
-  }
-  if (spec.max_distance > 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("\"fma.max_distance\" is ", spec.max_distance, "; allowed: 0", kElsewhere));
-  }
-  return absl::OkStatus();
+/// INVALID_ARGUMENT for lists of keys that the kernels have no room for.
+absl::Status CheckEntries(const AttentionSpec& spec) {
+  if (!spec.Selects()) return absl::OkStatus();
+  const int64_t entries = MaxEntries(SlotLayout(spec, 1, CacheType::kF32));
+  if (entries <= kMaxSelectedEntries) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "\"fma.downsampling\" is \"select\" and a query sees 2 * group_size + 2 * num_levels * rank "
+      "+ sink_tokens = ",
+      entries, " keys; allowed: up to ", kMaxSelectedEntries,
+      " on a CUDA device; the cpu device computes it"));
 }
 
 }  // namespace
@@ -53,7 +52,7 @@ absl::Status CheckServed(const AttentionSpec& spec) {
 absl::StatusOr<std::unique_ptr<PackedAttention>> PackedAttention::Pack(const AttentionSpec& spec,
                                                                        const HostAttention& weights,
                                                                        Stream& stream) {
-  if (absl::Status served = CheckServed(spec); !served.ok()) return served;
+  if (absl::Status fits = CheckEntries(spec); !fits.ok()) return fits;
   const DownsamplingLayout at(spec);
   auto staging = Memory::Allocate(Memory::Kind::kPinned,
                                   std::max<int64_t>(1, 2 * at.floats) * int64_t{sizeof(float)});

@@ -12,8 +12,8 @@ namespace fmaserver::kernels::cuda {
 
 class PackedAttention : public AttentionWeights {
  public:
-  /// Uploads and waits. RESOURCE_EXHAUSTED; INVALID_ARGUMENT for selected tokens and a
-  /// max_distance, which the kernels do not compute yet.
+  /// Uploads and waits. RESOURCE_EXHAUSTED; INVALID_ARGUMENT for selected tokens with more than
+  /// kMaxSelectedEntries keys in view.
   static absl::StatusOr<std::unique_ptr<PackedAttention>> Pack(const AttentionSpec& spec,
                                                                const HostAttention& weights,
                                                                Stream& stream);

@@ -1,8 +1,8 @@
 // Prefill attention in float32: the queries of a fine group's rows against their one list of keys.
 // Used for float32 slots, and for heads that the tensor-core kernel does not support.
 //
-// A block takes kQueries queries (pairs of row and query head) of one KV head. It walks the list in
-// tiles of kTile keys, first the far field, then the near field. For the scores, a thread takes a
+// A block takes kQueries queries (pairs of row and query head) of one KV head. It walks the list
+// part by part in tiles of kTile keys. For the scores, a thread takes a
 // (key, query) pair; for the softmax, a warp takes a query; then a thread takes a channel. Keys and
 // values come from the slot or from the slice's scratch.
 #pragma once
@@ -41,7 +41,7 @@ struct BlockAttentionKernel : PrefillParameters {
     const PrefillHead<T> head(*this, block.segment, kv_head);
     const int64_t position = head.position() + block.first;
     const int64_t fine_group = layout.hierarchy.FineGroup(position);
-    const VisibleColumns visible(layout.hierarchy, fine_group, position + block.rows);
+    const VisibleColumns visible(attention.spec, layout, fine_group);
 
     const auto padded = static_cast<int>(layout.padded_dim);
     for (int i = ThreadIndex(); i < kQueries * padded; i += kThreads) memory.sum.Set(i, 0.0F);
@@ -50,16 +50,13 @@ struct BlockAttentionKernel : PrefillParameters {
       memory.softmax.Start(ThreadIndex(), attention, layout.hierarchy, query_head, fine_group);
     }
     const Queries queries = {block.first, first, count};
-    const int far_end = visible.far_end();
-    PlaceQueries(memory, head, queries, attention.spec.FarIsRotated());
-    for (int tile = 0; tile < far_end; tile += kTile) {
-      AttendTile(memory, head, visible, queries, tile, far_end);
-    }
-    const bool differ =
-        attention.spec.positions == PositionEmbedding::kRope && !attention.spec.FarIsRotated();
-    if (differ) PlaceQueries(memory, head, queries, true);
-    for (int tile = far_end; tile < visible.count(); tile += kTile) {
-      AttendTile(memory, head, visible, queries, tile, visible.count());
+    int tile = 0;
+    for (int part = 0; part < VisibleColumns::kParts; ++part) {
+      const int end = visible.PartEnd(part, position, position + block.rows);
+      if (tile == end) continue;
+      PlaceQueries(memory, head, queries, VisibleColumns::FormOf(part));
+      for (; tile < end; tile += kTile) AttendTile(memory, head, visible, queries, tile, end);
+      tile = end;
     }
     StoreOutput(memory, head, queries);
   }
@@ -77,7 +74,7 @@ struct BlockAttentionKernel : PrefillParameters {
     FMA_DEVICE explicit Memory(const SlotLayout& layout)
         : Memory(SharedArena(), static_cast<int>(layout.padded_dim)) {}
 
-    Shared<float> query;          // [kQueries, D], scaled by 1/sqrt(d)
+    Shared<float> query;          // [kQueries, D], scaled
     Shared<float> sum;            // [kQueries, D]
     Shared<float> weight;         // [kQueries, kTile]: scores, then weights
     Shared<KeySource<T>> source;  // [kTile]
@@ -95,7 +92,7 @@ struct BlockAttentionKernel : PrefillParameters {
   };
 
   FMA_DEVICE void PlaceQueries(const Memory& memory, const PrefillHead<T>& head,
-                               const Queries& queries, bool rotated) const {
+                               const Queries& queries, QueryForm form) const {
     const auto padded = static_cast<int>(layout.padded_dim);
     const int heads = attention.spec.QueriesPerKvHead();
     for (int i = ThreadIndex(); i < queries.count * layout.head_dim; i += kThreads) {
@@ -104,7 +101,8 @@ struct BlockAttentionKernel : PrefillParameters {
       const int channel = i % layout.head_dim;
       const float* from = head.Query(row, head.kv_head() * heads + query % heads);
       memory.query.Set(i / layout.head_dim * padded + channel,
-                       QueryChannel(attention, from, head.position() + row, channel, rotated));
+                       QueryChannel(attention, from,
+                                    TurnOf(attention.spec, form, head.position() + row), channel));
     }
   }
 

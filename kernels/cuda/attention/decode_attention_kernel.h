@@ -10,13 +10,22 @@
 // takes a head, for the softmax. Then a thread takes four channels and a slice of the columns, and
 // adds weighted values to its own accumulators in shared memory. Query heads beyond kHeads take
 // another pass over the columns.
+//
+// With selected tokens the groups that come into view were chosen before (choose_groups_kernel.h),
+// nothing is summed or closed, and the scores are kept to the end: only then is it known what each
+// entry of the list receives. The rows of a slice are computed by the same code, so that they leave
+// the same bits: their tokens are in the slot already, and what they give goes to `given`, from
+// where it is added row by row (selected_rows_kernel.h).
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "kernels/cuda/attention/attention_data.h"
 #include "kernels/cuda/attention/decode_inputs.h"
 #include "kernels/cuda/attention/head_cache.h"
+#include "kernels/cuda/attention/selected_rows.h"
+#include "kernels/cuda/attention/selection_scratch.h"
 #include "kernels/cuda/attention/softmax.h"
 #include "kernels/cuda/attention/visible_columns.h"
 #include "kernels/cuda/runtime/device.h"
@@ -24,11 +33,12 @@
 namespace fmaserver::kernels::cuda {
 
 /// T: the slot's element type; kHeads: query heads of a pass, a power of two up to 8; kWide: a load
-/// brings 16 bytes of a key, because its channels fill such pieces.
-template <typename T, int kHeads, bool kWide>
+/// brings 16 bytes of a key, because its channels fill such pieces; kSelects: tokens are selected.
+template <typename T, int kHeads, bool kWide, bool kSelects>
 struct DecodeAttentionKernel {
   static constexpr int kThreads = 256;
-  static constexpr int kMinBlocks = kHeads > 1 ? 2 : 3;
+  /// As many as the registers of all heads' scores allow without spilling.
+  static constexpr int kMinBlocks = kHeads == 1 ? 3 : kHeads == 8 && !kWide ? 1 : 2;
   static constexpr const char* kName = "decode_attention";
   static constexpr int kTile = 128;
   static constexpr int kVec = kWide ? 16 / static_cast<int>(sizeof(T)) : 1;
@@ -42,8 +52,10 @@ struct DecodeAttentionKernel {
   SlotLayout layout;
   const DecodeRow* rows = nullptr;  ///< [blocks / K]
   int32_t layer = 0;
-  const float* qkv = nullptr;  ///< [., QkvColumns()]
-  float* out = nullptr;        ///< [., H*d]
+  const float* qkv = nullptr;    ///< [., QkvColumns()]
+  float* out = nullptr;          ///< [., H*d]; kSelects: null when no output is needed
+  std::byte* scratch = nullptr;  ///< kSelects: DevicePlan's
+  float* given = nullptr;  ///< kSelects: [blocks, MaxEntries()] of a slice's rows; null: decodes
 
   /// Into how many slices a tile's columns are divided, each with its own sums.
   static constexpr int ValueSlices(const SlotLayout& layout) {
@@ -56,9 +68,12 @@ struct DecodeAttentionKernel {
   static constexpr int64_t SharedMemory(const SlotLayout& layout) {
     const int64_t queries = 2 * SharedBytes<float>(kHeads * layout.padded_dim);
     const int64_t token = 3 * SharedBytes<float>(layout.padded_dim);
-    const int64_t tile = 2 * SharedBytes<int>(kTile) + SharedBytes<float>(kHeads * kTile);
+    const int64_t tile = 2 * SharedBytes<int>(kTile) + SharedBytes<int>(VisibleColumns::kParts) +
+                         SharedBytes<float>(kHeads * kTile);
     const int64_t sums = SharedBytes<float>(kHeads * Accumulators(layout));
-    return queries + token + tile + sums + SoftmaxState::SharedMemory(kHeads);
+    const int64_t kept =
+        SharedBytes<float>(kHeads * Kept(layout)) + SharedBytes<float>(Kept(layout));
+    return queries + token + tile + sums + kept + SoftmaxState::SharedMemory(kHeads);
   }
 
   FMA_DEVICE void operator()() const {
@@ -70,39 +85,54 @@ struct DecodeAttentionKernel {
       AttendHeads(memory, KvHead() * heads + first,
                   heads - first < kHeads ? heads - first : kHeads);
     }
-    // No thread needs what closing replaces any more: the last pass ended with a barrier.
     const DecodeRow row = Row();
-    Cache(row).CloseGroups(row.position + 1);
+    if constexpr (kSelects) {
+      Give(memory, row);
+    } else {
+      // No thread needs what closing replaces any more: the last pass ended with a barrier.
+      Cache(row).CloseGroups(row.position + 1);
+    }
   }
 
  private:
+  /// Entries of the list whose scores are kept.
+  static constexpr int64_t Kept(const SlotLayout& layout) {
+    return kSelects ? MaxEntries(layout) : 0;
+  }
+
   struct Memory {
     FMA_DEVICE explicit Memory(const SlotLayout& layout)
         : Memory(SharedArena(), static_cast<int>(layout.padded_dim),
-                 static_cast<int>(Accumulators(layout))) {}
+                 static_cast<int>(Accumulators(layout)), static_cast<int>(Kept(layout))) {}
 
-    Shared<float> near_query;  // [kHeads, D], scaled by 1/sqrt(d), rotated
-    Shared<float> far_query;   // [kHeads, D], rotated if the far field's keys are
-    Shared<float> key;         // [D]
-    Shared<float> placed_key;  // [D]
-    Shared<float> value;       // [D]
-    Shared<int> column;        // [kTile]
-    Shared<int> level;         // [kTile]
-    Shared<float> weight;      // [kHeads, kTile]: scores, then weights
-    Shared<float> sum;         // [kHeads, Accumulators()]
-    SoftmaxState softmax;      // of kHeads rows
+    Shared<float> placed_query;  // [kHeads, D], scaled, as all forms
+    Shared<float> far_query;     // [kHeads, D]
+    Shared<float> key;           // [D]
+    Shared<float> placed_key;    // [D]
+    Shared<float> value;         // [D]
+    Shared<int> column;          // [kTile]
+    Shared<int> level;           // [kTile]
+    Shared<int> part_end;        // [VisibleColumns::kParts]
+    Shared<float> weight;        // [kHeads, kTile]: scores, then weights
+    Shared<float> sum;           // [kHeads, Accumulators()]
+    Shared<float> score;         // [kHeads, Kept()]
+    Shared<float> received;      // [Kept()]: weights, summed over heads
+    SoftmaxState softmax;        // of kHeads rows
 
    private:
-    FMA_DEVICE Memory(SharedArena arena, int dim, int accumulators)
-        : near_query(arena.Take<float>(kHeads * dim)),
+    FMA_DEVICE Memory(SharedArena arena, int dim, int accumulators, int kept)
+        : placed_query(arena.Take<float>(kHeads * dim)),
           far_query(arena.Take<float>(kHeads * dim)),
           key(arena.Take<float>(dim)),
           placed_key(arena.Take<float>(dim)),
           value(arena.Take<float>(dim)),
           column(arena.Take<int>(kTile)),
           level(arena.Take<int>(kTile)),
+          part_end(arena.Take<int>(VisibleColumns::kParts)),
           weight(arena.Take<float>(kHeads * kTile)),
           sum(arena.Take<float>(kHeads * accumulators)),
+          score(arena.Take<float>(kHeads * kept)),
+          received(arena.Take<float>(kept)),
           softmax(arena, kHeads) {}
   };
 
@@ -111,11 +141,10 @@ struct DecodeAttentionKernel {
   }
   /// Every phase loads it again, because keeping it in a register through all phases costs more.
   FMA_DEVICE DecodeRow Row() const {
-    const DecodeRow* row = rows + BlockIndex() / attention.spec.num_kv_heads;
-    return {Load(&row->slot), Load(&row->position), Load(&row->row)};
+    return LoadRow<kSelects>(rows + BlockIndex() / attention.spec.num_kv_heads);
   }
   FMA_DEVICE HeadCache<T> Cache(const DecodeRow& row) const {
-    return HeadCache<T>(attention, layout, row.slot + layout.HeadOffset(layer, KvHead()));
+    return HeadCache<T>(attention, layout, HeadOf(layout, row, scratch, layer, KvHead()));
   }
   FMA_DEVICE const float* Input(const DecodeRow& row) const {
     return qkv + row.row * attention.spec.QkvColumns();
@@ -125,12 +154,17 @@ struct DecodeAttentionKernel {
   FMA_DEVICE bool Append(const Memory& memory) const {
     const DecodeRow row = Row();
     if (row.slot == nullptr) return false;
+    if (kSelects && given != nullptr) return true;  // the slice's tokens are there already
     const TokenVectors token = {memory.key, memory.placed_key, memory.value};
     PlaceToken(attention, layout, Input(row), row.position, KvHead(), token);
     SyncThreads();
     const HeadCache<T> cache = Cache(row);
     cache.WriteToken(row.position, token);
-    cache.AddToken(row.position, token);
+    if constexpr (!kSelects) {
+      cache.AddToken(row.position, token);
+    } else if (ThreadIndex() == 0) {
+      Store(cache.Received(layout.NearColumn(row.position)), 0.0);
+    }
     return true;
   }
 
@@ -138,9 +172,9 @@ struct DecodeAttentionKernel {
     const DecodeRow row = Row();
     const HeadCache<T> cache = Cache(row);
     const int64_t fine_group = layout.hierarchy.FineGroup(row.position);
-    const VisibleColumns visible(layout.hierarchy, fine_group, row.position + 1);
+    const VisibleColumns visible(attention.spec, layout, fine_group);
     PlaceQueries<kHeads>(attention, layout, Input(row), row.position, {first_head, count},
-                         memory.near_query, memory.far_query);
+                         memory.placed_query, memory.far_query);
     for (int i = ThreadIndex(); i < kHeads * Accumulators(layout); i += kThreads) {
       memory.sum.Set(i, 0.0F);
     }
@@ -148,11 +182,23 @@ struct DecodeAttentionKernel {
       memory.softmax.Start(ThreadIndex(), attention, layout.hierarchy, first_head + ThreadIndex(),
                            fine_group);
     }
-    AttendRange(memory, cache, visible, {memory.far_query, first_head, count}, 0,
-                visible.far_end());
-    AttendRange(memory, cache, visible, {memory.near_query, first_head, count}, visible.far_end(),
-                visible.count());
-    StoreOutput(memory, first_head, count);
+    if (ThreadIndex() < VisibleColumns::kParts) {
+      memory.part_end.Set(ThreadIndex(),
+                          visible.PartEnd(ThreadIndex(), row.position, row.position + 1));
+    }
+    SyncThreads();
+    FMA_NO_UNROLL
+    for (int part = 0; part < VisibleColumns::kParts; ++part) {
+      // One row's sinks are a part of their own only where they are met like near tokens.
+      const bool far = VisibleColumns::FormOf(part) == QueryForm::kFar;
+      AttendPart(memory, cache, visible,
+                 {far ? memory.far_query : memory.placed_query, first_head, count}, part);
+    }
+    if (!kSelects || out != nullptr) StoreOutput(memory, first_head, count);
+    if constexpr (kSelects) {
+      const bool is_first = first_head == KvHead() * attention.spec.QueriesPerKvHead();
+      SumOverHeads(memory, visible.Count(Row().position + 1), count, is_first);
+    }
     SyncThreads();
   }
 
@@ -163,37 +209,39 @@ struct DecodeAttentionKernel {
     int count;
   };
 
-  /// Attends to entries [first, end) of the visible columns.
-  FMA_DEVICE void AttendRange(const Memory& memory, const HeadCache<T>& cache,
-                              const VisibleColumns& visible, const Queries& queries, int first,
-                              int end) const {
+  /// Attends to the entries of a part. Its end is loaded again for every tile.
+  FMA_DEVICE void AttendPart(const Memory& memory, const HeadCache<T>& cache,
+                             const VisibleColumns& visible, const Queries& queries,
+                             int part) const {
     FMA_NO_UNROLL
-    for (int tile = first; tile < end; tile += kTile) {
-      const int columns = end - tile < kTile ? end - tile : kTile;
+    for (int tile = part == 0 ? 0 : memory.part_end.Get(part - 1); tile < memory.part_end.Get(part);
+         tile += kTile) {
+      const int left = memory.part_end.Get(part) - tile;
+      const int columns = left < kTile ? left : kTile;
       if (ThreadIndex() < columns) {
         const VisibleKey key = visible.At(tile + ThreadIndex());
         memory.column.Set(ThreadIndex(), static_cast<int>(ColumnOf(layout, key)));
         memory.level.Set(ThreadIndex(), key.level);
       }
       SyncThreads();
-      Score(memory, cache, queries, columns);
+      Score(memory, cache, queries, tile, columns);
       SyncThreads();
       if (WarpIndex() < queries.count) {
         memory.softmax.Advance(WarpIndex(), memory.weight, WarpIndex() * kTile, columns);
       }
       SyncThreads();
-      AddValues(memory, cache, queries.count, columns);
+      if (!kSelects || out != nullptr) AddValues(memory, cache, queries.count, columns);
       SyncThreads();
     }
   }
 
   /// Writes the scores to weight[head][column]; the scores of heads past the last are zeros.
   FMA_DEVICE void Score(const Memory& memory, const HeadCache<T>& cache, const Queries& queries,
-                        int columns) const {
+                        int first, int columns) const {
     const int lane = ThreadIndex() % kKeyLanes;
     const int group = ThreadIndex() / kKeyLanes;
     const int stride = static_cast<int>(layout.padded_dim);
-    float score[kHeads][kKeys] = {};
+    float sums[kHeads][kKeys] = {};
     FMA_NO_UNROLL
     for (int c = lane * kVec; c < layout.head_dim; c += kKeyLanes * kVec) {
       Vec<T, kVec> part[kKeys] = {};
@@ -210,7 +258,7 @@ struct DecodeAttentionKernel {
         for (int v = 0; v < kVec; ++v) {
           const float channel = queries.query.Get(h * stride + c + v);
           FMA_UNROLL
-          for (int k = 0; k < kKeys; ++k) score[h][k] += channel * ToFloat(part[k].lane[v]);
+          for (int k = 0; k < kKeys; ++k) sums[h][k] += channel * ToFloat(part[k].lane[v]);
         }
       }
     }
@@ -219,10 +267,13 @@ struct DecodeAttentionKernel {
       FMA_UNROLL
       for (int k = 0; k < kKeys; ++k) {
         const int at = group + k * kKeyGroups;
-        const float sum = SumOfKeyLanes(score[h][k]);
+        const float sum = SumOfKeyLanes(sums[h][k]);
         if (lane != h % kKeyLanes || at >= columns) continue;
-        memory.weight.Set(h * kTile + at,
-                          h < queries.count ? sum + Bias(queries, h, memory.level.Get(at)) : 0.0F);
+        const float score = h < queries.count ? sum + Bias(queries, h, memory.level.Get(at)) : 0.0F;
+        memory.weight.Set(h * kTile + at, score);
+        if constexpr (kSelects) {
+          memory.score.Set(h * static_cast<int>(Kept(layout)) + first + at, score);
+        }
       }
     }
   }
@@ -283,6 +334,41 @@ struct DecodeAttentionKernel {
       for (int v = 0; v < kValues; ++v) {
         memory.sum.Set(at + v, memory.sum.Get(at + v) * rescale + sum[h][v]);
       }
+    }
+  }
+
+  /// memory.received of `entries` entries: the weights of the pass's `count` heads, in order, on
+  /// top of those of earlier passes.
+  FMA_DEVICE void SumOverHeads(const Memory& memory, int entries, int count, bool is_first) const {
+    const auto kept = static_cast<int>(Kept(layout));
+    FMA_NO_UNROLL
+    for (int entry = ThreadIndex(); entry < entries; entry += kThreads) {
+      float sum = is_first ? 0.0F : memory.received.Get(entry);
+      FMA_NO_UNROLL
+      for (int h = 0; h < count; ++h) {
+        const float weight = FastExp(memory.score.Get(h * kept + entry) - memory.softmax.Max(h));
+        sum = std::fma(weight, 1.0F / memory.softmax.Total(h), sum);
+      }
+      memory.received.Set(entry, sum);
+    }
+  }
+
+  /// Hands out what the entries of the list received; each thread has its own since SumOverHeads.
+  FMA_DEVICE void Give(const Memory& memory, const DecodeRow& row) const {
+    const HeadCache<T> cache = Cache(row);
+    const VisibleColumns visible(attention.spec, layout, layout.hierarchy.FineGroup(row.position));
+    const int entries = visible.Count(row.position + 1);
+    FMA_NO_UNROLL
+    for (int entry = ThreadIndex(); entry < entries; entry += kThreads) {
+      const float received = memory.received.Get(entry);
+      if (given != nullptr) {
+        Store(given + BlockIndex() * MaxEntries(layout) + entry, received);
+        continue;
+      }
+      const VisibleKey key = visible.At(entry);
+      if (!Receives(attention.spec, key, row.position)) continue;
+      double* sum = cache.Received(ColumnOf(layout, key));
+      Store(sum, Load(sum) + static_cast<double>(received));
     }
   }
 

@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/attention/attention_data.h"
 #include "kernels/cuda/attention/head_cache.h"
+#include "kernels/cuda/attention/query.h"
 #include "kernels/cuda/attention/rotation.h"
 #include "kernels/cuda/runtime/device.h"
 
@@ -46,19 +47,19 @@ struct QueryHeads {
   int count;
 };
 
-/// Places the queries [kHeads, D], scaled, once for near and once for far keys.
-/// Queries past the last are zeros: their scores are not used, but are computed.
+/// Places the queries [kHeads, D], scaled, in the forms kPlaced and kFar. Queries past the last are
+/// zeros: their scores are not used, but are computed.
 template <int kHeads>
 FMA_DEVICE void PlaceQueries(const DeviceAttention& attention, const SlotLayout& layout,
                              const float* qkv, int64_t position, const QueryHeads& heads,
-                             const Shared<float>& near_query, const Shared<float>& far_query) {
+                             const Shared<float>& placed_query, const Shared<float>& far_query) {
   const int dim = attention.spec.head_dim;
   const int stride = static_cast<int>(layout.padded_dim);
   const int pairs = (dim + 1) / 2;
   const int half = dim / 2;
   const float scale = attention.query_scale;
-  const bool rotates = attention.spec.positions == PositionEmbedding::kRope;
-  const bool far_is_placed = attention.spec.FarIsRotated();
+  const QueryTurn near = TurnOf(attention.spec, QueryForm::kPlaced, position);
+  const QueryTurn far = TurnOf(attention.spec, QueryForm::kFar, position);
   FMA_NO_UNROLL
   for (int i = ThreadIndex(); i < kHeads * pairs; i += ThreadCount()) {
     const int head = i / pairs;
@@ -70,17 +71,17 @@ FMA_DEVICE void PlaceQueries(const DeviceAttention& attention, const SlotLayout&
     const int own_channel = low < half ? low : dim - 1;
     const float own = real ? LoadConstant(query + own_channel) * scale : 0.0F;
     const float other = real && high < dim ? LoadConstant(query + high) * scale : 0.0F;
-    Rotation rotation = {1.0F, 0.0F};
-    if (rotates) {
-      rotation =
-          RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + low));
-    }
-    const ChannelPair placed = Rotate(rotation, {own, other});
-    near_query.Set(at + own_channel, placed.low);
-    far_query.Set(at + own_channel, far_is_placed ? placed.low : own);
-    if (high == dim) continue;
-    near_query.Set(at + high, placed.high);
-    far_query.Set(at + high, far_is_placed ? placed.high : other);
+    const auto place = [&](const QueryTurn& turn, const Shared<float>& to) {
+      ChannelPair pair = {own, other};
+      if (turn.turns) {
+        const double frequency = LoadConstant(attention.frequencies + low);
+        pair = Rotate(RotationAt(static_cast<double>(turn.position), frequency), pair);
+      }
+      to.Set(at + own_channel, pair.low);
+      if (high < dim) to.Set(at + high, pair.high);
+    };
+    place(near, placed_query);
+    place(far, far_query);
   }
 }
 

@@ -1,5 +1,6 @@
 // One KV head's part of a slot, as a block of threads works on it: writing a token, growing the
-// running sums, closing groups. The counterpart of kernels/cpu/head_cache-inl.h.
+// running sums, closing groups. The counterpart of kernels/cpu/head_cache-inl.h. Groups of selected
+// tokens have no sums and are not closed: group_choice.h.
 //
 // All threads of a block call every function. Between two calls that touch the same memory, the
 // caller needs a block barrier.
@@ -85,6 +86,18 @@ class HeadCache {
       if (of_keys && channel >= key_channels) continue;
       CloseChannel(of_keys, position, channel, of_keys && rotated ? channel + key_channels : -1);
     }
+  }
+
+  /// Of selected tokens: what the token in a column has received, and the position and the novelty
+  /// of the one in a column of the far field.
+  FMA_DEVICE double* Received(int64_t column) const {
+    return reinterpret_cast<double*>(head_ + layout_.received_offset) + column;
+  }
+  FMA_DEVICE int64_t* Position(int64_t column) const {
+    return reinterpret_cast<int64_t*>(head_ + layout_.positions_offset) + column;
+  }
+  FMA_DEVICE float* Novelty(int64_t column) const {
+    return reinterpret_cast<float*>(head_ + layout_.novelty_offset) + column;
   }
 
   FMA_DEVICE void StoreKey(int64_t column, int64_t channel, float key) const {
@@ -189,7 +202,8 @@ class HeadCache {
         const float other = Summary(of_keys, level, r, partner);
         const Rotation rotation = RotationAt(h.SummaryCentre(level, group, r),
                                              LoadConstant(attention_.frequencies + channel));
-        const ChannelPair placed = Rotate(rotation, {own, other});
+        const bool turns = attention_.spec.FarIsRotated(level);
+        const ChannelPair placed = turns ? Rotate(rotation, {own, other}) : ChannelPair{own, other};
         StoreKey(column + r, channel, placed.low);
         StoreKey(column + r, partner, placed.high);
       }

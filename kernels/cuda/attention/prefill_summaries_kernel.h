@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/attention/prefill_head.h"
+#include "kernels/cuda/attention/token_channels.h"
 
 namespace fmaserver::kernels::cuda {
 
@@ -25,42 +26,18 @@ struct PlaceTokensKernel : PrefillParameters {
     const auto [item, kv_head] = ThisBlock(attention.spec);
     const QueryBlock block = LoadBlock(plan.blocks + item);
     const PrefillHead<T> head(*this, block.segment, kv_head);
-    const AttentionSpec& spec = attention.spec;
-    // With rotary positions the two channels of a pair are one item.
-    const int pairs = spec.positions == PositionEmbedding::kRope ? spec.head_dim / 2 : 0;
-    const int items = static_cast<int>(layout.padded_dim) - pairs;
+    const int items = PlacedItems(attention, layout);
     for (int i = ThreadIndex(); i < block.rows * items; i += kThreads) {
       const int64_t row = block.first + i / items;
-      const int item = i % items;
-      if (item < pairs) {
-        PlacePair(head, row, item, pairs + item);
-      } else {
-        PlaceChannel(head, row, pairs + item);
-      }
+      const auto place = [&](int channel, float key, float placed, float value) {
+        Place(head, row, channel, key, placed, value);
+      };
+      PlaceItem(attention, i % items, head.position() + row, head.Token(true, row),
+                head.Token(false, row), place);
     }
   }
 
  private:
-  FMA_DEVICE void PlacePair(const PrefillHead<T>& head, int64_t row, int low, int high) const {
-    const int64_t position = head.position() + row;
-    const Rotation rotation =
-        RotationAt(static_cast<double>(position), LoadConstant(attention.frequencies + low));
-    const float* key = head.Token(true, row);
-    const float* value = head.Token(false, row);
-    const float own = LoadConstant(key + low);
-    const float other = LoadConstant(key + high);
-    const ChannelPair placed = Rotate(rotation, {own, other});
-    Place(head, row, low, own, placed.low, LoadConstant(value + low));
-    Place(head, row, high, other, placed.high, LoadConstant(value + high));
-  }
-
-  FMA_DEVICE void PlaceChannel(const PrefillHead<T>& head, int64_t row, int channel) const {
-    const bool real = channel < attention.spec.head_dim;
-    const float key = real ? LoadConstant(head.Token(true, row) + channel) : 0.0F;
-    Place(head, row, channel, key, key,
-          real ? LoadConstant(head.Token(false, row) + channel) : 0.0F);
-  }
-
   FMA_DEVICE void Place(const PrefillHead<T>& head, int64_t row, int channel, float key,
                         float placed, float value) const {
     Store(head.PlacedKey(row) + channel, FromFloat<T>(placed));
@@ -297,7 +274,7 @@ struct PlaceSummariesKernel : PrefillParameters {
     const int r = summary % rank;
     const float* raw = head.Raw(true, level, group, r);
     float key = Load(raw + channel);
-    if (attention.spec.FarIsRotated() && channel < layout.head_dim) {
+    if (attention.spec.FarIsRotated(level) && channel < layout.head_dim) {
       const int half = layout.head_dim / 2;
       const int low = channel < half ? channel : channel - half;
       const Rotation rotation = RotationAt(layout.hierarchy.SummaryCentre(level, group, r),

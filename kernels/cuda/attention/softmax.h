@@ -81,6 +81,7 @@ class SoftmaxState {
     rescale_.Set(row, rescale);
   }
 
+  FMA_DEVICE float Max(int row) const { return max_.Get(row); }
   FMA_DEVICE float Rescale(int row) const { return rescale_.Get(row); }
   FMA_DEVICE float Total(int row) const { return total_.Get(row); }
 

@@ -1,7 +1,7 @@
 // Prefill attention on tensor cores: bfloat16 slots with up to kDim channels for each head.
 //
 // A block of four warps takes 64 queries (pairs of row and query head) of one KV head and walks
-// their list of keys in tiles of 64, first the far field, then the near field. Queries, keys and
+// their list of keys part by part in tiles of 64. Queries, keys and
 // values lie in shared memory by rows; values are transposed when they are loaded into fragments. A
 // warp keeps the scores and the outputs of 16 queries in registers; the weights that come out of
 // the first product are, where they are, the left side of the second. Queries and weights are
@@ -50,7 +50,7 @@ struct TensorAttentionKernel : PrefillParameters {
     const PrefillHead<BFloat16> head(*this, block.segment, kv_head);
     const int64_t position = head.position() + block.first;
     const int64_t fine_group = layout.hierarchy.FineGroup(position);
-    const VisibleColumns visible(layout.hierarchy, fine_group, position + block.rows);
+    const VisibleColumns visible(attention.spec, layout, fine_group);
 
     Warp warp;
     for (int half = 0; half < 2; ++half) {
@@ -63,16 +63,15 @@ struct TensorAttentionKernel : PrefillParameters {
       // The four lanes of a row add up at the end.
       warp.total[half] = LaneIndex() % 4 == 0 ? start.total : 0.0F;
     }
-    const int far_end = visible.far_end();
-    PlaceQueries(memory, head, block, first, count, attention.spec.FarIsRotated());
-    for (int tile = 0; tile < far_end; tile += kTile) {
-      AttendTile(memory, head, visible, tile, far_end, &warp);
-    }
-    const bool differ =
-        attention.spec.positions == PositionEmbedding::kRope && !attention.spec.FarIsRotated();
-    if (differ) PlaceQueries(memory, head, block, first, count, true);
-    for (int tile = far_end; tile < visible.count(); tile += kTile) {
-      AttendTile(memory, head, visible, tile, visible.count(), &warp);
+    int tile = 0;
+    FMA_NO_UNROLL
+    for (int part = 0; part < VisibleColumns::kParts; ++part) {
+      const int end = visible.PartEnd(part, position, position + block.rows);
+      if (tile == end) continue;
+      PlaceQueries(memory, head, block, first, count, VisibleColumns::FormOf(part));
+      FMA_NO_UNROLL
+      for (; tile < end; tile += kTile) AttendTile(memory, head, visible, tile, end, &warp);
+      tile = end;
     }
     StoreOutput(warp);
   }
@@ -124,12 +123,13 @@ struct TensorAttentionKernel : PrefillParameters {
             head.kv_head() * heads + (first + query) % heads, true};
   }
 
-  /// Brings all queries into shared memory, with rotary positions rotated if `rotated`.
+  /// Brings all queries into shared memory.
   FMA_DEVICE void PlaceQueries(const Memory& memory, const PrefillHead<BFloat16>& head,
-                               const QueryBlock& block, int first, int count, bool rotated) const {
+                               const QueryBlock& block, int first, int count,
+                               QueryForm form) const {
     SyncThreads();
     const int dim = layout.head_dim;
-    const bool turns = rotated && attention.spec.positions == PositionEmbedding::kRope;
+    const bool turns = TurnOf(attention.spec, form, 0).turns;
     // Each item is two channels of a query: those that rotate together, or neighbours.
     constexpr int kPairs = kDim / 2;
     FMA_NO_UNROLL
@@ -142,11 +142,12 @@ struct TensorAttentionKernel : PrefillParameters {
       if (query < count && low < dim) {
         const Row row = RowOf(head, block, first, query);
         const float* from = head.Query(row.matrix_row - head.MatrixRow(0), row.head);
+        const QueryTurn turn = TurnOf(attention.spec, form, row.position);
         if (turns) {
-          both = RotatedPair(attention, from, row.position, pair);
+          both = RotatedPair(attention, from, turn.position, pair);
         } else {
-          both.low = QueryChannel(attention, from, row.position, low, false);
-          if (high < dim) both.high = QueryChannel(attention, from, row.position, high, false);
+          both.low = QueryChannel(attention, from, turn, low);
+          if (high < dim) both.high = QueryChannel(attention, from, turn, high);
         }
       }
       memory.query.Set(query * kStride + low, FromFloat<BFloat16>(both.low));

@@ -58,10 +58,9 @@ class Decoding {
   int64_t position_ = 0;
 };
 
-TEST(CudaStepTest, ADecodeStepIsAsManyLaunchesAtEveryLengthAndOneWait) {
+void ExpectAsManyLaunchesAtEveryLength(const model::ModelConfig& config) {
   const TempFolder folder;
-  ASSERT_TRUE(
-      WriteRandomCheckpoint(SmallConfig(), 3, kernels::WeightFormat::kBF16, folder.path()).ok());
+  ASSERT_TRUE(WriteRandomCheckpoint(config, 3, kernels::WeightFormat::kBF16, folder.path()).ok());
   const auto checkpoint = model::Checkpoint::Open(folder.path());
   ASSERT_TRUE(checkpoint.ok());
   for (const int sequences : {1, 3, 13}) {
@@ -80,6 +79,14 @@ TEST(CudaStepTest, ADecodeStepIsAsManyLaunchesAtEveryLengthAndOneWait) {
     }
     EXPECT_GT(launches, 0);
   }
+}
+
+TEST(CudaStepTest, ADecodeStepIsAsManyLaunchesAtEveryLengthAndOneWait) {
+  ExpectAsManyLaunchesAtEveryLength(SmallConfig());
+}
+
+TEST(CudaStepTest, SoItIsWithSelectedTokens) {
+  ExpectAsManyLaunchesAtEveryLength(SelectingConfig());
 }
 
 }  // namespace
