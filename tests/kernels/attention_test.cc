@@ -180,8 +180,8 @@ TEST_P(AttentionTest, RotaryAnglesAreExactFarFromTheStart) {
 TEST_P(AttentionTest, LayersOfAStepRotateEachInItsOwnWay) {
   std::mt19937 random(7);
   for (int round = 0; round < Rounds(30); ++round) {
-    kernels::AttentionSpec spec = DrawSpec(random);
-    while (spec.positions != kernels::PositionEmbedding::kRope) spec = DrawSpec(random);
+    kernels::AttentionSpec spec = RandomSpec(random);
+    while (spec.positions != kernels::PositionEmbedding::kRope) spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const std::vector<ReferenceAttention> layers = {RandomAttention(spec, random),
                                                     RandomAttention(spec.WithoutRope(), random),
