@@ -169,9 +169,8 @@ TEST(CheckpointTest, RefusesAChatTemplateThatItCannotRead) {
       testing::WriteRandomCheckpoint(TinyConfig(), 1, kernels::WeightFormat::kF16, folder.path())
           .ok());
   ASSERT_TRUE(WriteFile(folder.path() / "chat_template.jinja", "a\n{{ messages|xmlattr }}"));
-  ExpectRefusal(
-      Checkpoint::Open(folder.path()).status(),
-      {"chat_template.jinja: line 2: filter", "without this file there is all but Chat"});
+  ExpectRefusal(Checkpoint::Open(folder.path()).status(),
+                {"chat_template.jinja: line 2: filter", "without this file there is all but Chat"});
   ASSERT_TRUE(WriteFile(folder.path() / "chat_template.jinja", "a"));
   ASSERT_TRUE(WriteFile(folder.path() / "tokenizer_config.json", R"({"bos_token": 3})"));
   ExpectRefusal(Checkpoint::Open(folder.path()).status(), {"\"bos_token\" is 3", "a text"});
