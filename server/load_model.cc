@@ -117,8 +117,9 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadNow(
       engine::Engine::Create(*std::move(model), checkpoint->tokenizer(), flags_.engine, counts);
   if (!engine.ok()) return engine.status();
   auto served = std::make_unique<models::ServedModel>(
-      source, *std::move(engine), sessions, checkpoint->chat_template(),
-      std::vector<std::shared_ptr<const void>>{session_counts, device, *std::move(room)});
+      source, *std::move(engine), sessions,
+      std::vector<std::shared_ptr<const void>>{session_counts, device, *std::move(room)},
+      checkpoint->chat_template());
   exposition_.Add(counts);
   exposition_.Add(session_counts);
   exposition_.Add(device);

@@ -20,8 +20,8 @@ class ServedModel {
   /// events. `chat_template` may be null.
   ServedModel(ModelSource source, std::unique_ptr<engine::Engine> engine,
               std::shared_ptr<sessions::SessionStore> sessions,
-              std::shared_ptr<const chat::ChatTemplate> chat_template = nullptr,
-              std::vector<std::shared_ptr<const void>> companions = {})
+              std::vector<std::shared_ptr<const void>> companions = {},
+              std::shared_ptr<const chat::ChatTemplate> chat_template = nullptr)
       : source_(std::move(source)),
         companions_(std::move(companions)),
         chat_template_(std::move(chat_template)),

@@ -113,6 +113,7 @@ std::unique_ptr<models::ModelRegistry> ServeTestModel(
     std::shared_ptr<const chat::ChatTemplate> chat_template) {
   auto registry = std::make_unique<models::ModelRegistry>([&](const models::ModelSource& source) {
     return std::make_unique<models::ServedModel>(source, std::move(engine), std::move(sessions),
+                                                 std::vector<std::shared_ptr<const void>>{},
                                                  std::move(chat_template));
   });
   Require(registry->Load({.name = "test", .folder = {}}).status());
