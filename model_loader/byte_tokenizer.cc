@@ -10,7 +10,8 @@ class ByteTokenizer final : public Tokenizer {
  public:
   explicit ByteTokenizer(int32_t vocab_size) : vocab_size_(vocab_size) {}
 
-  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, ControlTokens) const override {
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
+                                              const ControlPlaces&) const override {
     const absl::Status status = ValidateUtf8(text);
     if (!status.ok()) return status;
     std::vector<int32_t> ids;

@@ -13,6 +13,7 @@
 #include "model_loader/lfs_pointer.h"
 #include "model_loader/sentencepiece/tokenizer.h"
 #include "model_loader/shard_index.h"
+#include "model_loader/special_texts.h"
 #include "model_loader/tokenizer_json/tokenizer.h"
 
 namespace fmaserver::model {
@@ -25,10 +26,13 @@ constexpr std::string_view kWeightsFile = "model.safetensors";
 constexpr std::string_view kIndexFile = "model.safetensors.index.json";
 constexpr std::string_view kJsonTokenizerFile = "tokenizer.json";
 constexpr std::string_view kSentencePieceFile = "tokenizer.model";
+constexpr std::string_view kChatTemplateFile = "chat_template.jinja";
+constexpr std::string_view kSpecialTextsFile = "tokenizer_config.json";
 
 constexpr size_t kMaxConfigBytes = size_t{16} << 20;
 constexpr size_t kMaxIndexBytes = size_t{256} << 20;
 constexpr size_t kMaxTokenizerBytes = size_t{64} << 20;
+constexpr size_t kMaxTemplateBytes = size_t{1} << 20;
 
 bool Exists(const fs::path& file) {
   std::error_code error;
@@ -49,6 +53,13 @@ absl::StatusOr<std::string> ReadText(const fs::path& file, size_t max_bytes) {
   const absl::Status status = RefuseLfsPointer(*text, file.string());
   if (!status.ok()) return status;
   return text;
+}
+
+absl::StatusOr<chat::SpecialTexts> ReadSpecialTexts(const fs::path& file) {
+  if (!Exists(file)) return chat::SpecialTexts();
+  const absl::StatusOr<std::string> text = ReadText(file, kMaxConfigBytes);
+  if (!text.ok()) return text.status();
+  return ParseSpecialTexts(*text, file.string());
 }
 
 absl::StatusOr<ShardIndex> ReadShardIndex(const fs::path& file) {
@@ -139,6 +150,7 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const fs::path& folder) {
   absl::Status status = checkpoint.ReadConfig(folder);
   if (status.ok()) status = checkpoint.MapWeights(folder);
   if (status.ok()) status = checkpoint.ReadTokenizer(folder);
+  if (status.ok()) status = checkpoint.ReadChatTemplate(folder);
   if (!status.ok()) return status;
   return checkpoint;
 }
@@ -180,6 +192,22 @@ absl::Status Checkpoint::ReadTokenizer(const fs::path& folder) {
       make(*bytes, file.string(), config_.vocab_size);
   if (!tokenizer.ok()) return tokenizer.status();
   tokenizer_ = *std::move(tokenizer);
+  return absl::OkStatus();
+}
+
+absl::Status Checkpoint::ReadChatTemplate(const fs::path& folder) {
+  const fs::path file = folder / kChatTemplateFile;
+  if (!Exists(file)) return absl::OkStatus();
+  const absl::StatusOr<std::string> source = ReadText(file, kMaxTemplateBytes);
+  if (!source.ok()) return source.status();
+  absl::StatusOr<chat::SpecialTexts> specials = ReadSpecialTexts(folder / kSpecialTextsFile);
+  if (!specials.ok()) return specials.status();
+  auto made = chat::ChatTemplate::Parse(*source, file.string(), *std::move(specials));
+  if (!made.ok()) {
+    return absl::InvalidArgumentError(
+        Concat(std::string(made.status().message()), "; without this file there is all but Chat"));
+  }
+  chat_template_ = *std::move(made);
   return absl::OkStatus();
 }
 

@@ -9,6 +9,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "model_loader/chat_template/chat_template.h"
 #include "model_loader/model_config.h"
 #include "model_loader/safetensors.h"
 #include "model_loader/tensor.h"
@@ -18,7 +19,8 @@ namespace fmaserver::model {
 
 /// Reads `folder`/config.json, model.safetensors or the shards that model.safetensors.index.json
 /// lists when there is no model.safetensors, and tokenizer.json, else tokenizer.model (not read
-/// when the config says "tokenizer": "bytes"). Every tensor that the config asks for is there with
+/// when the config says "tokenizer": "bytes"), and chat_template.jinja with the special tokens of
+/// tokenizer_config.json. Every tensor that the config asks for is there with
 /// its shape and none besides: after Open() succeeds, Tensor() and TensorIfPresent() cannot
 /// disappoint.
 class Checkpoint {
@@ -40,6 +42,9 @@ class Checkpoint {
   /// Null when the checkpoint has no tokenizer; it is then served by token ids.
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
 
+  /// Null when the checkpoint has none; there are no chats with it then.
+  const std::shared_ptr<const chat::ChatTemplate>& chat_template() const { return chat_template_; }
+
   /// The elements of all tensors, and their bytes as stored.
   int64_t NumParameters() const;
   int64_t WeightBytes() const;
@@ -55,6 +60,7 @@ class Checkpoint {
   absl::Status ReadConfig(const std::filesystem::path& folder);
   absl::Status MapWeights(const std::filesystem::path& folder);
   absl::Status ReadTokenizer(const std::filesystem::path& folder);
+  absl::Status ReadChatTemplate(const std::filesystem::path& folder);
 
   std::string name_;
   ModelConfig config_;
@@ -62,6 +68,7 @@ class Checkpoint {
   std::vector<Safetensors> files_;
   absl::flat_hash_map<std::string, TensorView> tensors_;
   std::shared_ptr<const Tokenizer> tokenizer_;
+  std::shared_ptr<const chat::ChatTemplate> chat_template_;
 };
 
 }  // namespace fmaserver::model

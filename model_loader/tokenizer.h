@@ -9,14 +9,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model_loader/control_places.h"
 
 namespace fmaserver::model {
-
-/// What becomes of a text that spells a control token, "<|im_end|>".
-enum class ControlTokens : uint8_t {
-  kStayText,  ///< text of a user: its characters
-  kAreFound,  ///< text of a chat template: the token
-};
 
 /// What a model's makers put around a text: "<s>" before it, say.
 struct TokenFrame {
@@ -32,7 +27,7 @@ class Tokenizer {
   /// The tokens of `text` alone, without the frame. INVALID_ARGUMENT, naming the byte offset, when
   /// it is not valid UTF-8.
   virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
-                                                      ControlTokens control) const = 0;
+                                                      const ControlPlaces& control) const = 0;
 
   /// A user's text.
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const {

@@ -118,7 +118,8 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadNow(
   if (!engine.ok()) return engine.status();
   auto served = std::make_unique<models::ServedModel>(
       source, *std::move(engine), sessions,
-      std::vector<std::shared_ptr<const void>>{session_counts, device, *std::move(room)});
+      std::vector<std::shared_ptr<const void>>{session_counts, device, *std::move(room)},
+      checkpoint->chat_template());
   exposition_.Add(counts);
   exposition_.Add(session_counts);
   exposition_.Add(device);

@@ -101,6 +101,11 @@ absl::Status Client::Generate(grpc::ClientContext& context, const v1::GenerateRe
   return ReadAll(*generation_->Generate(&context, request), handler);
 }
 
+absl::Status Client::Chat(grpc::ClientContext& context, const v1::ChatRequest& request,
+                          const GenerateHandler& handler) {
+  return ReadAll(*generation_->Chat(&context, request), handler);
+}
+
 absl::Status Client::Score(grpc::ClientContext& context, const v1::ScoreRequest& request,
                            const ScoreHandler& handler) {
   return ReadAll(*generation_->Score(&context, request), handler);

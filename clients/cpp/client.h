@@ -43,9 +43,11 @@ class Client {
                       grpc::InsecureChannelCredentials(),
                   const std::string& token = "");
 
-  /// Both return when the stream has ended.
+  /// These return when the stream has ended.
   absl::Status Generate(grpc::ClientContext& context, const v1::GenerateRequest& request,
                         const GenerateHandler& handler);
+  absl::Status Chat(grpc::ClientContext& context, const v1::ChatRequest& request,
+                    const GenerateHandler& handler);
   absl::Status Score(grpc::ClientContext& context, const v1::ScoreRequest& request,
                      const ScoreHandler& handler);
 

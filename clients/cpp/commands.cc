@@ -7,6 +7,7 @@ constexpr char kFooter[] = R"(
 Examples:
   fma generate "Once upon a time"            continue a prompt
   fma generate --prompt-file book.txt        ... from a file; '-' reads standard input
+  fma chat                                   talk with a model that has a chat template
   fma score --top-logprobs 5 "Hello"         log-probabilities of a text
   fma models                                 what the server serves and what it costs
   fma health                                 whether the server takes requests
@@ -20,11 +21,12 @@ reachable, 130 interrupted.)";
 
 void AddCommands(CLI::App& app, RunCommand& run) {
   app.description(
-      "fma - generate, score, tokenize and keep conversations with a running FMA Server");
+      "fma - generate, chat, score, tokenize and keep conversations with a running FMA Server");
   app.set_version_flag("--version", "fma " FMA_VERSION, "Print the version and exit");
   app.require_subcommand(1);
   app.footer(kFooter);
   AddGenerateCommand(app, run);
+  AddChatCommand(app, run);
   AddScoreCommand(app, run);
   AddTokenizeCommand(app, run);
   AddDetokenizeCommand(app, run);

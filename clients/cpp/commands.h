@@ -13,6 +13,7 @@ using RunCommand = std::function<int()>;
 void AddCommands(CLI::App& app, RunCommand& run);
 
 void AddGenerateCommand(CLI::App& app, RunCommand& run);
+void AddChatCommand(CLI::App& app, RunCommand& run);
 void AddScoreCommand(CLI::App& app, RunCommand& run);
 void AddTokenizeCommand(CLI::App& app, RunCommand& run);
 void AddDetokenizeCommand(CLI::App& app, RunCommand& run);

@@ -34,6 +34,8 @@ class Connection {
   /// A context for the next call, which replaces the one before; cancelled if SIGINT came already.
   grpc::ClientContext& NewContext();
   bool Interrupted() const { return interrupt_.Happened(); }
+  /// Ctrl-C has ended what it should; the next calls are made.
+  void ForgetInterrupt() { interrupt_.Forget(); }
 
   /// A request to the model of the options.
   template <class Request>

@@ -43,7 +43,7 @@ class Group {
   const std::string name_;
 };
 
-void AddSamplingOptions(Group group, GenerateOptions& options) {
+void AddChoosingOptions(Group group, GenerateOptions& options) {
   group.Add("--temperature", options.temperature, "0 takes the most likely token (server: 1)");
   group.Add("--top-k", options.top_k, "Choose among the k most likely tokens; 0: all (server: 0)");
   group.Add("--top-p", options.top_p,
@@ -152,10 +152,14 @@ absl::Status ReadPrompt(const GenerateOptions& options, v1::GenerateRequest& req
 
 }  // namespace
 
+void AddSamplingOptions(CLI::App& command, GenerateOptions& options) {
+  AddChoosingOptions({command, "Sampling"}, options);
+  AddStoppingOptions({command, "Stopping"}, options);
+}
+
 void AddGenerateOptions(CLI::App& command, GenerateOptions& options) {
   AddInputOptions(command, options.input);
-  AddSamplingOptions({command, "Sampling"}, options);
-  AddStoppingOptions({command, "Stopping"}, options);
+  AddSamplingOptions(command, options);
   AddStateOptions({command, "State"}, options);
   AddNumber(command, "--n", options.samples, "Samples from one reading of the prompt (server: 1)");
   AddNumber(command, "--priority", options.priority,
@@ -169,14 +173,22 @@ void AddGenerateOptions(CLI::App& command, GenerateOptions& options) {
 }
 
 absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateOptions& options) {
-  v1::GenerateRequest request;
+  v1::GenerateRequest prompt;
   if (!options.resume_token.empty()) {
-    request.set_resume_token(options.resume_token);
-    return request;
+    prompt.set_resume_token(options.resume_token);
+    return prompt;
   }
-  absl::Status status = ReadPrompt(options, request);
-  if (status.ok()) status = SetSampling(options, *request.mutable_sampling());
-  if (!status.ok()) return status;
+  if (absl::Status status = ReadPrompt(options, prompt); !status.ok()) return status;
+  auto request = MakeOptions(options);
+  if (request.ok()) request->MergeFrom(prompt);
+  return request;
+}
+
+absl::StatusOr<v1::GenerateRequest> MakeOptions(const GenerateOptions& options) {
+  v1::GenerateRequest request;
+  if (absl::Status status = SetSampling(options, *request.mutable_sampling()); !status.ok()) {
+    return status;
+  }
   SetStopping(options, request);
   request.set_logprobs(options.logprobs);
   if (options.top_logprobs) request.set_top_logprobs(*options.top_logprobs);

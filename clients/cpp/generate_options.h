@@ -51,8 +51,12 @@ struct GenerateOptions {
 };
 
 void AddGenerateOptions(CLI::App& command, GenerateOptions& options);
+/// Only how tokens are chosen, and where the text ends.
+void AddSamplingOptions(CLI::App& command, GenerateOptions& options);
 
 /// Reads the input. INVALID_ARGUMENT or NOT_FOUND says what is wrong with an option.
 absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateOptions& options);
+/// The same without a prompt, for which no input is read.
+absl::StatusOr<v1::GenerateRequest> MakeOptions(const GenerateOptions& options);
 
 }  // namespace fmaserver::client

@@ -40,6 +40,11 @@ bool Interrupt::Happened() const {
   return happened_;
 }
 
+void Interrupt::Forget() {
+  const std::lock_guard lock(mutex_);
+  happened_ = false;
+}
+
 void Interrupt::Wait() {
   const sigset_t set = InterruptSet();
   while (true) {

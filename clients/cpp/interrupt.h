@@ -7,9 +7,9 @@
 
 namespace fmaserver::client {
 
-/// While one exists, the first SIGINT runs `on_interrupt` on a thread of its own; a second one ends
-/// the process at once. Create it before any gRPC object: gRPC's threads must inherit the blocked
-/// signal.
+/// While one exists, the first SIGINT, and the first after Forget(), runs `on_interrupt` on a
+/// thread of its own; a second one ends the process at once. Create it before any gRPC object:
+/// gRPC's threads must inherit the blocked signal.
 class Interrupt {
  public:
   explicit Interrupt(std::function<void()> on_interrupt);
@@ -18,6 +18,7 @@ class Interrupt {
   Interrupt& operator=(const Interrupt&) = delete;
 
   bool Happened() const;
+  void Forget();
 
  private:
   void Wait();

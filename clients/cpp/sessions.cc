@@ -8,6 +8,7 @@
 #include "clients/cpp/commands.h"
 #include "clients/cpp/connection.h"
 #include "clients/cpp/output.h"
+#include "clients/cpp/session_export.h"
 #include "clients/cpp/session_printer.h"
 #include "command_line/numbers.h"
 
@@ -125,17 +126,10 @@ int Export(const Options& options) {
   auto request = connection.NewRequest<v1::ExportSessionRequest>();
   request.set_session_id(options.id);
   request.set_head_only(options.head_only);
-  grpc::ClientContext& context = connection.NewContext();
-  absl::Status written;
-  const absl::Status status =
-      connection.client().ExportSession(context, request, [&](const auto& response) {
-        written = file->Write(response.data());
-        if (!written.ok()) context.TryCancel();
-      });
-  if (status.ok()) written.Update(file->Finish());
-  if (written.ok()) return connection.Report(status);
+  const ExportOutcome outcome = ExportInto(*file, connection, request);
+  if (outcome.file.ok()) return connection.Report(outcome.call);
   // What became of standard output is FinishOutput()'s to say.
-  return absl::IsCancelled(written) ? kDone : ReportLost(written);
+  return absl::IsCancelled(outcome.file) ? kDone : ReportLost(outcome.file);
 }
 
 int Import(const Options& options) {

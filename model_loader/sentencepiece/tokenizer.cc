@@ -61,20 +61,18 @@ class SentencePieceTokenizer final : public Tokenizer {
         segmenter_(MakeSegmenter(model_, user_symbols_)) {}
 
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
-                                              ControlTokens control) const override {
+                                              const ControlPlaces& control) const override {
     absl::Status status = ValidateUtf8(text);
     std::vector<int32_t> ids;
     size_t done = 0;
-    if (control == ControlTokens::kAreFound) {
-      for (size_t at = 0; status.ok() && at < text.size();) {
-        const auto [length, id] = ControlAt(text.substr(at));
-        if (length > 0) {
-          status = AppendText(text.substr(done, at - done), ids);
-          ids.push_back(id);
-          done = at + length;
-        }
-        at += std::max(length, size_t{1});
+    for (size_t at = 0; status.ok() && at < text.size();) {
+      const auto [length, id] = ControlAt(text, at, control);
+      if (length > 0) {
+        status = AppendText(text.substr(done, at - done), ids);
+        ids.push_back(id);
+        done = at + length;
       }
+      at += std::max(length, size_t{1});
     }
     if (status.ok()) status = AppendText(text.substr(done), ids);
     if (!status.ok()) return status;
@@ -133,10 +131,14 @@ class SentencePieceTokenizer final : public Tokenizer {
     return std::find(ids.begin(), ids.end(), id) - ids.begin();
   }
 
-  /// The longest control piece that `text` begins with: its length, or 0, and its id.
-  std::pair<size_t, int32_t> ControlAt(std::string_view text) const {
+  /// The longest control piece that `text` has at byte `at`: its length, or 0, and its id.
+  std::pair<size_t, int32_t> ControlAt(std::string_view text, size_t at,
+                                       const ControlPlaces& control) const {
     std::pair<size_t, int32_t> found;
-    controls_.ForEachPrefix(text, [&found](size_t length, int32_t id) { found = {length, id}; });
+    if (control.Of(at, at + 1) == ControlPlaces::Where::kOutside) return found;
+    controls_.ForEachPrefix(text.substr(at), [&](size_t length, int32_t id) {
+      if (control.Of(at, at + length) == ControlPlaces::Where::kInside) found = {length, id};
+    });
     return found;
   }
 

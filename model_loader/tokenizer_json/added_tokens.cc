@@ -16,6 +16,8 @@ namespace {
 
 using nlohmann::json;
 
+using Where = ControlPlaces::Where;
+
 constexpr size_t kLongestToken = 512;
 
 class AddedTokenReader {
@@ -117,11 +119,11 @@ AddedTokenFinder::AddedTokenFinder(const std::vector<AddedToken>& tokens, bool n
   table_ = PrefixTable(std::move(entries));
 }
 
-absl::Status AddedTokenFinder::Split(std::string_view text, ControlTokens control,
+absl::Status AddedTokenFinder::Split(std::string_view text, const ControlPlaces& control,
                                      Emit emit) const {
   size_t done = 0;
   for (size_t begin = 0; begin < text.size();) {
-    const Found found = FindAt(text.substr(begin));
+    const Found found = FindAt(text, begin, control);
     size_t first = begin;
     begin += found.length;
     if (found.token == nullptr || !IsWanted(*found.token, control, text, first, begin)) continue;
@@ -137,17 +139,21 @@ absl::Status AddedTokenFinder::Split(std::string_view text, ControlTokens contro
   return done < text.size() ? emit(std::nullopt, text.substr(done)) : absl::OkStatus();
 }
 
-AddedTokenFinder::Found AddedTokenFinder::FindAt(std::string_view text) const {
+AddedTokenFinder::Found AddedTokenFinder::FindAt(std::string_view text, size_t begin,
+                                                 const ControlPlaces& control) const {
   Found found;
-  table_.ForEachPrefix(text, [this, &found](size_t length, int32_t index) {
-    found = {&tokens_[index], length};
+  table_.ForEachPrefix(text.substr(begin), [&](size_t length, int32_t index) {
+    const AddedToken& token = tokens_[index];
+    // Two who spell one together have spelled none, and hide none that is shorter.
+    const bool across = token.special && control.Of(begin, begin + length) == Where::kAcross;
+    if (!across) found = {&token, length};
   });
   return found;
 }
 
-bool AddedTokenFinder::IsWanted(const AddedToken& token, ControlTokens control,
+bool AddedTokenFinder::IsWanted(const AddedToken& token, const ControlPlaces& control,
                                 std::string_view text, size_t begin, size_t end) {
-  if (token.special && control == ControlTokens::kStayText) return false;
+  if (token.special && control.Of(begin, end) != Where::kInside) return false;
   return !token.single_word ||
          !(EndsInWord(text.substr(0, begin)) || BeginsInWord(text.substr(end)));
 }

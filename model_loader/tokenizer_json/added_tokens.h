@@ -45,7 +45,7 @@ class AddedTokenFinder {
 
   /// Of tokens that begin at one place the longest is found, and none inside of another one. Stops
   /// at the first failure of `emit`.
-  absl::Status Split(std::string_view text, ControlTokens control, Emit emit) const;
+  absl::Status Split(std::string_view text, const ControlPlaces& control, Emit emit) const;
 
  private:
   struct Found {
@@ -53,9 +53,9 @@ class AddedTokenFinder {
     size_t length = 1;  ///< how far the search may go on
   };
 
-  /// The longest token that `text` begins with.
-  Found FindAt(std::string_view text) const;
-  static bool IsWanted(const AddedToken& token, ControlTokens control, std::string_view text,
+  /// The longest token that `text` has at byte `begin`.
+  Found FindAt(std::string_view text, size_t begin, const ControlPlaces& control) const;
+  static bool IsWanted(const AddedToken& token, const ControlPlaces& control, std::string_view text,
                        size_t begin, size_t end);
 
   const std::vector<AddedToken>& tokens_;

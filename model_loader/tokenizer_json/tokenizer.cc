@@ -55,16 +55,22 @@ class JsonTokenizer final : public Tokenizer {
   }
 
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
-                                              ControlTokens control) const override {
+                                              const ControlPlaces& control) const override {
     if (absl::Status status = ValidateUtf8(text); !status.ok()) return status;
     if (text.size() > kMaxTextBytes) {
       return Refusal("text", Words{Concat(text.size(), " bytes")},
                      Concat("at most ", kMaxTextBytes));
     }
-    Encoding encoding(bpe_, control);
+    Encoding encoding(bpe_);
     const absl::Status status =
         in_text_.Split(text, control, [&](std::optional<int32_t> id, std::string_view part) {
-          if (!id.has_value()) return EncodeText(part, part.data() == text.data(), encoding);
+          if (!id.has_value()) {
+            const size_t begin = part.data() - text.data();
+            const bool all =
+                control.Of(begin, begin + part.size()) == ControlPlaces::Where::kInside;
+            encoding.control = all ? ControlTokens::kAreFound : ControlTokens::kStayText;
+            return EncodeText(part, begin == 0, encoding);
+          }
           encoding.ids.push_back(*id);
           return absl::OkStatus();
         });
@@ -97,11 +103,12 @@ class JsonTokenizer final : public Tokenizer {
  private:
   /// A text that is being encoded.
   struct Encoding {
-    Encoding(const Bpe& bpe, ControlTokens control_tokens)
-        : control(control_tokens), encoder(bpe) {}
+    explicit Encoding(const Bpe& bpe) : encoder(bpe) {}
 
-    ControlTokens control;
     Bpe::Encoder encoder;
+    /// In the part that is being encoded. A normalizer moves its characters, so a part of which
+    /// only a piece may have control tokens has none that are spelled in normalized text.
+    ControlTokens control = ControlTokens::kStayText;
     MatchMemory memory;
     std::vector<int32_t> ids;
   };

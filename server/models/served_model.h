@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "model_loader/chat_template/chat_template.h"
 #include "server/engine/engine.h"
 #include "server/models/model_name.h"
 #include "server/sessions/session_store.h"
@@ -16,12 +17,14 @@ namespace fmaserver::models {
 class ServedModel {
  public:
   /// `companions` are objects that must live as long as the model, such as those that count its
-  /// events.
+  /// events. `chat_template` may be null.
   ServedModel(ModelSource source, std::unique_ptr<engine::Engine> engine,
               std::shared_ptr<sessions::SessionStore> sessions,
-              std::vector<std::shared_ptr<const void>> companions = {})
+              std::vector<std::shared_ptr<const void>> companions = {},
+              std::shared_ptr<const chat::ChatTemplate> chat_template = nullptr)
       : source_(std::move(source)),
         companions_(std::move(companions)),
+        chat_template_(std::move(chat_template)),
         sessions_(std::move(sessions)),
         engine_(std::move(engine)) {}
 
@@ -29,10 +32,13 @@ class ServedModel {
   const std::vector<std::string>& aliases() const { return source_.aliases; }
   engine::Engine& engine() const { return *engine_; }
   sessions::SessionStore& sessions() const { return *sessions_; }
+  /// Null when there are no chats with this model.
+  const std::shared_ptr<const chat::ChatTemplate>& chat_template() const { return chat_template_; }
 
  private:
   const ModelSource source_;
   const std::vector<std::shared_ptr<const void>> companions_;
+  const std::shared_ptr<const chat::ChatTemplate> chat_template_;
   const std::shared_ptr<sessions::SessionStore> sessions_;
   const std::unique_ptr<engine::Engine> engine_;
 };

@@ -130,6 +130,23 @@ absl::StatusOr<service::GenerateRequest> FromWire(v1::GenerateRequest message,
   return request;
 }
 
+absl::StatusOr<service::GenerateRequest> FromWire(v1::ChatRequest message,
+                                                  const Vocabulary& vocabulary) {
+  v1::GenerateRequest& options = *message.mutable_options();
+  const bool has_prompt = options.prompt_case() != v1::GenerateRequest::PROMPT_NOT_SET;
+  if (has_prompt || !options.resume_token().empty()) {
+    return Refusal("options", Words{has_prompt ? "set with a prompt" : "set with a resume_token"},
+                   "all else; messages are the prompt, and Generate resumes");
+  }
+  auto request = FromWire(std::move(options), vocabulary);
+  if (!request.ok()) return request;
+  service::Conversation& messages = request->prompt.messages.emplace();
+  for (v1::ChatMessage& said : *message.mutable_messages()) {
+    messages.push_back({std::move(*said.mutable_role()), std::move(*said.mutable_content())});
+  }
+  return request;
+}
+
 absl::StatusOr<service::ScoreRequest> FromWire(v1::ScoreRequest message,
                                                const Vocabulary& vocabulary) {
   service::ScoreRequest request;

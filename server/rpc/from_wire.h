@@ -14,6 +14,8 @@ namespace fmaserver::rpc {
 /// INVALID_ARGUMENT names field, found and allowed.
 absl::StatusOr<service::GenerateRequest> FromWire(v1::GenerateRequest message,
                                                   const service::Vocabulary& vocabulary);
+absl::StatusOr<service::GenerateRequest> FromWire(v1::ChatRequest message,
+                                                  const service::Vocabulary& vocabulary);
 absl::StatusOr<service::ScoreRequest> FromWire(v1::ScoreRequest message,
                                                const service::Vocabulary& vocabulary);
 

@@ -33,7 +33,7 @@ auto ParseLater(const grpc::ByteBuffer& bytes, size_t max_bytes,
 
 /// None, when there is no model.
 service::Vocabulary VocabularyOf(const absl::StatusOr<models::ModelPtr>& model) {
-  return model.ok() ? service::VocabularyOf((*model)->engine()) : service::Vocabulary();
+  return model.ok() ? service::VocabularyOf(**model) : service::Vocabulary();
 }
 
 absl::Status AtOnce(const std::function<void()>& task) {
@@ -43,35 +43,50 @@ absl::Status AtOnce(const std::function<void()>& task) {
 
 }  // namespace
 
-template <class Message>
 absl::StatusOr<models::ModelPtr> GenerationService::ModelOf(service::Call& call,
-                                                            const Bytes& request) {
+                                                            const Bytes& request,
+                                                            std::initializer_list<int> path) {
   if (!call.admission().ok()) return call.admission();
-  return service_.Find(ModelField(request, call.limits().request_bytes, Message::kModelFieldNumber),
-                       call);
+  return service_.Find(
+      ModelField(request, call.limits().request_bytes, std::span(path.begin(), path.size())), call);
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(Context* context,
-                                                                        const Bytes* request) {
-  const auto call = BeginCall(service_, service::kGenerate, *context);
-  const auto model = ModelOf<v1::GenerateRequest>(*call, *request);
+template <class Message>
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::StreamGeneration(
+    Context& context, const Bytes& request, const service::CallKind& kind,
+    std::initializer_list<int> model_path) {
+  const auto call = BeginCall(service_, kind, context);
+  const auto model = ModelOf(*call, request, model_path);
   const service::Vocabulary vocabulary = VocabularyOf(model);
   return GenerateReactor::Open(
-      *context,
+      context,
       [vocabulary](const service::GenerateEvent& event) {
         return SerializeMessage(ToWire(event, vocabulary.tokenizer.get()));
       },
       [&](auto wire) {
         return service::Generation::Start(
-            service_, model, call, std::move(wire), BytesToRead(*request),
-            ParseLater<v1::GenerateRequest>(*request, call->limits().request_bytes, vocabulary));
+            service_, model, call, std::move(wire), BytesToRead(request),
+            ParseLater<Message>(request, call->limits().request_bytes, vocabulary));
       });
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(Context* context,
+                                                                        const Bytes* request) {
+  return StreamGeneration<v1::GenerateRequest>(*context, *request, service::kGenerate,
+                                               {v1::GenerateRequest::kModelFieldNumber});
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Chat(Context* context,
+                                                                    const Bytes* request) {
+  return StreamGeneration<v1::ChatRequest>(
+      *context, *request, service::kChat,
+      {v1::ChatRequest::kOptionsFieldNumber, v1::GenerateRequest::kModelFieldNumber});
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(Context* context,
                                                                      const Bytes* request) {
   const auto call = BeginCall(service_, service::kScore, *context);
-  const auto model = ModelOf<v1::ScoreRequest>(*call, *request);
+  const auto model = ModelOf(*call, *request, {v1::ScoreRequest::kModelFieldNumber});
   const service::Vocabulary vocabulary = VocabularyOf(model);
   return ScoreReactor::Open(
       *context,

@@ -4,6 +4,8 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <initializer_list>
+
 #include "absl/status/statusor.h"
 #include "fma/v1/generation.grpc.pb.h"
 #include "server/service/service.h"
@@ -11,11 +13,12 @@
 namespace fmaserver::rpc {
 
 /// Generation with every method in raw bytes; see byte_buffer.h for why.
-using RawGenerationService = v1::Generation::WithRawCallbackMethod_Generate<
-    v1::Generation::WithRawCallbackMethod_Score<v1::Generation::WithRawCallbackMethod_Tokenize<
-        v1::Generation::WithRawCallbackMethod_Detokenize<
-            v1::Generation::WithRawCallbackMethod_GetModel<
-                v1::Generation::WithRawCallbackMethod_ListModels<v1::Generation::Service>>>>>>;
+using RawGenerationService =
+    v1::Generation::WithRawCallbackMethod_Generate<v1::Generation::WithRawCallbackMethod_Chat<
+        v1::Generation::WithRawCallbackMethod_Score<v1::Generation::WithRawCallbackMethod_Tokenize<
+            v1::Generation::WithRawCallbackMethod_Detokenize<
+                v1::Generation::WithRawCallbackMethod_GetModel<
+                    v1::Generation::WithRawCallbackMethod_ListModels<v1::Generation::Service>>>>>>>;
 
 /// Thread-safe and without state of its own.
 class GenerationService final : public RawGenerationService {
@@ -28,6 +31,7 @@ class GenerationService final : public RawGenerationService {
   using Bytes = grpc::ByteBuffer;
 
   grpc::ServerWriteReactor<Bytes>* Generate(Context* context, const Bytes* request) override;
+  grpc::ServerWriteReactor<Bytes>* Chat(Context* context, const Bytes* request) override;
   grpc::ServerWriteReactor<Bytes>* Score(Context* context, const Bytes* request) override;
   grpc::ServerUnaryReactor* Tokenize(Context* context, const Bytes* request,
                                      Bytes* response) override;
@@ -38,9 +42,16 @@ class GenerationService final : public RawGenerationService {
   grpc::ServerUnaryReactor* ListModels(Context* context, const Bytes* request,
                                        Bytes* response) override;
 
-  /// The model that a stream's request asks for, when its caller is admitted.
+  /// The model that a stream's request asks for in the field at `path`, when its caller is
+  /// admitted.
+  absl::StatusOr<models::ModelPtr> ModelOf(service::Call& call, const Bytes& request,
+                                           std::initializer_list<int> path);
+
+  /// Generate and Chat differ in their message, and in where it names the model.
   template <class Message>
-  absl::StatusOr<models::ModelPtr> ModelOf(service::Call& call, const Bytes& request);
+  grpc::ServerWriteReactor<Bytes>* StreamGeneration(Context& context, const Bytes& request,
+                                                    const service::CallKind& kind,
+                                                    std::initializer_list<int> model_path);
 
   service::Service& service_;
 };

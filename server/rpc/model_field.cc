@@ -9,19 +9,38 @@ namespace fmaserver::rpc {
 
 using google::protobuf::internal::WireFormatLite;
 
-std::string ModelField(const grpc::ByteBuffer& bytes, size_t max_bytes, int field) {
+namespace {
+
+/// Reads the message up to its end, or returns false where it is none.
+bool FindText(google::protobuf::io::CodedInputStream& input, std::span<const int> path,
+              std::string& text) {
+  const uint32_t wanted =
+      WireFormatLite::MakeTag(path[0], WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+  while (const uint32_t tag = input.ReadTag()) {
+    bool read = false;
+    if (tag != wanted) {
+      read = WireFormatLite::SkipField(&input, tag);
+    } else if (path.size() == 1) {
+      // The last one counts, as for the parser.
+      read = WireFormatLite::ReadBytes(&input, &text);
+    } else {
+      const auto outer = input.ReadLengthAndPushLimit();
+      read = FindText(input, path.subspan(1), text) &&
+             input.CheckEntireMessageConsumedAndPopLimit(outer);
+    }
+    if (!read) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string ModelField(const grpc::ByteBuffer& bytes, size_t max_bytes, std::span<const int> path) {
   MessageStream message(bytes);
   google::protobuf::io::CodedInputStream input(&message.stream());
   input.SetTotalBytesLimit(static_cast<int>(max_bytes));
-  const uint32_t wanted = WireFormatLite::MakeTag(field, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
   std::string model;
-  while (const uint32_t tag = input.ReadTag()) {
-    // The last one counts, as for the parser.
-    const bool read = tag == wanted ? WireFormatLite::ReadBytes(&input, &model)
-                                    : WireFormatLite::SkipField(&input, tag);
-    if (!read) return {};
-  }
-  return model;
+  return FindText(input, path, model) ? model : std::string();
 }
 
 }  // namespace fmaserver::rpc

@@ -205,6 +205,7 @@ v1::Model DescribeModel(const models::ServedModel& served) {
   message.set_num_slots(engine.options().num_slots);
   message.set_device(model.device());
   message.set_server_version(FMA_VERSION);
+  message.set_chat(engine.tokenizer() != nullptr && served.chat_template() != nullptr);
   return message;
 }
 

@@ -73,6 +73,7 @@ class Call {
   void SetModel(const std::string& name) { report_.model = name; }
 
   /// The text of the prompt; kept only if the policy says so.
+  bool keeps_prompts() const { return policy_.keep_prompts; }
   void KeepPrompt(const std::string& text);
   /// Times, and how much of the prompt was cached.
   void SetUsage(const engine::Usage& usage);

@@ -13,6 +13,7 @@ struct CallKind {
 };
 
 inline constexpr CallKind kGenerate{"Generate", true};
+inline constexpr CallKind kChat{"Chat", true};
 inline constexpr CallKind kScore{"Score", true};
 inline constexpr CallKind kTokenize{"Tokenize", true};
 inline constexpr CallKind kDetokenize{"Detokenize", true};

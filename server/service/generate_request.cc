@@ -26,6 +26,7 @@ absl::Status CheckSalt(const std::string& salt) {
 
 absl::StatusOr<std::vector<int32_t>> TokensOf(Input input, const Vocabulary& vocabulary,
                                               const RequestLimits& limits) {
+  if (input.messages.has_value()) return ChatTokens(*input.messages, vocabulary, limits);
   if (input.empty()) {
     return Refusal("prompt", Words{"missing"}, "exactly one of text and token_ids");
   }
@@ -49,7 +50,8 @@ absl::StatusOr<engine::GenerateRequest> ForEngine(GenerateRequest request,
   if (!status.ok()) return status;
   engine::GenerateRequest result = std::move(request.options);
   // A turn may have no prompt, because it can go on from what the session holds.
-  if (!request.has_turn() || !request.prompt.empty()) {
+  const bool later = request.prompt.empty() || request.prompt.messages.has_value();
+  if (!request.has_turn() || !later) {
     auto tokens = TokensOf(std::move(request.prompt), vocabulary, limits);
     if (!tokens.ok()) return tokens.status();
     result.prompt = *std::move(tokens);

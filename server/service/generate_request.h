@@ -9,17 +9,19 @@
 
 #include "absl/status/statusor.h"
 #include "server/engine/request.h"
+#include "server/service/chat.h"
 #include "server/service/limits.h"
 #include "server/service/tokens.h"
 
 namespace fmaserver::service {
 
-/// A prompt: text, or tokens that are in the vocabulary, or neither.
+/// A prompt: text, or tokens that are in the vocabulary, or messages, or none of them.
 struct Input {
-  std::optional<std::string> text;
-  std::optional<std::vector<int32_t>> ids;
+  std::optional<std::string> text = {};
+  std::optional<std::vector<int32_t>> ids = {};
+  std::optional<Conversation> messages = {};
 
-  bool empty() const { return !text.has_value() && !ids.has_value(); }
+  bool empty() const { return !text.has_value() && !ids.has_value() && !messages.has_value(); }
 };
 
 struct GenerateRequest {
@@ -45,7 +47,8 @@ absl::StatusOr<std::vector<int32_t>> TokensOf(Input input, const Vocabulary& voc
                                               const RequestLimits& limits);
 
 /// The engine's request for `tenant`: checked against the limits, and with the tokens of the
-/// prompt, which may be empty in a session.
+/// prompt, which may be empty in a session. Messages to a session are left out, because their
+/// tokens depend on what it holds.
 absl::StatusOr<engine::GenerateRequest> ForEngine(GenerateRequest request,
                                                   const std::string& tenant,
                                                   const Vocabulary& vocabulary,

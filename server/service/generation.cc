@@ -23,9 +23,9 @@ std::shared_ptr<Generation> Generation::Start(Service& service,
 
 void Generation::Run(const models::ModelPtr& model, absl::StatusOr<GenerateRequest> request) {
   if (!request.ok()) return Refuse(model, request.status(), Rejection::kInvalid);
-  if (request->prompt.text.has_value()) call().KeepPrompt(*request->prompt.text);
+  KeepPrompt(request->prompt);
   const std::string& tenant = call().tenant();
-  const Vocabulary vocabulary = VocabularyOf(model->engine());
+  const Vocabulary vocabulary = VocabularyOf(*model);
   if (!request->resume_token.empty()) {
     return StartTurn(
         model,
@@ -36,32 +36,69 @@ void Generation::Run(const models::ModelPtr& model, absl::StatusOr<GenerateReque
   }
   const sessions::SessionName session{.tenant = tenant, .id = request->session_id};
   std::string record = request->has_turn() ? EncodeTurn(*request) : std::string();
+  Conversation messages;
+  if (request->has_turn()) messages = request->prompt.messages.value_or(Conversation());
   auto ready = ForEngine(*std::move(request), tenant, vocabulary, call().limits());
   if (!ready.ok()) return Refuse(model, ready.status(), Rejection::kInvalid);
   if (session.id.empty()) return Submit(model, *std::move(ready));
-  const auto bytes =
-      static_cast<int64_t>(Workers::kSmallBytes + ready->prompt.size() * sizeof(int32_t));
+  const auto bytes = static_cast<int64_t>(
+      Workers::kSmallBytes + ready->prompt.size() * sizeof(int32_t) + BytesOf(messages));
+  const bool brings_tokens = !ready->prompt.empty() || !messages.empty();
   StartTurn(
       model,
-      [model, session, ready = *std::move(ready), record = std::move(record)]() mutable {
-        return TurnRunner::Begin(model, session, std::move(ready), std::move(record));
+      [=, ready = *std::move(ready), record = std::move(record)]() mutable {
+        return TurnRunner::Begin(model, session, std::move(ready), std::move(record),
+                                 brings_tokens);
       },
-      bytes);
+      bytes, std::move(messages));
+}
+
+void Generation::KeepPrompt(const Input& prompt) {
+  if (!call().keeps_prompts()) return;
+  if (prompt.text.has_value()) call().KeepPrompt(*prompt.text);
+  if (prompt.messages.has_value()) call().KeepPrompt(Transcript(*prompt.messages));
 }
 
 void Generation::StartTurn(const models::ModelPtr& model,
                            std::function<absl::StatusOr<std::unique_ptr<TurnRunner>>()> begin,
-                           int64_t bytes) {
+                           int64_t bytes, Conversation messages) {
   const absl::Status status = service().disk().Start(
-      [self = shared_from_this(), model, begin = std::move(begin)] {
+      [self = shared_from_this(), model, begin = std::move(begin),
+       messages = std::move(messages)]() mutable {
         if (self->closed()) return;
         auto turn = begin();
         if (!turn.ok()) return self->Refuse(model, turn.status(), Rejection::kSession);
         self->turn_ = *std::move(turn);
+        if (!messages.empty()) return self->ReadMessages(model, std::move(messages));
         self->Submit(model, self->turn_->TakeRequest());
       },
       bytes);
   if (!status.ok()) Refuse(model, status, Rejection::kQueueFull);
+}
+
+void Generation::ReadMessages(const models::ModelPtr& model, Conversation messages) {
+  const size_t bytes = BytesOf(messages);
+  const absl::Status status =
+      service().Read(bytes, [self = shared_from_this(), model, messages = std::move(messages)] {
+        auto prompt = ChatTokens(messages, VocabularyOf(*model), self->call().limits(),
+                                 self->turn_->before());
+        // The end of a turn may wait for the disk, and so may the end of a refused one.
+        self->service().disk().Continue([self, model, prompt = std::move(prompt)]() mutable {
+          self->SubmitTurn(model, std::move(prompt));
+        });
+      });
+  if (!status.ok()) SubmitTurn(model, status);
+}
+
+void Generation::SubmitTurn(const models::ModelPtr& model,
+                            absl::StatusOr<std::vector<int32_t>> prompt) {
+  if (prompt.ok()) {
+    turn_->AddPrompt(*prompt);
+    return Submit(model, turn_->TakeRequest());
+  }
+  turn_.reset();
+  const bool full = absl::IsResourceExhausted(prompt.status());
+  Refuse(model, prompt.status(), full ? Rejection::kQueueFull : Rejection::kInvalid);
 }
 
 void Generation::Submit(const models::ModelPtr& model, engine::GenerateRequest request) {

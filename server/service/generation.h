@@ -1,4 +1,4 @@
-// One Generate call: from what a door parsed to the engine, and back as events.
+// One Generate or Chat call: from what a door parsed to the engine, and back as events.
 #pragma once
 
 #include <cstddef>
@@ -47,10 +47,16 @@ class Generation final : public StreamingCall<GenerateEvent>,
       : StreamingCall(service, std::move(call), std::move(wire)) {}
 
   void Run(const models::ModelPtr& model, absl::StatusOr<GenerateRequest> request);
+  void KeepPrompt(const Input& prompt);
   void Submit(const models::ModelPtr& model, engine::GenerateRequest request);
-  /// Begins the turn on a thread for the disk and submits its request. `begin` holds `bytes` bytes.
+  /// Begins the turn on a thread for the disk and submits its request, with the tokens of
+  /// `messages`. `begin` and `messages` hold `bytes` bytes.
   void StartTurn(const models::ModelPtr& model,
-                 std::function<absl::StatusOr<std::unique_ptr<TurnRunner>>()> begin, int64_t bytes);
+                 std::function<absl::StatusOr<std::unique_ptr<TurnRunner>>()> begin, int64_t bytes,
+                 Conversation messages = {});
+  /// The turn has begun, so what `messages` follow is known: they are read as other text is.
+  void ReadMessages(const models::ModelPtr& model, Conversation messages);
+  void SubmitTurn(const models::ModelPtr& model, absl::StatusOr<std::vector<int32_t>> prompt);
   void CommitTurn(engine::Finished finish);
   void InterruptTurn(engine::Kept kept, uint64_t seed);
 

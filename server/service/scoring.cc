@@ -33,7 +33,7 @@ std::shared_ptr<Scoring> Scoring::Start(Service& service,
 
 void Scoring::Run(const models::ModelPtr& model, absl::StatusOr<ScoreRequest> request) {
   if (!request.ok()) return Refuse(model, request.status(), engine::Rejection::kInvalid);
-  auto tokens = TokensOf(std::move(request->text), VocabularyOf(model->engine()), call().limits());
+  auto tokens = TokensOf(std::move(request->text), VocabularyOf(*model), call().limits());
   if (!tokens.ok()) return Refuse(model, tokens.status(), engine::Rejection::kInvalid);
   call().ChargePrompt(std::ssize(*tokens));
   const auto id = model->engine().Submit(

@@ -7,8 +7,10 @@
 
 namespace fmaserver::service {
 
-Vocabulary VocabularyOf(const engine::Engine& engine) {
-  return {.tokenizer = engine.tokenizer(), .size = engine.model().config().vocab_size};
+Vocabulary VocabularyOf(const models::ServedModel& model) {
+  return {.tokenizer = model.engine().tokenizer(),
+          .size = model.engine().model().config().vocab_size,
+          .chat_template = model.chat_template()};
 }
 
 absl::Status IdNotAllowed(std::string_view field, uint32_t id, const Vocabulary& vocabulary) {

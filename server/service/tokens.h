@@ -10,19 +10,21 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "model_loader/chat_template/chat_template.h"
 #include "model_loader/tokenizer.h"
-#include "server/engine/engine.h"
+#include "server/models/served_model.h"
 #include "server/service/call.h"
 
 namespace fmaserver::service {
 
-/// What text and ids are checked against.
+/// What text, messages and ids are checked against.
 struct Vocabulary {
   std::shared_ptr<const model::Tokenizer> tokenizer;  ///< null: the model is served by token ids
   int64_t size = 0;                                   ///< V
+  std::shared_ptr<const chat::ChatTemplate> chat_template = {};  ///< null: there are no chats
 };
 
-Vocabulary VocabularyOf(const engine::Engine& engine);
+Vocabulary VocabularyOf(const models::ServedModel& model);
 
 /// All of these return INVALID_ARGUMENT in the grammar of base/refusal.h, and FAILED_PRECONDITION
 /// for text when the model has no tokenizer. Encoding takes time and memory in proportion to the

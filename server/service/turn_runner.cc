@@ -12,6 +12,10 @@
 namespace fmaserver::service {
 namespace {
 
+void Append(const std::vector<int32_t>& tokens, std::vector<int32_t>& to) {
+  to.insert(to.end(), tokens.begin(), tokens.end());
+}
+
 absl::Status StoredBefore() {
   return Refusal("resume_token", Words{"that of a turn stored by an earlier version of the server"},
                  "session_id and no prompt, to go on after all that was generated",
@@ -23,8 +27,9 @@ absl::Status StoredBefore() {
 absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Begin(const models::ModelPtr& model,
                                                               const sessions::SessionName& session,
                                                               engine::GenerateRequest request,
-                                                              std::string record) {
-  auto turn = model->sessions().BeginTurn(session, /*min_pending=*/request.prompt.empty() ? 1 : 0);
+                                                              std::string record,
+                                                              bool brings_tokens) {
+  auto turn = model->sessions().BeginTurn(session, /*min_pending=*/brings_tokens ? 0 : 1);
   if (!turn.ok()) return turn.status();
   return absl::WrapUnique(
       new TurnRunner(model, *std::move(turn), std::move(request), std::move(record)));
@@ -55,20 +60,34 @@ TurnRunner::TurnRunner(models::ModelPtr model, std::unique_ptr<sessions::Turn> t
       turn_(std::move(turn)),
       request_(std::move(request)),
       record_(std::move(record)),
-      prompt_(std::move(request_.prompt)),
       resumed_(request_.generated.size()) {
+  const std::vector<int32_t> prompt = std::exchange(request_.prompt, turn_->pending());
   request_.keep_state = true;
   request_.state = turn_->state().slot;
-  request_.prompt = turn_->pending();
   request_.pending = std::ssize(request_.prompt);
-  request_.prompt.insert(request_.prompt.end(), prompt_.begin(), prompt_.end());
   std::vector<int32_t> context = turn_->history();
-  context.insert(context.end(), request_.prompt.begin(), request_.prompt.end());
+  Append(request_.prompt, context);
   context.resize(context.size() - std::min(context.size(), resumed_));
+  request_.penalty_context = std::move(context);
+  AddPrompt(prompt);
+}
+
+Before TurnRunner::before() const {
+  Before before{.empty = turn_->tokens() == 0};
+  for (const auto* tokens : {&turn_->history(), &turn_->pending()}) {
+    if (!tokens->empty()) before.last_token = tokens->back();
+  }
+  return before;
+}
+
+void TurnRunner::AddPrompt(const std::vector<int32_t>& tokens) {
+  Append(tokens, prompt_);
+  Append(tokens, request_.prompt);
+  std::vector<int32_t>& context = *request_.penalty_context;
+  Append(tokens, context);
   // The same last tokens whether the turn was interrupted or not.
   const auto excess = std::max<int64_t>(0, std::ssize(context) - sessions::Turn::kHistoryTokens);
   context.erase(context.begin(), context.begin() + excess);
-  request_.penalty_context = std::move(context);
 }
 
 std::vector<int32_t> TurnRunner::Appended(const std::vector<int32_t>& generated) const {

@@ -22,11 +22,12 @@ namespace fmaserver::service {
 class TurnRunner {
  public:
   /// Starts a turn of `session` of `model`. `request` is what ForEngine made of the caller's
-  /// request, and `record` is EncodeTurn of it. Errors of SessionStore::BeginTurn.
+  /// request, and `record` is EncodeTurn of it. `brings_tokens`: the request has a prompt, or
+  /// AddPrompt will follow. Errors of SessionStore::BeginTurn.
   static absl::StatusOr<std::unique_ptr<TurnRunner>> Begin(const models::ModelPtr& model,
                                                            const sessions::SessionName& session,
                                                            engine::GenerateRequest request,
-                                                           std::string record);
+                                                           std::string record, bool brings_tokens);
 
   /// Takes up the interrupted turn that `resume_token` names. Errors of SessionStore::BeginResume
   /// and ForEngine; FAILED_PRECONDITION for a turn that an earlier release stored.
@@ -35,6 +36,12 @@ class TurnRunner {
                                                             const std::string& resume_token,
                                                             const Vocabulary& vocabulary,
                                                             const RequestLimits& limits);
+
+  /// What the session held before the turn.
+  Before before() const;
+
+  /// Tokens that the caller sent, behind those of the request.
+  void AddPrompt(const std::vector<int32_t>& tokens);
 
   /// The engine's request. Call it once.
   engine::GenerateRequest TakeRequest() { return std::move(request_); }

@@ -117,7 +117,7 @@ def options(*command: str) -> set[str]:
 
 
 COMMANDS = [
-    ("fma-server",), ("fma",), ("fma", "generate"), ("fma", "score"), ("fma", "sessions"),
+    ("fma-server",), ("fma",), ("fma", "generate"), ("fma", "chat"), ("fma", "score"), ("fma", "sessions"),
     ("fma", "sessions", "update"), ("fma", "admin", "load"),
 ]  # fmt: skip
 

@@ -148,6 +148,36 @@ TEST(CheckpointTest, TokenizerJsonComesFirst) {
   EXPECT_EQ(checkpoint->tokenizer()->VocabSize(), 1024);
 }
 
+TEST(CheckpointTest, TakesTheChatTemplateThatIsThere) {
+  const TempFolder folder;
+  ASSERT_TRUE(
+      testing::WriteRandomCheckpoint(TinyConfig(), 1, kernels::WeightFormat::kF16, folder.path())
+          .ok());
+  EXPECT_EQ(Checkpoint::Open(folder.path())->chat_template(), nullptr);
+  const fs::path file = folder.path() / "chat_template.jinja";
+  ASSERT_TRUE(
+      WriteFile(file, "{{ bos_token }}{{ eos_token }}{{ pad_token }}{{ messages[0].role }}"));
+  ASSERT_TRUE(WriteFile(folder.path() / "tokenizer_config.json",
+                        R"({"bos_token": {"content": "<s>"}, "eos_token": "</s>", "x": 1})"));
+  const auto checkpoint = Checkpoint::Open(folder.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  const std::vector<chat::Message> messages = {{"user", ""}};
+  EXPECT_EQ(checkpoint->chat_template()->Render(messages)->text, "<s></s>user");
+}
+
+TEST(CheckpointTest, RefusesAChatTemplateThatItCannotRead) {
+  const TempFolder folder;
+  ASSERT_TRUE(
+      testing::WriteRandomCheckpoint(TinyConfig(), 1, kernels::WeightFormat::kF16, folder.path())
+          .ok());
+  ASSERT_TRUE(WriteFile(folder.path() / "chat_template.jinja", "a\n{{ messages|xmlattr }}"));
+  ExpectRefusal(Checkpoint::Open(folder.path()).status(),
+                {"chat_template.jinja: line 2: filter", "without this file there is all but Chat"});
+  ASSERT_TRUE(WriteFile(folder.path() / "chat_template.jinja", "a"));
+  ASSERT_TRUE(WriteFile(folder.path() / "tokenizer_config.json", R"({"bos_token": 3})"));
+  ExpectRefusal(Checkpoint::Open(folder.path()).status(), {"\"bos_token\" is 3", "a text"});
+}
+
 TEST(CheckpointTest, SaysWhichFileIsMissing) {
   const TempFolder folder;
   absl::Status status = Checkpoint::Open(folder.path()).status();

@@ -31,6 +31,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{% if m.role == 'nobody' %}{{ raise_exception('nobody speaks') }}{% endif %}"
+    "{{ m.role + ': ' + m.content + '\\n\\n' }}{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+)
+
+
+def chat_model(folder: Path) -> Path:
+    """The demo model in a new folder, with a chat template."""
+    folder.mkdir()
+    for file in DEMO_MODEL.iterdir():
+        (folder / file.name).symlink_to(file)
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    return folder
+
+
 @contextmanager
 def serve(model: Path, *flags: object, listen: str = "127.0.0.1:0") -> Iterator[str]:
     """HOST:PORT of a server of `model`; it must end with exit code 0 on SIGTERM."""

@@ -27,7 +27,7 @@ from .errors import (
     UnimplementedError,
 )
 from .generation import Generation
-from .options import GenerateOptions, Prompt
+from .options import GenerateOptions, Messages, Prompt
 from .retry import NO_RETRY, Retry
 from .session import Session
 from .types import (
@@ -67,6 +67,7 @@ __all__ = [
     "Generation",
     "InternalError",
     "InvalidArgumentError",
+    "Messages",
     "Model",
     "NotFoundError",
     "PermissionDeniedError",

@@ -19,11 +19,12 @@ class Progress:
     """What both kinds of Generation know: what has arrived, and whether the call may be made again."""
 
     def __init__(self, channel: Channel, request: Any, timeout: float | None, on_progress: OnProgress | None) -> None:
+        options = request.options if isinstance(request, generation.ChatRequest) else request
         # A second call on a session could append the prompt twice.
-        self._attempts = Attempts(channel.retry, not request.session_id, timeout)
+        self._attempts = Attempts(channel.retry, not options.session_id, timeout)
         self._channel = channel
         self._request = request
-        self._assembly = Assembly(request.n, on_progress)
+        self._assembly = Assembly(options.n, on_progress)
         self._ready: deque[Delta] = deque()
         self._may_restart = True
 
@@ -38,7 +39,8 @@ class Progress:
         return self._assembly.prompt
 
     def _start(self) -> Any:
-        return self._channel.start("Generate", self._request, self._attempts.timeout())
+        rpc = "Chat" if isinstance(self._request, generation.ChatRequest) else "Generate"
+        return self._channel.start(rpc, self._request, self._attempts.timeout())
 
     def _take(self, response: Any) -> None:
         event = response.WhichOneof("event")

@@ -31,8 +31,12 @@ class Ask(Generic[T]):
 
 
 def addressed(request: Any, model: str) -> Any:
-    """The request, which says now which model it means: in `model`, where it has one."""
-    if model and "model" in getattr(request, "DESCRIPTOR", _NO_MESSAGE).fields_by_name:
+    """The request, which says now which model it means: in `model`, where it has one, or in its options."""
+    if not model:
+        return request
+    if isinstance(request, generation.ChatRequest):
+        request.options.model = model
+    elif "model" in getattr(request, "DESCRIPTOR", _NO_MESSAGE).fields_by_name:
         request.model = model
     return request
 

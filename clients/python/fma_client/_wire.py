@@ -72,6 +72,7 @@ def _sessions(name: str, response: Any, *, kind: str = "unary_unary", idempotent
 
 METHODS = {
     "Generate": _generation("Generate", "unary_stream", generation.GenerateResponse),
+    "Chat": _generation("Chat", "unary_stream", generation.GenerateResponse),
     "Score": _generation("Score", "unary_stream", generation.ScoreResponse),
     "Tokenize": _generation("Tokenize", "unary_unary", generation.TokenizeResponse),
     "Detokenize": _generation("Detokenize", "unary_unary", generation.DetokenizeResponse),

@@ -15,7 +15,7 @@ from ._calls import AsyncCalls
 from ._connection import Tls
 from ._progress import Progress
 from ._wire import generation
-from .options import GenerateOptions, OnProgress, Prompt, make_request
+from .options import GenerateOptions, Messages, OnProgress, Prompt, make_chat, make_request
 from .retry import Retry
 from .types import Completion, Delta, Model, Score, SessionInfo, Tokens
 
@@ -108,6 +108,16 @@ class AsyncSession:
     ) -> AsyncGeneration:
         return AsyncGeneration(self._calls, make_request(prompt, options, self.session_id), timeout, on_progress)
 
+    def chat(
+        self,
+        messages: Messages = (),
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> AsyncGeneration:
+        return AsyncGeneration(self._calls, make_chat(messages, options, self.session_id), timeout, on_progress)
+
     async def info(self) -> SessionInfo:
         return await self._calls.ask(_requests.get(self.session_id))
 
@@ -173,6 +183,16 @@ class AsyncClient:
         **options: Unpack[GenerateOptions],
     ) -> AsyncGeneration:
         return AsyncGeneration(self._calls, make_request(prompt, options), timeout, on_progress)
+
+    def chat(
+        self,
+        messages: Messages,
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> AsyncGeneration:
+        return AsyncGeneration(self._calls, make_chat(messages, options), timeout, on_progress)
 
     def resume(self, resume_token: str, *, timeout: float | None = None) -> AsyncGeneration:
         return AsyncGeneration(self._calls, generation.GenerateRequest(resume_token=resume_token), timeout, None)

@@ -13,7 +13,7 @@ from ._calls import Calls
 from ._connection import Tls
 from ._wire import generation
 from .generation import Generation
-from .options import GenerateOptions, OnProgress, Prompt, make_request
+from .options import GenerateOptions, Messages, OnProgress, Prompt, make_chat, make_request
 from .retry import Retry
 from .session import Session
 from .types import Model, Score, SessionInfo, Tokens
@@ -76,6 +76,21 @@ class Client:
         4
         """
         return Generation(self._calls, make_request(prompt, options), timeout, on_progress)
+
+    def chat(
+        self,
+        messages: Messages,
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> Generation:
+        """Answers a conversation, of which the model's chat template makes the prompt. Otherwise as generate().
+
+        >>> client.chat([{"role": "user", "content": "Hello"}], max_tokens=5).text() != ""
+        True
+        """
+        return Generation(self._calls, make_chat(messages, options), timeout, on_progress)
 
     def resume(self, resume_token: str, *, timeout: float | None = None) -> Generation:
         """Goes on with a generation that a server interrupted; see SessionInfo.resume_token."""

@@ -7,18 +7,20 @@ from typing import Any, TypedDict
 
 from ._wire import generation
 
-__all__ = ["GenerateOptions", "OnProgress", "Prompt"]
+__all__ = ["GenerateOptions", "Messages", "OnProgress", "Prompt"]
 
 #: A text, or token ids. A resume token or a session may make it unnecessary.
 Prompt = str | Sequence[int]
 
+#: What a user says, or several messages, each with a "role" and a "content": {"role": "user", "content": "Hello"}.
+Messages = str | Sequence[Mapping[str, str]]
 
 #: Called with the prompt's tokens that are read, and all of them, while a long prompt is read.
 OnProgress = Callable[[int, int], None]
 
 
 class GenerateOptions(TypedDict, total=False):
-    """Keyword arguments of generate(); what is left out has the server's default.
+    """Keyword arguments of generate() and chat(); what is left out has the server's default.
 
     Ranges and meanings stand in docs/api.md and in the comments of proto/fma/v1/generation.proto.
     """
@@ -66,6 +68,16 @@ def make_request(
         if value is not None:
             sampling = name in generation.SamplingParams.DESCRIPTOR.fields_by_name
             _set(request.sampling if sampling else request, name, value)
+    return request
+
+
+def make_chat(messages: Messages, options: Mapping[str, Any], session_id: str = "") -> generation.ChatRequest:
+    """As make_request. TypeError for a message that is not a role and a content."""
+    request = generation.ChatRequest(options=make_request(None, options, session_id))
+    for message in [{"role": "user", "content": messages}] if isinstance(messages, str) else messages:
+        if not isinstance(message, Mapping) or set(message) != {"role", "content"}:
+            raise TypeError(f"a message is {message!r}; allowed: the keys 'role' and 'content', with texts")
+        request.messages.add(role=message["role"], content=message["content"])
     return request
 
 

@@ -11,7 +11,7 @@ from . import _requests
 from ._calls import Calls
 from .errors import NotFoundError
 from .generation import Generation
-from .options import GenerateOptions, OnProgress, Prompt, make_request
+from .options import GenerateOptions, Messages, OnProgress, Prompt, make_chat, make_request
 from .types import SessionInfo
 
 __all__ = ["Session"]
@@ -60,6 +60,20 @@ class Session:
         A call that fails or is cancelled leaves the session as it was.
         """
         return Generation(self._calls, make_request(prompt, options, self.session_id), timeout, on_progress)
+
+    def chat(
+        self,
+        messages: Messages = (),
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> Generation:
+        """The next turn of a chat: only what is new is sent. Without messages an answer that was cut goes on.
+
+        A call that fails or is cancelled leaves the session as it was.
+        """
+        return Generation(self._calls, make_chat(messages, options, self.session_id), timeout, on_progress)
 
     def info(self) -> SessionInfo:
         """What it holds, where it is, and what it costs."""

@@ -168,6 +168,7 @@ class Model:
     device: str
     server_version: str
     aliases: tuple[str, ...] = ()  #: other names by which requests may mean it
+    chat: bool = False  #: whether it has a chat template
 
 
 @dataclass(frozen=True)

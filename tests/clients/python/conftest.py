@@ -1,4 +1,7 @@
-"""A server with the demo model and a client of it. Runs in .venv (scripts/venv), with the package installed."""
+"""A server with the demo model and a chat template, and a client of it.
+
+Runs in .venv (scripts/venv), with the package installed.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 
 from fma_client import Client
-from programs import DEMO_MODEL, serve
+from programs import DEMO_MODEL, chat_model, serve
 
 
 @pytest.fixture(scope="session")
-def address() -> Iterator[str]:
-    with serve(DEMO_MODEL, "--threads", 1) as found:
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serve(chat_model(tmp_path_factory.mktemp("models") / DEMO_MODEL.name), "--threads", 1) as found:
         yield found
 
 

@@ -12,10 +12,12 @@
 namespace fmaserver::testing {
 
 TestServer::TestServer(const model::ModelConfig& config, engine::EngineOptions options,
-                       sessions::SessionOptions session_options, service::CallPolicy policy) {
-  auto engine = MakeTestEngine(config, options);
+                       sessions::SessionOptions session_options, service::CallPolicy policy,
+                       std::shared_ptr<const model::Tokenizer> tokenizer,
+                       std::shared_ptr<const chat::ChatTemplate> chat_template) {
+  auto engine = MakeTestEngine(config, options, std::move(tokenizer));
   auto sessions = MakeTestSessions(*engine, std::move(session_options));
-  models_ = ServeTestModel(std::move(engine), std::move(sessions));
+  models_ = ServeTestModel(std::move(engine), std::move(sessions), std::move(chat_template));
   model_ = *models_->Find("");
   service_ = std::make_unique<service::Service>(*models_, std::move(policy));
   auto rpc = rpc::RpcServer::Start(*service_, {.listen = "127.0.0.1:0"});
@@ -56,17 +58,20 @@ v1::GenerateRequest TextRequest(const std::string& text, uint32_t max_tokens) {
 }
 
 Generated Generate(v1::Generation::Stub& stub, const v1::GenerateRequest& request) {
-  Generated result;
   grpc::ClientContext context;
-  const auto reader = stub.Generate(&context, request);
+  return ReadAll(*stub.Generate(&context, request));
+}
+
+Generated ReadAll(grpc::ClientReader<v1::GenerateResponse>& reader) {
+  Generated result;
   v1::GenerateResponse response;
-  while (reader->Read(&response)) {
+  while (reader.Read(&response)) {
     if (response.has_progress()) result.progress.push_back(response.progress().processed_tokens());
     if (response.has_delta()) result.deltas.push_back(response.delta());
     if (response.has_finished()) result.finished.push_back(response.finished());
     if (response.has_interrupted()) result.resume_token = response.interrupted().resume_token();
   }
-  result.status = reader->Finish();
+  result.status = reader.Finish();
   return result;
 }
 

@@ -18,7 +18,9 @@ class TestServer {
   explicit TestServer(const model::ModelConfig& config = ByteModelConfig(),
                       engine::EngineOptions options = {},
                       sessions::SessionOptions session_options = {},
-                      service::CallPolicy policy = {});
+                      service::CallPolicy policy = {},
+                      std::shared_ptr<const model::Tokenizer> tokenizer = nullptr,
+                      std::shared_ptr<const chat::ChatTemplate> chat_template = nullptr);
 
   engine::Engine& engine() { return model_->engine(); }
   sessions::SessionStore& sessions() { return model_->sessions(); }
@@ -50,6 +52,8 @@ struct Generated {
   /// The text of the deltas and of the final message.
   std::string Text() const;
 };
+
+Generated ReadAll(grpc::ClientReader<v1::GenerateResponse>& reader);
 
 v1::GenerateRequest TextRequest(const std::string& text, uint32_t max_tokens);
 

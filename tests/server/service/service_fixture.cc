@@ -8,9 +8,11 @@
 namespace fmaserver::testing {
 
 TestService::TestService(const TestServiceOptions& options) {
-  auto engine = MakeTestEngine(ByteModelConfig(), options.engine, tokenizer_);
+  auto engine = options.chats ? MakeTestEngine(ChatModelConfig(), options.engine, ChatTokenizer())
+                              : MakeTestEngine(ByteModelConfig(), options.engine, tokenizer_);
   sessions_ = MakeTestSessions(*engine, options.sessions);
-  models_ = ServeTestModel(std::move(engine), sessions_);
+  models_ =
+      ServeTestModel(std::move(engine), sessions_, options.chats ? TestChatTemplate() : nullptr);
   const TempFolder folder;
   const std::string file = options.tokens.empty() ? "" : folder.path() / "tokens";
   if (!file.empty() && !WriteFile(file, options.tokens)) std::abort();

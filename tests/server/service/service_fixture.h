@@ -31,7 +31,7 @@ class GatedTokenizer final : public model::Tokenizer {
   int encoded() const { return encoded_; }
 
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
-                                              model::ControlTokens control) const override {
+                                              const model::ControlPlaces& control) const override {
     ++encoded_;
     std::unique_lock lock(mutex_);
     opened_.wait(lock, [this] { return !shut_; });
@@ -96,6 +96,7 @@ struct TestServiceOptions {
   sessions::SessionOptions sessions = {};
   service::RequestLimits limits = {};
   std::string tokens = {};  ///< a token file; empty: everybody may call
+  bool chats = false;       ///< the model of ChatModelConfig() with a chat template
 };
 
 class TestService {

@@ -7,8 +7,10 @@
 #include <thread>
 #include <utility>
 
+#include "base/file.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "model_loader/checkpoint.h"
+#include "model_loader/tokenizer_json/tokenizer.h"
 #include "server/engine/model.h"
 #include "tests/support/checkpoint_builder.h"
 #include "tests/support/temp_folder.h"
@@ -49,6 +51,35 @@ model::ModelConfig IdModelConfig() {
   return config;
 }
 
+model::ModelConfig ChatModelConfig() {
+  model::ModelConfig config = IdModelConfig();
+  config.vocab_size = 1024;
+  config.eos_token_ids = {
+      ChatTokenizer()->Encode("<|end|>", model::ControlTokens::kAreFound)->front()};
+  return config;
+}
+
+std::shared_ptr<const model::Tokenizer> ChatTokenizer() {
+  const std::string file = FMA_SOURCE_DIR "/tests/data/tokenizer/smollm.json";
+  const auto json = ReadWholeFile(file, size_t{64} << 20);
+  Require(json.status());
+  auto tokenizer = model::MakeJsonTokenizer(*json, file, 1024);
+  Require(tokenizer.status());
+  return *std::move(tokenizer);
+}
+
+std::shared_ptr<const chat::ChatTemplate> TestChatTemplate() {
+  auto made = chat::ChatTemplate::Parse(
+      "{% for m in messages %}"
+      "{% if m.role == 'nobody' %}{{ raise_exception('nobody speaks') }}{% endif %}"
+      "{% if loop.first and m.role != 'system' %}{{ '<s>system\\nBe kind.<|end|>\\n' }}{% endif %}"
+      "{{ '<s>' + m.role + '\\n' + m.content + '<|end|>' + '\\n' }}{% endfor %}"
+      "{% if add_generation_prompt %}{{ '<s>assistant\\n' }}{% endif %}",
+      "chat_template.jinja", {});
+  Require(made.status());
+  return *std::move(made);
+}
+
 std::unique_ptr<engine::Engine> MakeTestEngine(const model::ModelConfig& config,
                                                engine::EngineOptions options,
                                                std::shared_ptr<const model::Tokenizer> tokenizer) {
@@ -78,9 +109,12 @@ std::unique_ptr<sessions::SessionStore> MakeTestSessions(const engine::Engine& e
 }
 
 std::unique_ptr<models::ModelRegistry> ServeTestModel(
-    std::unique_ptr<engine::Engine> engine, std::shared_ptr<sessions::SessionStore> sessions) {
+    std::unique_ptr<engine::Engine> engine, std::shared_ptr<sessions::SessionStore> sessions,
+    std::shared_ptr<const chat::ChatTemplate> chat_template) {
   auto registry = std::make_unique<models::ModelRegistry>([&](const models::ModelSource& source) {
-    return std::make_unique<models::ServedModel>(source, std::move(engine), std::move(sessions));
+    return std::make_unique<models::ServedModel>(source, std::move(engine), std::move(sessions),
+                                                 std::vector<std::shared_ptr<const void>>{},
+                                                 std::move(chat_template));
   });
   Require(registry->Load({.name = "test", .folder = {}}).status());
   return registry;

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "model_loader/chat_template/chat_template.h"
 #include "model_loader/model_config.h"
 #include "model_loader/tokenizer.h"
 #include "server/engine/engine.h"
@@ -26,6 +27,16 @@ model::ModelConfig ShortModelConfig(int64_t positions);
 /// The same without a tokenizer.
 model::ModelConfig IdModelConfig();
 
+/// With the tokenizer of ChatTokenizer(), and its "<|end|>" as the end of a sequence.
+model::ModelConfig ChatModelConfig();
+
+/// A byte-level BPE with the control tokens "<s>" and "<|end|>".
+std::shared_ptr<const model::Tokenizer> ChatTokenizer();
+
+/// "<s>ROLE\nCONTENT<|end|>\n" for each message, a system message where there is none at first,
+/// and "<s>assistant\n". Refuses the role "nobody".
+std::shared_ptr<const chat::ChatTemplate> TestChatTemplate();
+
 /// `tokenizer` replaces the model's own.
 std::unique_ptr<engine::Engine> MakeTestEngine(
     const model::ModelConfig& config, engine::EngineOptions options,
@@ -37,7 +48,8 @@ std::unique_ptr<sessions::SessionStore> MakeTestSessions(const engine::Engine& e
 
 /// Serves an engine and its sessions as the only model, "test".
 std::unique_ptr<models::ModelRegistry> ServeTestModel(
-    std::unique_ptr<engine::Engine> engine, std::shared_ptr<sessions::SessionStore> sessions);
+    std::unique_ptr<engine::Engine> engine, std::shared_ptr<sessions::SessionStore> sessions,
+    std::shared_ptr<const chat::ChatTemplate> chat_template = nullptr);
 
 /// Polls until `condition` holds; false after 20 s.
 bool Eventually(const std::function<bool()>& condition);

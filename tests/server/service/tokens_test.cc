@@ -17,7 +17,7 @@ using ::testing::HasSubstr;
 
 class TokensTest : public ::testing::Test {
  protected:
-  service::Vocabulary Vocabulary() { return service::VocabularyOf(service_.engine()); }
+  service::Vocabulary Vocabulary() { return service::VocabularyOf(*service_.model()); }
 
   TestService service_{{.limits = {.text_bytes = 8}}};
 };
