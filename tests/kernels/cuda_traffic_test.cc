@@ -203,20 +203,26 @@ TEST(CudaTrafficTest, DenseKernelsBesideTheirFloors) {
   }
 }
 
+/// Runs a slice of a prompt, so that its kernels are the only ones that were counted.
+void CountSlice(const kernels::AttentionSpec& spec, kernels::CacheType type, int64_t position,
+                int32_t rows, std::mt19937& random) {
+  CudaLayer device(RandomAttention(spec, random), type);
+  const auto slot = device.NewSlot();
+  device.Fill(slot, SomeSlot(device.layout(), random));
+  const auto qkv = RandomFloats(rows * spec.QkvColumns(), 1.0F, random);
+  kernels::cuda::emulator::TrafficByKernel().clear();
+  device.Step({{slot.data(), position, rows, qkv}});
+}
+
 /// A slice of a prompt whose blocks of queries are whole fine groups, in the middle of a sequence.
 TEST(CudaTrafficTest, PrefillKernelsBesideTheirFloors) {
   std::printf("| kernel | of | floor | moved | floor / moved | in sectors |\n");
   std::mt19937 random(1);
   const kernels::AttentionSpec spec = Summarising();
-  constexpr int64_t kRows = 256;
+  constexpr int32_t kRows = 256;
   constexpr int64_t kPosition = 64 * 2040;
   for (const kernels::CacheType type : {kernels::CacheType::kBF16, kernels::CacheType::kF32}) {
-    CudaLayer device(RandomAttention(spec, random), type);
-    const auto slot = device.NewSlot();
-    device.Fill(slot, SomeSlot(device.layout(), random));
-    const auto qkv = RandomFloats(kRows * spec.QkvColumns(), 1.0F, random);
-    kernels::cuda::emulator::TrafficByKernel().clear();
-    device.Step({{slot.data(), kPosition, kRows, qkv}});
+    CountSlice(spec, type, kPosition, kRows, random);
     const int64_t d = spec.head_dim;
     const int64_t element = kernels::SizeOf(type);
     const std::string of = "256 rows, d 128, " + std::string(kernels::NameOf(type));
@@ -242,16 +248,11 @@ TEST(CudaTrafficTest, SlicesOfSelectedTokensBesideTheirFloors) {
   std::printf("| kernel | of | floor | moved | floor / moved | in sectors |\n");
   std::mt19937 random(1);
   const kernels::AttentionSpec spec = Selecting();
-  constexpr int64_t kRows = 256;
+  constexpr int32_t kRows = 256;
   constexpr int64_t kGroup = 64;
   constexpr int64_t kPosition = kGroup * 2040;
   for (const kernels::CacheType type : {kernels::CacheType::kBF16, kernels::CacheType::kF32}) {
-    CudaLayer device(RandomAttention(spec, random), type);
-    const auto slot = device.NewSlot();
-    device.Fill(slot, SomeSlot(device.layout(), random));
-    const auto qkv = RandomFloats(kRows * spec.QkvColumns(), 1.0F, random);
-    kernels::cuda::emulator::TrafficByKernel().clear();
-    device.Step({{slot.data(), kPosition, kRows, qkv}});
+    CountSlice(spec, type, kPosition, kRows, random);
     const int64_t d = spec.head_dim;
     const int64_t element = kernels::SizeOf(type);
     const std::string of = "256 rows, d 128, " + std::string(kernels::NameOf(type));
