@@ -159,7 +159,8 @@ zmodload zsh/zpty
 zpty shell 'PS1=; TERM=dumb zsh -f -i'
 zpty -w shell 'unset zle_bracketed_paste; LISTMAX=0; fpath=('$1' $fpath); autoload -U compinit; compinit -u -D'
 zpty -w shell "zstyle ':completion:*' list-grouped false; zstyle ':completion:*' format ''"
-zpty -w shell 'bindkey "^I" complete-word; bindkey "^D" list-choices; print -r -- "BE""GIN"'
+zpty -w shell 'bindkey "^I" complete-word; bindkey "^D" list-choices; setopt ignore_eof'
+zpty -w shell 'zle-line-init() { print -r -- "BE""GIN" }; zle -N zle-line-init'
 zpty -r shell out '*BEGIN*'
 zpty -w -n shell "$2"$'\\C-D'
 zpty -w -n shell $'\\C-U'$'print -r -- "E""ND"\\n'

@@ -20,7 +20,7 @@ DEMO_MODEL = ROOT / "models" / "fma-books-11m"
 
 def run(*command: object) -> str:
     """Standard output of a command that must succeed."""
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
