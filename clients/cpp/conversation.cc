@@ -70,7 +70,7 @@ absl::Status Conversation::Ask(v1::ChatRequest request) {
   bool readers_left = true;
   bool answered = false;
   grpc::ClientContext& context = connection_.NewContext();
-  const absl::Status status =
+  absl::Status status =
       connection_.client().Chat(context, request, [&](const v1::GenerateResponse& response) {
         answered = answered || response.has_delta() || response.has_finished();
         if (response.has_finished()) {

@@ -56,7 +56,7 @@ Value Last(Run& run, const Value& subject, Given /*given*/) {
 
 Value ToInteger(Run& /*run*/, const Value& subject, Given given) {
   if (subject.IsNumber()) return subject.Number("");
-  const Value otherwise = given[0].IsUndefined() ? Value(int64_t{0}) : given[0];
+  Value otherwise = given[0].IsUndefined() ? Value(int64_t{0}) : given[0];
   if (!subject.IsText()) return otherwise;
   const std::string& text = subject.text().bytes();
   int64_t number = 0;

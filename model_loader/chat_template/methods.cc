@@ -58,7 +58,7 @@ Value FindIn(Run& run, const Value& subject, Given given) {
 }
 
 Value GetFrom(Run& run, const Value& subject, Given given) {
-  const Value found = Item(run, DictIn(subject), given[0]);
+  Value found = Item(run, DictIn(subject), given[0]);
   if (!found.IsUndefined()) return found;
   return given[1].IsUndefined() ? None{} : given[1];
 }
