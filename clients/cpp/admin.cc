@@ -11,21 +11,21 @@
 namespace fmaserver::client {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kAdminFooter[] = R"(
 The server must have been started with --admin-token-file, and FMA_TOKEN hold one of its tokens.
 
 Examples:
   fma admin load /srv/models/tiny --name small
   fma admin unload small --grace 10)";
 
-struct Options {
+struct AdminOptions {
   ConnectionOptions connection;
   std::string folder;
   std::string name;
   std::optional<double> grace_seconds;
 };
 
-int Load(const Options& options) {
+int Load(const AdminOptions& options) {
   v1::LoadModelRequest request;
   request.set_folder(options.folder);
   request.set_name(options.name);
@@ -35,7 +35,7 @@ int Load(const Options& options) {
   return connection.Report(model.status());
 }
 
-int Unload(const Options& options) {
+int Unload(const AdminOptions& options) {
   v1::UnloadModelRequest request;
   request.set_name(options.name);
   if (options.grace_seconds) request.set_grace_seconds(*options.grace_seconds);
@@ -48,9 +48,9 @@ int Unload(const Options& options) {
 void AddAdminCommand(CLI::App& app, RunCommand& run) {
   CLI::App& admin = *app.add_subcommand("admin", "Load and unload models of a running server");
   admin.require_subcommand(1);
-  admin.footer(kFooter);
+  admin.footer(kAdminFooter);
 
-  auto loaded = std::make_shared<Options>();
+  auto loaded = std::make_shared<AdminOptions>();
   CLI::App& load = *admin.add_subcommand("load", "Serves one more model");
   load.add_option("folder", loaded->folder, "Checkpoint folder on the server's machine")
       ->required();
@@ -58,7 +58,7 @@ void AddAdminCommand(CLI::App& app, RunCommand& run) {
   AddConnectionOptions(load, loaded->connection);
   load.callback([loaded, &run] { run = [loaded] { return Load(*loaded); }; });
 
-  auto unloaded = std::make_shared<Options>();
+  auto unloaded = std::make_shared<AdminOptions>();
   CLI::App& unload = *admin.add_subcommand("unload", "Ends serving a model");
   unload.add_option("name", unloaded->name, "The model")->required();
   AddNumber(unload, "--grace", unloaded->grace_seconds,

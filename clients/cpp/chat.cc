@@ -22,7 +22,7 @@ namespace {
 
 constexpr uint32_t kMaxTokens = 1024;
 
-constexpr char kFooter[] = R"(
+constexpr char kChatFooter[] = R"(
 Each line is a message; a pasted text with several lines is one. Ctrl-C stops an answer, and what
 was asked is forgotten with it. Ctrl-D ends the chat. Lines that begin with a slash are commands,
 which /help lists. Answers have at most 1,024 tokens unless --max-tokens says otherwise.
@@ -44,7 +44,7 @@ constexpr char kHelp[] =
     "/context       what it holds, and what that costs\n"
     "/quit          end, as Ctrl-D does\n";
 
-struct Options {
+struct ChatOptions {
   ConnectionOptions connection;
   GenerateOptions generate;
   std::string instructions;
@@ -146,7 +146,7 @@ class Chat {
   bool done_ = false;
 };
 
-int RunChat(const Options& options) {
+int RunChat(const ChatOptions& options) {
   auto request = MakeOptions(options.generate);
   if (!request.ok()) return ReportUsage(request.status());
   request->set_model(options.connection.model);
@@ -170,9 +170,9 @@ int RunChat(const Options& options) {
 }  // namespace
 
 void AddChatCommand(CLI::App& app, RunCommand& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ChatOptions>();
   CLI::App& command = *app.add_subcommand("chat", "Talk with a model");
-  command.footer(kFooter);
+  command.footer(kChatFooter);
   command.add_option("--system", options->instructions, "Instructions for the model")
       ->type_name("TEXT");
   command

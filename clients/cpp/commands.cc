@@ -3,7 +3,7 @@
 namespace fmaserver::client {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kToolFooter[] = R"(
 Examples:
   fma generate "Once upon a time"            continue a prompt
   fma generate --prompt-file book.txt        ... from a file; '-' reads standard input
@@ -24,7 +24,7 @@ void AddCommands(CLI::App& app, RunCommand& run) {
       "fma - generate, chat, score, tokenize and keep conversations with a running FMA Server");
   app.set_version_flag("--version", "fma " FMA_VERSION, "Print the version and exit");
   app.require_subcommand(1);
-  app.footer(kFooter);
+  app.footer(kToolFooter);
   AddGenerateCommand(app, run);
   AddChatCommand(app, run);
   AddScoreCommand(app, run);

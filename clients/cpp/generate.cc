@@ -11,7 +11,7 @@
 namespace fmaserver::client {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kGenerateFooter[] = R"(
 The text appears as it is generated. When it is complete, standard error tells the speed and the
 size of the model's cache, beside what a key/value cache of every token would hold.
 
@@ -23,12 +23,12 @@ Examples:
   fma generate --session story "And then"
   git diff | fma generate --prompt-file - --top-p 0.9 --seed 1)";
 
-struct Options {
+struct GenerateCommandOptions {
   ConnectionOptions connection;
   GenerateOptions generate;
 };
 
-int RunGenerate(const Options& options) {
+int RunGenerate(const GenerateCommandOptions& options) {
   auto request = MakeRequest(options.generate);
   if (!request.ok()) return ReportUsage(request.status());
   request->set_model(options.connection.model);
@@ -57,9 +57,9 @@ int RunGenerate(const Options& options) {
 }  // namespace
 
 void AddGenerateCommand(CLI::App& app, RunCommand& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<GenerateCommandOptions>();
   CLI::App& command = *app.add_subcommand("generate", "Continue a prompt and stream the text");
-  command.footer(kFooter);
+  command.footer(kGenerateFooter);
   AddGenerateOptions(command, options->generate);
   AddConnectionOptions(command, options->connection);
   command.callback([options, &run] { run = [options] { return RunGenerate(*options); }; });

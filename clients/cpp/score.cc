@@ -21,7 +21,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kFooter[] = R"(
+constexpr char kScoreFooter[] = R"(
 Prints the total, its mean per token and the perplexity; with --tokens or --top-logprobs also a line
 for each token: id, log-probability, the token, and the alternatives.
 
@@ -29,7 +29,7 @@ Examples:
   fma score "The cat sat on the mat"
   fma score --prompt-file chapter.txt --json | jq .logprob)";
 
-struct Options {
+struct ScoreOptions {
   ConnectionOptions connection;
   InputOptions input;
   uint32_t top_logprobs = 0;
@@ -88,7 +88,7 @@ bool PrintPlain(const v1::ScoreResponse& response, bool tokens) {
   return WriteOutput(text);
 }
 
-int RunScore(const Options& options) {
+int RunScore(const ScoreOptions& options) {
   v1::ScoreRequest request;
   if (absl::Status status = ReadInput(options.input, request); !status.ok()) {
     return ReportUsage(status);
@@ -111,9 +111,9 @@ int RunScore(const Options& options) {
 }  // namespace
 
 void AddScoreCommand(CLI::App& app, RunCommand& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ScoreOptions>();
   CLI::App& command = *app.add_subcommand("score", "Log-probabilities of a given text");
-  command.footer(kFooter);
+  command.footer(kScoreFooter);
   AddInputOptions(command, options->input);
   command.add_flag("--tokens", options->tokens, "Print every token");
   AddNumber(command, "--top-logprobs", options->top_logprobs,

@@ -15,7 +15,7 @@
 namespace fmaserver::client {
 namespace {
 
-constexpr char kFooter[] = R"(
+constexpr char kSessionsFooter[] = R"(
 A session holds the tokens of a conversation in a block of memory that does not grow with it.
 `fma generate --session ID` continues it: only the new text is sent and read.
 
@@ -26,7 +26,7 @@ Examples:
   fma sessions rewind story 12
   fma sessions export story story.fma && fma sessions import story.fma copy)";
 
-struct Options {
+struct SessionsOptions {
   ConnectionOptions connection;
   std::string id;
   std::string file;
@@ -44,7 +44,7 @@ int Show(const Connection& connection, const absl::StatusOr<v1::Session>& sessio
   return connection.Report(session.status());
 }
 
-v1::CreateSessionRequest CreateRequest(const Options& options) {
+v1::CreateSessionRequest CreateRequest(const SessionsOptions& options) {
   v1::CreateSessionRequest request;
   request.set_model(options.connection.model);
   request.set_session_id(options.id);
@@ -53,13 +53,13 @@ v1::CreateSessionRequest CreateRequest(const Options& options) {
   return request;
 }
 
-int Create(const Options& options) {
+int Create(const SessionsOptions& options) {
   Connection connection(options.connection);
   return Show(connection,
               connection.client().CreateSession(connection.NewContext(), CreateRequest(options)));
 }
 
-int List(const Options& options) {
+int List(const SessionsOptions& options) {
   Connection connection(options.connection);
   auto request = connection.NewRequest<v1::ListSessionsRequest>();
   while (true) {
@@ -73,7 +73,7 @@ int List(const Options& options) {
   }
 }
 
-int ShowOne(const Options& options) {
+int ShowOne(const SessionsOptions& options) {
   Connection connection(options.connection);
   auto request = connection.NewRequest<v1::GetSessionRequest>();
   request.set_session_id(options.id);
@@ -82,7 +82,7 @@ int ShowOne(const Options& options) {
   return connection.Report(session.status());
 }
 
-int Update(const Options& options) {
+int Update(const SessionsOptions& options) {
   Connection connection(options.connection);
   auto request = connection.NewRequest<v1::UpdateSessionRequest>();
   request.set_session_id(options.id);
@@ -91,7 +91,7 @@ int Update(const Options& options) {
   return Show(connection, connection.client().UpdateSession(connection.NewContext(), request));
 }
 
-int Fork(const Options& options) {
+int Fork(const SessionsOptions& options) {
   Connection connection(options.connection);
   auto request = connection.NewRequest<v1::ForkSessionRequest>();
   request.set_session_id(options.id);
@@ -104,7 +104,7 @@ int Fork(const Options& options) {
   return kDone;
 }
 
-int Rewind(const Options& options) {
+int Rewind(const SessionsOptions& options) {
   Connection connection(options.connection);
   auto request = connection.NewRequest<v1::RewindSessionRequest>();
   request.set_session_id(options.id);
@@ -112,14 +112,14 @@ int Rewind(const Options& options) {
   return Show(connection, connection.client().RewindSession(connection.NewContext(), request));
 }
 
-int Delete(const Options& options) {
+int Delete(const SessionsOptions& options) {
   Connection connection(options.connection);
   auto request = connection.NewRequest<v1::DeleteSessionRequest>();
   request.set_session_id(options.id);
   return connection.Report(connection.client().DeleteSession(connection.NewContext(), request));
 }
 
-int Export(const Options& options) {
+int Export(const SessionsOptions& options) {
   auto file = ExportFile::Create(options.file);
   if (!file.ok()) return ReportUsage(file.status());
   Connection connection(options.connection);
@@ -132,7 +132,7 @@ int Export(const Options& options) {
   return absl::IsCancelled(outcome.file) ? kDone : ReportLost(outcome.file);
 }
 
-int Import(const Options& options) {
+int Import(const SessionsOptions& options) {
   auto file = ImportFile::Open(options.file);
   if (!file.ok()) return ReportUsage(file.status());
   Connection connection(options.connection);
@@ -152,8 +152,9 @@ int Import(const Options& options) {
 class Action {
  public:
   Action(CLI::App& sessions, RunCommand& run, const char* name, const char* help,
-         int (*action)(const Options&))
-      : options_(std::make_shared<Options>()), command_(*sessions.add_subcommand(name, help)) {
+         int (*action)(const SessionsOptions&))
+      : options_(std::make_shared<SessionsOptions>()),
+        command_(*sessions.add_subcommand(name, help)) {
     AddConnectionOptions(command_, options_->connection);
     command_.callback([options = options_, &run, action] {
       run = [options, action] { return action(*options); };
@@ -181,11 +182,11 @@ class Action {
     return *this;
   }
 
-  Options& options() { return *options_; }
+  SessionsOptions& options() { return *options_; }
   CLI::App& command() { return command_; }
 
  private:
-  std::shared_ptr<Options> options_;
+  std::shared_ptr<SessionsOptions> options_;
   CLI::App& command_;
 };
 
@@ -194,8 +195,8 @@ class Action {
 void AddSessionsCommand(CLI::App& app, RunCommand& run) {
   CLI::App& sessions = *app.add_subcommand("sessions", "Conversations that the server keeps");
   sessions.require_subcommand(1);
-  sessions.footer(kFooter);
-  const auto add = [&](const char* name, const char* help, int (*action)(const Options&)) {
+  sessions.footer(kSessionsFooter);
+  const auto add = [&](const char* name, const char* help, int (*action)(const SessionsOptions&)) {
     return Action(sessions, run, name, help, action);
   };
 

@@ -51,9 +51,12 @@ void CertificateWatch::Look() {
   }
   const bool recovered = !std::exchange(trouble_, {}).empty();
   if (*read != *current()) {
-    spdlog::info("the certificate is renewed and ends {}", TimeOf(read->chain_end));
-    const std::lock_guard lock(mutex_);
-    current_ = std::make_shared<const Certificates>(*std::move(read));
+    const auto renewed = std::make_shared<const Certificates>(*std::move(read));
+    {
+      const std::lock_guard lock(mutex_);
+      current_ = renewed;
+    }
+    spdlog::info("the certificate is renewed and ends {}", TimeOf(renewed->chain_end));
   } else if (recovered) {
     spdlog::info("the certificate's files are those in use again");
   }
