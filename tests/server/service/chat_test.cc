@@ -17,11 +17,11 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using Ids = std::vector<int32_t>;
 
-const sessions::SessionName kTalk{.tenant = kDefaultTenant, .id = "talk"};
+const sessions::SessionName kConversation{.tenant = kDefaultTenant, .id = "talk"};
 
 class ChatTest : public ::testing::Test {
  protected:
-  ChatTest() { Require(service_.sessions().Create(kTalk, {}).status()); }
+  ChatTest() { Require(service_.sessions().Create(kConversation, {}).status()); }
 
   int32_t Id(const std::string& text) {
     const auto ids = service_.engine().tokenizer()->Encode(text, model::ControlTokens::kAreFound);
@@ -46,7 +46,7 @@ class ChatTest : public ::testing::Test {
   service::GenerateRequest Turn(Conversation messages, int64_t max_tokens,
                                 const std::vector<std::string>& allowed = {}) {
     auto request = Request(std::move(messages), max_tokens, allowed);
-    request.session_id = kTalk.id;
+    request.session_id = kConversation.id;
     return request;
   }
 
@@ -124,7 +124,7 @@ TEST_F(ChatTest, ASessionHoldsTheTokensOfTheWholeConversation) {
                                    8));
   ASSERT_TRUE(whole.status.ok()) << whole.status;
   EXPECT_EQ(held, whole.prompt);
-  EXPECT_EQ(service_.sessions().Get(kTalk)->tokens, std::ssize(held));
+  EXPECT_EQ(service_.sessions().Get(kConversation)->tokens, std::ssize(held));
   EXPECT_EQ(Run(Turn({}, 8)).generated, whole.generated);
 }
 
@@ -133,7 +133,7 @@ TEST_F(ChatTest, AfterARewindTheAnswersEndIsWrittenAgain) {
   Take(Turn({{"user", "One?"}}, 1, {"a"}), held);
   Take(Turn({}, 1, {"<|end|>"}), held);
   // The end of the answer is forgotten, so the template writes it.
-  Require(service_.sessions().Rewind(kTalk, std::ssize(held) - 1).status());
+  Require(service_.sessions().Rewind(kConversation, std::ssize(held) - 1).status());
   const Answer next = Run(Turn({{"user", "Two?"}}, 1));
   ASSERT_TRUE(next.status.ok()) << next.status;
   EXPECT_EQ(next.prompt.front(), Id("<|end|>"));
@@ -143,14 +143,15 @@ TEST_F(ChatTest, WhatTheTemplateRefusesLeavesTheSessionAsItWas) {
   Ids held;
   Take(Turn({{"user", "One?"}}, 1, {"a"}), held);
   absl::Status next;
-  GenerateCall refused(service_, Turn({{"nobody", "Two?"}}, 1),
-                       {.at_end = [&] { next = service_.sessions().BeginTurn(kTalk).status(); }});
+  GenerateCall refused(service_, Turn({{"nobody", "Two?"}}, 1), {.at_end = [&] {
+                         next = service_.sessions().BeginTurn(kConversation).status();
+                       }});
   const absl::Status status = refused.Run();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("the template refuses the messages: \"nobody speaks\""));
   EXPECT_TRUE(next.ok()) << "whoever is refused finds the session free: " << next;
-  EXPECT_EQ(service_.sessions().Get(kTalk)->tokens, std::ssize(held));
+  EXPECT_EQ(service_.sessions().Get(kConversation)->tokens, std::ssize(held));
 }
 
 TEST_F(ChatTest, ChatsNeedMessagesThatAreText) {
