@@ -1,5 +1,5 @@
 # Precompiled headers: the headers of libraries that most files include, parsed once for each kind
-# of file instead of once for each file. The presets that read the files of a room joined go without.
+# of file instead of once for each file. The preset lint goes without.
 
 # fma_precompiled(NAME LINKS... HEADERS...): a set of headers. The variable FMA_PRECOMPILED names the
 # set of the targets of a folder.

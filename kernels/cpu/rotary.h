@@ -45,20 +45,19 @@ class Rotary {
   }
 
   /// Turns x back: out is what Apply() turned into x, up to rounding. out may be x.
-  template <typename T>
-  void Undo(Rotation rotation, const T* x, T* out) const {
+  void Undo(Rotation rotation, const float* x, float* out) const {
     Turn</*kBack=*/true>(rotation, x, out);
   }
 
  private:
-  template <bool kBack, typename T>
-  void Turn(Rotation rotation, const T* x, T* out) const {
+  template <bool kBack>
+  void Turn(Rotation rotation, const float* x, float* out) const {
     const int64_t n = half();
     for (int64_t i = 0; i < n; ++i) {
-      const T cosine = rotation[i];
-      const T sine = kBack ? -rotation[n + i] : rotation[n + i];
-      const T low = x[i];
-      const T high = x[n + i];
+      const float cosine = rotation[i];
+      const float sine = kBack ? -rotation[n + i] : rotation[n + i];
+      const float low = x[i];
+      const float high = x[n + i];
       out[i] = low * cosine - high * sine;
       out[n + i] = high * cosine + low * sine;
     }

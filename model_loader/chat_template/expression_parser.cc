@@ -68,23 +68,27 @@ ExpressionPtr ExpressionParser::Tuple() {
   return Make<ListDisplay>(line, std::move(items));
 }
 
-ExpressionPtr ExpressionParser::Or() {
-  const Deeper deeper(*this);
-  ExpressionPtr left = And();
-  while (tokens_.IsName("or")) {
-    const int line = tokens_.Take().line;
-    left = Make<Binary>(line, "or", std::move(left), And());
+template <typename Operand>
+ExpressionPtr ExpressionParser::LeftToRight(std::initializer_list<std::string_view> operations,
+                                            Operand operand) {
+  const auto is_next = [this](std::string_view operation) {
+    return tokens_.IsOperator(operation) || tokens_.IsName(operation);
+  };
+  ExpressionPtr left = operand();
+  while (std::any_of(operations.begin(), operations.end(), is_next)) {
+    const Token& operation = tokens_.Take();
+    left = Make<Binary>(operation.line, operation.text, std::move(left), operand());
   }
   return left;
 }
 
+ExpressionPtr ExpressionParser::Or() {
+  const Deeper deeper(*this);
+  return LeftToRight({"or"}, [this] { return And(); });
+}
+
 ExpressionPtr ExpressionParser::And() {
-  ExpressionPtr left = Not();
-  while (tokens_.IsName("and")) {
-    const int line = tokens_.Take().line;
-    left = Make<Binary>(line, "and", std::move(left), Not());
-  }
-  return left;
+  return LeftToRight({"and"}, [this] { return Not(); });
 }
 
 ExpressionPtr ExpressionParser::Not() {
@@ -119,40 +123,21 @@ ExpressionPtr ExpressionParser::Compare() {
 }
 
 ExpressionPtr ExpressionParser::Sum() {
-  ExpressionPtr left = Concatenation();
-  while (tokens_.IsOperator("+") || tokens_.IsOperator("-")) {
-    const Token& operation = tokens_.Take();
-    left = Make<Binary>(operation.line, operation.text, std::move(left), Concatenation());
-  }
-  return left;
+  return LeftToRight({"+", "-"}, [this] { return Concatenation(); });
 }
 
 ExpressionPtr ExpressionParser::Concatenation() {
-  ExpressionPtr left = Product();
-  while (tokens_.IsOperator("~")) {
-    const int line = tokens_.Take().line;
-    left = Make<Binary>(line, "~", std::move(left), Product());
-  }
-  return left;
+  return LeftToRight({"~"}, [this] { return Product(); });
 }
 
 ExpressionPtr ExpressionParser::Product() {
-  ExpressionPtr left = Power();
-  while (tokens_.IsOperator("*") || tokens_.IsOperator("//") || tokens_.IsOperator("%")) {
-    const Token& operation = tokens_.Take();
-    left = Make<Binary>(operation.line, operation.text, std::move(left), Power());
-  }
+  ExpressionPtr product = LeftToRight({"*", "//", "%"}, [this] { return Power(); });
   if (tokens_.IsOperator("/")) throw tokens_.Unexpected("//, which divides whole numbers");
-  return left;
+  return product;
 }
 
 ExpressionPtr ExpressionParser::Power() {
-  ExpressionPtr left = Unary(/*with_filters=*/true);
-  while (tokens_.IsOperator("**")) {
-    const int line = tokens_.Take().line;
-    left = Make<Binary>(line, "**", std::move(left), Unary(/*with_filters=*/true));
-  }
-  return left;
+  return LeftToRight({"**"}, [this] { return Unary(/*with_filters=*/true); });
 }
 
 ExpressionPtr ExpressionParser::Unary(bool with_filters) {

@@ -1,6 +1,9 @@
 // The tokens in a tag become an expression.
 #pragma once
 
+#include <initializer_list>
+#include <string_view>
+
 #include "model_loader/chat_template/expression.h"
 #include "model_loader/chat_template/token_stream.h"
 
@@ -22,6 +25,10 @@ class ExpressionParser {
 
  private:
   class Deeper;
+
+  /// Operands with any of `operations` between them: "a - b + c" is (a - b) + c.
+  template <typename Operand>
+  ExpressionPtr LeftToRight(std::initializer_list<std::string_view> operations, Operand operand);
 
   ExpressionPtr And();
   ExpressionPtr Not();

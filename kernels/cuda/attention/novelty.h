@@ -1,5 +1,5 @@
 // How unlike the others each key of a fine group is: its leverage, in float64, as a block of
-// threads finds it. The counterpart of kernels/cpu/novelty-inl.h; docs/model.md, "Selected tokens".
+// threads finds it. The counterpart of kernels/cpu/novelty.cc; docs/model.md, "Selected tokens".
 //
 // All threads of a block call every function, and each ends with a barrier. Novelty is rounded, so
 // that another order of sums hardly ever gives another number.
