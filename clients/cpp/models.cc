@@ -30,7 +30,8 @@ nlohmann::json ToJson(const v1::Model& model) {
           {"num_slots", model.num_slots()},
           {"device", model.device()},
           {"server_version", model.server_version()},
-          {"aliases", model.aliases()}};
+          {"aliases", model.aliases()},
+          {"chat", model.chat()}};
 }
 
 std::string LengthLimit(const v1::Model& model) {
@@ -50,6 +51,7 @@ std::string Table(const v1::Model& model) {
       absl::StrCat(WithCommas(model.parameters()), " (", HumanBytes(model.weight_bytes()), ")"));
   row("vocabulary", absl::StrCat(WithCommas(model.vocab_size()), " tokens"));
   row("tokenizer", model.tokenizer().empty() ? "none: send token ids" : model.tokenizer());
+  row("chat template", model.chat() ? "yes" : "none");
   row("sequence length", LengthLimit(model));
   row("horizon", absl::StrCat(WithCommas(model.horizon_tokens()), " tokens"));
   row("end of sequence", absl::StrJoin(model.eos_token_ids(), ", "));

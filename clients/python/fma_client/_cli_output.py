@@ -164,6 +164,7 @@ def write_model(model: Model) -> None:
         ("parameters", f"{model.parameters:,} ({human_bytes(model.weight_bytes)})"),
         ("vocabulary", f"{model.vocab_size:,} tokens"),
         ("tokenizer", model.tokenizer or "none: send token ids"),
+        ("chat template", "yes" if model.chat else "none"),
         ("sequence length", limit),
         ("horizon", f"{model.horizon_tokens:,} tokens"),
         ("end of sequence", ", ".join(map(str, model.eos_token_ids))),
