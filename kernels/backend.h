@@ -12,6 +12,7 @@
 // and however a sequence is cut into segments.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -21,6 +22,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/fma/archive_layout.h"
 #include "kernels/fma/slot_layout.h"
 #include "kernels/fma/spec.h"
 #include "kernels/fma/weight_format.h"
@@ -131,6 +133,17 @@ struct SlotHandle {
   bool operator==(const SlotHandle&) const = default;
 };
 
+/// One group of an archive: the step that completes the fine group behind it writes it, and then it
+/// never changes. Any number of sequences may share it; it outlives the steps that name it.
+class ArchiveGroup {
+ public:
+  virtual ~ArchiveGroup() = default;
+  /// ArchiveLayout's two blocks of bytes, both in host memory, or null where a backend keeps its
+  /// own copy of the sketches (SaveSketches).
+  std::byte* tokens = nullptr;
+  std::byte* sketches = nullptr;
+};
+
 /// Rows [position, position + rows) of the sequence whose cache is `slot`. A slot appears in at
 /// most one segment of a step and has taken exactly the tokens before `position`.
 struct Segment {
@@ -140,6 +153,12 @@ struct Segment {
   /// The rows attend as in any segment, but the slot stays as it was until Commit() says how many
   /// of them it takes.
   bool tentative = false;
+  /// Whether queries open units. Then `archive` has a group for each of the first
+  /// ArchiveLayout::Groups(position + rows): the first Groups(position) have been written before,
+  /// the others are written by this step (by a tentative segment too, whose groups count as
+  /// unwritten until Commit()).
+  bool opens = false;
+  std::span<ArchiveGroup* const> archive = {};
 };
 
 /// The size in bytes of a device's own memory, and how much all its users take together.
@@ -166,6 +185,15 @@ class Backend {
   /// sequence never reads what it did not write. RESOURCE_EXHAUSTED.
   virtual absl::StatusOr<std::unique_ptr<SlotMemory>> AllocateSlots(const SlotLayout& layout,
                                                                     int32_t count) = 0;
+
+  /// A group that has yet to be written. `tokens`, layout.TokenBytes() bytes of host memory, is
+  /// where its tokens will lie; it must outlive the group. RESOURCE_EXHAUSTED; UNIMPLEMENTED for
+  /// backends that open no units.
+  virtual absl::StatusOr<std::unique_ptr<ArchiveGroup>> MakeGroup(const ArchiveLayout& layout,
+                                                                  std::span<std::byte> tokens) {
+    static_cast<void>(layout), static_cast<void>(tokens);
+    return absl::UnimplementedError("this device cannot open units: set fma.open_units to 0");
+  }
 
   /// Packs several products of the same input, stacked along `out`: one pass computes them all.
   virtual absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
@@ -217,6 +245,17 @@ class Backend {
   /// until it is done. In host memory they are as SlotLayout says for every backend.
   virtual absl::Status SaveSlot(SlotHandle slot, std::span<std::byte> out) = 0;
   virtual absl::Status RestoreSlot(std::span<const std::byte> in, SlotHandle slot) = 0;
+
+  /// The same for the sketches of a group, layout.SketchBytes() bytes. Its tokens are in host
+  /// memory anyway.
+  virtual absl::Status SaveSketches(const ArchiveGroup& group, std::span<std::byte> out) {
+    std::copy_n(group.sketches, out.size(), out.data());
+    return absl::OkStatus();
+  }
+  virtual absl::Status RestoreSketches(std::span<const std::byte> in, ArchiveGroup& group) {
+    std::copy_n(in.data(), in.size(), group.sketches);
+    return absl::OkStatus();
+  }
 
   /// Chooses tokens without copying the logits; null when this backend's logits are in host memory
   /// anyway.

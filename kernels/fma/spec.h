@@ -33,11 +33,21 @@ struct AttentionSpec {
   int32_t select_novel = 0;  ///< select: r, tokens of a group that are chosen for their novelty
   int64_t max_distance = 0;  ///< C, rotated far field only: nothing seems farther; 0: no bound
 
+  int32_t open_units = 0;  ///< select: B, units of the far past that a query opens; 0: none
+  int32_t open_size = 32;  ///< select: u, tokens of a unit; divides m when units are opened
+
   constexpr int32_t QueriesPerKvHead() const { return num_heads / num_kv_heads; }
   /// Columns of the fused product: queries, then keys, then values.
   constexpr int64_t QkvColumns() const { return int64_t{num_heads + 2 * num_kv_heads} * head_dim; }
   /// Whether groups are represented by tokens of their own, not by summaries.
   constexpr bool Selects() const { return downsampling == Downsampling::kSelect; }
+  /// Whether queries open units, for which their sequence needs an archive.
+  constexpr bool Opens() const { return open_units > 0; }
+  /// How many of the newest archived groups are met by their own positions while all before them
+  /// seem max_distance away; 0 when all are met alike.
+  constexpr int64_t GroupsInPlace() const {
+    return Opens() && max_distance > 0 ? max_distance / hierarchy.group_size - 2 : 0;
+  }
   /// Whether the far field (and sinks that left the near field) carries rotary positions.
   constexpr bool FarIsRotated() const {
     return positions == PositionEmbedding::kRope && far_positions != FarPositions::kNone;

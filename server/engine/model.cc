@@ -55,6 +55,7 @@ Model::Model(const model::Checkpoint& checkpoint, std::shared_ptr<kernels::Backe
       backend_(std::move(backend)),
       options_(options),
       layout_(config_.attention, config_.num_layers, options.cache_type),
+      archive_layout_(config_.attention, config_.num_layers, options.cache_type),
       weights_(std::move(weights)) {}
 
 absl::StatusOr<kernels::Matrix> Model::Activation(int64_t cols) {
@@ -100,7 +101,7 @@ absl::StatusOr<kernels::Matrix> Model::Run(std::span<const StepSegment> segments
   int64_t rows = 0;
   for (const StepSegment& segment : segments) {
     parts.push_back({segment.slot, segment.position, static_cast<int32_t>(segment.tokens.size()),
-                     segment.tentative});
+                     segment.tentative, segment.opens, segment.archive});
     rows += parts.back().rows;
   }
   if (rows < 1 || rows > options_.max_rows) {

@@ -28,6 +28,8 @@ struct StepSegment {
   std::span<const int32_t> tokens;  ///< one or more, each in [0, V)
   int32_t logits = 0;               ///< how many of the last rows need logits
   bool tentative = false;           ///< the slot takes none of them before Commit()
+  bool opens = false;               ///< whether it reads and writes an archive (kernels::Segment)
+  std::span<kernels::ArchiveGroup* const> archive = {};
 };
 
 /// Not thread-safe: one thread at a time.
@@ -68,9 +70,7 @@ class Model {
   int64_t num_parameters() const { return num_parameters_; }
   int64_t weight_bytes() const { return weight_bytes_; }
   int64_t slot_bytes() const { return layout_.slot_bytes; }
-  kernels::ArchiveLayout archive() const { return {.hierarchy = layout_.hierarchy}; }
-  /// The size of a sequence's state after `tokens` tokens: its slot and its archive.
-  int64_t state_bytes(int64_t tokens) const { return slot_bytes() + archive().Bytes(tokens); }
+  const kernels::ArchiveLayout& archive_layout() const { return archive_layout_; }
   int64_t full_cache_bytes_per_token() const { return kernels::FullCacheBytesPerToken(layout_); }
   std::string device() const { return backend_->Description(); }
 
@@ -94,6 +94,7 @@ class Model {
   const std::shared_ptr<kernels::Backend> backend_;
   const ModelOptions options_;
   const kernels::SlotLayout layout_;
+  const kernels::ArchiveLayout archive_layout_;
   const ModelWeights weights_;
 
   // Activations of one step, [max_rows, ...].

@@ -81,14 +81,40 @@ TEST(SlotLayout, GrowsWithTheLogarithmOfTheContext) {
   EXPECT_LT(at_20, 2 * at_10);
 }
 
+AttentionSpec OpeningSpec() {
+  AttentionSpec spec;
+  spec.num_heads = 6;
+  spec.num_kv_heads = 2;
+  spec.head_dim = 64;
+  spec.hierarchy = {64, 32, 6, 4};
+  spec.downsampling = Downsampling::kSelect;
+  spec.open_units = 16;
+  return spec;
+}
+
 TEST(ArchiveLayout, HoldsWhatHasLeftTheNearField) {
-  const ArchiveLayout archive{.hierarchy = {4, 2, 3, 0}, .token_bytes = 10};
-  for (int64_t tokens = 0; tokens < 100; ++tokens) {
+  const ArchiveLayout archive(OpeningSpec(), 3, CacheType::kBF16);
+  for (int64_t tokens = 0; tokens < 1000; ++tokens) {
     // The next token is at `tokens`; it sees its own fine group and the one before token by token.
-    const int64_t first_near = tokens < 8 ? 0 : tokens / 4 * 4 - 4;
-    ASSERT_EQ(archive.ArchivedTokens(tokens), first_near) << "after " << tokens;
-    ASSERT_EQ(archive.Bytes(tokens), 10 * first_near);
+    const int64_t first_near = tokens < 128 ? 0 : tokens / 64 * 64 - 64;
+    ASSERT_EQ(archive.Groups(tokens) * 64, first_near) << "after " << tokens;
+    ASSERT_EQ(archive.Bytes(tokens), archive.Groups(tokens) * archive.GroupBytes());
   }
+}
+
+// Per token and KV head: 2d numbers, 2d bits and a number of its own; per unit 2d numbers.
+TEST(ArchiveLayout, TakesWhatTheSpecSays) {
+  const ArchiveLayout archive(OpeningSpec(), 3, CacheType::kBF16);
+  EXPECT_EQ(archive.TokenBytes(), 3 * 2 * 64 * 256);
+  EXPECT_EQ(archive.SketchBytes(), 3 * 2 * 64 * 26);
+}
+
+TEST(ArchiveLayout, IsEmptyForModelsThatOpenNothing) {
+  AttentionSpec spec = OpeningSpec();
+  spec.open_units = 0;
+  const ArchiveLayout archive(spec, 3, CacheType::kBF16);
+  EXPECT_FALSE(archive);
+  EXPECT_EQ(archive.Bytes(1'000'000), 0);
 }
 
 }  // namespace
