@@ -180,6 +180,7 @@ void AddChatCommand(CLI::App& app, RunCommand& run) {
                   "Go on with this session, or make it; it stays")
       ->type_name("ID");
   AddSamplingOptions(command, options->generate);
+  AddArchiveOption(command, options->generate);
   AddServerOptions(command, options->connection);
   command.callback([options, &run] { run = [options] { return RunChat(*options); }; });
 }

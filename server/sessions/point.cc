@@ -32,19 +32,22 @@ absl::Status CheckArchive(const Point& point) {
 
 }  // namespace
 
-Point MakePoint(engine::State state, bool turn_end) {
+Point MakePoint(engine::State state, bool turn_end, const std::vector<PartPtr>& before) {
   Point point{.slot = std::make_shared<Part>(Part{.id = RandomId(),
                                                   .tokens = state.slot->tokens(),
                                                   .bytes = std::ssize(state.slot->bytes()),
                                                   .memory = std::move(state.slot)}),
               .turn_end = turn_end};
   for (const engine::ArchiveChunkPtr& chunk : state.archive) {
-    point.archive.push_back(std::make_shared<Part>(Part{.kind = Part::Kind::kChunk,
-                                                        .id = chunk->id,
-                                                        .begin = chunk->begin,
-                                                        .tokens = chunk->bytes->tokens(),
-                                                        .bytes = std::ssize(chunk->bytes->bytes()),
-                                                        .memory = chunk->bytes}));
+    const size_t index = point.archive.size();
+    const bool known = index < before.size() && before[index]->id == chunk->id();
+    point.archive.push_back(known ? before[index]
+                                  : std::make_shared<Part>(Part{.kind = Part::Kind::kChunk,
+                                                                .id = chunk->id(),
+                                                                .begin = chunk->begin(),
+                                                                .tokens = chunk->end(),
+                                                                .bytes = chunk->bytes(),
+                                                                .memory = chunk}));
   }
   return point;
 }

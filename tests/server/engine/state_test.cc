@@ -14,7 +14,7 @@ namespace {
 
 using Tokens = std::vector<int32_t>;
 
-constexpr engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 200, .step_tokens = 37};
+const engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 200, .step_tokens = 37};
 
 engine::EngineOptions WithoutCache() {
   engine::EngineOptions options = kOptions;
@@ -33,7 +33,7 @@ class SamplesSink : public engine::GenerateSink, public Recorder {
   explicit SamplesSink(int samples) : tokens(samples), logprobs(samples), left_(samples) {}
   void OnPromptProgress(int64_t, int64_t) override {}
   void OnPrompt(std::vector<engine::TokenScore>) override {}
-  void OnState(engine::SnapshotPtr) override {}
+  void OnState(engine::State) override {}
   void OnInterrupted(engine::Kept, uint64_t) override {}
   void OnDelta(engine::Delta delta) override {
     auto& sample = tokens[delta.index];
@@ -171,14 +171,13 @@ TEST_P(StatesTest, TurnsEqualOneRun) {
   const auto engine = MakeEngine(kOptions, Config());
   std::mt19937 random(3);
   for (int conversation = 0; conversation < 30; ++conversation) {
-    engine::SnapshotPtr state;
+    engine::State state;
     Tokens all;
     for (int turn = 0; turn < 6; ++turn) {
       engine::GenerateRequest request = Prompt(1 + static_cast<int>(random() % 80),
                                                static_cast<int64_t>(random() % 40), random());
       request.keep_state = true;
-      const int64_t held = state == nullptr ? 0 : state->tokens();
-      const Tokens pending(all.begin() + held, all.end());
+      const Tokens pending(all.begin() + state.tokens(), all.end());
       all = Joined(all, request.prompt);
       engine::GenerateRequest whole = request;
       whole.prompt = all;
@@ -196,8 +195,7 @@ TEST_P(StatesTest, TurnsEqualOneRun) {
       EXPECT_EQ(sink->finish.kept.generated, sink->tokens);
       all = Joined(all, sink->tokens);
       state = sink->finish.kept.state;
-      const int64_t now = state == nullptr ? 0 : state->tokens();
-      EXPECT_EQ(now, std::ssize(all) - 1) << "all but the last token";
+      EXPECT_EQ(state.tokens(), std::ssize(all) - 1) << "all but the last token";
     }
   }
 }
@@ -209,7 +207,7 @@ TEST(KeptState, MarksAndRegularPointsAreReported) {
   request.marks = {5, 5000, 9000};
   const auto sink = Complete(*engine, request);
   std::vector<int64_t> counts;
-  for (const engine::SnapshotPtr& state : sink->states) counts.push_back(state->tokens());
+  for (const engine::State& state : sink->states) counts.push_back(state.tokens());
   EXPECT_EQ(counts, (std::vector<int64_t>{5, 4096, 5000, 8192, 9000}));
 }
 
@@ -241,8 +239,7 @@ TEST(KeptState, AnInterruptedRunGoesOnWhereItWas) {
     engine::GenerateRequest rest = request;
     rest.sampling.seed = cut->seed;
     rest.state = kept.state;
-    const int64_t held = kept.state == nullptr ? 0 : kept.state->tokens();
-    rest.prompt.assign(all.begin() + held, all.end());
+    rest.prompt.assign(all.begin() + kept.state.tokens(), all.end());
     rest.pending = std::ssize(rest.prompt);
     rest.generated = kept.generated;
     rest.penalty_context = request.prompt;
