@@ -96,8 +96,4 @@ absl::Status ArchiveMemory::Back(int64_t place) const {
   return Failed(dir_, Concat("no room for ", stride_, " bytes more"), error);
 }
 
-void ArchiveMemory::Release(int64_t place) const {
-  if (file_ < 0) madvise(At(place).data(), static_cast<size_t>(stride_), MADV_DONTNEED);
-}
-
 }  // namespace fmaserver::engine

@@ -13,8 +13,9 @@
 
 namespace fmaserver::engine {
 
-/// Address space for all places is mapped from the start; memory or disk space is taken by Back().
-/// Different threads may use different places.
+/// Address space for all places is mapped from the start. Memory is taken when a place is first
+/// written, disk space by Back(); both stay for the next use of the place. Different threads may
+/// use different places.
 class ArchiveMemory {
  public:
   /// `places` places of `bytes` bytes each, in memory when `dir` is empty, else in a file of this
@@ -32,9 +33,6 @@ class ArchiveMemory {
   /// Makes sure that writing to the place cannot fail for want of disk space. RESOURCE_EXHAUSTED
   /// when the disk is full, UNAVAILABLE when it fails. May wait for the disk.
   absl::Status Back(int64_t place) const;
-
-  /// Its contents are needed no more. Memory is given back; disk space stays for the next use.
-  void Release(int64_t place) const;
 
   bool in_file() const { return file_ >= 0; }
 

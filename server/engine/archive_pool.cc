@@ -150,7 +150,6 @@ absl::StatusOr<ArchivePool::Blank> ArchivePool::MakeBlank() {
 
 void ArchivePool::Free(const std::string& tenant, Blank blank) {
   blank.group.reset();
-  memory_->Release(blank.place);
   {
     const std::lock_guard lock(mutex_);
     free_places_.push_back(blank.place);

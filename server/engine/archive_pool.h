@@ -100,7 +100,7 @@ class ArchivePool final : public ArchiveSource, public std::enable_shared_from_t
 
   mutable std::mutex mutex_;
   std::map<std::string, int64_t> tenants_;  // groups of each; guarded by mutex_, as are the next
-  std::vector<int64_t> free_places_;        // that were used before
+  std::vector<int64_t> free_places_;        // that were used before; the last is the next to use
   int64_t next_place_ = 0;                  // the first that was never used
   std::atomic<int64_t> used_groups_ = 0;    // written under mutex_
 };

@@ -96,11 +96,16 @@ absl::StatusOr<RequestId> Engine::Submit(GenerateRequest request,
 absl::StatusOr<RequestId> Engine::Submit(ScoreRequest request, std::shared_ptr<ScoreSink> sink) {
   auto valid = Validate(std::move(request), model_->config());
   if (!valid.ok()) return Refuse(valid.status());
-  const int64_t groups = model_->archive_layout().Groups(std::ssize((*valid)->tokens));
-  auto archive = ReserveArchive((*valid)->tenant, groups);
+  auto archive = ReserveArchive(**valid);
   if (!archive.ok()) return Refuse(archive.status(), Rejection::kArchiveFull);
   return Enqueue(std::make_unique<ScoreSequence>(queue_.NextId(), *std::move(valid),
                                                  std::move(sink), *observer_, *std::move(archive)));
+}
+
+absl::StatusOr<SequenceArchive> Engine::ReserveArchive(const ScoreRequest& request) {
+  if (request.no_archive) return SequenceArchive();
+  return ReserveArchive(request.tenant,
+                        model_->archive_layout().Groups(std::ssize(request.tokens)));
 }
 
 absl::StatusOr<SequenceArchive> Engine::ReserveArchive(const GenerateRequest& request) {

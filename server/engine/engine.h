@@ -113,6 +113,7 @@ class Engine {
   /// An empty archive with `groups` blank ones.
   absl::StatusOr<SequenceArchive> ReserveArchive(const std::string& tenant, int64_t groups);
   absl::StatusOr<SequenceArchive> ReserveArchive(const GenerateRequest& request);
+  absl::StatusOr<SequenceArchive> ReserveArchive(const ScoreRequest& request);
   absl::StatusOr<RequestId> Enqueue(std::unique_ptr<Sequence> sequence);
   absl::StatusOr<RequestId> Refuse(absl::Status status);
   absl::StatusOr<RequestId> Refuse(absl::Status status, Rejection why);

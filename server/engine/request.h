@@ -88,6 +88,7 @@ inline constexpr size_t kMaxStopTokenIds = 128;
 struct ScoreRequest {
   std::vector<int32_t> tokens;  ///< one or more, each in [0, V)
   int32_t top_logprobs = 0;     ///< 0..kMaxTopLogprobs
+  bool no_archive = false;      ///< as in GenerateRequest
   std::string tenant = {};      ///< whose archive it counts as
 };
 

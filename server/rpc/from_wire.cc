@@ -157,6 +157,7 @@ absl::StatusOr<service::ScoreRequest> FromWire(v1::ScoreRequest message,
   auto text = InputOf(message, vocabulary);
   if (!text.ok()) return text.status();
   request.text = *std::move(text);
+  request.no_archive = message.no_archive();
   return request;
 }
 

@@ -37,6 +37,7 @@ void Scoring::Run(const models::ModelPtr& model, absl::StatusOr<ScoreRequest> re
   if (!tokens.ok()) return Refuse(model, tokens.status(), engine::Rejection::kInvalid);
   engine::ScoreRequest score{.tokens = *std::move(tokens),
                              .top_logprobs = request->top_logprobs,
+                             .no_archive = request->no_archive,
                              .tenant = call().tenant()};
   const size_t size = score.tokens.size();
   const absl::Status status =

@@ -61,16 +61,23 @@ std::vector<PartPtr> PartsOf(const Point& point) {
 std::vector<PartPtr> PartsOf(const std::vector<Point>& points) {
   std::vector<PartPtr> parts;
   std::set<std::string_view> seen;
+  const std::vector<PartPtr> none;
+  const std::vector<PartPtr>* before = &none;
+  const auto add = [&](const PartPtr& part) {
+    if (seen.insert(part->id).second) parts.push_back(part);
+  };
   for (const Point& point : points) {
-    for (PartPtr& part : PartsOf(point)) {
-      if (seen.insert(part->id).second) parts.push_back(std::move(part));
-    }
+    add(point.slot);
+    // Long archives share most of their chunks with the point before.
+    const int64_t shared = SharedChunks(point.archive, *before);
+    std::for_each(point.archive.begin() + shared, point.archive.end(), add);
+    before = &point.archive;
   }
   return parts;
 }
 
 int64_t SharedChunks(const std::vector<PartPtr>& archive, const std::vector<PartPtr>& before) {
-  const auto same = [](const PartPtr& a, const PartPtr& b) { return a->id == b->id; };
+  const auto same = [](const PartPtr& a, const PartPtr& b) { return a == b || a->id == b->id; };
   return std::ranges::mismatch(archive, before, same).in1 - archive.begin();
 }
 

@@ -10,12 +10,6 @@
 namespace fmaserver::testing {
 namespace {
 
-const model::ModelConfig kConfig = OpeningConfig();
-
-kernels::ArchiveLayout Layout() {
-  return {kConfig.attention, kConfig.num_layers, kernels::CacheType::kF32};
-}
-
 engine::State StateOf(int64_t tokens, int64_t chunks) {
   return {tokens == 0 ? nullptr : std::make_shared<engine::Snapshot>(tokens, 1),
           engine::Archive(chunks)};
@@ -25,7 +19,7 @@ TEST(ArchiveNeed, IsWhatAllSamplesWrite) {
   std::mt19937 random(1);
   for (int i = 0; i < 2000; ++i) {
     const auto start = static_cast<int64_t>(random() % 50);
-    const int64_t held = Layout().Groups(start);
+    const int64_t held = OpeningLayout().Groups(start);
     engine::GenerateRequest request;
     request.state = StateOf(start, held);
     request.prompt.resize(1 + random() % 60);
@@ -38,12 +32,12 @@ TEST(ArchiveNeed, IsWhatAllSamplesWrite) {
     const int64_t end = shared + request.max_tokens - std::ssize(request.generated);
     int64_t written = 0;
     for (int64_t tokens = start + 1; tokens <= shared; ++tokens) {
-      written += Layout().Groups(tokens) - Layout().Groups(tokens - 1);
+      written += OpeningLayout().Groups(tokens) - OpeningLayout().Groups(tokens - 1);
     }
     for (int64_t tokens = shared + 1; tokens <= end; ++tokens) {
-      written += request.n * (Layout().Groups(tokens) - Layout().Groups(tokens - 1));
+      written += request.n * (OpeningLayout().Groups(tokens) - OpeningLayout().Groups(tokens - 1));
     }
-    ASSERT_EQ(engine::ArchiveNeed(request, kConfig, Layout(), held), written)
+    ASSERT_EQ(engine::ArchiveNeed(request, OpeningConfig(), OpeningLayout(), held), written)
         << start << " + " << request.prompt.size() << " + " << request.max_tokens;
   }
 }
@@ -52,7 +46,8 @@ TEST(ArchiveNeed, OnlyReadingNeedsNothingForAnAnswer) {
   engine::GenerateRequest request;
   request.prompt.resize(25);
   request.max_tokens = 0;
-  EXPECT_EQ(engine::ArchiveNeed(request, kConfig, Layout(), 0), Layout().Groups(24));
+  EXPECT_EQ(engine::ArchiveNeed(request, OpeningConfig(), OpeningLayout(), 0),
+            OpeningLayout().Groups(24));
 }
 
 TEST(ArchiveNeed, NoNumberOfTokensOverflows) {
@@ -60,21 +55,21 @@ TEST(ArchiveNeed, NoNumberOfTokensOverflows) {
   request.prompt.resize(1);
   request.max_tokens = std::numeric_limits<int64_t>::max();
   request.n = engine::kMaxSamples;
-  EXPECT_GT(engine::ArchiveNeed(request, kConfig, Layout(), 0), int64_t{1} << 40);
+  EXPECT_GT(engine::ArchiveNeed(request, OpeningConfig(), OpeningLayout(), 0), int64_t{1} << 40);
 }
 
 TEST(Opens, OnlyAfterACompleteArchive) {
   engine::GenerateRequest request;
-  EXPECT_TRUE(engine::Opens(request, Layout()));
+  EXPECT_TRUE(engine::Opens(request, OpeningLayout()));
   request.no_archive = true;
-  EXPECT_FALSE(engine::Opens(request, Layout()));
+  EXPECT_FALSE(engine::Opens(request, OpeningLayout()));
   request.no_archive = false;
   request.state = StateOf(15, 0);
-  EXPECT_TRUE(engine::Opens(request, Layout())) << "nothing has left the near field yet";
+  EXPECT_TRUE(engine::Opens(request, OpeningLayout())) << "nothing has left the near field yet";
   request.state = StateOf(16, 0);
-  EXPECT_FALSE(engine::Opens(request, Layout())) << "one group is missing for good";
+  EXPECT_FALSE(engine::Opens(request, OpeningLayout())) << "one group is missing for good";
   request.state = StateOf(16, 1);
-  EXPECT_TRUE(engine::Opens(request, Layout()));
+  EXPECT_TRUE(engine::Opens(request, OpeningLayout()));
   model::ModelConfig closed = SelectingConfig();
   EXPECT_FALSE(engine::Opens({}, {closed.attention, closed.num_layers, kernels::CacheType::kF32}));
 }

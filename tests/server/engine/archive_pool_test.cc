@@ -28,18 +28,13 @@ using engine::ArchiveOptions;
 using engine::ArchivePool;
 using ::testing::HasSubstr;
 
-kernels::ArchiveLayout Layout() {
-  const model::ModelConfig config = OpeningConfig();
-  return {config.attention, config.num_layers, kernels::CacheType::kF32};
-}
-
-const int64_t kGroupBytes = Layout().GroupBytes();
+const int64_t kGroupBytes = OpeningLayout().GroupBytes();
 constexpr int64_t kGroups = 40;  // of the pool that threads share
 
 absl::StatusOr<std::shared_ptr<ArchivePool>> TryMakePool(const ArchiveOptions& options) {
   auto backend = kernels::MakeCpuBackend(1);
   EXPECT_TRUE(backend.ok());
-  return ArchivePool::Create(*std::move(backend), Layout(), options);
+  return ArchivePool::Create(*std::move(backend), OpeningLayout(), options);
 }
 
 std::shared_ptr<ArchivePool> MakePool(int64_t groups, const std::filesystem::path& dir = {}) {
@@ -55,8 +50,8 @@ void Fill(const engine::ArchiveChunk& chunk, uint64_t seed) {
   const auto fill = [&](std::byte* at, int64_t bytes) {
     std::generate_n(at, bytes, [&] { return static_cast<std::byte>(random()); });
   };
-  fill(chunk.group()->tokens, Layout().TokenBytes());
-  fill(chunk.group()->sketches, Layout().SketchBytes());
+  fill(chunk.group()->tokens, OpeningLayout().TokenBytes());
+  fill(chunk.group()->sketches, OpeningLayout().SketchBytes());
 }
 
 TEST(ArchivePool, GroupsCountFromTheirReservationToTheirLastHolder) {
@@ -208,7 +203,7 @@ TEST(ArchivePool, TokensMayLieInAFileWithoutAName) {
     for (int i = 0; i < 20; ++i) {
       const auto before = archive[i]->Save();
       ASSERT_TRUE(before.ok());
-      std::vector<std::byte> expected(Layout().TokenBytes());
+      std::vector<std::byte> expected(OpeningLayout().TokenBytes());
       std::mt19937_64 random(round * 20 + i);
       std::ranges::generate(expected, [&] { return static_cast<std::byte>(random()); });
       EXPECT_TRUE(std::equal(expected.begin(), expected.end(), (*before)->bytes().begin()));
@@ -231,7 +226,7 @@ TEST(ArchivePool, AFullDiskRefusesTheOneRequest) {
   const TempFolder folder;
   const auto pool = MakePool(20, folder.path());
   const int64_t page = 4096;
-  const int64_t stride = (Layout().TokenBytes() + page - 1) / page * page;
+  const int64_t stride = (OpeningLayout().TokenBytes() + page - 1) / page * page;
   {
     const FullDisk full(8 * stride);
     const auto held = pool->Reserve("", 5);
@@ -278,17 +273,17 @@ TEST(SequenceArchive, HasAGroupForEachThatAStepNeedsAndSharesThoseThatAreWritten
   const auto pool = MakePool(20);
   auto reserve = pool->Reserve("", 8);
   ASSERT_TRUE(reserve.ok());
-  engine::SequenceArchive archive(Layout(), *std::move(reserve));
+  engine::SequenceArchive archive(OpeningLayout(), *std::move(reserve));
   for (int64_t tokens = 1; tokens <= 40; ++tokens) {
     const auto groups = archive.GroupsFor(tokens);
     ASSERT_TRUE(groups.ok());
-    ASSERT_EQ(std::ssize(*groups), Layout().Groups(tokens)) << tokens;
+    ASSERT_EQ(std::ssize(*groups), OpeningLayout().Groups(tokens)) << tokens;
   }
   const Archive at_40 = archive.At(40);
-  EXPECT_EQ(std::ssize(at_40), Layout().Groups(40));
-  EXPECT_EQ(archive.TokensAt(40), 8 * Layout().Groups(40));
+  EXPECT_EQ(std::ssize(at_40), OpeningLayout().Groups(40));
+  EXPECT_EQ(archive.TokensAt(40), 8 * OpeningLayout().Groups(40));
   engine::SequenceArchive fork = archive.Fork(24);
-  EXPECT_EQ(fork.At(24), Archive(at_40.begin(), at_40.begin() + Layout().Groups(24)));
+  EXPECT_EQ(fork.At(24), Archive(at_40.begin(), at_40.begin() + OpeningLayout().Groups(24)));
   const auto own = fork.GroupsFor(40);
   ASSERT_TRUE(own.ok());
   EXPECT_EQ((*own)[0], at_40[0]->group());

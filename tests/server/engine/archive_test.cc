@@ -18,23 +18,18 @@ namespace {
 
 using ::testing::HasSubstr;
 
-kernels::ArchiveLayout Layout() {
-  const model::ModelConfig config = OpeningConfig();
-  return {config.attention, config.num_layers, kernels::CacheType::kF32};
-}
-
 std::unique_ptr<engine::Engine> MakeOpening(int64_t groups, int64_t prefix_cache_bytes = 0,
                                             const std::filesystem::path& dir = {}) {
   return MakeEngine({.num_slots = 3,
                      .max_queue = 200,
                      .step_tokens = 37,
                      .prefix_cache_bytes = prefix_cache_bytes,
-                     .archive = {.bytes = groups * Layout().GroupBytes(), .dir = dir}},
+                     .archive = {.bytes = groups * OpeningLayout().GroupBytes(), .dir = dir}},
                     OpeningConfig());
 }
 
 int64_t GroupsUsed(const engine::Engine& engine) {
-  return engine.archives()->used_bytes() / Layout().GroupBytes();
+  return engine.archives()->used_bytes() / OpeningLayout().GroupBytes();
 }
 
 absl::Status StatusOf(engine::Engine& engine, engine::GenerateRequest request) {
@@ -51,14 +46,15 @@ TEST(ArchiveAdmission, TakesExactlyWhatFits) {
     engine::GenerateRequest request =
         Prompt(1 + static_cast<int>(random() % 200), 1 + static_cast<int64_t>(random() % 60), i);
     const int64_t end = std::ssize(request.prompt) + request.max_tokens - 1;
-    const int64_t groups = Layout().Groups(end);
+    const int64_t groups = OpeningLayout().Groups(end);
     if (groups < 2) continue;
     EXPECT_TRUE(StatusOf(*MakeOpening(groups), request).ok());
     const auto engine = MakeOpening(groups - 1);
     const absl::Status refusal = StatusOf(*engine, request);
     EXPECT_EQ(refusal.code(), absl::StatusCode::kResourceExhausted);
-    EXPECT_THAT(std::string(refusal.message()),
-                HasSubstr(Concat("archive is ", groups * Layout().GroupBytes(), " bytes more")));
+    EXPECT_THAT(
+        std::string(refusal.message()),
+        HasSubstr(Concat("archive is ", groups * OpeningLayout().GroupBytes(), " bytes more")));
     request.no_archive = true;
     EXPECT_TRUE(StatusOf(*engine, request).ok());
     EXPECT_EQ(GroupsUsed(*engine), 0);
@@ -72,8 +68,13 @@ TEST(ArchiveAdmission, AScoreNeedsOneToo) {
     const auto sink = std::make_shared<RecordingScoreSink>();
     const auto id = engine->Submit(engine::ScoreRequest{Prompt(length, 1, 1).prompt}, sink);
     EXPECT_EQ(id.status().code(), code) << length;
-    if (id.ok()) EXPECT_TRUE(sink->Wait());
+    EXPECT_TRUE(!id.ok() || sink->Wait());
   }
+  const auto sink = std::make_shared<RecordingScoreSink>();
+  engine::ScoreRequest request{Prompt(500, 1, 1).prompt};
+  request.no_archive = true;
+  EXPECT_TRUE(engine->Submit(request, sink).ok());
+  EXPECT_TRUE(sink->Wait());
 }
 
 TEST(ArchiveAdmission, WhatIsNotNeededIsFreeAtTheEnd) {
@@ -84,8 +85,8 @@ TEST(ArchiveAdmission, WhatIsNotNeededIsFreeAtTheEnd) {
   const auto sink = Complete(*engine, request);
   ASSERT_LE(sink->tokens.size(), 6U);
   const engine::State& state = sink->finish.kept.state;
-  EXPECT_EQ(std::ssize(state.archive), Layout().Groups(state.tokens()));
-  EXPECT_EQ(sink->finish.usage.archived_tokens, 8 * Layout().Groups(state.tokens()));
+  EXPECT_EQ(std::ssize(state.archive), OpeningLayout().Groups(state.tokens()));
+  EXPECT_EQ(sink->finish.usage.archived_tokens, 8 * OpeningLayout().Groups(state.tokens()));
   engine->Drain(absl::Seconds(5));
   EXPECT_EQ(GroupsUsed(*engine), std::ssize(state.archive));
   sink->finish.kept = {};
@@ -117,8 +118,8 @@ TEST(ArchiveAdmission, AFullDiskRefusesTheOneRequest) {
 
 // A hundred samples share what their prompt has archived.
 TEST(SharedArchives, SamplesTakeTheirOwnTailsAlone) {
-  const int64_t shared = Layout().Groups(2999);
-  const int64_t tails = Layout().Groups(2999 + 10) - shared;
+  const int64_t shared = OpeningLayout().Groups(2999);
+  const int64_t tails = OpeningLayout().Groups(2999 + 10) - shared;
   const auto engine = MakeOpening(shared + 100 * tails);
   engine::GenerateRequest request = Prompt(3000, 10, 1);
   request.n = 100;
@@ -136,7 +137,7 @@ TEST(SharedArchives, StatesOfASequenceShareItsChunks) {
   const engine::Archive& whole = sink->finish.kept.state.archive;
   ASSERT_EQ(sink->states.size(), 5U);
   for (const engine::State& state : sink->states) {
-    ASSERT_EQ(std::ssize(state.archive), Layout().Groups(state.tokens()));
+    ASSERT_EQ(std::ssize(state.archive), OpeningLayout().Groups(state.tokens()));
     EXPECT_TRUE(std::equal(state.archive.begin(), state.archive.end(), whole.begin()));
   }
   engine->Drain(absl::Seconds(5));

@@ -47,6 +47,11 @@ model::ModelConfig OpeningConfig() {
   return config;
 }
 
+kernels::ArchiveLayout OpeningLayout() {
+  const model::ModelConfig config = OpeningConfig();
+  return {config.attention, config.num_layers, engine::ModelOptions().cache_type};
+}
+
 model::ModelConfig NormingConfig() {
   model::ModelConfig config = SmallConfig();
   config.qk_norm = true;

@@ -22,6 +22,7 @@ model::ModelConfig SelectingConfig();
 
 /// The same with units that queries open.
 model::ModelConfig OpeningConfig();
+kernels::ArchiveLayout OpeningLayout();  ///< with the default type of caches
 
 /// SmallConfig() with what pretrained decoders have: normed heads, scaled frequencies, a layer
 /// without rope.

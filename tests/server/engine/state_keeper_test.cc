@@ -11,10 +11,11 @@ namespace fmaserver::testing {
 namespace {
 
 using engine::CacheMiss;
-using engine::State;
 using engine::StateKeeper;
 
-State StateOf(int64_t tokens) { return State(std::make_shared<engine::Snapshot>(tokens, 64)); }
+engine::State StateOf(int64_t tokens) {
+  return engine::State(std::make_shared<engine::Snapshot>(tokens, 64));
+}
 
 class StateKeeperTest : public ::testing::Test {
  protected:
@@ -38,7 +39,7 @@ class StateKeeperTest : public ::testing::Test {
       position = std::min(end, keeper.NextPoint(position));
       const absl::Status status = keeper.Keep(position, [&] {
         taken.push_back(position);
-        return absl::StatusOr<State>(StateOf(position));
+        return absl::StatusOr<engine::State>(StateOf(position));
       });
       EXPECT_TRUE(status.ok()) << status;
     }
@@ -54,9 +55,9 @@ TEST_F(StateKeeperTest, NobodyAskedSoNothingIsKept) {
   const engine::GenerateRequest request = Request(9000);
   StateKeeper keeper = Keeper(request);
   EXPECT_TRUE(Read(request, keeper).empty());
-  keeper.KeepAnswer({}, []() -> absl::StatusOr<State> {
+  keeper.KeepAnswer({}, []() -> absl::StatusOr<engine::State> {
     ADD_FAILURE() << "copied for nobody";
-    return State();
+    return engine::State();
   });
   EXPECT_EQ(cache_.bytes(), 0);
 }
@@ -111,7 +112,7 @@ TEST_F(StateKeeperTest, APromptThatQuotesTheAnswerFindsIt) {
   StateKeeper keeper = Keeper(request);
   Read(request, keeper);
   const std::vector<int32_t> answer(30, 7);
-  keeper.KeepAnswer(answer, [] { return absl::StatusOr<State>(StateOf(129)); });
+  keeper.KeepAnswer(answer, [] { return absl::StatusOr<engine::State>(StateOf(129)); });
   request.prompt.insert(request.prompt.end(), answer.begin(), answer.end());
   request.prompt.push_back(1);
   EXPECT_EQ(Keeper(request).Begin().tokens(), 129);
@@ -129,9 +130,9 @@ TEST_F(StateKeeperTest, ASessionBeginsWithItsStateAndGetsTheNext) {
   EXPECT_EQ(Read(request, again), (std::vector<int64_t>{1010, 4096}));
   ASSERT_EQ(sink_.states.size(), 2U);
   EXPECT_EQ(sink_.states[1].tokens(), 4096);
-  again.KeepAnswer({}, []() -> absl::StatusOr<State> {
+  again.KeepAnswer({}, []() -> absl::StatusOr<engine::State> {
     ADD_FAILURE() << "the cache has no part in a session's turns";
-    return State();
+    return engine::State();
   });
 }
 
@@ -150,7 +151,7 @@ TEST_F(StateKeeperTest, AStateThatCannotBeCopiedIsTheSequencesError) {
   request.cache_scope = "scope";
   StateKeeper keeper = Keeper(request);
   keeper.Begin();
-  const auto fails = [] { return absl::StatusOr<State>(absl::UnavailableError("lost")); };
+  const auto fails = [] { return absl::StatusOr<engine::State>(absl::UnavailableError("lost")); };
   EXPECT_TRUE(keeper.Keep(298, fails).ok()) << "no point to keep";
   EXPECT_EQ(keeper.Keep(299, fails).code(), absl::StatusCode::kUnavailable);
 }

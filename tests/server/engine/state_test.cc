@@ -56,24 +56,25 @@ class SamplesSink : public engine::GenerateSink, public Recorder {
 };
 
 /// By what the far field is made of.
-class StatesTest : public ::testing::TestWithParam<kernels::Downsampling> {
+struct FarField {
+  const char* name;
+  model::ModelConfig (*config)();
+};
+
+class StatesTest : public ::testing::TestWithParam<FarField> {
  protected:
-  static model::ModelConfig Config() {
-    return GetParam() == kernels::Downsampling::kSelect ? SelectingConfig() : SmallConfig();
-  }
+  static model::ModelConfig Config() { return GetParam().config(); }
 };
 
 INSTANTIATE_TEST_SUITE_P(Models, StatesTest,
-                         ::testing::Values(kernels::Downsampling::kHierarchical,
-                                           kernels::Downsampling::kSelect),
-                         [](const auto& info) {
-                           return info.param == kernels::Downsampling::kSelect ? "Selected"
-                                                                               : "Summaries";
-                         });
+                         ::testing::Values(FarField{"Summaries", SmallConfig},
+                                           FarField{"Selected", SelectingConfig},
+                                           FarField{"Opened", OpeningConfig}),
+                         [](const auto& info) { return info.param.name; });
 
-TEST(Samples, EqualSoloRunsWithFollowingSeeds) {
-  const auto engine = MakeEngine(kOptions);
-  const auto cold = MakeEngine(WithoutCache());
+TEST_P(StatesTest, SamplesEqualSoloRunsWithFollowingSeeds) {
+  const auto engine = MakeEngine(kOptions, Config());
+  const auto cold = MakeEngine(WithoutCache(), Config());
   for (const int length : {1, 2, 31, 33, 100, 300}) {
     for (const bool cached : {true, false}) {
       engine::GenerateRequest request = Prompt(length, 25, 40 + length);
@@ -211,8 +212,8 @@ TEST(KeptState, MarksAndRegularPointsAreReported) {
   EXPECT_EQ(counts, (std::vector<int64_t>{5, 4096, 5000, 8192, 9000}));
 }
 
-TEST(KeptState, AnInterruptedRunGoesOnWhereItWas) {
-  const auto engine = MakeEngine(kOptions);
+TEST_P(StatesTest, AnInterruptedRunGoesOnWhereItWas) {
+  const auto engine = MakeEngine(kOptions, Config());
   std::mt19937 random(4);
   for (int i = 0; i < 40; ++i) {
     engine::GenerateRequest request = Prompt(1 + static_cast<int>(random() % 3000), 2000, i);
@@ -224,7 +225,7 @@ TEST(KeptState, AnInterruptedRunGoesOnWhereItWas) {
     ASSERT_TRUE(expected->status.ok());
     const auto cut = std::make_shared<RecordingGenerateSink>();
     {
-      const auto other = MakeEngine(kOptions);
+      const auto other = MakeEngine(kOptions, Config());
       ASSERT_TRUE(other->Submit(request, cut).ok());
       other->Drain(absl::Microseconds(random() % 30'000));
     }

@@ -18,8 +18,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const sessions::SessionName kTalk{.tenant = kDefaultTenant, .id = "talk"};
-const sessions::SessionName kCopy{.tenant = kDefaultTenant, .id = "copy"};
+const sessions::SessionName kStory{.tenant = kDefaultTenant, .id = "story"};
+const sessions::SessionName kSecond{.tenant = kDefaultTenant, .id = "second"};
 
 int64_t GroupBytes() {
   const model::ModelConfig config = OpeningModelConfig();
@@ -70,10 +70,10 @@ std::string TurnText(int turn) { return Concat("turn ", turn, " asks about page 
 /// What a session in memory answers, turn by turn.
 std::vector<std::vector<int32_t>> Expected(int turns) {
   TestService service(Options({}));
-  Require(service.sessions().Create(kTalk, {}).status());
+  Require(service.sessions().Create(kStory, {}).status());
   std::vector<std::vector<int32_t>> answers;
   for (int turn = 0; turn < turns; ++turn) {
-    answers.push_back(Ask(service, kTalk, TurnText(turn), 20).tokens);
+    answers.push_back(Ask(service, kStory, TurnText(turn), 20).tokens);
   }
   return answers;
 }
@@ -104,15 +104,15 @@ TEST(ArchiveTurn, GoesOnAfterLeavingMemoryAndAfterARestart) {
   const TempFolder folder;
   for (int turn = 0; turn < kTurns; ++turn) {
     TestService service(Options(folder.path()));
-    if (turn == 0) Require(service.sessions().Create(kTalk, {}).status());
-    const Answer answer = Ask(service, kTalk, TurnText(turn), 20);
+    if (turn == 0) Require(service.sessions().Create(kStory, {}).status());
+    const Answer answer = Ask(service, kStory, TurnText(turn), 20);
     ASSERT_TRUE(answer.status.ok()) << answer.status;
     EXPECT_EQ(answer.tokens, expected[turn]) << turn;
     if (turn % 2 == 0) continue;
     service.sessions().DropArchives("", [] { return false; });
     ++turn;
     if (turn == kTurns) break;
-    EXPECT_EQ(Ask(service, kTalk, TurnText(turn), 20).tokens, expected[turn]) << turn;
+    EXPECT_EQ(Ask(service, kStory, TurnText(turn), 20).tokens, expected[turn]) << turn;
   }
 }
 
@@ -131,11 +131,11 @@ std::map<std::string, ino_t> ChunkFiles(const std::filesystem::path& folder) {
 TEST(ArchiveTurn, ATurnWritesItsOwnChunksAlone) {
   const TempFolder folder;
   TestService service(Options(folder.path()));
-  Require(service.sessions().Create(kTalk, {}).status());
+  Require(service.sessions().Create(kStory, {}).status());
   std::map<std::string, ino_t> before;
   int64_t archived = 0;
   for (int turn = 0; turn < 200; ++turn) {
-    const Answer answer = Ask(service, kTalk, "and then?", 10);
+    const Answer answer = Ask(service, kStory, "and then?", 10);
     ASSERT_TRUE(answer.status.ok()) << answer.status;
     const std::map<std::string, ino_t> after = ChunkFiles(folder.path());
     ASSERT_EQ(std::ssize(after), answer.archived_tokens / 4);
@@ -150,15 +150,15 @@ TEST(ArchiveTurn, ATurnWritesItsOwnChunksAlone) {
 TEST(ArchiveTurn, AHundredForksTakeNoArchiveOfTheirOwn) {
   const TempFolder folder;
   TestService service(Options(folder.path()));
-  Require(service.sessions().Create(kTalk, {}).status());
-  ASSERT_TRUE(Ask(service, kTalk, std::string(8000, 'x'), 20).status.ok());
+  Require(service.sessions().Create(kStory, {}).status());
+  ASSERT_TRUE(Ask(service, kStory, std::string(8000, 'x'), 20).status.ok());
   const int64_t before = service.engine().archives()->used_bytes();
   EXPECT_GT(before, 1900 * GroupBytes());
-  const auto forks = service.sessions().Fork(kTalk, 100);
+  const auto forks = service.sessions().Fork(kStory, 100);
   ASSERT_TRUE(forks.ok()) << forks.status();
   EXPECT_EQ(service.engine().archives()->used_bytes(), before);
   // The first two go on, on what they share.
-  const std::vector<int32_t> expected = Ask(service, kTalk, "and?", 9).tokens;
+  const std::vector<int32_t> expected = Ask(service, kStory, "and?", 9).tokens;
   for (int i = 0; i < 2; ++i) {
     const sessions::SessionName fork{kDefaultTenant, (*forks)[i].id};
     EXPECT_EQ(Ask(service, fork, "and?", 9).tokens, expected);
@@ -168,33 +168,33 @@ TEST(ArchiveTurn, AHundredForksTakeNoArchiveOfTheirOwn) {
 
 TEST(ArchiveTurn, ABlobBringsTheArchiveToAnotherServer) {
   TestService service(Options({}));
-  Require(service.sessions().Create(kTalk, {}).status());
-  ASSERT_TRUE(Ask(service, kTalk, TurnText(1), 50).status.ok());
-  ASSERT_TRUE(Ask(service, kTalk, TurnText(2), 50).status.ok());
-  const std::string blob = BlobOf(service, kTalk);
+  Require(service.sessions().Create(kStory, {}).status());
+  ASSERT_TRUE(Ask(service, kStory, TurnText(1), 50).status.ok());
+  ASSERT_TRUE(Ask(service, kStory, TurnText(2), 50).status.ok());
+  const std::string blob = BlobOf(service, kStory);
   TestService other(Options({}));
-  const absl::Status imported = Import(other, kCopy, blob);
+  const absl::Status imported = Import(other, kSecond, blob);
   ASSERT_TRUE(imported.ok()) << imported;
-  const Answer expected = Ask(service, kTalk, TurnText(3), 50);
-  const Answer answer = Ask(other, kCopy, TurnText(3), 50);
+  const Answer expected = Ask(service, kStory, TurnText(3), 50);
+  const Answer answer = Ask(other, kSecond, TurnText(3), 50);
   EXPECT_EQ(answer.tokens, expected.tokens);
   EXPECT_EQ(answer.archived_tokens, expected.archived_tokens);
 }
 
 TEST(ArchiveTurn, AnArchiveThatCannotBeKeptIsRefusedByName) {
   TestService service(Options({}));
-  Require(service.sessions().Create(kTalk, {}).status());
-  ASSERT_TRUE(Ask(service, kTalk, TurnText(1), 50).status.ok());
-  const std::string blob = BlobOf(service, kTalk);
+  Require(service.sessions().Create(kStory, {}).status());
+  ASSERT_TRUE(Ask(service, kStory, TurnText(1), 50).status.ok());
+  const std::string blob = BlobOf(service, kStory);
   TestServiceOptions none = Options({});
   none.engine.archive.bytes = 0;
   TestService without(none);
-  const absl::Status refusal = Import(without, kCopy, blob);
+  const absl::Status refusal = Import(without, kSecond, blob);
   EXPECT_EQ(refusal.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(refusal.message()),
               HasSubstr("archive is present; allowed: none: this server keeps no archives"));
   TestService small(Options({}, 3));
-  const absl::Status full = Import(small, kCopy, blob);
+  const absl::Status full = Import(small, kSecond, blob);
   EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(full.message()), HasSubstr("archive is "));
   EXPECT_EQ(GroupsUsed(small), 0);
@@ -204,14 +204,14 @@ TEST(ArchiveTurn, ARewindDropsChunks) {
   TestServiceOptions options = Options({});
   options.sessions.rewind_points = 3;
   TestService service(options);
-  Require(service.sessions().Create(kTalk, {}).status());
-  const Answer first = Ask(service, kTalk, TurnText(1), 100);
+  Require(service.sessions().Create(kStory, {}).status());
+  const Answer first = Ask(service, kStory, TurnText(1), 100);
   const int64_t after_first = service.engine().archives()->used_bytes();
-  const Answer second = Ask(service, kTalk, TurnText(2), 100);
-  Require(service.sessions().Rewind(kTalk, std::ssize(TurnText(1)) + 100).status());
+  const Answer second = Ask(service, kStory, TurnText(2), 100);
+  Require(service.sessions().Rewind(kStory, std::ssize(TurnText(1)) + 100).status());
   EXPECT_EQ(service.engine().archives()->used_bytes(), after_first);
-  EXPECT_EQ(Ask(service, kTalk, TurnText(2), 100).tokens, second.tokens);
-  Require(service.sessions().Delete(kTalk));
+  EXPECT_EQ(Ask(service, kStory, TurnText(2), 100).tokens, second.tokens);
+  Require(service.sessions().Delete(kStory));
   EXPECT_EQ(GroupsUsed(service), 0);
 }
 
@@ -220,12 +220,12 @@ TEST(ArchiveTurn, SessionsOnTheShelfMakeRoomForOthers) {
   const TempFolder folder;
   TestService service(Options(folder.path(), 60));
   TestService roomy(Options({}));
-  for (const auto& name : {kTalk, kCopy}) {
+  for (const auto& name : {kStory, kSecond}) {
     Require(service.sessions().Create(name, {}).status());
     Require(roomy.sessions().Create(name, {}).status());
   }
   for (int turn = 0; turn < 5; ++turn) {
-    for (const auto& name : {kTalk, kCopy}) {
+    for (const auto& name : {kStory, kSecond}) {
       const std::string text = TurnText(turn) + name.id;
       const Answer answer = Ask(service, name, text, 10);
       ASSERT_TRUE(answer.status.ok()) << answer.status;
@@ -236,26 +236,26 @@ TEST(ArchiveTurn, SessionsOnTheShelfMakeRoomForOthers) {
 
 TEST(ArchiveTurn, SessionsInMemoryAloneStayAndTheRequestIsRefused) {
   TestService service(Options({}, 60));
-  for (const auto& name : {kTalk, kCopy}) Require(service.sessions().Create(name, {}).status());
-  ASSERT_TRUE(Ask(service, kTalk, std::string(150, 'x'), 10).status.ok());
-  const Answer refused = Ask(service, kCopy, std::string(150, 'y'), 10);
+  for (const auto& name : {kStory, kSecond}) Require(service.sessions().Create(name, {}).status());
+  ASSERT_TRUE(Ask(service, kStory, std::string(150, 'x'), 10).status.ok());
+  const Answer refused = Ask(service, kSecond, std::string(150, 'y'), 10);
   EXPECT_EQ(refused.status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(refused.status.message()), HasSubstr("no_archive needs none"));
-  EXPECT_EQ(service.sessions().Get(kCopy)->tokens, 0);
-  EXPECT_TRUE(Ask(service, kCopy, std::string(150, 'y'), 10, /*no_archive=*/true).status.ok());
-  EXPECT_TRUE(Ask(service, kTalk, "and?", 10).status.ok());
+  EXPECT_EQ(service.sessions().Get(kSecond)->tokens, 0);
+  EXPECT_TRUE(Ask(service, kSecond, std::string(150, 'y'), 10, /*no_archive=*/true).status.ok());
+  EXPECT_TRUE(Ask(service, kStory, "and?", 10).status.ok());
 }
 
 TEST(ArchiveTurn, ATurnWithoutOneEndsItUntilARewind) {
   const TempFolder folder;
   TestService service(Options(folder.path()));
-  Require(service.sessions().Create(kTalk, {}).status());
-  const Answer with = Ask(service, kTalk, TurnText(1), 50);
+  Require(service.sessions().Create(kStory, {}).status());
+  const Answer with = Ask(service, kStory, TurnText(1), 50);
   EXPECT_GT(with.archived_tokens, 0);
-  EXPECT_EQ(Ask(service, kTalk, TurnText(2), 50, /*no_archive=*/true).archived_tokens, 0);
-  EXPECT_EQ(Ask(service, kTalk, TurnText(3), 50).archived_tokens, 0) << "lost for good";
-  Require(service.sessions().Rewind(kTalk, std::ssize(TurnText(1)) + 50).status());
-  EXPECT_GT(Ask(service, kTalk, TurnText(2), 50).archived_tokens, with.archived_tokens);
+  EXPECT_EQ(Ask(service, kStory, TurnText(2), 50, /*no_archive=*/true).archived_tokens, 0);
+  EXPECT_EQ(Ask(service, kStory, TurnText(3), 50).archived_tokens, 0) << "lost for good";
+  Require(service.sessions().Rewind(kStory, std::ssize(TurnText(1)) + 50).status());
+  EXPECT_GT(Ask(service, kStory, TurnText(2), 50).archived_tokens, with.archived_tokens);
 }
 
 TEST(ArchiveTurn, AServerWithoutArchivesLeavesThoseOnTheShelfAlone) {
@@ -263,36 +263,36 @@ TEST(ArchiveTurn, AServerWithoutArchivesLeavesThoseOnTheShelfAlone) {
   const TempFolder folder;
   {
     TestService service(Options(folder.path()));
-    Require(service.sessions().Create(kTalk, {}).status());
-    ASSERT_EQ(Ask(service, kTalk, TurnText(0), 20).tokens, expected[0]);
+    Require(service.sessions().Create(kStory, {}).status());
+    ASSERT_EQ(Ask(service, kStory, TurnText(0), 20).tokens, expected[0]);
   }
   TestServiceOptions none = Options(folder.path());
   none.engine.archive.bytes = 0;
   {
     TestService without(none);
-    const Answer answer = Ask(without, kTalk, TurnText(1), 20);
+    const Answer answer = Ask(without, kStory, TurnText(1), 20);
     EXPECT_TRUE(answer.status.ok()) << answer.status;
     EXPECT_EQ(answer.archived_tokens, 0);
   }
   TestService service(Options(folder.path()));
-  Require(service.sessions().Rewind(kTalk, std::ssize(TurnText(0)) + 20).status());
-  EXPECT_EQ(Ask(service, kTalk, TurnText(1), 20).tokens, expected[1]);
+  Require(service.sessions().Rewind(kStory, std::ssize(TurnText(0)) + 20).status());
+  EXPECT_EQ(Ask(service, kStory, TurnText(1), 20).tokens, expected[1]);
 }
 
 TEST(ArchiveTurn, AnInterruptedTurnGoesOnWithItsArchive) {
   const std::string text = TurnText(1);
   constexpr int64_t kTokens = 3000;
   TestService whole(Options({}));
-  Require(whole.sessions().Create(kTalk, {}).status());
-  const std::vector<int32_t> expected = Ask(whole, kTalk, text, kTokens).tokens;
+  Require(whole.sessions().Create(kStory, {}).status());
+  const std::vector<int32_t> expected = Ask(whole, kStory, text, kTokens).tokens;
   const TempFolder folder;
   service::GenerateRequest resume;
   std::vector<int32_t> tokens;
   {
     TestService service(Options(folder.path()));
-    Require(service.sessions().Create(kTalk, {}).status());
+    Require(service.sessions().Create(kStory, {}).status());
     service::GenerateRequest request = TextRequest(text, kTokens);
-    request.session_id = kTalk.id;
+    request.session_id = kStory.id;
     GenerateCall call(service, request);
     std::jthread drain([&service] {
       EXPECT_TRUE(Eventually([&] { return service.engine().archives()->used_bytes() > 0; }));
