@@ -82,7 +82,7 @@ absl::Status DirectoryShelf::Saving::PublishParts(const SessionName& target) {
     // A new part of the source gets its final name; only other targets need links.
     absl::Status status = is_aside && target == plan_.source
                               ? Rename(parts_[i], name)
-                              : LinkOrCopy(parts_[i], name, NewAside());
+                              : LinkOrCopy(parts_[i], name, [this] { return NewAside(); });
     if (!status.ok()) return status;
     named_.push_back(name);
   }
@@ -92,7 +92,8 @@ absl::Status DirectoryShelf::Saving::PublishParts(const SessionName& target) {
 absl::Status DirectoryShelf::Saving::PublishRecord(const SessionName& target) {
   const fs::path name = shelf_.RecordPath(target);
   if (target == plan_.source) return Rename(record_, name);
-  if (absl::Status status = LinkOrCopy(record_, name, NewAside()); !status.ok()) return status;
+  if (absl::Status status = LinkOrCopy(record_, name, [this] { return NewAside(); }); !status.ok())
+    return status;
   named_.push_back(name);
   return absl::OkStatus();
 }
