@@ -14,8 +14,8 @@ from service import Service
 
 OPENING = GOLDEN / "select_open"
 GROUP_TOKENS = 8
-#: 2 layers and 2 KV heads of 8 tokens and 2 units: keys and values of 8 float32; of each unit mean, deviation, 4 factors
-#: and the codes of 4 tokens, 2 bytes each.
+#: 2 layers and 2 KV heads of 8 tokens and 2 units: keys and values of 8 float32; of each unit mean, deviation, 4
+#: factors and the codes of 4 tokens, 2 bytes each.
 GROUP_BYTES = 2 * 2 * (8 * 2 * 8 * 4 + 2 * (2 * 8 * 4 + 4 * 4 + 4 * 2))
 
 
@@ -61,8 +61,8 @@ def test_an_archive_that_does_not_fit_is_refused_with_the_numbers() -> None:
         refused = generate(server, fits + 1)
         assert refused.returncode != 0
         assert (
-            f"archive is {11 * GROUP_BYTES} bytes more for 88 tokens; allowed: the {10 * GROUP_BYTES} bytes that are free"
-            f" of {10 * GROUP_BYTES}; a smaller max_tokens" in refused.stderr
+            f"archive is {11 * GROUP_BYTES} bytes more for 88 tokens; allowed: the {10 * GROUP_BYTES} bytes that are "
+            f"free of {10 * GROUP_BYTES}; a smaller max_tokens" in refused.stderr
         )
         assert archived(generate(server, fits + 1, "--no-archive")) == 0
         name = 'model_name="select_open"'
