@@ -51,7 +51,7 @@ struct GenerateOptions {
 };
 
 void AddGenerateOptions(CLI::App& command, GenerateOptions& options);
-/// Only how tokens are chosen, and where the text ends.
+/// Only how tokens are chosen, and where the text ends. The help shows a max_tokens that is set.
 void AddSamplingOptions(CLI::App& command, GenerateOptions& options);
 
 /// Reads the input. INVALID_ARGUMENT or NOT_FOUND says what is wrong with an option.
