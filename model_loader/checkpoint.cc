@@ -153,6 +153,7 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const fs::path& folder) {
   if (status.ok()) status = checkpoint.MapWeights(folder);
   if (status.ok()) status = checkpoint.ReadTokenizer(folder);
   if (status.ok()) status = checkpoint.ReadChatTemplate(folder);
+  if (status.ok()) status = checkpoint.ReadSamplingDefaults(folder);
   if (!status.ok()) return status;
   return checkpoint;
 }
