@@ -4,18 +4,22 @@
 // Every sequence starts at --context with a slot of zeros: the cost of a step depends on the
 // position and hardly on the contents, so nothing has to be read first. With selected tokens a
 // group costs more than one of zeros once it has real tokens: warm up for 3 m of them.
+// Where the model opens units, every sequence has an archive of noise.
 // `floor_bytes` is what a step has to move at least: every weight once and every slot once.
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <numeric>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "kernels/backend.h"
 #include "kernels/device.h"
 #include "model_loader/checkpoint.h"
 #include "nlohmann/json.hpp"
@@ -35,6 +39,47 @@ struct Flags {
   int64_t context = 1024;
   int warm_up = 5;
   int steps = 50;
+  bool no_archive = false;
+};
+
+/// The archive of one sequence: small numbers, and codes of all kinds.
+class Archive {
+ public:
+  absl::Status Reach(engine::Model& model, int64_t tokens) {
+    const kernels::ArchiveLayout& layout = model.archive_layout();
+    while (std::ssize(groups_) < layout.Groups(tokens)) {
+      tokens_.push_back(Noise(layout.TokenBytes()));
+      auto group = model.backend().MakeGroup(layout, tokens_.back());
+      if (!group.ok()) return group.status();
+      if (absl::Status status =
+              model.backend().RestoreSketches(Noise(layout.SketchBytes()), **group);
+          !status.ok()) {
+        return status;
+      }
+      groups_.push_back(group->get());
+      owned_.push_back(*std::move(group));
+    }
+    return absl::OkStatus();
+  }
+
+  std::span<kernels::ArchiveGroup* const> groups() const { return groups_; }
+
+ private:
+  /// Numbers of about 1/64 in either type, of both signs.
+  std::vector<std::byte> Noise(int64_t bytes) {
+    std::vector<std::byte> noise(static_cast<size_t>(bytes));
+    for (size_t i = 0; i + 1 < noise.size(); i += 2) {
+      state_ = state_ * 6364136223846793005U + 1442695040888963407U;
+      noise[i] = static_cast<std::byte>(state_ >> 40);
+      noise[i + 1] = static_cast<std::byte>(0x3CU | (state_ >> 56 & 0x80U));
+    }
+    return noise;
+  }
+
+  uint64_t state_ = 1;
+  std::vector<std::vector<std::byte>> tokens_;
+  std::vector<std::unique_ptr<kernels::ArchiveGroup>> owned_;
+  std::vector<kernels::ArchiveGroup*> groups_;
 };
 
 class Sequences {
@@ -59,8 +104,14 @@ class Sequences {
                                         model_.config().vocab_size);
     }
     std::vector<engine::StepSegment> segments;
-    for (const engine::Slot& slot : slots_)
-      segments.push_back({slot.handle(), position_, tokens_, 1});
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      segments.push_back({slots_[i].handle(), position_, tokens_, 1});
+      if (!opens_) continue;
+      const int64_t end = position_ + std::ssize(tokens_);
+      if (absl::Status status = archives_[i].Reach(model_, end); !status.ok()) return status;
+      segments.back().opens = true;
+      segments.back().archive = archives_[i].groups().first(model_.archive_layout().Groups(end));
+    }
     const auto start = std::chrono::steady_clock::now();
     const auto logits = model_.Step(segments);
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
@@ -71,7 +122,12 @@ class Sequences {
 
  private:
   Sequences(engine::Model& model, const Flags& flags, std::unique_ptr<engine::SlotPool> pool)
-      : model_(model), pool_(std::move(pool)), tokens_(flags.rows), position_(flags.context) {
+      : model_(model),
+        pool_(std::move(pool)),
+        tokens_(flags.rows),
+        position_(flags.context),
+        opens_(model.archive_layout() && !flags.no_archive),
+        archives_(flags.sequences) {
     for (int32_t i = 0; i < flags.sequences; ++i) slots_.push_back(pool_->Acquire());
   }
 
@@ -79,6 +135,8 @@ class Sequences {
   const std::unique_ptr<engine::SlotPool> pool_;
   std::vector<int32_t> tokens_;  // of the last step
   int64_t position_;
+  const bool opens_;
+  std::vector<Archive> archives_;
   std::vector<engine::Slot> slots_;
 };
 
@@ -146,6 +204,7 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::NonNegativeNumber);
   app.add_option("--warm-up", flags.warm_up, "Steps that are not measured");
   app.add_option("--steps", flags.steps, "Steps that are")->check(CLI::PositiveNumber);
+  app.add_flag("--no-archive", flags.no_archive, "Open no units of the far past");
 }
 
 }  // namespace

@@ -156,7 +156,7 @@ struct Segment {
   /// Whether queries open units. Then `archive` has a group for each of the first
   /// ArchiveLayout::Groups(position + rows): the first Groups(position) have been written before,
   /// the others are written by this step (by a tentative segment too, whose groups count as
-  /// unwritten until Commit()).
+  /// unwritten until Commit(), to which `archive` must stay).
   bool opens = false;
   std::span<ArchiveGroup* const> archive = {};
 };

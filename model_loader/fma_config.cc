@@ -17,6 +17,9 @@ using nlohmann::json;
 constexpr int64_t kMaxGroupSize = 4096;
 constexpr int64_t kMaxLevels = 40;
 constexpr int64_t kMaxDistance = int64_t{1} << 53;
+constexpr int64_t kMaxOpenUnits = 65'536;
+// With opened units, because a slot then holds sketches of all that far.
+constexpr int64_t kMaxOpenDistance = int64_t{1} << 24;
 
 // Positions, group borders and the horizon are exact as int64 and as double for every allowed
 // hierarchy.
@@ -120,17 +123,34 @@ void ReadMaxDistance(ConfigReader& reader, kernels::AttentionSpec& spec) {
           "0 unless \"position_embedding\" is \"rope\" and \"fma.far_positions\" is not \"none\"");
 }
 
+void ReadOpenedUnits(ConfigReader& reader, kernels::AttentionSpec& spec) {
+  spec.open_units = reader.Integer32("open_units", {0, kMaxOpenUnits}, 0);
+  Require(reader, !spec.Opens() || spec.Selects(), "open_units", Concat("0", kWithoutSelect));
+  const int32_t m = spec.hierarchy.group_size;
+  const bool given = reader.Find("open_size") != nullptr;
+  const int32_t u = spec.open_size = reader.Integer32("open_size", {1, kMaxGroupSize}, 32);
+  if (given || spec.Opens()) {
+    Require(reader, m % u == 0, given ? "open_size" : "open_units",
+            given
+                ? Concat("a divisor of \"fma.group_size\" (", m, ")")
+                : Concat("0, because \"fma.open_size\" is 32 where it is not given, and that does "
+                         "not divide \"fma.group_size\" (",
+                         m, ")"));
+  }
+  Require(reader, !spec.Opens() || spec.max_distance <= kMaxOpenDistance, "max_distance",
+          Concat("0 to ", kMaxOpenDistance, " with \"fma.open_units\""));
+}
+
 // What PyTorch computes and this server does not: docs/model.md, "PyTorch only so far". Their keys
 // may say that they are off.
 void RefuseUnserved(ConfigReader& reader) {
-  const std::array<std::pair<std::string_view, json>, 3> off = {
-      {{"causal", true}, {"open_units", 0}, {"query_downsampling", false}}};
+  const std::array<std::pair<std::string_view, json>, 2> off = {
+      {{"causal", true}, {"query_downsampling", false}}};
   for (const auto& [key, allowed] : off) {
     const json* value = reader.Find(key);
     Require(reader, value == nullptr || *value == allowed, key,
             Concat(allowed.dump(), " in this server"));
   }
-  RequireAbsent(reader, "open_size", " in this server");
 }
 
 }  // namespace
@@ -142,6 +162,7 @@ void ReadFma(ConfigReader& reader, kernels::AttentionSpec& spec) {
   ReadFarPositions(reader, spec);
   ReadSelection(reader, spec);
   ReadMaxDistance(reader, spec);
+  ReadOpenedUnits(reader, spec);
   RefuseUnserved(reader);
   reader.RefuseOtherKeys();
 }

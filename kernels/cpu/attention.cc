@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <span>
 #include <utility>
 
 #include "kernels/cpu/pointwise.h"
@@ -17,6 +19,7 @@
 #include "hwy/highway.h"
 #include "kernels/cpu/block_attention-inl.h"
 #include "kernels/cpu/head_cache-inl.h"
+#include "kernels/cpu/open_units-inl.h"
 #include "kernels/cpu/selected_tokens-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -36,6 +39,7 @@ class HeadTask {
         weights_(weights),
         rotary_(weights.rotary.get()),
         segment_(step.segments[segment]),
+        scanned_(step.scans->Found(segment, kv_head)),
         kv_head_(kv_head),
         heads_(spec_.QueriesPerKvHead()),
         qkv_(qkv),
@@ -43,21 +47,28 @@ class HeadTask {
         scratch_(scratch),
         head_(HeadBlock(layer)),
         cache_(weights, step, head_, scratch),
-        selected_(weights, step, head_, scratch) {}
+        selected_(weights, step, head_, scratch),
+        opened_(weights, step, segment_, layer, kv_head, head_, scratch) {}
 
   void Run() {
     const int64_t group_size = layout_.hierarchy.group_size;
     for (int64_t row = 0; row < segment_.rows;) {
       const int64_t position = segment_.position + row;
       const int64_t rest_of_group = group_size - position % group_size;
-      const int64_t rows = std::min({segment_.rows - row, rest_of_group, kMaxBlockRows});
+      const int64_t rows = std::min({segment_.rows - row, rest_of_group, scratch_.block_rows});
       if (spec_.Selects() && position % group_size == 0) selected_.ChooseGroups(position);
       Append(row, rows);
       if (out_.data != nullptr || spec_.Selects()) Attend(row, rows);
       // Queries of the block may still see a group that closing replaces, so close last.
-      if (rows == rest_of_group) cache_.CloseGroups(position + rows);
+      if (rows == rest_of_group) CloseGroups(position + rows);
       row += rows;
     }
+  }
+
+  /// Scans a part of the archive for the segment's only query.
+  void ScanPart(GroupRange groups, TopUnits& best) {
+    ScaleQueries(0, 1);
+    opened_.ChooseAmong(groups, layout_.hierarchy.FineGroup(segment_.position), best);
   }
 
  private:
@@ -68,6 +79,13 @@ class HeadTask {
     if (!segment_.tentative) return head;
     std::copy_n(head, layout_.head_bytes, scratch_.head.get());
     return scratch_.head.get();
+  }
+
+  /// Those that end just before `position`.
+  void CloseGroups(int64_t position) {
+    cache_.CloseGroups(position);
+    const int64_t leaving = layout_.hierarchy.FineGroup(position) - 2;
+    if (segment_.opens && leaving >= 0) opened_.WriteGroup(leaving);
   }
 
   const float* QueryAt(int64_t row, int64_t head) const {
@@ -98,11 +116,14 @@ class HeadTask {
     LookAround(fine_group, position + rows);
 
     const int64_t queries = rows * heads_;
-    stride_ = far_end_ + layout_.columns - layout_.near_begin;
+    opened_at_ = far_end_ + layout_.columns - layout_.near_begin;
+    opens_ = segment_.opens && opened_.Columns(fine_group) > 0;
+    stride_ = opened_at_ + (opens_ ? opened_.Columns(fine_group) : 0);
     ScoreFar(position, rows);
     ScoreColumns(scratch_.near_queries.get(), 0, queries, layout_.near_begin, layout_.columns);
+    if (opens_) ScoreOpened(rows, fine_group);
     for (int64_t query = 0; query < queries;) {
-      const auto tile = std::min<int64_t>(queries - query, kRowTile);
+      const int64_t tile = TileAt(query, queries);
       for (int64_t q = query; q < query + tile; ++q) {
         float* scores = scratch_.scores.get() + q * stride_;
         const int64_t head = q % heads_;
@@ -114,6 +135,24 @@ class HeadTask {
       query += tile;
     }
     for (int64_t row = 0; spec_.Selects() && row < rows; ++row) Receive(row, position + row);
+  }
+
+  void ScoreOpened(int64_t rows, int64_t fine_group) {
+    if (scanned_.empty()) {
+      opened_.Choose(rows, fine_group);
+    } else {
+      opened_.ChooseAmong(scanned_, fine_group);
+    }
+    for (int64_t row = 0; row < rows; ++row) {
+      opened_.Score(row, scratch_.scores.get() + row * heads_ * stride_, stride_, opened_at_);
+    }
+  }
+
+  /// How many queries from `query` on are attended with together; where units are opened, all are
+  /// of one row.
+  int64_t TileAt(int64_t query, int64_t queries) const {
+    const int64_t left = opens_ ? heads_ - query % heads_ : queries - query;
+    return std::min<int64_t>(left, kRowTile);
   }
 
   /// Every part of the far field by the form of the query that it is met with.
@@ -143,8 +182,10 @@ class HeadTask {
 
   void Receive(int64_t row, int64_t position) {
     const int64_t query = row * heads_;
-    selected_.Receive(position, scratch_.scores.get() + query * stride_, stride_,
-                      std::span(scratch_.scales).subspan(query, heads_), far_end_);
+    float* weights = scratch_.scores.get() + query * stride_;
+    if (opens_) opened_.MoveWeights(row, weights, stride_);
+    selected_.Receive(position, weights, stride_, std::span(scratch_.scales).subspan(query, heads_),
+                      far_end_);
   }
 
   /// Queries with their scale folded in: plain for an unrotated far field, rotated by max_distance
@@ -262,7 +303,11 @@ class HeadTask {
 
   /// Of `count` queries of the block of rows that begins at `first` of the segment's.
   void StoreOutput(int64_t first, int64_t query, int64_t count) {
-    Weigh(scratch_.scores.get() + query * stride_, stride_, count);
+    const float* weights = scratch_.scores.get() + query * stride_;
+    Weigh(weights, stride_, count);
+    if (opens_) {
+      opened_.AddValues(query / heads_, weights, stride_, opened_at_, count, scratch_.output.get());
+    }
     for (int64_t i = 0; i < count; ++i) {
       const int64_t head = kv_head_ * heads_ + (query + i) % heads_;
       const int64_t row = segment_.first_row + first + (query + i) / heads_;
@@ -278,6 +323,7 @@ class HeadTask {
   const PackedAttention& weights_;
   const Rotary* const rotary_;  // null: nothing is rotated
   const SlotSegment& segment_;
+  const std::span<const TopUnits> scanned_;  // empty: the scan is not divided
   const int32_t kv_head_;
   const int64_t heads_;
   const Matrix qkv_;
@@ -286,11 +332,28 @@ class HeadTask {
   std::byte* const head_;
   HeadCache<T> cache_;
   SelectedTokens<T> selected_;
+  OpenUnits<T> opened_;
 
-  int64_t far_end_ = 0;  // far columns that some query of the block sees end before it
-  int64_t stride_ = 0;   // floats from one query's scores to the next's
+  // Of the block:
+  int64_t far_end_ = 0;    // far columns that some query sees end before it
+  int64_t opened_at_ = 0;  // where the scores of opened units begin
+  int64_t stride_ = 0;     // floats from one query's scores to the next's
   int64_t num_missing_ = 0;
+  bool opens_ = false;
 };
+
+void RunScan(AttentionStep& step, const PackedAttention& weights, int32_t layer, int64_t part,
+             Matrix qkv, AttentionScratch& scratch) {
+  const auto& [segment, kv_head, groups] = step.scans->parts()[part];
+  TopUnits& best = step.scans->Found(part);
+  if (step.layout.type == CacheType::kF32) {
+    HeadTask<float>(step, weights, layer, segment, kv_head, qkv, {}, scratch)
+        .ScanPart(groups, best);
+  } else {
+    HeadTask<BFloat16>(step, weights, layer, segment, kv_head, qkv, {}, scratch)
+        .ScanPart(groups, best);
+  }
+}
 
 void RunHeadTask(const AttentionStep& step, const PackedAttention& weights, int32_t layer,
                  int64_t segment, int32_t kv_head, Matrix qkv, Matrix out,
@@ -310,17 +373,35 @@ namespace fmaserver::kernels::cpu {
 namespace {
 
 HWY_EXPORT(RunHeadTask);
+HWY_EXPORT(RunScan);
+
+}  // namespace
+
+namespace {
+
+/// Scores of one query.
+int64_t ScoreColumns(const AttentionSpec& spec, const SlotLayout& layout) {
+  if (!spec.Opens()) return layout.columns;
+  return layout.columns + spec.open_units * SlotLayout::RoundUp(spec.open_size, SlotLayout::kLane);
+}
+
+int64_t BlockRows(const AttentionSpec& spec, const SlotLayout& layout) {
+  const int64_t rows = std::min<int64_t>(kMaxBlockRows, spec.hierarchy.group_size);
+  if (!spec.Opens()) return rows;
+  const int64_t scores = ScoreColumns(spec, layout) * spec.QueriesPerKvHead();
+  return std::clamp<int64_t>(kMaxOpenScores / scores, 1, rows);
+}
 
 }  // namespace
 
 AttentionScratch::AttentionScratch(const AttentionSpec& spec, const SlotLayout& layout)
-    : selection(spec, layout) {
+    : block_rows(BlockRows(spec, layout)), selection(spec, layout), open(spec, layout, block_rows) {
   const int64_t heads = spec.QueriesPerKvHead();
-  const int64_t rows = std::min<int64_t>(kMaxBlockRows, spec.hierarchy.group_size) * heads;
+  const int64_t rows = block_rows * heads;
   near_queries = AllocateAligned<float>(rows * spec.head_dim);
   far_queries = AllocateAligned<float>(rows * spec.head_dim);
   if (spec.max_distance > 0) distant_queries = AllocateAligned<float>(rows * spec.head_dim);
-  scores = AllocateAligned<float>(rows * layout.columns);
+  scores = AllocateAligned<float>(rows * ScoreColumns(spec, layout));
   far_bias = AllocateAligned<float>(heads * layout.near_begin);
   key = AllocateAligned<float>(layout.padded_dim);
   rotated_key = AllocateAligned<float>(layout.padded_dim);
@@ -340,15 +421,56 @@ SelectionScratch::SelectionScratch(const AttentionSpec& spec, const SlotLayout& 
   positions.resize(static_cast<size_t>(m));
 }
 
+ScanScratch::ScanScratch(const AttentionSpec& spec, int64_t block_rows, int64_t unit_stride)
+    : queries(block_rows * spec.QueriesPerKvHead()),
+      dim(SlotLayout::RoundUp(spec.head_dim, SlotLayout::kLane)),
+      pairs((spec.head_dim + 3) / 4 * 2),
+      scaled(AllocateAligned<float>(2 * queries * dim)),
+      steps(static_cast<size_t>(2 * queries)),
+      means(AllocateAligned<float>(dim)),
+      deviations(AllocateAligned<float>(dim)),
+      factors(AllocateAligned<float>(unit_stride)),
+      hidden(AllocateAligned<float>(unit_stride)),
+      levels(AllocateAligned<int32_t>(pairs * unit_stride)),
+      numbers(AllocateAligned<int16_t>(kRowTile * dim)),
+      lanes(AllocateAligned<float>(block_rows * SlotLayout::kLane)),
+      best(static_cast<size_t>(block_rows)) {
+  // What a unit and its tokens do not have stays as it is here.
+  std::fill_n(means.get(), dim, 0.0F);
+  std::fill_n(deviations.get(), dim, 0.0F);
+  std::fill_n(factors.get(), unit_stride, 0.0F);
+  std::fill_n(hidden.get(), unit_stride, -std::numeric_limits<float>::infinity());
+  std::fill_n(levels.get(), pairs * unit_stride, 0);
+}
+
+OpenScratch::OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, int64_t block_rows) {
+  if (!spec.Opens()) return;
+  const int64_t heads = spec.QueriesPerKvHead();
+  const int64_t u = spec.open_size;
+  unit_stride = SlotLayout::RoundUp(u, SlotLayout::kLane);
+  keys = AllocateAligned<float>(spec.head_dim * unit_stride);
+  values = AllocateAligned<float>(u * layout.padded_dim);
+  queries = AllocateAligned<float>(heads * spec.head_dim);
+  scan = ScanScratch(spec, block_rows, unit_stride);
+  squares.resize(static_cast<size_t>(u));
+  products.resize(static_cast<size_t>(u));
+  opened.assign(static_cast<size_t>(block_rows), TopUnits(spec.open_units));
+  first_twin.resize(static_cast<size_t>(block_rows + 1));
+}
+
 AttentionStep::AttentionStep(const AttentionSpec& attention, const SlotLayout& slot,
                              std::vector<SlotSegment> parts)
-    : spec(attention), layout(slot), segments(std::move(parts)) {}
+    : spec(attention),
+      layout(slot),
+      archive(attention, slot.num_layers, slot.type),
+      segments(std::move(parts)) {}
 
-void AttentionStep::RotateBy(const Rotary* rotary, ThreadPool& pool) {
+void AttentionStep::RotateBy(Rotary* rotary, ThreadPool& pool) {
   if (rotary == nullptr || rotary == rotary_) return;
   rotary_ = rotary;
   std::vector<int64_t> positions;
   for (const SlotSegment& segment : segments) {
+    if (segment.opens) rotary->ReachGroups(std::ssize(segment.archive), pool);
     positions.resize(static_cast<size_t>(segment.first_row));
     for (int64_t row = 0; row < segment.rows; ++row) positions.push_back(segment.position + row);
   }
@@ -359,12 +481,20 @@ void AttentionStep::RotateBy(const Rotary* rotary, ThreadPool& pool) {
   });
 }
 
+void AttentionStep::DivideScans(int threads) {
+  if (!scans.has_value()) scans.emplace(spec, archive, segments, threads);
+}
+
 void Attend(ThreadPool& pool, AttentionStep& step, const PackedAttention& weights, int32_t layer,
             Matrix qkv, Matrix out, std::span<AttentionScratch> scratch) {
   step.RotateBy(weights.rotary.get(), pool);
   const AttentionSpec& spec = weights.spec;
   NormHeads(pool, weights.query_norm, {0, spec.num_heads, spec.head_dim}, qkv);
   NormHeads(pool, weights.key_norm, {spec.num_heads, spec.num_kv_heads, spec.head_dim}, qkv);
+  step.DivideScans(pool.threads());
+  pool.ParallelFor(std::ssize(step.scans->parts()), [&](int64_t part, int worker) {
+    HWY_DYNAMIC_DISPATCH(RunScan)(step, weights, layer, part, qkv, scratch[worker]);
+  });
   const int64_t heads = spec.num_kv_heads;
   const int64_t tasks = static_cast<int64_t>(step.segments.size()) * heads;
   pool.ParallelFor(tasks, [&](int64_t task, int worker) {

@@ -1,6 +1,7 @@
 // The multilevel attention on the CPU: append to the cache, attend, close the completed groups.
 // With selected tokens: choose the groups that come into view, append, attend, note what was
-// attended to.
+// attended to. With opened units: choose those too, and archive the group that leaves the near
+// field.
 //
 // One KV head of one segment is one task. Its rows are walked in blocks that lie inside a fine
 // group, because all queries of a fine group see the same far field: a block is matrix-matrix work
@@ -10,21 +11,28 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "kernels/backend.h"
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/attention_weights.h"
+#include "kernels/cpu/divided_scans.h"
 #include "kernels/cpu/novelty.h"
 #include "kernels/cpu/rotary.h"
 #include "kernels/cpu/thread_pool.h"
+#include "kernels/cpu/top_units.h"
+#include "kernels/fma/archive_layout.h"
 #include "kernels/host/slot_segment.h"
 
 namespace fmaserver::kernels::cpu {
 
 /// The most rows that a block has; longer fine groups are walked in several blocks.
 inline constexpr int64_t kMaxBlockRows = 64;
+
+/// With opened units a block has no more rows than have this many scores, but at least one.
+inline constexpr int64_t kMaxOpenScores = 1 << 17;
 
 /// Rows of a block that share the loads of keys and values.
 inline constexpr int kRowTile = 4;
@@ -53,14 +61,58 @@ struct SelectionScratch {
   std::vector<int32_t> chosen;     ///< [p]; while a group is chosen all candidates
 };
 
+/// A token that a query meets in an opened unit in place of its far column: both columns of its row
+/// of scores.
+struct Twin {
+  int64_t far = 0;
+  int64_t opened = 0;
+};
+
+/// Queries and a sketch while they are matched; see sketch_scan-inl.h.
+struct ScanScratch {
+  ScanScratch() = default;
+  ScanScratch(const AttentionSpec& spec, int64_t block_rows, int64_t unit_stride);
+
+  int64_t queries = 0;             ///< of a block
+  int64_t dim = 0;                 ///< D
+  int64_t pairs = 0;               ///< of channels, an even number
+  AlignedArray<float> scaled;      ///< [2 forms, queries, D], so that the largest channel is 32767
+  std::vector<float> steps;        ///< [2 forms, queries]: what was divided by
+  AlignedArray<float> means;       ///< [D], of a unit, as all that follows
+  AlignedArray<float> deviations;  ///< [D], so that the largest is 1
+  AlignedArray<float> factors;     ///< [unit_stride]: of the integer products
+  AlignedArray<float> hidden;      ///< [unit_stride]: 0, or -infinity for sinks and padding
+  AlignedArray<int32_t> levels;    ///< [pairs, unit_stride]: two channels, 16 bits each
+  AlignedArray<int16_t> numbers;   ///< [kRowTile, D]: of some queries
+  AlignedArray<float> lanes;       ///< [rows, 16]
+  std::vector<float> best;         ///< [rows]
+};
+
+/// Working memory of one thread for models that open units; of others it is empty.
+struct OpenScratch {
+  OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, int64_t block_rows);
+
+  int64_t unit_stride = 0;       ///< u, padded to SlotLayout::kLane
+  AlignedArray<float> keys;      ///< [d, unit_stride]
+  AlignedArray<float> values;    ///< [u, D]
+  AlignedArray<float> queries;   ///< [queries per KV head, d]
+  std::vector<double> squares;   ///< [u]: of a sketch that is made, as the next
+  std::vector<double> products;  ///< [u]
+  ScanScratch scan;
+  std::vector<TopUnits> opened;     ///< of each row of a block
+  std::vector<Twin> twins;          ///< of the rows of a block, one after the other
+  std::vector<int64_t> first_twin;  ///< [rows + 1]
+};
+
 /// Working memory of one thread.
 struct AttentionScratch {
   AttentionScratch(const AttentionSpec& spec, const SlotLayout& layout);
 
+  int64_t block_rows;                   ///< the most that a block has
   AlignedArray<float> near_queries;     ///< [rows, d], scaled by QueryScale(), rotated
   AlignedArray<float> far_queries;      ///< [rows, d], not rotated
   AlignedArray<float> distant_queries;  ///< [rows, d], rotated by max_distance, where there is one
-  AlignedArray<float> scores;           ///< [rows, C]
+  AlignedArray<float> scores;           ///< [rows, C and the columns of opened units]
   AlignedArray<float> far_bias;         ///< [queries per KV head, near_begin]
   AlignedArray<float> key;              ///< [D]
   AlignedArray<float> rotated_key;      ///< [D]
@@ -72,6 +124,7 @@ struct AttentionScratch {
   std::vector<ColumnRun> runs;
   std::vector<MissingKeys> missing;  ///< [queries per KV head, L + 1]
   SelectionScratch selection;
+  OpenScratch open;
 };
 
 /// What the attention of every layer of a step shares.
@@ -82,14 +135,19 @@ class AttentionStep {
 
   /// Makes RotationAt() that of `rotary`, which the next layer attends with; null: it needs none.
   /// Layers that share one share the work.
-  void RotateBy(const Rotary* rotary, ThreadPool& pool);
+  void RotateBy(Rotary* rotary, ThreadPool& pool);
+
+  /// Makes `scans`, when it has yet to be made.
+  void DivideScans(int threads);
 
   /// Of row `row` of the step's matrices, by its position.
   Rotation RotationAt(int64_t row) const { return rotations_.data() + row * spec.head_dim; }
 
   const AttentionSpec spec;
   const SlotLayout layout;
+  const ArchiveLayout archive;
   const std::vector<SlotSegment> segments;
+  std::optional<DividedScans> scans;
 
  private:
   const Rotary* rotary_ = nullptr;  // of rotations_

@@ -10,7 +10,7 @@
 namespace fmaserver::kernels::cpu {
 
 absl::StatusOr<std::unique_ptr<PackedAttention>> PackedAttention::Pack(
-    const AttentionSpec& spec, const HostAttention& weights, std::shared_ptr<const Rotary> rotary) {
+    const AttentionSpec& spec, const HostAttention& weights, std::shared_ptr<Rotary> rotary) {
   auto packed = std::make_unique<PackedAttention>();
   packed->spec = spec;
   packed->rotary = std::move(rotary);

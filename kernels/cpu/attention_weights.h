@@ -18,9 +18,9 @@ class PackedAttention : public AttentionWeights {
  public:
   /// `rotary` is of `spec` and the weights' factors; null without rotary positions.
   /// RESOURCE_EXHAUSTED.
-  static absl::StatusOr<std::unique_ptr<PackedAttention>> Pack(
-      const AttentionSpec& spec, const HostAttention& weights,
-      std::shared_ptr<const Rotary> rotary);
+  static absl::StatusOr<std::unique_ptr<PackedAttention>> Pack(const AttentionSpec& spec,
+                                                               const HostAttention& weights,
+                                                               std::shared_ptr<Rotary> rotary);
 
   /// Added to every score of `level` (1..L): the level's bias and ln c_l.
   float FarBias(int32_t head, int level) const {
@@ -32,7 +32,7 @@ class PackedAttention : public AttentionWeights {
   }
 
   AttentionSpec spec;
-  std::shared_ptr<const Rotary> rotary;
+  std::shared_ptr<Rotary> rotary;
   PackedNorm query_norm;
   PackedNorm key_norm;
   DownsamplingLayout downsampling_layout;

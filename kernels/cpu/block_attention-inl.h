@@ -103,8 +103,9 @@ inline float Softmax(float* HWY_RESTRICT scores, int64_t count,
   return 1.0F / total;
 }
 
-/// out[r][0 .. kVecs vectors) = sum over the runs of weight x value, column by column in order.
-template <int kRows, int kVecs, typename T>
+/// out[r][0 .. kVecs vectors) = sum over the runs of weight x value, column by column in order;
+/// with kAdd after what is there.
+template <int kRows, int kVecs, bool kAdd, typename T>
 HWY_INLINE void WeightedTile(const float* HWY_RESTRICT weights, int64_t stride,
                              std::span<const ColumnRun> runs, const T* HWY_RESTRICT values,
                              int64_t dim, float* HWY_RESTRICT out) {
@@ -112,7 +113,9 @@ HWY_INLINE void WeightedTile(const float* HWY_RESTRICT weights, int64_t stride,
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   FloatVec sum[kRows][kVecs];
   for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVecs; ++v) sum[r][v] = hn::Zero(d);
+    for (int v = 0; v < kVecs; ++v) {
+      sum[r][v] = kAdd ? hn::Load(d, out + r * dim + v * lanes) : hn::Zero(d);
+    }
   }
   for (const ColumnRun& run : runs) {
     for (int64_t i = 0; i < run.count; ++i) {
@@ -131,18 +134,19 @@ HWY_INLINE void WeightedTile(const float* HWY_RESTRICT weights, int64_t stride,
   }
 }
 
-/// out [kRows, dim] from weights [kRows, stride]; dim is a multiple of SlotLayout::kLane.
-template <int kRows, typename T>
+/// out [kRows, dim] from weights [kRows, stride], with kAdd added to what is there; dim is a
+/// multiple of SlotLayout::kLane.
+template <int kRows, bool kAdd = false, typename T>
 HWY_INLINE void WeightedValues(const float* weights, int64_t stride,
                                std::span<const ColumnRun> runs, const T* values, int64_t dim,
                                float* out) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
   int64_t c = 0;
   for (; c + kVecTile * lanes <= dim; c += kVecTile * lanes) {
-    WeightedTile<kRows, kVecTile>(weights, stride, runs, values + c, dim, out + c);
+    WeightedTile<kRows, kVecTile, kAdd>(weights, stride, runs, values + c, dim, out + c);
   }
   for (; c < dim; c += lanes) {
-    WeightedTile<kRows, 1>(weights, stride, runs, values + c, dim, out + c);
+    WeightedTile<kRows, 1, kAdd>(weights, stride, runs, values + c, dim, out + c);
   }
 }
 

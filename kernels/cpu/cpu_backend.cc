@@ -70,6 +70,18 @@ class HostSlots : public SlotMemory {
   AlignedArray<std::byte> memory_;
 };
 
+class HostGroup : public ArchiveGroup {
+ public:
+  HostGroup(std::byte* of_tokens, AlignedArray<std::byte> of_sketches)
+      : memory_(std::move(of_sketches)) {
+    tokens = of_tokens;
+    sketches = memory_.get();
+  }
+
+ private:
+  AlignedArray<std::byte> memory_;
+};
+
 class CpuBackend : public Backend {
  public:
   CpuBackend(std::shared_ptr<CpuThreads> threads, bool tiles)
@@ -98,6 +110,14 @@ class CpuBackend : public Backend {
     return std::make_unique<HostSlots>(std::move(memory), layout, count);
   }
 
+  absl::StatusOr<std::unique_ptr<ArchiveGroup>> MakeGroup(const ArchiveLayout& layout,
+                                                          std::span<std::byte> tokens) override {
+    const int64_t bytes = layout.SketchBytes();
+    AlignedArray<std::byte> sketches = TryAllocateAligned<std::byte>(bytes);
+    if (sketches == nullptr) return NoMemory(bytes);
+    return std::make_unique<HostGroup>(tokens.data(), std::move(sketches));
+  }
+
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
       std::span<const HostLinear> stacked) override {
     const absl::StatusOr<StackedShape> shape = ShapeOf(stacked);
@@ -116,7 +136,7 @@ class CpuBackend : public Backend {
     const auto frequencies = RotaryFrequencies(spec, weights.rope_factors);
     if (frequencies.empty()) return cpu::PackedAttention::Pack(spec, weights, nullptr);
     if (rotary_ == nullptr || !rotary_->IsOf(spec, frequencies)) {
-      rotary_ = std::make_shared<const cpu::Rotary>(spec, frequencies);
+      rotary_ = std::make_shared<cpu::Rotary>(spec, frequencies);
     }
     return cpu::PackedAttention::Pack(spec, weights, rotary_);
   }
@@ -197,7 +217,7 @@ class CpuBackend : public Backend {
   ThreadPool& pool_;                                  // of threads_
   std::unique_lock<FairMutex> in_use_;                // from the beginning of a step to its end
   const std::shared_ptr<cpu::TileInput> tile_input_;  // null: products on vectors only
-  std::shared_ptr<const cpu::Rotary> rotary_;         // of the layers that were packed last
+  std::shared_ptr<cpu::Rotary> rotary_;               // of the layers that were packed last
   std::optional<cpu::AttentionStep> step_;
   cpu::TentativeRows tentative_;
   absl::Status status_;                         // of the step

@@ -14,7 +14,9 @@ int64_t OffsetsOf(const AttentionSpec& spec) {
 }  // namespace
 
 Rotary::Rotary(const AttentionSpec& spec, std::vector<double> frequencies)
-    : frequencies_(std::move(frequencies)), max_distance_(spec.max_distance) {
+    : frequencies_(std::move(frequencies)),
+      max_distance_(spec.max_distance),
+      group_size_(spec.hierarchy.group_size) {
   const int64_t dim = 2 * half();
   distant_.resize(static_cast<size_t>(dim));
   Fill(static_cast<double>(max_distance_), distant_.data());
@@ -30,7 +32,19 @@ Rotary::Rotary(const AttentionSpec& spec, std::vector<double> frequencies)
 
 bool Rotary::IsOf(const AttentionSpec& spec, std::span<const double> frequencies) const {
   return std::ranges::equal(frequencies, frequencies_) && spec.max_distance == max_distance_ &&
+         spec.hierarchy.group_size == group_size_ &&
          OffsetsOf(spec) * 2 * half() == std::ssize(offsets_);
+}
+
+void Rotary::ReachGroups(int64_t groups, ThreadPool& pool) {
+  const int64_t dim = 2 * half();
+  const int64_t before = std::ssize(group_starts_) / dim;
+  if (groups <= before) return;
+  group_starts_.resize(static_cast<size_t>(groups * dim));
+  pool.ParallelFor(groups - before, [&](int64_t i, int) {
+    const int64_t group = before + i;
+    Fill(static_cast<double>(group * group_size_), group_starts_.data() + group * dim);
+  });
 }
 
 void Rotary::Fill(double position, float* rotation) const {

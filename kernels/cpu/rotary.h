@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/cpu/thread_pool.h"
 #include "kernels/fma/spec.h"
 
 namespace fmaserver::kernels::cpu {
@@ -35,6 +36,12 @@ class Rotary {
   const float* Offsets(int64_t index) const {
     return offset_columns_.data() + index * (std::ssize(offset_columns_) / (2 * half()));
   }
+
+  /// By the position of the first token of a fine group, `group` < the groups that were reached.
+  Rotation GroupStart(int64_t group) const { return group_starts_.data() + group * 2 * half(); }
+
+  /// Makes GroupStart() reach `groups` groups. Not while others use it.
+  void ReachGroups(int64_t groups, ThreadPool& pool);
 
   /// Fills `rotation` (2 * half() floats) for `position`, which need not be whole.
   void Fill(double position, float* rotation) const;
@@ -65,9 +72,11 @@ class Rotary {
 
   std::vector<double> frequencies_;
   int64_t max_distance_;
+  int64_t group_size_;
   std::vector<float> distant_;         // [d]
   std::vector<float> offsets_;         // [m, d]
   std::vector<float> offset_columns_;  // [d, m]
+  std::vector<float> group_starts_;    // [groups, d]
 };
 
 }  // namespace fmaserver::kernels::cpu

@@ -81,18 +81,20 @@ class SelectedTokens {
 
   /// Adds what the query at `position` gives: `weights` are its `scales.size()` rows, `stride`
   /// apart, of the far part [0, far_end) and the near part, of which each is to be multiplied by
-  /// its scale. Sinks and columns that are not in view get numbers that nobody reads.
+  /// its scale. What follows them is left alone. Sinks and columns that are not in view get numbers
+  /// that nobody reads.
   void Receive(int64_t position, const float* weights, int64_t stride,
                std::span<const float> scales, int64_t far_end) {
     float* sums = work_.row_sum.get();
-    ScaledRowSum(weights, stride, scales, stride, sums);
+    const int64_t near = layout_.columns - layout_.near_begin;
+    ScaledRowSum(weights, stride, scales, far_end + near, sums);
     const int64_t m = layout_.hierarchy.group_size;
     const int64_t own_group = position - position % m;
     const int64_t too_near = std::max(position - spec_.select_lag + 1, own_group - m);
     ClearNear(std::max(too_near, own_group), position + 1, sums + far_end);
     if (too_near < own_group) ClearNear(std::max<int64_t>(too_near, 0), own_group, sums + far_end);
     AddFloats(sums, far_end, received_);
-    AddFloats(sums + far_end, stride - far_end, received_ + layout_.near_begin);
+    AddFloats(sums + far_end, near, received_ + layout_.near_begin);
   }
 
  private:

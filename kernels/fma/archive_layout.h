@@ -6,8 +6,8 @@
 // An archive consists of groups, one for each fine group of m tokens. A group is two blocks of
 // bytes, because a step reads all sketches but few of the tokens:
 //
-//   tokens    [num_layers][num_kv_heads][m / u units][2, u, d] elements: a unit's keys, which are
-//             not rotated, then its values: one contiguous read
+//   tokens    [num_layers][num_kv_heads][m / u units] of one contiguous read each: a unit's keys
+//             [d, u] elements, which are not rotated and lie as in a slot, then its values [u, d]
 //   sketches  [num_layers][num_kv_heads][m / u units] of unit_sketch_bytes:
 //               mean       [d] elements; of the keys as queries will meet them for good: rotated by
 //                          their positions, but not when max_distance is set or nothing far is
@@ -16,6 +16,7 @@
 //               codes      [ceil(d / 4), u] bytes; of four channels of a token, two bits each from
 //                          the lowest on: bit 0 is set below the mean, bit 1 from 0.98 deviations
 //                          on
+//             padded to whole elements
 //
 // While a max_distance says that the newest groups are met by their own positions, their sketches
 // in that form lie in the slot (SlotLayout::sketches_offset). Source: docs/model.md, "Opened
@@ -42,7 +43,8 @@ struct SketchLayout {
       : deviation_offset(head_dim * SizeOf(type)),
         factors_offset(2 * deviation_offset),
         codes_offset(factors_offset + unit_tokens * SizeOf(type)),
-        bytes(codes_offset + (head_dim + 3) / 4 * unit_tokens) {}
+        bytes((codes_offset + (head_dim + 3) / 4 * unit_tokens + SizeOf(type) - 1) / SizeOf(type) *
+              SizeOf(type)) {}
 };
 
 struct ArchiveLayout {
@@ -65,7 +67,9 @@ struct ArchiveLayout {
   explicit constexpr operator bool() const { return unit_tokens > 0; }
 
   constexpr SketchLayout Sketch() const { return {head_dim, unit_tokens, type}; }
-  constexpr int64_t UnitsPerGroup() const { return hierarchy.group_size / unit_tokens; }
+  constexpr int64_t UnitsPerGroup() const {
+    return unit_tokens > 0 ? hierarchy.group_size / unit_tokens : 0;
+  }
   constexpr int64_t UnitTokenBytes() const {
     return 2 * int64_t{unit_tokens} * head_dim * SizeOf(type);
   }
@@ -77,10 +81,10 @@ struct ArchiveLayout {
   }
   /// Of one group.
   constexpr int64_t TokenBytes() const {
-    return unit_tokens > 0 ? int64_t{num_layers} * num_kv_heads * HeadTokenBytes() : 0;
+    return int64_t{num_layers} * num_kv_heads * HeadTokenBytes();
   }
   constexpr int64_t SketchBytes() const {
-    return unit_tokens > 0 ? int64_t{num_layers} * num_kv_heads * HeadSketchBytes() : 0;
+    return int64_t{num_layers} * num_kv_heads * HeadSketchBytes();
   }
   constexpr int64_t GroupBytes() const { return TokenBytes() + SketchBytes(); }
 

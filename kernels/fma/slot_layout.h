@@ -21,6 +21,9 @@
 //   received   [C]           float64; attention received (A) by ring and far field
 //   positions  [near_begin]  int64; of the far field's tokens, as is
 //   novelty    [near_begin]  float32 (N)
+//   sketches   [GroupsInPlace(), m / u] sketches (archive_layout.h) of the keys rotated by their
+//              positions, of the newest archived groups: a ring by group; only with opened units
+//              and a max_distance
 //
 // What a slot holds is told by its token count alone: bytes that no visible column or open group
 // uses may be anything.
@@ -29,6 +32,7 @@
 
 #include <cstdint>
 
+#include "kernels/fma/archive_layout.h"
 #include "kernels/fma/cache_type.h"
 #include "kernels/fma/spec.h"
 
@@ -61,6 +65,7 @@ struct SlotLayout {
   int64_t received_offset = 0;
   int64_t positions_offset = 0;
   int64_t novelty_offset = 0;
+  int64_t sketches_offset = 0;
   int64_t head_bytes = 0;
   int64_t slot_bytes = 0;
 
@@ -74,7 +79,7 @@ struct SlotLayout {
         selects(spec.Selects()),
         first_distant_level(spec.FirstDistantLevel()) {
     PlaceColumns(spec.max_distance > 0);
-    PlaceArrays();
+    PlaceArrays(spec.GroupsInPlace() * ArchiveLayout(spec, layers, element).HeadSketchBytes());
   }
 
   static constexpr int64_t RoundUp(int64_t value, int64_t multiple) {
@@ -132,14 +137,15 @@ struct SlotLayout {
     padded_dim = RoundUp(head_dim, kLane);
   }
 
-  constexpr void PlaceArrays() {
+  constexpr void PlaceArrays(int64_t sketch_bytes) {
     values_offset = RoundUp(columns * head_dim * SizeOf(type), kAlignment);
     sums_offset = RoundUp(values_offset + columns * padded_dim * SizeOf(type), kAlignment);
     received_offset = sums_offset + 2 * SumsPerKind() * int64_t{sizeof(float)};
     positions_offset = received_offset + (selects ? columns : 0) * int64_t{sizeof(double)};
     const int64_t far = selects ? near_begin : 0;
     novelty_offset = positions_offset + far * int64_t{sizeof(int64_t)};
-    head_bytes = RoundUp(novelty_offset + far * int64_t{sizeof(float)}, kAlignment);
+    sketches_offset = novelty_offset + far * int64_t{sizeof(float)};
+    head_bytes = RoundUp(sketches_offset + sketch_bytes, kAlignment);
     slot_bytes = head_bytes * num_kv_heads * num_layers;
   }
 };

@@ -21,6 +21,8 @@ struct SlotSegment {
   int64_t rows = 0;
   int64_t first_row = 0;   ///< of the matrices
   bool tentative = false;  ///< the slot stays as it is
+  bool opens = false;      ///< as of Segment, like the next
+  std::span<ArchiveGroup* const> archive = {};
 };
 
 /// `find` returns the address of a SlotHandle's slot.
@@ -30,7 +32,8 @@ std::vector<SlotSegment> SlotSegments(std::span<const Segment> segments, const F
   int64_t row = 0;
   for (const Segment& segment : segments) {
     const int64_t first = std::exchange(row, row + segment.rows);
-    found.push_back({find(segment.slot), segment.position, segment.rows, first, segment.tentative});
+    found.push_back({find(segment.slot), segment.position, segment.rows, first, segment.tentative,
+                     segment.opens, segment.archive});
   }
   return found;
 }

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <memory>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/backend.h"
 #include "server/engine/sampler.h"
 #include "server/engine/sequence.h"
 #include "server/engine/slot_pool.h"
@@ -27,6 +30,35 @@ void Score(std::span<const int32_t> window, int64_t first, int64_t rows,
   }
 }
 
+/// The archive of the window that is being read; the next window writes it anew.
+class WindowArchive {
+ public:
+  explicit WindowArchive(engine::Model& model) : model_(model), layout_(model.archive_layout()) {}
+
+  /// Makes `segment` open units, for which the archive grows to what it needs.
+  absl::Status Give(engine::StepSegment& segment) {
+    const auto groups =
+        static_cast<size_t>(layout_.Groups(segment.position + std::ssize(segment.tokens)));
+    while (groups_.size() < groups) {
+      tokens_.emplace_back(layout_.TokenBytes());
+      auto group = model_.backend().MakeGroup(layout_, tokens_.back());
+      if (!group.ok()) return group.status();
+      groups_.push_back(group->get());
+      owned_.push_back(*std::move(group));
+    }
+    segment.opens = true;
+    segment.archive = std::span(groups_).first(groups);
+    return absl::OkStatus();
+  }
+
+ private:
+  engine::Model& model_;
+  kernels::ArchiveLayout layout_;
+  std::vector<std::vector<std::byte>> tokens_;
+  std::vector<std::unique_ptr<kernels::ArchiveGroup>> owned_;
+  std::vector<kernels::ArchiveGroup*> groups_;
+};
+
 }  // namespace
 
 absl::StatusOr<Evaluation> Evaluate(engine::Model& model, std::span<const int32_t> tokens,
@@ -42,6 +74,8 @@ absl::StatusOr<Evaluation> Evaluate(engine::Model& model, std::span<const int32_
       engine::SlotPool::Create(model.backend(), model.layout(), 1);
   if (!pool.ok()) return pool.status();
   const engine::Slot slot = (*pool)->Acquire();
+  const bool opens = model.archive_layout() && options.opens;
+  WindowArchive archive(model);
 
   Evaluation result;
   const auto start = std::chrono::steady_clock::now();
@@ -50,8 +84,11 @@ absl::StatusOr<Evaluation> Evaluate(engine::Model& model, std::span<const int32_
     for (int64_t first = 0; first < static_cast<int64_t>(window.size()); first += options.chunk) {
       const auto rows =
           std::min<int64_t>(options.chunk, static_cast<int64_t>(window.size()) - first);
-      const engine::StepSegment segment{slot.handle(), first, window.subspan(first, rows),
-                                        static_cast<int32_t>(rows)};
+      engine::StepSegment segment{slot.handle(), first, window.subspan(first, rows),
+                                  static_cast<int32_t>(rows)};
+      if (absl::Status status = opens ? archive.Give(segment) : absl::OkStatus(); !status.ok()) {
+        return status;
+      }
       const absl::StatusOr<std::span<const float>> logits = model.Step({&segment, 1});
       if (!logits.ok()) return logits.status();
       if (hooks.on_logits) hooks.on_logits(*logits);

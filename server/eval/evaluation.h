@@ -13,6 +13,7 @@ namespace fmaserver::eval {
 struct EvaluationOptions {
   int64_t context = 0;  ///< tokens of a window, each read from scratch; 0: all in one
   int32_t chunk = 256;  ///< tokens fed per step; 1 goes through the incremental cache one by one
+  bool opens = true;    ///< units of the far past, from an archive, where the model does
 };
 
 struct Evaluation {
@@ -28,8 +29,8 @@ struct EvaluationHooks {
   std::function<void(const Evaluation& so_far)> on_progress;
 };
 
-/// `tokens` are one or more. INVALID_ARGUMENT for a token outside [0, V) or a window longer than
-/// the model's learned positions.
+/// `tokens` are one or more. An archive lies in ordinary memory. INVALID_ARGUMENT for a token
+/// outside [0, V) or a window longer than the model's learned positions.
 absl::StatusOr<Evaluation> Evaluate(engine::Model& model, std::span<const int32_t> tokens,
                                     const EvaluationOptions& options, const EvaluationHooks& hooks);
 

@@ -42,6 +42,7 @@ struct Flags {
   std::string cache_dtype = "f32";
   std::string device = "auto";
   int threads = 0;
+  bool no_archive = false;
 };
 
 void DeclareFlags(CLI::App& app, Flags& flags) {
@@ -68,6 +69,8 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
   app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache: f32 or bf16")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
+  app.add_flag("--no-archive", flags.no_archive,
+               "Open no units of the far past: the same model in constant memory");
   app.add_option("--device", flags.device,
                  "Where to compute; auto: cuda:0 if there is one, else cpu")
       ->check([](const std::string& name) {
@@ -176,6 +179,7 @@ absl::Status Run(const Flags& flags) {
   EvaluationOptions options;
   options.context = flags.context;
   options.chunk = flags.mode == "decode" ? 1 : flags.chunk;
+  options.opens = !flags.no_archive;
   const absl::StatusOr<std::unique_ptr<engine::Model>> model =
       LoadModel(flags, *checkpoint, options.chunk);
   if (!model.ok()) return model.status();

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -14,6 +15,47 @@
 #include "tests/kernels/random_attention.h"
 
 namespace fmaserver::testing {
+
+/// The archive of one sequence, of which every byte that nobody wrote is 0xFF: NaN as a number.
+class TestArchive {
+ public:
+  explicit TestArchive(const kernels::ArchiveLayout& layout) : layout_(layout) {}
+
+  /// Makes it long enough for `tokens` tokens.
+  std::span<kernels::ArchiveGroup* const> Reach(kernels::Backend& backend, int64_t tokens) {
+    while (std::ssize(groups_) < layout_.Groups(tokens)) {
+      memory_.emplace_back(layout_.TokenBytes(), std::byte{0xFF});
+      auto group = backend.MakeGroup(layout_, memory_.back());
+      EXPECT_TRUE(group.ok()) << group.status();
+      const std::vector<std::byte> poison(layout_.SketchBytes(), std::byte{0xFF});
+      EXPECT_TRUE(backend.RestoreSketches(poison, **group).ok());
+      groups_.push_back(group->get());
+      owned_.push_back(*std::move(group));
+    }
+    return std::span(groups_).first(layout_.Groups(tokens));
+  }
+
+  /// All bytes of the groups after `tokens` tokens.
+  std::vector<std::byte> Bytes(kernels::Backend& backend, int64_t tokens) const {
+    std::vector<std::byte> bytes;
+    for (int64_t i = 0; i < layout_.Groups(tokens); ++i) {
+      bytes.insert(bytes.end(), memory_[i].begin(), memory_[i].end());
+      std::vector<std::byte> sketches(layout_.SketchBytes());
+      EXPECT_TRUE(backend.SaveSketches(*groups_[i], sketches).ok());
+      bytes.insert(bytes.end(), sketches.begin(), sketches.end());
+    }
+    return bytes;
+  }
+
+  const std::vector<kernels::ArchiveGroup*>& groups() const { return groups_; }
+  const kernels::ArchiveLayout& layout() const { return layout_; }
+
+ private:
+  kernels::ArchiveLayout layout_;
+  std::vector<std::vector<std::byte>> memory_;
+  std::vector<std::unique_ptr<kernels::ArchiveGroup>> owned_;
+  std::vector<kernels::ArchiveGroup*> groups_;
+};
 
 class AttentionTest : public BackendTest {
  protected:
@@ -46,6 +88,7 @@ class AttentionTest : public BackendTest {
     int32_t rows;
     const std::vector<float>* qkv;  // of the whole sequence
     bool tentative = false;
+    TestArchive* archive = nullptr;  // null: it opens nothing
   };
 
   /// Runs one step of one layer; returns [rows of all parts, H*d].
@@ -55,6 +98,10 @@ class AttentionTest : public BackendTest {
     std::vector<float> qkv;
     for (const Part& part : parts) {
       segments.push_back({{part.slot}, part.position, part.rows, part.tentative});
+      if (part.archive != nullptr) {
+        segments.back().opens = true;
+        segments.back().archive = part.archive->Reach(backend(), part.position + part.rows);
+      }
       const auto first = part.qkv->begin() + part.position * spec.QkvColumns();
       qkv.insert(qkv.end(), first, first + part.rows * spec.QkvColumns());
     }
@@ -69,17 +116,19 @@ class AttentionTest : public BackendTest {
     return out.Read();
   }
 
-  /// Feeds a whole sequence in pieces of `chunk()` rows.
+  /// Feeds a whole sequence in pieces of `chunk()` rows; it opens units where the model does.
   template <typename Chunk>
   std::vector<float> Feed(const kernels::AttentionWeights& weights,
                           const kernels::AttentionSpec& spec, const kernels::SlotLayout& layout,
                           const std::vector<float>& qkv, Chunk chunk) {
     const auto slot = PoisonedSlot(layout);
+    TestArchive archive({spec, layout.num_layers, layout.type});
+    TestArchive* const opens = spec.Opens() ? &archive : nullptr;
     const auto n = static_cast<int64_t>(qkv.size()) / spec.QkvColumns();
     std::vector<float> out;
     for (int64_t position = 0; position < n;) {
       const auto rows = static_cast<int32_t>(std::min<int64_t>(chunk(), n - position));
-      const auto part = Step(weights, spec, {{slot.get(), position, rows, &qkv}});
+      const auto part = Step(weights, spec, {{slot.get(), position, rows, &qkv, false, opens}});
       out.insert(out.end(), part.begin(), part.end());
       position += rows;
     }

@@ -45,12 +45,17 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeByName(const std::string& 
 
 }  // namespace
 
-std::vector<std::string> BackendNames() {
+std::vector<std::string> CpuBackendNames() {
   std::vector<std::string> names;
   for (const int64_t target : CpuTargets()) {
     names.push_back(std::string("cpu_") + hwy::TargetName(target));
   }
   if (kernels::cpu::HasTiles()) names.emplace_back(kTiles);
+  return names;
+}
+
+std::vector<std::string> BackendNames() {
+  std::vector<std::string> names = CpuBackendNames();
   for (std::string& name : CudaBackendNames()) names.push_back(std::move(name));
   return names;
 }

@@ -16,6 +16,8 @@ namespace fmaserver::testing {
 
 /// Names of the variants, for example "cpu_AVX3", "cuda_emulated", "cuda_gpu".
 std::vector<std::string> BackendNames();
+/// Only those of the CPU.
+std::vector<std::string> CpuBackendNames();
 /// Only those of CUDA.
 std::vector<std::string> CudaBackendNames();
 

@@ -109,6 +109,36 @@ TEST(ArchiveLayout, TakesWhatTheSpecSays) {
   EXPECT_EQ(archive.SketchBytes(), 3 * 2 * 64 * 26);
 }
 
+/// Whatever the sizes, numbers lie where the type wants them.
+TEST(ArchiveLayout, SketchesAreWholeElements) {
+  for (const CacheType type : {CacheType::kF32, CacheType::kBF16}) {
+    for (const int64_t unit : {1, 2, 3, 32}) {
+      for (const int64_t dim : {2, 6, 64}) {
+        const SketchLayout sketch(dim, unit, type);
+        EXPECT_EQ(sketch.bytes % SizeOf(type), 0);
+        EXPECT_EQ(sketch.codes_offset, (2 * dim + unit) * SizeOf(type));
+        EXPECT_GE(sketch.bytes, sketch.codes_offset + (dim + 3) / 4 * unit);
+      }
+    }
+  }
+}
+
+/// With a max_distance of 48 groups the 46 newest archived ones are met in their places.
+TEST(SlotLayout, HasSketchesOfTheGroupsThatAreMetInTheirPlaces) {
+  AttentionSpec spec = OpeningSpec();
+  const SlotLayout open(spec, 3, CacheType::kBF16);
+  EXPECT_EQ(spec.GroupsInPlace(), 0);
+  spec.open_units = 0;
+  EXPECT_EQ(SlotLayout(spec, 3, CacheType::kBF16), open);
+  spec.max_distance = 3072;
+  const SlotLayout closed(spec, 3, CacheType::kBF16);
+  spec.open_units = 16;
+  EXPECT_EQ(spec.GroupsInPlace(), 46);
+  const SlotLayout placed(spec, 3, CacheType::kBF16);
+  EXPECT_EQ(placed.sketches_offset, closed.sketches_offset);
+  EXPECT_EQ(placed.slot_bytes - closed.slot_bytes, 46 * 3 * 2 * 64 * 26);
+}
+
 TEST(ArchiveLayout, IsEmptyForModelsThatOpenNothing) {
   AttentionSpec spec = OpeningSpec();
   spec.open_units = 0;

@@ -76,6 +76,25 @@ kernels::AttentionSpec RandomSpec(std::mt19937& random) {
   return spec;
 }
 
+kernels::AttentionSpec RandomOpeningSpec(std::span<const int32_t> group_sizes,
+                                         std::mt19937& random) {
+  kernels::AttentionSpec spec = RandomSpec(random);
+  kernels::Hierarchy& h = spec.hierarchy;
+  h.group_size = group_sizes[random() % group_sizes.size()];
+  spec.downsampling = kernels::Downsampling::kSelect;
+  spec.share_levels = false;
+  DrawSelection(random, spec);
+  spec.max_distance = 0;
+  if (spec.FarIsRotated() && PickFrom(random, {false, true, true})) {
+    spec.max_distance = 4 * h.group_size + static_cast<int64_t>(random() % (6 * h.group_size));
+  }
+  spec.open_units = PickFrom(random, {1, 2, 3, 4, 100});
+  do {
+    spec.open_size = 1 + static_cast<int32_t>(random() % h.group_size);
+  } while (h.group_size % spec.open_size != 0);
+  return spec;
+}
+
 ReferenceAttention RandomAttention(const kernels::AttentionSpec& spec, std::mt19937& random) {
   ReferenceAttention layer;
   layer.spec = spec;
@@ -114,7 +133,8 @@ std::string Describe(const kernels::AttentionSpec& spec) {
       " share ", spec.share_levels, " scale ", spec.scale_far_field, " bias ", spec.level_bias,
       " padding ", static_cast<int>(spec.padding), " positions ", static_cast<int>(spec.positions),
       " far ", static_cast<int>(spec.far_positions), " lag ", spec.select_lag, " novel ",
-      spec.select_novel, " distance ", spec.max_distance, " factor ", spec.rope_attention_factor);
+      spec.select_novel, " distance ", spec.max_distance, " factor ", spec.rope_attention_factor,
+      " opens ", spec.open_units, " of ", spec.open_size);
 }
 
 HostLayer::HostLayer(const ReferenceAttention& layer) : layer_(layer) {

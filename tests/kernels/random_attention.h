@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,10 @@ std::vector<float> RandomFloats(int64_t count, float scale, std::mt19937& random
 
 /// A valid specification drawn over every option, small enough for the reference.
 kernels::AttentionSpec RandomSpec(std::mt19937& random);
+
+/// One that opens units; `group_sizes` are those to draw from.
+kernels::AttentionSpec RandomOpeningSpec(std::span<const int32_t> group_sizes,
+                                         std::mt19937& random);
 
 ReferenceAttention RandomAttention(const kernels::AttentionSpec& spec, std::mt19937& random);
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <set>
 #include <utility>
 
 namespace fmaserver::testing {
@@ -14,6 +16,10 @@ using Tokens = std::vector<int64_t>;
 // What rounding does to sums of float32 weights, and to the leverage of keys that were turned.
 constexpr double kReceivedRounding = 1e-5;
 constexpr double kNoveltyRounding = 2e-6;
+
+// What it does to a key's distance from a border between two codes, in deviations, and to scores.
+constexpr double kCodeRounding = 2e-6;
+constexpr double kScoreRounding = 2e-4;
 
 double InSteps(double novelty) { return std::nearbyint(novelty * 1024) / 1024; }
 
@@ -52,6 +58,38 @@ class HeadReference {
     return clear;
   }
 
+  /// Finds the units that token `t` opens; false when rounding could turn that.
+  bool Open(int64_t t) {
+    opened_.clear();
+    const int64_t u = spec_.open_size;
+    std::vector<std::pair<double, int64_t>> scores;  // and units
+    bool clear = true;
+    for (int64_t unit = 0; spec_.Opens() && (unit + 1) * u <= (t / spec_.hierarchy.group_size - 1) *
+                                                                  spec_.hierarchy.group_size;
+         ++unit) {
+      if ((unit + 1) * u <= spec_.hierarchy.sink_tokens) continue;
+      const Sketch& sketch = SketchOf(unit, FormOf(unit * u, t) == Form::kPlaced);
+      double best = -INFINITY;
+      for (int i = 0; i < spec_.QueriesPerKvHead(); ++i) {
+        const auto query = Query(t, kv_head_ * spec_.QueriesPerKvHead() + i, FormOf(unit * u, t));
+        for (int64_t s = std::max<int64_t>(unit * u, spec_.hierarchy.sink_tokens);
+             s < (unit + 1) * u; ++s) {
+          best = std::max(best, Dot(query, sketch.keys[s - unit * u]));
+        }
+      }
+      scores.emplace_back(best, unit);
+      clear = clear && sketch.clear;
+    }
+    std::ranges::stable_sort(scores, std::ranges::greater(), [](const auto& x) { return x.first; });
+    const auto count = std::min<size_t>(scores.size(), spec_.open_units);
+    for (size_t i = 0; i < count; ++i) opened_.push_back(scores[i].second);
+    std::ranges::sort(opened_);
+    if (count == scores.size()) return true;
+    const double last = scores[count - 1].first;
+    const double next = scores[count].first;
+    return clear && last - next > kScoreRounding * std::max(std::abs(last), std::abs(next));
+  }
+
   /// The output of token `t`, [heads, d].
   std::vector<double> Attend(int64_t t) {
     std::vector<double> out;
@@ -79,6 +117,69 @@ class HeadReference {
     std::vector<bool> receives;
     std::vector<ReferenceItem> items;
   };
+
+  /// How an opened token is met: as it is, by its position, or as if max_distance away.
+  enum class Form { kPlain, kPlaced, kDistant };
+
+  Form FormOf(int64_t s, int64_t t) const {
+    if (!spec_.FarIsRotated()) return Form::kPlain;
+    const int64_t m = spec_.hierarchy.group_size;
+    const bool far = spec_.max_distance > 0 && (t / m - s / m + 1) * m > spec_.max_distance;
+    return far ? Form::kDistant : Form::kPlaced;
+  }
+
+  std::vector<double> Query(int64_t t, int head, Form form) const {
+    std::vector<double> query = layer_.Vector(qkv_, t, head);
+    if (form == Form::kPlain) return query;
+    const int64_t position = form == Form::kPlaced ? t : spec_.max_distance;
+    return layer_.Rotate(std::move(query), static_cast<double>(position));
+  }
+
+  /// What the sketch of a unit says of its keys; unless `clear`, rounding could turn a code.
+  struct Sketch {
+    std::vector<std::vector<double>> keys;
+    bool clear = true;
+  };
+
+  const Sketch& SketchOf(int64_t unit, bool placed) {
+    const auto [at, missing] = sketches_.try_emplace({unit, placed});
+    Sketch& sketch = at->second;
+    if (!missing) return sketch;
+    const int64_t u = spec_.open_size;
+    const int d = spec_.head_dim;
+    for (int64_t s = unit * u; s < (unit + 1) * u; ++s) {
+      sketch.keys.push_back(placed ? layer_.Rotate(Key(s), static_cast<double>(s)) : Key(s));
+    }
+    std::vector<double> mean(d, 0.0);
+    std::vector<double> deviation(d, 0.0);
+    for (int c = 0; c < d; ++c) {
+      for (const auto& key : sketch.keys) mean[c] += key[c] / static_cast<double>(u);
+      for (const auto& key : sketch.keys) {
+        deviation[c] += std::pow(key[c] - mean[c], 2) / static_cast<double>(u);
+      }
+      deviation[c] = std::sqrt(deviation[c]);
+    }
+    for (auto& key : sketch.keys) {
+      std::vector<double> z(d);
+      std::vector<double> e(d);
+      for (int c = 0; c < d; ++c) {
+        z[c] = u == 1 ? 0 : key[c] - mean[c];
+        const double size = std::abs(z[c]);
+        e[c] = (size < 0.98 * deviation[c] ? 0.453 : 1.51) * deviation[c] * (z[c] < 0 ? -1 : 1);
+        const double doubt = kCodeRounding * (std::abs(mean[c]) + deviation[c]);
+        const bool border = size < doubt || std::abs(size - 0.98 * deviation[c]) < doubt;
+        sketch.clear = sketch.clear && (u == 1 || !border);
+      }
+      const double product = Dot(z, e);
+      const double factor = product == 0 ? 0 : Dot(z, z) / product;
+      for (int c = 0; c < d; ++c) key[c] = mean[c] + factor * e[c];
+    }
+    return sketch;
+  }
+
+  bool IsOpened(int64_t s) const {
+    return spec_.Opens() && std::ranges::binary_search(opened_, s / spec_.open_size);
+  }
 
   static void Append(const Tokens& from, Tokens& to) {
     to.insert(to.end(), from.begin(), from.end());
@@ -201,6 +302,7 @@ class HeadReference {
       const int64_t from = limit > 0 ? std::min(t, limit) : t;
       add(s, false, own ? Dot(query(from), placed(s)) : Dot(plain, Key(s)), 0);
     }
+    std::set<int64_t> met_as_opened;
     for (int level = 1; level <= spec_.hierarchy.num_levels; ++level) {
       const int64_t width = m << (level - 1);
       const bool distant = limit > 0 && 4 * width > limit;
@@ -208,11 +310,23 @@ class HeadReference {
         const auto found = view_.find({level, group});
         if (found == view_.end()) continue;
         for (const int64_t s : found->second) {
+          if (IsOpened(s)) {
+            met_as_opened.insert(s);
+            continue;
+          }
           const double score = !own      ? Dot(plain, Key(s))
                                : distant ? Dot(query(limit), Key(s))
                                          : Dot(query(t), placed(s));
           add(s, true, score, layer_.LevelBias(head, level));
         }
+      }
+    }
+    for (const int64_t unit : opened_) {
+      for (int64_t s = unit * spec_.open_size; s < (unit + 1) * spec_.open_size; ++s) {
+        if (s < spec_.hierarchy.sink_tokens) continue;
+        const Form form = FormOf(s, t);
+        const double score = Dot(Query(t, head, form), form == Form::kPlaced ? placed(s) : Key(s));
+        add(s, met_as_opened.contains(s), score, 0);
       }
     }
     return entries;
@@ -224,7 +338,9 @@ class HeadReference {
   const int kv_head_;
   std::vector<double> received_;
   std::vector<double> leverage_;
-  std::map<std::pair<int, int64_t>, Tokens> view_;  // by level and group
+  std::map<std::pair<int, int64_t>, Tokens> view_;       // by level and group
+  Tokens opened_;                                        // units, in order, of one token
+  std::map<std::pair<int64_t, bool>, Sketch> sketches_;  // by unit and whether of placed keys
 };
 
 }  // namespace
@@ -237,7 +353,7 @@ std::vector<double> EvaluateSelected(const ReferenceAttention& layer,
   const auto n = static_cast<int64_t>(qkv.size()) / layer.spec.QkvColumns();
   for (int64_t t = 0; t < n; ++t) {
     for (HeadReference& head : heads) {
-      if (!head.Choose(t)) return out;
+      if (!head.Choose(t) || !head.Open(t)) return out;
     }
     for (HeadReference& head : heads) {
       const std::vector<double> row = head.Attend(t);

@@ -1,5 +1,5 @@
 // The definition of selected tokens in float64, one token after the other, straight from
-// docs/model.md, "Selected tokens".
+// docs/model.md, "Selected tokens" and "Opened units".
 #pragma once
 
 #include <vector>

@@ -188,6 +188,7 @@ TEST(ModelConfigTest, ReadsSelectedTokensWithTheirDefaults) {
   EXPECT_EQ(spec.select_lag, 2);
   EXPECT_EQ(spec.select_novel, 3);
   EXPECT_EQ(spec.max_distance, 0);
+  EXPECT_EQ(spec.open_units, 0);
 }
 
 TEST(ModelConfigTest, ReadsEveryKeyOfSelectedTokens) {
@@ -196,12 +197,18 @@ TEST(ModelConfigTest, ReadsEveryKeyOfSelectedTokens) {
                         {"select_lag", 19},
                         {"select_novel", 0},
                         {"max_distance", 40},
-                        {"open_units", 0}});
+                        {"open_units", 65536},
+                        {"open_size", 5}});
   auto config = ParseModelConfig(object.dump(), "config.json");
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->attention.select_lag, 19);
   EXPECT_EQ(config->attention.select_novel, 0);
   EXPECT_EQ(config->attention.max_distance, 40);
+  EXPECT_EQ(config->attention.open_units, 65536);
+  EXPECT_EQ(config->attention.open_size, 5);
+  object["fma"]["max_distance"] = (1 << 24) + 1;
+  ExpectRefusal(ParseModelConfig(object.dump(), "c").status(),
+                {"\"fma.max_distance\" is 16777217", "0 to 16777216 with \"fma.open_units\""});
   object["fma"].erase("max_distance");
   object["fma"]["far_positions"] = "none";
   config = ParseModelConfig(object.dump(), "config.json");
@@ -355,8 +362,8 @@ INSTANTIATE_TEST_SUITE_P(
         {"OwnSummaries", "/fma/far_positions", "\"own\"", {"is \"own\"", "unless", "select"}},
         {"Lag", "/fma/select_lag", "2", {"\"fma.select_lag\" is 2", "no such key unless"}},
         {"Novel", "/fma/select_novel", "1", {"\"fma.select_novel\" is 1", "no such key unless"}},
-        {"OpenSize", "/fma/open_size", "32", {"\"fma.open_size\" is 32", "in this server"}},
-        {"OpenUnits", "/fma/open_units", "8", {"\"fma.open_units\" is 8", "allowed: 0"}},
+        {"OpenSize", "/fma/open_size", "32", {"\"fma.open_size\" is 32", "group_size\" (8)"}},
+        {"OpenUnits", "/fma/open_units", "8", {"\"fma.open_units\" is 8", "0 unless", "select"}},
         {"UnknownKey", "/fma/rnak", "2", {"\"fma.rnak\" is no key", "rank"}},
     }),
     [](const auto& info) { return std::string(info.param.name); });
@@ -379,7 +386,10 @@ INSTANTIATE_TEST_SUITE_P(
         {"NegativeLag", "/fma/select_lag", "-1", {"\"fma.select_lag\" is -1"}},
         {"Novel", "/fma/select_novel", "8", {"\"fma.select_novel\" is 8", "0 to 7"}},
         {"Distance", "/fma/max_distance", "39", {"is 39", "0, or 40"}},
-        {"OpenUnits", "/fma/open_units", "8", {"\"fma.open_units\" is 8", "0 in this server"}},
+        {"OpenUnits", "/fma/open_units", "65537", {"\"fma.open_units\" is 65537", "0 to 65536"}},
+        {"OpenSize", "/fma/open_size", "4", {"\"fma.open_size\" is 4", "divisor", "(10)"}},
+        {"OpenSizeZero", "/fma/open_size", "0", {"\"fma.open_size\" is 0", "1 to 4096"}},
+        {"OpenSizeAbsent", "/fma/open_units", "8", {"open_size\" is 32 where", "not divide"}},
     }),
     [](const auto& info) { return std::string(info.param.name); });
 

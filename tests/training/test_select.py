@@ -22,8 +22,6 @@ from random_configs import random_selector
 from reference_select import SelectReference
 from test_model import SMALL, numpy_tensors, random_model
 
-GOLDEN_NEXT = GOLDEN.parent / "golden_next"  # kinds of models that only PyTorch knows so far
-
 SELECT = replace(SMALL, vocab_size=128, fma=FmaSettings(8, 3, 3, "select", sink_tokens=2))
 SMALL_MARGIN = 1e-5  # of a choice that rounding could change
 VARIANTS: list[tuple[int, dict[str, Any], dict[str, Any]]] = [
@@ -87,7 +85,8 @@ GOLDEN_CASES = [
     GOLDEN / "select_own",
     GOLDEN / "select_max_distance",
     *(GOLDEN / name for name in PRETRAINED),
-    *(GOLDEN_NEXT / name for name in ["select_open", "select_open_distance"]),
+    GOLDEN / "select_open",
+    GOLDEN / "select_open_distance",
 ]
 
 

@@ -1,0 +1,185 @@
+// One KV head's part of an archive: writing the groups that leave the near field, and reading
+// units. docs/model.md, "Opened units".
+
+#if defined(FMA_KERNELS_CPU_ARCHIVE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FMA_KERNELS_CPU_ARCHIVE_INL_H_
+#undef FMA_KERNELS_CPU_ARCHIVE_INL_H_
+#else
+#define FMA_KERNELS_CPU_ARCHIVE_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "hwy/highway.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/sketch-inl.h"
+#include "kernels/fma/element.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
+
+/// T: the cache's element type.
+template <typename T>
+class ArchiveHead {
+ public:
+  ArchiveHead(const PackedAttention& weights, const AttentionStep& step, const SlotSegment& segment,
+              int32_t layer, int32_t kv_head, std::byte* head, AttentionScratch& scratch)
+      : spec_(weights.spec),
+        slot_(step.layout),
+        layout_(step.archive),
+        rotary_(weights.rotary.get()),
+        groups_(segment.archive),
+        index_(layout_.HeadIndex(layer, kv_head)),
+        head_(head),
+        scratch_(scratch),
+        sketcher_(layout_, scratch.open) {}
+
+  /// Whether queries of `fine_group` meet all of `group` as if it were max_distance away.
+  bool SeemsDistant(int64_t group, int64_t fine_group) const {
+    return spec_.max_distance > 0 &&
+           (fine_group - group + 1) * layout_.hierarchy.group_size > spec_.max_distance;
+  }
+
+  /// The sketches of a group's units as queries of `fine_group` meet them, one behind the other.
+  const std::byte* Sketches(int64_t group, int64_t fine_group) const {
+    if (spec_.max_distance > 0 && !SeemsDistant(group, fine_group)) return PlacedSketches(group);
+    return groups_[group]->sketches + index_ * layout_.HeadSketchBytes();
+  }
+
+  /// Sets `keys`, columns [0, u), to the keys of a unit; `turned`: by their places in their group.
+  void ReadKeys(int64_t unit, bool turned, UnitKeys keys) const {
+    const T* from = Tokens(unit);
+    const int64_t u = layout_.unit_tokens;
+    const int64_t half = turned ? rotary_->half() : 0;
+    const int64_t place = unit % layout_.UnitsPerGroup() * u;
+    for (int64_t pair = 0; pair < half; ++pair) {
+      const T* HWY_RESTRICT from_low = from + pair * u;
+      const T* HWY_RESTRICT from_high = from + (half + pair) * u;
+      float* HWY_RESTRICT low = keys.Channel(pair);
+      float* HWY_RESTRICT high = keys.Channel(half + pair);
+      const float* HWY_RESTRICT cosines = rotary_->Offsets(pair) + place;
+      const float* HWY_RESTRICT sines = rotary_->Offsets(half + pair) + place;
+      for (int64_t i = 0; i < u; ++i) {
+        const float own = ToFloat(from_low[i]);
+        const float other = ToFloat(from_high[i]);
+        low[i] = own * cosines[i] - other * sines[i];
+        high[i] = other * cosines[i] + own * sines[i];
+      }
+    }
+    for (int64_t c = 2 * half; c < spec_.head_dim; ++c) {
+      const T* HWY_RESTRICT from_channel = from + c * u;
+      float* HWY_RESTRICT to = keys.Channel(c);
+      for (int64_t i = 0; i < u; ++i) to[i] = ToFloat(from_channel[i]);
+    }
+  }
+
+  /// Sets `values` [u, D] to those of a unit.
+  void ReadValues(int64_t unit, float* values) const {
+    const T* HWY_RESTRICT from = Tokens(unit) + int64_t{layout_.unit_tokens} * spec_.head_dim;
+    for (int64_t i = 0; i < layout_.unit_tokens; ++i) {
+      float* HWY_RESTRICT to = values + i * slot_.padded_dim;
+      for (int64_t c = 0; c < spec_.head_dim; ++c) to[c] = ToFloat(from[c]);
+      std::fill(to + spec_.head_dim, to + slot_.padded_dim, 0.0F);
+      from += spec_.head_dim;
+    }
+  }
+
+  /// Writes `group`, whose tokens are in the slot's ring still.
+  void WriteGroup(int64_t group) {
+    for (int64_t i = 0; i < layout_.UnitsPerGroup(); ++i) WriteUnit(group, i);
+  }
+
+ private:
+  const T* Tokens(int64_t unit) const {
+    const int64_t units = layout_.UnitsPerGroup();
+    return reinterpret_cast<const T*>(groups_[unit / units]->tokens +
+                                      index_ * layout_.HeadTokenBytes() +
+                                      unit % units * layout_.UnitTokenBytes());
+  }
+
+  std::byte* PlacedSketches(int64_t group) const {
+    return head_ + slot_.sketches_offset +
+           group % spec_.GroupsInPlace() * layout_.HeadSketchBytes();
+  }
+
+  void WriteUnit(int64_t group, int64_t i) {
+    const int64_t u = layout_.unit_tokens;
+    const int64_t column = slot_.NearColumn(group * layout_.hierarchy.group_size + i * u);
+    const int64_t sketch_at = i * layout_.Sketch().bytes;
+    std::byte* sketch = groups_[group]->sketches + index_ * layout_.HeadSketchBytes() + sketch_at;
+    auto* tokens = reinterpret_cast<T*>(groups_[group]->tokens + index_ * layout_.HeadTokenBytes() +
+                                        i * layout_.UnitTokenBytes());
+    const UnitKeys keys = {scratch_.open.keys.get(), scratch_.open.unit_stride};
+    CopyFromRing(column, keys);
+    const bool placed = spec_.FarIsRotated();
+    if (spec_.GroupsInPlace() > 0) {
+      sketcher_.Make(keys, PlacedSketches(group) + sketch_at);
+    } else if (placed) {
+      sketcher_.Make(keys, sketch);
+    }
+    if (placed) CopyFromRing(column, keys);  // sketching has used them up
+    TurnBack(group, i * u, keys);
+    for (int64_t c = 0; c < spec_.head_dim; ++c) {
+      float* key = keys.Channel(c);
+      for (int64_t token = 0; token < u; ++token) {
+        tokens[c * u + token] = FromFloat<T>(key[token]);
+        key[token] = ToFloat(tokens[c * u + token]);
+      }
+    }
+    if (!placed || spec_.max_distance > 0) sketcher_.Make(keys, sketch);
+    const T* values = reinterpret_cast<const T*>(head_ + slot_.values_offset);
+    tokens += u * spec_.head_dim;
+    for (int64_t token = 0; token < u; ++token) {
+      std::copy_n(values + (column + token) * slot_.padded_dim, spec_.head_dim,
+                  tokens + token * spec_.head_dim);
+    }
+  }
+
+  void CopyFromRing(int64_t column, UnitKeys keys) const {
+    const T* from = reinterpret_cast<const T*>(head_) + column;
+    for (int64_t c = 0; c < spec_.head_dim; ++c) {
+      float* HWY_RESTRICT to = keys.Channel(c);
+      for (int64_t i = 0; i < layout_.unit_tokens; ++i) to[i] = ToFloat(from[i]);
+      from += slot_.columns;
+    }
+  }
+
+  /// Undoes the rotation by their positions of the keys of a unit, the first of which is at `place`
+  /// of its group.
+  void TurnBack(int64_t group, int64_t place, UnitKeys keys) const {
+    if (rotary_ == nullptr) return;
+    const int64_t half = rotary_->half();
+    const Rotation start = rotary_->GroupStart(group);
+    for (int64_t pair = 0; pair < half; ++pair) {
+      float* HWY_RESTRICT low = keys.Channel(pair);
+      float* HWY_RESTRICT high = keys.Channel(half + pair);
+      const float* HWY_RESTRICT cosines = rotary_->Offsets(pair) + place;
+      const float* HWY_RESTRICT sines = rotary_->Offsets(half + pair) + place;
+      const float start_cosine = start[pair];
+      const float start_sine = start[half + pair];
+      for (int64_t i = 0; i < layout_.unit_tokens; ++i) {
+        const float half_low = low[i] * start_cosine + high[i] * start_sine;
+        const float half_high = high[i] * start_cosine - low[i] * start_sine;
+        low[i] = half_low * cosines[i] + half_high * sines[i];
+        high[i] = half_high * cosines[i] - half_low * sines[i];
+      }
+    }
+  }
+
+  const AttentionSpec& spec_;
+  const SlotLayout& slot_;
+  const ArchiveLayout& layout_;
+  const Rotary* const rotary_;  // null: nothing is rotated
+  const std::span<ArchiveGroup* const> groups_;
+  const int64_t index_;
+  std::byte* const head_;
+  AttentionScratch& scratch_;
+  const Sketcher<T> sketcher_;
+};
+
+}  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

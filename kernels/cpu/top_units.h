@@ -1,0 +1,50 @@
+// The units that a query opens: those of the largest scores. docs/model.md, "Opened units".
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+namespace fmaserver::kernels::cpu {
+
+/// Keeps the best of any number of units that are offered in order, in constant memory.
+class TopUnits {
+ public:
+  explicit TopUnits(int64_t count) : count_(count) { offers_.reserve(2 * count); }
+
+  void Clear() {
+    offers_.clear();
+    bar_ = std::numeric_limits<float>::quiet_NaN();
+  }
+
+  /// NaN counts as the least. `unit` is larger than all before.
+  void Offer(int64_t unit, float score) {
+    // Of equals the earlier stays, and a NaN never passes a bar; no bar yet is NaN.
+    if (bar_ == bar_ && !(score > bar_)) return;
+    offers_.push_back({score, unit});
+    if (offers_.size() == 2 * static_cast<size_t>(count_)) KeepBest();
+  }
+
+  /// Leaves the `count` best, or all when there are no more, in order. Nothing is offered after it.
+  void Finish();
+
+  /// After Finish().
+  int64_t size() const { return static_cast<int64_t>(offers_.size()); }
+  int64_t Unit(int64_t index) const { return offers_[index].unit; }
+  float Score(int64_t index) const { return offers_[index].score; }
+
+ private:
+  struct Offered {
+    float score;
+    int64_t unit;
+  };
+
+  void KeepBest();
+
+  int64_t count_;
+  std::vector<Offered> offers_;
+  float bar_ = std::numeric_limits<float>::quiet_NaN();  // the score of the least of `count` kept
+};
+
+}  // namespace fmaserver::kernels::cpu
