@@ -147,6 +147,7 @@ void SetState(const GenerateOptions& options, v1::GenerateRequest& request) {
   request.mutable_marks()->Add(options.marks.begin(), options.marks.end());
   request.set_cache_salt(options.cache_salt);
   request.set_skip_prefix_cache(options.skip_prefix_cache);
+  request.set_no_archive(options.no_archive);
 }
 
 // A session may be continued without anything new.
@@ -164,10 +165,17 @@ void AddSamplingOptions(CLI::App& command, GenerateOptions& options) {
   AddStoppingOptions({command, "Stopping"}, options);
 }
 
+void AddArchiveOption(CLI::App& command, GenerateOptions& options) {
+  Group(command, "State")
+      .AddFlag("--no-archive", options.no_archive,
+               "Be served in constant memory, without opening units of an archive");
+}
+
 void AddGenerateOptions(CLI::App& command, GenerateOptions& options) {
   AddInputOptions(command, options.input);
   AddSamplingOptions(command, options);
   AddStateOptions({command, "State"}, options);
+  AddArchiveOption(command, options);
   AddNumber(command, "--n", options.samples, "Samples from one reading of the prompt (server: 1)");
   AddNumber(command, "--priority", options.priority,
             "Lower is served first, -100 to 100 (server: 0)");

@@ -37,7 +37,11 @@ nlohmann::json ToJson(const v1::Model& model) {
             {"top_k", model.sampling().top_k()},
             {"top_p", model.sampling().top_p()},
             {"min_p", model.sampling().min_p()},
-            {"repetition_penalty", model.sampling().repetition_penalty()}}}};
+            {"repetition_penalty", model.sampling().repetition_penalty()}}},
+          {"open_units", model.open_units()},
+          {"archive_bytes_per_1000_tokens", model.archive_bytes_per_1000_tokens()},
+          {"archive_budget_bytes", model.archive_budget_bytes()},
+          {"archive_used_bytes", model.archive_used_bytes()}};
 }
 
 std::string LengthLimit(const v1::Model& model) {
@@ -69,6 +73,13 @@ std::string Table(const v1::Model& model) {
   row("horizon", absl::StrCat(WithCommas(model.horizon_tokens()), " tokens"));
   row("end of sequence", absl::StrJoin(model.eos_token_ids(), ", "));
   row("sequence cache", absl::StrCat(HumanBytes(model.slot_bytes()), ", however long it is"));
+  if (model.open_units() > 0) {
+    row("archive", absl::StrCat(HumanBytes(model.archive_bytes_per_1000_tokens()),
+                                " per 1,000 tokens besides, of which each query opens ",
+                                WithCommas(model.open_units()), " units"));
+    row("archives", absl::StrCat(HumanBytes(model.archive_used_bytes()), " of ",
+                                 HumanBytes(model.archive_budget_bytes())));
+  }
   row("full KV cache", absl::StrCat(HumanBytes(model.full_cache_bytes_per_token()), " per token"));
   row("slots", absl::StrCat(WithCommas(model.num_slots()), " (",
                             HumanBytes(model.num_slots() * model.slot_bytes()), ")"));

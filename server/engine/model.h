@@ -68,6 +68,7 @@ class Model {
   const ModelOptions& options() const { return options_; }
   const kernels::SlotLayout& layout() const { return layout_; }
   kernels::Backend& backend() const { return *backend_; }
+  const std::shared_ptr<kernels::Backend>& shared_backend() const { return backend_; }
   int64_t num_parameters() const { return num_parameters_; }
   int64_t weight_bytes() const { return weight_bytes_; }
   int64_t slot_bytes() const { return layout_.slot_bytes; }

@@ -17,19 +17,14 @@ namespace fmaserver::models {
 /// Thread-safe. Its destructor frees the memory of weights, slots and sessions.
 class ServedModel {
  public:
-  /// `companions` are objects that must live as long as the model, such as those that count its
-  /// events. `chat_template` may be null.
+  /// Sessions that are safe on the shelf make room for archives of requests. `companions` are
+  /// objects that must live as long as the model, such as those that count its events.
+  /// `chat_template` may be null.
   ServedModel(ModelSource source, std::unique_ptr<engine::Engine> engine,
               std::shared_ptr<sessions::SessionStore> sessions,
               std::vector<std::shared_ptr<const void>> companions = {},
               std::shared_ptr<const chat::ChatTemplate> chat_template = nullptr,
-              const model::SamplingDefaults& sampling_defaults = {})
-      : source_(std::move(source)),
-        companions_(std::move(companions)),
-        chat_template_(std::move(chat_template)),
-        sampling_defaults_(sampling_defaults),
-        sessions_(std::move(sessions)),
-        engine_(std::move(engine)) {}
+              const model::SamplingDefaults& sampling_defaults = {});
 
   const std::string& name() const { return source_.name; }
   const std::vector<std::string>& aliases() const { return source_.aliases; }

@@ -88,6 +88,7 @@ absl::Status SetExtras(const v1::GenerateRequest& message, engine::GenerateReque
   options.logprobs = message.logprobs();
   options.echo = message.echo();
   options.priority = message.priority();
+  options.no_archive = message.no_archive();
   for (const uint64_t mark : message.marks()) {
     // Whatever is too large for the engine's type is past every prompt.
     options.marks.push_back(static_cast<int64_t>(std::min<uint64_t>(mark, INT64_MAX)));
@@ -159,6 +160,7 @@ absl::StatusOr<service::ScoreRequest> FromWire(v1::ScoreRequest message,
   auto text = InputOf(message, vocabulary);
   if (!text.ok()) return text.status();
   request.text = *std::move(text);
+  request.no_archive = message.no_archive();
   return request;
 }
 

@@ -78,6 +78,7 @@ v1::Usage ToWire(const engine::Usage& usage) {
   message.set_cached_tokens(usage.cached_tokens);
   message.set_cache_miss(ToWire(usage.cache_miss));
   message.set_generated_tokens(usage.generated_tokens);
+  message.set_archived_tokens(usage.archived_tokens);
   message.set_queue_seconds(usage.queue_seconds);
   message.set_prefill_seconds(usage.prefill_seconds);
   message.set_decode_seconds(usage.decode_seconds);
@@ -212,6 +213,12 @@ v1::Model DescribeModel(const models::ServedModel& served) {
   message.mutable_sampling()->set_min_p(sampling.min_p);
   message.mutable_sampling()->set_repetition_penalty(sampling.repetition_penalty);
   message.set_chat(engine.tokenizer() != nullptr && served.chat_template() != nullptr);
+  if (const engine::ArchivePool* archives = engine.archives().get(); archives != nullptr) {
+    message.set_open_units(config.attention.open_units);
+    message.set_archive_bytes_per_1000_tokens(archives->BytesPer1000Tokens());
+    message.set_archive_budget_bytes(archives->budget_bytes());
+    message.set_archive_used_bytes(archives->used_bytes());
+  }
   return message;
 }
 

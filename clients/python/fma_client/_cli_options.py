@@ -57,6 +57,7 @@ _FLAGS = (
     ("--ignore-eos", "Go on past the end of the text", "ignore_eos"),
     ("--logprobs", "With --json: each token's log-probability", "logprobs"),
     ("--skip-prefix-cache", "Read the whole prompt", "skip_prefix_cache"),
+    ("--no-archive", "Be served in constant memory", "no_archive"),
     ("--echo", "Print the prompt before its continuation", "echo"),
 )
 

@@ -63,8 +63,8 @@ def detokenize(token_ids: Iterable[int]) -> Ask[str]:
     return Ask("Detokenize", request, lambda response: str(response.text))
 
 
-def score(text: Prompt, top_logprobs: int) -> generation.ScoreRequest:
-    request = generation.ScoreRequest(top_logprobs=top_logprobs)
+def score(text: Prompt, top_logprobs: int, no_archive: bool) -> generation.ScoreRequest:
+    request = generation.ScoreRequest(top_logprobs=top_logprobs, no_archive=no_archive)
     set_prompt(request, text)
     return request
 

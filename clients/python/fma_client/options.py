@@ -54,6 +54,7 @@ class GenerateOptions(TypedDict, total=False):
     cache_salt: str
     marks: Sequence[int]
     skip_prefix_cache: bool
+    no_archive: bool  #: be served in constant memory, without opening units of an archive
 
 
 def make_request(

@@ -50,13 +50,14 @@ class DirectoryShelf::Saving {
 
 absl::StatusOr<fs::path> DirectoryShelf::Saving::WritePart(const PartToSave& part) {
   const fs::path saved = shelf_.PartPath(plan_.source, *part.part);
-  if (part.bytes == nullptr) return saved;
+  if (!part.bytes) return saved;
   const absl::StatusOr<Version> found = VersionOf(saved);
   if (!found.ok()) return found.status();
   if (*found != Version()) return saved;
+  const absl::StatusOr<engine::SnapshotPtr> bytes = part.bytes.Read();
+  if (!bytes.ok()) return bytes.status();
   fs::path aside = NewAside();
-  const SealedRecord record =
-      SealRecord(PartHeader(*part.part, shelf_.model_), part.bytes->bytes());
+  const SealedRecord record = SealRecord(PartHeader(*part.part, shelf_.model_), (*bytes)->bytes());
   if (absl::Status status = WriteRecord(aside, record); !status.ok()) return status;
   return aside;
 }
