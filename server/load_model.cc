@@ -147,7 +147,7 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadNow(
   auto served = std::make_unique<models::ServedModel>(
       source, *std::move(engine), sessions,
       std::vector<std::shared_ptr<const void>>{session_counts, device, *std::move(room)},
-      checkpoint->chat_template());
+      checkpoint->chat_template(), checkpoint->sampling_defaults());
   exposition_.Add(counts);
   exposition_.Add(session_counts);
   exposition_.Add(device);

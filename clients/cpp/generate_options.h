@@ -52,7 +52,7 @@ struct GenerateOptions {
 };
 
 void AddGenerateOptions(CLI::App& command, GenerateOptions& options);
-/// Only how tokens are chosen, and where the text ends.
+/// Only how tokens are chosen, and where the text ends. The help shows a max_tokens that is set.
 void AddSamplingOptions(CLI::App& command, GenerateOptions& options);
 
 /// Only whether units of an archive may be opened.

@@ -32,6 +32,12 @@ nlohmann::json ToJson(const v1::Model& model) {
           {"server_version", model.server_version()},
           {"aliases", model.aliases()},
           {"chat", model.chat()},
+          {"sampling",
+           {{"temperature", model.sampling().temperature()},
+            {"top_k", model.sampling().top_k()},
+            {"top_p", model.sampling().top_p()},
+            {"min_p", model.sampling().min_p()},
+            {"repetition_penalty", model.sampling().repetition_penalty()}}},
           {"open_units", model.open_units()},
           {"archive_bytes_per_1000_tokens", model.archive_bytes_per_1000_tokens()},
           {"archive_budget_bytes", model.archive_budget_bytes()},
@@ -42,6 +48,12 @@ std::string LengthLimit(const v1::Model& model) {
   return model.max_sequence_length() == 0
              ? "unlimited"
              : absl::StrCat(WithCommas(model.max_sequence_length()), " tokens");
+}
+
+std::string Sampling(const v1::SamplingParams& otherwise) {
+  return absl::StrFormat("temperature %g, top_k %u, top_p %g, min_p %g, repetition_penalty %g",
+                         otherwise.temperature(), otherwise.top_k(), otherwise.top_p(),
+                         otherwise.min_p(), otherwise.repetition_penalty());
 }
 
 std::string Table(const v1::Model& model) {
@@ -56,6 +68,7 @@ std::string Table(const v1::Model& model) {
   row("vocabulary", absl::StrCat(WithCommas(model.vocab_size()), " tokens"));
   row("tokenizer", model.tokenizer().empty() ? "none: send token ids" : model.tokenizer());
   row("chat template", model.chat() ? "yes" : "none");
+  row("sampling", Sampling(model.sampling()));
   row("sequence length", LengthLimit(model));
   row("horizon", absl::StrCat(WithCommas(model.horizon_tokens()), " tokens"));
   row("end of sequence", absl::StrJoin(model.eos_token_ids(), ", "));

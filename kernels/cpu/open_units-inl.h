@@ -16,8 +16,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <span>
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/cpu/archive-inl.h"
 #include "kernels/cpu/attention.h"
@@ -49,16 +51,32 @@ class OpenUnits {
     return std::min<int64_t>(spec_.open_units, Units(fine_group)) * work_.unit_stride;
   }
 
-  /// Finds what the `rows` queries of a block open, whose forms are in the scratch.
+  /// Finds what the `rows` queries of a block in `fine_group` open, whose forms are in the scratch.
   void Choose(int64_t rows, int64_t fine_group) {
-    fine_group_ = fine_group;
-    work_.twins.clear();
-    for (int64_t row = 0; row < rows; ++row) work_.opened[row].Clear();
-    const int64_t queries = rows * heads_;
-    scan_.SetQueries(kPlaced, Queries(kPlaced), queries);
-    if (spec_.max_distance > 0) scan_.SetQueries(kDistant, Queries(kDistant), queries);
+    Begin(rows, fine_group);
     for (int64_t group = 0; group < fine_group - 1; ++group) Scan(group, rows);
     for (int64_t row = 0; row < rows; ++row) work_.opened[row].Finish();
+  }
+
+  /// The same for one query, out of the units of `groups` alone.
+  void ChooseAmong(GroupRange groups, int64_t fine_group, TopUnits& best) {
+    Begin(1, fine_group);
+    for (int64_t group = groups.first; group < groups.end; ++group) Scan(group, 1);
+    work_.opened[0].Finish();
+    best = work_.opened[0];
+  }
+
+  /// The same, out of what was chosen among parts of the groups that follow each other.
+  void ChooseAmong(std::span<const TopUnits> parts, int64_t fine_group) {
+    fine_group_ = fine_group;
+    work_.twins.clear();
+    work_.opened[0].Clear();
+    for (const TopUnits& part : parts) {
+      for (int64_t i = 0; i < part.size(); ++i) {
+        work_.opened[0].Offer(part.Unit(i), part.Score(i));
+      }
+    }
+    work_.opened[0].Finish();
   }
 
   /// Scores what the query `row` has opened, in the rows of `scores` of its heads, `stride` apart,
@@ -107,9 +125,25 @@ class OpenUnits {
     }
   }
 
+  /// Adds what each unit that `row` has opened got: of the rows of `weights` of its heads, `stride`
+  /// apart, from column `at` on, each to be multiplied by its scale. `sums` [U].
+  void AddUnitWeights(int64_t row, const float* weights, int64_t stride, int64_t at,
+                      std::span<const float> scales, float* sums) const {
+    const TopUnits& opened = work_.opened[row];
+    for (int64_t i = 0; i < opened.size(); ++i) {
+      for (size_t head = 0; head < scales.size(); ++head) {
+        const float* unit = weights + static_cast<int64_t>(head) * stride + at;
+        const float weight = std::accumulate(unit, unit + layout_.unit_tokens, 0.0F);
+        sums[opened.Unit(i)] += scales[head] * weight;
+      }
+      at += work_.unit_stride;
+    }
+  }
+
   void WriteGroup(int64_t group) { archive_.WriteGroup(group); }
 
  private:
+  static constexpr int64_t kCacheLine = 64;
   static constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
   /// How many units queries of `fine_group` may open; some may be of sinks only.
@@ -142,8 +176,27 @@ class OpenUnits {
     return spec_.FarIsRotated() ? scratch_.near_queries.get() : scratch_.far_queries.get();
   }
 
+  void Begin(int64_t rows, int64_t fine_group) {
+    fine_group_ = fine_group;
+    work_.twins.clear();
+    for (int64_t row = 0; row < rows; ++row) work_.opened[row].Clear();
+    const int64_t queries = rows * heads_;
+    scan_.SetQueries(kPlaced, Queries(kPlaced), queries);
+    if (spec_.max_distance > 0) scan_.SetQueries(kDistant, Queries(kDistant), queries);
+  }
+
+  /// Groups lie anywhere, and processors do not look beyond a page by themselves.
+  void PrefetchSketches(int64_t group) const {
+    if (group >= fine_group_ - 1) return;
+    const std::byte* sketches = archive_.Sketches(group, fine_group_);
+    for (int64_t i = 0; i < layout_.HeadSketchBytes(); i += kCacheLine) {
+      hwy::Prefetch(sketches + i);
+    }
+  }
+
   /// Offers the units of `group` to the rows.
   void Scan(int64_t group, int64_t rows) {
+    PrefetchSketches(group + 1);
     const std::byte* sketch = archive_.Sketches(group, fine_group_);
     int64_t unit = group * layout_.UnitsPerGroup();
     for (int64_t i = 0; i < layout_.UnitsPerGroup(); ++i, ++unit) {

@@ -5,10 +5,12 @@ namespace fmaserver::models {
 ServedModel::ServedModel(ModelSource source, std::unique_ptr<engine::Engine> engine,
                          std::shared_ptr<sessions::SessionStore> sessions,
                          std::vector<std::shared_ptr<const void>> companions,
-                         std::shared_ptr<const chat::ChatTemplate> chat_template)
+                         std::shared_ptr<const chat::ChatTemplate> chat_template,
+                         const model::SamplingDefaults& sampling_defaults)
     : source_(std::move(source)),
       companions_(std::move(companions)),
       chat_template_(std::move(chat_template)),
+      sampling_defaults_(sampling_defaults),
       sessions_(std::move(sessions)),
       engine_(std::move(engine)) {
   if (engine_->archives() == nullptr) return;

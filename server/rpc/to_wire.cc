@@ -206,6 +206,12 @@ v1::Model DescribeModel(const models::ServedModel& served) {
   message.set_num_slots(engine.options().num_slots);
   message.set_device(model.device());
   message.set_server_version(FMA_VERSION);
+  const model::SamplingDefaults& sampling = served.sampling_defaults();
+  message.mutable_sampling()->set_temperature(sampling.temperature);
+  message.mutable_sampling()->set_top_k(static_cast<uint32_t>(sampling.top_k));
+  message.mutable_sampling()->set_top_p(sampling.top_p);
+  message.mutable_sampling()->set_min_p(sampling.min_p);
+  message.mutable_sampling()->set_repetition_penalty(sampling.repetition_penalty);
   message.set_chat(engine.tokenizer() != nullptr && served.chat_template() != nullptr);
   if (const engine::ArchivePool* archives = engine.archives().get(); archives != nullptr) {
     message.set_open_units(config.attention.open_units);

@@ -176,6 +176,7 @@ def write_model(model: Model) -> None:
         ("vocabulary", f"{model.vocab_size:,} tokens"),
         ("tokenizer", model.tokenizer or "none: send token ids"),
         ("chat template", "yes" if model.chat else "none"),
+        ("sampling", ", ".join(f"{name} {value:g}" for name, value in asdict(model.sampling).items())),
         ("sequence length", limit),
         ("horizon", f"{model.horizon_tokens:,} tokens"),
         ("end of sequence", ", ".join(map(str, model.eos_token_ids))),
