@@ -180,7 +180,7 @@ void AddChatCommand(CLI::App& app, RunCommand& run) {
       ->type_name("ID");
   options->generate.max_tokens = kMaxTokens;
   AddSamplingOptions(command, options->generate);
-  AddArchiveOption(command, options->generate);
+  AddArchiveOptions(command, options->generate);
   AddServerOptions(command, options->connection);
   command.callback([options, &run] { run = [options] { return RunChat(*options); }; });
 }

@@ -81,6 +81,7 @@ absl::Status Conversation::Ask(v1::ChatRequest request) {
         if (!readers_left) context.TryCancel();
       });
   if (answered) WriteOutput("\n");
+  printer.PrintPassages();
   return status;
 }
 

@@ -148,6 +148,7 @@ void SetState(const GenerateOptions& options, v1::GenerateRequest& request) {
   request.set_cache_salt(options.cache_salt);
   request.set_skip_prefix_cache(options.skip_prefix_cache);
   request.set_no_archive(options.no_archive);
+  request.set_sources(options.sources);
 }
 
 // A session may be continued without anything new.
@@ -165,17 +166,20 @@ void AddSamplingOptions(CLI::App& command, GenerateOptions& options) {
   AddStoppingOptions({command, "Stopping"}, options);
 }
 
-void AddArchiveOption(CLI::App& command, GenerateOptions& options) {
-  Group(command, "State")
-      .AddFlag("--no-archive", options.no_archive,
-               "Be served in constant memory, without opening units of an archive");
+void AddArchiveOptions(CLI::App& command, GenerateOptions& options) {
+  Group group(command, "Archive");
+  group.AddFlag("--no-archive", options.no_archive,
+                "Be served in constant memory, without opening units of an archive");
+  group.Add("--sources", options.sources,
+            "Show the passages that the answer was read from; so many are asked for at each token, "
+            "1 to 100");
 }
 
 void AddGenerateOptions(CLI::App& command, GenerateOptions& options) {
   AddInputOptions(command, options.input);
   AddSamplingOptions(command, options);
   AddStateOptions({command, "State"}, options);
-  AddArchiveOption(command, options);
+  AddArchiveOptions(command, options);
   AddNumber(command, "--n", options.samples, "Samples from one reading of the prompt (server: 1)");
   AddNumber(command, "--priority", options.priority,
             "Lower is served first, -100 to 100 (server: 0)");

@@ -49,6 +49,7 @@ struct GenerateOptions {
   std::vector<uint64_t> marks;
   bool skip_prefix_cache = false;
   bool no_archive = false;
+  uint32_t sources = 0;
 };
 
 void AddGenerateOptions(CLI::App& command, GenerateOptions& options);
@@ -56,7 +57,7 @@ void AddGenerateOptions(CLI::App& command, GenerateOptions& options);
 void AddSamplingOptions(CLI::App& command, GenerateOptions& options);
 
 /// Only whether units of an archive may be opened.
-void AddArchiveOption(CLI::App& command, GenerateOptions& options);
+void AddArchiveOptions(CLI::App& command, GenerateOptions& options);
 
 /// Reads the input. INVALID_ARGUMENT or NOT_FOUND says what is wrong with an option.
 absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateOptions& options);

@@ -47,6 +47,9 @@ json ToJson(const v1::Delta& delta) {
   for (const v1::TopLogprobs& top : delta.top_logprobs()) {
     object["top_logprobs"].push_back(AlternativesToJson(top.tokens()));
   }
+  for (const v1::Sources& sources : delta.sources()) {
+    object["sources"].push_back(SourcesToJson(sources));
+  }
   return object;
 }
 
@@ -103,6 +106,7 @@ void GeneratePrinter::Count(const v1::GenerateResponse& response) {
   if (response.has_progress()) usage_.set_prompt_tokens(response.progress().total_tokens());
   if (response.has_interrupted()) resume_token_ = response.interrupted().resume_token();
   usage_.set_generated_tokens(usage_.generated_tokens() + response.delta().token_ids_size());
+  passages_.Add(response.delta());
   if (response.has_finished()) CountFinished(response.finished().usage());
 }
 
@@ -190,6 +194,8 @@ std::string GeneratePrinter::CacheLine() const {
       static_cast<double>(full_bytes) / static_cast<double>(model_.slot_bytes()));
 }
 
+void GeneratePrinter::PrintPassages() const { absl::FPrintF(stderr, "%s", passages_.Table()); }
+
 void GeneratePrinter::PrintSummary(bool interrupted) {
   bar_.Clear();
   if (json_) return;
@@ -208,6 +214,7 @@ void GeneratePrinter::PrintSummary(bool interrupted) {
   if (!resume_token_.empty()) {
     absl::FPrintF(stderr, "the server stopped; go on with --resume %s\n", resume_token_);
   }
+  PrintPassages();
   if (!finished_) return;
   absl::FPrintF(stderr, "prompt %s; generated %s\n%s",
                 Speed(prompt, usage_.prefill_seconds(), prompt),

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "clients/cpp/passages.h"
 #include "clients/cpp/progress.h"
 #include "fma/v1/generation.pb.h"
 
@@ -26,6 +27,9 @@ class GeneratePrinter {
   /// lines, which hold it all.
   void PrintSummary(bool interrupted);
 
+  /// On standard error: what the text was read from, if the server says.
+  void PrintPassages() const;
+
  private:
   bool PrintJson(const v1::GenerateResponse& response) const;
   bool PrintPlain(const v1::GenerateResponse& response);
@@ -39,6 +43,7 @@ class GeneratePrinter {
   const bool json_;
   std::vector<std::string> texts_;  // of the samples; empty for a single one
   ProgressBar bar_;
+  Passages passages_;
   bool line_open_ = false;  // the text printed last did not end its line
 
   // Counted here too, because an interrupted stream has no usage.

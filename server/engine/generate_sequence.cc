@@ -70,6 +70,9 @@ bool GenerateSequence::Begin() {
     sampler_.Skip(token);
     output_.Skip(token);
   }
+  if (request_.sources > 0 && archive().opens()) {
+    sources_.emplace(context_.config, context_.tokenizer, request_);
+  }
   ReportPrompt(start, {});
   return Reading() || End({FinishReason::kLength});
 }
@@ -104,7 +107,7 @@ bool GenerateSequence::Advance(int32_t accepted, const StepOutcome& outcome) {
     return !TimeIsUp() || End({FinishReason::kTimeLimit});
   }
   const absl::StatusOr<kernels::SampledRow> choice = Choose(outcome);
-  if (choice.ok()) return Accept(*choice);
+  if (choice.ok()) return Accept(*choice, FindSources(outcome));
   Fail(choice.status());
   return false;
 }
@@ -146,14 +149,19 @@ absl::StatusOr<kernels::SampledRow> GenerateSequence::Choose(const StepOutcome& 
   return choice;
 }
 
-bool GenerateSequence::Accept(const kernels::SampledRow& choice) {
+std::vector<Source> GenerateSequence::FindSources(const StepOutcome& outcome) {
+  if (!sources_) return {};
+  return sources_->Find(outcome.unit_weights, output_.chosen());
+}
+
+bool GenerateSequence::Accept(const kernels::SampledRow& choice, std::vector<Source> sources) {
   const Clock::time_point now = Clock::now();
   if (const std::optional<double> gap = mutable_times().Token(now)) {
     context_.observer->OnNextToken(*gap, position());
   } else {
     context_.observer->OnFirstToken(SecondsBetween(times().arrival(), now));
   }
-  std::optional<Ending> ending = output_.Accept(choice);
+  std::optional<Ending> ending = output_.Accept(choice, std::move(sources));
   // The new token would take position position(), which must not be past the last one.
   const bool full = position() >= context_.config.MaxSequenceLength();
   if (!ending && full) ending = Ending{FinishReason::kLength};

@@ -15,6 +15,7 @@
 #include "server/engine/request_end.h"
 #include "server/engine/sampler.h"
 #include "server/engine/sequence.h"
+#include "server/engine/sources.h"
 #include "server/engine/state_keeper.h"
 #include "server/engine/valid_request.h"
 
@@ -44,6 +45,7 @@ class GenerateSequence : public Sequence {
   int32_t LogitsWanted(int32_t rows) const override {
     return prompt_.LogitsWanted(position(), rows);
   }
+  bool WantsUnitWeights() const override { return sources_.has_value(); }
   std::optional<kernels::RowSampling> Choice() override;
   bool Advance(int32_t accepted, const StepOutcome& outcome) override;
   int32_t TakeForks() override;
@@ -64,7 +66,8 @@ class GenerateSequence : public Sequence {
   absl::Status KeepState();
   void ReportPrompt(int64_t before, std::span<const float> logits);
   absl::StatusOr<kernels::SampledRow> Choose(const StepOutcome& outcome);
-  bool Accept(const kernels::SampledRow& choice);
+  bool Accept(const kernels::SampledRow& choice, std::vector<Source> sources);
+  std::vector<Source> FindSources(const StepOutcome& outcome);
   bool TimeIsUp() const;
   bool End(const Ending& ending);
   Usage CurrentUsage() const;
@@ -84,6 +87,7 @@ class GenerateSequence : public Sequence {
   StateKeeper states_;
   Sampler sampler_;
   Output output_;
+  std::optional<SourceFinder> sources_;  // if the request wants them and there may be some
 };
 
 }  // namespace fmaserver::engine

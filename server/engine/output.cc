@@ -31,12 +31,13 @@ std::span<const int32_t> Output::Suppressed() const {
   return may_stop ? std::span<const int32_t>() : request_.stop_tokens();
 }
 
-std::optional<Ending> Output::Accept(const kernels::SampledRow& choice) {
+std::optional<Ending> Output::Accept(const kernels::SampledRow& choice,
+                                     std::vector<Source> sources) {
   const int32_t token = choice.token;
   chosen_.push_back(token);
   if (Contains(request_.eos_tokens(), token)) return Ending{FinishReason::kEos, token};
   const bool stops = Contains(request_.stop_tokens(), token);
-  if (!stops || request_->include_stop) Emit(choice);
+  if (!stops || request_->include_stop) Emit(choice, std::move(sources));
   if (stops) return Ending{FinishReason::kStopSequence, token};
   if (stops_.matched() != nullptr) {
     return Ending{FinishReason::kStopSequence, std::nullopt, *stops_.matched()};
@@ -53,7 +54,7 @@ std::string Output::Text(int32_t token) {
   return size_ > request_->min_tokens ? stops_.Push(text) : text;
 }
 
-void Output::Emit(const kernels::SampledRow& choice) {
+void Output::Emit(const kernels::SampledRow& choice, std::vector<Source> sources) {
   ++size_;
   Delta delta;
   delta.index = index_;
@@ -61,6 +62,7 @@ void Output::Emit(const kernels::SampledRow& choice) {
   delta.text = Text(choice.token);
   if (request_->logprobs) delta.logprobs.push_back(choice.logprob);
   if (request_->top_logprobs > 0) delta.top_logprobs.push_back(choice.top);
+  if (request_->sources > 0) delta.sources.push_back(std::move(sources));
   sink_.OnDelta(std::move(delta));
 }
 

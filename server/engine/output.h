@@ -36,9 +36,9 @@ class Output {
   /// Tokens that must not be chosen next because they would end the text before min_tokens.
   std::span<const int32_t> Suppressed() const;
 
-  /// Adds `choice`, and tells the sink what it adds to the output. Returns the ending if this is
-  /// the end.
-  std::optional<Ending> Accept(const kernels::SampledRow& choice);
+  /// Adds `choice`, which came from `sources`, and tells the sink what it adds to the output.
+  /// Returns the ending if this is the end.
+  std::optional<Ending> Accept(const kernels::SampledRow& choice, std::vector<Source> sources = {});
 
   /// The output is over: returns the text that was held back.
   std::string Finish();
@@ -49,7 +49,7 @@ class Output {
   int64_t size() const { return size_; }
 
  private:
-  void Emit(const kernels::SampledRow& choice);
+  void Emit(const kernels::SampledRow& choice, std::vector<Source> sources);
   std::string Text(int32_t token);
 
   const ValidGenerateRequest& request_;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "base/byte_range.h"
 #include "kernels/sampling.h"
 #include "server/engine/archive.h"
 
@@ -63,7 +64,12 @@ struct GenerateRequest {
   int32_t top_logprobs = 0;                ///< 0..kMaxTopLogprobs
   std::optional<int32_t> prompt_logprobs;  ///< alternatives, 0..kMaxTopLogprobs; absent: none
   bool echo = false;                       ///< report the prompt's tokens first
-  int32_t priority = 0;                    ///< kMinPriority (first) to kMaxPriority
+  /// Report the units of the archive that were read for each token, at most so many;
+  /// 0..kMaxSources, and 0 unless the model opens units.
+  int32_t sources = 0;
+  /// Only with sources: the tokens right before `prompt`, as many as are known.
+  std::vector<int32_t> earlier = {};
+  int32_t priority = 0;  ///< kMinPriority (first) to kMaxPriority
   /// Keep the state after these numbers of prompt tokens, not counting pending ones; each from 1 to
   /// the prompt's length.
   std::vector<int64_t> marks;
@@ -78,6 +84,7 @@ struct GenerateRequest {
 };
 
 inline constexpr int32_t kMaxSamples = 128;
+inline constexpr int32_t kMaxSources = 100;
 inline constexpr size_t kMaxMarks = 64;
 inline constexpr int32_t kMinPriority = -100;
 inline constexpr int32_t kMaxPriority = 100;
@@ -121,6 +128,15 @@ struct Usage {
 
 using TokenLogprob = kernels::TokenValue;
 
+/// A unit of the far past that was read to choose a token: tokens [begin, end) of the sequence.
+struct Source {
+  int64_t begin = 0;
+  int64_t end = 0;
+  float share = 0;                      ///< of the attention of all layers and query heads, 0..1
+  std::string text = {};                ///< of its whole characters, where its tokens are known
+  std::optional<ByteRange> bytes = {};  ///< where in the sequence's text, if all of it is known
+};
+
 /// The tokens generated since the last delta, with the text that they complete.
 struct Delta {
   int32_t index = 0;  ///< which of the n samples
@@ -128,6 +144,7 @@ struct Delta {
   std::string text;
   std::vector<float> logprobs;  ///< one per token when asked for, else empty
   std::vector<std::vector<TokenLogprob>> top_logprobs;  ///< likewise; each best first
+  std::vector<std::vector<Source>> sources;             ///< likewise
 };
 
 /// What a request with keep_state leaves behind when it has finished or was interrupted.

@@ -18,21 +18,26 @@ struct StepRunner::Batch {
   }
 };
 
-absl::StatusOr<StepRunner::Batch> StepRunner::MakeBatch(std::span<const Feed> feeds) const {
+absl::StatusOr<StepRunner::Batch> StepRunner::MakeBatch(std::span<const Feed> feeds) {
   const bool can_choose = model_.backend().sampler() != nullptr;
   Batch batch;
   Batch others;
+  unit_weights_.assign(feeds.size(), {});
   for (size_t i = 0; i < feeds.size(); ++i) {
     Sequence& sequence = *feeds[i].sequence;
     const auto archive = sequence.GroupsForNext(feeds[i].rows);
     if (!archive.ok()) return archive.status();
-    const StepSegment segment{
-        .slot = sequence.slot().handle(),
-        .position = sequence.position(),
-        .tokens = sequence.Pending().first(static_cast<size_t>(feeds[i].rows)),
-        .logits = sequence.LogitsWanted(feeds[i].rows),
-        .opens = sequence.archive().opens(),
-        .archive = *archive};
+    StepSegment segment{.slot = sequence.slot().handle(),
+                        .position = sequence.position(),
+                        .tokens = sequence.Pending().first(static_cast<size_t>(feeds[i].rows)),
+                        .logits = sequence.LogitsWanted(feeds[i].rows),
+                        .opens = sequence.archive().opens(),
+                        .archive = *archive};
+    if (segment.logits > 0 && sequence.WantsUnitWeights()) {
+      const kernels::ArchiveLayout& layout = model_.archive_layout();
+      unit_weights_[i].resize(archive->size() * layout.UnitsPerGroup() * layout.num_kv_heads);
+      segment.unit_weights = unit_weights_[i];
+    }
     std::optional<kernels::RowSampling> choice;
     if (can_choose && segment.logits == 1) choice = sequence.Choice();
     if (choice) batch.choices.push_back(*choice);
@@ -60,6 +65,7 @@ absl::StatusOr<std::span<const StepOutcome>> StepRunner::Run(std::span<const Fee
   std::span<const float> rest = *on_host;
   for (size_t i = 0; i < batch.segments.size(); ++i) {
     StepOutcome& outcome = outcomes_[batch.feeds[i]];
+    outcome.unit_weights = unit_weights_[batch.feeds[i]];
     if (i < sampled_.size()) {
       outcome.chosen = &sampled_[i];
       continue;

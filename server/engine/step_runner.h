@@ -30,11 +30,12 @@ class StepRunner {
 
  private:
   struct Batch;
-  absl::StatusOr<Batch> MakeBatch(std::span<const Feed> feeds) const;
+  absl::StatusOr<Batch> MakeBatch(std::span<const Feed> feeds);
 
   Model& model_;
   std::vector<kernels::SampledRow> sampled_;
   std::vector<StepOutcome> outcomes_;
+  std::vector<std::vector<float>> unit_weights_;  // of feeds that want them
 };
 
 }  // namespace fmaserver::engine

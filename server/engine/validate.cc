@@ -134,6 +134,17 @@ absl::Status ValidateTopLogprobs(std::string_view field, int32_t count) {
   return OutOfRange(field, count, "0 to ", kMaxTopLogprobs);
 }
 
+absl::Status ValidateSources(const GenerateRequest& request, const model::ModelConfig& config) {
+  constexpr std::string_view kField = "sources";
+  if (request.sources == 0) return absl::OkStatus();
+  if (!config.attention.Opens()) {
+    return OutOfRange(kField, request.sources, "0, because this model opens no units of its past");
+  }
+  if (request.no_archive) return OutOfRange(kField, request.sources, "0 with no_archive");
+  if (request.sources > 0 && request.sources <= kMaxSources) return absl::OkStatus();
+  return OutOfRange(kField, request.sources, "0 to ", kMaxSources);
+}
+
 absl::Status ValidateMarks(const GenerateRequest& request) {
   if (request.marks.size() > kMaxMarks) {
     return OutOfRange("marks", Words{Concat(request.marks.size(), " places")}, "at most ",
@@ -174,6 +185,7 @@ absl::Status Check(const GenerateRequest& request, const model::ModelConfig& con
   status.Update(ValidateStopping(request, config));
   status.Update(ValidateTopLogprobs("top_logprobs", request.top_logprobs));
   status.Update(ValidateTopLogprobs("prompt_logprobs", request.prompt_logprobs.value_or(0)));
+  status.Update(ValidateSources(request, config));
   if (status.ok()) status = ValidateMarks(request);
   // ValidateTokensLeft relies on the checks above.
   return status.ok() ? ValidateTokensLeft(request, config) : status;

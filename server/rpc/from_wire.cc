@@ -95,6 +95,7 @@ absl::Status SetExtras(const v1::GenerateRequest& message, engine::GenerateReque
   }
   absl::Status status = AssignAtMost("top_logprobs", message.top_logprobs(),
                                      engine::kMaxTopLogprobs, options.top_logprobs);
+  status.Update(AssignAtMost("sources", message.sources(), engine::kMaxSources, options.sources));
   if (message.has_n()) {
     status.Update(AssignAtMost("n", message.n(), engine::kMaxSamples, options.n));
   }

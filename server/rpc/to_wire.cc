@@ -85,6 +85,18 @@ v1::Usage ToWire(const engine::Usage& usage) {
   return message;
 }
 
+v1::Source ToWire(const engine::Source& source) {
+  v1::Source message;
+  message.set_first_token(source.begin);
+  message.set_end_token(source.end);
+  message.set_share(source.share);
+  message.set_text(source.text);
+  if (!source.bytes.has_value()) return message;
+  message.set_first_byte(source.bytes->begin);
+  message.set_end_byte(source.bytes->end);
+  return message;
+}
+
 v1::Delta ToWire(const engine::Delta& delta, const model::Tokenizer* tokenizer) {
   v1::Delta message;
   message.set_index(delta.index);
@@ -96,6 +108,10 @@ v1::Delta ToWire(const engine::Delta& delta, const model::Tokenizer* tokenizer) 
     for (const engine::TokenLogprob& candidate : candidates) {
       *top.add_tokens() = ToWire(candidate, tokenizer);
     }
+  }
+  for (const std::vector<engine::Source>& found : delta.sources) {
+    v1::Sources& sources = *message.add_sources();
+    for (const engine::Source& source : found) *sources.add_sources() = ToWire(source);
   }
   return message;
 }

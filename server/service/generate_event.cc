@@ -12,6 +12,8 @@ constexpr size_t kTokenBytes = 4;
 constexpr size_t kLogprobBytes = 4;
 // An id, a number, and the bytes of the token.
 constexpr size_t kListedTokenBytes = 20;
+// Places and a number, besides the text.
+constexpr size_t kSourceBytes = 30;
 
 template <class T>
 void Append(std::vector<T>& to, std::vector<T>& from) {
@@ -26,6 +28,9 @@ size_t SizeOf(const engine::Delta& delta) {
   size_t bytes = kEventBytes + delta.tokens.size() * kTokenBytes + delta.text.size() +
                  delta.logprobs.size() * kLogprobBytes;
   for (const auto& candidates : delta.top_logprobs) bytes += candidates.size() * kListedTokenBytes;
+  for (const auto& sources : delta.sources) {
+    for (const engine::Source& source : sources) bytes += kSourceBytes + source.text.size();
+  }
   return bytes;
 }
 
@@ -53,6 +58,7 @@ bool Join(engine::Delta& last, engine::Delta& next) {
   last.text += next.text;
   Append(last.logprobs, next.logprobs);
   Append(last.top_logprobs, next.top_logprobs);
+  Append(last.sources, next.sources);
   return true;
 }
 

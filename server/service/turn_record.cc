@@ -34,6 +34,7 @@ std::string EncodeTurn(const GenerateRequest& request) {
   record.set_cache_salt(request.cache_salt);
   record.set_skip_prefix_cache(request.skip_prefix_cache);
   record.set_no_archive(options.no_archive);
+  record.set_sources(options.sources);
   return record.SerializeAsString();
 }
 
@@ -70,6 +71,7 @@ absl::StatusOr<GenerateRequest> DecodeTurn(const std::string& bytes) {
   request.cache_salt = record.cache_salt();
   request.skip_prefix_cache = record.skip_prefix_cache();
   options.no_archive = record.no_archive();
+  options.sources = record.sources();
   return request;
 }
 

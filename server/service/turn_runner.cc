@@ -66,6 +66,7 @@ TurnRunner::TurnRunner(models::ModelPtr model, std::unique_ptr<sessions::Turn> t
   request_.keep_state = true;
   request_.state = turn_->state();
   request_.pending = std::ssize(request_.prompt);
+  if (request_.sources > 0) request_.earlier = turn_->Log();
   std::vector<int32_t> context = turn_->history();
   Append(request_.prompt, context);
   context.resize(context.size() - std::min(context.size(), resumed_));

@@ -107,6 +107,11 @@ Turn::Turn(StoreCore& core, TurnClaim claim, SessionContents before, engine::Sta
   history_.assign(at(from), at(start));
 }
 
+std::vector<int32_t> Turn::Log() const {
+  const std::vector<int32_t>& log = before_.tail->log;
+  return {log.begin(), log.begin() + (state_.tokens() - before_.log_begin)};
+}
+
 absl::Status Turn::CheckState(const engine::State& state) const {
   const auto bytes = std::ssize(state.slot->bytes());
   if (bytes != core_.model.slot_bytes) {

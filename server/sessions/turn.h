@@ -46,6 +46,9 @@ class Turn {
   /// kHistoryTokens before the turn itself.
   const std::vector<int32_t>& history() const { return history_; }
 
+  /// All tokens before pending() that the log has: those right before it.
+  std::vector<int32_t> Log() const;
+
   /// Tokens that the session holds.
   int64_t tokens() const { return before_.tokens; }
 

@@ -11,6 +11,7 @@ from .types import (
     Delta,
     FinishReason,
     SessionTurn,
+    Source,
     TokenLogprob,
     TokenScore,
     Usage,
@@ -29,15 +30,30 @@ def _alternatives(tokens: Any) -> tuple[TokenLogprob, ...]:
     return tuple(copy_fields(TokenLogprob, token) for token in tokens)
 
 
+def _source(message: Any) -> Source:
+    known = message.HasField("first_byte")
+    places = {
+        name: getattr(message, name) if known else None
+        for name in ("first_byte", "end_byte")
+    }
+    return copy_fields(Source, message, **places)
+
+
 def token_score(message: Any) -> TokenScore:
     logprob = message.logprob if message.HasField("logprob") else None
-    return copy_fields(TokenScore, message, logprob=logprob, top=_alternatives(message.top))
+    return copy_fields(
+        TokenScore, message, logprob=logprob, top=_alternatives(message.top)
+    )
 
 
 def _usage(message: Any) -> Usage:
     misses = tuple(CacheMiss)
     # A later server may have reasons that this client does not know.
-    miss = misses[message.cache_miss] if message.cache_miss < len(misses) else CacheMiss.NONE
+    miss = (
+        misses[message.cache_miss]
+        if message.cache_miss < len(misses)
+        else CacheMiss.NONE
+    )
     return copy_fields(Usage, message, cache_miss=miss)
 
 
@@ -54,7 +70,10 @@ class Assembly:
         match response.WhichOneof("event"):
             case "progress":
                 if self._on_progress is not None:
-                    self._on_progress(response.progress.processed_tokens, response.progress.total_tokens)
+                    self._on_progress(
+                        response.progress.processed_tokens,
+                        response.progress.total_tokens,
+                    )
             case "delta":
                 return [self._delta(response.delta)]
             case "finished":
@@ -71,12 +90,14 @@ class Assembly:
 
     def _delta(self, message: Any) -> Delta:
         top = tuple(_alternatives(item.tokens) for item in message.top_logprobs)
-        delta = copy_fields(Delta, message, top_logprobs=top)
+        sources = tuple(tuple(map(_source, item.sources)) for item in message.sources)
+        delta = copy_fields(Delta, message, top_logprobs=top, sources=sources)
         completion = self._completion(delta.index)
         completion.text += delta.text
         completion.token_ids += delta.token_ids
         completion.logprobs += delta.logprobs
         completion.top_logprobs += delta.top_logprobs
+        completion.sources += delta.sources
         return delta
 
     def _finished(self, message: Any) -> list[Delta]:

@@ -30,7 +30,10 @@ def copy_fields(cls: type[T], message: Any, **others: Any) -> T:
     names = [item.name for item in fields(cls) if item.name not in others]  # type: ignore[arg-type]
     values = {name: getattr(message, name) for name in names}
     scalar = (str, bytes, int, float)
-    return cls(**{n: v if isinstance(v, scalar) else tuple(v) for n, v in values.items()}, **others)
+    return cls(
+        **{n: v if isinstance(v, scalar) else tuple(v) for n, v in values.items()},
+        **others,
+    )
 
 
 class FinishReason(StrEnum):
@@ -73,6 +76,20 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True)
+class Source:
+    """A unit of the archive that was read to choose a token: tokens [first_token, end_token) of the sequence."""
+
+    first_token: int
+    end_token: int
+    share: float  #: of the attention of all layers and heads, 0 to 1
+    text: str  #: the characters within them; empty where the server does not know the tokens any more
+    first_byte: int | None = (
+        None  #: where `text` stands in the text of the sequence, if all of it is known
+    )
+    end_byte: int | None = None
+
+
+@dataclass(frozen=True)
 class TokenScore:
     """A token of a given text: `logprob` is None for the first one. `top` holds alternatives, best first."""
 
@@ -93,7 +110,9 @@ class Usage:
     decode_seconds: float
     cached_tokens: int
     cache_miss: CacheMiss
-    archived_tokens: int = 0  #: that the sequence's archive holds; 0: served in constant memory
+    archived_tokens: int = (
+        0  #: that the sequence's archive holds; 0: served in constant memory
+    )
 
 
 @dataclass(frozen=True)
@@ -113,6 +132,7 @@ class Delta:
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     top_logprobs: tuple[tuple[TokenLogprob, ...], ...] = ()
+    sources: tuple[tuple[Source, ...], ...] = ()
     index: int = 0  #: which of the `n` samples
 
 
@@ -125,6 +145,7 @@ class Completion:
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     top_logprobs: list[tuple[TokenLogprob, ...]] = field(default_factory=list)
+    sources: list[tuple[Source, ...]] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     stop: str | None = None  #: the stop string that ended it
     stop_token_id: int | None = None  #: the end-of-sequence or stop token that ended it
@@ -182,8 +203,12 @@ class Model:
     aliases: tuple[str, ...] = ()  #: other names by which requests may mean it
     chat: bool = False  #: whether it has a chat template
     sampling: Sampling = Sampling()
-    open_units: int = 0  #: units of its far past that each query opens; 0: there are no archives
-    archive_bytes_per_1000_tokens: int = 0  #: what a sequence takes besides `slot_bytes`
+    open_units: int = (
+        0  #: units of its far past that each query opens; 0: there are no archives
+    )
+    archive_bytes_per_1000_tokens: int = (
+        0  #: what a sequence takes besides `slot_bytes`
+    )
     archive_budget_bytes: int = 0  #: of all archives together
     archive_used_bytes: int = 0
 

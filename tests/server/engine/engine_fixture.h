@@ -63,6 +63,7 @@ class RecordingGenerateSink : public engine::GenerateSink, public Recorder {
     tokens.insert(tokens.end(), delta.tokens.begin(), delta.tokens.end());
     logprobs.insert(logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
     top_logprobs.insert(top_logprobs.end(), delta.top_logprobs.begin(), delta.top_logprobs.end());
+    sources.insert(sources.end(), delta.sources.begin(), delta.sources.end());
     text += delta.text;
   }
   void OnState(engine::State state) override { states.push_back(std::move(state)); }
@@ -86,6 +87,7 @@ class RecordingGenerateSink : public engine::GenerateSink, public Recorder {
   std::vector<int32_t> tokens;
   std::vector<float> logprobs;
   std::vector<std::vector<engine::TokenLogprob>> top_logprobs;
+  std::vector<std::vector<engine::Source>> sources;
   std::string text;  ///< including the text that comes with the finish
   engine::Finished finish;
 };
