@@ -21,6 +21,7 @@ def test_a_config_is_complete(tmp_path: Path) -> None:
     assert fma == {
         "group_size": 8, "rank": 4, "num_levels": 2, "downsampling": "select", "scale_far_field": False,
         "padding": "masked", "sink_tokens": 4, "far_positions": "own", "select_novel": 3, "max_distance": 32,
+        "open_units": 16, "open_size": 8,
     }  # fmt: skip
     assert config == {
         "architectures": ["FmaForCausalLM"], "model_type": "fma", "vocab_size": 48, "hidden_size": 16,

@@ -18,18 +18,24 @@ SMOLLM2 = Decoder(
 
 
 def test_what_is_chosen_when_nothing_is_said() -> None:
-    assert choose(Wishes(), SMOLLM2) == FarField(256, 128, 11, 4, None, 3072)
+    assert choose(Wishes(), SMOLLM2) == FarField(256, 128, 11, 4, None, 3072, 16, 32)
     short = replace(SMOLLM2, max_length=512)
-    assert choose(Wishes(), short) == FarField(128, 64, 12, 4, None, 512)
+    assert choose(Wishes(), short) == FarField(128, 64, 12, 4, None, 512, 16, 32)
 
 
 def test_costs() -> None:
-    far = FarField(near=64, rank=32, levels=7, sinks=4, novel=None, max_distance=0)
+    far = FarField(near=64, rank=32, levels=7, sinks=4, novel=None, max_distance=0, open_units=16, open_size=32)
     assert far.entries == 128 + 4 + 2 * 32 * 7 and far.horizon == 16384
     vectors = 30 * 3 * 2 * 64 * far.entries
     marks = 30 * 3 * (128 * 4 + 2 * 32 * 7 * 12)
     assert far.session_bytes(SMOLLM2, 2) == 2 * vectors + marks
     assert full_cache_bytes(SMOLLM2, 8192, 2) == 180 << 20
+    # 256 bytes of keys and values and 26 of sketches for each token, layer and KV head; all but the last two groups.
+    assert far.archive_bytes(SMOLLM2, 32768 + 5, 2) == (32768 - 64) * 30 * 3 * (256 + 26)
+    assert far.archive_bytes(SMOLLM2, 100, 2) == 0
+    in_place = replace(far, max_distance=3072).session_bytes(SMOLLM2, 2) - far.session_bytes(SMOLLM2, 2)
+    assert in_place == 46 * 64 * 30 * 3 * 26
+    assert replace(far, open_units=0).archive_bytes(SMOLLM2, 32768, 2) == 0
 
 
 @pytest.mark.parametrize("tokens", [1, 1023, 1024, 1025, 8192, 100_000, 1 << 20, 1 << 33])
@@ -39,7 +45,7 @@ def test_the_fewest_levels_that_reach(tokens: int) -> None:
     assert far.levels == 1 or far.horizon // 2 < tokens
 
 
-@pytest.mark.parametrize("megabytes", [25, 37, 64, 100, 150, 700, 5000])
+@pytest.mark.parametrize("megabytes", [36, 40, 64, 100, 150, 700, 5000])
 @pytest.mark.parametrize("cache, number", [("f32", 4), ("bf16", 2)])
 def test_a_budget_is_kept_and_used(megabytes: int, cache: str, number: int) -> None:
     far = choose(Wishes(session_memory=megabytes << 20, cache=cache), SMOLLM2)
@@ -74,6 +80,8 @@ def test_distances_stay_within_what_was_trained() -> None:
         (Wishes(rank=0), "--rank is 0"),
         (Wishes(sinks=2048), "--sinks is 2048; allowed: 0 to 2047"),
         (Wishes(novel=129), "--novel is 129; allowed: 0 to 128"),
+        (Wishes(open_units=1 << 17), "--open-units is 131072; allowed: 0"),
+        (Wishes(open_size=96), "--open-size is 96; allowed: a divisor of the near field, 256"),
         (Wishes(near=8, rank=2, max_tokens=1 << 45), "--max-tokens"),
         (Wishes(session_memory=1 << 20), r"--session-memory is 1048576; allowed: at least \d+ bytes"),
     ],
@@ -81,6 +89,13 @@ def test_distances_stay_within_what_was_trained() -> None:
 def test_refused(wishes: Wishes, message: str) -> None:
     with pytest.raises(Refused, match=message):
         choose(wishes, SMOLLM2)
+
+
+def test_units_divide_the_near_field() -> None:
+    assert choose(Wishes(near=20), SMOLLM2).open_size == 20
+    assert choose(Wishes(near=48), SMOLLM2).open_size == 24
+    assert choose(Wishes(near=37), SMOLLM2).open_size == 1
+    assert choose(Wishes(open_size=64), SMOLLM2).open_size == 64
 
 
 def test_rank_leaves_room_for_sinks() -> None:

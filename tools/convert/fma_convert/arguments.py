@@ -11,7 +11,11 @@ The weights stay what they are. What changes is what the model keeps of a text: 
 of the older past, coarser with distance, the tokens that got the most attention and those unlike their neighbours
 (--rank of every group). So a session has one size, however long the text (--max-tokens), and either you say how large
 near field and rank are, or --session-memory says what a session may take and they are chosen. The more, the closer to
-the original model; what the server forgets is gone.
+the original model.
+
+Beside the session, in cheap memory, the server keeps an archive of every token, of which each query reads the few units
+that it is drawn to (--open-units). It grows with the text. Without it (--open-units 0, or the server's --no-archive)
+memory is constant, and what was not chosen is forgotten.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import re
 from pathlib import Path
 
 from .checkpoint import DTYPES, KEEP
-from .far_field import CACHE_TYPES, DEFAULT_NEAR, DEFAULT_SINKS, DEFAULT_TOKENS
+from .far_field import CACHE_TYPES, DEFAULT_NEAR, DEFAULT_OPEN_UNITS, DEFAULT_SINKS, DEFAULT_TOKENS
 
 _SIZE = re.compile(r"(\d{1,18})([KMGT]?)i?B?", re.IGNORECASE)
 
@@ -76,6 +80,10 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
         "(default 3/8 of the length that the model is made for; 0: as far as it is)"
     )
     group.add_argument("--max-distance", type=count, metavar="C", help=distance)
+    units = "units of the older past that each query reads out of an archive; 0: no archive (default %(default)s)"
+    group.add_argument("--open-units", type=count, metavar="B", default=DEFAULT_OPEN_UNITS, help=units)
+    unit = "tokens of such a unit; divides the near field (default 32, or the largest divisor below it)"
+    group.add_argument("--open-size", type=count, metavar="U", help=unit)
     cache = "what the server will be told, for --session-memory (default %(default)s)"
     group.add_argument("--cache-dtype", choices=CACHE_TYPES, default="f32", help=cache)
 

@@ -20,23 +20,32 @@ def in_words(size: int) -> str:
 
 
 def cost_table(source: Source, far: FarField) -> list[list[str]]:
-    """Rows of texts, the first of headings: what a session takes beside a full cache, by tokens and cache type."""
-    rows = [["tokens", *(f"{what}, {cache}" for cache in CACHE_TYPES for what in ("full cache", "session"))]]
-    lengths = {4096, 32768, source.decoder.max_length, far.horizon}
+    """Rows of texts, the first of headings: what a session and its archive take beside a full cache, by tokens and cache
+    type."""
+    kinds = ["full cache", "session", *(["archive"] if far.open_units else [])]
+    rows = [["tokens", *(f"{kind}, {cache}" for cache in CACHE_TYPES for kind in kinds)]]
+    lengths = {4096, 32768, 131072, source.decoder.max_length, far.horizon}
     for tokens in sorted(length for length in lengths if length <= far.horizon):
         row = [f"{tokens:,}"]
         for number in CACHE_TYPES.values():
             row += [in_words(full_cache_bytes(source.decoder, tokens, number))]
             row += [in_words(far.session_bytes(source.decoder, number))]
+            if far.open_units:
+                row += [in_words(far.archive_bytes(source.decoder, tokens, number))]
         rows.append(row)
     return rows
 
 
 def far_field_in_words(far: FarField) -> str:
     distance = f"nothing seems farther than {far.max_distance:,} tokens" if far.max_distance else "no bound on distance"
+    archive = (
+        f"; all older tokens in an archive, of which each query reads {far.open_units:,} units of {far.open_size:,}"
+        if far.open_units
+        else ""
+    )
     return (
         f"at least {far.near:,} of the newest tokens exactly, {far.rank:,} chosen tokens for each older group on "
-        f"{far.levels} levels, back to {far.horizon:,} tokens; {far.sinks} sinks; {distance}"
+        f"{far.levels} levels, back to {far.horizon:,} tokens; {far.sinks} sinks; {distance}{archive}"
     )
 
 

@@ -52,6 +52,8 @@ def convert(arguments: argparse.Namespace) -> None:
         novel=arguments.novel,
         max_distance=arguments.max_distance,
         cache=arguments.cache_dtype,
+        open_units=arguments.open_units,
+        open_size=arguments.open_size,
     )
     far = choose(wishes, source.decoder)
     print(summary(source, far), flush=True)

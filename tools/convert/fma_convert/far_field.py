@@ -1,6 +1,6 @@
 """The shape of the far field: what a session costs, and the shape that fits a cost.
 
-m, p, L, s, C are the symbols of docs/model.md.
+m, p, L, s, C, B, u are the symbols of docs/model.md.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ CACHE_TYPES = {"f32": 4, "bf16": 2}  # the server's --cache-dtype, and the bytes
 DEFAULT_NEAR = 256
 DEFAULT_TOKENS = 1 << 20
 DEFAULT_SINKS = 4
+DEFAULT_OPEN_UNITS = 16
+DEFAULT_OPEN_SIZE = 32
+MAX_OPEN_UNITS = 1 << 16
 MAX_NEAR = 4096
 _MAX_LEVELS = 40
 _STEP = 32  # near fields that are chosen here are multiples of it
@@ -29,6 +32,8 @@ class FarField:
     sinks: int  # s
     novel: int | None  # None: half of the rank
     max_distance: int  # C; 0: none
+    open_units: int  # B; 0: there is no archive
+    open_size: int  # u
 
     @property
     def horizon(self) -> int:
@@ -44,7 +49,25 @@ class FarField:
         """About what the server needs for one session; `number` is the bytes of a number in its cache."""
         vectors = 2 * decoder.head_dim * number * self.entries
         marks = 2 * self.near * _NEAR_MARKS + 2 * self.rank * self.levels * _FAR_MARKS
-        return decoder.num_layers * decoder.num_kv_heads * (vectors + marks)
+        sketches = self._groups_in_place() * self._group_sketches(decoder, number)
+        return decoder.num_layers * decoder.num_kv_heads * (vectors + marks + sketches)
+
+    def archive_bytes(self, decoder: Decoder, tokens: int, number: int) -> int:
+        """What a session's archive takes after `tokens` tokens, exactly: keys, values and sketches of whole groups that
+        have left the near field."""
+        if self.open_units == 0:
+            return 0
+        group = 2 * decoder.head_dim * number * self.near + self._group_sketches(decoder, number)
+        return max(0, tokens // self.near - 1) * decoder.num_layers * decoder.num_kv_heads * group
+
+    def _groups_in_place(self) -> int:
+        """Of the newest archived groups, whose sketches a session has in the form of their places too."""
+        return self.max_distance // self.near - 2 if self.open_units and self.max_distance else 0
+
+    def _group_sketches(self, decoder: Decoder, number: int) -> int:
+        numbers = (2 * decoder.head_dim + self.open_size) * number
+        codes = -(-decoder.head_dim // 4) * self.open_size
+        return self.near // self.open_size * -(-(numbers + codes) // number) * number
 
     def config(self) -> dict[str, Any]:
         """The object `fma` of config.json."""
@@ -59,6 +82,8 @@ class FarField:
             "far_positions": "own",
             "select_novel": self.novel,
             "max_distance": self.max_distance or None,
+            "open_units": self.open_units or None,
+            "open_size": self.open_size if self.open_units else None,
         }
         return {key: value for key, value in values.items() if value is not None}
 
@@ -80,6 +105,8 @@ class Wishes:
     novel: int | None = None
     max_distance: int | None = None
     cache: str = "f32"
+    open_units: int = DEFAULT_OPEN_UNITS
+    open_size: int | None = None
 
 
 def choose(wishes: Wishes, decoder: Decoder) -> FarField:
@@ -123,7 +150,18 @@ def _shape(wishes: Wishes, decoder: Decoder, near: int, rank: int) -> FarField:
     distance = wishes.max_distance
     if distance is None:  # three eighths of the trained distance, where models still recall well
         distance = max(3 * decoder.trained_distance // 8, 4 * near)
-    return FarField(near, rank, levels, wishes.sinks, wishes.novel, distance)
+    units = wishes.open_units
+    if not 0 <= units <= MAX_OPEN_UNITS:
+        raise refusal("--open-units", str(units), f"0 (no archive) to {MAX_OPEN_UNITS}")
+    return FarField(near, rank, levels, wishes.sinks, wishes.novel, distance, units, _open_size(wishes, near))
+
+
+def _open_size(wishes: Wishes, near: int) -> int:
+    if wishes.open_size is None:
+        return max(size for size in range(1, min(near, DEFAULT_OPEN_SIZE) + 1) if near % size == 0)
+    if not 1 <= wishes.open_size <= near or near % wishes.open_size:
+        raise refusal("--open-size", str(wishes.open_size), f"a divisor of the near field, {near}")
+    return wishes.open_size
 
 
 def _largest(wishes: Wishes, decoder: Decoder, limit: int) -> FarField:
