@@ -89,6 +89,10 @@ json FmaJson(const kernels::AttentionSpec& spec) {
     fma["select_novel"] = spec.select_novel;
   }
   if (spec.max_distance > 0) fma["max_distance"] = spec.max_distance;
+  if (spec.Opens()) {
+    fma["open_units"] = spec.open_units;
+    fma["open_size"] = spec.open_size;
+  }
   return fma;
 }
 

@@ -40,6 +40,18 @@ model::ModelConfig SelectingConfig() {
   return config;
 }
 
+model::ModelConfig OpeningConfig() {
+  model::ModelConfig config = SelectingConfig();
+  config.attention.open_units = 3;
+  config.attention.open_size = 4;
+  return config;
+}
+
+kernels::ArchiveLayout OpeningLayout() {
+  const model::ModelConfig config = OpeningConfig();
+  return {config.attention, config.num_layers, engine::ModelOptions().cache_type};
+}
+
 model::ModelConfig NormingConfig() {
   model::ModelConfig config = SmallConfig();
   config.qk_norm = true;
