@@ -299,23 +299,11 @@ class HeadTask {
     std::fill(near + 2 * m, near + layout_.columns - layout_.near_begin, kInvisible);
   }
 
-  /// scratch_.output [rows, D] = weights x values.
-  void Weigh(const float* weights, int64_t stride, int64_t rows) {
-    const int64_t dim = layout_.padded_dim;
-    float* output = scratch_.output.get();
-    if (rows == kRowTile) {
-      return WeightedValues<kRowTile>(weights, stride, scratch_.runs, cache_.values(), dim, output);
-    }
-    for (int64_t r = 0; r < rows; ++r) {
-      WeightedValues<1>(weights + r * stride, stride, scratch_.runs, cache_.values(), dim,
-                        output + r * dim);
-    }
-  }
-
   /// Of `count` queries of the block of rows that begins at `first` of the segment's.
   void StoreOutput(int64_t first, int64_t query, int64_t count) {
     const float* weights = scratch_.scores.get() + query * stride_;
-    Weigh(weights, stride_, count);
+    WeightedRows(count, weights, stride_, scratch_.runs, cache_.values(), layout_.padded_dim,
+                 scratch_.output.get());
     if (opens_) {
       opened_.AddValues(query / heads_, weights, stride_, opened_at_, count, scratch_.output.get());
     }
@@ -443,7 +431,7 @@ ScanScratch::ScanScratch(const AttentionSpec& spec, int64_t block_rows, int64_t 
       factors(AllocateAligned<float>(unit_stride)),
       hidden(AllocateAligned<float>(unit_stride)),
       levels(AllocateAligned<int32_t>(pairs * unit_stride)),
-      numbers(AllocateAligned<int16_t>(kRowTile * dim)),
+      numbers(AllocateAligned<uint16_t>(kRowTile * dim)),
       lanes(AllocateAligned<float>(block_rows * SlotLayout::kLane)),
       best(static_cast<size_t>(block_rows)) {
   // What a unit and its tokens do not have stays as it is here.

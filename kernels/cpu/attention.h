@@ -83,7 +83,7 @@ struct ScanScratch {
   AlignedArray<float> factors;     ///< [unit_stride]: of the integer products
   AlignedArray<float> hidden;      ///< [unit_stride]: 0, or -infinity for sinks and padding
   AlignedArray<int32_t> levels;    ///< [pairs, unit_stride]: two channels, 16 bits each
-  AlignedArray<int16_t> numbers;   ///< [kRowTile, D]: of some queries
+  AlignedArray<uint16_t> numbers;  ///< [kRowTile, D]: of some queries
   AlignedArray<float> lanes;       ///< [rows, 16]
   std::vector<float> best;         ///< [rows]
 };

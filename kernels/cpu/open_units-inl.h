@@ -19,7 +19,6 @@
 #include <numeric>
 #include <span>
 
-#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/cpu/archive-inl.h"
 #include "kernels/cpu/attention.h"
@@ -87,6 +86,7 @@ class OpenUnits {
     const int64_t columns = Columns(fine_group_);
     for (int64_t i = 0; i < opened.size(); ++i) {
       const int64_t column = at + i * work_.unit_stride;
+      if (i + 1 < opened.size()) archive_.PrefetchTokens(opened.Unit(i + 1));
       ScoreUnit(row, opened.Unit(i), scores + column, stride);
       FindTwins(opened.Unit(i), column);
     }
@@ -109,10 +109,8 @@ class OpenUnits {
     const std::array<ColumnRun, 1> run = {{{0, 0, layout_.unit_tokens}}};
     for (int64_t i = 0; i < opened.size(); ++i) {
       archive_.ReadValues(opened.Unit(i), work_.values.get());
-      for (int64_t r = 0; r < count; ++r) {
-        WeightedValues<1, /*kAdd=*/true>(weights + r * stride + at + i * work_.unit_stride, stride,
-                                         run, work_.values.get(), dim, outputs + r * dim);
-      }
+      WeightedRows</*kAdd=*/true>(count, weights + at + i * work_.unit_stride, stride, run,
+                                  work_.values.get(), dim, outputs);
     }
   }
 
@@ -143,7 +141,7 @@ class OpenUnits {
   void WriteGroup(int64_t group) { archive_.WriteGroup(group); }
 
  private:
-  static constexpr int64_t kCacheLine = 64;
+  static constexpr int64_t kGroupsAhead = 3;  // whose sketches are on their way
   static constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
   /// How many units queries of `fine_group` may open; some may be of sinks only.
@@ -185,18 +183,11 @@ class OpenUnits {
     if (spec_.max_distance > 0) scan_.SetQueries(kDistant, Queries(kDistant), queries);
   }
 
-  /// Groups lie anywhere, and processors do not look beyond a page by themselves.
-  void PrefetchSketches(int64_t group) const {
-    if (group >= fine_group_ - 1) return;
-    const std::byte* sketches = archive_.Sketches(group, fine_group_);
-    for (int64_t i = 0; i < layout_.HeadSketchBytes(); i += kCacheLine) {
-      hwy::Prefetch(sketches + i);
-    }
-  }
-
   /// Offers the units of `group` to the rows.
   void Scan(int64_t group, int64_t rows) {
-    PrefetchSketches(group + 1);
+    if (const int64_t soon = group + kGroupsAhead; soon < fine_group_ - 1) {
+      Prefetch(archive_.Sketches(soon, fine_group_), layout_.HeadSketchBytes());
+    }
     const std::byte* sketch = archive_.Sketches(group, fine_group_);
     int64_t unit = group * layout_.UnitsPerGroup();
     for (int64_t i = 0; i < layout_.UnitsPerGroup(); ++i, ++unit) {
@@ -262,7 +253,7 @@ class OpenUnits {
   AttentionScratch& scratch_;
   OpenScratch& work_;
   ArchiveHead<T> archive_;
-  const SketchScan<T> scan_;
+  SketchScan<T> scan_;
   int64_t fine_group_ = 0;  // of the block
 };
 
