@@ -1,6 +1,6 @@
 """What is still known of a sentence, by distance: a pass key is planted in a book and asked for at the end.
 
-    recall.py --model DIR --book FILE --distances 600 1200 2500 --trials 4 full window:1556 256/128
+    recall.py --model DIR --book FILE full window:1556 256/128 --distances 600 1200 2500
 
 Prints a Markdown table: nats per digit, the mean of the trials and their range. A guess costs ln 10 = 2.3; a model that
 is sure of wrong digits pays more. Each trial has another key and another part of the book.
