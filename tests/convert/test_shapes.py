@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PRETRAINED, ROOT
+from conftest import PRETRAINED
 from fma_convert.cli import main
 from programs import BIN, run
-
-sys.path.insert(0, str(ROOT / "bench" / "quality"))
-
-from shapes import Shape, write_folder  # noqa: E402
+from shapes import Shape, write_folder
 
 SOURCE = PRETRAINED / "llama3"
 VOCABULARY = json.loads((SOURCE / "config.json").read_text("utf-8"))["vocab_size"]
