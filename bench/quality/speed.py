@@ -1,10 +1,11 @@
-"""Tokens a second beside llama.cpp, on the same weights: both as servers, in turns, with the same threads.
+"""Speed beside llama.cpp, on the same weights, with one thread each: tokens for each second of processor time.
 
     speed.py --model DIR --gguf FILE --book FILE --tokens 1024 4096 8192 --rounds 3
 
-What is compared is what the two servers report of a request that reads so many tokens and then generates --generate
-more. The table has the medians of tokens a second, and the ratio of ours to theirs. Nothing comes from a prefix cache.
-FILE has the converted model's weights, as dequantise.py writes them.
+Both run as servers, in turns. It is processor time, not the clock, so that other work on the machine counts little.
+Reading is a request for one token after a prompt that no cache knows. Generating is what --generate more tokens add to
+a request for one after the same prompt, which is then in both servers' caches. The table has the medians, and the ratio
+of ours to theirs. FILE has the converted model's weights, as dequantise.py writes them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import json
 import statistics
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,42 +27,64 @@ from tokenizers import Tokenizer
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/support"))
 
-from programs import BIN, serve  # noqa: E402
+from programs import BIN, free_port, serve  # noqa: E402
 
-Rates = tuple[float, float]  # tokens a second, of reading and of generating
-Ask = Callable[[list[int], int], Rates]
+Ids = list[int]
+Ask = Callable[[Ids, int, bool], float]  # a prompt, tokens to generate, whether caches may help: processor seconds
+Rates = tuple[float, float]  # tokens for each second, of reading and of generating
 
 
-def ours(address: str) -> Ask:
-    def ask(ids: list[int], count: int) -> Rates:
+def ours(address: str, http: int) -> Ask:
+    def ask(ids: Ids, count: int, cached: bool) -> float:
         request = ["--token-ids", json.dumps(ids), "--max-tokens", str(count), "--temperature", "0", "--ignore-eos"]
-        command = [BIN / "fma", "generate", *request, "--skip-prefix-cache", "--json", "--server", address]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        usage = json.loads(done.stdout.splitlines()[-1])["usage"]
-        # The first token is chosen when the reading ends.
-        return len(ids) / usage["prefill_seconds"], (count - 1) / usage["decode_seconds"]
+        caching = [] if cached else ["--skip-prefix-cache"]
+        command = [str(BIN / "fma"), "generate", *request, *caching, "--json", "--server", address]
+        before = used_by_server(http)
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        used = used_by_server(http) - before
+        assert json.loads(done.stdout.splitlines()[-1])["usage"]["generated_tokens"] == count
+        return used
 
     return ask
 
 
-def theirs(gguf: Path, context: int, threads: int) -> Ask:
+def used_by_server(http: int) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{http}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    (found,) = (line for line in lines if line.startswith("process_cpu_seconds_total "))
+    return float(found.split()[1])
+
+
+def theirs(gguf: Path, context: int) -> Ask:
+    """llama.cpp runs in this process, which does nothing else meanwhile."""
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(gguf)
     parameters.n_ctx, parameters.n_parallel = context, 1
-    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
     server = xllamacpp.Server(parameters)
 
-    def ask(ids: list[int], count: int) -> Rates:
-        request = {"prompt": ids, "max_tokens": count, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
+    def ask(ids: Ids, count: int, cached: bool) -> float:
+        request = {"prompt": ids, "max_tokens": count, "temperature": 0, "ignore_eos": True, "cache_prompt": cached}
+        before = time.process_time()
         timings: dict[str, Any] = server.handle_completions(request)["timings"]
-        assert timings["prompt_n"] == len(ids) and timings["predicted_n"] == count
-        return timings["prompt_per_second"], timings["predicted_per_second"]
+        used = time.process_time() - before
+        assert timings["predicted_n"] == count
+        return used
 
     return ask
 
 
-def medians(rates: list[Rates]) -> Rates:
-    return statistics.median(rate[0] for rate in rates), statistics.median(rate[1] for rate in rates)
+def rates(ask: Ask, ids: Ids, count: int) -> Rates:
+    reading = ask(ids, 1, False)
+    for _ in range(2):  # the first fills the cache, and the second touches what it filled
+        ask(ids, 1, True)
+    few, many = ask(ids, 1, True), ask(ids, 1 + count, True)
+    assert few < reading / 2, "the prompt was read again"
+    return len(ids) / reading, count / (many - few)
+
+
+def medians(found: list[Rates]) -> Rates:
+    return statistics.median(rate[0] for rate in found), statistics.median(rate[1] for rate in found)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -68,9 +93,8 @@ def parse_arguments() -> argparse.Namespace:
     options.add_argument("--gguf", type=Path, required=True, help="the same weights for llama.cpp")
     options.add_argument("--book", type=Path, required=True, help="UTF-8 text")
     options.add_argument("--tokens", type=int, nargs="+", default=[1024, 4096, 8192], help="lengths of prompts")
-    options.add_argument("--generate", type=int, default=64, help="tokens after the prompt")
+    options.add_argument("--generate", type=int, default=128, help="tokens after the prompt")
     options.add_argument("--rounds", type=int, default=3, help="of both in turn")
-    options.add_argument("--threads", type=int, default=2)
     options.add_argument("--cache-dtype", choices=["f32", "bf16"], default="f32", help="of our cache")
     return options.parse_args()
 
@@ -80,16 +104,18 @@ def main() -> None:
     tokenizer = Tokenizer.from_file(str(arguments.model / "tokenizer.json"))
     ids = tokenizer.encode(arguments.book.read_text("utf-8"), add_special_tokens=False).ids
     count = arguments.generate
-    flags = ["--threads", arguments.threads, "--slots", 1, "--cache-dtype", arguments.cache_dtype, "--device", "cpu"]
-    them = theirs(arguments.gguf, max(arguments.tokens) + count + 8, arguments.threads)
+    them = theirs(arguments.gguf, max(arguments.tokens) + count + 8)
+    http = free_port()
+    flags = ["--threads", 1, "--slots", 1, "--device", "cpu", "--http", f"127.0.0.1:{http}"]
     print("| tokens read | reading, ours | llama.cpp | ratio | generating, ours | llama.cpp | ratio |")
     print("| --- " * 7 + "|")
-    with serve(arguments.model, *flags) as address:
-        us = ours(address)
+    with serve(arguments.model, *flags, "--cache-dtype", arguments.cache_dtype) as address:
+        us = ours(address, http)
         for length in arguments.tokens:
-            pairs = [(us(ids[:length], count), them(ids[:length], count)) for _ in range(arguments.rounds)]
+            prompt = ids[:length]
+            pairs = [(rates(us, prompt, count), rates(them, prompt, count)) for _ in range(arguments.rounds)]
             mine, other = medians([pair[0] for pair in pairs]), medians([pair[1] for pair in pairs])
-            cells = [f"{m:.0f} | {o:.0f} | {m / o:.2f}" for m, o in zip(mine, other, strict=True)]
+            cells = [f"{m:.1f} | {o:.1f} | {m / o:.2f}" for m, o in zip(mine, other, strict=True)]
             print(f"| {length:,} | {cells[0]} | {cells[1]} |", flush=True)
 
 
