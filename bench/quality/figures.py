@@ -15,6 +15,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).parent / "results"
 WINDOW, SELECT, FULL, GREY = "#c2491d", "#1e3a8a", "#12936b", "#6b7280"
+TITLES = {"agnes-grey": "Agnes Grey", "twenty-years-at-hull-house": "Twenty Years at Hull-House"}
 
 Rows = list[dict[str, Any]]
 
@@ -36,12 +37,13 @@ def draw_loss(axes: Any, rows: Rows) -> None:
         sizes = [row["cache_bytes"] / 2**20 for row in marks]
         losses = [row["loss"] - full for row in marks]
         line = "-" if colour == WINDOW else ""
-        axes.plot(sizes, losses, line, marker="o", color=colour, label=label)
+        axes.plot(sizes, losses, linestyle=line, marker="o", color=colour, label=label)
         if colour == SELECT:
             for row, size, loss in zip(marks, sizes, losses, strict=True):
-                axes.annotate(row["shape"], (size, loss), xytext=(4, 4), textcoords="offset points", fontsize=8)
-    title = rows[0]["book"].replace("-", " ").title()
-    axes.set(title=title, xlabel="bytes of state, MiB", ylim=(0, None), xlim=(0, None))
+                place = {"xytext": (0, -4), "textcoords": "offset points", "ha": "right", "va": "top"}
+                axes.annotate(row["shape"], (size, loss), fontsize=7, rotation=50, **place)
+    axes.set_title(TITLES.get(rows[0]["book"], rows[0]["book"]))
+    axes.set(xlabel="bytes of state, MiB", ylim=(-0.01, None), xlim=(0, None))
     axes.grid(color="#e5e7eb")
 
 
@@ -55,7 +57,7 @@ def select_rows(rows: Rows) -> Rows:
 
 def loss_figure(rows: Rows) -> None:
     books = list(dict.fromkeys(row["book"] for row in rows))
-    figure, panels = plt.subplots(1, len(books), figsize=(9.5, 3.8), sharey=True, squeeze=False)
+    figure, panels = plt.subplots(1, len(books), figsize=(9.5, 4.4), sharey=True, squeeze=False)
     for axes, book in zip(panels[0], books, strict=True):
         draw_loss(axes, [row for row in rows if row["book"] == book])
     panels[0][0].set_ylabel("nats per token above full attention")
@@ -84,4 +86,4 @@ def recall_figure(rows: Rows) -> None:
 if __name__ == "__main__":
     plt.rcParams.update({"svg.hashsalt": "fma", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
     loss_figure(rows_of("loss-8k.json"))
-    recall_figure(rows_of("recall.json"))
+    recall_figure(rows_of("recall-near.json") + rows_of("recall-far.json"))
