@@ -16,12 +16,12 @@ import statistics
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import xllamacpp
+from server_metrics import metric
 from tokenizers import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,20 +39,13 @@ def ours(address: str, http: int) -> Ask:
         request = ["--token-ids", json.dumps(ids), "--max-tokens", str(count), "--temperature", "0", "--ignore-eos"]
         caching = [] if cached else ["--skip-prefix-cache"]
         command = [str(BIN / "fma"), "generate", *request, *caching, "--json", "--server", address]
-        before = used_by_server(http)
+        before = metric(http, "process_cpu_seconds_total")
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-        used = used_by_server(http) - before
+        used = metric(http, "process_cpu_seconds_total") - before
         assert json.loads(done.stdout.splitlines()[-1])["usage"]["generated_tokens"] == count
         return used
 
     return ask
-
-
-def used_by_server(http: int) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{http}/metrics") as answer:
-        lines = answer.read().decode().splitlines()
-    (found,) = (line for line in lines if line.startswith("process_cpu_seconds_total "))
-    return float(found.split()[1])
 
 
 def theirs(gguf: Path, context: int) -> Ask:
