@@ -5,6 +5,7 @@
     M/P            `select` with group size M and rank P, as deep as the text asks for
     M/P,novel=R    with R of the P by novelty, in place of half of them
     M/P,distance=C with `max_distance` C, in place of the trained length
+    M/P,open=B     with an archive, of which each query opens B units
 
 A folder links to the weights of the converted model and has a config of its own.
 """
@@ -40,7 +41,7 @@ class Shape:
         if kind.startswith("window:"):
             return _window(int(kind.removeprefix("window:")), trained)
         group, rank = (int(number) for number in kind.split("/"))
-        keys = {"novel": "select_novel", "distance": "max_distance"}
+        keys = {"novel": "select_novel", "distance": "max_distance", "open": "open_units"}
         given = dict(option.split("=") for option in options)
         return _select(group, rank, tokens, trained) | {keys[key]: int(value) for key, value in given.items()}
 
@@ -70,7 +71,8 @@ def _full(tokens: int) -> Fma:
 def write_folder(model: Path, shape: Shape, tokens: int, folder: Path) -> Path:
     """`model`, in another shape."""
     config = json.loads((model / "config.json").read_text("utf-8"))
-    config["fma"] |= shape.fma(tokens, config["max_position_embeddings"])
+    constant = {key: value for key, value in config["fma"].items() if key not in ("open_units", "open_size")}
+    config["fma"] = constant | shape.fma(tokens, config["max_position_embeddings"])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
     if config["fma"].get("level_bias"):
