@@ -195,7 +195,7 @@ class Model:
     server_version: str
     aliases: tuple[str, ...] = ()  #: other names by which requests may mean it
     chat: bool = False  #: whether it has a chat template
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     open_units: int = 0  #: units of its far past that each query opens; 0: there are no archives
     archive_bytes_per_1000_tokens: int = 0  #: what a sequence takes besides `slot_bytes`
     archive_budget_bytes: int = 0  #: of all archives together
