@@ -1,6 +1,7 @@
 #include "kernels/cuda/cuda_backend.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <initializer_list>
 #include <string>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/cuda/archive_group.h"
 #include "kernels/cuda/attention/attention.h"
 #include "kernels/cuda/attention/attention_weights.h"
 #include "kernels/cuda/attention/selection_scratch.h"
@@ -27,6 +29,7 @@ namespace {
 
 constexpr int kLeastMajor = 8;
 constexpr int64_t kTransferBytes = int64_t{8} << 20;
+constexpr uintptr_t kTokensAlignment = 16;  // what kernels load at once
 
 /// The number of rows in the graph that runs a decode step of `rows`: exact for few rows, then
 /// multiples of 4, later multiples of about an eighth.
@@ -64,6 +67,9 @@ class CudaBackend : public Backend, private RowSampler {
     return std::make_unique<DeviceSlots>(*std::move(memory), layout, count);
   }
 
+  absl::StatusOr<std::unique_ptr<ArchiveGroup>> MakeGroup(const ArchiveLayout& layout,
+                                                          std::span<std::byte> tokens) override;
+
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
       std::span<const HostLinear> stacked) override {
     if (absl::Status status = UseDevice(device_); !status.ok()) return status;
@@ -95,6 +101,8 @@ class CudaBackend : public Backend, private RowSampler {
   absl::Status CopySlot(SlotHandle from, SlotHandle to) override;
   absl::Status SaveSlot(SlotHandle slot, std::span<std::byte> out) override;
   absl::Status RestoreSlot(std::span<const std::byte> in, SlotHandle slot) override;
+  absl::Status SaveSketches(const ArchiveGroup& group, std::span<std::byte> out) override;
+  absl::Status RestoreSketches(std::span<const std::byte> in, ArchiveGroup& group) override;
 
   RowSampler* sampler() override { return this; }
 
@@ -158,6 +166,20 @@ class CudaBackend : public Backend, private RowSampler {
   int64_t step_rows_ = 0;
   int64_t bucket_ = 0;  // rows to pad to in this step; 0: none, and no graph
 };
+
+absl::StatusOr<std::unique_ptr<ArchiveGroup>> CudaBackend::MakeGroup(const ArchiveLayout& layout,
+                                                                     std::span<std::byte> tokens) {
+  if (absl::Status status = UseDevice(device_); !status.ok()) return status;
+  if (reinterpret_cast<uintptr_t>(tokens.data()) % kTokensAlignment != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the tokens of an archive's group do not begin at a multiple of ", kTokensAlignment));
+  }
+  auto mapped = MappedMemory::Map(tokens);
+  if (!mapped.ok()) return mapped.status();
+  auto sketches = Memory::Allocate(Memory::Kind::kDevice, layout.SketchBytes());
+  if (!sketches.ok()) return sketches.status();
+  return std::make_unique<DeviceArchiveGroup>(tokens, *std::move(mapped), *std::move(sketches));
+}
 
 absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::Create(int device) {
   const absl::StatusOr<int> devices = CountDevices();
@@ -241,6 +263,12 @@ void CudaBackend::PutPlan(const AttentionPlan& plan) {
   Note(moved.status());
   if (moved.ok() && *moved) graphs_.Clear();
   if (plan.scratch_bytes > 0) plan_.scratch = scratch_.data();
+  plan_.open_scratch = plan.open_scratch;
+  plan_.most_units = plan.most_units;
+  if (!plan.archive.empty()) {
+    const auto groups = static_cast<int64_t>(std::bit_ceil(plan.archive.size()));
+    plan_.archive = Put<DeviceGroup>(plan.archive, groups);  // graphs see a new place seldom
+  }
   copies_ = plan.copies;
   waves_ = plan.waves;
   if (plan_.num_blocks == 0) return;
@@ -383,6 +411,14 @@ absl::Status CudaBackend::RestoreSlot(std::span<const std::byte> in, SlotHandle 
   restored_.assign(in.begin(), in.end());
   KeysToRows(slot.memory->layout, restored_);
   return CopyIn(restored_, DeviceSlots::Find(slot));
+}
+
+absl::Status CudaBackend::SaveSketches(const ArchiveGroup& group, std::span<std::byte> out) {
+  return CopyOut(static_cast<const DeviceArchiveGroup&>(group).view().sketches, out);
+}
+
+absl::Status CudaBackend::RestoreSketches(std::span<const std::byte> in, ArchiveGroup& group) {
+  return CopyIn(in, static_cast<const DeviceArchiveGroup&>(group).view().sketches);
 }
 
 absl::Status CudaBackend::Sample(Matrix logits, std::span<const RowSampling> rows,

@@ -6,6 +6,7 @@ set(FMA_CUDA_FOLDERS
   ${_folder} ${_folder}/attention ${_folder}/dense ${_folder}/runtime ${_folder}/sampling)
 set(FMA_CUDA_KERNELS
   ${_folder}/attention/attention.cu
+  ${_folder}/attention/opened_units.cu
   ${_folder}/attention/prefill.cu
   ${_folder}/attention/selected_tokens.cu
   ${_folder}/dense/dense.cu

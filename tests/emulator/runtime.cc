@@ -161,6 +161,15 @@ Memory::~Memory() {
   }
 }
 
+absl::StatusOr<MappedMemory> MappedMemory::Map(std::span<std::byte> host) {
+  DeviceArena::Instance().Map(host);
+  return MappedMemory(host.data(), host.data());
+}
+
+MappedMemory::~MappedMemory() {
+  if (host_ != nullptr) DeviceArena::Instance().Unmap(host_);
+}
+
 absl::StatusOr<std::unique_ptr<Stream>> Stream::Create() {
   return std::make_unique<EmulatedStream>();
 }

@@ -41,10 +41,17 @@ struct AttentionPlan {
   std::vector<DecodeRow> rows;  ///< of the waves
   std::vector<Wave> waves;
   std::vector<HeadCopy> copies;
+  std::vector<DeviceGroup> archive;
+  int64_t open_scratch = 0;
+  int64_t most_units = 0;     ///< a power of two, so that steps with the same graph differ seldom
   int64_t scratch_bytes = 0;  ///< of DevicePlan::scratch, aligned to SlotLayout::kAlignment
 
  private:
+  /// Adds the archive of a segment; returns its place, -1 for one that opens no units.
+  int64_t AddArchive(const AttentionSpec& spec, const SlotSegment& segment);
   void AddSlice(const AttentionSpec& spec, const SlotLayout& layout, const SlotSegment& segment);
+  /// Makes room in the scratch for what `rows` rows open at the same time.
+  void AddOpenScratch(const AttentionSpec& spec, const SlotLayout& layout, int64_t rows);
   void AddWaves(const AttentionSpec& spec, const SlotLayout& layout,
                 std::span<const SlotSegment> slices);
 };
