@@ -186,7 +186,9 @@ struct ScanSketchesKernel : OpenParameters {
       }
     }
     FMA_UNROLL
-    for (int h = 0; h < kHeads; ++h) centre[h] = WarpSum(centre[h]);
+    for (int h = 0; h < kHeads; ++h) {
+      if (h < count) centre[h] = WarpSum(centre[h]);
+    }
   }
 
   /// To the nearest whole number of 16 bits; NaN, which a damaged sketch may give, is 0.
