@@ -13,13 +13,12 @@
 #include <cstdio>
 #include <memory>
 #include <numeric>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
-#include "kernels/backend.h"
+#include "bench/noise_archive.h"
 #include "kernels/device.h"
 #include "model_loader/checkpoint.h"
 #include "nlohmann/json.hpp"
@@ -40,46 +39,6 @@ struct Flags {
   int warm_up = 5;
   int steps = 50;
   bool no_archive = false;
-};
-
-/// The archive of one sequence: small numbers, and codes of all kinds.
-class Archive {
- public:
-  absl::Status Reach(engine::Model& model, int64_t tokens) {
-    const kernels::ArchiveLayout& layout = model.archive_layout();
-    while (std::ssize(groups_) < layout.Groups(tokens)) {
-      tokens_.push_back(Noise(layout.TokenBytes()));
-      auto group = model.backend().MakeGroup(layout, tokens_.back());
-      if (!group.ok()) return group.status();
-      if (absl::Status status =
-              model.backend().RestoreSketches(Noise(layout.SketchBytes()), **group);
-          !status.ok()) {
-        return status;
-      }
-      groups_.push_back(group->get());
-      owned_.push_back(*std::move(group));
-    }
-    return absl::OkStatus();
-  }
-
-  std::span<kernels::ArchiveGroup* const> groups() const { return groups_; }
-
- private:
-  /// Numbers of about 1/64 in either type, of both signs.
-  std::vector<std::byte> Noise(int64_t bytes) {
-    std::vector<std::byte> noise(static_cast<size_t>(bytes));
-    for (size_t i = 0; i + 1 < noise.size(); i += 2) {
-      state_ = state_ * 6364136223846793005U + 1442695040888963407U;
-      noise[i] = static_cast<std::byte>(state_ >> 40);
-      noise[i + 1] = static_cast<std::byte>(0x3CU | (state_ >> 56 & 0x80U));
-    }
-    return noise;
-  }
-
-  uint64_t state_ = 1;
-  std::vector<std::vector<std::byte>> tokens_;
-  std::vector<std::unique_ptr<kernels::ArchiveGroup>> owned_;
-  std::vector<kernels::ArchiveGroup*> groups_;
 };
 
 class Sequences {
@@ -108,7 +67,9 @@ class Sequences {
       segments.push_back({slots_[i].handle(), position_, tokens_, 1});
       if (!opens_) continue;
       const int64_t end = position_ + std::ssize(tokens_);
-      if (absl::Status status = archives_[i].Reach(model_, end); !status.ok()) return status;
+      if (absl::Status status = archives_[i].Reach(model_.backend(), model_.archive_layout(), end);
+          !status.ok())
+        return status;
       segments.back().opens = true;
       segments.back().archive = archives_[i].groups().first(model_.archive_layout().Groups(end));
     }
@@ -136,7 +97,7 @@ class Sequences {
   std::vector<int32_t> tokens_;  // of the last step
   int64_t position_;
   const bool opens_;
-  std::vector<Archive> archives_;
+  std::vector<NoiseArchive> archives_;
   std::vector<engine::Slot> slots_;
 };
 

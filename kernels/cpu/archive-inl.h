@@ -11,7 +11,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/sketch-inl.h"
@@ -19,6 +21,12 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
+
+/// For what lies anywhere: processors do not look ahead beyond a page by themselves.
+inline void Prefetch(const std::byte* from, int64_t bytes) {
+  constexpr int64_t kCacheLine = 64;
+  for (int64_t i = 0; i < bytes; i += kCacheLine) hwy::Prefetch(from + i);
+}
 
 /// T: the cache's element type.
 template <typename T>
@@ -46,6 +54,10 @@ class ArchiveHead {
   const std::byte* Sketches(int64_t group, int64_t fine_group) const {
     if (spec_.max_distance > 0 && !SeemsDistant(group, fine_group)) return PlacedSketches(group);
     return groups_[group]->sketches + index_ * layout_.HeadSketchBytes();
+  }
+
+  void PrefetchTokens(int64_t unit) const {
+    Prefetch(reinterpret_cast<const std::byte*>(Tokens(unit)), layout_.UnitTokenBytes());
   }
 
   /// Sets `keys`, columns [0, u), to the keys of a unit; `turned`: by their places in their group.

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <span>
 #include <utility>
 
 #include "kernels/cpu/pointwise.h"
@@ -37,6 +39,7 @@ class HeadTask {
         weights_(weights),
         rotary_(weights.rotary.get()),
         segment_(step.segments[segment]),
+        scanned_(step.scans->Found(segment, kv_head)),
         kv_head_(kv_head),
         heads_(spec_.QueriesPerKvHead()),
         qkv_(qkv),
@@ -60,6 +63,12 @@ class HeadTask {
       if (rows == rest_of_group) CloseGroups(position + rows);
       row += rows;
     }
+  }
+
+  /// Scans a part of the archive for the segment's only query.
+  void ScanPart(GroupRange groups, TopUnits& best) {
+    ScaleQueries(0, 1);
+    opened_.ChooseAmong(groups, layout_.hierarchy.FineGroup(segment_.position), best);
   }
 
  private:
@@ -129,7 +138,11 @@ class HeadTask {
   }
 
   void ScoreOpened(int64_t rows, int64_t fine_group) {
-    opened_.Choose(rows, fine_group);
+    if (scanned_.empty()) {
+      opened_.Choose(rows, fine_group);
+    } else {
+      opened_.ChooseAmong(scanned_, fine_group);
+    }
     for (int64_t row = 0; row < rows; ++row) {
       opened_.Score(row, scratch_.scores.get() + row * heads_ * stride_, stride_, opened_at_);
     }
@@ -275,23 +288,11 @@ class HeadTask {
     std::fill(near + 2 * m, near + layout_.columns - layout_.near_begin, kInvisible);
   }
 
-  /// scratch_.output [rows, D] = weights x values.
-  void Weigh(const float* weights, int64_t stride, int64_t rows) {
-    const int64_t dim = layout_.padded_dim;
-    float* output = scratch_.output.get();
-    if (rows == kRowTile) {
-      return WeightedValues<kRowTile>(weights, stride, scratch_.runs, cache_.values(), dim, output);
-    }
-    for (int64_t r = 0; r < rows; ++r) {
-      WeightedValues<1>(weights + r * stride, stride, scratch_.runs, cache_.values(), dim,
-                        output + r * dim);
-    }
-  }
-
   /// Of `count` queries of the block of rows that begins at `first` of the segment's.
   void StoreOutput(int64_t first, int64_t query, int64_t count) {
     const float* weights = scratch_.scores.get() + query * stride_;
-    Weigh(weights, stride_, count);
+    WeightedRows(count, weights, stride_, scratch_.runs, cache_.values(), layout_.padded_dim,
+                 scratch_.output.get());
     if (opens_) {
       opened_.AddValues(query / heads_, weights, stride_, opened_at_, count, scratch_.output.get());
     }
@@ -310,6 +311,7 @@ class HeadTask {
   const PackedAttention& weights_;
   const Rotary* const rotary_;  // null: nothing is rotated
   const SlotSegment& segment_;
+  const std::span<const TopUnits> scanned_;  // empty: the scan is not divided
   const int32_t kv_head_;
   const int64_t heads_;
   const Matrix qkv_;
@@ -327,6 +329,19 @@ class HeadTask {
   int64_t num_missing_ = 0;
   bool opens_ = false;
 };
+
+void RunScan(AttentionStep& step, const PackedAttention& weights, int32_t layer, int64_t part,
+             Matrix qkv, AttentionScratch& scratch) {
+  const auto& [segment, kv_head, groups] = step.scans->parts()[part];
+  TopUnits& best = step.scans->Found(part);
+  if (step.layout.type == CacheType::kF32) {
+    HeadTask<float>(step, weights, layer, segment, kv_head, qkv, {}, scratch)
+        .ScanPart(groups, best);
+  } else {
+    HeadTask<BFloat16>(step, weights, layer, segment, kv_head, qkv, {}, scratch)
+        .ScanPart(groups, best);
+  }
+}
 
 void RunHeadTask(const AttentionStep& step, const PackedAttention& weights, int32_t layer,
                  int64_t segment, int32_t kv_head, Matrix qkv, Matrix out,
@@ -346,6 +361,7 @@ namespace fmaserver::kernels::cpu {
 namespace {
 
 HWY_EXPORT(RunHeadTask);
+HWY_EXPORT(RunScan);
 
 }  // namespace
 
@@ -404,7 +420,7 @@ ScanScratch::ScanScratch(const AttentionSpec& spec, int64_t block_rows, int64_t 
       factors(AllocateAligned<float>(unit_stride)),
       hidden(AllocateAligned<float>(unit_stride)),
       levels(AllocateAligned<int32_t>(pairs * unit_stride)),
-      numbers(AllocateAligned<int16_t>(kRowTile * dim)),
+      numbers(AllocateAligned<uint16_t>(kRowTile * dim)),
       lanes(AllocateAligned<float>(block_rows * SlotLayout::kLane)),
       best(static_cast<size_t>(block_rows)) {
   // What a unit and its tokens do not have stays as it is here.
@@ -453,12 +469,20 @@ void AttentionStep::RotateBy(Rotary* rotary, ThreadPool& pool) {
   });
 }
 
+void AttentionStep::DivideScans(int threads) {
+  if (!scans.has_value()) scans.emplace(spec, archive, segments, threads);
+}
+
 void Attend(ThreadPool& pool, AttentionStep& step, const PackedAttention& weights, int32_t layer,
             Matrix qkv, Matrix out, std::span<AttentionScratch> scratch) {
   step.RotateBy(weights.rotary.get(), pool);
   const AttentionSpec& spec = weights.spec;
   NormHeads(pool, weights.query_norm, {0, spec.num_heads, spec.head_dim}, qkv);
   NormHeads(pool, weights.key_norm, {spec.num_heads, spec.num_kv_heads, spec.head_dim}, qkv);
+  step.DivideScans(pool.threads());
+  pool.ParallelFor(std::ssize(step.scans->parts()), [&](int64_t part, int worker) {
+    HWY_DYNAMIC_DISPATCH(RunScan)(step, weights, layer, part, qkv, scratch[worker]);
+  });
   const int64_t heads = spec.num_kv_heads;
   const int64_t tasks = static_cast<int64_t>(step.segments.size()) * heads;
   pool.ParallelFor(tasks, [&](int64_t task, int worker) {

@@ -11,12 +11,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "kernels/backend.h"
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/attention_weights.h"
+#include "kernels/cpu/divided_scans.h"
 #include "kernels/cpu/novelty.h"
 #include "kernels/cpu/rotary.h"
 #include "kernels/cpu/thread_pool.h"
@@ -81,7 +83,7 @@ struct ScanScratch {
   AlignedArray<float> factors;     ///< [unit_stride]: of the integer products
   AlignedArray<float> hidden;      ///< [unit_stride]: 0, or -infinity for sinks and padding
   AlignedArray<int32_t> levels;    ///< [pairs, unit_stride]: two channels, 16 bits each
-  AlignedArray<int16_t> numbers;   ///< [kRowTile, D]: of some queries
+  AlignedArray<uint16_t> numbers;  ///< [kRowTile, D]: of some queries
   AlignedArray<float> lanes;       ///< [rows, 16]
   std::vector<float> best;         ///< [rows]
 };
@@ -135,6 +137,9 @@ class AttentionStep {
   /// Layers that share one share the work.
   void RotateBy(Rotary* rotary, ThreadPool& pool);
 
+  /// Makes `scans`, when it has yet to be made.
+  void DivideScans(int threads);
+
   /// Of row `row` of the step's matrices, by its position.
   Rotation RotationAt(int64_t row) const { return rotations_.data() + row * spec.head_dim; }
 
@@ -142,6 +147,7 @@ class AttentionStep {
   const SlotLayout layout;
   const ArchiveLayout archive;
   const std::vector<SlotSegment> segments;
+  std::optional<DividedScans> scans;
 
  private:
   const Rotary* rotary_ = nullptr;  // of rotations_

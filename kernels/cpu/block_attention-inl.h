@@ -150,6 +150,23 @@ HWY_INLINE void WeightedValues(const float* weights, int64_t stride,
   }
 }
 
+/// The same for 1 to kRowTile rows.
+template <bool kAdd = false, typename T>
+void WeightedRows(int64_t rows, const float* weights, int64_t stride,
+                  std::span<const ColumnRun> runs, const T* values, int64_t dim, float* out) {
+  static_assert(kRowTile == 4);
+  switch (rows) {
+    case 1:
+      return WeightedValues<1, kAdd>(weights, stride, runs, values, dim, out);
+    case 2:
+      return WeightedValues<2, kAdd>(weights, stride, runs, values, dim, out);
+    case 3:
+      return WeightedValues<3, kAdd>(weights, stride, runs, values, dim, out);
+    default:
+      return WeightedValues<kRowTile, kAdd>(weights, stride, runs, values, dim, out);
+  }
+}
+
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

@@ -49,16 +49,32 @@ class OpenUnits {
     return std::min<int64_t>(spec_.open_units, Units(fine_group)) * work_.unit_stride;
   }
 
-  /// Finds what the `rows` queries of a block open, whose forms are in the scratch.
+  /// Finds what the `rows` queries of a block in `fine_group` open, whose forms are in the scratch.
   void Choose(int64_t rows, int64_t fine_group) {
-    fine_group_ = fine_group;
-    work_.twins.clear();
-    for (int64_t row = 0; row < rows; ++row) work_.opened[row].Clear();
-    const int64_t queries = rows * heads_;
-    scan_.SetQueries(kPlaced, Queries(kPlaced), queries);
-    if (spec_.max_distance > 0) scan_.SetQueries(kDistant, Queries(kDistant), queries);
+    Begin(rows, fine_group);
     for (int64_t group = 0; group < fine_group - 1; ++group) Scan(group, rows);
     for (int64_t row = 0; row < rows; ++row) work_.opened[row].Finish();
+  }
+
+  /// The same for one query, out of the units of `groups` alone.
+  void ChooseAmong(GroupRange groups, int64_t fine_group, TopUnits& best) {
+    Begin(1, fine_group);
+    for (int64_t group = groups.first; group < groups.end; ++group) Scan(group, 1);
+    work_.opened[0].Finish();
+    best = work_.opened[0];
+  }
+
+  /// The same, out of what was chosen among parts of the groups that follow each other.
+  void ChooseAmong(std::span<const TopUnits> parts, int64_t fine_group) {
+    fine_group_ = fine_group;
+    work_.twins.clear();
+    work_.opened[0].Clear();
+    for (const TopUnits& part : parts) {
+      for (int64_t i = 0; i < part.size(); ++i) {
+        work_.opened[0].Offer(part.Unit(i), part.Score(i));
+      }
+    }
+    work_.opened[0].Finish();
   }
 
   /// Scores what the query `row` has opened, in the rows of `scores` of its heads, `stride` apart,
@@ -69,6 +85,7 @@ class OpenUnits {
     const int64_t columns = Columns(fine_group_);
     for (int64_t i = 0; i < opened.size(); ++i) {
       const int64_t column = at + i * work_.unit_stride;
+      if (i + 1 < opened.size()) archive_.PrefetchTokens(opened.Unit(i + 1));
       ScoreUnit(row, opened.Unit(i), scores + column, stride);
       FindTwins(opened.Unit(i), column);
     }
@@ -91,10 +108,8 @@ class OpenUnits {
     const std::array<ColumnRun, 1> run = {{{0, 0, layout_.unit_tokens}}};
     for (int64_t i = 0; i < opened.size(); ++i) {
       archive_.ReadValues(opened.Unit(i), work_.values.get());
-      for (int64_t r = 0; r < count; ++r) {
-        WeightedValues<1, /*kAdd=*/true>(weights + r * stride + at + i * work_.unit_stride, stride,
-                                         run, work_.values.get(), dim, outputs + r * dim);
-      }
+      WeightedRows</*kAdd=*/true>(count, weights + at + i * work_.unit_stride, stride, run,
+                                  work_.values.get(), dim, outputs);
     }
   }
 
@@ -110,6 +125,7 @@ class OpenUnits {
   void WriteGroup(int64_t group) { archive_.WriteGroup(group); }
 
  private:
+  static constexpr int64_t kGroupsAhead = 3;  // whose sketches are on their way
   static constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
   /// How many units queries of `fine_group` may open; some may be of sinks only.
@@ -142,8 +158,20 @@ class OpenUnits {
     return spec_.FarIsRotated() ? scratch_.near_queries.get() : scratch_.far_queries.get();
   }
 
+  void Begin(int64_t rows, int64_t fine_group) {
+    fine_group_ = fine_group;
+    work_.twins.clear();
+    for (int64_t row = 0; row < rows; ++row) work_.opened[row].Clear();
+    const int64_t queries = rows * heads_;
+    scan_.SetQueries(kPlaced, Queries(kPlaced), queries);
+    if (spec_.max_distance > 0) scan_.SetQueries(kDistant, Queries(kDistant), queries);
+  }
+
   /// Offers the units of `group` to the rows.
   void Scan(int64_t group, int64_t rows) {
+    if (const int64_t soon = group + kGroupsAhead; soon < fine_group_ - 1) {
+      Prefetch(archive_.Sketches(soon, fine_group_), layout_.HeadSketchBytes());
+    }
     const std::byte* sketch = archive_.Sketches(group, fine_group_);
     int64_t unit = group * layout_.UnitsPerGroup();
     for (int64_t i = 0; i < layout_.UnitsPerGroup(); ++i, ++unit) {
@@ -209,7 +237,7 @@ class OpenUnits {
   AttentionScratch& scratch_;
   OpenScratch& work_;
   ArchiveHead<T> archive_;
-  const SketchScan<T> scan_;
+  SketchScan<T> scan_;
   int64_t fine_group_ = 0;  // of the block
 };
 

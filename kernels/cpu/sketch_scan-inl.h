@@ -36,6 +36,9 @@ using IntVec = hn::Vec<IntTag>;
 inline constexpr float kLevelStep = 0.151F;
 inline constexpr float kLargestStep = 32767.0F;
 
+/// The sum with a number of 16 bits has its nearest integer in the lowest bits.
+inline constexpr float kRounds = 0x1.8p23F;
+
 /// By code.
 inline constexpr std::array<int16_t, 4> kLevelSteps = {3, -3, 10, -10};
 
@@ -111,23 +114,28 @@ class SketchScan {
   }
 
   /// Reads a sketch, of which the first `sinks` tokens are never met.
-  void SetUnit(const std::byte* sketch, int64_t sinks) const {
-    const auto* means = reinterpret_cast<const T*>(sketch);
-    const auto* deviations = reinterpret_cast<const T*>(sketch + layout_.deviation_offset);
-    const auto* factors = reinterpret_cast<const T*>(sketch + layout_.factors_offset);
-    float largest = 0;
-    for (int64_t c = 0; c < dim_; ++c) {
-      work_.means[c] = ToFloat(means[c]);
-      work_.deviations[c] = ToFloat(deviations[c]);
-      largest = std::max(largest, work_.deviations[c]);
+  void SetUnit(const std::byte* sketch, int64_t sinks) {
+    const FloatTag d;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    CopyFloats(sketch, dim_, work_.means.get());
+    CopyFloats(sketch + layout_.deviation_offset, dim_, work_.deviations.get());
+    FloatVec lane_largest = hn::Zero(d);
+    for (int64_t c = 0; c < work_.dim; c += lanes) {
+      lane_largest = hn::Max(hn::Load(d, &work_.deviations[c]), lane_largest);
     }
-    const float scale = largest > 0 ? 1.0F / largest : 0.0F;
-    for (int64_t c = 0; c < dim_; ++c) work_.deviations[c] *= scale;
-    for (int64_t i = 0; i < tokens_; ++i) {
-      work_.factors[i] = ToFloat(factors[i]) * (largest * kLevelStep);
-      work_.hidden[i] = i < sinks ? kNever : 0.0F;
+    const float largest = hn::GetLane(hn::MaxOfLanes(d, lane_largest));
+    const FloatVec scale = hn::Set(d, largest > 0 ? 1.0F / largest : 0.0F);
+    for (int64_t c = 0; c < work_.dim; c += lanes) {
+      hn::Store(hn::Mul(hn::Load(d, &work_.deviations[c]), scale), d, &work_.deviations[c]);
     }
-    Unpack(reinterpret_cast<const uint8_t*>(sketch + layout_.codes_offset));
+    CopyFloats(sketch + layout_.factors_offset, tokens_, work_.factors.get());
+    const FloatVec step = hn::Set(d, largest * kLevelStep);
+    for (int64_t i = 0; i < scratch_.unit_stride; i += lanes) {
+      hn::Store(hn::Mul(hn::Load(d, &work_.factors[i]), step), d, &work_.factors[i]);
+    }
+    std::fill_n(work_.hidden.get(), sinks, kNever);
+    std::fill_n(work_.hidden.get() + sinks, tokens_ - sinks, 0.0F);
+    codes_ = reinterpret_cast<const uint8_t*>(sketch + layout_.codes_offset);
   }
 
   /// Sets the work's `best` [rows] to the largest product of any of the `heads` queries of a row,
@@ -136,21 +144,11 @@ class SketchScan {
     const FloatTag d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
     for (int64_t i = 0; i < rows * lanes; ++i) work_.lanes[i] = kNever;
-    const int64_t queries = rows * heads;
-    for (int64_t query = 0; query < queries; query += kRowTile) {
-      switch (std::min<int64_t>(kRowTile, queries - query)) {
-        case 1:
-          MatchTile<1>(form, query, heads);
-          break;
-        case 2:
-          MatchTile<2>(form, query, heads);
-          break;
-        case 3:
-          MatchTile<3>(form, query, heads);
-          break;
-        default:
-          MatchTile<kRowTile>(form, query, heads);
-      }
+    if (rows * heads > kRowTile) {
+      Unpack();
+      MatchRows<true>(form, rows * heads, heads);
+    } else {
+      MatchRows<false>(form, rows * heads, heads);
     }
     for (int64_t row = 0; row < rows; ++row) {
       work_.best[row] = hn::GetLane(hn::MaxOfLanes(d, hn::Load(d, &work_.lanes[row * lanes])));
@@ -166,6 +164,13 @@ class SketchScan {
     return &work_.scaled[(form * work_.queries + query) * work_.dim];
   }
 
+  /// Numbers of a sketch as floats; what follows them up to a multiple of SlotLayout::kLane stays.
+  static void CopyFloats(const std::byte* from, int64_t count, float* to) {
+    const T* HWY_RESTRICT numbers = reinterpret_cast<const T*>(from);
+    float* HWY_RESTRICT floats = to;
+    for (int64_t i = 0; i < count; ++i) floats[i] = ToFloat(numbers[i]);
+  }
+
   using ByteTag = hn::Rebind<uint8_t, FloatTag>;
 
   /// A vector of codes, of which `left` are there.
@@ -177,36 +182,62 @@ class SketchScan {
   }
 
   /// Sets the work's `levels` [pairs, u padded].
-  void Unpack(const uint8_t* codes) const {
+  void Unpack() const {
+    const uint8_t* HWY_RESTRICT codes = codes_;
     const hn::Rebind<uint32_t, FloatTag> d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-    int32_t* levels = work_.levels.get();
-    for (int64_t pair = 0; pair < work_.pairs; pair += 2, codes += tokens_) {
-      for (int64_t first = 0; first < tokens_; first += lanes) {
-        const auto four = hn::PromoteTo(d, LoadCodes(codes + first, tokens_ - first));
+    const int64_t tokens = tokens_;
+    const int64_t stride = scratch_.unit_stride;
+    int32_t* HWY_RESTRICT levels = work_.levels.get();
+    for (int64_t pairs = work_.pairs; pairs > 0; pairs -= 2) {
+      for (int64_t first = 0; first < tokens; first += lanes) {
+        const auto four = hn::PromoteTo(d, LoadCodes(codes + first, tokens - first));
         hn::Store(LevelsOf(four), IntTag(), levels + first);
-        hn::Store(LevelsOf(hn::ShiftRight<4>(four)), IntTag(),
-                  levels + scratch_.unit_stride + first);
+        hn::Store(LevelsOf(hn::ShiftRight<4>(four)), IntTag(), levels + stride + first);
       }
-      levels += 2 * scratch_.unit_stride;
+      codes += tokens;
+      levels += 2 * stride;
     }
   }
 
   /// Writes the 16-bit numbers of a query for the unit, and returns its product with the mean.
-  float Quantise(const float* scaled, int16_t* numbers) const {
+  float Quantise(const float* HWY_RESTRICT scaled, uint16_t* HWY_RESTRICT numbers) const {
     const FloatTag d;
-    const hn::Rebind<int16_t, FloatTag> d16;
+    const hn::Rebind<uint32_t, FloatTag> d32;
+    const hn::Rebind<uint16_t, FloatTag> d16;
+    const float* HWY_RESTRICT means = work_.means.get();
+    const float* HWY_RESTRICT deviations = work_.deviations.get();
+    const FloatVec rounds = hn::Set(d, kRounds);
     FloatVec sum = hn::Zero(d);
     for (int64_t c = 0; c < work_.dim; c += static_cast<int64_t>(hn::Lanes(d))) {
       const FloatVec query = hn::Load(d, scaled + c);
-      sum = hn::MulAdd(query, hn::Load(d, &work_.means[c]), sum);
-      const FloatVec product = hn::Mul(query, hn::Load(d, &work_.deviations[c]));
-      hn::Store(hn::DemoteTo(d16, hn::NearestInt(product)), d16, numbers + c);
+      sum = hn::MulAdd(query, hn::Load(d, means + c), sum);
+      const FloatVec rounded = hn::MulAdd(query, hn::Load(d, deviations + c), rounds);
+      hn::Store(hn::TruncateTo(d16, hn::BitCast(d32, rounded)), d16, numbers + c);
     }
     return hn::GetLane(hn::SumOfLanes(d, sum));
   }
 
-  template <int kRows>
+  template <bool kStored>
+  void MatchRows(int form, int64_t queries, int64_t heads) const {
+    for (int64_t query = 0; query < queries; query += kRowTile) {
+      switch (std::min<int64_t>(kRowTile, queries - query)) {
+        case 1:
+          MatchTile<kStored, 1>(form, query, heads);
+          break;
+        case 2:
+          MatchTile<kStored, 2>(form, query, heads);
+          break;
+        case 3:
+          MatchTile<kStored, 3>(form, query, heads);
+          break;
+        default:
+          MatchTile<kStored, kRowTile>(form, query, heads);
+      }
+    }
+  }
+
+  template <bool kStored, int kRows>
   HWY_INLINE void MatchTile(int form, int64_t query, int64_t heads) const {
     const FloatTag d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -217,20 +248,20 @@ class SketchScan {
     // Of a narrow vector a unit has several, of a wide one at least one.
     int64_t first = 0;
     for (; first + kVecs * lanes <= scratch_.unit_stride; first += kVecs * lanes) {
-      MatchColumns<kRows, kVecs>(form, query, heads, centre.data(), first);
+      MatchColumns<kStored, kRows, kVecs>(form, query, heads, centre.data(), first);
     }
     for (; first < scratch_.unit_stride; first += lanes) {
-      MatchColumns<kRows, 1>(form, query, heads, centre.data(), first);
+      MatchColumns<kStored, kRows, 1>(form, query, heads, centre.data(), first);
     }
   }
 
-  template <int kRows, int kCount>
+  template <bool kStored, int kRows, int kCount>
   HWY_INLINE void MatchColumns(int form, int64_t query, int64_t heads, const float* centre,
                                int64_t first) const {
     const FloatTag d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
     IntVec sum[kRows][kCount];
-    SumProducts<kRows, kCount>(work_.levels.get() + first, sum);
+    SumProducts<kStored>(first, sum);
     for (int r = 0; r < kRows; ++r) {
       const FloatVec step = hn::Set(d, work_.steps[form * work_.queries + query + r]);
       float* best = &work_.lanes[(query + r) / heads * lanes];
@@ -246,28 +277,54 @@ class SketchScan {
     }
   }
 
-  template <int kRows, int kCount>
-  HWY_INLINE void SumProducts(const int32_t* HWY_RESTRICT levels,
-                              IntVec (&sum)[kRows][kCount]) const {
+  /// The levels of four channels of kCount vectors of tokens from `first` on: of the stored ones,
+  /// or straight from the codes.
+  template <bool kStored, int kCount>
+  HWY_INLINE void LevelsOfFour(int64_t four, int64_t first, IntVec (&low)[kCount],
+                               IntVec (&high)[kCount]) const {
     const IntTag d;
+    const hn::Rebind<uint32_t, FloatTag> codes_tag;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-    const int32_t* HWY_RESTRICT numbers = reinterpret_cast<const int32_t*>(work_.numbers.get());
+    for (int v = 0; v < kCount; ++v) {
+      const int64_t token = first + v * lanes;
+      if constexpr (kStored) {
+        const int32_t* levels = work_.levels.get() + 2 * four * scratch_.unit_stride + token;
+        low[v] = hn::Load(d, levels);
+        high[v] = hn::Load(d, levels + scratch_.unit_stride);
+      } else {
+        const auto codes =
+            hn::PromoteTo(codes_tag, LoadCodes(codes_ + four * tokens_ + token, tokens_ - token));
+        low[v] = LevelsOf(codes);
+        high[v] = LevelsOf(hn::ShiftRight<4>(codes));
+      }
+    }
+  }
+
+  template <bool kStored, int kRows, int kCount>
+  HWY_INLINE void SumProducts(int64_t first, IntVec (&sum)[kRows][kCount]) const {
+    const IntTag d;
+    const auto* HWY_RESTRICT numbers = reinterpret_cast<const int32_t*>(work_.numbers.get());
+    const int64_t row = work_.dim / 2;
+    const int64_t fours = work_.pairs / 2;
     IntVec rest[kRows][kCount];
     for (int r = 0; r < kRows; ++r) {
       for (int v = 0; v < kCount; ++v) sum[r][v] = rest[r][v] = hn::Zero(d);
     }
-    for (int64_t pair = 0; pair < work_.pairs; ++pair, levels += scratch_.unit_stride) {
+    for (int64_t four = 0; four < fours; ++four, numbers += 2) {
+      IntVec low[kCount];
+      IntVec high[kCount];
+      LevelsOfFour<kStored>(four, first, low, high);
       for (int r = 0; r < kRows; ++r) {
-        const IntVec query = hn::Set(d, numbers[r * work_.dim / 2 + pair]);
+        const IntVec query_low = hn::Set(d, numbers[r * row]);
+        const IntVec query_high = hn::Set(d, numbers[r * row + 1]);
         for (int v = 0; v < kCount; ++v) {
-          AddProducts(query, hn::Load(d, levels + v * lanes), sum[r][v], rest[r][v]);
+          AddProducts(query_low, low[v], sum[r][v], rest[r][v]);
+          AddProducts(query_high, high[v], sum[r][v], rest[r][v]);
         }
       }
     }
     for (int r = 0; r < kRows; ++r) {
-      for (int v = 0; v < kCount; ++v) {
-        sum[r][v] = hn::Add(sum[r][v], rest[r][v]);
-      }
+      for (int v = 0; v < kCount; ++v) sum[r][v] = hn::Add(sum[r][v], rest[r][v]);
     }
   }
 
@@ -276,6 +333,7 @@ class SketchScan {
   int64_t tokens_;
   OpenScratch& scratch_;
   ScanScratch& work_;
+  const uint8_t* codes_ = nullptr;  // of the unit
 };
 
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE

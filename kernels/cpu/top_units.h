@@ -32,6 +32,7 @@ class TopUnits {
   /// After Finish().
   int64_t size() const { return static_cast<int64_t>(offers_.size()); }
   int64_t Unit(int64_t index) const { return offers_[index].unit; }
+  float Score(int64_t index) const { return offers_[index].score; }
 
  private:
   struct Offered {

@@ -52,7 +52,7 @@ std::string Refusal(const std::string& key, int64_t value) {
     "max_position_embeddings": 128, "position_embedding": "rope", "norm": "rmsnorm",
     "norm_eps": 1e-05, "mlp": "swiglu",
     "fma": {"group_size": 8, "rank": 2, "num_levels": 4, "downsampling": "hierarchical",
-            "scale_far_field": true, "padding": "masked"}})");
+            "scale_far_field": true, "padding": "masked", "open_units": 0}})");
   json& object = config["fma"].contains(key) ? config["fma"] : config;
   object[key] = value;
   return std::string(ParseModelConfig(config.dump(), "config.json").status().message());

@@ -128,7 +128,7 @@ def test_unknown_outer_keys_are_ignored() -> None:
         ({**SELECT, "position_embedding": "none"}, 'fma.far_positions is "own"; allowed: with rope only'),
         ({**SELECT, "select_lag": 128}, "fma.select_lag is 128; allowed: 0 to 127"),
         ({**SELECT, "select_novel": 5}, "fma.select_novel is 5; allowed: 0 to 4"),
-        ({**SELECT, "open_units": -1}, "fma.open_units is -1; allowed: 0 or more"),
+        ({**SELECT, "open_units": -1}, "fma.open_units is -1; allowed: 0 to 65536"),
         ({**SELECT, "open_units": 1, "open_size": 48}, r"fma.open_size is 48; allowed: divisors of group_size \(64\)"),
         ({**SELECT, "open_size": 0}, "fma.open_size is 0; allowed: 1 to 64"),
         ({"qk_norm": 1}, "qk_norm is 1; allowed: bool"),

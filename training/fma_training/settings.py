@@ -112,7 +112,7 @@ class FmaSettings:
         in_range("fma.select_novel", self.novel, 0, self.rank, "rank")
 
     def _check_opening(self) -> None:
-        require(self.open_units >= 0, "fma.open_units", self.open_units, "0 or more")
+        require(0 <= self.open_units <= 65536, "fma.open_units", self.open_units, "0 to 65536")
         require(self.open_units == 0 or self.selects, "fma.open_units", self.open_units, "0 without select")
         if self.open_units > 0 or self.open_size is not None:
             in_range("fma.open_size", self.unit_size, 1, self.group_size, "group_size")

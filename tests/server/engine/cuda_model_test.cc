@@ -28,9 +28,13 @@ namespace fs = std::filesystem;
 
 const fs::path kGolden = SourceDir() / "tests" / "data" / "golden";
 
+/// All but those that open units, which this device does not.
 std::vector<fs::path> GoldenCases() {
   std::vector<fs::path> folders;
-  for (const auto& entry : fs::directory_iterator(kGolden)) folders.push_back(entry.path());
+  for (const auto& entry : fs::directory_iterator(kGolden)) {
+    if (!entry.path().filename().string().starts_with("select_open"))
+      folders.push_back(entry.path());
+  }
   return folders;
 }
 
