@@ -40,6 +40,14 @@ model::ModelConfig SelectingConfig() {
   return config;
 }
 
+model::ModelConfig OpeningConfig() {
+  model::ModelConfig config = SelectingConfig();
+  config.attention.max_distance = 34;
+  config.attention.open_units = 3;
+  config.attention.open_size = 4;
+  return config;
+}
+
 model::ModelConfig NormingConfig() {
   model::ModelConfig config = SmallConfig();
   config.qk_norm = true;

@@ -20,6 +20,9 @@ model::ModelConfig SmallConfig();
 /// The same with selected tokens, sinks, and a distance that is reached soon.
 model::ModelConfig SelectingConfig();
 
+/// SelectingConfig() with units that are opened, most of which seem distant.
+model::ModelConfig OpeningConfig();
+
 /// SmallConfig() with what pretrained decoders have: normed heads, scaled frequencies, a layer
 /// without rope.
 model::ModelConfig NormingConfig();
