@@ -159,6 +159,10 @@ struct Segment {
   /// unwritten until Commit(), to which `archive` must stay).
   bool opens = false;
   std::span<ArchiveGroup* const> archive = {};
+  /// [K, U] in host memory, U the units of `archive`, or empty, which costs nothing: every layer
+  /// adds the weight that each unit got from the last row, summed over the query heads of each KV
+  /// head. To be read after EndStep().
+  std::span<float> unit_weights = {};
 };
 
 /// The size in bytes of a device's own memory, and how much all its users take together.

@@ -29,6 +29,8 @@ constexpr std::string_view kSentencePieceFile = "tokenizer.model";
 constexpr std::string_view kChatTemplateFile = "chat_template.jinja";
 constexpr std::string_view kSpecialTextsFile = "tokenizer_config.json";
 
+constexpr std::string_view kSamplingDefaultsFile = "generation_config.json";
+
 constexpr size_t kMaxConfigBytes = size_t{16} << 20;
 constexpr size_t kMaxIndexBytes = size_t{256} << 20;
 constexpr size_t kMaxTokenizerBytes = size_t{64} << 20;
@@ -151,6 +153,7 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const fs::path& folder) {
   if (status.ok()) status = checkpoint.MapWeights(folder);
   if (status.ok()) status = checkpoint.ReadTokenizer(folder);
   if (status.ok()) status = checkpoint.ReadChatTemplate(folder);
+  if (status.ok()) status = checkpoint.ReadSamplingDefaults(folder);
   if (!status.ok()) return status;
   return checkpoint;
 }
@@ -208,6 +211,17 @@ absl::Status Checkpoint::ReadChatTemplate(const fs::path& folder) {
         Concat(std::string(made.status().message()), "; without this file there is all but Chat"));
   }
   chat_template_ = *std::move(made);
+  return absl::OkStatus();
+}
+
+absl::Status Checkpoint::ReadSamplingDefaults(const fs::path& folder) {
+  const fs::path file = folder / kSamplingDefaultsFile;
+  if (!Exists(file)) return absl::OkStatus();
+  const absl::StatusOr<std::string> text = ReadText(file, kMaxConfigBytes);
+  if (!text.ok()) return text.status();
+  const auto defaults = ParseSamplingDefaults(*text, file.string());
+  if (!defaults.ok()) return defaults.status();
+  sampling_defaults_ = *defaults;
   return absl::OkStatus();
 }
 

@@ -12,6 +12,7 @@
 #include "model_loader/chat_template/chat_template.h"
 #include "model_loader/model_config.h"
 #include "model_loader/safetensors.h"
+#include "model_loader/sampling_defaults.h"
 #include "model_loader/tensor.h"
 #include "model_loader/tokenizer.h"
 
@@ -20,9 +21,9 @@ namespace fmaserver::model {
 /// Reads `folder`/config.json, model.safetensors or the shards that model.safetensors.index.json
 /// lists when there is no model.safetensors, and tokenizer.json, else tokenizer.model (not read
 /// when the config says "tokenizer": "bytes"), and chat_template.jinja with the special tokens of
-/// tokenizer_config.json. Every tensor that the config asks for is there with
-/// its shape and none besides: after Open() succeeds, Tensor() and TensorIfPresent() cannot
-/// disappoint.
+/// tokenizer_config.json, and generation_config.json. Every tensor that the config
+/// asks for is there with its shape and none besides: after Open() succeeds, Tensor() and
+/// TensorIfPresent() cannot disappoint.
 class Checkpoint {
  public:
   /// NOT_FOUND for a missing file; INVALID_ARGUMENT naming file, tensor, found and allowed.
@@ -45,6 +46,9 @@ class Checkpoint {
   /// Null when the checkpoint has none; there are no chats with it then.
   const std::shared_ptr<const chat::ChatTemplate>& chat_template() const { return chat_template_; }
 
+  /// Of generation_config.json; without one, what the API says.
+  const SamplingDefaults& sampling_defaults() const { return sampling_defaults_; }
+
   /// The elements of all tensors, and their bytes as stored.
   int64_t NumParameters() const;
   int64_t WeightBytes() const;
@@ -61,6 +65,7 @@ class Checkpoint {
   absl::Status MapWeights(const std::filesystem::path& folder);
   absl::Status ReadTokenizer(const std::filesystem::path& folder);
   absl::Status ReadChatTemplate(const std::filesystem::path& folder);
+  absl::Status ReadSamplingDefaults(const std::filesystem::path& folder);
 
   std::string name_;
   ModelConfig config_;
@@ -69,6 +74,7 @@ class Checkpoint {
   absl::flat_hash_map<std::string, TensorView> tensors_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::shared_ptr<const chat::ChatTemplate> chat_template_;
+  SamplingDefaults sampling_defaults_;
 };
 
 }  // namespace fmaserver::model

@@ -47,6 +47,15 @@ bool ConfigReader::Boolean(std::string_view key, std::optional<bool> fallback) {
   return false;
 }
 
+float ConfigReader::Float(std::string_view key, NumberRange allowed, float fallback) {
+  const json* value = Find(key);
+  if (value == nullptr) return fallback;
+  const double number = value->is_number() ? value->get<double>() : std::nan("");
+  if (number >= allowed.min && number <= allowed.max) return static_cast<float>(number);
+  Refuse(key, Excerpt(*value), FromTo(allowed.min, allowed.max));
+  return fallback;
+}
+
 double ConfigReader::PositiveNumber(std::string_view key, std::optional<double> fallback) {
   constexpr std::string_view kAllowed = "a finite number above 0";
   const json* value = FindOrRefuse(key, fallback.has_value(), kAllowed);

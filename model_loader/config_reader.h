@@ -22,6 +22,11 @@ struct IntegerRange {
   int64_t max = 0;
 };
 
+struct NumberRange {
+  double min = 0;
+  double max = 0;
+};
+
 template <typename T>
 struct Choice {
   std::string_view name;
@@ -43,6 +48,7 @@ class ConfigReader {
     return static_cast<int32_t>(Integer(key, allowed, fallback));
   }
   bool Boolean(std::string_view key, std::optional<bool> fallback = std::nullopt);
+  float Float(std::string_view key, NumberRange allowed, float fallback);
   /// A finite number above 0.
   double PositiveNumber(std::string_view key, std::optional<double> fallback = std::nullopt);
   /// As many such numbers; none when the key is absent.

@@ -73,6 +73,21 @@ void AddModelFlags(CLI::App& app, Flags& flags) {
       ->group("Model");
 }
 
+void AddArchiveFlags(CLI::App& app, Flags& flags) {
+  AddBytes(app, "--archive-bytes", flags.engine.archive.bytes,
+           "Bytes for all archives of one model that opens units of its past, at most; 0: as with "
+           "--no-archive")
+      ->group("Archives");
+  app.add_option("--archive-dir", flags.engine.archive.dir,
+                 "Where the tokens of archives lie, for more of them than memory holds; without it "
+                 "in memory")
+      ->type_name("DIR")
+      ->group("Archives");
+  app.add_flag("--no-archive", flags.no_archive,
+               "Keep no archives: every model is served in constant memory")
+      ->group("Archives");
+}
+
 void AddEngineFlags(CLI::App& app, engine::EngineOptions& engine) {
   AddNumber(app, "--slots", engine.num_slots, "Sequences that run at once")
       ->check(CLI::Range(1, 1 << 20))
@@ -237,6 +252,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.footer(kFooter);
   AddModelFlags(app, flags);
   AddEngineFlags(app, flags.engine);
+  AddArchiveFlags(app, flags);
   AddSessionFlags(app, flags.sessions);
   AddServerFlags(app, flags);
   AddSecurityFlags(app, flags);

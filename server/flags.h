@@ -20,6 +20,7 @@ struct Flags {
   int threads = 0;
   std::string cache_dtype = "f32";
   engine::EngineOptions engine;
+  bool no_archive = false;  ///< as if engine.archive.bytes were 0
   sessions::SessionOptions sessions;
   service::DoorOptions door;
   std::string http;          ///< HOST:PORT of probes and metrics; empty: none

@@ -24,6 +24,15 @@ std::string Mebibytes(int64_t bytes) {
   return fmt::format("{:.2f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
+void LogArchives(const engine::Engine& engine) {
+  const engine::ArchivePool* archives = engine.archives().get();
+  if (archives == nullptr) return;
+  const std::filesystem::path& dir = engine.options().archive.dir;
+  spdlog::info("archives: {} for each 1000 tokens of a sequence, {} at most, {}",
+               Mebibytes(archives->BytesPer1000Tokens()), Mebibytes(archives->budget_bytes()),
+               dir.empty() ? "in memory" : "tokens in " + dir.string());
+}
+
 void LogModel(const models::ServedModel& served) {
   const engine::Engine& engine = served.engine();
   const engine::Model& model = engine.model();
@@ -34,6 +43,7 @@ void LogModel(const models::ServedModel& served) {
   spdlog::info("device {}", model.device());
   spdlog::info("{} slots of {}: {} of sequence state, whatever the length", slots,
                Mebibytes(model.slot_bytes()), Mebibytes(slots * model.slot_bytes()));
+  LogArchives(engine);
   const sessions::SessionOptions& options = served.sessions().options();
   spdlog::info("sessions: {} in memory at most, {}", Mebibytes(options.memory_bytes),
                options.dir.empty() ? "none saved" : "saved in " + options.dir.string());
@@ -66,7 +76,22 @@ ModelMemory ModelLoader::MemoryOf(const model::Checkpoint& checkpoint,
   memory.slots = std::min(layout.slot_bytes, kMostSlotBytes / flags_.engine.num_slots) *
                  flags_.engine.num_slots;
   memory.step = engine::Model::StepBytes(config, engine::Engine::MaxRows(flags_.engine));
+  const kernels::ArchiveLayout archive(config.attention, config.num_layers, layout.type);
+  if (archive) {
+    const engine::ArchiveOptions options = OptionsForEngine().archive;
+    const int64_t groups = options.bytes / archive.GroupBytes();
+    memory.archives = groups * (options.dir.empty() ? archive.GroupBytes() : archive.SketchBytes());
+  }
   return memory;
+}
+
+engine::EngineOptions ModelLoader::OptionsForEngine() const {
+  engine::EngineOptions options = flags_.engine;
+  if (flags_.no_archive) options.archive.bytes = 0;
+  options.archive.tenant_bytes = [tenants = tenants_](const std::string& tenant) {
+    return tenants->LimitsOf(tenant).archive_bytes;
+  };
+  return options;
 }
 
 std::filesystem::path ModelLoader::SessionFolder(const std::string& name) const {
@@ -103,23 +128,26 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadNow(
                           .weight_bytes = (*model)->weight_bytes()});
   const auto session_counts = std::make_shared<metrics::SessionMetrics>(source.name);
   const auto device = std::make_shared<metrics::DeviceMetrics>(source.name, *backend);
+  auto engine = engine::Engine::Create(*std::move(model), checkpoint->tokenizer(),
+                                       OptionsForEngine(), counts);
+  if (!engine.ok()) return engine.status();
   sessions::SessionOptions options = flags_.sessions;
   options.dir = SessionFolder(source.name);
+  const engine::Model& loaded = (*engine)->model();
   auto store = sessions::SessionStore::Open(
-      {.fingerprint = sessions::ModelFingerprint(checkpoint->Fingerprint(), (*model)->layout()),
-       .slot_bytes = (*model)->slot_bytes(),
-       .vocab_size = (*model)->config().vocab_size},
+      {.fingerprint = sessions::ModelFingerprint(checkpoint->Fingerprint(), loaded.layout()),
+       .slot_bytes = loaded.slot_bytes(),
+       .vocab_size = loaded.config().vocab_size,
+       .archives = (*engine)->archives()},
       std::move(options), session_counts.get());
   if (!store.ok()) return store.status();
   const std::shared_ptr<sessions::SessionStore> sessions = *std::move(store);
   session_counts->Watch(sessions);
-  auto engine =
-      engine::Engine::Create(*std::move(model), checkpoint->tokenizer(), flags_.engine, counts);
-  if (!engine.ok()) return engine.status();
+  counts->Watch((*engine)->archives());
   auto served = std::make_unique<models::ServedModel>(
       source, *std::move(engine), sessions,
       std::vector<std::shared_ptr<const void>>{session_counts, device, *std::move(room)},
-      checkpoint->chat_template());
+      checkpoint->chat_template(), checkpoint->sampling_defaults());
   exposition_.Add(counts);
   exposition_.Add(session_counts);
   exposition_.Add(device);

@@ -10,6 +10,7 @@
 #include "base/machine.h"
 #include "kernels/device.h"
 #include "model_loader/checkpoint.h"
+#include "server/access/access.h"
 #include "server/flags.h"
 #include "server/memory_budget.h"
 #include "server/metrics/exposition.h"
@@ -22,10 +23,13 @@ namespace fmaserver {
 /// Thread-safe.
 class ModelLoader {
  public:
-  /// `first` is the name of the first model of the command line. Both outlive this object.
-  ModelLoader(const Flags& flags, std::string first, metrics::Exposition& exposition)
+  /// `first` is the name of the first model of the command line, and `tenants` have limits. `flags`
+  /// and `exposition` outlive this object.
+  ModelLoader(const Flags& flags, std::string first, std::shared_ptr<const access::Access> tenants,
+              metrics::Exposition& exposition)
       : flags_(flags),
         first_(std::move(first)),
+        tenants_(std::move(tenants)),
         exposition_(exposition),
         devices_(flags.threads),
         budget_(ReadMachineShare().memory_bytes,
@@ -42,10 +46,12 @@ class ModelLoader {
   absl::StatusOr<std::unique_ptr<models::ServedModel>> LoadNow(const models::ModelSource& source);
   absl::StatusOr<std::shared_ptr<kernels::Backend>> MakeBackend();
   ModelMemory MemoryOf(const model::Checkpoint& checkpoint, const kernels::Backend& backend) const;
+  engine::EngineOptions OptionsForEngine() const;
   std::filesystem::path SessionFolder(const std::string& name) const;
 
   const Flags& flags_;
   const std::string first_;
+  const std::shared_ptr<const access::Access> tenants_;
   metrics::Exposition& exposition_;
   kernels::Devices devices_;
   MemoryBudget budget_;

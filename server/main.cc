@@ -125,7 +125,7 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   const auto call_metrics = std::make_shared<metrics::CallMetrics>();
   exposition.Add(process_metrics);
   exposition.Add(call_metrics->registry());
-  ModelLoader loader(flags, sources->front().name, exposition);
+  ModelLoader loader(flags, sources->front().name, accesses->tenants, exposition);
   models::ModelRegistry models([&loader](const auto& source) { return loader.Load(source); });
   Probes probes(exposition);  // goes before the models, which it asks
   if (absl::Status http = StartHttp(flags.http, probes); !http.ok()) return http;

@@ -23,6 +23,7 @@ void Add(const ModelMemory& memory, int sign, ModelMemory& sum) {
   sum.step += sign * memory.step;
   sum.prefixes += sign * memory.prefixes;
   sum.sessions += sign * memory.sessions;
+  sum.archives += sign * memory.archives;
 }
 
 }  // namespace
@@ -52,9 +53,10 @@ std::string MemoryBudget::Excess() const {
   const int64_t most = taken_.Most() + requests_;
   if (!limit_ || most <= *limit_) return {};
   return Concat("up to ", Size(most), " may be used (", Parts(taken_), ", --prefix-cache-memory ",
-                Size(taken_.prefixes), ", --session-memory ", Size(taken_.sessions), ", requests ",
-                Size(requests_), "), and the control group of this process allows ", Size(*limit_),
-                ": the kernel may end the server when it is used");
+                Size(taken_.prefixes), ", --session-memory ", Size(taken_.sessions),
+                taken_.archives > 0 ? Concat(", --archive-bytes ", Size(taken_.archives)) : "",
+                ", requests ", Size(requests_), "), and the control group of this process allows ",
+                Size(*limit_), ": the kernel may end the server when it is used");
 }
 
 }  // namespace fmaserver

@@ -18,10 +18,11 @@ struct ModelMemory {
   int64_t step = 0;      ///< activations
   int64_t prefixes = 0;  ///< --prefix-cache-memory, at most
   int64_t sessions = 0;  ///< --session-memory, at most
+  int64_t archives = 0;  ///< of --archive-bytes, what is not on a disk, at most
 
   /// What it cannot do without.
   int64_t Needed() const { return weights + slots + step; }
-  int64_t Most() const { return Needed() + prefixes + sessions; }
+  int64_t Most() const { return Needed() + prefixes + sessions + archives; }
 };
 
 /// Thread-safe.

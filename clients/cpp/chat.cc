@@ -25,7 +25,7 @@ constexpr uint32_t kMaxTokens = 1024;
 constexpr char kChatFooter[] = R"(
 Each line is a message; a pasted text with several lines is one. Ctrl-C stops an answer, and what
 was asked is forgotten with it. Ctrl-D ends the chat. Lines that begin with a slash are commands,
-which /help lists. Answers have at most 1,024 tokens unless --max-tokens says otherwise.
+which /help lists.
 
 The server keeps the conversation as a session, whose size does not grow. It goes with the end of
 the chat, unless --session names it.
@@ -150,7 +150,6 @@ int RunChat(const ChatOptions& options) {
   auto request = MakeOptions(options.generate);
   if (!request.ok()) return ReportUsage(request.status());
   request->set_model(options.connection.model);
-  if (!request->has_max_tokens()) request->set_max_tokens(kMaxTokens);
   LineReader reader;
   Connection connection(options.connection);
   const auto model = connection.GetModel();
@@ -179,7 +178,9 @@ void AddChatCommand(CLI::App& app, RunCommand& run) {
       .add_option("--session", options->generate.session_id,
                   "Go on with this session, or make it; it stays")
       ->type_name("ID");
+  options->generate.max_tokens = kMaxTokens;
   AddSamplingOptions(command, options->generate);
+  AddArchiveOption(command, options->generate);
   AddServerOptions(command, options->connection);
   command.callback([options, &run] { run = [options] { return RunChat(*options); }; });
 }

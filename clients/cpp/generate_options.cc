@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/refusal.h"
 #include "command_line/numbers.h"
@@ -20,7 +21,7 @@ class Group {
 
   /// A number, or a text.
   template <class Value>
-  CLI::Option& Add(const char* flag, Value& value, const char* help) {
+  CLI::Option& Add(const char* flag, Value& value, const std::string& help) {
     if constexpr (std::is_arithmetic_v<typename NumberOf<Value>::Type>) {
       return *AddNumber(command_, flag, value, help)->group(name_);
     } else {
@@ -44,14 +45,18 @@ class Group {
 };
 
 void AddChoosingOptions(Group group, GenerateOptions& options) {
-  group.Add("--temperature", options.temperature, "0 takes the most likely token (server: 1)");
-  group.Add("--top-k", options.top_k, "Choose among the k most likely tokens; 0: all (server: 0)");
+  group.Add("--temperature", options.temperature,
+            "0 takes the most likely token (server: the model's, usually 1)");
+  group.Add("--top-k", options.top_k,
+            "Choose among the k most likely tokens; 0: all (server: the model's, usually 0)");
   group.Add("--top-p", options.top_p,
-            "Choose among tokens that sum to this, in (0, 1] (server: 1)");
-  group.Add("--min-p", options.min_p,
-            "Choose among tokens with this part of the best one's probability (server: 0)");
+            "Choose among tokens that sum to this, in (0, 1] (server: the model's, usually 1)");
+  group.Add(
+      "--min-p", options.min_p,
+      "Choose among tokens with this part of the best one's probability (server: the model's, "
+      "usually 0)");
   group.Add("--repetition-penalty", options.repetition_penalty,
-            "Above 1: fewer tokens of prompt and output again (server: 1)");
+            "Above 1: fewer tokens of prompt and output again (server: the model's, usually 1)");
   group.Add("--frequency-penalty", options.frequency_penalty,
             "Off a token's logit for each time the output holds it, -2 to 2 (server: 0)");
   group.Add("--presence-penalty", options.presence_penalty,
@@ -68,8 +73,10 @@ void AddChoosingOptions(Group group, GenerateOptions& options) {
 }
 
 void AddStoppingOptions(Group group, GenerateOptions& options) {
+  const std::string otherwise =
+      options.max_tokens ? WithCommas(*options.max_tokens) : std::string("server: 16");
   group.Add("-n,--max-tokens", options.max_tokens,
-            "Most tokens to generate, 1 or more (server: 16)");
+            absl::StrCat("Most tokens to generate, 1 or more (", otherwise, ")"));
   group.Add("--min-tokens", options.min_tokens, "Fewest tokens to generate (server: 0)");
   group.AddMany("--stop", options.stop, "End before this text; may repeat");
   group.AddMany("--stop-token", options.stop_token_ids, "End before this token; may repeat")
@@ -140,6 +147,7 @@ void SetState(const GenerateOptions& options, v1::GenerateRequest& request) {
   request.mutable_marks()->Add(options.marks.begin(), options.marks.end());
   request.set_cache_salt(options.cache_salt);
   request.set_skip_prefix_cache(options.skip_prefix_cache);
+  request.set_no_archive(options.no_archive);
 }
 
 // A session may be continued without anything new.
@@ -157,10 +165,17 @@ void AddSamplingOptions(CLI::App& command, GenerateOptions& options) {
   AddStoppingOptions({command, "Stopping"}, options);
 }
 
+void AddArchiveOption(CLI::App& command, GenerateOptions& options) {
+  Group(command, "State")
+      .AddFlag("--no-archive", options.no_archive,
+               "Be served in constant memory, without opening units of an archive");
+}
+
 void AddGenerateOptions(CLI::App& command, GenerateOptions& options) {
   AddInputOptions(command, options.input);
   AddSamplingOptions(command, options);
   AddStateOptions({command, "State"}, options);
+  AddArchiveOption(command, options);
   AddNumber(command, "--n", options.samples, "Samples from one reading of the prompt (server: 1)");
   AddNumber(command, "--priority", options.priority,
             "Lower is served first, -100 to 100 (server: 0)");

@@ -48,11 +48,15 @@ struct GenerateOptions {
   std::string cache_salt;
   std::vector<uint64_t> marks;
   bool skip_prefix_cache = false;
+  bool no_archive = false;
 };
 
 void AddGenerateOptions(CLI::App& command, GenerateOptions& options);
-/// Only how tokens are chosen, and where the text ends.
+/// Only how tokens are chosen, and where the text ends. The help shows a max_tokens that is set.
 void AddSamplingOptions(CLI::App& command, GenerateOptions& options);
+
+/// Only whether units of an archive may be opened.
+void AddArchiveOption(CLI::App& command, GenerateOptions& options);
 
 /// Reads the input. INVALID_ARGUMENT or NOT_FOUND says what is wrong with an option.
 absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateOptions& options);

@@ -63,7 +63,8 @@ json ToJson(const v1::Finished& finished, const v1::Model& model) {
                    {"prefill_seconds", usage.prefill_seconds()},
                    {"decode_seconds", usage.decode_seconds()},
                    {"cached_tokens", usage.cached_tokens()},
-                   {"cache_miss", NameOf(usage.cache_miss())}}},
+                   {"cache_miss", NameOf(usage.cache_miss())},
+                   {"archived_tokens", usage.archived_tokens()}}},
                  {"cache_bytes", model.slot_bytes()},
                  {"full_cache_bytes", tokens * model.full_cache_bytes_per_token()}};
   if (finished.has_stop()) object["stop"] = finished.stop();

@@ -31,13 +31,29 @@ nlohmann::json ToJson(const v1::Model& model) {
           {"device", model.device()},
           {"server_version", model.server_version()},
           {"aliases", model.aliases()},
-          {"chat", model.chat()}};
+          {"chat", model.chat()},
+          {"sampling",
+           {{"temperature", model.sampling().temperature()},
+            {"top_k", model.sampling().top_k()},
+            {"top_p", model.sampling().top_p()},
+            {"min_p", model.sampling().min_p()},
+            {"repetition_penalty", model.sampling().repetition_penalty()}}},
+          {"open_units", model.open_units()},
+          {"archive_bytes_per_1000_tokens", model.archive_bytes_per_1000_tokens()},
+          {"archive_budget_bytes", model.archive_budget_bytes()},
+          {"archive_used_bytes", model.archive_used_bytes()}};
 }
 
 std::string LengthLimit(const v1::Model& model) {
   return model.max_sequence_length() == 0
              ? "unlimited"
              : absl::StrCat(WithCommas(model.max_sequence_length()), " tokens");
+}
+
+std::string Sampling(const v1::SamplingParams& otherwise) {
+  return absl::StrFormat("temperature %g, top_k %u, top_p %g, min_p %g, repetition_penalty %g",
+                         otherwise.temperature(), otherwise.top_k(), otherwise.top_p(),
+                         otherwise.min_p(), otherwise.repetition_penalty());
 }
 
 std::string Table(const v1::Model& model) {
@@ -52,10 +68,18 @@ std::string Table(const v1::Model& model) {
   row("vocabulary", absl::StrCat(WithCommas(model.vocab_size()), " tokens"));
   row("tokenizer", model.tokenizer().empty() ? "none: send token ids" : model.tokenizer());
   row("chat template", model.chat() ? "yes" : "none");
+  row("sampling", Sampling(model.sampling()));
   row("sequence length", LengthLimit(model));
   row("horizon", absl::StrCat(WithCommas(model.horizon_tokens()), " tokens"));
   row("end of sequence", absl::StrJoin(model.eos_token_ids(), ", "));
   row("sequence cache", absl::StrCat(HumanBytes(model.slot_bytes()), ", however long it is"));
+  if (model.open_units() > 0) {
+    row("archive", absl::StrCat(HumanBytes(model.archive_bytes_per_1000_tokens()),
+                                " per 1,000 tokens besides, of which each query opens ",
+                                WithCommas(model.open_units()), " units"));
+    row("archives", absl::StrCat(HumanBytes(model.archive_used_bytes()), " of ",
+                                 HumanBytes(model.archive_budget_bytes())));
+  }
   row("full KV cache", absl::StrCat(HumanBytes(model.full_cache_bytes_per_token()), " per token"));
   row("slots", absl::StrCat(WithCommas(model.num_slots()), " (",
                             HumanBytes(model.num_slots() * model.slot_bytes()), ")"));

@@ -33,6 +33,7 @@ struct ScoreOptions {
   ConnectionOptions connection;
   InputOptions input;
   uint32_t top_logprobs = 0;
+  bool no_archive = false;
   bool tokens = false;
 };
 
@@ -94,6 +95,7 @@ int RunScore(const ScoreOptions& options) {
     return ReportUsage(status);
   }
   request.set_top_logprobs(options.top_logprobs);
+  request.set_no_archive(options.no_archive);
   request.set_model(options.connection.model);
   Connection connection(options.connection);
   const bool tokens = options.tokens || options.top_logprobs > 0;
@@ -118,6 +120,8 @@ void AddScoreCommand(CLI::App& app, RunCommand& run) {
   command.add_flag("--tokens", options->tokens, "Print every token");
   AddNumber(command, "--top-logprobs", options->top_logprobs,
             "Alternatives to list at every token, 0 to 100");
+  command.add_flag("--no-archive", options->no_archive,
+                   "Be served in constant memory, without opening units of an archive");
   AddConnectionOptions(command, options->connection);
   command.callback([options, &run] { run = [options] { return RunScore(*options); }; });
 }

@@ -134,7 +134,18 @@ class HeadTask {
       if (out_.data != nullptr) StoreOutput(first, query, tile);
       query += tile;
     }
+    if (first + rows == segment_.rows) ReportUnits(rows - 1);
     for (int64_t row = 0; spec_.Selects() && row < rows; ++row) Receive(row, position + row);
+  }
+
+  /// What the segment's last row gave to opened units, if somebody wants to know.
+  void ReportUnits(int64_t row) {
+    if (!opens_ || segment_.unit_weights.empty()) return;
+    const int64_t query = row * heads_;
+    const std::span<float> sums = segment_.unit_weights;
+    opened_.AddUnitWeights(row, scratch_.scores.get() + query * stride_, stride_, opened_at_,
+                           std::span(scratch_.scales).subspan(query, heads_),
+                           sums.data() + kv_head_ * std::ssize(sums) / spec_.num_kv_heads);
   }
 
   void ScoreOpened(int64_t rows, int64_t fine_group) {

@@ -56,8 +56,18 @@ HWY_INLINE void ScoreRows(const float* queries, int64_t rows, int64_t dim, const
   for (; r + kRowTile <= rows; r += kRowTile) {
     ScoreTile<kRowTile, kVecs>(queries + r * dim, dim, keys, columns, scores + r * stride, stride);
   }
-  for (; r < rows; ++r) {
-    ScoreTile<1, kVecs>(queries + r * dim, dim, keys, columns, scores + r * stride, stride);
+  queries += r * dim;
+  scores += r * stride;
+  static_assert(kRowTile == 4);
+  switch (rows - r) {
+    case 0:
+      return;
+    case 1:
+      return ScoreTile<1, kVecs>(queries, dim, keys, columns, scores, stride);
+    case 2:
+      return ScoreTile<2, kVecs>(queries, dim, keys, columns, scores, stride);
+    default:
+      return ScoreTile<3, kVecs>(queries, dim, keys, columns, scores, stride);
   }
 }
 
@@ -70,6 +80,10 @@ void Scores(const float* queries, int64_t rows, int64_t dim, const T* keys, int6
   int64_t column = 0;
   for (; column + kVecTile * lanes <= count; column += kVecTile * lanes) {
     ScoreRows<kVecTile>(queries, rows, dim, keys + column, columns, scores + column, stride);
+  }
+  if (column + 2 * lanes <= count) {
+    ScoreRows<2>(queries, rows, dim, keys + column, columns, scores + column, stride);
+    column += 2 * lanes;
   }
   for (; column < count; column += lanes) {
     ScoreRows<1>(queries, rows, dim, keys + column, columns, scores + column, stride);

@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <span>
 
 #include "hwy/highway.h"
@@ -119,6 +120,21 @@ class OpenUnits {
       for (int64_t head = 0; head < heads_; ++head) {
         weights[head * stride + twin.far] = weights[head * stride + twin.opened];
       }
+    }
+  }
+
+  /// Adds what each unit that `row` has opened got: of the rows of `weights` of its heads, `stride`
+  /// apart, from column `at` on, each to be multiplied by its scale. `sums` [U].
+  void AddUnitWeights(int64_t row, const float* weights, int64_t stride, int64_t at,
+                      std::span<const float> scales, float* sums) const {
+    const TopUnits& opened = work_.opened[row];
+    for (int64_t i = 0; i < opened.size(); ++i) {
+      for (size_t head = 0; head < scales.size(); ++head) {
+        const float* unit = weights + static_cast<int64_t>(head) * stride + at;
+        const float weight = std::accumulate(unit, unit + layout_.unit_tokens, 0.0F);
+        sums[opened.Unit(i)] += scales[head] * weight;
+      }
+      at += work_.unit_stride;
     }
   }
 

@@ -21,8 +21,9 @@ struct SlotSegment {
   int64_t rows = 0;
   int64_t first_row = 0;   ///< of the matrices
   bool tentative = false;  ///< the slot stays as it is
-  bool opens = false;      ///< as of Segment, like the next
+  bool opens = false;      ///< as of Segment, like all that follow
   std::span<ArchiveGroup* const> archive = {};
+  std::span<float> unit_weights = {};
 };
 
 /// `find` returns the address of a SlotHandle's slot.
@@ -33,7 +34,7 @@ std::vector<SlotSegment> SlotSegments(std::span<const Segment> segments, const F
   for (const Segment& segment : segments) {
     const int64_t first = std::exchange(row, row + segment.rows);
     found.push_back({find(segment.slot), segment.position, segment.rows, first, segment.tentative,
-                     segment.opens, segment.archive});
+                     segment.opens, segment.archive, segment.unit_weights});
   }
   return found;
 }

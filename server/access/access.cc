@@ -80,4 +80,10 @@ absl::StatusOr<std::shared_ptr<Tenant>> Access::Resolve(std::string_view authori
   return tenant;
 }
 
+TenantLimits Access::LimitsOf(const std::string& tenant) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = tenants_.find(tenant);
+  return found == tenants_.end() ? TenantLimits() : found->second->limits();
+}
+
 }  // namespace fmaserver::access

@@ -35,6 +35,9 @@ class Access {
   /// compared, in constant time.
   absl::StatusOr<std::shared_ptr<Tenant>> Resolve(std::string_view authorization) const;
 
+  /// The limits of the tenant of this name; none for a name that is not in the file.
+  TenantLimits LimitsOf(const std::string& tenant) const;
+
  private:
   explicit Access(std::string file) : file_(std::move(file)) {}
 

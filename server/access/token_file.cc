@@ -37,7 +37,8 @@ absl::Status ParseLimit(std::string_view word, TenantLimits& limits) {
   const std::pair<std::string_view, int64_t*> known[] = {
       {"concurrent=", &limits.concurrent},
       {"tokens-per-minute=", &limits.tokens_per_minute},
-      {"sessions=", &limits.sessions}};
+      {"sessions=", &limits.sessions},
+      {"archive-bytes=", &limits.archive_bytes}};
   for (const auto& [name, value] : known) {
     if (!word.starts_with(name)) continue;
     if (absl::SimpleAtoi(ToAbsl(word.substr(name.size())), value) && *value >= 1 &&
@@ -47,7 +48,7 @@ absl::Status ParseLimit(std::string_view word, TenantLimits& limits) {
     return Refusal(name.substr(0, name.size() - 1), word.substr(name.size()),
                    FromTo<int64_t>(1, kMaxLimit));
   }
-  return Refusal("limit", word, "concurrent=N, tokens-per-minute=N, sessions=N");
+  return Refusal("limit", word, "concurrent=N, tokens-per-minute=N, sessions=N, archive-bytes=N");
 }
 
 absl::StatusOr<TokenEntry> ParseEntry(const std::vector<std::string>& words) {

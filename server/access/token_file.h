@@ -3,6 +3,7 @@
 // UTF-8, a line for each token, "#" begins a comment:
 //
 //   tenant  sha256-of-the-token  [concurrent=N] [tokens-per-minute=N] [sessions=N]
+//       [archive-bytes=N]
 //
 // No file of the server has the token itself. All lines of one tenant must have the same limits.
 #pragma once
@@ -22,6 +23,7 @@ struct TenantLimits {
   int64_t concurrent = 0;         ///< calls that run at once
   int64_t tokens_per_minute = 0;  ///< read and generated
   int64_t sessions = 0;
+  int64_t archive_bytes = 0;  ///< of each model
 
   bool operator==(const TenantLimits&) const = default;
 };

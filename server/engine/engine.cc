@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/refusal.h"
 #include "base/text.h"
+#include "server/engine/archive_need.h"
 #include "server/engine/score_sequence.h"
 #include "server/engine/step_plan.h"
 #include "server/engine/validate.h"
@@ -18,6 +19,12 @@ namespace {
 Rejection WhyRejected(const absl::Status& refusal) {
   if (absl::IsResourceExhausted(refusal)) return Rejection::kQueueFull;
   return absl::IsUnavailable(refusal) ? Rejection::kDraining : Rejection::kInvalid;
+}
+
+absl::StatusOr<std::shared_ptr<ArchivePool>> MakeArchives(const Model& model,
+                                                          const ArchiveOptions& options) {
+  if (!model.archive_layout() || options.bytes == 0) return nullptr;
+  return ArchivePool::Create(model.shared_backend(), model.archive_layout(), options);
 }
 
 }  // namespace
@@ -33,28 +40,41 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
   absl::StatusOr<std::unique_ptr<SlotPool>> slots =
       SlotPool::Create(model->backend(), model->layout(), options.num_slots);
   if (!slots.ok()) return slots.status();
+  auto archives = MakeArchives(*model, options.archive);
+  if (!archives.ok()) return archives.status();
   if (observer == nullptr) observer = std::make_shared<EngineObserver>();
   return std::unique_ptr<Engine>(new Engine(std::move(model), std::move(tokenizer), options,
-                                            *std::move(slots), std::move(observer)));
+                                            *std::move(slots), *std::move(archives),
+                                            std::move(observer)));
 }
 
 Engine::Engine(std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
                EngineOptions options, std::unique_ptr<SlotPool> slots,
-               std::shared_ptr<EngineObserver> observer)
+               std::shared_ptr<ArchivePool> archives, std::shared_ptr<EngineObserver> observer)
     : model_(std::move(model)),
       tokenizer_(std::move(tokenizer)),
       options_(options),
       observer_(std::move(observer)),
       queue_(options.num_slots, options.max_queue),
+      archives_(std::move(archives)),
+      cache_(std::make_shared<PrefixCache>(options.prefix_cache_bytes)),
       slots_(std::move(slots)),
-      cache_(options.prefix_cache_bytes),
       context_{.config = model_->config(),
                .tokenizer = tokenizer_.get(),
-               .cache = options.prefix_cache_bytes > 0 ? &cache_ : nullptr,
+               .cache = options.prefix_cache_bytes > 0 ? cache_.get() : nullptr,
                .observer = observer_.get()},
       runner_(*model_),
-      last_step_(Clock::now()),
-      thread_([this] { Run(); }) {}
+      last_step_(Clock::now()) {
+  if (archives_ != nullptr) {
+    archives_->AddReclaimer(
+        [cache = std::weak_ptr(cache_)](const std::string& tenant, auto enough) {
+          if (const auto held = cache.lock()) {
+            held->DropArchives(tenant.empty() ? "" : PrefixCache::TenantScope(tenant), enough);
+          }
+        });
+  }
+  thread_ = std::thread([this] { Run(); });
+}
 
 Engine::~Engine() {
   Drain(absl::ZeroDuration());
@@ -66,16 +86,40 @@ absl::StatusOr<RequestId> Engine::Submit(GenerateRequest request,
                                          std::shared_ptr<GenerateSink> sink) {
   auto valid = Validate(std::move(request), model_->config());
   if (!valid.ok()) return Refuse(valid.status());
+  auto archive = ReserveArchive(**valid);
+  if (!archive.ok()) return Refuse(archive.status(), Rejection::kArchiveFull);
   auto shared = std::make_shared<const ValidGenerateRequest>(*std::move(valid));
-  return Enqueue(std::make_unique<GenerateSequence>(queue_.NextId(), std::move(shared),
-                                                    std::move(sink), context_));
+  return Enqueue(std::make_unique<GenerateSequence>(
+      queue_.NextId(), std::move(shared), std::move(sink), context_, *std::move(archive)));
 }
 
 absl::StatusOr<RequestId> Engine::Submit(ScoreRequest request, std::shared_ptr<ScoreSink> sink) {
   auto valid = Validate(std::move(request), model_->config());
   if (!valid.ok()) return Refuse(valid.status());
+  auto archive = ReserveArchive(**valid);
+  if (!archive.ok()) return Refuse(archive.status(), Rejection::kArchiveFull);
   return Enqueue(std::make_unique<ScoreSequence>(queue_.NextId(), *std::move(valid),
-                                                 std::move(sink), *observer_));
+                                                 std::move(sink), *observer_, *std::move(archive)));
+}
+
+absl::StatusOr<SequenceArchive> Engine::ReserveArchive(const ScoreRequest& request) {
+  if (request.no_archive) return SequenceArchive();
+  return ReserveArchive(request.tenant,
+                        model_->archive_layout().Groups(std::ssize(request.tokens)));
+}
+
+absl::StatusOr<SequenceArchive> Engine::ReserveArchive(const GenerateRequest& request) {
+  const kernels::ArchiveLayout& layout = model_->archive_layout();
+  if (!Opens(request, layout)) return SequenceArchive();
+  const int64_t held = std::ssize(request.state.archive);
+  return ReserveArchive(request.tenant, ArchiveNeed(request, model_->config(), layout, held));
+}
+
+absl::StatusOr<SequenceArchive> Engine::ReserveArchive(const std::string& tenant, int64_t groups) {
+  if (archives_ == nullptr) return SequenceArchive();
+  auto reserve = archives_->Reserve(tenant, groups);
+  if (!reserve.ok()) return reserve.status();
+  return SequenceArchive(model_->archive_layout(), *std::move(reserve));
 }
 
 absl::StatusOr<RequestId> Engine::Enqueue(std::unique_ptr<Sequence> sequence) {
@@ -86,7 +130,12 @@ absl::StatusOr<RequestId> Engine::Enqueue(std::unique_ptr<Sequence> sequence) {
 }
 
 absl::StatusOr<RequestId> Engine::Refuse(absl::Status status) {
-  observer_->OnRejected(WhyRejected(status));
+  const Rejection why = WhyRejected(status);
+  return Refuse(std::move(status), why);
+}
+
+absl::StatusOr<RequestId> Engine::Refuse(absl::Status status, Rejection why) {
+  observer_->OnRejected(why);
   return status;
 }
 
@@ -101,7 +150,7 @@ LoadReport Engine::Load() const {
   return {.running = counts.running,
           .waiting = counts.waiting,
           .prompt_tokens = prompt_tokens_ + counts.prompt_tokens,
-          .cache_bytes = cache_bytes_,
+          .cache_bytes = cache_->bytes(),
           .draining = counts.draining,
           .failed = device_failed_,
           .seconds_since_step = SecondsSince(last_step_)};
@@ -163,16 +212,16 @@ void Engine::Start(std::unique_ptr<Sequence> sequence) {
 /// Forks start at once while slots are free, from a copy of their parent's slot; the others wait in
 /// the queue with its state.
 void Engine::StartForks(Sequence& parent) {
-  std::optional<absl::StatusOr<SnapshotPtr>> state;
+  std::optional<absl::StatusOr<State>> state;
   const int32_t forks = parent.TakeForks();
   for (int32_t index = 1; index <= forks; ++index) {
     if (slots_->num_free() > 0 && queue_.IsNext(parent)) {
       StartFork(parent, index);
       continue;
     }
-    if (!state) state = parent.State();
+    if (!state) state = parent.CurrentState();
     std::unique_ptr<Sequence> fork =
-        parent.MakeFork({.index = index, .state = state->ok() ? **state : nullptr});
+        parent.MakeFork({.index = index, .state = state->ok() ? **state : State()});
     if (state->ok()) {
       queue_.Return(std::move(fork));
     } else {
@@ -276,7 +325,6 @@ void Engine::PublishLoad() {
   int64_t prompt_tokens = 0;
   for (const Running& running : running_) prompt_tokens += running.sequence->PromptLeft();
   prompt_tokens_ = prompt_tokens;
-  cache_bytes_ = cache_.bytes();
   queue_.SetRunning(std::ssize(running_));
   observer_->OnLoad(Load());
 }

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/retry.h"
 #include "model_loader/tokenizer.h"
+#include "server/engine/archive_pool.h"
 #include "server/engine/engine_options.h"
 #include "server/engine/generate_sequence.h"
 #include "server/engine/model.h"
@@ -42,7 +43,7 @@ class Engine {
 
   /// `tokenizer` may be null; deltas then carry no text. `observer` may be null. INVALID_ARGUMENT
   /// for options out of range or a model with fewer than MaxRows(options) rows; RESOURCE_EXHAUSTED
-  /// when the slots do not fit.
+  /// when the slots do not fit; the errors of ArchivePool::Create.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(
       std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
       EngineOptions options, std::shared_ptr<EngineObserver> observer = nullptr);
@@ -51,10 +52,13 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   /// Validates and queues. INVALID_ARGUMENT names field, value and range; RESOURCE_EXHAUSTED when
-  /// the queue is full, with kRetryAfterSeconds; UNAVAILABLE after Drain. On error the sink is
-  /// never called; otherwise it may be called before Submit returns.
+  /// the queue is full, with kRetryAfterSeconds, or when the archive that the request may need does
+  /// not fit (ArchivePool::Reserve); UNAVAILABLE after Drain. On error the sink is never called;
+  /// otherwise it may be called before Submit returns.
   absl::StatusOr<RequestId> Submit(GenerateRequest request, std::shared_ptr<GenerateSink> sink);
   absl::StatusOr<RequestId> Submit(ScoreRequest request, std::shared_ptr<ScoreSink> sink);
+  /// Whether Submit may wait for a disk.
+  bool SubmitMayWait() const { return archives_ != nullptr && archives_->MayWait(); }
 
   /// Asks, before a request has cost anything, whether it would be taken now: OK, or the refusal
   /// that Submit would give. A refusal is reported to the observer.
@@ -77,6 +81,8 @@ class Engine {
   void Drain(absl::Duration grace) { queue_.Drain(grace); }
 
   const Model& model() const { return *model_; }
+  /// Null when all requests are served in constant memory.
+  const std::shared_ptr<ArchivePool>& archives() const { return archives_; }
   /// Null when the model is served by token ids.
   const std::shared_ptr<const model::Tokenizer>& tokenizer() const { return tokenizer_; }
   const EngineOptions& options() const { return options_; }
@@ -102,10 +108,15 @@ class Engine {
 
   Engine(std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
          EngineOptions options, std::unique_ptr<SlotPool> slots,
-         std::shared_ptr<EngineObserver> observer);
+         std::shared_ptr<ArchivePool> archives, std::shared_ptr<EngineObserver> observer);
 
+  /// An empty archive with `groups` blank ones.
+  absl::StatusOr<SequenceArchive> ReserveArchive(const std::string& tenant, int64_t groups);
+  absl::StatusOr<SequenceArchive> ReserveArchive(const GenerateRequest& request);
+  absl::StatusOr<SequenceArchive> ReserveArchive(const ScoreRequest& request);
   absl::StatusOr<RequestId> Enqueue(std::unique_ptr<Sequence> sequence);
   absl::StatusOr<RequestId> Refuse(absl::Status status);
+  absl::StatusOr<RequestId> Refuse(absl::Status status, Rejection why);
 
   // The loop's thread.
   void Run();
@@ -129,16 +140,17 @@ class Engine {
   const std::shared_ptr<EngineObserver> observer_;
   RequestQueue queue_;
 
+  const std::shared_ptr<ArchivePool> archives_;
+  const std::shared_ptr<PrefixCache> cache_;  // its archives are the first to go
+
   // The loop's thread alone.
   const std::unique_ptr<SlotPool> slots_;
-  PrefixCache cache_;
   const SequenceContext context_;
   StepRunner runner_;
   std::vector<Running> running_;
 
   // Written by the loop's thread.
-  std::atomic<int64_t> prompt_tokens_ = 0;  // of running_ that are not read yet
-  std::atomic<int64_t> cache_bytes_ = 0;
+  std::atomic<int64_t> prompt_tokens_ = 0;    // of running_ that are not read yet
   std::atomic<Clock::time_point> last_step_;  // or the engine's start
   std::atomic<bool> device_failed_ = false;
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "server/engine/archive_pool.h"
 
 namespace fmaserver::engine {
 
@@ -13,6 +14,7 @@ struct EngineOptions {
   int32_t step_tokens = 256;  ///< prompt tokens of one step, all requests together
   int64_t prefix_cache_bytes = int64_t{512} << 20;  ///< for states of prompts; 0: no state is kept
   double max_stall_seconds = 60;  ///< how long a reader may be behind before its request ends
+  ArchiveOptions archive = {};    ///< of a model that opens units
 };
 
 /// INVALID_ARGUMENT names what is out of range.

@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/engine/archive_need.h"
+
 namespace fmaserver::engine {
 namespace {
-
-int64_t StartOf(const GenerateRequest& request) {
-  return request.state == nullptr ? 0 : request.state->tokens();
-}
 
 std::span<const int32_t> PenaltyContext(const GenerateRequest& request) {
   return request.penalty_context ? *request.penalty_context : request.prompt;
@@ -18,8 +16,9 @@ std::span<const int32_t> PenaltyContext(const GenerateRequest& request) {
 
 GenerateSequence::GenerateSequence(RequestId id, Request request,
                                    std::shared_ptr<GenerateSink> sink,
-                                   const SequenceContext& context)
-    : Sequence(id, (*request)->priority, Clock::now(), StartOf(**request)),
+                                   const SequenceContext& context, SequenceArchive archive)
+    : Sequence(id, (*request)->priority, Clock::now(), (*request)->state.tokens(),
+               std::move(archive)),
       valid_(std::move(request)),
       request_(**valid_),
       sink_(std::move(sink)),
@@ -27,12 +26,13 @@ GenerateSequence::GenerateSequence(RequestId id, Request request,
       end_(std::make_shared<RequestEnd>(request_.n, *context.observer)),
       unborn_(request_.n - 1),
       prompt_(request_, position(), /*reports=*/true),
-      states_(request_, *sink_, context.cache, *context.observer),
+      states_(request_, this->archive().opens(), *sink_, context.cache, *context.observer),
       sampler_(request_.sampling, Seed(), PenaltyContext(request_)),
       output_(*valid_, fork_.index, context.tokenizer, *sink_) {}
 
 GenerateSequence::GenerateSequence(const GenerateSequence& parent, const Fork& fork)
-    : Sequence(parent.id(), parent.priority(), parent.times().arrival(), parent.position()),
+    : Sequence(parent.id(), parent.priority(), parent.times().arrival(), parent.position(),
+               parent.archive().Fork(parent.position())),
       valid_(parent.valid_),
       request_(**valid_),
       sink_(parent.sink_),
@@ -42,19 +42,24 @@ GenerateSequence::GenerateSequence(const GenerateSequence& parent, const Fork& f
       cached_(parent.cached_),
       cache_miss_(parent.cache_miss_),
       unborn_(0),
-      prompt_(request_, StartOf(request_), /*reports=*/false),
-      states_(request_, *sink_, context_.cache, *context_.observer),
+      prompt_(request_, request_.state.tokens(), /*reports=*/false),
+      states_(request_, archive().opens(), *sink_, context_.cache, *context_.observer),
       sampler_(request_.sampling, Seed(), PenaltyContext(request_)),
       output_(*valid_, fork_.index, context_.tokenizer, *sink_) {}
 
 bool GenerateSequence::Begin() {
   const int64_t start = position();
-  const SnapshotPtr state = IsFork() ? std::exchange(fork_.state, {}) : states_.Begin();
+  const State state = IsFork() ? std::exchange(fork_.state, {}) : states_.Begin();
   if (!IsFork()) {
     cached_ = states_.cached();
     cache_miss_ = states_.miss();
   }
-  absl::Status status = state == nullptr ? absl::OkStatus() : Restore(*state);
+  absl::Status status = state.slot == nullptr ? absl::OkStatus() : Restore(state);
+  if (!IsFork() && archive().opens()) {
+    // What the cache had need not be made again.
+    archive().reserve()->Shrink(
+        ArchiveNeed(request_, context_.config, archive().layout(), std::ssize(state.archive)));
+  }
   if (status.ok() && states_.IsFork(position())) status = KeepState();
   if (!status.ok()) {
     Fail(status);
@@ -106,7 +111,7 @@ bool GenerateSequence::Advance(int32_t accepted, const StepOutcome& outcome) {
 
 absl::Status GenerateSequence::KeepState() {
   if (states_.IsFork(position())) forks_due_ = std::exchange(unborn_, 0);
-  return states_.Keep(position(), [this] { return State(); });
+  return states_.Keep(position(), [this] { return CurrentState(); });
 }
 
 int32_t GenerateSequence::TakeForks() { return std::exchange(forks_due_, 0); }
@@ -163,7 +168,7 @@ bool GenerateSequence::TimeIsUp() const {
 bool GenerateSequence::End(const Ending& ending) {
   Finished finish;
   if (request_.keep_state && position() > 0) {
-    absl::StatusOr<SnapshotPtr> state = State();
+    absl::StatusOr<State> state = CurrentState();
     if (!state.ok()) {
       Fail(state.status());
       return false;
@@ -171,7 +176,7 @@ bool GenerateSequence::End(const Ending& ending) {
     finish.kept = {*std::move(state), output_.chosen()};
   }
   if (prompt_.Done(position())) {
-    states_.KeepAnswer(output_.chosen(), [this] { return State(); });
+    states_.KeepAnswer(output_.chosen(), [this] { return CurrentState(); });
   }
   finish.reason = ending.reason;
   finish.stop_token = ending.stop_token;
@@ -193,6 +198,7 @@ Usage GenerateSequence::CurrentUsage() const {
   usage.cached_tokens = std::max<int64_t>(0, cached_ - pending);
   usage.cache_miss = cache_miss_;
   usage.generated_tokens = output_.size();
+  usage.archived_tokens = archive().TokensAt(position());
   times().FillIn(usage, Clock::now());
   return usage;
 }
@@ -216,7 +222,7 @@ void GenerateSequence::Interrupt(const absl::Status& status) {
   if (!slot()) {
     kept.generated = request_.generated;
   } else if (position() > 0) {
-    absl::StatusOr<SnapshotPtr> state = State();
+    absl::StatusOr<State> state = CurrentState();
     if (!state.ok()) return Fail(state.status());
     kept.state = *std::move(state);
   }

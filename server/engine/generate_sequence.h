@@ -34,9 +34,9 @@ class GenerateSequence : public Sequence {
  public:
   using Request = std::shared_ptr<const ValidGenerateRequest>;
 
-  /// Sample 0.
+  /// Sample 0. `archive` is empty, and has what all samples together need (ArchiveNeed).
   GenerateSequence(RequestId id, Request request, std::shared_ptr<GenerateSink> sink,
-                   const SequenceContext& context);
+                   const SequenceContext& context, SequenceArchive archive);
 
   bool KeepsUp() const override { return sink_->KeepsUp(); }
   int64_t PromptLeft() const override { return prompt_.Left(position()); }

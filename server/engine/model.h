@@ -30,6 +30,7 @@ struct StepSegment {
   bool tentative = false;           ///< the slot takes none of them before Commit()
   bool opens = false;               ///< whether it reads and writes an archive (kernels::Segment)
   std::span<kernels::ArchiveGroup* const> archive = {};
+  std::span<float> unit_weights = {};  ///< as of kernels::Segment
 };
 
 /// Not thread-safe: one thread at a time.
@@ -67,6 +68,7 @@ class Model {
   const ModelOptions& options() const { return options_; }
   const kernels::SlotLayout& layout() const { return layout_; }
   kernels::Backend& backend() const { return *backend_; }
+  const std::shared_ptr<kernels::Backend>& shared_backend() const { return backend_; }
   int64_t num_parameters() const { return num_parameters_; }
   int64_t weight_bytes() const { return weight_bytes_; }
   int64_t slot_bytes() const { return layout_.slot_bytes; }

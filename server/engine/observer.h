@@ -36,7 +36,7 @@ struct EndReport {
 };
 
 /// Why a request was refused at once.
-enum class Rejection : uint8_t { kInvalid, kQueueFull, kDraining, kSession };
+enum class Rejection : uint8_t { kInvalid, kQueueFull, kDraining, kSession, kArchiveFull };
 
 /// Called on the engine's thread except where noted. Must return quickly and never block.
 class EngineObserver {

@@ -25,7 +25,7 @@ PrefixCache::Block PrefixCache::BlockAt(std::span<const int32_t> tokens, size_t 
 }
 
 int64_t PrefixCache::Bytes(const Entry& entry) {
-  const size_t state = entry.state == nullptr ? 0 : entry.state->bytes().size();
+  const size_t state = entry.state.slot == nullptr ? 0 : entry.state.slot->bytes().size();
   return kEntryBytes + static_cast<int64_t>(entry.tail.size() * sizeof(int32_t) + state);
 }
 
@@ -37,30 +37,48 @@ PrefixCache::Lookup PrefixCache::Find(const std::string& scope, std::span<const 
     lookup.miss = CacheMiss::kShort;
     return lookup;
   }
+  const std::lock_guard lock(mutex_);
   const std::vector<Node*> path = WalkSeen(scope, usable);
   lookup.state = LongestState(path, usable);
-  if (lookup.state == nullptr) {
+  if (lookup.state.slot == nullptr) {
     lookup.miss = path.size() > 1 ? CacheMiss::kNotKept : CacheMiss::kUnseen;
   }
   // When the path covers every block of the prompt, the prompt does not part from earlier ones.
   const bool parts = path.size() - 1 < usable.size() / kBlock;
   const int64_t shared = parts ? static_cast<int64_t>((path.size() - 1) * kBlock) : 0;
-  lookup.points = PointsWorthKeeping(shared, lookup.state == nullptr ? 0 : lookup.state->tokens(),
-                                     static_cast<int64_t>(usable.size()));
+  lookup.points =
+      PointsWorthKeeping(shared, lookup.state.tokens(), static_cast<int64_t>(usable.size()));
   Mark(path, usable);
   Trim();
   return lookup;
 }
 
-void PrefixCache::Insert(const std::string& scope, std::span<const int32_t> tokens,
-                         SnapshotPtr state) {
-  const std::span<const int32_t> held = tokens.first(static_cast<size_t>(state->tokens()));
+void PrefixCache::Insert(const std::string& scope, std::span<const int32_t> tokens, State state) {
+  const std::span<const int32_t> held = tokens.first(static_cast<size_t>(state.tokens()));
   if (held.size() < kBlock) return;
+  const std::lock_guard lock(mutex_);
   Entry& entry = Mark(WalkSeen(scope, held), held);
   bytes_ -= Bytes(entry);
   entry.state = std::move(state);
   bytes_ += Bytes(entry);
   Trim();
+}
+
+void PrefixCache::DropArchives(const std::string& scope, absl::FunctionRef<bool()> enough) {
+  const std::lock_guard lock(mutex_);
+  for (auto entry = entries_.end(); entry != entries_.begin();) {
+    --entry;
+    if (entry->state.archive.empty() || !ScopeOf(*entry).starts_with(scope)) continue;
+    const auto dropped = entry++;
+    Remove(dropped);
+    if (enough()) return;
+  }
+}
+
+const std::string& PrefixCache::ScopeOf(const Entry& entry) {
+  const Node* node = entry.node;
+  while (node->parent != nullptr) node = node->parent;
+  return node->scope;
 }
 
 /// `shared`: after how many tokens the prompt parts from earlier ones; `kept`: how many the found
@@ -91,20 +109,19 @@ std::vector<PrefixCache::Node*> PrefixCache::WalkSeen(const std::string& scope,
   return path;
 }
 
-SnapshotPtr PrefixCache::LongestState(std::span<Node* const> path,
-                                      std::span<const int32_t> tokens) {
+State PrefixCache::LongestState(std::span<Node* const> path, std::span<const int32_t> tokens) {
   for (size_t depth = path.size(); depth-- > 0;) {
     const Node& node = *path[depth];
     if (node.entries.empty()) continue;
     const std::span<const int32_t> rest = tokens.subspan(depth * kBlock);
     for (size_t size = std::min(rest.size(), kBlock - 1) + 1; size-- > 0;) {
       const auto found = node.entries.find(std::vector<int32_t>(rest.begin(), rest.begin() + size));
-      if (found == node.entries.end() || found->second->state == nullptr) continue;
+      if (found == node.entries.end() || found->second->state.slot == nullptr) continue;
       Touch(found->second);
       return found->second->state;
     }
   }
-  return nullptr;
+  return {};
 }
 
 PrefixCache::Node& PrefixCache::Root(const std::string& scope) {
@@ -139,7 +156,7 @@ PrefixCache::Entry& PrefixCache::Mark(std::span<Node* const> seen,
   std::vector<int32_t> tail(rest.begin(), rest.end());
   const auto [place, is_new] = node->entries.try_emplace(tail);
   if (is_new) {
-    entries_.push_front({.node = node, .tail = std::move(tail), .state = nullptr});
+    entries_.push_front({.node = node, .tail = std::move(tail), .state = {}});
     place->second = entries_.begin();
     bytes_ += Bytes(entries_.front());
   } else {

@@ -8,24 +8,27 @@
 // likely to share them.
 //
 // Snapshots are copied out of slots and into slots, never lent. States and nodes share one budget
-// in bytes; the least recently used go first.
+// in bytes; the least recently used go first. Chunks of archives are shared with whoever else holds
+// them, and count in the archive's budget (ArchivePool) alone.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
+#include "server/engine/archive.h"
 #include "server/engine/request.h"
-#include "server/engine/snapshot.h"
 
 namespace fmaserver::engine {
 
-/// Not thread-safe: one thread at a time. Scopes share nothing but the budget.
+/// Thread-safe. Scopes share nothing but the budget.
 class PrefixCache {
  public:
   static constexpr size_t kBlock = 32;  ///< shorter beginnings are not kept
@@ -34,14 +37,18 @@ class PrefixCache {
   static constexpr int64_t kMaxGridPoints = 16;
   static constexpr int64_t kMinGridDistance = 2048;
 
+  /// What all scopes of a tenant begin with. No tenant's name contains a 0 byte, so that no other
+  /// part of a scope can imitate another tenant.
+  static std::string TenantScope(const std::string& tenant) { return tenant + '\0'; }
+
   explicit PrefixCache(int64_t max_bytes) : max_bytes_(max_bytes) {}
   ~PrefixCache();
   PrefixCache(const PrefixCache&) = delete;
   PrefixCache& operator=(const PrefixCache&) = delete;
 
   struct Lookup {
-    /// The longest kept prefix that leaves at least one token to read; null: none.
-    SnapshotPtr state;
+    /// The longest kept prefix that leaves at least one token to read; without a slot: none.
+    State state;
     /// Why there is none.
     CacheMiss miss = CacheMiss::kNone;
     /// Token counts past `state`, ascending, at which a state is worth keeping: where the prompt
@@ -53,11 +60,18 @@ class PrefixCache {
   /// Looks `prompt` up and marks its path as seen.
   Lookup Find(const std::string& scope, std::span<const int32_t> prompt);
 
-  /// Keeps `state`, which has read the first state->tokens() of `tokens`. Equal tokens have one
+  /// Keeps `state`, which has read the first state.tokens() of `tokens`. Equal tokens have one
   /// state.
-  void Insert(const std::string& scope, std::span<const int32_t> tokens, SnapshotPtr state);
+  void Insert(const std::string& scope, std::span<const int32_t> tokens, State state);
 
-  int64_t bytes() const { return bytes_; }
+  /// Drops states that have an archive, in scopes that begin with `scope`, the least recently used
+  /// first, until `enough`, which is asked after each, says true.
+  void DropArchives(const std::string& scope, absl::FunctionRef<bool()> enough);
+
+  int64_t bytes() const {
+    const std::lock_guard lock(mutex_);
+    return bytes_;
+  }
   int64_t max_bytes() const { return max_bytes_; }
 
  private:
@@ -66,7 +80,7 @@ class PrefixCache {
   struct Entry {
     Node* node = nullptr;
     std::vector<int32_t> tail;  // tokens past the node, less than kBlock
-    SnapshotPtr state;          // null: only the path is marked
+    State state;                // without a slot: only the path is marked
   };
   using Entries = std::list<Entry>;  // most recently used first
   /// Lives as long as an entry lies at it or below it.
@@ -80,12 +94,13 @@ class PrefixCache {
 
   static Block BlockAt(std::span<const int32_t> tokens, size_t index);
   static int64_t Bytes(const Entry& entry);
+  static const std::string& ScopeOf(const Entry& entry);
   static std::vector<int64_t> PointsWorthKeeping(int64_t shared, int64_t kept, int64_t usable);
 
   Node& Extend(Node& node, const Block& block);
   Node& Root(const std::string& scope);
   std::vector<Node*> WalkSeen(const std::string& scope, std::span<const int32_t> tokens);
-  SnapshotPtr LongestState(std::span<Node* const> path, std::span<const int32_t> tokens);
+  State LongestState(std::span<Node* const> path, std::span<const int32_t> tokens);
   Entry& Mark(std::span<Node* const> seen, std::span<const int32_t> tokens);
   void Touch(Entries::iterator entry) { entries_.splice(entries_.begin(), entries_, entry); }
   void Trim();
@@ -93,7 +108,8 @@ class PrefixCache {
   void Prune(Node* node);
 
   const int64_t max_bytes_;
-  int64_t bytes_ = 0;
+  mutable std::mutex mutex_;
+  int64_t bytes_ = 0;  // guarded by mutex_, as are all below
   Entries entries_;
   absl::flat_hash_map<std::string, std::unique_ptr<Node>> roots_;
 };

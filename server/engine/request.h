@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "kernels/sampling.h"
-#include "server/engine/snapshot.h"
+#include "server/engine/archive.h"
 
 namespace fmaserver::engine {
 
@@ -42,8 +42,8 @@ struct GenerateRequest {
   /// How many of the prompt's first tokens belong to an earlier turn: they are read, but not
   /// reported.
   int64_t pending = 0;
-  /// The state to start from, after the tokens before `prompt`; null: an empty sequence.
-  SnapshotPtr state;
+  /// The state to start from, after the tokens before `prompt`; without a slot: an empty sequence.
+  State state;
   /// Tokens before the output that the repetition penalty counts; absent: `prompt`.
   std::optional<std::vector<int32_t>> penalty_context;
   /// The tokens that an earlier, interrupted run of this request chose: they count as generated,
@@ -68,9 +68,13 @@ struct GenerateRequest {
   /// the prompt's length.
   std::vector<int64_t> marks;
   bool keep_state = false;  ///< report the state at the end, at marks and regularly (OnState)
-  /// Prompts find each other's states only within one scope (tenant and salt); absent: states are
+  /// The tenant's prompts find each other's states only within one scope; absent: states are
   /// neither looked up nor stored.
   std::optional<std::string> cache_scope;
+  /// Be served in constant memory, though the model could open units of its archive. A state whose
+  /// archive is not complete is served so anyway.
+  bool no_archive = false;
+  std::string tenant = {};  ///< whose it is: its cached states, and its archive
 };
 
 inline constexpr int32_t kMaxSamples = 128;
@@ -84,6 +88,8 @@ inline constexpr size_t kMaxStopTokenIds = 128;
 struct ScoreRequest {
   std::vector<int32_t> tokens;  ///< one or more, each in [0, V)
   int32_t top_logprobs = 0;     ///< 0..kMaxTopLogprobs
+  bool no_archive = false;      ///< as in GenerateRequest
+  std::string tenant = {};      ///< whose archive it counts as
 };
 
 inline constexpr int32_t kMaxTopLogprobs = 100;
@@ -106,6 +112,8 @@ struct Usage {
   int64_t cached_tokens = 0;  ///< of the prompt, found in the prefix cache
   CacheMiss cache_miss = CacheMiss::kNone;
   int64_t generated_tokens = 0;
+  /// How many of the sequence's tokens its archive holds; 0 when it is served in constant memory.
+  int64_t archived_tokens = 0;
   double queue_seconds = 0;
   double prefill_seconds = 0;
   double decode_seconds = 0;
@@ -124,7 +132,7 @@ struct Delta {
 
 /// What a request with keep_state leaves behind when it has finished or was interrupted.
 struct Kept {
-  SnapshotPtr state;  ///< null: no token was read and there was none before
+  State state;  ///< without a slot: no token was read and there was none before
   /// Every token chosen, in order, including the one that ended the text. The prompt and these
   /// tokens are the sequence; `state` has read a part of it, never the last token.
   std::vector<int32_t> generated;
@@ -167,7 +175,7 @@ class GenerateSink : public RequestSink {
   virtual void OnPrompt(std::vector<TokenScore> tokens) = 0;
   virtual void OnDelta(Delta delta) = 0;
   /// The state at a mark, or where one may be worth keeping; only with keep_state.
-  virtual void OnState(SnapshotPtr state) = 0;
+  virtual void OnState(State state) = 0;
   /// Called once for each sample; the request is over after the last.
   virtual void OnFinish(Finished finish) = 0;
   /// The engine shuts down: called instead of OnError for a request with keep_state. With this seed

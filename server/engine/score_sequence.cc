@@ -9,8 +9,9 @@
 namespace fmaserver::engine {
 
 ScoreSequence::ScoreSequence(RequestId id, ValidScoreRequest request,
-                             std::shared_ptr<ScoreSink> sink, EngineObserver& observer)
-    : Sequence(id, /*priority=*/0, Clock::now(), /*position=*/0),
+                             std::shared_ptr<ScoreSink> sink, EngineObserver& observer,
+                             SequenceArchive archive)
+    : Sequence(id, /*priority=*/0, Clock::now(), /*position=*/0, std::move(archive)),
       request_(std::move(request)),
       sink_(std::move(sink)),
       observer_(observer) {}

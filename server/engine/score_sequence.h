@@ -17,7 +17,7 @@ class ScoreSequence : public Sequence {
  public:
   /// `observer` outlives the sequence.
   ScoreSequence(RequestId id, ValidScoreRequest request, std::shared_ptr<ScoreSink> sink,
-                EngineObserver& observer);
+                EngineObserver& observer, SequenceArchive archive);
 
   bool KeepsUp() const override { return sink_->KeepsUp(); }
   int64_t PromptLeft() const override { return NumTokens() - position(); }

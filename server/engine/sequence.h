@@ -14,6 +14,7 @@
 #include "kernels/sampling.h"
 #include "server/engine/request.h"
 #include "server/engine/request_times.h"
+#include "server/engine/sequence_archive.h"
 #include "server/engine/slot_pool.h"
 
 namespace fmaserver::engine {
@@ -30,16 +31,21 @@ struct StepOutcome {
 
 /// Where another sample of a request begins: where the sample that read the prompt is now.
 struct Fork {
-  int32_t index = 0;       ///< which sample, from 1
-  SnapshotPtr state = {};  ///< null: it starts with a copy of the other's slot
+  int32_t index = 0;  ///< which sample, from 1
+  State state = {};   ///< without a slot: it starts with a copy of the other's
 };
 
 class Sequence {
  public:
   /// The samples of one request share its id. `position` is the number of tokens in the cache when
-  /// the sequence starts, unless it finds a better state by then.
-  Sequence(RequestId id, int32_t priority, Clock::time_point arrival, int64_t position)
-      : id_(id), priority_(priority), times_(arrival), position_(position) {}
+  /// the sequence starts, unless it finds a better state by then; `archive` is what it has then.
+  Sequence(RequestId id, int32_t priority, Clock::time_point arrival, int64_t position,
+           SequenceArchive archive)
+      : id_(id),
+        priority_(priority),
+        times_(arrival),
+        position_(position),
+        archive_(std::move(archive)) {}
   virtual ~Sequence() = default;
   Sequence(const Sequence&) = delete;
   Sequence& operator=(const Sequence&) = delete;
@@ -89,9 +95,16 @@ class Sequence {
   virtual int32_t TakeForks() { return 0; }
   virtual std::unique_ptr<Sequence> MakeFork(const Fork& /*fork*/) const { return nullptr; }
 
-  /// The state of the slot; null before the first token. Only between steps.
-  absl::StatusOr<SnapshotPtr> State() const {
-    return position_ > 0 ? slot_.Save(position_) : absl::StatusOr<SnapshotPtr>(nullptr);
+  const SequenceArchive& archive() const { return archive_; }
+  /// SequenceArchive::GroupsFor a step that feeds the next `rows` tokens.
+  auto GroupsForNext(int32_t rows) { return archive_.GroupsFor(position_ + rows); }
+
+  /// The state as it is now; it has no slot before the first token. Only between steps.
+  absl::StatusOr<State> CurrentState() const {
+    if (position_ == 0) return State();
+    absl::StatusOr<SnapshotPtr> bytes = slot_.Save(position_);
+    if (!bytes.ok()) return bytes.status();
+    return State(*std::move(bytes), archive_.At(position_));
   }
 
   virtual void Fail(const absl::Status& status) = 0;
@@ -105,9 +118,11 @@ class Sequence {
   RequestTimes& mutable_times() { return times_; }
   void AddFed(int32_t rows) { position_ += rows; }
 
-  absl::Status Restore(const Snapshot& snapshot) {
-    position_ = snapshot.tokens();
-    return slot_.Restore(snapshot);
+  /// `state` has a slot.
+  absl::Status Restore(const State& state) {
+    position_ = state.tokens();
+    archive_.Start(state.archive);
+    return slot_.Restore(*state.slot);
   }
 
  private:
@@ -116,6 +131,7 @@ class Sequence {
   RequestTimes times_;
   Slot slot_;
   int64_t position_;
+  SequenceArchive archive_;
 };
 
 }  // namespace fmaserver::engine

@@ -2,15 +2,17 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/engine/archive.h"
 #include "server/engine/observer.h"
 #include "server/engine/prefix_cache.h"
 #include "server/engine/request.h"
-#include "server/engine/snapshot.h"
 #include "server/engine/state_points.h"
 
 namespace fmaserver::engine {
@@ -20,15 +22,16 @@ namespace fmaserver::engine {
 class StateKeeper {
  public:
   /// Copies the sequence's state out of its slot, as it is now.
-  using Save = absl::FunctionRef<absl::StatusOr<SnapshotPtr>()>;
+  using Save = absl::FunctionRef<absl::StatusOr<State>()>;
 
-  /// `cache` may be null. All arguments outlive the keeper.
-  StateKeeper(const GenerateRequest& request, GenerateSink& sink, PrefixCache* cache,
+  /// `archived`: the sequence has an archive. `cache` may be null. All arguments outlive the
+  /// keeper.
+  StateKeeper(const GenerateRequest& request, bool archived, GenerateSink& sink, PrefixCache* cache,
               EngineObserver& observer);
 
   /// Called when the sequence is about to read its prompt: plans which states to keep, and returns
-  /// the state to begin with, or null. Not called for a sample that forks from another.
-  SnapshotPtr Begin();
+  /// the state to begin with, if any. Not called for a sample that forks from another.
+  State Begin();
 
   /// How many tokens of the prompt the cache already had.
   int64_t cached() const { return cached_; }
@@ -52,11 +55,12 @@ class StateKeeper {
   void KeepAnswer(std::span<const int32_t> chosen, Save save);
 
  private:
-  bool MayCache() const { return cache_ != nullptr && request_.cache_scope.has_value(); }
+  bool MayCache() const { return cache_ != nullptr && scope_.has_value(); }
   CacheMiss WhyNotAsked() const;
-  SnapshotPtr FindCached();
+  State FindCached();
 
   const GenerateRequest& request_;
+  const std::optional<std::string> scope_;
   GenerateSink& sink_;
   PrefixCache* const cache_;
   EngineObserver& observer_;

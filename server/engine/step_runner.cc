@@ -18,17 +18,21 @@ struct StepRunner::Batch {
   }
 };
 
-StepRunner::Batch StepRunner::MakeBatch(std::span<const Feed> feeds) const {
+absl::StatusOr<StepRunner::Batch> StepRunner::MakeBatch(std::span<const Feed> feeds) const {
   const bool can_choose = model_.backend().sampler() != nullptr;
   Batch batch;
   Batch others;
   for (size_t i = 0; i < feeds.size(); ++i) {
     Sequence& sequence = *feeds[i].sequence;
+    const auto archive = sequence.GroupsForNext(feeds[i].rows);
+    if (!archive.ok()) return archive.status();
     const StepSegment segment{
         .slot = sequence.slot().handle(),
         .position = sequence.position(),
         .tokens = sequence.Pending().first(static_cast<size_t>(feeds[i].rows)),
-        .logits = sequence.LogitsWanted(feeds[i].rows)};
+        .logits = sequence.LogitsWanted(feeds[i].rows),
+        .opens = sequence.archive().opens(),
+        .archive = *archive};
     std::optional<kernels::RowSampling> choice;
     if (can_choose && segment.logits == 1) choice = sequence.Choice();
     if (choice) batch.choices.push_back(*choice);
@@ -41,7 +45,9 @@ StepRunner::Batch StepRunner::MakeBatch(std::span<const Feed> feeds) const {
 }
 
 absl::StatusOr<std::span<const StepOutcome>> StepRunner::Run(std::span<const Feed> feeds) {
-  const Batch batch = MakeBatch(feeds);
+  const absl::StatusOr<Batch> made = MakeBatch(feeds);
+  if (!made.ok()) return made.status();
+  const Batch& batch = *made;
   sampled_.assign(batch.choices.size(), {});
   const auto logits = model_.Run(batch.segments, batch.choices, sampled_);
   if (!logits.ok()) return logits.status();

@@ -30,7 +30,7 @@ class StepRunner {
 
  private:
   struct Batch;
-  Batch MakeBatch(std::span<const Feed> feeds) const;
+  absl::StatusOr<Batch> MakeBatch(std::span<const Feed> feeds) const;
 
   Model& model_;
   std::vector<kernels::SampledRow> sampled_;

@@ -46,6 +46,7 @@ class ValidGenerateRequest {
 class ValidScoreRequest {
  public:
   const ScoreRequest* operator->() const { return &request_; }
+  const ScoreRequest& operator*() const { return request_; }
 
  private:
   friend absl::StatusOr<ValidScoreRequest> Validate(ScoreRequest request,

@@ -149,7 +149,7 @@ absl::Status ValidateMarks(const GenerateRequest& request) {
 }
 
 absl::Status ValidateSequence(const GenerateRequest& request, const model::ModelConfig& config) {
-  const int64_t before = request.state == nullptr ? 0 : request.state->tokens();
+  const int64_t before = request.state.tokens();
   absl::Status status =
       ValidateTokens("prompt", request.prompt, config, before + std::ssize(request.prompt));
   status.Update(ValidateIds("generated", request.generated, config));

@@ -17,11 +17,13 @@ static_assert(static_cast<size_t>(engine::FinishReason::kStopSequence) == 1);
 static_assert(static_cast<size_t>(engine::FinishReason::kLength) == 2);
 static_assert(static_cast<size_t>(engine::FinishReason::kTimeLimit) == 3);
 
-constexpr const char* kRejections[] = {"invalid", "queue_full", "draining", "session"};
+constexpr const char* kRejections[] = {"invalid", "queue_full", "draining", "session",
+                                       "archive_full"};
 static_assert(static_cast<size_t>(engine::Rejection::kInvalid) == 0);
 static_assert(static_cast<size_t>(engine::Rejection::kQueueFull) == 1);
 static_assert(static_cast<size_t>(engine::Rejection::kDraining) == 2);
 static_assert(static_cast<size_t>(engine::Rejection::kSession) == 3);
+static_assert(static_cast<size_t>(engine::Rejection::kArchiveFull) == 4);
 
 }  // namespace
 
@@ -41,6 +43,10 @@ Metrics::Metrics(const ModelFacts& facts, Now now)
       last_step_age_(AddGauge("fma_last_step_age_seconds",
                               "Since the engine's last step ended, or since it started.")),
       cache_bytes_(AddGauge("fma_prefix_cache_bytes", "Snapshots held by the prefix cache.")),
+      archive_bytes_(AddGauge("fma_archive_bytes",
+                              "Archives of sequences, held and reserved: tokens and sketches.")),
+      archive_budget_bytes_(AddGauge("fma_archive_budget_bytes",
+                                     "What all archives together may take; 0: there are none.")),
       prompt_tokens_(AddCounter("fma_prompt_tokens_total",
                                 "Prompt tokens read; those found in the prefix cache are not.")),
       generated_tokens_(AddCounter("fma_generated_tokens_total", "Tokens generated.")),
@@ -115,9 +121,19 @@ void Metrics::SetFacts(const ModelFacts& facts) {
   set("padding", bytes.padding);
 }
 
+void Metrics::Watch(const std::shared_ptr<const engine::ArchivePool>& archives) {
+  archives_ = archives;
+  if (archives != nullptr) {
+    archive_budget_bytes_.Set(static_cast<double>(archives->budget_bytes()));
+  }
+}
+
 std::vector<prometheus::MetricFamily> Metrics::Collect() const {
   // Now, for an engine that is stuck reports nothing.
   last_step_age_.Set(SecondsBetween(last_step_, now_()));
+  if (const auto archives = archives_.lock()) {
+    archive_bytes_.Set(static_cast<double>(archives->used_bytes()));
+  }
   return registry_->Collect();
 }
 

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "kernels/fma/slot_layout.h"
+#include "server/engine/archive_pool.h"
 #include "server/engine/observer.h"
 #include "server/metrics/buckets.h"
 
@@ -34,6 +35,10 @@ struct ModelFacts {
 class Metrics final : public engine::EngineObserver, public prometheus::Collectable {
  public:
   explicit Metrics(const ModelFacts& facts, Now now = Clock::now);
+
+  /// Sets the archives to ask, as long as they live; null: there are none. Call it before the first
+  /// Collect().
+  void Watch(const std::shared_ptr<const engine::ArchivePool>& archives);
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
@@ -64,6 +69,7 @@ class Metrics final : public engine::EngineObserver, public prometheus::Collecta
   const int32_t slots_;
   const Now now_;
   std::atomic<Clock::time_point> last_step_;  // its end, or the start
+  std::weak_ptr<const engine::ArchivePool> archives_;
   const std::shared_ptr<prometheus::Registry> registry_;
 
   // The registry owns them. Declared in the order in which the page shows them within their type.
@@ -74,6 +80,8 @@ class Metrics final : public engine::EngineObserver, public prometheus::Collecta
   Gauge& prompt_tokens_unread_;
   Gauge& last_step_age_;
   Gauge& cache_bytes_;
+  Gauge& archive_bytes_;
+  Gauge& archive_budget_bytes_;
 
   Counter& prompt_tokens_;
   Counter& generated_tokens_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model_loader/chat_template/chat_template.h"
+#include "model_loader/sampling_defaults.h"
 #include "server/engine/engine.h"
 #include "server/models/model_name.h"
 #include "server/sessions/session_store.h"
@@ -16,17 +17,14 @@ namespace fmaserver::models {
 /// Thread-safe. Its destructor frees the memory of weights, slots and sessions.
 class ServedModel {
  public:
-  /// `companions` are objects that must live as long as the model, such as those that count its
-  /// events. `chat_template` may be null.
+  /// Sessions that are safe on the shelf make room for archives of requests. `companions` are
+  /// objects that must live as long as the model, such as those that count its events.
+  /// `chat_template` may be null.
   ServedModel(ModelSource source, std::unique_ptr<engine::Engine> engine,
               std::shared_ptr<sessions::SessionStore> sessions,
               std::vector<std::shared_ptr<const void>> companions = {},
-              std::shared_ptr<const chat::ChatTemplate> chat_template = nullptr)
-      : source_(std::move(source)),
-        companions_(std::move(companions)),
-        chat_template_(std::move(chat_template)),
-        sessions_(std::move(sessions)),
-        engine_(std::move(engine)) {}
+              std::shared_ptr<const chat::ChatTemplate> chat_template = nullptr,
+              const model::SamplingDefaults& sampling_defaults = {});
 
   const std::string& name() const { return source_.name; }
   const std::vector<std::string>& aliases() const { return source_.aliases; }
@@ -34,11 +32,13 @@ class ServedModel {
   sessions::SessionStore& sessions() const { return *sessions_; }
   /// Null when there are no chats with this model.
   const std::shared_ptr<const chat::ChatTemplate>& chat_template() const { return chat_template_; }
+  const model::SamplingDefaults& sampling_defaults() const { return sampling_defaults_; }
 
  private:
   const ModelSource source_;
   const std::vector<std::shared_ptr<const void>> companions_;
   const std::shared_ptr<const chat::ChatTemplate> chat_template_;
+  const model::SamplingDefaults sampling_defaults_;
   const std::shared_ptr<sessions::SessionStore> sessions_;
   const std::unique_ptr<engine::Engine> engine_;
 };

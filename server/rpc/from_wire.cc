@@ -40,13 +40,16 @@ absl::StatusOr<service::Input> InputOf(Message& message, const Vocabulary& vocab
 
 absl::Status SetSampling(const v1::SamplingParams& params, const Vocabulary& vocabulary,
                          engine::SamplingParams& sampling) {
-  if (params.has_temperature()) sampling.temperature = params.temperature();
-  if (params.has_top_p()) sampling.top_p = params.top_p();
-  if (params.has_seed()) sampling.seed = params.seed();
+  const model::SamplingDefaults& otherwise = vocabulary.sampling;
+  sampling.temperature = params.has_temperature() ? params.temperature() : otherwise.temperature;
+  sampling.top_p = params.has_top_p() ? params.top_p() : otherwise.top_p;
+  sampling.min_p = params.has_min_p() ? params.min_p() : otherwise.min_p;
+  sampling.repetition_penalty =
+      params.has_repetition_penalty() ? params.repetition_penalty() : otherwise.repetition_penalty;
+  const int64_t top_k = params.has_top_k() ? params.top_k() : otherwise.top_k;
   // A k of the whole vocabulary or more filters nothing, which the engine calls 0.
-  sampling.top_k = params.top_k() < vocabulary.size ? static_cast<int32_t>(params.top_k()) : 0;
-  sampling.min_p = params.min_p();
-  if (params.has_repetition_penalty()) sampling.repetition_penalty = params.repetition_penalty();
+  sampling.top_k = top_k < vocabulary.size ? static_cast<int32_t>(top_k) : 0;
+  if (params.has_seed()) sampling.seed = params.seed();
   sampling.frequency_penalty = params.frequency_penalty();
   sampling.presence_penalty = params.presence_penalty();
   for (const auto& [id, bias] : params.logit_bias()) {
@@ -85,6 +88,7 @@ absl::Status SetExtras(const v1::GenerateRequest& message, engine::GenerateReque
   options.logprobs = message.logprobs();
   options.echo = message.echo();
   options.priority = message.priority();
+  options.no_archive = message.no_archive();
   for (const uint64_t mark : message.marks()) {
     // Whatever is too large for the engine's type is past every prompt.
     options.marks.push_back(static_cast<int64_t>(std::min<uint64_t>(mark, INT64_MAX)));
@@ -156,6 +160,7 @@ absl::StatusOr<service::ScoreRequest> FromWire(v1::ScoreRequest message,
   auto text = InputOf(message, vocabulary);
   if (!text.ok()) return text.status();
   request.text = *std::move(text);
+  request.no_archive = message.no_archive();
   return request;
 }
 

@@ -78,6 +78,7 @@ v1::Usage ToWire(const engine::Usage& usage) {
   message.set_cached_tokens(usage.cached_tokens);
   message.set_cache_miss(ToWire(usage.cache_miss));
   message.set_generated_tokens(usage.generated_tokens);
+  message.set_archived_tokens(usage.archived_tokens);
   message.set_queue_seconds(usage.queue_seconds);
   message.set_prefill_seconds(usage.prefill_seconds);
   message.set_decode_seconds(usage.decode_seconds);
@@ -205,7 +206,19 @@ v1::Model DescribeModel(const models::ServedModel& served) {
   message.set_num_slots(engine.options().num_slots);
   message.set_device(model.device());
   message.set_server_version(FMA_VERSION);
+  const model::SamplingDefaults& sampling = served.sampling_defaults();
+  message.mutable_sampling()->set_temperature(sampling.temperature);
+  message.mutable_sampling()->set_top_k(static_cast<uint32_t>(sampling.top_k));
+  message.mutable_sampling()->set_top_p(sampling.top_p);
+  message.mutable_sampling()->set_min_p(sampling.min_p);
+  message.mutable_sampling()->set_repetition_penalty(sampling.repetition_penalty);
   message.set_chat(engine.tokenizer() != nullptr && served.chat_template() != nullptr);
+  if (const engine::ArchivePool* archives = engine.archives().get(); archives != nullptr) {
+    message.set_open_units(config.attention.open_units);
+    message.set_archive_bytes_per_1000_tokens(archives->BytesPer1000Tokens());
+    message.set_archive_budget_bytes(archives->budget_bytes());
+    message.set_archive_used_bytes(archives->used_bytes());
+  }
   return message;
 }
 

@@ -3,7 +3,6 @@
 #include <iterator>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "base/refusal.h"
 #include "base/text.h"
 
@@ -56,10 +55,8 @@ absl::StatusOr<engine::GenerateRequest> ForEngine(GenerateRequest request,
     if (!tokens.ok()) return tokens.status();
     result.prompt = *std::move(tokens);
   }
-  if (!request.skip_prefix_cache) {
-    // No tenant's name contains a 0 byte, so no salt can imitate another tenant.
-    result.cache_scope = absl::StrCat(tenant, absl::string_view("\0", 1), request.cache_salt);
-  }
+  result.tenant = tenant;
+  if (!request.skip_prefix_cache) result.cache_scope = std::move(request.cache_salt);
   return result;
 }
 

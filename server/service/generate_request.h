@@ -40,6 +40,7 @@ inline constexpr size_t kMaxCacheSaltBytes = 256;
 struct ScoreRequest {
   Input text;
   int32_t top_logprobs = 0;
+  bool no_archive = false;
 };
 
 /// The tokens of `input`, within the limits: one or more.

@@ -40,7 +40,7 @@ void Generation::Run(const models::ModelPtr& model, absl::StatusOr<GenerateReque
   if (request->has_turn()) messages = request->prompt.messages.value_or(Conversation());
   auto ready = ForEngine(*std::move(request), tenant, vocabulary, call().limits());
   if (!ready.ok()) return Refuse(model, ready.status(), Rejection::kInvalid);
-  if (session.id.empty()) return Submit(model, *std::move(ready));
+  if (session.id.empty()) return SubmitAlone(model, *std::move(ready));
   const auto bytes = static_cast<int64_t>(
       Workers::kSmallBytes + ready->prompt.size() * sizeof(int32_t) + BytesOf(messages));
   const bool brings_tokens = !ready->prompt.empty() || !messages.empty();
@@ -101,6 +101,16 @@ void Generation::SubmitTurn(const models::ModelPtr& model,
   Refuse(model, prompt.status(), full ? Rejection::kQueueFull : Rejection::kInvalid);
 }
 
+void Generation::SubmitAlone(const models::ModelPtr& model, engine::GenerateRequest request) {
+  const size_t tokens = request.prompt.size();
+  const absl::Status status =
+      service().Submit(model->engine(), tokens,
+                       [self = shared_from_this(), model, request = std::move(request)]() mutable {
+                         if (!self->closed()) self->Submit(model, std::move(request));
+                       });
+  if (!status.ok()) Refuse(model, status, Rejection::kQueueFull);
+}
+
 void Generation::Submit(const models::ModelPtr& model, engine::GenerateRequest request) {
   unfinished_ = request.n;
   // The session's own tokens were charged in earlier turns.
@@ -128,7 +138,7 @@ void Generation::OnDelta(engine::Delta delta) {
   Send(std::move(delta));
 }
 
-void Generation::OnState(engine::SnapshotPtr state) { turn_->AddPoint(std::move(state)); }
+void Generation::OnState(engine::State state) { turn_->AddPoint(std::move(state)); }
 
 void Generation::OnFinish(engine::Finished finish) {
   call().SetUsage(finish.usage);

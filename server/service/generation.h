@@ -37,7 +37,7 @@ class Generation final : public StreamingCall<GenerateEvent>,
   void OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) override;
   void OnPrompt(std::vector<engine::TokenScore> tokens) override;
   void OnDelta(engine::Delta delta) override;
-  void OnState(engine::SnapshotPtr state) override;
+  void OnState(engine::State state) override;
   void OnFinish(engine::Finished finish) override;
   void OnInterrupted(engine::Kept kept, uint64_t seed) override;
   void OnError(const absl::Status& status) override;
@@ -48,6 +48,8 @@ class Generation final : public StreamingCall<GenerateEvent>,
 
   void Run(const models::ModelPtr& model, absl::StatusOr<GenerateRequest> request);
   void KeepPrompt(const Input& prompt);
+  /// Submits a request without a session.
+  void SubmitAlone(const models::ModelPtr& model, engine::GenerateRequest request);
   void Submit(const models::ModelPtr& model, engine::GenerateRequest request);
   /// Begins the turn on a thread for the disk and submits its request, with the tokens of
   /// `messages`. `begin` and `messages` hold `bytes` bytes.

@@ -35,10 +35,22 @@ void Scoring::Run(const models::ModelPtr& model, absl::StatusOr<ScoreRequest> re
   if (!request.ok()) return Refuse(model, request.status(), engine::Rejection::kInvalid);
   auto tokens = TokensOf(std::move(request->text), VocabularyOf(*model), call().limits());
   if (!tokens.ok()) return Refuse(model, tokens.status(), engine::Rejection::kInvalid);
-  call().ChargePrompt(std::ssize(*tokens));
-  const auto id = model->engine().Submit(
-      engine::ScoreRequest{.tokens = *std::move(tokens), .top_logprobs = request->top_logprobs},
-      shared_from_this());
+  engine::ScoreRequest score{.tokens = *std::move(tokens),
+                             .top_logprobs = request->top_logprobs,
+                             .no_archive = request->no_archive,
+                             .tenant = call().tenant()};
+  const size_t size = score.tokens.size();
+  const absl::Status status =
+      service().Submit(model->engine(), size,
+                       [self = shared_from_this(), model, score = std::move(score)]() mutable {
+                         if (!self->closed()) self->Submit(model, std::move(score));
+                       });
+  if (!status.ok()) Refuse(model, status, engine::Rejection::kQueueFull);
+}
+
+void Scoring::Submit(const models::ModelPtr& model, engine::ScoreRequest request) {
+  call().ChargePrompt(std::ssize(request.tokens));
+  const auto id = model->engine().Submit(std::move(request), shared_from_this());
   if (!id.ok()) return Close(id.status());
   Started(*id);
 }

@@ -41,6 +41,7 @@ class Scoring final : public StreamingCall<ScoreEvent>,
       : StreamingCall(service, std::move(call), std::move(wire)) {}
 
   void Run(const models::ModelPtr& model, absl::StatusOr<ScoreRequest> request);
+  void Submit(const models::ModelPtr& model, engine::ScoreRequest request);
 
   // The engine's thread only.
   int64_t scored_tokens_ = 0;

@@ -45,6 +45,16 @@ absl::Status Service::Read(size_t bytes, std::function<void()> task) {
   return absl::OkStatus();
 }
 
+absl::Status Service::Submit(const engine::Engine& engine, size_t tokens,
+                             std::function<void()> submit) {
+  if (engine.SubmitMayWait()) {
+    const auto bytes = static_cast<int64_t>(tokens * sizeof(int32_t));
+    return disk_.Start(std::move(submit), Workers::kSmallBytes + bytes);
+  }
+  submit();
+  return absl::OkStatus();
+}
+
 int64_t Service::BufferBytes(int64_t max_request_bytes) {
   // A reader has the request and, if it came compressed, what it was inflated to.
   return 2 * std::max(kMaxWaitingBytes, max_request_bytes) + 2 * kReaders * max_request_bytes;

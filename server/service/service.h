@@ -40,6 +40,10 @@ class Service {
   /// when too many bytes already wait.
   absl::Status Read(size_t bytes, std::function<void()> task);
 
+  /// Runs `submit`, which submits a request of so many tokens: at once, or on a thread for the disk
+  /// where that may wait for one. RESOURCE_EXHAUSTED as Read.
+  absl::Status Submit(const engine::Engine& engine, size_t tokens, std::function<void()> submit);
+
   /// What requests of up to `max_request_bytes` take, at most, while they wait to be read or for
   /// the disk, and while they are read.
   static int64_t BufferBytes(int64_t max_request_bytes);

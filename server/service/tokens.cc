@@ -10,7 +10,8 @@ namespace fmaserver::service {
 Vocabulary VocabularyOf(const models::ServedModel& model) {
   return {.tokenizer = model.engine().tokenizer(),
           .size = model.engine().model().config().vocab_size,
-          .chat_template = model.chat_template()};
+          .chat_template = model.chat_template(),
+          .sampling = model.sampling_defaults()};
 }
 
 absl::Status IdNotAllowed(std::string_view field, uint32_t id, const Vocabulary& vocabulary) {

@@ -11,17 +11,19 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "model_loader/chat_template/chat_template.h"
+#include "model_loader/sampling_defaults.h"
 #include "model_loader/tokenizer.h"
 #include "server/models/served_model.h"
 #include "server/service/call.h"
 
 namespace fmaserver::service {
 
-/// What text, messages and ids are checked against.
+/// What a model gives to read requests with.
 struct Vocabulary {
   std::shared_ptr<const model::Tokenizer> tokenizer;  ///< null: the model is served by token ids
   int64_t size = 0;                                   ///< V
   std::shared_ptr<const chat::ChatTemplate> chat_template = {};  ///< null: there are no chats
+  model::SamplingDefaults sampling = {};                         ///< for what a request leaves open
 };
 
 Vocabulary VocabularyOf(const models::ServedModel& model);

@@ -33,6 +33,7 @@ std::string EncodeTurn(const GenerateRequest& request) {
   record.set_priority(options.priority);
   record.set_cache_salt(request.cache_salt);
   record.set_skip_prefix_cache(request.skip_prefix_cache);
+  record.set_no_archive(options.no_archive);
   return record.SerializeAsString();
 }
 
@@ -68,6 +69,7 @@ absl::StatusOr<GenerateRequest> DecodeTurn(const std::string& bytes) {
   options.priority = record.priority();
   request.cache_salt = record.cache_salt();
   request.skip_prefix_cache = record.skip_prefix_cache();
+  options.no_archive = record.no_archive();
   return request;
 }
 

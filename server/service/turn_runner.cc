@@ -29,7 +29,8 @@ absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Begin(const models::Mode
                                                               engine::GenerateRequest request,
                                                               std::string record,
                                                               bool brings_tokens) {
-  auto turn = model->sessions().BeginTurn(session, /*min_pending=*/brings_tokens ? 0 : 1);
+  auto turn = model->sessions().BeginTurn(session, /*min_pending=*/brings_tokens ? 0 : 1,
+                                          /*with_archive=*/!request.no_archive);
   if (!turn.ok()) return turn.status();
   return absl::WrapUnique(
       new TurnRunner(model, *std::move(turn), std::move(request), std::move(record)));
@@ -63,7 +64,7 @@ TurnRunner::TurnRunner(models::ModelPtr model, std::unique_ptr<sessions::Turn> t
       resumed_(request_.generated.size()) {
   const std::vector<int32_t> prompt = std::exchange(request_.prompt, turn_->pending());
   request_.keep_state = true;
-  request_.state = turn_->state().slot;
+  request_.state = turn_->state();
   request_.pending = std::ssize(request_.prompt);
   std::vector<int32_t> context = turn_->history();
   Append(request_.prompt, context);

@@ -46,7 +46,7 @@ class TurnRunner {
   /// The engine's request. Call it once.
   engine::GenerateRequest TakeRequest() { return std::move(request_); }
 
-  void AddPoint(engine::SnapshotPtr state) { turn_->AddPoint(std::move(state)); }
+  void AddPoint(engine::State state) { turn_->AddPoint(std::move(state)); }
 
   /// The turn is over and the session holds it.
   absl::StatusOr<SessionAfter> Commit(engine::Kept kept);

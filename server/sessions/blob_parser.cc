@@ -9,8 +9,8 @@
 
 namespace fmaserver::sessions {
 
-BlobParser::BlobParser(const SessionModel& model, Reserve reserve)
-    : model_(model), reserve_(std::move(reserve)) {
+BlobParser::BlobParser(const SessionModel& model, std::string tenant, Reserve reserve)
+    : model_(model), tenant_(std::move(tenant)), reserve_(std::move(reserve)) {
   reader_.emplace(model_.fingerprint);
 }
 
@@ -64,10 +64,30 @@ absl::Status BlobParser::BeginSession() {
   contents_ = *std::move(contents);
   parts_ = PartsOf(contents_.points);
   auto bytes = static_cast<int64_t>(header.payload_bytes());
-  for (const PartPtr& part : parts_) bytes += part->bytes;
+  for (const PartPtr& part : parts_) bytes += part->memory_bytes();
   if (absl::Status status = reserve_(bytes); !status.ok()) return status;
+  if (absl::Status status = MakeRoom(); !status.ok()) return status;
   session_payload_.resize(header.payload_bytes());
   reader_->SetPayload(std::as_writable_bytes(std::span(session_payload_)));
+  return absl::OkStatus();
+}
+
+absl::Status BlobParser::MakeRoom() {
+  int64_t chunks = 0;
+  for (const PartPtr& part : parts_) {
+    if (part->kind != Part::Kind::kChunk) continue;
+    ++chunks;
+    if (model_.archives == nullptr) break;
+    absl::Status status = model_.archives->CheckChunk(part->begin, part->tokens, part->bytes);
+    if (!status.ok()) return status;
+  }
+  if (chunks == 0) return absl::OkStatus();
+  if (model_.archives == nullptr) {
+    return Refusal("archive", Words{"present"}, "none: this server keeps no archives of its model");
+  }
+  auto room = model_.archives->MakeRoom(tenant_, chunks);
+  if (!room.ok()) return room.status();
+  room_ = *std::move(room);
   return absl::OkStatus();
 }
 
@@ -82,7 +102,8 @@ absl::Status BlobParser::BeginPart() {
 
 absl::Status BlobParser::EndRecord() {
   if (has_session_) {
-    parts_[parts_read_++]->memory = std::move(bytes_);
+    if (absl::Status status = EndPart(*parts_[parts_read_]); !status.ok()) return status;
+    ++parts_read_;
   } else {
     auto tail = TailFromPayload(reader_->header(), std::exchange(session_payload_, {}), model_);
     if (!tail.ok()) return tail.status();
@@ -93,13 +114,25 @@ absl::Status BlobParser::EndRecord() {
   return absl::OkStatus();
 }
 
+absl::Status BlobParser::EndPart(Part& part) {
+  // The id was the sender's choice; here it names a file.
+  part.id = RandomId();
+  if (part.kind == Part::Kind::kSlot) {
+    part.memory = engine::SnapshotPtr(std::exchange(bytes_, {}));
+    return absl::OkStatus();
+  }
+  absl::StatusOr<engine::ArchiveChunkPtr> chunk = room_->Restore(part.id, part.begin, *bytes_);
+  if (!chunk.ok()) return chunk.status();
+  part.memory = *std::move(chunk);
+  bytes_.reset();
+  return absl::OkStatus();
+}
+
 absl::StatusOr<SessionContents> BlobParser::Finish() {
   if (!status_.ok()) return status_;
   if (!complete()) {
     return Explain(absl::InvalidArgumentError("the blob ends too early"));
   }
-  // The ids were the sender's choice; here they name files.
-  for (const PartPtr& part : parts_) part->id = RandomId();
   return std::move(contents_);
 }
 

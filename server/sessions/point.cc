@@ -32,19 +32,22 @@ absl::Status CheckArchive(const Point& point) {
 
 }  // namespace
 
-Point MakePoint(engine::State state, bool turn_end) {
+Point MakePoint(engine::State state, bool turn_end, const std::vector<PartPtr>& before) {
   Point point{.slot = std::make_shared<Part>(Part{.id = RandomId(),
                                                   .tokens = state.slot->tokens(),
                                                   .bytes = std::ssize(state.slot->bytes()),
                                                   .memory = std::move(state.slot)}),
               .turn_end = turn_end};
   for (const engine::ArchiveChunkPtr& chunk : state.archive) {
-    point.archive.push_back(std::make_shared<Part>(Part{.kind = Part::Kind::kChunk,
-                                                        .id = chunk->id,
-                                                        .begin = chunk->begin,
-                                                        .tokens = chunk->bytes->tokens(),
-                                                        .bytes = std::ssize(chunk->bytes->bytes()),
-                                                        .memory = chunk->bytes}));
+    const size_t index = point.archive.size();
+    const bool known = index < before.size() && before[index]->id == chunk->id();
+    point.archive.push_back(known ? before[index]
+                                  : std::make_shared<Part>(Part{.kind = Part::Kind::kChunk,
+                                                                .id = chunk->id(),
+                                                                .begin = chunk->begin(),
+                                                                .tokens = chunk->end(),
+                                                                .bytes = chunk->bytes(),
+                                                                .memory = chunk}));
   }
   return point;
 }
@@ -58,16 +61,23 @@ std::vector<PartPtr> PartsOf(const Point& point) {
 std::vector<PartPtr> PartsOf(const std::vector<Point>& points) {
   std::vector<PartPtr> parts;
   std::set<std::string_view> seen;
+  const std::vector<PartPtr> none;
+  const std::vector<PartPtr>* before = &none;
+  const auto add = [&](const PartPtr& part) {
+    if (seen.insert(part->id).second) parts.push_back(part);
+  };
   for (const Point& point : points) {
-    for (PartPtr& part : PartsOf(point)) {
-      if (seen.insert(part->id).second) parts.push_back(std::move(part));
-    }
+    add(point.slot);
+    // Long archives share most of their chunks with the point before.
+    const int64_t shared = SharedChunks(point.archive, *before);
+    std::for_each(point.archive.begin() + shared, point.archive.end(), add);
+    before = &point.archive;
   }
   return parts;
 }
 
 int64_t SharedChunks(const std::vector<PartPtr>& archive, const std::vector<PartPtr>& before) {
-  const auto same = [](const PartPtr& a, const PartPtr& b) { return a->id == b->id; };
+  const auto same = [](const PartPtr& a, const PartPtr& b) { return a == b || a->id == b->id; };
   return std::ranges::mismatch(archive, before, same).in1 - archive.begin();
 }
 

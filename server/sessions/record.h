@@ -24,7 +24,7 @@ namespace fmaserver::sessions {
 /// that a server of the previous release can read it too.
 inline constexpr uint32_t kFirstRecordVersion = 1;
 inline constexpr uint32_t kRecordVersion = 2;
-inline constexpr uint32_t kMaxRecordHeaderBytes = 1U << 18;
+inline constexpr uint32_t kMaxRecordHeaderBytes = 1U << 22;
 
 /// A record to write: these three, one after the other.
 struct SealedRecord {

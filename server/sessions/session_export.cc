@@ -16,14 +16,10 @@ SessionExport::SessionExport(const SessionModel& model, const SessionContents& c
 }
 
 absl::Status SessionExport::OpenRecord() {
-  HeldPart& part = parts_[next_part_++];
-  bytes_ = std::move(part.bytes);
-  if (bytes_ == nullptr) {
-    absl::StatusOr<engine::SnapshotPtr> read = part.open->Read();
-    if (!read.ok()) return read.status();
-    bytes_ = *std::move(read);
-    part.open.reset();
-  }
+  HeldPart part = std::exchange(parts_[next_part_++], {});
+  absl::StatusOr<engine::SnapshotPtr> read = part.bytes ? part.bytes.Read() : part.open->Read();
+  if (!read.ok()) return read.status();
+  bytes_ = *std::move(read);
   record_ = SealRecord(PartHeader(*part.part, model_), bytes_->bytes());
   pieces_ = {record_.digest,
              {reinterpret_cast<const char*>(record_.payload.data()), record_.payload.size()},

@@ -12,7 +12,7 @@ SessionImport::SessionImport(StoreCore& core, SessionName name, SessionContents 
     : core_(core),
       name_(std::move(name)),
       empty_(std::move(empty)),
-      parser_(core.model, [this](int64_t bytes) { return Reserve(bytes); }) {}
+      parser_(core.model, name_.tenant, [this](int64_t bytes) { return Reserve(bytes); }) {}
 
 absl::Status SessionImport::Reserve(int64_t bytes) {
   reserved_ = core_.table.Reserve(bytes);

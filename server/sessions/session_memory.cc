@@ -1,5 +1,6 @@
 #include "server/sessions/session_memory.h"
 
+#include <algorithm>
 #include <tuple>
 #include <utility>
 
@@ -17,6 +18,13 @@ Part* DecidingSlot(const Session& session) {
   return contents.points.back().slot.get();
 }
 
+/// Whether chunks of the session are in memory.
+bool HasArchive(const Session& session) {
+  return std::ranges::any_of(session.holding.contents.points, [](const Point& point) {
+    return !point.archive.empty() && point.archive.back()->memory;
+  });
+}
+
 }  // namespace
 
 bool SessionMemory::PartOrder::operator()(const PartPtr& a, const PartPtr& b) const {
@@ -30,8 +38,7 @@ SessionPlace PlaceOf(const Session& session) {
   if (session.turn) return SessionPlace::kActive;
   if (session.holding.contents.tail == nullptr) return SessionPlace::kOnDisk;
   const Part* slot = DecidingSlot(session);
-  return slot == nullptr || slot->memory != nullptr ? SessionPlace::kInMemory
-                                                    : SessionPlace::kOnDisk;
+  return slot == nullptr || slot->memory ? SessionPlace::kInMemory : SessionPlace::kOnDisk;
 }
 
 int64_t& SessionMemory::CountOf(SessionPlace place) {
@@ -82,8 +89,9 @@ void SessionMemory::Count(SessionContents& contents, bool durable) {
 
 void SessionMemory::CountPart(PartPtr& part, bool durable) {
   const auto [known, is_new] = parts_.insert(part);
-  part = *known;
-  if (is_new && part->memory != nullptr) stats_.memory_bytes += part->bytes;
+  const PartPtr given = std::exchange(part, *known);
+  if (is_new && part->memory) stats_.memory_bytes += part->memory_bytes();
+  if (!is_new && given->memory) Attach(*part, given->memory);
   ++part->holders;
   if (durable && part->durable_holders++ == 0) stats_.disk_bytes += part->bytes;
 }
@@ -100,24 +108,24 @@ void SessionMemory::Discount(const SessionContents& contents, bool durable) {
 void SessionMemory::DiscountPart(const PartPtr& part, bool durable) {
   if (durable && --part->durable_holders == 0) stats_.disk_bytes -= part->bytes;
   if (--part->holders > 0) return;
-  if (part->memory != nullptr) stats_.memory_bytes -= part->bytes;
+  if (part->memory) stats_.memory_bytes -= part->memory_bytes();
   parts_.erase(part);
 }
 
-void SessionMemory::Attach(Part& part, engine::SnapshotPtr bytes) {
-  if (part.memory != nullptr) return;
+void SessionMemory::Attach(Part& part, PartBytes bytes) {
+  if (part.memory) return;
   part.memory = std::move(bytes);
   stats_.in_memory += part.parked_heads;
   stats_.on_disk -= part.parked_heads;
-  if (part.holders > 0) stats_.memory_bytes += part.bytes;
+  if (part.holders > 0) stats_.memory_bytes += part.memory_bytes();
 }
 
 void SessionMemory::Detach(Part& part) {
-  if (part.memory == nullptr) return;
-  part.memory = nullptr;
+  if (!part.memory) return;
+  part.memory = {};
   stats_.in_memory -= part.parked_heads;
   stats_.on_disk += part.parked_heads;
-  stats_.memory_bytes -= part.bytes;
+  stats_.memory_bytes -= part.memory_bytes();
 }
 
 void SessionMemory::Attach(Session& session, std::shared_ptr<Tail> tail) {
@@ -169,6 +177,17 @@ bool SessionMemory::Free(int64_t bytes) {
     }
   }
   return stats_.memory_bytes <= goal;
+}
+
+void SessionMemory::DropArchives(const std::string& tenant, absl::FunctionRef<bool()> enough) {
+  for (auto next = parked_.begin(); next != parked_.end();) {
+    Session& session = *(next++)->second;
+    if (!session.holding.durable || !HasArchive(session)) continue;
+    if (!tenant.empty() && session.name.tenant != tenant) continue;
+    Unpark(session);
+    LeaveMemory(session);
+    if (enough()) return;
+  }
 }
 
 void SessionMemory::LeaveMemory(Session& session) {

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <map>
 #include <set>
+#include <string>
 
+#include "absl/functional/function_ref.h"
 #include "server/sessions/session.h"
 
 namespace fmaserver::sessions {
@@ -12,7 +14,7 @@ namespace fmaserver::sessions {
 /// Where the session's newest state and its log are: the one definition, for calls and metrics.
 SessionPlace PlaceOf(const Session& session);
 
-/// Counts the bytes of parts and logs once each, however many sessions share them, and where the
+/// Counts the bytes of slots and logs once each, however many sessions share them, and where the
 /// sessions are. Over the budget, parked sessions give memory back, least recently used first:
 /// those that the shelf has leave memory, the others lose their rewind points.
 ///
@@ -31,7 +33,7 @@ class SessionMemory {
   void Clear(Session& session);
 
   /// Puts bytes that were read from the shelf into memory.
-  void Attach(Part& part, engine::SnapshotPtr bytes);
+  void Attach(Part& part, PartBytes bytes);
   void Attach(Session& session, std::shared_ptr<Tail> tail);
 
   /// Says whether a turn of the session is live.
@@ -46,6 +48,11 @@ class SessionMemory {
 
   /// Whether `bytes` more fit into the budget, after parked sessions have given memory back.
   bool Free(int64_t bytes);
+
+  /// Lets durable parked sessions that have archives in memory leave it, the least recently used
+  /// first and those of one tenant only unless `tenant` is empty, until `enough`, which is asked
+  /// after each, says true.
+  void DropArchives(const std::string& tenant, absl::FunctionRef<bool()> enough);
 
   /// Counts bytes that somebody is about to hold; negative to give them up.
   void Reserve(int64_t bytes) { reserved_bytes_ += bytes; }

@@ -1,5 +1,6 @@
 #include "server/sessions/session_reader.h"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -12,16 +13,6 @@ namespace {
 
 absl::Status NotFound(const SessionName& name) {
   return absl::NotFoundError(Concat(Describe(name), ": there is none"));
-}
-
-engine::State StateOf(const Point& point, std::vector<engine::SnapshotPtr> bytes) {
-  engine::State state(std::move(bytes.front()));
-  for (size_t i = 0; i < point.archive.size(); ++i) {
-    const Part& chunk = *point.archive[i];
-    state.archive.push_back(std::make_shared<engine::ArchiveChunk>(engine::ArchiveChunk{
-        .id = chunk.id, .begin = chunk.begin, .bytes = std::move(bytes[i + 1])}));
-  }
-  return state;
 }
 
 }  // namespace
@@ -111,49 +102,36 @@ absl::StatusOr<SessionContents> SessionReader::Load(const Claim& claim) {
   return table_.HoldingOf(claim).contents;
 }
 
-absl::StatusOr<std::unique_ptr<OpenPart>> SessionReader::Open(const Claim& claim,
-                                                              const PartPtr& part) {
-  auto open = shelf_->Open(claim.name(), part);
-  if (open.ok()) return open;
-  // Another server may have changed the session and removed states that it no longer holds.
-  const auto stored = shelf_->Read(claim.name(), table_.HoldingOf(claim).version);
-  if (absl::IsNotFound(stored.status()) || (stored.ok() && stored->has_value())) {
-    return absl::AbortedError(Concat(Describe(claim.name()), ": another server is using it"));
-  }
-  return open;
-}
-
 absl::StatusOr<std::vector<HeldPart>> SessionReader::Hold(const Claim& claim,
                                                           const std::vector<PartPtr>& parts) {
-  std::vector<engine::SnapshotPtr> bytes = table_.BytesOf(claim, parts);
+  std::vector<PartBytes> bytes = table_.BytesOf(claim, parts);
   std::vector<HeldPart> held;
   for (size_t i = 0; i < parts.size(); ++i) {
     held.push_back({.part = parts[i], .bytes = std::move(bytes[i]), .open = nullptr});
-    if (held.back().bytes != nullptr) continue;
-    auto open = Open(claim, parts[i]);
+    if (held.back().bytes) continue;
+    auto open = loader_.Open(claim, parts[i]);
     if (!open.ok()) return open.status();
     held.back().open = *std::move(open);
   }
   return held;
 }
 
-absl::StatusOr<engine::State> SessionReader::LoadState(const Claim& claim, const Point& point) {
+absl::StatusOr<engine::State> SessionReader::LoadState(const Claim& claim, const Point& point,
+                                                       bool with_archive) {
   const Clock::time_point start = Clock::now();
-  const std::vector<PartPtr> parts = PartsOf(point);
-  std::vector<engine::SnapshotPtr> bytes = table_.BytesOf(claim, parts);
-  bool restored = false;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    if (bytes[i] != nullptr) continue;
-    const auto open = Open(claim, parts[i]);
-    if (!open.ok()) return open.status();
-    absl::StatusOr<engine::SnapshotPtr> read = (*open)->Read();
-    if (!read.ok()) return read.status();
-    table_.Attach(claim, parts[i], *read);
-    bytes[i] = *std::move(read);
-    restored = true;
+  std::vector<PartPtr> parts = {point.slot};
+  if (with_archive && loader_.has_archives()) parts = PartsOf(point);
+  const std::vector<PartBytes> known = table_.BytesOf(claim, parts);
+  absl::StatusOr<std::vector<PartBytes>> bytes = loader_.Load(claim, parts);
+  if (!bytes.ok()) return bytes.status();
+  if (!std::ranges::all_of(known, [](const PartBytes& part) { return bool(part); })) {
+    observer_.OnRestore(SecondsSince(start));
   }
-  if (restored) observer_.OnRestore(SecondsSince(start));
-  return StateOf(point, std::move(bytes));
+  engine::State state(std::move(bytes->front().slot));
+  for (size_t i = 1; i < bytes->size(); ++i) {
+    state.archive.push_back(std::move((*bytes)[i].chunk));
+  }
+  return state;
 }
 
 }  // namespace fmaserver::sessions

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "server/engine/archive.h"
 #include "server/sessions/claim.h"
+#include "server/sessions/part_loader.h"
 #include "server/sessions/session_table.h"
 #include "server/sessions/session_writer.h"
 #include "server/sessions/state_shelf.h"
@@ -17,8 +18,8 @@ namespace fmaserver::sessions {
 /// A part that can be read without a claim: in memory, or open on the shelf.
 struct HeldPart {
   PartPtr part;
-  engine::SnapshotPtr bytes;       ///< null when `open` is not
-  std::unique_ptr<OpenPart> open;  ///< null when `bytes` is there
+  PartBytes bytes;                 ///< absent when `open` is not null
+  std::unique_ptr<OpenPart> open;  ///< null when `bytes` are there
 };
 
 /// Thread-safe; calls wait for the shelf. Errors: INVALID_ARGUMENT for an invalid name, and the
@@ -26,9 +27,9 @@ struct HeldPart {
 class SessionReader {
  public:
   /// `shelf` may be null; all outlive the reader.
-  SessionReader(SessionTable& table, StateShelf* shelf, SessionWriter& writer,
+  SessionReader(SessionTable& table, StateShelf* shelf, PartLoader& loader, SessionWriter& writer,
                 SessionObserver& observer)
-      : table_(table), shelf_(shelf), writer_(writer), observer_(observer) {}
+      : table_(table), shelf_(shelf), loader_(loader), writer_(writer), observer_(observer) {}
 
   /// Claims the session as it is now, even when another server has changed it. During a turn it is
   /// as it was before the turn. NOT_FOUND also for an expired session, which is removed.
@@ -44,18 +45,20 @@ class SessionReader {
   /// it.
   absl::StatusOr<SessionContents> Load(const Claim& claim);
 
-  /// The bytes of one of its points.
-  absl::StatusOr<engine::State> LoadState(const Claim& claim, const Point& point);
+  /// The state of one of its points, without its archive unless `with_archive` or where this server
+  /// keeps none. RESOURCE_EXHAUSTED when there is no room for the archive.
+  absl::StatusOr<engine::State> LoadState(const Claim& claim, const Point& point,
+                                          bool with_archive);
 
   /// Parts of the session, which stay readable after the claim has ended.
   absl::StatusOr<std::vector<HeldPart>> Hold(const Claim& claim, const std::vector<PartPtr>& parts);
 
  private:
   absl::Status Refresh(const ChangeClaim& claim);
-  absl::StatusOr<std::unique_ptr<OpenPart>> Open(const Claim& claim, const PartPtr& part);
 
   SessionTable& table_;
   StateShelf* const shelf_;
+  PartLoader& loader_;
   SessionWriter& writer_;
   SessionObserver& observer_;
 };

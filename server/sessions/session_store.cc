@@ -261,8 +261,9 @@ absl::StatusOr<std::unique_ptr<SessionImport>> SessionStore::Import(
 }
 
 absl::StatusOr<std::unique_ptr<Turn>> SessionStore::BeginTurn(const SessionName& name,
-                                                              int64_t min_pending) {
-  return Turn::Begin(core_, name, min_pending);
+                                                              int64_t min_pending,
+                                                              bool with_archive) {
+  return Turn::Begin(core_, name, min_pending, with_archive);
 }
 
 absl::StatusOr<ResumedTurn> SessionStore::BeginResume(const std::string& tenant,

@@ -90,13 +90,22 @@ class SessionStore {
 
   /// Starts a turn. A caller that brings no new tokens asks for `min_pending` = 1, so that there is
   /// a token to read: FAILED_PRECONDITION when there is none. A stored interrupted turn is dropped
-  /// when the new turn commits.
-  absl::StatusOr<std::unique_ptr<Turn>> BeginTurn(const SessionName& name, int64_t min_pending = 0);
+  /// when the new turn commits. Unless `with_archive`, the turn goes on without the session's
+  /// archive, which then need not fit into memory: RESOURCE_EXHAUSTED when it must and does not.
+  absl::StatusOr<std::unique_ptr<Turn>> BeginTurn(const SessionName& name, int64_t min_pending = 0,
+                                                  bool with_archive = true);
 
   /// Takes up the interrupted turn that `resume_token` names; its record stays until the turn
   /// commits. NOT_FOUND for a token that is wrong or was used before.
   absl::StatusOr<ResumedTurn> BeginResume(const std::string& tenant,
                                           const std::string& resume_token);
+
+  /// Lets sessions that are safe on the shelf and not in use leave memory, the least recently used
+  /// first and of one tenant only unless `tenant` is empty, as long as they have archives there and
+  /// until `enough` says true. `enough` must not call the store.
+  void DropArchives(const std::string& tenant, absl::FunctionRef<bool()> enough) {
+    core_.table.DropArchives(tenant, enough);
+  }
 
   /// Removes expired sessions, of one tenant or of all.
   void Sweep(const std::string& tenant = {});

@@ -170,16 +170,16 @@ SessionInfo SessionTable::Describe(const Session& session) const {
   return info;
 }
 
-std::vector<engine::SnapshotPtr> SessionTable::BytesOf(const Claim& /*claim*/,
-                                                       const std::vector<PartPtr>& parts) const {
-  std::vector<engine::SnapshotPtr> bytes;
+std::vector<PartBytes> SessionTable::BytesOf(const Claim& /*claim*/,
+                                             const std::vector<PartPtr>& parts) const {
+  std::vector<PartBytes> bytes;
   bytes.reserve(parts.size());
   const std::lock_guard lock(mutex_);
   for (const PartPtr& part : parts) bytes.push_back(part->memory);
   return bytes;
 }
 
-void SessionTable::Attach(const Claim& /*claim*/, const PartPtr& part, engine::SnapshotPtr bytes) {
+void SessionTable::Attach(const Claim& /*claim*/, const PartPtr& part, PartBytes bytes) {
   const std::lock_guard lock(mutex_);
   memory_.Attach(*part, std::move(bytes));
 }
@@ -204,6 +204,11 @@ void SessionTable::Erase(const ChangeClaim& claim) {
   if (!session.exists) return;
   memory_.Clear(session);
   CountExisting(session, -1);
+}
+
+void SessionTable::DropArchives(const std::string& tenant, absl::FunctionRef<bool()> enough) {
+  const std::lock_guard lock(mutex_);
+  memory_.DropArchives(tenant, enough);
 }
 
 void SessionTable::CountExisting(const Session& session, int64_t change) {

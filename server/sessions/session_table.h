@@ -64,12 +64,11 @@ class SessionTable {
   Holding HoldingOf(const Claim& claim) const;
   SessionInfo InfoOf(const Claim& claim) const;
 
-  /// The bytes of these parts of the session; null for those that are not in memory.
-  std::vector<engine::SnapshotPtr> BytesOf(const Claim& claim,
-                                           const std::vector<PartPtr>& parts) const;
+  /// The bytes of these parts of the session; none for those that are not in memory.
+  std::vector<PartBytes> BytesOf(const Claim& claim, const std::vector<PartPtr>& parts) const;
 
   /// Puts bytes that were read from the shelf into memory.
-  void Attach(const Claim& claim, const PartPtr& part, engine::SnapshotPtr bytes);
+  void Attach(const Claim& claim, const PartPtr& part, PartBytes bytes);
   void Attach(const Claim& claim, std::shared_ptr<Tail> tail);
 
   /// Replaces the session's contents; the session exists from then on.
@@ -79,6 +78,8 @@ class SessionTable {
 
   /// Whether everything held fits into the budget, after parked sessions have given memory back.
   bool Fits();
+  /// SessionMemory::DropArchives; `enough` is called while the mutex is held.
+  void DropArchives(const std::string& tenant, absl::FunctionRef<bool()> enough);
   /// Counts `bytes` more; nothing when they do not fit into the budget.
   std::optional<Reservation> Reserve(int64_t bytes);
 

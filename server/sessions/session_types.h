@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "base/names.h"
+#include "server/engine/archive.h"
 
 namespace fmaserver::sessions {
 
@@ -37,6 +39,9 @@ struct SessionModel {
   std::string fingerprint;  ///< ModelFingerprint(): 32 bytes
   int64_t slot_bytes = 0;
   int64_t vocab_size = 0;
+  /// Where chunks of archives are restored; null: this server keeps none, and leaves those on the
+  /// shelf alone.
+  std::shared_ptr<engine::ArchiveSource> archives = {};
 };
 
 inline constexpr int64_t kMaxRewindPoints = 1000;

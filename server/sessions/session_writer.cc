@@ -3,7 +3,9 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/clock.h"
@@ -14,11 +16,11 @@ namespace {
 /// Those of `parts` that are not among `others`.
 std::vector<PartPtr> Without(const std::vector<PartPtr>& parts,
                              const std::vector<PartPtr>& others) {
+  std::set<std::string_view> ids;
+  for (const PartPtr& other : others) ids.insert(other->id);
   std::vector<PartPtr> rest;
-  std::ranges::copy_if(parts, std::back_inserter(rest), [&others](const PartPtr& part) {
-    return std::ranges::none_of(others,
-                                [&part](const PartPtr& other) { return other->id == part->id; });
-  });
+  std::ranges::copy_if(parts, std::back_inserter(rest),
+                       [&ids](const PartPtr& part) { return !ids.contains(part->id); });
   return rest;
 }
 
@@ -35,7 +37,7 @@ SavePlan SessionWriter::PlanFor(const Claim& source, SessionContents contents) c
                 .source = source.name(),
                 .expected = table_.HoldingOf(source).version};
   const std::vector<PartPtr> parts = sessions::PartsOf(plan.contents.points);
-  std::vector<engine::SnapshotPtr> bytes = table_.BytesOf(source, parts);
+  std::vector<PartBytes> bytes = table_.BytesOf(source, parts);
   for (size_t i = 0; i < parts.size(); ++i) plan.parts.push_back({parts[i], std::move(bytes[i])});
   return plan;
 }
@@ -101,24 +103,11 @@ absl::Status SessionWriter::Add(const std::vector<ChangeClaim>& names, SessionCo
     holding = *std::move(saved);
     if (!holding.durable) {
       // States that are not safe on the shelf must be in memory.
-      absl::Status status = LoadAll(parent, sessions::PartsOf(holding.contents.points));
-      if (!status.ok()) return status;
+      const auto loaded = loader_.Load(parent, sessions::PartsOf(holding.contents.points));
+      if (!loaded.ok()) return loaded.status();
     }
   }
   for (const ChangeClaim& name : names) table_.Set(name, holding);
-  return absl::OkStatus();
-}
-
-absl::Status SessionWriter::LoadAll(const Claim& claim, const std::vector<PartPtr>& parts) {
-  const std::vector<engine::SnapshotPtr> bytes = table_.BytesOf(claim, parts);
-  for (size_t i = 0; i < parts.size(); ++i) {
-    if (bytes[i] != nullptr) continue;
-    const auto open = shelf_->Open(claim.name(), parts[i]);
-    if (!open.ok()) return open.status();
-    auto read = (*open)->Read();
-    if (!read.ok()) return read.status();
-    table_.Attach(claim, parts[i], *std::move(read));
-  }
   return absl::OkStatus();
 }
 

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/sessions/claim.h"
+#include "server/sessions/part_loader.h"
 #include "server/sessions/session_table.h"
 #include "server/sessions/state_shelf.h"
 
@@ -18,8 +19,9 @@ namespace fmaserver::sessions {
 class SessionWriter {
  public:
   /// `shelf` may be null; all outlive the writer.
-  SessionWriter(SessionTable& table, StateShelf* shelf, SessionObserver& observer)
-      : table_(table), shelf_(shelf), observer_(observer) {}
+  SessionWriter(SessionTable& table, StateShelf* shelf, PartLoader& loader,
+                SessionObserver& observer)
+      : table_(table), shelf_(shelf), loader_(loader), observer_(observer) {}
 
   /// Replaces the session's contents; their tail must not be null.
   absl::Status Replace(const ChangeClaim& claim, SessionContents next);
@@ -38,11 +40,10 @@ class SessionWriter {
   SavePlan PlanFor(const Claim& source, SessionContents contents) const;
   absl::StatusOr<Holding> Save(SavePlan plan);
   void Report(const absl::Status& status, double seconds);
-  /// Reads the parts that are only on the shelf, where they lie under the name of the claim.
-  absl::Status LoadAll(const Claim& claim, const std::vector<PartPtr>& parts);
 
   SessionTable& table_;
   StateShelf* const shelf_;
+  PartLoader& loader_;
   SessionObserver& observer_;
   std::atomic<bool> fails_ = false;
 };

@@ -20,10 +20,10 @@ struct StoredSession {
   Version version;
 };
 
-/// A part to save. Null bytes: the shelf has it already, under the name of the plan's source.
+/// A part to save. Without bytes the shelf has it already, under the name of the plan's source.
 struct PartToSave {
   PartPtr part;
-  engine::SnapshotPtr bytes;
+  PartBytes bytes;
 };
 
 /// What to save, and for whom.

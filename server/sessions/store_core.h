@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/clock.h"
+#include "server/sessions/part_loader.h"
 #include "server/sessions/session_reader.h"
 #include "server/sessions/session_table.h"
 #include "server/sessions/session_types.h"
@@ -12,7 +13,7 @@
 
 namespace fmaserver::sessions {
 
-/// The table decides who may do what and never waits for the shelf. The reader and the writer work
+/// The table decides who may do what and never waits for the shelf. Loader, reader and writer work
 /// on the shelf and cannot hold the table's mutex meanwhile.
 struct StoreCore {
   StoreCore(SessionModel session_model, SessionOptions session_options,
@@ -22,14 +23,16 @@ struct StoreCore {
         shelf(std::move(state_shelf)),
         observer(session_observer),
         table(options.memory_bytes, std::move(now)),
-        writer(table, shelf.get(), observer),
-        reader(table, shelf.get(), writer, observer) {}
+        loader(table, shelf.get(), model.archives.get()),
+        writer(table, shelf.get(), loader, observer),
+        reader(table, shelf.get(), loader, writer, observer) {}
 
   const SessionModel model;
   const SessionOptions options;
   const std::unique_ptr<StateShelf> shelf;  ///< null: sessions live in memory only
   SessionObserver& observer;
   SessionTable table;
+  PartLoader loader;
   SessionWriter writer;
   SessionReader reader;
 };

@@ -37,10 +37,10 @@ absl::Status UnknownToken() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Turn>> Turn::Begin(StoreCore& core, const SessionName& name,
-                                                  int64_t min_pending) {
+                                                  int64_t min_pending, bool with_archive) {
   absl::StatusOr<ChangeClaim> found = core.reader.FindToChange(name);
   if (!found.ok()) return found.status();
-  return Start(core, *std::move(found), min_pending, /*resume=*/false);
+  return Start(core, *std::move(found), min_pending, with_archive, /*resume=*/false);
 }
 
 absl::StatusOr<ResumedTurn> Turn::Resume(StoreCore& core, const std::string& tenant,
@@ -57,7 +57,8 @@ absl::StatusOr<ResumedTurn> Turn::Resume(StoreCore& core, const std::string& ten
   if (!interruption.has_value() || interruption->token != resume_token) return UnknownToken();
   auto* change = std::get_if<ChangeClaim>(&*found);
   if (change == nullptr) return InUse(name);
-  auto turn = Start(core, std::move(*change), /*min_pending=*/1, /*resume=*/true);
+  auto turn = Start(core, std::move(*change), /*min_pending=*/1, /*with_archive=*/true,
+                    /*resume=*/true);
   if (!turn.ok()) return turn.status();
   const Tail& tail = *(*turn)->before_.tail;
   ResumedTurn resumed{.record = {.request = tail.request,
@@ -70,7 +71,8 @@ absl::StatusOr<ResumedTurn> Turn::Resume(StoreCore& core, const std::string& ten
 }
 
 absl::StatusOr<std::unique_ptr<Turn>> Turn::Start(StoreCore& core, ChangeClaim found,
-                                                  int64_t min_pending, bool resume) {
+                                                  int64_t min_pending, bool with_archive,
+                                                  bool resume) {
   TurnClaim claim = core.table.ToTurn(std::move(found));
   absl::StatusOr<SessionContents> contents = core.reader.Load(claim);
   if (!contents.ok()) return contents.status();
@@ -78,7 +80,8 @@ absl::StatusOr<std::unique_ptr<Turn>> Turn::Start(StoreCore& core, ChangeClaim f
   if (!start.ok()) return start.status();
   engine::State state;
   if (*start >= 0) {
-    absl::StatusOr<engine::State> loaded = core.reader.LoadState(claim, contents->points[*start]);
+    absl::StatusOr<engine::State> loaded =
+        core.reader.LoadState(claim, contents->points[*start], with_archive);
     if (!loaded.ok()) return loaded.status();
     state = *std::move(loaded);
   }
@@ -95,7 +98,7 @@ Turn::Turn(StoreCore& core, TurnClaim claim, SessionContents before, engine::Sta
       first_token_(first_token),
       state_(std::move(state)),
       points_(before_.points) {
-  const int64_t start = state_.slot == nullptr ? 0 : state_.slot->tokens();
+  const int64_t start = state_.tokens();
   const int64_t from = std::min(start, std::max(before_.log_begin, first_token_ - kHistoryTokens));
   const auto at = [this](int64_t token) {
     return before_.tail->log.begin() + (token - before_.log_begin);
@@ -111,9 +114,7 @@ absl::Status Turn::CheckState(const engine::State& state) const {
                    Concat(core_.model.slot_bytes, " bytes"));
   }
   for (const engine::ArchiveChunkPtr& chunk : state.archive) {
-    if (chunk == nullptr || chunk->bytes == nullptr) {
-      return Refusal("chunk", Words{"empty"}, "one with bytes");
-    }
+    if (chunk == nullptr) return Refusal("chunk", Words{"missing"}, "one with bytes");
   }
   return absl::OkStatus();
 }
@@ -124,7 +125,9 @@ void Turn::Push(engine::State state, bool turn_end) {
   if (!status_.ok()) return;
   // A turn that read nothing, or read the same tokens again, brings no new state.
   if (state.slot->tokens() <= (points_.empty() ? 0 : points_.back().tokens())) return;
-  points_.push_back(MakePoint(std::move(state), turn_end));
+  const std::vector<PartPtr> before =
+      points_.empty() ? std::vector<PartPtr>() : points_.back().archive;
+  points_.push_back(MakePoint(std::move(state), turn_end, before));
 }
 
 void Turn::AddPoint(engine::State state) {

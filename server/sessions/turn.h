@@ -29,7 +29,7 @@ class Turn {
   static constexpr int64_t kHistoryTokens = 4096;
 
   static absl::StatusOr<std::unique_ptr<Turn>> Begin(StoreCore& core, const SessionName& name,
-                                                     int64_t min_pending);
+                                                     int64_t min_pending, bool with_archive);
   static absl::StatusOr<ResumedTurn> Resume(StoreCore& core, const std::string& tenant,
                                             const std::string& resume_token);
   Turn(const Turn&) = delete;
@@ -69,7 +69,8 @@ class Turn {
        int64_t first_token);
 
   static absl::StatusOr<std::unique_ptr<Turn>> Start(StoreCore& core, ChangeClaim found,
-                                                     int64_t min_pending, bool resume);
+                                                     int64_t min_pending, bool with_archive,
+                                                     bool resume);
   void Push(engine::State state, bool turn_end);
   absl::Status CheckState(const engine::State& state) const;
   absl::StatusOr<SessionContents> After(const std::vector<int32_t>& appended, engine::State head,

@@ -4,6 +4,7 @@
 #include <limits>
 #include <string>
 
+#include "base/text.h"
 #include "gtest/gtest.h"
 
 namespace fmaserver::testing {
@@ -37,8 +38,9 @@ TEST(RefusalTest, PutsThePlaceBeforeAFailure) {
 }
 
 TEST(RefusalTest, CutsLongText) {
-  EXPECT_EQ(Quoted(std::string(80, 'x')), "\"" + std::string(80, 'x') + "\"");
-  EXPECT_EQ(Quoted(std::string(81, 'x')), "\"" + std::string(80, 'x') + "...\"");
+  const std::string longest(80, 'x');
+  EXPECT_EQ(Quoted(longest), Concat("\"", longest, "\""));
+  EXPECT_EQ(Quoted(Concat(longest, "x")), Concat("\"", longest, "...\""));
   EXPECT_EQ(Quoted("a\n\xC3\xA9"), "\"a\\n\\u00e9\"");
   EXPECT_EQ(Quoted("a\xFF"), "\"a\\ufffd\"");
 }

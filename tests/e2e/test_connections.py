@@ -133,7 +133,7 @@ def test_a_connection_without_a_call_ends() -> None:
             assert idle.is_closed(30)
         assert stream.stdout is not None
         assert len(stream.stdout.read(2_000)) == 2_000
-        assert server.sum("fma_connections") == 1
+        assert eventually(lambda: server.sum("fma_connections") == 1)
         stream.kill()
 
 

@@ -57,6 +57,23 @@ def test_each_model_answers_and_has_its_series(tmp_path: Path) -> None:
             subprocess.run(["promtool", "check", "metrics"], stdin=file, check=True)
 
 
+def test_the_makers_of_a_model_say_how_its_tokens_are_chosen(tmp_path: Path) -> None:
+    folder = tmp_path / "greedy"
+    shutil.copytree(SINKS, folder)
+    (folder / "generation_config.json").write_text('{"do_sample": true, "temperature": 0, "top_k": 7}')
+    words = ("generate", "--token-ids", "[1, 2, 3]", "--max-tokens", 20, "--ignore-eos", "--json")
+    with Service(model=folder) as server:
+        assert "temperature 0, top_k 7, top_p 1," in run(BIN / "fma", "models", "--server", server.address)
+
+        def tokens(*options: object) -> set[str]:
+            outputs = [fma(server, *words, "--seed", seed, *options).stdout for seed in range(3)]
+            events = [[json.loads(line) for line in output.splitlines()] for output in outputs]
+            return {str([event["token_ids"] for event in run if event["event"] == "delta"]) for run in events}
+
+        assert len(tokens()) == 1, "greedy, as the model says"
+        assert len(tokens("--temperature", 2, "--top-k", 0)) == 3, "a request has the last word"
+
+
 def test_a_folder_in_latin1_has_a_name_that_every_page_can_show(tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path) + b"/b\xfccher"
     shutil.copytree(os.fsencode(AVERAGE), folder)

@@ -7,6 +7,7 @@
 
 #include "server/sessions/blob_parser.h"
 #include "tests/fuzz/fuzz_target.h"
+#include "tests/server/sessions/fake_archives.h"
 
 using fmaserver::AsText;
 using fmaserver::Require;
@@ -18,13 +19,16 @@ constexpr int64_t kMemoryBytes = 1 << 16;
 
 const fmaserver::sessions::SessionModel& Model() {
   static const fmaserver::sessions::SessionModel model{
-      .fingerprint = std::string(32, 'f'), .slot_bytes = 64, .vocab_size = 256};
+      .fingerprint = std::string(32, 'f'),
+      .slot_bytes = 64,
+      .vocab_size = 256,
+      .archives = std::make_shared<fmaserver::testing::FakeArchives>()};
   return model;
 }
 
 void Parse(std::string_view blob, size_t piece_bytes) {
   int64_t reserved = 0;
-  BlobParser parser(Model(), [&reserved](int64_t bytes) {
+  BlobParser parser(Model(), "tenant", [&reserved](int64_t bytes) {
     Require(reserved == 0 && bytes >= 0);
     if (bytes > kMemoryBytes) return absl::ResourceExhaustedError("too large");
     reserved = bytes;
@@ -39,10 +43,11 @@ void Parse(std::string_view blob, size_t piece_bytes) {
   Require(contents->tokens - contents->log_begin == std::ssize(contents->tail->log));
   int64_t held = 0;
   for (const auto& part : fmaserver::sessions::PartsOf(contents->points)) {
-    Require(part->memory != nullptr && part->memory->tokens() == part->tokens);
+    const auto bytes = part->memory.Read();
+    Require(bytes.ok() && *bytes != nullptr && (*bytes)->tokens() == part->tokens);
     Require(part->tokens <= contents->tokens);
-    Require(std::ssize(part->memory->bytes()) == part->bytes);
-    held += part->bytes;
+    Require(std::ssize((*bytes)->bytes()) == part->bytes);
+    held += part->memory_bytes();
   }
   Require(held <= reserved);
 }

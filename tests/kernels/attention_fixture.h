@@ -89,6 +89,7 @@ class AttentionTest : public BackendTest {
     const std::vector<float>* qkv;  // of the whole sequence
     bool tentative = false;
     TestArchive* archive = nullptr;  // null: it opens nothing
+    std::span<float> unit_weights = {};
   };
 
   /// Runs one step of one layer; returns [rows of all parts, H*d].
@@ -101,6 +102,7 @@ class AttentionTest : public BackendTest {
       if (part.archive != nullptr) {
         segments.back().opens = true;
         segments.back().archive = part.archive->Reach(backend(), part.position + part.rows);
+        segments.back().unit_weights = part.unit_weights;
       }
       const auto first = part.qkv->begin() + part.position * spec.QkvColumns();
       qkv.insert(qkv.end(), first, first + part.rows * spec.QkvColumns());

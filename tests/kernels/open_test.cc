@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 #include <random>
 #include <span>
 #include <vector>
@@ -230,6 +231,55 @@ TEST_P(OpenTest, ABf16ArchiveOfNumbersThatFitIsExact) {
     const auto expected = layer.Evaluate(qkv);
     for (size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(decoded[i], expected[i], 2e-5) << i;
   }
+}
+
+/// Values do not change what is opened. With values of 1 in one unit and of 0 elsewhere, a head's
+/// output is the weight of that unit.
+TEST_P(OpenTest, SaysWhatTheLastRowGaveToEachUnit) {
+  std::mt19937 random(8);
+  int opened = 0;
+  for (int round = 0; round < 30; ++round) {
+    kernels::AttentionSpec spec = RandomOpeningSpec(kSmallGroups, random);
+    SCOPED_TRACE(Describe(spec));
+    const ReferenceAttention layer = RandomAttention(spec, random);
+    const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kF32);
+    const kernels::ArchiveLayout archived(spec, 1, layout.type);
+    const auto weights = PackFor(backend(), layer);
+    const int64_t n = Enough(spec);
+    auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);
+    const int64_t units = archived.Groups(n) * archived.UnitsPerGroup();
+    const int64_t unit = static_cast<int64_t>(random()) % units;
+    const int64_t first_value = int64_t{spec.num_heads + spec.num_kv_heads} * spec.head_dim;
+    for (int64_t token = 0; token < n; ++token) {
+      const float value = token / spec.open_size == unit ? 1.0F : 0.0F;
+      float* row = qkv.data() + token * spec.QkvColumns();
+      std::fill(row + first_value, row + spec.QkvColumns(), value);
+    }
+    const auto slot = PoisonedSlot(layout);
+    TestArchive archive(archived);
+    Step(*weights, spec, {{slot.get(), 0, static_cast<int32_t>(n - 3), &qkv, false, &archive}});
+    std::vector<float> sums(spec.num_kv_heads * units);
+    const auto out = Step(*weights, spec, {{slot.get(), n - 3, 3, &qkv, false, &archive, sums}});
+    const int64_t columns = int64_t{spec.num_heads} * spec.head_dim;
+    for (int64_t kv_head = 0; kv_head < spec.num_kv_heads; ++kv_head) {
+      const float found = sums[kv_head * units + unit];
+      if (found == 0) continue;  // not opened; its tokens may be met otherwise
+      ++opened;
+      float expected = 0;
+      for (int64_t i = 0; i < spec.QueriesPerKvHead(); ++i) {
+        const int64_t head = kv_head * spec.QueriesPerKvHead() + i;
+        expected += out[2 * columns + head * spec.head_dim];
+      }
+      // A sink in the unit is met as a sink.
+      if (unit * spec.open_size >= spec.hierarchy.sink_tokens) {
+        ASSERT_NEAR(found, expected, 1e-5);
+      }
+      const auto head_sums = std::span(sums).subspan(kv_head * units, units);
+      EXPECT_LE(std::ranges::count_if(head_sums, [](float w) { return w > 0; }), spec.open_units);
+      EXPECT_LT(std::accumulate(head_sums.begin(), head_sums.end(), 0.0F), spec.QueriesPerKvHead());
+    }
+  }
+  EXPECT_GE(opened, 10);
 }
 
 /// Saved states come from outside. Whatever their bytes say, nothing outside of them is touched.

@@ -88,11 +88,11 @@ json FmaJson(const kernels::AttentionSpec& spec) {
     fma["select_lag"] = spec.select_lag;
     fma["select_novel"] = spec.select_novel;
   }
+  if (spec.max_distance > 0) fma["max_distance"] = spec.max_distance;
   if (spec.Opens()) {
     fma["open_units"] = spec.open_units;
     fma["open_size"] = spec.open_size;
   }
-  if (spec.max_distance > 0) fma["max_distance"] = spec.max_distance;
   return fma;
 }
 

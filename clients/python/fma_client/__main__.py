@@ -107,7 +107,7 @@ def _show_prompt(stream: Generation, model: Model, args: argparse.Namespace) -> 
 def _score(args: argparse.Namespace) -> None:
     text = read_input(args)
     with connect(args) as client:
-        score = client.score(text, top_logprobs=args.top_logprobs)
+        score = client.score(text, top_logprobs=args.top_logprobs, no_archive=args.no_archive)
         if args.json:
             write_score_json(score)
         else:
@@ -253,6 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     add_input(score)
     score.add_argument("--tokens", action="store_true", help="Print every token")
     score.add_argument("--top-logprobs", type=whole, default=0, help="Alternatives to list at every token")
+    score.add_argument("--no-archive", action="store_true", help="Be served in constant memory")
     tokenize = command("tokenize", "The token ids of a text", _tokenize)
     add_input(tokenize, token_ids=False)
     detokenize = command("detokenize", "The text of token ids", _detokenize)

@@ -29,7 +29,7 @@ def whole(text: str) -> int:
 
 #: Options of generate: flag, what argparse needs, and the name in GenerateOptions.
 _SINGLE: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
-    ("--temperature", float, "0 takes the most likely token (server: 1)", "temperature"),
+    ("--temperature", float, "0 takes the most likely token (server: the model's)", "temperature"),
     ("--top-k", whole, "Choose among the k most likely tokens; 0: all", "top_k"),
     ("--top-p", float, "Choose among tokens that sum to this, in (0, 1]", "top_p"),
     ("--min-p", float, "Choose among tokens with this part of the best one's probability", "min_p"),
@@ -57,6 +57,7 @@ _FLAGS = (
     ("--ignore-eos", "Go on past the end of the text", "ignore_eos"),
     ("--logprobs", "With --json: each token's log-probability", "logprobs"),
     ("--skip-prefix-cache", "Read the whole prompt", "skip_prefix_cache"),
+    ("--no-archive", "Be served in constant memory", "no_archive"),
     ("--echo", "Print the prompt before its continuation", "echo"),
 )
 

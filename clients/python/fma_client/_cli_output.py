@@ -156,6 +156,17 @@ def write_tokens(tokens: Tokens) -> None:
         write(b'%7d  "%s"\n' % (token_id, escape(token)))
 
 
+def _archive_rows(model: Model) -> list[tuple[str, str]]:
+    if not model.open_units:
+        return []
+    per_1000 = human_bytes(model.archive_bytes_per_1000_tokens)
+    used, budget = human_bytes(model.archive_used_bytes), human_bytes(model.archive_budget_bytes)
+    return [
+        ("archive", f"{per_1000} per 1,000 tokens besides, of which each query opens {model.open_units:,} units"),
+        ("archives", f"{used} of {budget}"),
+    ]
+
+
 def write_model(model: Model) -> None:
     limit = f"{model.max_sequence_length:,} tokens" if model.max_sequence_length else "unlimited"
     for name, value in (
@@ -165,10 +176,12 @@ def write_model(model: Model) -> None:
         ("vocabulary", f"{model.vocab_size:,} tokens"),
         ("tokenizer", model.tokenizer or "none: send token ids"),
         ("chat template", "yes" if model.chat else "none"),
+        ("sampling", ", ".join(f"{name} {value:g}" for name, value in asdict(model.sampling).items())),
         ("sequence length", limit),
         ("horizon", f"{model.horizon_tokens:,} tokens"),
         ("end of sequence", ", ".join(map(str, model.eos_token_ids))),
         ("sequence cache", f"{human_bytes(model.slot_bytes)}, however long it is"),
+        *_archive_rows(model),
         ("full KV cache", f"{human_bytes(model.full_cache_bytes_per_token)} per token"),
         ("slots", f"{model.num_slots:,} ({human_bytes(model.num_slots * model.slot_bytes)})"),
         ("device", model.device),

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from ._assembly import token_score
 from ._wire import admin, generation, health, sessions
 from .options import Prompt, set_prompt
-from .types import Model, Place, Score, SessionInfo, Tokens, copy_fields
+from .types import Model, Place, Sampling, Score, SessionInfo, Tokens, copy_fields
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ def addressed(request: Any, model: str) -> Any:
 
 
 def _model(message: Any) -> Model:
-    return copy_fields(Model, message)
+    return copy_fields(Model, message, sampling=copy_fields(Sampling, message.sampling))
 
 
 def _session_info(message: Any) -> SessionInfo:
@@ -63,8 +63,8 @@ def detokenize(token_ids: Iterable[int]) -> Ask[str]:
     return Ask("Detokenize", request, lambda response: str(response.text))
 
 
-def score(text: Prompt, top_logprobs: int) -> generation.ScoreRequest:
-    request = generation.ScoreRequest(top_logprobs=top_logprobs)
+def score(text: Prompt, top_logprobs: int, no_archive: bool) -> generation.ScoreRequest:
+    request = generation.ScoreRequest(top_logprobs=top_logprobs, no_archive=no_archive)
     set_prompt(request, text)
     return request
 

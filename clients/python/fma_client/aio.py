@@ -197,8 +197,10 @@ class AsyncClient:
     def resume(self, resume_token: str, *, timeout: float | None = None) -> AsyncGeneration:
         return AsyncGeneration(self._calls, generation.GenerateRequest(resume_token=resume_token), timeout, None)
 
-    async def score(self, text: Prompt, *, top_logprobs: int = 0, timeout: float | None = None) -> Score:
-        request = _requests.score(text, top_logprobs)
+    async def score(
+        self, text: Prompt, *, top_logprobs: int = 0, no_archive: bool = False, timeout: float | None = None
+    ) -> Score:
+        request = _requests.score(text, top_logprobs, no_archive)
         return _requests.score_of([response async for response in self._calls.read("Score", request, timeout)])
 
     async def tokenize(self, text: str, *, timeout: float | None = None) -> Tokens:

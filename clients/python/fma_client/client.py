@@ -96,14 +96,16 @@ class Client:
         """Goes on with a generation that a server interrupted; see SessionInfo.resume_token."""
         return Generation(self._calls, generation.GenerateRequest(resume_token=resume_token), timeout, None)
 
-    def score(self, text: Prompt, *, top_logprobs: int = 0, timeout: float | None = None) -> Score:
+    def score(
+        self, text: Prompt, *, top_logprobs: int = 0, no_archive: bool = False, timeout: float | None = None
+    ) -> Score:
         """The log-probability of each token of a text, or of token ids.
 
         >>> score = client.score("It was a dark and stormy night")
         >>> score.scored_tokens == len(score.tokens) - 1 and score.total_logprob < 0
         True
         """
-        request = _requests.score(text, top_logprobs)
+        request = _requests.score(text, top_logprobs, no_archive)
         return _requests.score_of(list(self._calls.read("Score", request, timeout)))
 
     def tokenize(self, text: str, *, timeout: float | None = None) -> Tokens:

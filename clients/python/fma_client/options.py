@@ -33,7 +33,7 @@ class GenerateOptions(TypedDict, total=False):
     ignore_eos: bool
     time_limit_seconds: float
 
-    temperature: float  #: 0 takes the most likely token; default 1
+    temperature: float  #: 0 takes the most likely token; default: Model.sampling
     top_k: int
     top_p: float
     min_p: float
@@ -54,6 +54,7 @@ class GenerateOptions(TypedDict, total=False):
     cache_salt: str
     marks: Sequence[int]
     skip_prefix_cache: bool
+    no_archive: bool  #: be served in constant memory, without opening units of an archive
 
 
 def make_request(

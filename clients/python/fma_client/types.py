@@ -93,6 +93,7 @@ class Usage:
     decode_seconds: float
     cached_tokens: int
     cache_miss: CacheMiss
+    archived_tokens: int = 0  #: that the sequence's archive holds; 0: served in constant memory
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,17 @@ class Tokens:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """What a request's sampling means where it sets nothing."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+
+
+@dataclass(frozen=True)
 class Model:
     """What is served, its limits, and what one sequence costs."""
 
@@ -169,6 +181,11 @@ class Model:
     server_version: str
     aliases: tuple[str, ...] = ()  #: other names by which requests may mean it
     chat: bool = False  #: whether it has a chat template
+    sampling: Sampling = Sampling()
+    open_units: int = 0  #: units of its far past that each query opens; 0: there are no archives
+    archive_bytes_per_1000_tokens: int = 0  #: what a sequence takes besides `slot_bytes`
+    archive_budget_bytes: int = 0  #: of all archives together
+    archive_used_bytes: int = 0
 
 
 @dataclass(frozen=True)

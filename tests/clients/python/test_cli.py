@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from devices import full_device
-from programs import BIN
+from programs import BIN, GOLDEN, serve
 from service import Service, eventually
 
 PYTHON = [sys.executable, "-m", "fma_client"]
@@ -67,6 +67,21 @@ def _server(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_text_is_the_same(words: tuple[object, ...]) -> None:
     mine, theirs = both(*words)
     assert mine == theirs and mine
+
+
+def test_what_archives_cost_is_shown_alike() -> None:
+    with serve(GOLDEN / "select_open", "--archive-bytes", "2M") as address:
+        python, tool = both("models", "--server", address)
+        assert python == tool
+        assert "per 1,000 tokens besides, of which each query opens 3 units" in tool
+        python, tool = both("models", "--server", address, "--json")
+        assert python == tool
+        ids = json.dumps([i % 96 for i in range(100)])
+        words = ("generate", "--token-ids", ids, "--server", address, "--json", "--seed", 1, "--no-archive")
+        ends = [json.loads(output.splitlines()[-1])["usage"] for output in both(*words)]
+        assert [usage["archived_tokens"] for usage in ends] == [0, 0]
+        ends = [json.loads(output.splitlines()[-1])["usage"] for output in both(*words[:-1])]
+        assert [usage["archived_tokens"] for usage in ends] == [104, 104]
 
 
 @pytest.mark.parametrize(

@@ -299,7 +299,7 @@ class SamplesSink : public engine::GenerateSink, public Recorder {
  public:
   explicit SamplesSink(int samples) : tokens(samples), running_(samples) {}
   void OnPrompt(std::vector<engine::TokenScore>) override {}
-  void OnState(engine::SnapshotPtr) override {}
+  void OnState(engine::State) override {}
   void OnInterrupted(engine::Kept, uint64_t) override {}
   void OnPromptProgress(int64_t, int64_t) override {}
   void OnDelta(engine::Delta delta) override {
@@ -322,7 +322,7 @@ TEST_P(CudaModelTest, SamplesOfOnePromptEqualSoloRuns) {
   ASSERT_TRUE(
       WriteRandomCheckpoint(SmallConfig(), 3, kernels::WeightFormat::kF32, folder.path()).ok());
   // Fewer slots than samples: some start from their parent's slot, the others from a copy.
-  constexpr engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 40};
+  const engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 40};
   const auto engine = engine::Engine::Create(
       Load(folder.path(), Shared(), {.max_rows = engine::Engine::MaxRows(kOptions)}), nullptr,
       kOptions);
@@ -346,7 +346,7 @@ TEST_P(CudaModelTest, GeneratesWhatTheCpuGenerates) {
   const TempFolder folder;
   ASSERT_TRUE(
       WriteRandomCheckpoint(SmallConfig(), 3, kernels::WeightFormat::kF32, folder.path()).ok());
-  constexpr engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 40};
+  const engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 40};
   const auto make = [&](std::shared_ptr<kernels::Backend> backend) {
     auto engine = engine::Engine::Create(
         Load(folder.path(), std::move(backend), {.max_rows = engine::Engine::MaxRows(kOptions)}),

@@ -42,10 +42,14 @@ model::ModelConfig SelectingConfig() {
 
 model::ModelConfig OpeningConfig() {
   model::ModelConfig config = SelectingConfig();
-  config.attention.max_distance = 34;
   config.attention.open_units = 3;
   config.attention.open_size = 4;
   return config;
+}
+
+kernels::ArchiveLayout OpeningLayout() {
+  const model::ModelConfig config = OpeningConfig();
+  return {config.attention, config.num_layers, engine::ModelOptions().cache_type};
 }
 
 model::ModelConfig NormingConfig() {

@@ -20,8 +20,9 @@ model::ModelConfig SmallConfig();
 /// The same with selected tokens, sinks, and a distance that is reached soon.
 model::ModelConfig SelectingConfig();
 
-/// SelectingConfig() with units that are opened, most of which seem distant.
+/// The same with units that queries open.
 model::ModelConfig OpeningConfig();
+kernels::ArchiveLayout OpeningLayout();  ///< with the default type of caches
 
 /// SmallConfig() with what pretrained decoders have: normed heads, scaled frequencies, a layer
 /// without rope.
@@ -64,7 +65,7 @@ class RecordingGenerateSink : public engine::GenerateSink, public Recorder {
     top_logprobs.insert(top_logprobs.end(), delta.top_logprobs.begin(), delta.top_logprobs.end());
     text += delta.text;
   }
-  void OnState(engine::SnapshotPtr state) override { states.push_back(std::move(state)); }
+  void OnState(engine::State state) override { states.push_back(std::move(state)); }
   void OnFinish(engine::Finished how) override {
     text += how.text;
     finish = std::move(how);
@@ -77,7 +78,7 @@ class RecordingGenerateSink : public engine::GenerateSink, public Recorder {
   }
   void OnError(const absl::Status& error) override { End(error); }
 
-  std::vector<engine::SnapshotPtr> states;
+  std::vector<engine::State> states;
   std::optional<engine::Kept> interrupted;
   uint64_t seed = 0;  ///< of `interrupted`
   std::vector<int64_t> progress;

@@ -48,7 +48,8 @@ TEST(PrefixCache, FindsTheLongestPrefixOfRandomPrompts) {
       if (found != kept.end()) expected = found->second;
     }
     const engine::PrefixCache::Lookup lookup = cache.Find(scope, prompt);
-    ASSERT_EQ(lookup.state, expected) << "prompt " << i << " of " << prompt.size() << " tokens";
+    ASSERT_EQ(lookup.state.slot, expected)
+        << "prompt " << i << " of " << prompt.size() << " tokens";
     hits += expected != nullptr;
     for (const int64_t point : lookup.points) {
       ASSERT_GT(point, expected == nullptr ? 0 : expected->tokens());
@@ -77,7 +78,7 @@ TEST(PrefixCache, ThirdPromptFindsWhereTheFirstTwoPart) {
     const auto read = [&](const Tokens& tokens) {
       engine::PrefixCache::Lookup lookup = cache.Find("", tokens);
       for (const int64_t point : lookup.points) cache.Insert("", tokens, State(point));
-      return lookup.state == nullptr ? 0 : lookup.state->tokens();
+      return lookup.state.tokens();
     };
     EXPECT_EQ(read(prompt(1)), 0);
     EXPECT_EQ(read(prompt(2)), 0);
@@ -107,7 +108,7 @@ TEST(PrefixCache, StaysWithinItsBudgetAndForgetsTheOldest) {
     cache.Insert("", tokens, State(std::ssize(tokens), 10'000));
     ASSERT_LE(cache.bytes(), kBudget);
     favourite.push_back(3);
-    ASSERT_NE(cache.Find("", favourite).state, nullptr) << "used again and again";
+    ASSERT_NE(cache.Find("", favourite).state.slot, nullptr) << "used again and again";
     favourite.pop_back();
   }
   EXPECT_GT(cache.bytes(), kBudget / 2);

@@ -21,7 +21,8 @@ using engine::RequestQueue;
 class WaitingSequence : public engine::Sequence {
  public:
   WaitingSequence(RequestId id, int32_t priority, int64_t tokens = 1)
-      : Sequence(id, priority, Clock::time_point(), 0), tokens_(tokens) {}
+      : Sequence(id, priority, Clock::time_point(), 0, engine::SequenceArchive()),
+        tokens_(tokens) {}
   bool KeepsUp() const override { return true; }
   int64_t PromptLeft() const override { return tokens_; }
   std::span<const int32_t> Pending() const override { return {}; }

@@ -11,10 +11,11 @@ namespace fmaserver::testing {
 namespace {
 
 using engine::CacheMiss;
-using engine::SnapshotPtr;
 using engine::StateKeeper;
 
-SnapshotPtr StateOf(int64_t tokens) { return std::make_shared<engine::Snapshot>(tokens, 64); }
+engine::State StateOf(int64_t tokens) {
+  return engine::State(std::make_shared<engine::Snapshot>(tokens, 64));
+}
 
 class StateKeeperTest : public ::testing::Test {
  protected:
@@ -25,21 +26,20 @@ class StateKeeperTest : public ::testing::Test {
   }
 
   StateKeeper Keeper(const engine::GenerateRequest& request) {
-    return {request, sink_, &cache_, observer_};
+    return {request, /*archived=*/false, sink_, &cache_, observer_};
   }
 
   /// Feeds the prompt in the longest slices allowed; returns the positions at which a state was
   /// taken.
   static std::vector<int64_t> Read(const engine::GenerateRequest& request, StateKeeper& keeper) {
-    const SnapshotPtr begin = keeper.Begin();
-    int64_t position = begin == nullptr ? 0 : begin->tokens();
-    const int64_t end = (request.state == nullptr ? 0 : position) + std::ssize(request.prompt);
+    int64_t position = keeper.Begin().tokens();
+    const int64_t end = request.state.tokens() + std::ssize(request.prompt);
     std::vector<int64_t> taken;
     while (position < end) {
       position = std::min(end, keeper.NextPoint(position));
       const absl::Status status = keeper.Keep(position, [&] {
         taken.push_back(position);
-        return absl::StatusOr<SnapshotPtr>(StateOf(position));
+        return absl::StatusOr<engine::State>(StateOf(position));
       });
       EXPECT_TRUE(status.ok()) << status;
     }
@@ -55,9 +55,9 @@ TEST_F(StateKeeperTest, NobodyAskedSoNothingIsKept) {
   const engine::GenerateRequest request = Request(9000);
   StateKeeper keeper = Keeper(request);
   EXPECT_TRUE(Read(request, keeper).empty());
-  keeper.KeepAnswer({}, []() -> absl::StatusOr<SnapshotPtr> {
+  keeper.KeepAnswer({}, []() -> absl::StatusOr<engine::State> {
     ADD_FAILURE() << "copied for nobody";
-    return nullptr;
+    return engine::State();
   });
   EXPECT_EQ(cache_.bytes(), 0);
 }
@@ -69,12 +69,10 @@ TEST_F(StateKeeperTest, AnEqualPromptFindsAllButTheLastToken) {
   EXPECT_EQ(Read(request, first), std::vector<int64_t>{299});
   EXPECT_EQ(first.cached(), 0);
   StateKeeper second = Keeper(request);
-  const SnapshotPtr begin = second.Begin();
-  ASSERT_NE(begin, nullptr);
-  EXPECT_EQ(begin->tokens(), 299);
+  EXPECT_EQ(second.Begin().tokens(), 299);
   EXPECT_EQ(second.cached(), 299);
   request.prompt_logprobs = 0;
-  EXPECT_EQ(Keeper(request).Begin(), nullptr) << "every row's logits are needed";
+  EXPECT_EQ(Keeper(request).Begin().slot, nullptr) << "every row's logits are needed";
 }
 
 TEST_F(StateKeeperTest, AMissHasAReason) {
@@ -103,8 +101,8 @@ TEST_F(StateKeeperTest, AMissHasAReason) {
   EXPECT_EQ(miss(request), CacheMiss::kSession);
   request = Request(200);
   request.cache_scope = "scope";
-  StateKeeper without(request, sink_, /*cache=*/nullptr, observer_);
-  EXPECT_EQ(without.Begin(), nullptr);
+  StateKeeper without(request, /*archived=*/false, sink_, /*cache=*/nullptr, observer_);
+  EXPECT_EQ(without.Begin().slot, nullptr);
   EXPECT_EQ(without.miss(), CacheMiss::kOff);
 }
 
@@ -114,10 +112,10 @@ TEST_F(StateKeeperTest, APromptThatQuotesTheAnswerFindsIt) {
   StateKeeper keeper = Keeper(request);
   Read(request, keeper);
   const std::vector<int32_t> answer(30, 7);
-  keeper.KeepAnswer(answer, [] { return absl::StatusOr<SnapshotPtr>(StateOf(129)); });
+  keeper.KeepAnswer(answer, [] { return absl::StatusOr<engine::State>(StateOf(129)); });
   request.prompt.insert(request.prompt.end(), answer.begin(), answer.end());
   request.prompt.push_back(1);
-  EXPECT_EQ(Keeper(request).Begin()->tokens(), 129);
+  EXPECT_EQ(Keeper(request).Begin().tokens(), 129);
 }
 
 TEST_F(StateKeeperTest, ASessionBeginsWithItsStateAndGetsTheNext) {
@@ -127,14 +125,14 @@ TEST_F(StateKeeperTest, ASessionBeginsWithItsStateAndGetsTheNext) {
   request.cache_scope = "scope";
   request.marks = {10};
   StateKeeper keeper = Keeper(request);
-  EXPECT_EQ(keeper.Begin(), request.state);
+  EXPECT_EQ(keeper.Begin().slot, request.state.slot);
   StateKeeper again = Keeper(request);
   EXPECT_EQ(Read(request, again), (std::vector<int64_t>{1010, 4096}));
   ASSERT_EQ(sink_.states.size(), 2U);
-  EXPECT_EQ(sink_.states[1]->tokens(), 4096);
-  again.KeepAnswer({}, []() -> absl::StatusOr<SnapshotPtr> {
+  EXPECT_EQ(sink_.states[1].tokens(), 4096);
+  again.KeepAnswer({}, []() -> absl::StatusOr<engine::State> {
     ADD_FAILURE() << "the cache has no part in a session's turns";
-    return nullptr;
+    return engine::State();
   });
 }
 
@@ -142,7 +140,7 @@ TEST_F(StateKeeperTest, SamplesForkWhenOneTokenIsLeft) {
   engine::GenerateRequest request = Request(50);
   request.n = 3;
   StateKeeper keeper = Keeper(request);
-  EXPECT_EQ(keeper.Begin(), nullptr);
+  EXPECT_EQ(keeper.Begin().slot, nullptr);
   EXPECT_EQ(keeper.NextPoint(0), 49);
   EXPECT_TRUE(keeper.IsFork(49));
   EXPECT_FALSE(keeper.IsFork(48));
@@ -153,7 +151,7 @@ TEST_F(StateKeeperTest, AStateThatCannotBeCopiedIsTheSequencesError) {
   request.cache_scope = "scope";
   StateKeeper keeper = Keeper(request);
   keeper.Begin();
-  const auto fails = [] { return absl::StatusOr<SnapshotPtr>(absl::UnavailableError("lost")); };
+  const auto fails = [] { return absl::StatusOr<engine::State>(absl::UnavailableError("lost")); };
   EXPECT_TRUE(keeper.Keep(298, fails).ok()) << "no point to keep";
   EXPECT_EQ(keeper.Keep(299, fails).code(), absl::StatusCode::kUnavailable);
 }

@@ -14,7 +14,7 @@ namespace {
 
 using Tokens = std::vector<int32_t>;
 
-constexpr engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 200, .step_tokens = 37};
+const engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 200, .step_tokens = 37};
 
 engine::EngineOptions WithoutCache() {
   engine::EngineOptions options = kOptions;
@@ -33,7 +33,7 @@ class SamplesSink : public engine::GenerateSink, public Recorder {
   explicit SamplesSink(int samples) : tokens(samples), logprobs(samples), left_(samples) {}
   void OnPromptProgress(int64_t, int64_t) override {}
   void OnPrompt(std::vector<engine::TokenScore>) override {}
-  void OnState(engine::SnapshotPtr) override {}
+  void OnState(engine::State) override {}
   void OnInterrupted(engine::Kept, uint64_t) override {}
   void OnDelta(engine::Delta delta) override {
     auto& sample = tokens[delta.index];
@@ -56,24 +56,25 @@ class SamplesSink : public engine::GenerateSink, public Recorder {
 };
 
 /// By what the far field is made of.
-class StatesTest : public ::testing::TestWithParam<kernels::Downsampling> {
+struct FarField {
+  const char* name;
+  model::ModelConfig (*config)();
+};
+
+class StatesTest : public ::testing::TestWithParam<FarField> {
  protected:
-  static model::ModelConfig Config() {
-    return GetParam() == kernels::Downsampling::kSelect ? SelectingConfig() : SmallConfig();
-  }
+  static model::ModelConfig Config() { return GetParam().config(); }
 };
 
 INSTANTIATE_TEST_SUITE_P(Models, StatesTest,
-                         ::testing::Values(kernels::Downsampling::kHierarchical,
-                                           kernels::Downsampling::kSelect),
-                         [](const auto& info) {
-                           return info.param == kernels::Downsampling::kSelect ? "Selected"
-                                                                               : "Summaries";
-                         });
+                         ::testing::Values(FarField{"Summaries", SmallConfig},
+                                           FarField{"Selected", SelectingConfig},
+                                           FarField{"Opened", OpeningConfig}),
+                         [](const auto& info) { return info.param.name; });
 
-TEST(Samples, EqualSoloRunsWithFollowingSeeds) {
-  const auto engine = MakeEngine(kOptions);
-  const auto cold = MakeEngine(WithoutCache());
+TEST_P(StatesTest, SamplesEqualSoloRunsWithFollowingSeeds) {
+  const auto engine = MakeEngine(kOptions, Config());
+  const auto cold = MakeEngine(WithoutCache(), Config());
   for (const int length : {1, 2, 31, 33, 100, 300}) {
     for (const bool cached : {true, false}) {
       engine::GenerateRequest request = Prompt(length, 25, 40 + length);
@@ -171,14 +172,13 @@ TEST_P(StatesTest, TurnsEqualOneRun) {
   const auto engine = MakeEngine(kOptions, Config());
   std::mt19937 random(3);
   for (int conversation = 0; conversation < 30; ++conversation) {
-    engine::SnapshotPtr state;
+    engine::State state;
     Tokens all;
     for (int turn = 0; turn < 6; ++turn) {
       engine::GenerateRequest request = Prompt(1 + static_cast<int>(random() % 80),
                                                static_cast<int64_t>(random() % 40), random());
       request.keep_state = true;
-      const int64_t held = state == nullptr ? 0 : state->tokens();
-      const Tokens pending(all.begin() + held, all.end());
+      const Tokens pending(all.begin() + state.tokens(), all.end());
       all = Joined(all, request.prompt);
       engine::GenerateRequest whole = request;
       whole.prompt = all;
@@ -196,8 +196,7 @@ TEST_P(StatesTest, TurnsEqualOneRun) {
       EXPECT_EQ(sink->finish.kept.generated, sink->tokens);
       all = Joined(all, sink->tokens);
       state = sink->finish.kept.state;
-      const int64_t now = state == nullptr ? 0 : state->tokens();
-      EXPECT_EQ(now, std::ssize(all) - 1) << "all but the last token";
+      EXPECT_EQ(state.tokens(), std::ssize(all) - 1) << "all but the last token";
     }
   }
 }
@@ -209,12 +208,12 @@ TEST(KeptState, MarksAndRegularPointsAreReported) {
   request.marks = {5, 5000, 9000};
   const auto sink = Complete(*engine, request);
   std::vector<int64_t> counts;
-  for (const engine::SnapshotPtr& state : sink->states) counts.push_back(state->tokens());
+  for (const engine::State& state : sink->states) counts.push_back(state.tokens());
   EXPECT_EQ(counts, (std::vector<int64_t>{5, 4096, 5000, 8192, 9000}));
 }
 
-TEST(KeptState, AnInterruptedRunGoesOnWhereItWas) {
-  const auto engine = MakeEngine(kOptions);
+TEST_P(StatesTest, AnInterruptedRunGoesOnWhereItWas) {
+  const auto engine = MakeEngine(kOptions, Config());
   std::mt19937 random(4);
   for (int i = 0; i < 40; ++i) {
     engine::GenerateRequest request = Prompt(1 + static_cast<int>(random() % 3000), 2000, i);
@@ -226,7 +225,7 @@ TEST(KeptState, AnInterruptedRunGoesOnWhereItWas) {
     ASSERT_TRUE(expected->status.ok());
     const auto cut = std::make_shared<RecordingGenerateSink>();
     {
-      const auto other = MakeEngine(kOptions);
+      const auto other = MakeEngine(kOptions, Config());
       ASSERT_TRUE(other->Submit(request, cut).ok());
       other->Drain(absl::Microseconds(random() % 30'000));
     }
@@ -241,8 +240,7 @@ TEST(KeptState, AnInterruptedRunGoesOnWhereItWas) {
     engine::GenerateRequest rest = request;
     rest.sampling.seed = cut->seed;
     rest.state = kept.state;
-    const int64_t held = kept.state == nullptr ? 0 : kept.state->tokens();
-    rest.prompt.assign(all.begin() + held, all.end());
+    rest.prompt.assign(all.begin() + kept.state.tokens(), all.end());
     rest.pending = std::ssize(rest.prompt);
     rest.generated = kept.generated;
     rest.penalty_context = request.prompt;

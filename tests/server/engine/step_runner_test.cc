@@ -128,7 +128,7 @@ TEST_F(StepRunnerTest, EachGetsItsOwnOutcomeInWhateverOrder) {
 /// One caller's scores do not affect the others: their tokens are still chosen where the logits
 /// are.
 TEST(Engine, OneCallersLogitsDoNotSlowTheOthers) {
-  constexpr engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 2};
+  const engine::EngineOptions kOptions{.num_slots = 3, .max_queue = 20, .step_tokens = 2};
   const auto engine =
       engine::Engine::Create(EmulatedModel(engine::Engine::MaxRows(kOptions)), nullptr, kOptions);
   ASSERT_TRUE(engine.ok()) << engine.status();

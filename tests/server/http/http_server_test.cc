@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "base/text.h"
 
 namespace fmaserver::http {
 namespace {
@@ -81,7 +82,7 @@ TEST_F(HttpServerTest, TakesARequestByteByByte) {
 }
 
 TEST_F(HttpServerTest, RefusesAHeadWithoutEnd) {
-  EXPECT_TRUE(absl::StartsWith(Get("GET / HTTP/1.1\r\n" + std::string(kMaxHeadBytes, 'a')),
+  EXPECT_TRUE(absl::StartsWith(Get(Concat("GET / HTTP/1.1\r\n", std::string(kMaxHeadBytes, 'a'))),
                                "HTTP/1.1 431 "));
   EXPECT_EQ(answered_, 0);
 }

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <string>
 
+#include "base/text.h"
 #include "tests/server/net/sockets.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
@@ -29,7 +30,8 @@ TEST(ListenerTest, RefusesWhatIsNoAddress) {
     testing::ExpectRefusal(Listen("listen", text).status(), {"listen is ", "HOST:PORT"});
   }
   testing::ExpectRefusal(Listen("listen", "unix:").status(), {"listen is ", "1 to 107 bytes"});
-  testing::ExpectRefusal(Listen("listen", "unix:" + std::string(108, 'x')).status(), {"107"});
+  testing::ExpectRefusal(Listen("listen", Concat("unix:", std::string(108, 'x'))).status(),
+                         {"107"});
 }
 
 TEST(ListenerTest, SaysWhyAnAddressCannotBeHad) {

@@ -7,20 +7,35 @@
 
 namespace fmaserver::testing {
 
+namespace {
+
+std::shared_ptr<const access::Access> AccessOf(const std::string& tokens) {
+  const TempFolder folder;
+  const std::string file = tokens.empty() ? "" : folder.path() / "tokens";
+  if (!file.empty() && !WriteFile(file, tokens)) std::abort();
+  auto access = access::Access::Open(file);
+  Require(access.status());
+  return *std::move(access);
+}
+
+}  // namespace
+
 TestService::TestService(const TestServiceOptions& options) {
-  auto engine = options.chats ? MakeTestEngine(ChatModelConfig(), options.engine, ChatTokenizer())
-                              : MakeTestEngine(ByteModelConfig(), options.engine, tokenizer_);
+  const auto access = AccessOf(options.tokens);
+  engine::EngineOptions limits = options.engine;
+  limits.archive.tenant_bytes = [access](const std::string& tenant) {
+    return access->LimitsOf(tenant).archive_bytes;
+  };
+  auto engine = options.chats
+                    ? MakeTestEngine(ChatModelConfig(), limits, ChatTokenizer())
+                    : MakeTestEngine(options.opens ? OpeningModelConfig() : ByteModelConfig(),
+                                     limits, tokenizer_);
   sessions_ = MakeTestSessions(*engine, options.sessions);
   models_ =
       ServeTestModel(std::move(engine), sessions_, options.chats ? TestChatTemplate() : nullptr);
-  const TempFolder folder;
-  const std::string file = options.tokens.empty() ? "" : folder.path() / "tokens";
-  if (!file.empty() && !WriteFile(file, options.tokens)) std::abort();
-  auto access = access::Access::Open(file);
-  Require(access.status());
   service_ = std::make_unique<service::Service>(
-      *models_, service::CallPolicy{
-                    .access = *std::move(access), .observer = reports_, .limits = options.limits});
+      *models_,
+      service::CallPolicy{.access = access, .observer = reports_, .limits = options.limits});
 }
 
 service::GenerateRequest TextRequest(const std::string& text, int64_t max_tokens) {

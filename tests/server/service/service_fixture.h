@@ -97,6 +97,7 @@ struct TestServiceOptions {
   service::RequestLimits limits = {};
   std::string tokens = {};  ///< a token file; empty: everybody may call
   bool chats = false;       ///< the model of ChatModelConfig() with a chat template
+  bool opens = false;       ///< the model of OpeningModelConfig()
 };
 
 class TestService {

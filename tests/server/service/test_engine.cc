@@ -51,6 +51,19 @@ model::ModelConfig IdModelConfig() {
   return config;
 }
 
+model::ModelConfig OpeningModelConfig() {
+  model::ModelConfig config = ByteModelConfig();
+  kernels::AttentionSpec& attention = config.attention;
+  attention.downsampling = kernels::Downsampling::kSelect;
+  attention.far_positions = kernels::FarPositions::kOwn;
+  attention.select_lag = 1;
+  attention.select_novel = 1;
+  attention.max_distance = 40;
+  attention.open_units = 2;
+  attention.open_size = 2;
+  return config;
+}
+
 model::ModelConfig ChatModelConfig() {
   model::ModelConfig config = IdModelConfig();
   config.vocab_size = 1024;
@@ -102,7 +115,8 @@ std::unique_ptr<sessions::SessionStore> MakeTestSessions(const engine::Engine& e
                                                          sessions::SessionOptions options) {
   const sessions::SessionModel model{.fingerprint = std::string(32, 'f'),
                                      .slot_bytes = engine.model().slot_bytes(),
-                                     .vocab_size = engine.model().config().vocab_size};
+                                     .vocab_size = engine.model().config().vocab_size,
+                                     .archives = engine.archives()};
   auto sessions = sessions::SessionStore::Open(model, std::move(options), nullptr);
   Require(sessions.status());
   return *std::move(sessions);

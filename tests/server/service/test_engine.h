@@ -27,6 +27,9 @@ model::ModelConfig ShortModelConfig(int64_t positions);
 /// The same without a tokenizer.
 model::ModelConfig IdModelConfig();
 
+/// The same with units that queries open, from an archive.
+model::ModelConfig OpeningModelConfig();
+
 /// With the tokenizer of ChatTokenizer(), and its "<|end|>" as the end of a sequence.
 model::ModelConfig ChatModelConfig();
 

@@ -18,6 +18,7 @@ GenerateRequest Unusual() {
   request.prompt.text = "not kept";
   request.cache_salt = "salt";
   request.skip_prefix_cache = true;
+  request.options.no_archive = true;
   engine::GenerateRequest& options = request.options;
   options.sampling = {.temperature = 0.5F,
                       .top_k = 7,
@@ -52,6 +53,7 @@ TEST(TurnRecord, HoldsAllButThePrompt) {
   EXPECT_TRUE(after->prompt.empty());
   EXPECT_EQ(after->cache_salt, before.cache_salt);
   EXPECT_EQ(after->skip_prefix_cache, before.skip_prefix_cache);
+  EXPECT_EQ(after->options.no_archive, before.options.no_archive);
   const engine::SamplingParams& a = before.options.sampling;
   const engine::SamplingParams& b = after->options.sampling;
   EXPECT_EQ(b.temperature, a.temperature);

@@ -7,6 +7,7 @@
 #include "base/id.h"
 #include "gtest/gtest.h"
 #include "server/sessions/shelf/directory/files.h"
+#include "tests/server/sessions/fake_archives.h"
 
 namespace fmaserver::testing {
 namespace {
@@ -45,7 +46,10 @@ bool IsSnapshotAfter(const engine::Snapshot& snapshot, const Text& text, int64_t
 }  // namespace
 
 sessions::SessionModel FakeModel() {
-  return {.fingerprint = std::string(32, 'm'), .slot_bytes = kSlotBytes, .vocab_size = kVocabSize};
+  return {.fingerprint = std::string(32, 'm'),
+          .slot_bytes = kSlotBytes,
+          .vocab_size = kVocabSize,
+          .archives = std::make_shared<FakeArchives>()};
 }
 
 std::unique_ptr<sessions::SessionStore> OpenStore(sessions::SessionOptions options, Now now) {
@@ -67,10 +71,8 @@ engine::State ArchivedAfter(const Text& text, int64_t tokens, const engine::Arch
     state.archive.push_back(
         index < before.size()
             ? before[index]
-            : std::make_shared<engine::ArchiveChunk>(engine::ArchiveChunk{
-                  .id = RandomId(),
-                  .begin = begin,
-                  .bytes = SnapshotAfter(text, begin + kChunkTokens, ChunkBytes(begin))}));
+            : std::make_shared<FakeChunk>(
+                  RandomId(), begin, SnapshotAfter(text, begin + kChunkTokens, ChunkBytes(begin))));
   }
   return state;
 }
@@ -81,8 +83,9 @@ bool IsStateAfter(const engine::State& state, const Text& text, bool archived) {
   if ((archived || chunks > 0) && chunks != state.slot->tokens() / kChunkTokens) return false;
   for (int64_t i = 0; i < chunks; ++i) {
     const engine::ArchiveChunk& chunk = *state.archive[i];
-    if (chunk.begin != i * kChunkTokens || chunk.bytes->tokens() != chunk.begin + kChunkTokens ||
-        !IsSnapshotAfter(*chunk.bytes, text, ChunkBytes(chunk.begin))) {
+    const auto bytes = chunk.Save();
+    if (chunk.begin() != i * kChunkTokens || chunk.end() != chunk.begin() + kChunkTokens ||
+        !bytes.ok() || !IsSnapshotAfter(**bytes, text, ChunkBytes(chunk.begin()))) {
       return false;
     }
   }

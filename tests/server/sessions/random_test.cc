@@ -288,6 +288,8 @@ TEST_P(RandomTest, AgreesWithPlainTexts) {
       Delete();
     } else if (draw == 97) {
       CheckAll();
+    } else if (draw == 98) {
+      AnyStore().DropArchives("", [this] { return Draw(0, 4) == 0; });
     } else if (GetParam().directory) {
       Reopen();
     }

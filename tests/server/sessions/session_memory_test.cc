@@ -7,6 +7,7 @@
 #include <set>
 
 #include "gtest/gtest.h"
+#include "tests/server/sessions/fake_archives.h"
 
 namespace fmaserver::sessions {
 namespace {
@@ -99,8 +100,9 @@ SessionStats Recount(const std::vector<std::unique_ptr<Session>>& sessions) {
     }
     const SessionContents& contents = session->holding.contents;
     for (const PartPtr& part : PartsOf(contents.points)) {
-      if (part->memory != nullptr && seen.insert(part.get()).second) {
-        stats.memory_bytes += part->bytes;
+      if (part->memory && seen.insert(part.get()).second) {
+        // Chunks count in the budget of archives.
+        if (part->kind == Part::Kind::kSlot) stats.memory_bytes += part->bytes;
       }
       if (session->holding.durable && on_disk.insert(part.get()).second) {
         stats.disk_bytes += part->bytes;
@@ -111,6 +113,41 @@ SessionStats Recount(const std::vector<std::unique_ptr<Session>>& sessions) {
     }
   }
   return stats;
+}
+
+engine::ArchiveChunkPtr NewChunk(int step) {
+  return std::make_shared<testing::FakeChunk>(std::to_string(step), 0,
+                                              std::make_shared<engine::Snapshot>(1, 30));
+}
+
+// Only sessions that the shelf has, and those of the tenant who needs the room.
+TEST(SessionMemoryTest, ArchivesLeaveMemoryTheLeastRecentlyUsedFirst) {
+  SessionMemory memory(1000);
+  Session oldest({"t", "1"}), plain({"t", "2"}), unsaved({"t", "3"}), other({"u", "4"}),
+      newest({"t", "5"});
+  int id = 0;
+  for (Session* session : {&oldest, &plain, &unsaved, &other, &newest}) {
+    Point point = PointOf(5, 100);
+    const engine::ArchiveChunkPtr chunk = NewChunk(++id);
+    if (session != &plain) point = MakePoint({point.slot->memory.slot, {chunk}}, true);
+    memory.Set(*session, HoldingOf({point}, /*durable=*/session != &unsaved));
+    memory.Park(*session);
+  }
+  EXPECT_EQ(memory.stats().memory_bytes, 500) << "chunks count elsewhere";
+  const auto dropped = [&](const std::string& tenant, int sessions) {
+    memory.DropArchives(tenant, [&sessions] { return --sessions == 0; });
+    std::string left;
+    for (Session* session : {&oldest, &plain, &unsaved, &other, &newest}) {
+      const Point& head = session->holding.contents.points.back();
+      if (!head.archive.empty() && head.archive.back()->memory) left += session->name.id;
+    }
+    return left;
+  };
+  EXPECT_EQ(dropped("", 1), "345") << "the least recently used";
+  EXPECT_EQ(PlaceOf(oldest), SessionPlace::kOnDisk);
+  EXPECT_EQ(dropped("t", 9), "34") << "another tenant's stays, and what is nowhere else";
+  EXPECT_EQ(dropped("", 9), "3");
+  EXPECT_EQ(PlaceOf(plain), SessionPlace::kInMemory) << "it has no archive to give";
 }
 
 // Random sessions that share parts and tails are added and removed in any order: the running counts
@@ -133,13 +170,11 @@ TEST(SessionMemoryTest, TheCountsAreRightAfterAnyOperations) {
       case 0: {
         Point point = PointOf(++tokens, 100);
         if (!contents.points.empty()) point.archive = contents.points.back().archive;
-        const engine::ArchiveChunk chunk{.id = std::to_string(step),
-                                         .bytes = std::make_shared<engine::Snapshot>(1, 30)};
         point.archive.push_back(std::make_shared<Part>(Part{.kind = Part::Kind::kChunk,
-                                                            .id = chunk.id,
+                                                            .id = std::to_string(step),
                                                             .tokens = 1,
                                                             .bytes = 30,
-                                                            .memory = chunk.bytes}));
+                                                            .memory = NewChunk(step)}));
         Holding holding = HoldingOf({point}, draw(2) == 0);
         holding.contents.tail->log.resize(draw(20));
         memory.Set(session, std::move(holding));
@@ -173,7 +208,12 @@ TEST(SessionMemoryTest, TheCountsAreRightAfterAnyOperations) {
         if (contents.tail == nullptr) memory.Attach(session, std::make_shared<Tail>());
         for (const PartPtr& part : PartsOf(contents.points)) {
           if (draw(2) == 0) {
-            memory.Attach(*part, std::make_shared<engine::Snapshot>(part->tokens, part->bytes));
+            if (part->kind == Part::Kind::kChunk) {
+              memory.Attach(*part, NewChunk(step));
+            } else {
+              memory.Attach(*part, engine::SnapshotPtr(std::make_shared<engine::Snapshot>(
+                                       part->tokens, part->bytes)));
+            }
           }
         }
     }

@@ -12,6 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/sessions/shelf/directory/directory_shelf.h"
+#include "tests/server/sessions/fake_archives.h"
 #include "tests/server/sessions/fake_states.h"
 #include "tests/server/sessions/gated_shelf.h"
 #include "tests/server/sessions/test_clock.h"
@@ -428,10 +429,8 @@ TEST(StoreTest, AnArchiveThatDoesNotFitIsRefused) {
   Create(*store);
   const Text text = NextTokens({}, 12, 1);
   const auto chunk = [](std::string id, int64_t begin, int64_t end, int64_t bytes) {
-    return std::make_shared<engine::ArchiveChunk>(
-        engine::ArchiveChunk{.id = std::move(id),
-                             .begin = begin,
-                             .bytes = std::make_shared<engine::Snapshot>(end, bytes)});
+    return std::make_shared<testing::FakeChunk>(std::move(id), begin,
+                                                std::make_shared<engine::Snapshot>(end, bytes));
   };
   for (const engine::Archive& archive :
        {engine::Archive{nullptr}, engine::Archive{chunk("short", 0, 5, 10)},

@@ -110,7 +110,7 @@ TEST_F(SessionTableTest, NothingClaimedLeavesMemory) {
     reader = table_.ToRead(std::move(claim));
   }
   EXPECT_FALSE(table_.Fits());
-  EXPECT_NE(table_.BytesOf(*reader, parts).front(), nullptr);
+  EXPECT_TRUE(table_.BytesOf(*reader, parts).front());
   EXPECT_NE(table_.HoldingOf(*reader).contents.tail, nullptr);
   reader.reset();
   EXPECT_TRUE(table_.Fits());

@@ -177,13 +177,14 @@ absl::Status WriteRecord(const fs::path& file, const SealedRecord& record) {
   return status;
 }
 
-absl::Status LinkOrCopy(const fs::path& from, const fs::path& to, const fs::path& scratch) {
+absl::Status LinkOrCopy(const fs::path& from, const fs::path& to,
+                        absl::FunctionRef<fs::path()> scratch) {
   if (link(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
   // Not every file system has hard links, and each limits how many a file may have.
   if (errno != EPERM && errno != EMLINK && errno != EOPNOTSUPP && errno != ENOSYS) {
     return DiskError(errno == ENOENT ? from : to, errno);
   }
-  return Copy(from, to, scratch);
+  return Copy(from, to, scratch());
 }
 
 absl::Status Rename(const fs::path& from, const fs::path& to) {

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/file_descriptor.h"
@@ -62,9 +63,9 @@ absl::StatusOr<FileStamp> StampOf(const OpenFile& file);
 absl::Status WriteRecord(const std::filesystem::path& file, const SealedRecord& record);
 
 /// Gives `to`, on the same disk, the contents of `from`: as a hard link where the disk can, else as
-/// a copy, which is made under the name `scratch` first. `to` must not exist.
+/// a copy, which is first made under a name that `scratch` gives. `to` must not exist.
 absl::Status LinkOrCopy(const std::filesystem::path& from, const std::filesystem::path& to,
-                        const std::filesystem::path& scratch);
+                        absl::FunctionRef<std::filesystem::path()> scratch);
 
 absl::Status Rename(const std::filesystem::path& from, const std::filesystem::path& to);
 

@@ -50,13 +50,14 @@ class DirectoryShelf::Saving {
 
 absl::StatusOr<fs::path> DirectoryShelf::Saving::WritePart(const PartToSave& part) {
   const fs::path saved = shelf_.PartPath(plan_.source, *part.part);
-  if (part.bytes == nullptr) return saved;
+  if (!part.bytes) return saved;
   const absl::StatusOr<Version> found = VersionOf(saved);
   if (!found.ok()) return found.status();
   if (*found != Version()) return saved;
+  const absl::StatusOr<engine::SnapshotPtr> bytes = part.bytes.Read();
+  if (!bytes.ok()) return bytes.status();
   fs::path aside = NewAside();
-  const SealedRecord record =
-      SealRecord(PartHeader(*part.part, shelf_.model_), part.bytes->bytes());
+  const SealedRecord record = SealRecord(PartHeader(*part.part, shelf_.model_), (*bytes)->bytes());
   if (absl::Status status = WriteRecord(aside, record); !status.ok()) return status;
   return aside;
 }
@@ -81,7 +82,7 @@ absl::Status DirectoryShelf::Saving::PublishParts(const SessionName& target) {
     // A new part of the source gets its final name; only other targets need links.
     absl::Status status = is_aside && target == plan_.source
                               ? Rename(parts_[i], name)
-                              : LinkOrCopy(parts_[i], name, NewAside());
+                              : LinkOrCopy(parts_[i], name, [this] { return NewAside(); });
     if (!status.ok()) return status;
     named_.push_back(name);
   }
@@ -91,7 +92,8 @@ absl::Status DirectoryShelf::Saving::PublishParts(const SessionName& target) {
 absl::Status DirectoryShelf::Saving::PublishRecord(const SessionName& target) {
   const fs::path name = shelf_.RecordPath(target);
   if (target == plan_.source) return Rename(record_, name);
-  if (absl::Status status = LinkOrCopy(record_, name, NewAside()); !status.ok()) return status;
+  if (absl::Status status = LinkOrCopy(record_, name, [this] { return NewAside(); }); !status.ok())
+    return status;
   named_.push_back(name);
   return absl::OkStatus();
 }

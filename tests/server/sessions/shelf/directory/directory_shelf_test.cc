@@ -1,7 +1,5 @@
 // The session directory: restarts, damage, other models, several servers, disks that fail.
 #include <fcntl.h>
-#include <signal.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -10,6 +8,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/sessions/fake_states.h"
+#include "tests/support/full_disk.h"
 #include "tests/support/temp_folder.h"
 
 namespace fmaserver::sessions {
@@ -309,32 +308,13 @@ TEST_F(DirectoryTest, AStartDoesNotDisturbAServerAtWork) {
   testing::ExpectTurnOf(**second->BeginTurn(kName), text_);
 }
 
-// While it lives, writes of more than `bytes` bytes fail, as on a full disk.
-class FullDisk {
- public:
-  explicit FullDisk(rlim_t bytes) {
-    handler_ = signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{.rlim_cur = bytes, .rlim_max = before_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FullDisk() {
-    setrlimit(RLIMIT_FSIZE, &before_);
-    signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit before_{};
-  sighandler_t handler_;
-};
-
 TEST_F(DirectoryTest, AFullDiskCostsDurabilityOnly) {
   for (const rlim_t bytes : {0, 60, 110}) {
     SCOPED_TRACE(bytes);
     const int64_t files = CountFiles(dir_, "");
     const Text saved = text_;
     {
-      const FullDisk full(bytes);
+      const testing::FullDisk full(bytes);
       for (int i = 0; i < 12; ++i) {
         const auto info = RunTurn(*store_, kName, text_, {1, 2});
         ASSERT_TRUE(info.ok()) << info.status();
@@ -361,7 +341,7 @@ TEST_F(DirectoryTest, AFullDiskCostsDurabilityOnly) {
 
 TEST_F(DirectoryTest, AForkOnAFullDiskOutlivesItsParent) {
   const auto children = [this] {
-    const FullDisk full(0);
+    const testing::FullDisk full(0);
     return store_->Fork(kName, 2);
   }();
   ASSERT_TRUE(children.ok()) << children.status();
@@ -377,7 +357,7 @@ TEST_F(DirectoryTest, AForkOnAFullDiskTakesItsStatesIntoMemory) {
   store_ = OpenStore({.dir = dir_, .memory_bytes = 0});
   EXPECT_EQ(store_->Stats().memory_bytes, 0);
   const auto children = [this] {
-    const FullDisk full(0);
+    const testing::FullDisk full(0);
     return store_->Fork(kName, 1);
   }();
   ASSERT_TRUE(children.ok()) << children.status();
