@@ -23,13 +23,13 @@
 #include "kernels/cuda/runtime/runtime.h"
 #include "kernels/cuda/step_data.h"
 #include "kernels/cuda/tentative_rows.h"
+#include "kernels/cuda/transfer.h"
 
 namespace fmaserver::kernels::cuda {
 namespace {
 
 constexpr int kLeastMajor = 8;
 constexpr int64_t kTransferBytes = int64_t{8} << 20;
-constexpr uintptr_t kTokensAlignment = 16;  // what kernels load at once
 
 /// The number of rows in the graph that runs a decode step of `rows`: exact for few rows, then
 /// multiples of 4, later multiples of about an eighth.
@@ -68,7 +68,9 @@ class CudaBackend : public Backend, private RowSampler {
   }
 
   absl::StatusOr<std::unique_ptr<ArchiveGroup>> MakeGroup(const ArchiveLayout& layout,
-                                                          std::span<std::byte> tokens) override;
+                                                          std::span<std::byte> tokens) override {
+    return DeviceArchiveGroup::Make(device_, layout, tokens);
+  }
 
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
       std::span<const HostLinear> stacked) override {
@@ -101,8 +103,12 @@ class CudaBackend : public Backend, private RowSampler {
   absl::Status CopySlot(SlotHandle from, SlotHandle to) override;
   absl::Status SaveSlot(SlotHandle slot, std::span<std::byte> out) override;
   absl::Status RestoreSlot(std::span<const std::byte> in, SlotHandle slot) override;
-  absl::Status SaveSketches(const ArchiveGroup& group, std::span<std::byte> out) override;
-  absl::Status RestoreSketches(std::span<const std::byte> in, ArchiveGroup& group) override;
+  absl::Status SaveSketches(const ArchiveGroup& group, std::span<std::byte> out) override {
+    return sketches_->Save(group, out);
+  }
+  absl::Status RestoreSketches(std::span<const std::byte> in, ArchiveGroup& group) override {
+    return sketches_->Restore(in, group);
+  }
 
   RowSampler* sampler() override { return this; }
 
@@ -111,12 +117,14 @@ class CudaBackend : public Backend, private RowSampler {
                       std::span<SampledRow> out) override;
 
   CudaBackend(int device, std::string description, std::unique_ptr<Stream> stream,
-              std::unique_ptr<Executor> executor, Memory transfer)
+              std::unique_ptr<Executor> executor, Transfer transfer,
+              std::unique_ptr<SketchCopier> sketches)
       : device_(device),
         description_(std::move(description)),
         stream_(std::move(stream)),
         executor_(std::move(executor)),
         transfer_(std::move(transfer)),
+        sketches_(std::move(sketches)),
         uploader_(*stream_) {}
 
   /// Keeps the first error of a step.
@@ -132,6 +140,10 @@ class CudaBackend : public Backend, private RowSampler {
   /// Starts a step that pads to `bucket` rows (0: none), with its plan in its data.
   void Begin(const SlotLayout& layout, const AttentionPlan& plan, int64_t bucket);
   void PutPlan(const AttentionPlan& plan);
+  /// What a plan reports: memory of zeros for it, and what is done once the step has run.
+  void PutReports(const AttentionPlan& plan);
+  void FetchReports();
+  void AddReports();
 
   /// Runs what was recorded; returns as soon as it is enqueued.
   absl::Status Flush();
@@ -146,13 +158,16 @@ class CudaBackend : public Backend, private RowSampler {
   const std::shared_ptr<LiveBuffers> live_ = std::make_shared<LiveBuffers>();
   const std::unique_ptr<Stream> stream_;
   const std::unique_ptr<Executor> executor_;
-  const Memory transfer_;  // pinned, kTransferBytes
+  const Transfer transfer_;
+  const std::unique_ptr<SketchCopier> sketches_;
   Uploader uploader_;
   GraphCache graphs_;
   StepData data_;
   SamplingMemory sampling_;
   std::vector<std::byte> restored_;  // a slot on its way in
   Memory scratch_;                   // for slices of prompts and selected tokens
+  Memory unit_weights_;              // float32, what the step reports of opened units
+  Memory reported_;                  // pinned: the same on the host
   std::vector<Operation> recorded_;
   absl::Status error_;
   bool in_step_ = false;
@@ -163,23 +178,10 @@ class CudaBackend : public Backend, private RowSampler {
   DevicePlan plan_;
   std::vector<HeadCopy> copies_;
   std::vector<Wave> waves_;  // plan_ points to them
+  std::vector<UnitReport> reports_;
   int64_t step_rows_ = 0;
   int64_t bucket_ = 0;  // rows to pad to in this step; 0: none, and no graph
 };
-
-absl::StatusOr<std::unique_ptr<ArchiveGroup>> CudaBackend::MakeGroup(const ArchiveLayout& layout,
-                                                                     std::span<std::byte> tokens) {
-  if (absl::Status status = UseDevice(device_); !status.ok()) return status;
-  if (reinterpret_cast<uintptr_t>(tokens.data()) % kTokensAlignment != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the tokens of an archive's group do not begin at a multiple of ", kTokensAlignment));
-  }
-  auto mapped = MappedMemory::Map(tokens);
-  if (!mapped.ok()) return mapped.status();
-  auto sketches = Memory::Allocate(Memory::Kind::kDevice, layout.SketchBytes());
-  if (!sketches.ok()) return sketches.status();
-  return std::make_unique<DeviceArchiveGroup>(tokens, *std::move(mapped), *std::move(sketches));
-}
 
 absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::Create(int device) {
   const absl::StatusOr<int> devices = CountDevices();
@@ -201,13 +203,15 @@ absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::Create(int device) {
   if (!stream.ok()) return stream.status();
   auto executor = Executor::Create(**stream);
   if (!executor.ok()) return executor.status();
-  auto transfer = Memory::Allocate(Memory::Kind::kPinned, kTransferBytes);
+  auto transfer = Transfer::Create(kTransferBytes);
   if (!transfer.ok()) return transfer.status();
-  return std::unique_ptr<Backend>(
-      new CudaBackend(device,
-                      absl::StrCat("cuda:", device, ", ", info->name, ", sm_", info->major,
-                                   info->minor, ", ", info->total_bytes >> 20, " MiB"),
-                      *std::move(stream), *std::move(executor), *std::move(transfer)));
+  auto sketches = SketchCopier::Create(device);
+  if (!sketches.ok()) return sketches.status();
+  return std::unique_ptr<Backend>(new CudaBackend(
+      device,
+      absl::StrCat("cuda:", device, ", ", info->name, ", sm_", info->major, info->minor, ", ",
+                   info->total_bytes >> 20, " MiB"),
+      *std::move(stream), *std::move(executor), *std::move(transfer), *std::move(sketches)));
 }
 
 int64_t CudaBackend::PaddedRows(int64_t rows, std::initializer_list<Matrix> matrices) const {
@@ -269,6 +273,7 @@ void CudaBackend::PutPlan(const AttentionPlan& plan) {
     const auto groups = static_cast<int64_t>(std::bit_ceil(plan.archive.size()));
     plan_.archive = Put<DeviceGroup>(plan.archive, groups);  // graphs see a new place seldom
   }
+  PutReports(plan);
   copies_ = plan.copies;
   waves_ = plan.waves;
   if (plan_.num_blocks == 0) return;
@@ -279,18 +284,53 @@ void CudaBackend::PutPlan(const AttentionPlan& plan) {
   plan_.waves = waves_.data();
 }
 
+void CudaBackend::PutReports(const AttentionPlan& plan) {
+  reports_ = plan.reports;
+  if (reports_.empty()) return;
+  const int64_t bytes = plan.reported * static_cast<int64_t>(sizeof(float));
+  Note(GrowMemory(reported_, Memory::Kind::kPinned, bytes).status());
+  const absl::StatusOr<bool> moved = GrowMemory(unit_weights_, Memory::Kind::kDevice, bytes);
+  Note(moved.status());
+  if (!error_.ok()) return reports_.clear();
+  if (*moved) graphs_.Clear();
+  plan_.unit_weights = unit_weights_.As<float>();
+  Note(stream_->Fill(unit_weights_.data(), 0, unit_weights_.bytes()));
+}
+
+void CudaBackend::FetchReports() {
+  if (reports_.empty() || !error_.ok()) return;
+  busy_ = true;
+  const UnitReport& last = reports_.back();
+  const int64_t floats = last.from + std::ssize(last.to);
+  Note(stream_->CopyToHost(reported_.data(), unit_weights_.data(),
+                           floats * static_cast<int64_t>(sizeof(float))));
+}
+
+void CudaBackend::AddReports() {
+  for (const UnitReport& report : std::exchange(reports_, {})) {
+    const float* from = reported_.As<float>() + report.from;
+    for (size_t i = 0; i < report.to.size(); ++i) report.to[i] += from[i];
+  }
+}
+
 absl::Status CudaBackend::EndStep() {
   Note(Flush());
+  FetchReports();
   in_step_ = false;
   bucket_ = 0;
   absl::Status status = Finish();
-  if (!status.ok()) tentative_.Forget();
+  if (!status.ok()) {
+    reports_.clear();
+    tentative_.Forget();
+  }
+  AddReports();
   return status;
 }
 
 absl::Status CudaBackend::Commit(std::span<const int32_t> accepted) {
-  const auto segments = tentative_.Take(accepted);
+  auto segments = tentative_.Take(accepted);
   if (!segments.ok()) return segments.status();
+  for (SlotSegment& segment : *segments) segment.unit_weights = {};  // the step has reported them
   const AttentionPlan plan(tentative_.spec(), tentative_.layout(), *segments, /*decodes=*/false);
   Begin(tentative_.layout(), plan, /*bucket=*/0);
   tentative_.Append(plan_, recorded_);
@@ -365,13 +405,7 @@ absl::Status CudaBackend::Finish() {
 
 absl::Status CudaBackend::CopyOut(const std::byte* from, std::span<std::byte> out) {
   Note(Flush());
-  const auto total = static_cast<int64_t>(out.size());
-  for (int64_t first = 0; first < total && error_.ok(); first += kTransferBytes) {
-    const int64_t bytes = std::min(kTransferBytes, total - first);
-    Note(stream_->CopyToHost(transfer_.data(), from + first, bytes));
-    Note(stream_->Synchronize());
-    if (error_.ok()) std::memcpy(out.data() + first, transfer_.data(), static_cast<size_t>(bytes));
-  }
+  if (error_.ok()) Note(transfer_.Out(*stream_, from, out));
   return Finish();
 }
 
@@ -383,13 +417,7 @@ absl::Status CudaBackend::CopyToHost(Matrix x, std::span<float> out) {
 
 absl::Status CudaBackend::CopyIn(std::span<const std::byte> in, std::byte* to) {
   Note(Flush());
-  const auto total = static_cast<int64_t>(in.size());
-  for (int64_t first = 0; first < total && error_.ok(); first += kTransferBytes) {
-    const int64_t bytes = std::min(kTransferBytes, total - first);
-    std::memcpy(transfer_.data(), in.data() + first, static_cast<size_t>(bytes));
-    Note(stream_->CopyToDevice(to + first, transfer_.data(), bytes));
-    Note(stream_->Synchronize());
-  }
+  if (error_.ok()) Note(transfer_.In(*stream_, in, to));
   return Finish();
 }
 
@@ -411,14 +439,6 @@ absl::Status CudaBackend::RestoreSlot(std::span<const std::byte> in, SlotHandle 
   restored_.assign(in.begin(), in.end());
   KeysToRows(slot.memory->layout, restored_);
   return CopyIn(restored_, DeviceSlots::Find(slot));
-}
-
-absl::Status CudaBackend::SaveSketches(const ArchiveGroup& group, std::span<std::byte> out) {
-  return CopyOut(static_cast<const DeviceArchiveGroup&>(group).view().sketches, out);
-}
-
-absl::Status CudaBackend::RestoreSketches(std::span<const std::byte> in, ArchiveGroup& group) {
-  return CopyIn(in, static_cast<const DeviceArchiveGroup&>(group).view().sketches);
 }
 
 absl::Status CudaBackend::Sample(Matrix logits, std::span<const RowSampling> rows,

@@ -12,6 +12,7 @@ set(FMA_CUDA_KERNELS
   ${_folder}/dense/dense.cu
   ${_folder}/sampling/sampling.cu)
 set(FMA_CUDA_HOST_SOURCES
+  ${_folder}/archive_group.cc
   ${_folder}/attention/attention_plan.cc
   ${_folder}/attention/attention_weights.cc
   ${_folder}/attention/slot_bytes.cc
@@ -22,4 +23,5 @@ set(FMA_CUDA_HOST_SOURCES
   ${_folder}/graph_cache.cc
   ${_folder}/sampling/sampling.cc
   ${_folder}/step_data.cc
-  ${_folder}/tentative_rows.cc)
+  ${_folder}/tentative_rows.cc
+  ${_folder}/transfer.cc)

@@ -113,13 +113,13 @@ class EmulatedStream : public Stream {
 
 }  // namespace
 
-int64_t& emulator::Waits() {
-  static int64_t waits = 0;
+std::atomic<int64_t>& emulator::Waits() {
+  static std::atomic<int64_t> waits = 0;
   return waits;
 }
 
-int64_t& emulator::BytesToHost() {
-  static int64_t bytes = 0;
+std::atomic<int64_t>& emulator::BytesToHost() {
+  static std::atomic<int64_t> bytes = 0;
   return bytes;
 }
 

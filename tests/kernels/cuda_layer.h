@@ -25,10 +25,7 @@ class CudaArchive {
   std::span<kernels::ArchiveGroup* const> Reach(int64_t tokens) {
     while (std::ssize(groups_) < layout_.Groups(tokens)) {
       memory_.emplace_back(layout_.TokenBytes());
-      owned_.push_back(std::make_unique<kernels::cuda::DeviceArchiveGroup>(
-          memory_.back(), *kernels::cuda::MappedMemory::Map(memory_.back()),
-          *kernels::cuda::Memory::Allocate(kernels::cuda::Memory::Kind::kDevice,
-                                           layout_.SketchBytes())));
+      owned_.push_back(*kernels::cuda::DeviceArchiveGroup::Make(0, layout_, memory_.back()));
       groups_.push_back(owned_.back().get());
     }
     return std::span(groups_).first(layout_.Groups(tokens));

@@ -29,7 +29,8 @@ AttentionPlan::AttentionPlan(const AttentionSpec& spec, const SlotLayout& layout
       decode.push_back({.slot = segment.slot,
                         .position = segment.position,
                         .row = segment.first_row,
-                        .archive = AddArchive(spec, segment)});
+                        .archive = AddArchive(spec, segment),
+                        .unit_weights = AddReport(spec, segment)});
     } else {
       slices.push_back(segment);
     }
@@ -55,6 +56,13 @@ int64_t AttentionPlan::AddArchive(const AttentionSpec& spec, const SlotSegment& 
   const auto units = static_cast<uint64_t>(OpenableUnits(spec, last).end);
   most_units = std::max(most_units, static_cast<int64_t>(std::bit_ceil(units)));
   return first;
+}
+
+int64_t AttentionPlan::AddReport(const AttentionSpec& spec, const SlotSegment& segment) {
+  if (!spec.Opens() || !segment.opens || segment.unit_weights.empty()) return -1;
+  const int64_t from = std::exchange(reported, reported + std::ssize(segment.unit_weights));
+  reports.push_back({segment.unit_weights, from});
+  return from;
 }
 
 void AttentionPlan::AddOpenScratch(const AttentionSpec& spec, const SlotLayout& layout,
@@ -118,6 +126,7 @@ void AttentionPlan::AddWaves(const AttentionSpec& spec, const SlotLayout& layout
         rows.push_back(
             {slice.slot, position + row, slice.first_row + taken[i], copy[i], archives[i]});
       }
+      if (taken[i] == slice.rows) rows.back().unit_weights = AddReport(spec, slice);
     }
     wave.rows = std::ssize(rows) - wave.first_row;
     wave.blocks = std::ssize(blocks) - wave.first_block;

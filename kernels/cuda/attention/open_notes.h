@@ -30,6 +30,8 @@ class OpenNotes {
   FMA_DEVICE float* Total(int64_t index, int head) const {
     return At<float>(at_.totals_offset) + index * spec_.QueriesPerKvHead() + head;
   }
+  /// In the place of Total(), once the rest of the softmax is known: the weight of the whole unit.
+  FMA_DEVICE float* Share(int64_t index, int head) const { return Total(index, head); }
   FMA_DEVICE float* TokenScore(int64_t index, int head, int64_t token) const {
     return At<float>(at_.tokens_offset) +
            (index * spec_.QueriesPerKvHead() + head) * spec_.open_size + token;

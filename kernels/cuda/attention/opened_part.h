@@ -45,8 +45,8 @@ class OpenedPart {
                                   static_cast<int64_t>(static_cast<uint64_t>(position) % tokens)));
   }
 
-  /// Called by one warp: adds the units to the softmax of `head`, and turns their largest scores
-  /// into what their outputs are to be multiplied by.
+  /// Called by one warp: adds the units to the softmax of `head`, turns their largest scores into
+  /// what their outputs are to be multiplied by, and their totals into shares of the softmax.
   FMA_DEVICE void Join(const SoftmaxState& softmax, int row, int head) const {
     float max = softmax.Max(row);
     for (int i = LaneIndex(); i < count_; i += kWarpSize) {
@@ -61,6 +61,11 @@ class OpenedPart {
       Store(notes_.Largest(i, head), weight);
     }
     softmax.Join(row, max, WarpSum(total));
+    SyncWarp();
+    for (int i = LaneIndex(); i < count_; i += kWarpSize) {
+      const float share = Load(notes_.Largest(i, head)) * Load(notes_.Total(i, head));
+      Store(notes_.Share(i, head), share / softmax.Total(row));
+    }
   }
 
   /// The sum of all units' outputs, after Join().

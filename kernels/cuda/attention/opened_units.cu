@@ -5,6 +5,7 @@
 #include "kernels/cuda/attention/archive_units_kernel.h"
 #include "kernels/cuda/attention/attend_units_kernel.h"
 #include "kernels/cuda/attention/choose_units_kernel.h"
+#include "kernels/cuda/attention/report_units_kernel.h"
 #include "kernels/cuda/attention/scan_sketches_kernel.h"
 #include "kernels/cuda/runtime/launch.h"
 
@@ -92,6 +93,13 @@ absl::Status LaunchOpening(Stream& stream, const OpenParameters& parameters, int
   return parameters.layout.type == CacheType::kF32
              ? LaunchOpeningOf<float>(stream, parameters, count, blocks)
              : LaunchOpeningOf<BFloat16>(stream, parameters, count, blocks);
+}
+
+absl::Status LaunchReport(Stream& stream, const OpenParameters& parameters, int64_t count,
+                          float* unit_weights) {
+  if (parameters.notes == nullptr || unit_weights == nullptr) return absl::OkStatus();
+  return Launch(stream, {.blocks_x = count * parameters.attention.spec.num_kv_heads},
+                ReportUnitsKernel{parameters, unit_weights});
 }
 
 absl::Status LaunchArchiving(Stream& stream, const OpenParameters& parameters, int64_t blocks) {

@@ -20,6 +20,11 @@ OpenParameters OpeningOf(const PrefillParameters& parameters, const DecodeRow* r
 absl::Status LaunchOpening(Stream& stream, const OpenParameters& parameters, int64_t count,
                            int64_t blocks);
 
+/// Adds what `count` rows gave to their units to the plan's unit_weights, where somebody wants
+/// them: one launch or none.
+absl::Status LaunchReport(Stream& stream, const OpenParameters& parameters, int64_t count,
+                          float* unit_weights);
+
 /// Writes the groups that leave the near field behind the rows, once they have been attended to:
 /// one launch.
 absl::Status LaunchArchiving(Stream& stream, const OpenParameters& parameters, int64_t blocks);

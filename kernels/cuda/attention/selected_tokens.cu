@@ -55,6 +55,7 @@ absl::Status LaunchWave(Stream& stream, const PrefillParameters& parameters, con
   using Receive = ReceiveKernel<T>;
   status.Update(Launch(stream, {.blocks_x = items, .blocks_y = Receive::BlocksY(parameters.layout)},
                        Receive{of_blocks, given, wave.first_row}));
+  status.Update(LaunchReport(stream, opening, wave.rows, plan.unit_weights));
   status.Update(LaunchArchiving(stream, opening, wave.blocks));
   return status;
 }
@@ -66,6 +67,7 @@ absl::Status LaunchAs(Stream& stream, const PrefillParameters& parameters) {
   const OpenParameters opening = OpeningOf(parameters, plan.decode, nullptr, 0);
   status.Update(LaunchOpening(stream, opening, plan.decode_rows, plan.decode_rows));
   status.Update(LaunchRows<T>(stream, parameters, opening, plan.decode_rows, nullptr));
+  status.Update(LaunchReport(stream, opening, plan.decode_rows, plan.unit_weights));
   status.Update(LaunchArchiving(stream, opening, plan.decode_rows));
   for (int64_t i = 0; i < plan.num_waves && status.ok(); ++i) {
     status.Update(LaunchWave<T>(stream, parameters, plan.waves[i]));

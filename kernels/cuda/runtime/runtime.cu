@@ -156,7 +156,8 @@ Memory::~Memory() {
 absl::StatusOr<MappedMemory> MappedMemory::Map(std::span<std::byte> host) {
   const std::string what = absl::StrCat("mapping of ", host.size(), " bytes of host memory");
   absl::Status status =
-      ToStatus(what, cudaHostRegister(host.data(), host.size(), cudaHostRegisterMapped));
+      ToStatus(what, cudaHostRegister(host.data(), host.size(),
+                                      cudaHostRegisterMapped | cudaHostRegisterPortable));
   if (!status.ok()) return status;
   void* data = nullptr;
   status = ToStatus(what, cudaHostGetDevicePointer(&data, host.data(), 0));
