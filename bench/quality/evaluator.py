@@ -27,7 +27,7 @@ class Reading:
 
 
 class Evaluator:
-    """Answers lie in `work`, under a digest of weights, shape and text; after a change of fma-eval use another folder."""
+    """Answers lie in `work`, under a digest of weights, shape and text; another fma-eval needs another folder."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.model: Path = arguments.model
