@@ -27,7 +27,7 @@ class Reading:
 
 
 class Evaluator:
-    """Answers lie in `work`, under a digest of everything that they depend on."""
+    """Answers lie in `work`, under a digest of weights, shape and text; another fma-eval needs another folder."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.model: Path = arguments.model
@@ -45,8 +45,9 @@ class Evaluator:
         length = window or len(ids)
         name = f"{shape.name.replace('/', '-')}-{length}"
         folder = write_folder(self.model, shape, length, self.work / "models" / name)
-        config = (folder / "config.json").read_bytes()
-        key = hashlib.sha256(config + json.dumps([ids, window] if window else ids).encode()).hexdigest()[:24]
+        weights = (self.model / "model.safetensors").stat()
+        asked = [(folder / "config.json").read_text("utf-8"), weights.st_size, weights.st_mtime_ns, ids, window]
+        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:24]
         losses, report = (self.work / "readings" / f"{key}.{kind}" for kind in ("npy", "json"))
         if not report.exists():
             print(f"reading {len(ids)} tokens: {shape.name}", file=sys.stderr, flush=True)

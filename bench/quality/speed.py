@@ -1,6 +1,6 @@
 """Speed beside llama.cpp, on the same weights, with one thread each: tokens for each second of processor time.
 
-    speed.py --model DIR --gguf FILE --book FILE --tokens 1024 4096 8192 --rounds 3
+    speed.py --model DIR --gguf FILE --book FILE --tokens 1024 4096 8000 --rounds 3
 
 Both run as servers, in turns. It is processor time, not the clock, so that other work on the machine counts little.
 Reading is a request for one token after a prompt that no cache knows. Generating is what --generate more tokens add to
@@ -85,7 +85,7 @@ def parse_arguments() -> argparse.Namespace:
     options.add_argument("--model", type=Path, required=True, help="folder that fma-convert wrote")
     options.add_argument("--gguf", type=Path, required=True, help="the same weights for llama.cpp")
     options.add_argument("--book", type=Path, required=True, help="UTF-8 text")
-    options.add_argument("--tokens", type=int, nargs="+", default=[1024, 4096, 8192], help="lengths of prompts")
+    options.add_argument("--tokens", type=int, nargs="+", default=[1024, 4096, 8000], help="lengths of prompts")
     options.add_argument("--generate", type=int, default=128, help="tokens after the prompt")
     options.add_argument("--rounds", type=int, default=3, help="of both in turn")
     options.add_argument("--cache-dtype", choices=["f32", "bf16"], default="f32", help="of our cache")
