@@ -330,7 +330,6 @@ absl::Status CudaBackend::EndStep() {
 absl::Status CudaBackend::Commit(std::span<const int32_t> accepted) {
   auto segments = tentative_.Take(accepted);
   if (!segments.ok()) return segments.status();
-  for (SlotSegment& segment : *segments) segment.unit_weights = {};  // the step has reported them
   const AttentionPlan plan(tentative_.spec(), tentative_.layout(), *segments, /*decodes=*/false);
   Begin(tentative_.layout(), plan, /*bucket=*/0);
   tentative_.Append(plan_, recorded_);
