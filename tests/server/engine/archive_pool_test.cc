@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <random>
 #include <string>
 #include <thread>
@@ -168,8 +169,7 @@ TEST(ArchivePool, SavedChunksAreRestoredInAnotherPool) {
     const auto restored = (*room)->Restore(8 * i, **saved);
     ASSERT_TRUE(restored.ok()) << restored.status();
     EXPECT_TRUE(std::ranges::equal((*(*restored)->Save())->bytes(), (*saved)->bytes()));
-    EXPECT_EQ((*room)->Restore(8 * i, **saved).status().code(),
-              absl::StatusCode::kInternal)
+    EXPECT_EQ((*room)->Restore(8 * i, **saved).status().code(), absl::StatusCode::kInternal)
         << "the room was for one";
   }
   EXPECT_EQ(pool->used_bytes(), 0);
@@ -290,6 +290,46 @@ TEST(ArchivePoolDeathTest, OtherMemoryFailsAsBefore) {
       },
       ::testing::KilledBySignal(SIGBUS), "");
 }
+
+#ifndef FMA_SANITIZED  // which need memory of their own
+int64_t ResidentBytes() {
+  std::ifstream file("/proc/self/statm");
+  int64_t all = 0;
+  int64_t resident = 0;
+  file >> all >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+// The shape of SmolLM2-135M.
+TEST(ArchivePool, TakesTheBytesOfTheFormula) {
+  kernels::AttentionSpec spec = OpeningConfig().attention;
+  spec.num_kv_heads = 3;
+  spec.head_dim = 64;
+  spec.hierarchy.group_size = 64;
+  spec.open_size = 32;
+  const kernels::ArchiveLayout layout(spec, 30, kernels::CacheType::kBF16);
+  EXPECT_EQ(layout.TokenBytes(), 64 * 30 * 3 * 2 * 64 * 2);
+  EXPECT_EQ(layout.SketchBytes(), 30 * 3 * 2 * (2 * 64 * 2 + 32 * 2 + 16 * 32));
+  constexpr int64_t kMany = 40;
+  auto pool = ArchivePool::Create(*kernels::MakeCpuBackend(1), layout,
+                                  {.bytes = kMany * layout.GroupBytes()});
+  ASSERT_TRUE(pool.ok()) << pool.status();
+  const int64_t before = ResidentBytes();
+  const auto reserve = (*pool)->Reserve("", kMany);
+  ASSERT_TRUE(reserve.ok()) << reserve.status();
+  Archive archive;
+  for (int64_t i = 0; i < kMany; ++i) {
+    archive.push_back((*reserve)->Take(64 * i));
+    std::fill_n(archive.back()->group()->tokens, layout.TokenBytes(), std::byte{1});
+    std::fill_n(archive.back()->group()->sketches, layout.SketchBytes(), std::byte{1});
+  }
+  const auto share = static_cast<double>(ResidentBytes() - before) /
+                     static_cast<double>(kMany * layout.GroupBytes());
+  EXPECT_GT(share, 0.98) << "some was resident before";
+  EXPECT_LT(share, 1.02);
+  EXPECT_EQ((*pool)->used_bytes(), kMany * layout.GroupBytes());
+}
+#endif
 
 TEST(ArchivePool, ThreadsTakeAndDropAtOnce) {
   constexpr int kThreads = 4;

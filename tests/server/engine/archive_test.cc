@@ -131,7 +131,7 @@ TEST(ArchiveAdmission, MoreGroupsThanAListMayHaveAreRefused) {
 
 TEST(ArchiveAdmission, ADiskThatFailsFailsTheOneRequest) {
   const TempFolder folder;
-  const auto engine = MakeOpening(100, int64_t{1} << 20, folder.path());
+  const auto engine = MakeOpening(300, int64_t{1} << 20, folder.path());
   const auto expected = Complete(*engine, Prompt(400, 3, 1));
   engine::GenerateRequest request = Prompt(400, 3, 1);
   request.keep_state = true;

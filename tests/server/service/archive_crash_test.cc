@@ -127,8 +127,8 @@ TEST(ArchiveCrash, TheLastAcknowledgedTurnIsThereBitForBit) {
   std::mt19937_64 random(5);
   for (int round = 0; round < 25 && !::testing::Test::HasFailure(); ++round) {
     SCOPED_TRACE(round);
-    const int acknowledged = ServeAndKill(
-        folder.path(), std::uniform_int_distribution<int64_t>(0, 40'000)(random));
+    const int acknowledged =
+        ServeAndKill(folder.path(), std::uniform_int_distribution<int64_t>(0, 40'000)(random));
     TestService service(Options(folder.path()));
     const auto info = service.sessions().Get(kStory);
     ASSERT_TRUE(info.ok()) << info.status();

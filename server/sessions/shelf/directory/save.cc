@@ -81,6 +81,7 @@ absl::Status DirectoryShelf::Saving::WriteSlot(const PartToSave& slot) {
 absl::Status DirectoryShelf::Saving::BeginVolume() {
   if (volume_ != nullptr) {
     if (absl::Status status = volume_->Sync(); !status.ok()) return status;
+    volume_->Keep();  // aside, where it is removed unless it gets a name
   }
   const ShelfItem item{Part::Kind::kChunk, RandomId()};
   held_.push_back({item, NewAside()});
