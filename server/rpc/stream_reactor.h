@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -23,7 +24,8 @@ template <class Event, class StreamedCall>
 class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                             public service::EventWire<Event> {
  public:
-  using Encode = std::function<grpc::ByteBuffer(const Event&)>;
+  /// An event's message, or nothing when it has none. Called for one event after the other.
+  using Encode = std::function<std::optional<grpc::ByteBuffer>(const Event&)>;
 
   /// Hands gRPC a reactor for the call that `start` makes of its wire. Headers are sent at once, so
   /// that a client knows that its call was received before a long prompt has been read.
@@ -37,9 +39,12 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     return self.get();
   }
 
-  void Write(const Event& event) override {
-    in_flight_ = encode_(event);
+  bool Write(const Event& event) override {
+    auto message = encode_(event);
+    if (!message.has_value()) return false;
+    in_flight_ = *std::move(message);
     StartWrite(&in_flight_);
+    return true;
   }
   void Finish(const absl::Status& status) override {
     grpc::ServerWriteReactor<grpc::ByteBuffer>::Finish(ToGrpcStatus(status));
