@@ -29,7 +29,9 @@ struct Extras {
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::GenerateStream(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
-  const auto call = rpc::BeginCall(service_, service::kGenerateStream, *context);
+  const auto call = service_.Begin(service::kGenerateStream, rpc::MetadataOf(*context));
+  // Behind the stream, because with a header of its own a refusal would not come alone.
+  context->AddTrailingMetadata("x-request-id", call->request_id());
   const auto model = rpc::ModelOf(service_, *call, *request, {WireRequest::kModelFieldNumber});
   const auto extras = std::make_shared<Extras>(live_);
   auto translate = [call, extras, vocabulary = rpc::VocabularyOf(model)](
@@ -53,7 +55,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::GenerateStream(
             rpc::ParseLater<WireRequest>(*request, call->limits().request_bytes, translate));
         extras->live.SetCall(generation);
         return generation;
-      });
+      },
+      rpc::Headers::kWithFirstMessage);
 }
 
 }  // namespace fmaserver::vllm

@@ -72,8 +72,7 @@ TEST_F(InferTest, TensorsThatDoNotFitAreRefused) {
                 [](Request& r) { r.mutable_inputs(0)->set_datatype("FP32"); });
   ExpectRefusal("text_input: shape is [2]",
                 [](Request& r) { r.mutable_inputs(0)->set_shape(0, 2); });
-  ExpectRefusal("text_input: shape is []",
-                [](Request& r) { r.mutable_inputs(0)->clear_shape(); });
+  ExpectRefusal("text_input: shape is []", [](Request& r) { r.mutable_inputs(0)->clear_shape(); });
   for (const std::string raw : {std::string(), std::string("\1\0\0", 3), std::string("\1\0\0\0", 4),
                                 std::string("\xff\xff\xff\xffx", 5), RawText("x") + "y"}) {
     ExpectRefusal("text_input: contents is",
@@ -90,8 +89,10 @@ TEST_F(InferTest, TensorsThatDoNotFitAreRefused) {
 
 TEST_F(InferTest, WhatIsNotServedIsNotFound) {
   const auto kNotFound = grpc::StatusCode::NOT_FOUND;
-  ExpectRefusal("\"other\"", [](auto& r) { r.set_model_name("other"); }, kNotFound);
-  ExpectRefusal("model_version is \"2\"", [](auto& r) { r.set_model_version("2"); }, kNotFound);
+  ExpectRefusal(
+      "\"other\"", [](auto& r) { r.set_model_name("other"); }, kNotFound);
+  ExpectRefusal(
+      "model_version is \"2\"", [](auto& r) { r.set_model_version("2"); }, kNotFound);
 }
 
 TEST_F(InferTest, ParametersAreChecked) {
@@ -103,7 +104,8 @@ TEST_F(InferTest, ParametersAreChecked) {
   ExpectRefusal("top_k is -1", set("top_k", [](auto& p) { p.set_int64_param(-1); }));
   ExpectRefusal("temperature is null",
                 set("temperature", [](auto& p) { p.set_double_param(std::stod("nan")); }));
-  ExpectRefusal("max_tokens is 65537", set("max_tokens", [](auto& p) { p.set_int64_param(65537); }));
+  ExpectRefusal("max_tokens is 65537",
+                set("max_tokens", [](auto& p) { p.set_int64_param(65537); }));
   ExpectRefusal("priority is 202", set("priority", [](auto& p) { p.set_uint64_param(202); }));
   ExpectRefusal("sequence_id is missing",
                 set("sequence_start", [](auto& p) { p.set_bool_param(true); }));

@@ -11,7 +11,8 @@ class MetadataTest : public InferFixture {
  protected:
   /// The answer of a method; it must have one.
   template <class Response, class Request>
-  Response Ask(grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+  Response Ask(grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&,
+                                                     Response*),
                const Request& request = {}) {
     grpc::ClientContext context;
     Response response;

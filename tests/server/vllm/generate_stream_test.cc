@@ -137,8 +137,8 @@ TEST_F(EosTest, EndsOfSequencesAreTold) {
 TEST_F(GenerateStreamTest, CancellingFreesTheSlot) {
   for (int round = 0; round < 100; ++round) {
     grpc::ClientContext context;
-    const auto reader = stub_->GenerateStream(
-        &context, TokensRequest(std::string(1 + round * 10, 'x'), 1'000'000));
+    const auto reader =
+        stub_->GenerateStream(&context, TokensRequest(std::string(1 + round * 10, 'x'), 1'000'000));
     wire::GenerateResponse message;
     for (int reads = round % 5; reads > 0; --reads) reader->Read(&message);
     context.TryCancel();

@@ -32,8 +32,9 @@ TEST_F(RefusalTest, WhatIsNotServed) {
                 [](Request& r) { r.mutable_kv()->mutable_kv_transfer_params(); });
   ExpectRefusal("response.prompt_logprobs is set",
                 [](Request& r) { r.mutable_response()->set_prompt_logprobs(true); });
-  ExpectRefusal("response.output_candidates.all is set",
-                [](Request& r) { r.mutable_response()->mutable_output_candidates()->set_all(true); });
+  ExpectRefusal("response.output_candidates.all is set", [](Request& r) {
+    r.mutable_response()->mutable_output_candidates()->set_all(true);
+  });
   Request plain = TokensRequest("hi");
   plain.mutable_decoding()->set_json_object(false);
   plain.mutable_kv();
@@ -49,8 +50,22 @@ TEST_F(RefusalTest, WhatIsWrong) {
     r.set_text("text");
     r.set_truncate_prompt_tokens(3);
   });
-  ExpectRefusal("\"other\"", [](Request& r) { r.set_model("other"); },
-                grpc::StatusCode::NOT_FOUND);
+  ExpectRefusal(
+      "\"other\"", [](Request& r) { r.set_model("other"); }, grpc::StatusCode::NOT_FOUND);
+}
+
+// vLLM's router takes a refusal behind headers for a worker that broke.
+TEST_F(RefusalTest, ComesWithoutHeaders) {
+  Request request = TokensRequest("hi");
+  request.mutable_sampling()->set_top_p(2);
+  grpc::ClientContext context;
+  context.AddMetadata("x-request-id", "one");
+  const auto reader = stub_->GenerateStream(&context, request);
+  EXPECT_FALSE(ReadAll(*reader).status.ok());
+  EXPECT_TRUE(context.GetServerInitialMetadata().empty());
+  const auto& trailers = context.GetServerTrailingMetadata();
+  ASSERT_EQ(trailers.count("x-request-id"), 1U);
+  EXPECT_EQ(trailers.find("x-request-id")->second, "one");
 }
 
 }  // namespace
