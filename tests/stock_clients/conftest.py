@@ -1,7 +1,8 @@
-"""Servers for stock clients. scripts/stock-clients runs these tests, each file in a virtual environment of its client."""
+"""Servers for stock clients: scripts/stock-clients runs each file of tests in a virtual environment of its own."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from programs import chat_model  # noqa: E402
-from service import Service  # noqa: E402
+from programs import chat_model
+from service import Service
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +26,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture(scope="session")
 def url(server: Service) -> str:
     return f"http://127.0.0.1:{server.openai_port}"
+
+
+@pytest.fixture(scope="session")
+def brief_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same model with every seventh token as an end, so that its answers end soon."""
+    folder = chat_model(tmp_path_factory.mktemp("models") / "books")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": list(range(3, 4096, 7))}))
+    with Service("--openai", "127.0.0.1:0", model=folder) as running:
+        yield f"http://127.0.0.1:{running.openai_port}"

@@ -100,7 +100,7 @@ def test_a_stream_that_is_left_ends_its_request(server: Service, client: openai.
 
 def test_keys(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
-    tokens.write_text(f"{hashlib.sha256(b'secret').hexdigest()} someone\n")
+    tokens.write_text(f"someone {hashlib.sha256(b'secret').hexdigest()}\n")
     with Service("--openai", "127.0.0.1:0", "--tokens", tokens) as server:
         base = f"http://127.0.0.1:{server.openai_port}/v1"
         with pytest.raises(openai.AuthenticationError):
