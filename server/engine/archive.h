@@ -33,8 +33,8 @@ class ArchiveChunk {
   int64_t end() const { return end_; }
   int64_t bytes() const { return bytes_; }
 
-  /// A copy of its bytes as they are stored; its tokens() is end(). The errors are the device's, and
-  /// UNAVAILABLE for a chunk that is lost.
+  /// A copy of its bytes as they are stored; its tokens() is end(). The errors are the device's,
+  /// and UNAVAILABLE for a chunk that is lost.
   virtual absl::StatusOr<SnapshotPtr> Save() const = 0;
 
   /// Whether its bytes are gone, because the disk that has them failed. Any thread may ask.

@@ -84,7 +84,8 @@ class Sequence {
   virtual int32_t LogitsWanted(int32_t rows) const = 0;
 
   /// Where a step is to add what its last row gives to the units that it opens
-  /// (kernels::Segment::unit_weights): `size` zeros of the sequence; empty: it does not want to know.
+  /// (kernels::Segment::unit_weights): `size` zeros of the sequence; empty: it does not want to
+  /// know.
   virtual std::span<float> UnitWeights(size_t /*size*/) { return {}; }
 
   /// How to choose the next token where the logits are; absent: the sequence must have the logits
