@@ -22,9 +22,7 @@ struct PartBytes {
   PartBytes(engine::ArchiveChunkPtr piece) : chunk(std::move(piece)) {}  // NOLINT
 
   /// Whether they are in memory.
-  explicit operator bool() const {
-    return slot != nullptr || (chunk != nullptr && !chunk->lost());
-  }
+  explicit operator bool() const { return slot != nullptr || (chunk != nullptr && !chunk->lost()); }
 
   /// The bytes to store: of a chunk a copy, with the device's errors.
   absl::StatusOr<engine::SnapshotPtr> Read() const {
