@@ -35,7 +35,10 @@ std::optional<Ending> Output::Accept(const kernels::SampledRow& choice,
                                      std::vector<Source> sources) {
   const int32_t token = choice.token;
   chosen_.push_back(token);
-  if (Contains(request_.eos_tokens(), token)) return Ending{FinishReason::kEos, token};
+  if (Contains(request_.eos_tokens(), token)) {
+    if (request_->include_eos) Emit(choice, std::move(sources));
+    return Ending{FinishReason::kEos, token};
+  }
   const bool stops = Contains(request_.stop_tokens(), token);
   if (!stops || request_->include_stop) Emit(choice, std::move(sources));
   if (stops) return Ending{FinishReason::kStopSequence, token};

@@ -49,7 +49,7 @@ MetricFamily CertificateEnds(const tls::Certificates& certificates) {
 std::vector<MetricFamily> DoorMetrics::Collect() const {
   const net::ConnectionCounts counts = connections_->Counts();
   std::vector<MetricFamily> families = {{"fma_connections",
-                                         "Open connections of the gRPC port.",
+                                         "Open connections of the ports of gRPC and of the OpenAI API.",
                                          MetricType::Gauge,
                                          {Series(static_cast<double>(counts.open))}},
                                         {"fma_connections_accepted_total",
