@@ -94,7 +94,7 @@ class Page:
 
     @property
     def notice(self) -> str:
-        return str(self.ask("document.getElementById('notice').hidden ? '' : document.getElementById('notice').innerText"))
+        return self.find("#notice").text  # empty while it is hidden
 
     def complaints(self) -> list[str]:
         """What the browser itself complains about: scripts that fail, a policy that is not kept."""
