@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import statistics
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,12 +156,13 @@ def test_a_book_is_pasted_and_keys_are_answered_while_it_is_read(page: Page) -> 
         document.getElementById('text').addEventListener('keydown', ({timeStamp}) => {
           requestAnimationFrame(() => setTimeout(() => answered.push(performance.now() - timeStamp)));
         });""")
-    added = "What will be added, while the server reads."
-    page.type(added)
+    added = "what will be added"
+    for key in added:
+        page.type(key)
     assert page.ask("!document.getElementById('reading').hidden"), "it was read too fast to say anything"
-    page.until(f"answered.length >= {len(added)}")
-    answered = sorted(page.ask("answered"))
-    assert answered[len(answered) // 2] < 100, answered
+    page.until(f"answered.length === {len(added)}")
+    # Other programs may keep the browser waiting now and then; work of the page would do so each time.
+    assert statistics.median(page.ask("answered")) < 100, page.ask("answered")
     assert re.search(r"Reading [\d,]+ of [\d,]{6,7} tokens", page.find("#state-words").text)
     page.go()
     page.end()
