@@ -96,6 +96,11 @@ class Page:
     def notice(self) -> str:
         return self.find("#notice").text  # empty while it is hidden
 
+    def busy_seconds(self) -> float:
+        """Processor time of the page's main thread, which answers keys, so far."""
+        metrics = self.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+        return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
+
     def complaints(self) -> list[str]:
         """What the browser itself complains about: scripts that fail, a policy that is not kept."""
         lines = [str(entry["message"]) for entry in self.driver.get_log("browser")]
@@ -116,6 +121,7 @@ def browser(address: str, width: int = 1360, height: int = 900, dark: bool = Fal
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
         yield Page(driver, address)
     finally:
         driver.quit()
