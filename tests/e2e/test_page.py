@@ -63,10 +63,13 @@ def drawn_groups(page: Page) -> dict[int, int]:
 def test_a_text_is_continued_as_the_api_does_and_the_picture_shows_it(server: Service, page: Page) -> None:
     page.set(temperature=0.7, seed=5, max_tokens=120)
     page.type(BEGINNING * 12)
+    page.driver.execute_script("""
+        window.lengths = new Set();
+        new MutationObserver(() => lengths.add(document.querySelectorAll('#path .token').length))
+            .observe(document.getElementById('path'), {subtree: true, childList: true});""")
     page.go()
-    page.writes()
-    assert page.find("#go").text == "Stop"
     page.end()
+    assert page.ask("lengths.size") >= 3, "the tokens came all at once"
     request = {"prompt": BEGINNING * 12, "temperature": 0.7, "seed": 5, "max_tokens": 120}
     answer = call(server, "/v1/completions", {"model": page.ask("model.id"), **request})
     assert page.text == BEGINNING * 12 + answer["choices"][0]["text"]
@@ -168,7 +171,7 @@ def test_a_book_is_pasted_and_keys_are_answered_while_it_is_read(page: Page) -> 
     for _ in range(12):
         seconds_to_type(page, "b")
         busy.append(page.busy_seconds())
-    assert max(after - before for before, after in pairwise(busy)) < 0.3, busy
+    assert max(after - before for before, after in pairwise(busy)) < 0.4, busy
     assert page.ask("!document.getElementById('reading').hidden"), "it was read too fast to say anything"
     assert re.search(r"Reading [\d,]+ of [\d,]{6,7} tokens", page.find("#state-words").text)
     added = page.find("#text").get_attribute("value")
@@ -237,6 +240,8 @@ def test_it_fits_and_can_be_read(server: Service, width: int, dark: bool) -> Non
         page.go()
         page.end()
         assert page.ask("document.documentElement.scrollWidth") <= width
+        last = "[...document.querySelectorAll('#path .token')].at(-1).getBoundingClientRect().bottom"
+        assert page.ask(f"{last} < document.querySelector('.bar-below').getBoundingClientRect().top")
         sizes = page.ask("[...document.querySelectorAll('button')].filter((b) => b.checkVisibility())"
                          ".map((b) => b.getBoundingClientRect().right)")
         assert max(sizes) <= width
