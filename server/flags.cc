@@ -148,6 +148,10 @@ void AddServerFlags(CLI::App& app, Flags& flags) {
       ->check(WhyNoOther)
       ->type_name("HOST:PORT")
       ->group("Server");
+  app.add_option("--metrics-names", flags.metrics_names,
+                 "vllm: six metrics also under the names that they have in vLLM")
+      ->check(CLI::IsMember({"fma", "vllm"}))
+      ->group("Server");
   AddNumber(app, "--drain-seconds", flags.drain_seconds, "Grace for running requests at the end")
       ->check(CLI::Range(0.0, 86400.0))
       ->group("Server");

@@ -17,6 +17,7 @@
 #include "server/access/accesses.h"
 #include "server/flags.h"
 #include "server/http/http_server.h"
+#include "server/kserve/inference_service.h"
 #include "server/load_model.h"
 #include "server/log/call_log.h"
 #include "server/log/log.h"
@@ -32,6 +33,7 @@
 #include "server/shutdown.h"
 #include "server/signals.h"
 #include "server/status_pages.h"
+#include "server/vllm/services.h"
 
 namespace fmaserver {
 namespace {
@@ -134,7 +136,7 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   const auto sources = SourcesOf(flags);
   if (!sources.ok()) return sources.status();
   LogSecurity(flags);
-  metrics::Exposition exposition;
+  metrics::Exposition exposition(/*vllm_names=*/flags.metrics_names == "vllm");
   const auto process_metrics = std::make_shared<metrics::ProcessMetrics>();
   const auto call_metrics = std::make_shared<metrics::CallMetrics>();
   exposition.Add(process_metrics);
@@ -151,7 +153,9 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
                             .unload_seconds = flags.drain_seconds,
                             .limits = flags.limits,
                             .keep_prompts = flags.log_prompts});
-  auto server = rpc::RpcServer::Start(service, flags.door);
+  rpc::ServiceMakers more = vllm::MakersOfServices();
+  more.emplace_back(kserve::MakeInferenceService);
+  auto server = rpc::RpcServer::Start(service, flags.door, more);
   if (!server.ok()) return server.status();
   const auto openai = StartOpenAi(flags, service, **server);
   if (!openai.ok()) return openai.status();

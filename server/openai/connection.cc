@@ -86,6 +86,7 @@ void Connection::AwaitRequest() {
   parser_.reset();
   request_ = {};
   refusal_.reset();
+  call_id_.clear();
   route_ = nullptr;
   answered_ = false;
   if (hall_.draining) return Leave();
@@ -187,7 +188,7 @@ std::optional<Response> Connection::Admit(const Route** route) {
   *route = found.route;
   if (found.route->kind != nullptr) {
     request_.call = hall_.service.Begin(*found.route->kind, request_.metadata);
-    request_.metadata.request_id = request_.call->request_id();
+    call_id_ = request_.metadata.request_id = request_.call->request_id();
     const absl::Status& admission = request_.call->admission();
     if (!admission.ok()) {
       request_.call->SetStatus(admission);
@@ -231,10 +232,7 @@ void Connection::Handle() {
   if (refusal_.has_value()) return Answer(*std::exchange(refusal_, std::nullopt));
   request_.body = std::move(parser_->get().body());
   Watch();
-  // The id stays, for the answer's head.
-  const std::string id = request_.metadata.request_id;
   route_->handler(std::exchange(request_, {}), shared_from_this());
-  request_.metadata.request_id = id;
 }
 
 // The rest of the request is not read, so nothing can follow it.
@@ -249,8 +247,7 @@ std::string Connection::HeadOf(int status, const Headers& headers) const {
       "HTTP/1.1 ", status, " ", ReasonOf(status), "\r\nDate: ",
       absl::FormatTime("%a, %d %b %E4Y %H:%M:%S GMT", absl::Now(), absl::UTCTimeZone()), "\r\n");
   for (const auto& [name, value] : headers) head += Concat(name, ": ", value, "\r\n");
-  const std::string& id = request_.metadata.request_id;
-  if (service::IsRequestId(id)) head += Concat("x-request-id: ", id, "\r\n");
+  if (!call_id_.empty()) head += Concat("x-request-id: ", call_id_, "\r\n");
   head += keeps_ ? "Connection: keep-alive\r\n" : "Connection: close\r\n";
   return head;
 }

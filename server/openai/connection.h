@@ -89,6 +89,7 @@ class Connection final : public Responder, public std::enable_shared_from_this<C
   size_t held_ = 0;  // bytes of the body that hall_ counts
   Request request_;
   const Route* route_ = nullptr;
+  std::string call_id_;              // empty: the request is no call
   std::optional<Response> refusal_;  // to send when the body has been read
 
   std::function<void()> gone_;

@@ -25,10 +25,11 @@ class GenerationAnswer::Wire final : public service::EventWire<GenerateEvent> {
     if (answer_ != nullptr) loop_.Post([answer = std::move(answer_)] {});
   }
 
-  void Write(const GenerateEvent& event) override {
+  bool Write(const GenerateEvent& event) override {
     loop_.Post([answer = answer_, prompt = prompt_, event]() mutable {
       answer->OnEvent(prompt, std::move(event));
     });
+    return true;
   }
   void Finish(const absl::Status& status) override {
     loop_.Post(
@@ -48,6 +49,7 @@ void GenerationAnswer::Start(Hall& hall, GenerateJob job, int32_t at_once, Reque
   answer->responder_->OnGone([answer] {
     answer->over_ = true;
     answer->silence_.Clear();
+    answer->LetGo();
     answer->CancelAll(absl::CancelledError("the client went away"));
   });
   if (answer->job_.stream) answer->AwaitSilence();
@@ -165,12 +167,23 @@ void GenerationAnswer::ShowPart(size_t prompt, int32_t sample, Part part) {
   if (job_.stream) {
     return Chunk(Json::array({ChoiceOf(job_, static_cast<int64_t>(choice), part, shown_[choice])}));
   }
-  bytes_ += part.bytes();
+  Hold(part.bytes());
   parts_[choice].Join(std::move(part));
-  if (bytes_ <= kMaxBytes) return;
-  Fail(Refusal("answer", Words{Concat("more than ", kMaxBytes, " bytes")},
-               "less, or stream = true"));
+  if (bytes_ > kMaxBytes) {
+    return Fail(Refusal("answer", Words{Concat("more than ", kMaxBytes, " bytes")},
+                        "less, or stream = true"));
+  }
+  if (hall_.answer_bytes <= hall_.max_answer_bytes) return;
+  Fail(absl::ResourceExhaustedError(
+      "too many answers are being collected already; streams are not"));
 }
+
+void GenerationAnswer::Hold(size_t bytes) {
+  bytes_ += bytes;
+  hall_.answer_bytes += bytes;
+}
+
+void GenerationAnswer::LetGo() { hall_.answer_bytes -= std::exchange(bytes_, 0); }
 
 Json GenerationAnswer::Envelope() const {
   const char* object = job_.chat ? "chat.completion" : "text_completion";
@@ -252,15 +265,20 @@ void GenerationAnswer::SendWhole() {
     answer["usage"] = UsageOf(self->UsageSoFar());
     Response response{.body = TextOf(answer), .headers = IgnoredFields(self->job_.ignored)};
     self->hall_.loop.Post([self, response = std::move(response)]() mutable {
+      self->LetGo();
       self->responder_->Answer(std::move(response));
     });
   });
-  if (!status.ok()) responder_->Answer(ErrorResponse(status));
+  if (status.ok()) return;
+  LetGo();
+  responder_->Answer(ErrorResponse(status));
 }
 
 void GenerationAnswer::Fail(const absl::Status& status) {
   over_ = true;
   silence_.Clear();
+  parts_.clear();
+  LetGo();
   CancelAll(absl::CancelledError("another prompt of the request failed"));
   if (!began_) return responder_->Answer(ErrorResponse(status));
   EndStream(EventOf(ErrorBody(status)));

@@ -52,7 +52,8 @@ class GenerationAnswer final : public std::enable_shared_from_this<GenerationAns
   void Show(size_t prompt, service::GenerateEvent event);
   void ShowProgress(size_t prompt, const service::PromptProgress& progress);
   void ShowPart(size_t prompt, int32_t sample, Part part);
-  void Count(size_t prompt, const service::GenerationFinished& finished);
+  void Hold(size_t bytes);
+  void LetGo();
   void Chunk(Json choices, Json extra = nullptr);
   void Flush(size_t prompt);
   void Acknowledge(size_t prompt, const absl::Status& status);

@@ -46,6 +46,9 @@ struct Hall {
   /// Bytes of bodies that are being received, all connections together, and how many there may be.
   size_t body_bytes = 0;
   size_t max_body_bytes = 0;
+  /// The same of answers that are sent only when they are whole.
+  size_t answer_bytes = 0;
+  size_t max_answer_bytes = size_t{512} << 20;
 };
 
 }  // namespace fmaserver::openai

@@ -122,7 +122,7 @@ Handler Later(Hall& hall, Task task) {
   };
 }
 
-/// The texts of the model's special tokens, and who reads them.
+/// What clients ask of a tokenizer before they use it. The texts of special tokens are not known.
 absl::StatusOr<Json> Describe(const models::ServedModel& model) {
   const model::Tokenizer* tokenizer = model.engine().tokenizer().get();
   if (tokenizer == nullptr) {
@@ -132,6 +132,7 @@ absl::StatusOr<Json> Describe(const models::ServedModel& model) {
   Json json;
   json["tokenizer_class"] = tokenizer->Kind();
   json["vocab_size"] = tokenizer->VocabSize();
+  for (const char* name : {"bos_token", "eos_token", "pad_token"}) json[name] = nullptr;
   return json;
 }
 

@@ -25,10 +25,17 @@ struct Input {
   bool empty() const { return !text.has_value() && !ids.has_value() && !messages.has_value(); }
 };
 
+/// What a turn does to its session's life, besides adding to it.
+struct SessionEnds {
+  bool first = false;  ///< the session is made, and goes again unless the turn is committed
+  bool last = false;   ///< the session is removed after the turn
+};
+
 struct GenerateRequest {
   Input prompt;
   engine::GenerateRequest options;  ///< all else; its prompt and cache_scope are not set
   std::string session_id;           ///< empty: no session
+  SessionEnds session_ends;         ///< only with a session_id
   std::string resume_token;         ///< not empty: nothing else is set
   std::string cache_salt;           ///< at most kMaxCacheSaltBytes
   bool skip_prefix_cache = false;

@@ -62,7 +62,7 @@ def server() -> Iterator[Service]:
 def test_a_completion_is_what_the_grpc_door_answers(server: Service) -> None:
     words = ("generate", "It was a dark", "--max-tokens", 30, "--temperature", 0, "--json")
     lines = [json.loads(line) for line in server.run(*words)[1].splitlines()]
-    text = "".join(line.get("text", "") for line in lines)
+    text = "".join(line["text"] for line in lines if line["event"] in ("delta", "finished"))
     request = {"prompt": "It was a dark", "max_tokens": 30, "temperature": 0}
     with connected(server) as connection:
         answer, whole = ask(connection, "/v1/completions", request)
@@ -94,7 +94,7 @@ def test_calls_are_counted_and_logged(server: Service) -> None:
 
 def test_whoever_has_no_token_is_refused(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
-    tokens.write_text(f"{hashlib.sha256(b'secret').hexdigest()} someone\n")
+    tokens.write_text(f"someone {hashlib.sha256(b'secret').hexdigest()}\n")
     with Service(*OPENAI, "--tokens", tokens) as guarded, connected(guarded) as connection:
         for token in (None, "", "wrong"):
             answer, body = ask(connection, "/v1/completions", {"prompt": "x"}, token)

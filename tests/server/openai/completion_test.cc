@@ -114,10 +114,10 @@ TEST(CompletionTest, AnswersAListOfPromptsInItsOrder) {
   for (int i = 0; i < 4; ++i) EXPECT_EQ(TextOf(events, i), choices[i]["text"]);
 }
 
-TEST(CompletionTest, ALongListOfPromptsNeedsNoQueue) {
+TEST(CompletionTest, AListOfPromptsMayBeLongerThanTheQueue) {
   DoorOptions options;
   options.engine.num_slots = 2;
-  options.engine.max_queue = 0;
+  options.engine.max_queue = 2;
   const Door door(std::move(options));
   json request = kRequest;
   request["prompt"] = std::vector<std::string>(20, "abc");
@@ -170,6 +170,7 @@ TEST(CompletionTest, TheEndOfTheSequenceHasAScore) {
                         {"echo", true},     {"temperature", 0.0}, {"logit_bias", {{"120", 100}}}};
   const json choice = Complete(door, request)["choices"][0];
   EXPECT_EQ(choice["finish_reason"], "stop");
+  EXPECT_EQ(choice["text"], "abcd");
   EXPECT_EQ(choice["logprobs"]["tokens"].size(), 5);
 }
 

@@ -46,7 +46,7 @@ TEST(ConnectionTest, TakesBodiesInChunks) {
   HttpClient client(door.port());
   client.Send(
       "POST /v1/completions HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-      "c\r\n{\"prompt\": \"\r\n14\r\nabc\", \"max_tokens\":1}\r\n0\r\n\r\n");
+      "c\r\n{\"prompt\": \"\r\n15\r\nabc\", \"max_tokens\":1}\r\n0\r\n\r\n");
   EXPECT_EQ(client.Receive().status, 200);
 }
 
@@ -174,7 +174,8 @@ TEST(ConnectionTest, AReaderThatStopsReadingStopsItsRequest) {
   Door door(std::move(options));
   HttpClient client(door.port());
   client.Ask("POST", "/v1/completions",
-             R"({"prompt": "abc", "max_tokens": 100000000, "ignore_eos": true, "stream": true})");
+             R"({"prompt": "abc", "max_tokens": 100000000, "ignore_eos": true, "stream": true,
+                  "logprobs": 50})");
   EXPECT_TRUE(client.AwaitText("data: "));
   EXPECT_TRUE(Eventually([&] { return door.engine().Load().running == 0; }));
 }
