@@ -51,13 +51,16 @@ class ArchivePool final : public ArchiveSource, public std::enable_shared_from_t
   /// the first Reserve.
   void AddReclaimer(Reclaimer reclaimer) { reclaimers_.push_back(std::move(reclaimer)); }
 
+  /// UNAVAILABLE when one of these chunks of the pool is lost.
+  absl::Status CheckNoneLost(const Archive& archive) const;
+
   /// `groups` blank groups that count as the tenant's. All that can fail fails here:
   /// RESOURCE_EXHAUSTED says how much is needed, free and allowed, and what helps. May wait for the
   /// disk when MayWait().
   absl::StatusOr<std::unique_ptr<ArchiveReserve>> Reserve(const std::string& tenant,
                                                           int64_t groups);
 
-  absl::Status CheckChunk(int64_t begin, int64_t end, int64_t bytes) const override;
+  absl::Status CheckChunk(uint64_t tokens, uint64_t bytes) const override;
   absl::StatusOr<std::unique_ptr<ArchiveRoom>> MakeRoom(const std::string& tenant,
                                                         int64_t chunks) override;
 
@@ -89,6 +92,7 @@ class ArchivePool final : public ArchiveSource, public std::enable_shared_from_t
   bool Count(const std::string& tenant, int64_t groups, int64_t tenant_bytes);
   void Discount(const std::string& tenant, int64_t groups);
   absl::Status Refusal(const std::string& tenant, int64_t groups, int64_t tenant_bytes) const;
+  absl::Status Lost() const;
   absl::StatusOr<Blank> MakeBlank();
   void Free(const std::string& tenant, Blank blank);
 
@@ -113,21 +117,19 @@ class ArchiveReserve final : public ArchiveRoom {
       : pool_(std::move(pool)), tenant_(std::move(tenant)) {}
   ~ArchiveReserve() override { Shrink(0); }
 
+  const ArchivePool& pool() const { return *pool_; }
   int64_t left() const { return std::ssize(blanks_); }
 
   /// Gives back all but `groups`.
   void Shrink(int64_t groups);
 
-  /// A group for the tokens from `begin` on, which the caller's step will write; null when none is
-  /// left.
+  /// A group for the tokens from `begin` on, which the caller will write; null when none is left.
   ArchiveChunkPtr Take(int64_t begin);
 
-  absl::StatusOr<ArchiveChunkPtr> Restore(std::string id, int64_t begin,
-                                          const Snapshot& bytes) override;
+  absl::StatusOr<ArchiveChunkPtr> Restore(int64_t begin, const Snapshot& bytes) override;
 
  private:
   friend class ArchivePool;
-  ArchiveChunkPtr Make(std::string id, int64_t begin);
 
   const std::shared_ptr<ArchivePool> pool_;
   const std::string tenant_;

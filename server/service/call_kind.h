@@ -14,6 +14,11 @@ struct CallKind {
 
 inline constexpr CallKind kGenerate{"Generate", true};
 inline constexpr CallKind kChat{"Chat", true};
+inline constexpr CallKind kOpenAiCompletion{"OpenAi.Completion", true};
+inline constexpr CallKind kOpenAiChat{"OpenAi.Chat", true};
+inline constexpr CallKind kOpenAiTokenize{"OpenAi.Tokenize", true};
+inline constexpr CallKind kOpenAiDetokenize{"OpenAi.Detokenize", true};
+inline constexpr CallKind kOpenAiModels{"OpenAi.Models"};
 inline constexpr CallKind kScore{"Score", true};
 inline constexpr CallKind kTokenize{"Tokenize", true};
 inline constexpr CallKind kDetokenize{"Detokenize", true};

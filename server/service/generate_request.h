@@ -20,6 +20,7 @@ struct Input {
   std::optional<std::string> text = {};
   std::optional<std::vector<int32_t>> ids = {};
   std::optional<Conversation> messages = {};
+  bool framed = false;  ///< of a text: within what the model's makers put around one
 
   bool empty() const { return !text.has_value() && !ids.has_value() && !messages.has_value(); }
 };
