@@ -1,10 +1,13 @@
 #include "server/kserve/infer_request.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/str_join.h"
+#include "base/json.h"
 #include "base/refusal.h"
 #include "fma/v1/generation.pb.h"
 #include "nlohmann/json.hpp"
@@ -48,6 +51,10 @@ absl::Status SetStreaming(bool wanted, AnswerForm& form) {
 absl::Status ReadInput(const InputTensor& tensor, const std::string* raw, Reading& reading,
                        AnswerForm& form) {
   const std::string& name = tensor.name();
+  constexpr const char* kInputNames[] = {kTextInput, kStream, kStreaming, kSamplingParameters};
+  if (std::ranges::find(kInputNames, std::string_view(name)) == std::end(kInputNames)) {
+    return Refusal("input", name, absl::StrJoin(kInputNames, ", "));
+  }
   absl::Status status = RefuseParameters(name, tensor.parameters());
   if (!status.ok()) return status;
   if (name == kTextInput || name == kSamplingParameters) {
@@ -58,12 +65,8 @@ absl::Status ReadInput(const InputTensor& tensor, const std::string* raw, Readin
     reading.native.set_text(*std::move(text));
     return absl::OkStatus();
   }
-  if (name == kStream || name == kStreaming) {
-    const auto wanted = ReadBool(tensor, raw);
-    return wanted.ok() ? SetStreaming(*wanted, form) : wanted.status();
-  }
-  return Refusal("input", name,
-                 Concat(kTextInput, ", ", kStream, ", ", kStreaming, ", ", kSamplingParameters));
+  const auto wanted = ReadBool(tensor, raw);
+  return wanted.ok() ? SetStreaming(*wanted, form) : wanted.status();
 }
 
 absl::Status ReadInputs(const ModelInferRequest& message, Reading& reading, AnswerForm& form) {
@@ -85,15 +88,13 @@ absl::Status ReadOutputs(const ModelInferRequest& message, AnswerForm& form) {
   if (message.outputs().empty()) return absl::OkStatus();
   form.text = form.finish_reason = false;
   for (const auto& output : message.outputs()) {
-    absl::Status status = RefuseParameters(output.name(), output.parameters());
-    if (!status.ok()) return status;
-    if (output.name() == kTextOutput) {
-      form.text = true;
-    } else if (output.name() == kFinishReason) {
-      form.finish_reason = true;
-    } else {
+    const bool is_text = output.name() == kTextOutput;
+    if (!is_text && output.name() != kFinishReason) {
       return Refusal("output", output.name(), Concat(kTextOutput, ", ", kFinishReason));
     }
+    absl::Status status = RefuseParameters(output.name(), output.parameters());
+    if (!status.ok()) return status;
+    (is_text ? form.text : form.finish_reason) = true;
   }
   return absl::OkStatus();
 }
@@ -123,7 +124,7 @@ absl::Status ReadPriority(const nlohmann::json& value, v1::GenerateRequest& nati
   const int64_t level = value.is_number_integer() ? value.get<int64_t>() : -1;
   if (level == 0) return absl::OkStatus();
   if (level < kFirstPriority || level > kLastPriority) {
-    return Refusal("priority", Words{value.dump()},
+    return Refusal("priority", Words{Excerpt(value)},
                    Concat(FromTo(kFirstPriority, kLastPriority), "; 0: none"));
   }
   native.set_priority(static_cast<int32_t>(level - kFirstPriority + engine::kMinPriority));
@@ -131,13 +132,13 @@ absl::Status ReadPriority(const nlohmann::json& value, v1::GenerateRequest& nati
 }
 
 absl::Status ReadTimeout(const nlohmann::json& value, v1::GenerateRequest& native) {
-  if (!value.is_number()) return Refusal("timeout", Words{value.dump()}, "microseconds");
+  if (!value.is_number()) return Refusal("timeout", Words{Excerpt(value)}, "microseconds");
   native.set_time_limit_seconds(value.get<double>() * kMicroseconds);
   return absl::OkStatus();
 }
 
 absl::Status ReadFlag(const std::string& name, const nlohmann::json& value, bool& flag) {
-  if (!value.is_boolean()) return Refusal(name, Words{value.dump()}, "true or false");
+  if (!value.is_boolean()) return Refusal(name, Words{Excerpt(value)}, "true or false");
   flag = value.get<bool>();
   return absl::OkStatus();
 }
@@ -148,7 +149,7 @@ absl::Status ReadSequence(const nlohmann::json& value, v1::GenerateRequest& nati
   } else if (value.is_number_integer()) {
     if (value != 0) native.set_session_id(value.dump());
   } else {
-    return Refusal("sequence_id", Words{value.dump()}, "text or a whole number");
+    return Refusal("sequence_id", Words{Excerpt(value)}, "text or a whole number");
   }
   return absl::OkStatus();
 }

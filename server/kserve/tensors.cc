@@ -15,10 +15,11 @@ absl::Status CheckTensor(const InputTensor& tensor, std::string_view datatype) {
     return Refusal(At(tensor.name(), "datatype"), tensor.datatype(), datatype);
   }
   const auto& shape = tensor.shape();
-  const bool one = !shape.empty() && shape.size() <= 2 && shape[0] == 1 && *shape.rbegin() == 1;
-  if (one) return absl::OkStatus();
-  return Refusal(At(tensor.name(), "shape"), Words{Concat("[", absl::StrJoin(shape, ", "), "]")},
-                 "[1], [1, 1]");
+  const bool few = shape.size() <= 2;
+  if (few && !shape.empty() && shape[0] == 1 && *shape.rbegin() == 1) return absl::OkStatus();
+  const std::string found = few ? Concat("[", absl::StrJoin(shape, ", "), "]")
+                                : Concat("of ", shape.size(), " dimensions");
+  return Refusal(At(tensor.name(), "shape"), Words{found}, "[1], [1, 1]");
 }
 
 absl::Status WrongContents(const InputTensor& tensor, std::string_view found) {

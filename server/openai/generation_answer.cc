@@ -25,10 +25,11 @@ class GenerationAnswer::Wire final : public service::EventWire<GenerateEvent> {
     if (answer_ != nullptr) loop_.Post([answer = std::move(answer_)] {});
   }
 
-  void Write(const GenerateEvent& event) override {
+  bool Write(const GenerateEvent& event) override {
     loop_.Post([answer = answer_, prompt = prompt_, event]() mutable {
       answer->OnEvent(prompt, std::move(event));
     });
+    return true;
   }
   void Finish(const absl::Status& status) override {
     loop_.Post(

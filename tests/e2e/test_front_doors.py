@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import importlib
+import random
 import re
 import subprocess
 import sys
@@ -162,6 +164,46 @@ def test_six_metrics_have_their_names_in_vllm(stubs: Stubs) -> None:
     done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True, check=False)
     complaints = [line for line in done.stderr.splitlines() if "should not contain ':'" not in line]
     assert complaints == [], done.stderr
+
+
+def damaged(message: bytes, generator: random.Random) -> bytes:
+    """With some bytes changed, left out or repeated."""
+    found = bytearray(message)
+    for _ in range(generator.randrange(1, 4)):
+        at = generator.randrange(max(1, len(found)))
+        end = at + generator.randrange(1, 6)
+        found[at:end] = generator.choice((b"", bytes(found[at:end] * 2), generator.randbytes(end - at)))
+    return bytes(found)
+
+
+def test_any_bytes_are_answered(server: Service, stubs: Stubs, channel: grpc.Channel) -> None:
+    generator = random.Random(5)
+    infer = stubs.infer_request("It was a dark", max_tokens=1, sequence_id="s", sequence_start=True)
+    json_input = infer.inputs.add(name="sampling_parameters", datatype="BYTES", shape=[1])
+    json_input.contents.bytes_contents.append(b'{"stop": ["x"], "logit_bias": {"5": 1.5}}')
+    asked = stubs.vllm.GenerateRequest(text="It was a dark", request_id="one", priority=1)
+    asked.stopping.max_new_tokens = 1
+    asked.decoding.logit_bias[5] = 1.5
+    messages = {
+        "inference.GRPCInferenceService/ModelInfer": infer,
+        "inference.GRPCInferenceService/ModelStreamInfer": infer,
+        "vllm.Inference/GenerateStream": asked,
+        "vllm.Control/Abort": stubs.control.AbortRequest(request_ids=["one", "two"]),
+    }
+    refusals = {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "DEADLINE_EXCEEDED"}
+    codes = collections.Counter()
+    for _ in range(300):
+        for name, message in messages.items():
+            data = damaged(message.SerializeToString(), generator)
+            call = channel.stream_stream(f"/{name}")
+            try:
+                list(call(iter([data]), timeout=2, metadata=(("authorization", "Bearer w"),)))
+                codes["OK"] += 1
+            except grpc.RpcError as error:
+                codes[error.code().name] += 1
+    assert codes.keys() <= {*refusals, "OK"}, codes
+    assert codes["OK"] > 100 and codes["INVALID_ARGUMENT"] > 100, codes
+    assert eventually(lambda: server.sum("fma_slots_used") == 0)
 
 
 def test_streams_end_when_the_server_drains(stubs: Stubs) -> None:
