@@ -185,23 +185,23 @@ std::optional<Response> Connection::Admit(const Route** route) {
     refusal.headers.emplace_back("Allow", found.allowed);
     return refusal;
   }
-  *route = found.route;
-  if (found.route->kind != nullptr) {
-    request_.call = hall_.service.Begin(*found.route->kind, request_.metadata);
-    call_id_ = request_.metadata.request_id = request_.call->request_id();
-    const absl::Status& admission = request_.call->admission();
-    if (!admission.ok()) {
-      request_.call->SetStatus(admission);
-      return ErrorResponse(admission);
-    }
-  }
   if (IsCompressed(head)) {
     return ErrorResponse(415, "Content-Encoding is set; allowed: bodies that are not compressed");
   }
   if (head.count(http::field::transfer_encoding) > 0 && !parser_->chunked()) {
     return ErrorResponse(501, "Transfer-Encoding is unknown; allowed: chunked");
   }
-  return std::nullopt;
+  *route = found.route;
+  return found.route->kind == nullptr ? std::nullopt : Begin(*found.route->kind);
+}
+
+std::optional<Response> Connection::Begin(const service::CallKind& kind) {
+  request_.call = hall_.service.Begin(kind, request_.metadata);
+  call_id_ = request_.metadata.request_id = request_.call->request_id();
+  const absl::Status& admission = request_.call->admission();
+  if (admission.ok()) return std::nullopt;
+  request_.call->SetStatus(admission);
+  return ErrorResponse(admission);
 }
 
 void Connection::ReadBody() {
@@ -237,6 +237,12 @@ void Connection::Handle() {
 
 // The rest of the request is not read, so nothing can follow it.
 void Connection::Refuse(Response response) {
+  if (request_.call != nullptr && request_.call->admission().ok()) {
+    const bool full = response.status == 429;
+    request_.call->SetStatus(absl::Status(
+        full ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInvalidArgument,
+        Concat("the body was refused with HTTP status ", response.status)));
+  }
   keeps_ = false;
   state_ = State::kAnswering;
   Answer(std::move(response));

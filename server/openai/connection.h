@@ -58,6 +58,8 @@ class Connection final : public Responder, public std::enable_shared_from_this<C
   void OnBadBytes(const Error& error);
   void Receive();
   std::optional<Response> Admit(const Route** route);
+  /// Begins the call; why it is refused.
+  std::optional<Response> Begin(const service::CallKind& kind);
   void ReadBody();
   void OnBody(const Error& error);
   void Handle();

@@ -26,7 +26,7 @@ class GenerationAnswer::Wire final : public service::EventWire<GenerateEvent> {
   }
 
   bool Write(const GenerateEvent& event) override {
-    loop_.Post([answer = answer_, prompt = prompt_, event]() mutable {
+    loop_.Post([answer = answer_, prompt = prompt_, event = GenerateEvent(event)]() mutable {
       answer->OnEvent(prompt, std::move(event));
     });
     return true;
@@ -155,7 +155,7 @@ void GenerationAnswer::ShowProgress(size_t prompt, const service::PromptProgress
   reading["time_ms"] = std::round(SecondsSince(start_) * 1e3);
   Json extra;
   extra["prompt_progress"] = std::move(reading);
-  Chunk(Json::array(), std::move(extra));
+  Chunk(Json::array(), extra);
 }
 
 void GenerationAnswer::ShowPart(size_t prompt, int32_t sample, Part part) {
@@ -204,7 +204,7 @@ TokenUsage GenerationAnswer::UsageSoFar() const {
   return usage;
 }
 
-void GenerationAnswer::Chunk(Json choices, Json extra) {
+void GenerationAnswer::Chunk(Json choices, const Json& extra) {
   Json chunk = Envelope();
   chunk["choices"] = std::move(choices);
   if (!extra.is_null()) chunk.update(extra);

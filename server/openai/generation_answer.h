@@ -54,7 +54,7 @@ class GenerationAnswer final : public std::enable_shared_from_this<GenerationAns
   void ShowPart(size_t prompt, int32_t sample, Part part);
   void Hold(size_t bytes);
   void LetGo();
-  void Chunk(Json choices, Json extra = nullptr);
+  void Chunk(Json choices, const Json& extra = Json());
   void Flush(size_t prompt);
   void Acknowledge(size_t prompt, const absl::Status& status);
 
