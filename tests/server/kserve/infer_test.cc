@@ -73,8 +73,9 @@ TEST_F(InferTest, TensorsThatDoNotFitAreRefused) {
   ExpectRefusal("text_input: shape is [2]",
                 [](Request& r) { r.mutable_inputs(0)->set_shape(0, 2); });
   ExpectRefusal("text_input: shape is []", [](Request& r) { r.mutable_inputs(0)->clear_shape(); });
-  for (const std::string raw : {std::string(), std::string("\1\0\0", 3), std::string("\1\0\0\0", 4),
-                                std::string("\xff\xff\xff\xffx", 5), RawText("x") + "y"}) {
+  for (const std::string& raw :
+       {std::string(), std::string("\1\0\0", 3), std::string("\1\0\0\0", 4),
+        std::string("\xff\xff\xff\xffx", 5), RawText("x") + "y"}) {
     ExpectRefusal("text_input: contents is",
                   [&raw](Request& r) { r.set_raw_input_contents(0, raw); });
   }
