@@ -9,11 +9,12 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
+#include "kernels/fma/element.h"
 #include "kernels/plain_archive.h"
 
 namespace fmaserver::bench {
 
-/// The archive of one sequence: small numbers, and codes of all kinds.
+/// The archive of one sequence: tokens of small numbers, and sketches as they could be.
 class NoiseArchive {
  public:
   /// The backend outlives the archive.
@@ -28,8 +29,7 @@ class NoiseArchive {
       kernels::ArchiveGroup& group = *(*groups)[filled_];
       const std::vector<std::byte> noise = Noise(archive_.layout().TokenBytes());
       std::ranges::copy(noise, group.tokens);
-      absl::Status status =
-          backend_->RestoreSketches(Noise(archive_.layout().SketchBytes()), group);
+      absl::Status status = backend_->RestoreSketches(Sketches(archive_.layout()), group);
       if (!status.ok()) return status;
     }
     return groups;
@@ -45,6 +45,38 @@ class NoiseArchive {
       noise[i + 1] = static_cast<std::byte>(0x3CU | (state_ >> 56 & 0x80U));
     }
     return noise;
+  }
+
+  std::vector<std::byte> Sketches(const kernels::ArchiveLayout& layout) {
+    return layout.type == kernels::CacheType::kF32 ? Sketches<float>(layout)
+                                                   : Sketches<kernels::BFloat16>(layout);
+  }
+
+  /// Means from -1/2 to 1/2, deviations from 1/2 to 3/2, factors from 0.9 to 1.3, and any codes.
+  template <typename T>
+  std::vector<std::byte> Sketches(const kernels::ArchiveLayout& layout) {
+    const kernels::SketchLayout sketch = layout.Sketch();
+    std::vector<std::byte> noise(static_cast<size_t>(layout.SketchBytes()));
+    for (std::byte& byte : noise) byte = static_cast<std::byte>(256 * Uniform());
+    for (size_t at = 0; at < noise.size(); at += static_cast<size_t>(sketch.bytes)) {
+      auto* means = reinterpret_cast<T*>(&noise[at]);
+      auto* deviations = means + layout.head_dim;
+      auto* factors = deviations + layout.head_dim;
+      for (int32_t c = 0; c < layout.head_dim; ++c) {
+        means[c] = kernels::FromFloat<T>(Uniform() - 0.5F);
+        deviations[c] = kernels::FromFloat<T>(Uniform() + 0.5F);
+      }
+      for (int32_t i = 0; i < layout.unit_tokens; ++i) {
+        factors[i] = kernels::FromFloat<T>(0.9F + 0.4F * Uniform());
+      }
+    }
+    return noise;
+  }
+
+  /// From 0 to below 1.
+  float Uniform() {
+    state_ = state_ * 6364136223846793005U + 1442695040888963407U;
+    return static_cast<float>(state_ >> 40) * 0x1p-24F;
   }
 
   kernels::Backend* backend_;

@@ -78,7 +78,7 @@ ArchiveMemory::ArchiveMemory(std::filesystem::path dir, int file, std::byte* bas
       bytes_(bytes),
       stride_(stride),
       places_(places) {
-  if (file_ >= 0) lost_.emplace(std::span(base_, static_cast<size_t>(stride_ * places_)));
+  if (file_ >= 0) lost_.emplace(std::span(base_, static_cast<size_t>(stride_ * places_)), stride_);
 }
 
 ArchiveMemory::~ArchiveMemory() {
@@ -100,13 +100,11 @@ absl::Status ArchiveMemory::Back(int64_t place) const {
 }
 
 absl::Status ArchiveMemory::Renew(int64_t place) {
-  const std::span<std::byte> bytes = At(place);
-  const int64_t offset = place * stride_;
-  if (mmap(bytes.data(), static_cast<size_t>(stride_), PROT_READ | PROT_WRITE,
-           MAP_SHARED | MAP_FIXED, file_, offset) == MAP_FAILED) {
+  if (mmap(At(place).data(), static_cast<size_t>(stride_), PROT_READ | PROT_WRITE,
+           MAP_SHARED | MAP_FIXED, file_, place * stride_) == MAP_FAILED) {
     return Failed(dir_, "a lost page cannot be mapped anew", errno);
   }
-  lost_->Forget(bytes);
+  lost_->Forget(place);
   return absl::OkStatus();
 }
 

@@ -38,7 +38,7 @@ class ArchiveMemory {
 
   /// Whether bytes of the place are gone, because the disk could not bring a page of them; those
   /// read as zeros. Only of a file.
-  bool Lost(int64_t place) const { return lost_.has_value() && lost_->Any(At(place)); }
+  bool Lost(int64_t place) const { return lost_.has_value() && lost_->IsLost(place); }
   /// How many pages were lost so far.
   int64_t lost_pages() const { return lost_.has_value() ? lost_->count() : 0; }
   /// Makes a lost place good for another use. UNAVAILABLE when that fails.

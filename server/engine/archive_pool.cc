@@ -6,6 +6,7 @@
 #include "absl/memory/memory.h"
 #include "base/refusal.h"
 #include "base/text.h"
+#include "server/engine/archive_memory.h"
 
 namespace fmaserver::engine {
 
@@ -58,6 +59,18 @@ absl::StatusOr<std::shared_ptr<ArchivePool>> ArchivePool::Create(
   if (const auto trial = shared->Reserve("", 1); !trial.ok()) return trial.status();
   return shared;
 }
+
+ArchivePool::ArchivePool(std::shared_ptr<kernels::Backend> backend,
+                         const kernels::ArchiveLayout& layout, ArchiveOptions options,
+                         std::unique_ptr<ArchiveMemory> memory)
+    : backend_(std::move(backend)),
+      layout_(layout),
+      options_(std::move(options)),
+      memory_(std::move(memory)) {}
+
+ArchivePool::~ArchivePool() = default;
+
+bool ArchivePool::MayWait() const { return memory_->in_file(); }
 
 absl::Status ArchivePool::Lost() const {
   return absl::UnavailableError(Concat("archive in ", memory_->dir().string(),

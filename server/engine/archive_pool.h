@@ -17,10 +17,10 @@
 #include "kernels/backend.h"
 #include "kernels/fma/archive_layout.h"
 #include "server/engine/archive.h"
-#include "server/engine/archive_memory.h"
 
 namespace fmaserver::engine {
 
+class ArchiveMemory;
 class ArchiveReserve;
 
 struct ArchiveOptions {
@@ -40,6 +40,7 @@ class ArchivePool final : public ArchiveSource, public std::enable_shared_from_t
   static absl::StatusOr<std::shared_ptr<ArchivePool>> Create(
       std::shared_ptr<kernels::Backend> backend, const kernels::ArchiveLayout& layout,
       const ArchiveOptions& options);
+  ~ArchivePool() override;
 
   /// Lets go of groups that nobody works with, the tenant's only unless `tenant` is empty, one
   /// after the other until `enough` says true. Called without locks, on any thread; calls no
@@ -71,7 +72,7 @@ class ArchivePool final : public ArchiveSource, public std::enable_shared_from_t
   }
   /// Held and reserved.
   int64_t used_bytes() const { return used_groups_ * layout_.GroupBytes(); }
-  bool MayWait() const { return memory_->in_file(); }
+  bool MayWait() const;
 
  private:
   friend class ArchiveReserve;
@@ -83,11 +84,7 @@ class ArchivePool final : public ArchiveSource, public std::enable_shared_from_t
   };
 
   ArchivePool(std::shared_ptr<kernels::Backend> backend, const kernels::ArchiveLayout& layout,
-              ArchiveOptions options, std::unique_ptr<ArchiveMemory> memory)
-      : backend_(std::move(backend)),
-        layout_(layout),
-        options_(std::move(options)),
-        memory_(std::move(memory)) {}
+              ArchiveOptions options, std::unique_ptr<ArchiveMemory> memory);
 
   bool Count(const std::string& tenant, int64_t groups, int64_t tenant_bytes);
   void Discount(const std::string& tenant, int64_t groups);

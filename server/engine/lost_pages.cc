@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <mutex>
@@ -16,10 +17,6 @@ std::array<std::atomic<LostPages*>, 64> watched = {};
 size_t PageBytes() {
   static const auto bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   return bytes;
-}
-
-bool Overlap(std::span<const std::byte> bytes, const std::byte* page) {
-  return page + PageBytes() > bytes.data() && page < bytes.data() + bytes.size();
 }
 
 }  // namespace
@@ -49,7 +46,11 @@ struct SigbusHandler {
   static inline struct sigaction before = {};
 };
 
-LostPages::LostPages(std::span<std::byte> mapping) : mapping_(mapping) {
+LostPages::LostPages(std::span<std::byte> mapping, int64_t block_bytes)
+    : mapping_(mapping),
+      block_bytes_(block_bytes),
+      lost_(std::make_unique<std::atomic<bool>[]>(mapping.size() /
+                                                  static_cast<size_t>(block_bytes))) {
   static std::once_flag installed;
   std::call_once(installed, SigbusHandler::Install);
   for (std::atomic<LostPages*>& entry : watched) {
@@ -67,32 +68,12 @@ LostPages::~LostPages() {
 
 bool LostPages::Take(std::byte* address) {
   if (address < mapping_.data() || address >= mapping_.data() + mapping_.size()) return false;
-  const auto offset = static_cast<size_t>(address - mapping_.data()) / PageBytes() * PageBytes();
-  std::byte* const page = mapping_.data() + offset;
+  const auto offset = static_cast<size_t>(address - mapping_.data());
   // Remembered first, so that nobody takes zeros for what was written.
+  lost_[offset / static_cast<size_t>(block_bytes_)] = true;
   ++count_;
-  for (std::atomic<const std::byte*>& entry : pages_) {
-    const std::byte* none = nullptr;
-    if (entry.compare_exchange_strong(none, page)) break;
-  }
-  return mmap(page, PageBytes(), PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS,
-              -1, 0) != MAP_FAILED;
-}
-
-bool LostPages::Any(std::span<const std::byte> bytes) const {
-  if (count_ == 0) return false;
-  if (std::ranges::none_of(pages_, [](const auto& page) { return page == nullptr; })) return true;
-  return std::ranges::any_of(pages_, [bytes](const auto& entry) {
-    const std::byte* page = entry;
-    return page != nullptr && Overlap(bytes, page);
-  });
-}
-
-void LostPages::Forget(std::span<const std::byte> bytes) {
-  for (std::atomic<const std::byte*>& entry : pages_) {
-    const std::byte* page = entry;
-    if (page != nullptr && Overlap(bytes, page)) entry.compare_exchange_strong(page, nullptr);
-  }
+  return mmap(mapping_.data() + offset / PageBytes() * PageBytes(), PageBytes(),
+              PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED;
 }
 
 }  // namespace fmaserver::engine

@@ -17,6 +17,7 @@
 #include "server/net/socket_address.h"
 #include "server/openai/completion_routes.h"
 #include "server/openai/connection.h"
+#include "server/openai/page_routes.h"
 #include "server/openai/status_routes.h"
 #include "server/openai/token_routes.h"
 
@@ -72,6 +73,7 @@ OpenAiServer::OpenAiServer(service::Service& service, const service::DoorOptions
 }
 
 void OpenAiServer::AddRoutes() {
+  AddPageRoute(router_);
   AddStatusRoutes(hall_, router_);
   AddTokenRoutes(hall_, router_);
   AddCompletionRoutes(hall_, router_);

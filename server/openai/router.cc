@@ -6,8 +6,9 @@ namespace fmaserver::openai {
 namespace {
 
 bool Matches(std::string_view route, std::string_view path) {
-  return route.ends_with('/') ? path.starts_with(route) && path.size() > route.size()
-                              : path == route;
+  return route.size() > 1 && route.ends_with('/')
+             ? path.starts_with(route) && path.size() > route.size()
+             : path == route;
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace fmaserver::openai {
 
 struct Route {
   std::string_view method;
-  std::string_view path;          ///< ends with "/": every path that begins so
+  std::string_view path;          ///< ends with "/", but is not "/": every path that begins so
   const service::CallKind* kind;  ///< null: anybody may ask, and no call is counted
   Handler handler;
 };

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "server/openai/choice_json.h"
 #include "server/openai/errors.h"
+#include "server/openai/model_shape.h"
 
 namespace fmaserver::openai {
 namespace {
@@ -25,6 +26,7 @@ Json Describe(const models::ServedModel& model, const std::string& name, int64_t
   json["root"] = model.name();
   json["parent"] = nullptr;
   json["max_model_len"] = MaxLengthOf(model);
+  json["fma"] = ShapeOf(model);
   return json;
 }
 

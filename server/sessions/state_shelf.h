@@ -91,10 +91,10 @@ class StateShelf {
   virtual absl::StatusOr<std::unique_ptr<OpenItem>> Open(const SessionName& name,
                                                          const ShelfItem& item) const = 0;
 
-  /// Gives all targets the contents: first the parts, then the records that list them. Chunks are
-  /// added to the volume contents.volume if that is the source's and no other is being saved; else
-  /// they begin a new one. ABORTED when the source's record is not the expected one because another
-  /// server was faster. An error changes nothing.
+  /// Gives all targets the contents: first the parts, then the records that list them. What is
+  /// written of the chunks goes behind the others of contents.volume, or into a new volume when
+  /// there is none, when it is full, or when it does not end with them. ABORTED when the source's
+  /// record is not the expected one because another server was faster. An error changes nothing.
   virtual absl::StatusOr<Saved> Save(const SavePlan& plan) = 0;
 
   /// Removes a session, first its record and then these `items`. ABORTED as in Save.

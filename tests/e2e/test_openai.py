@@ -137,8 +137,10 @@ def test_a_running_stream_gets_its_time_while_draining() -> None:
             assert ask(other, "/health")[0].status == 200
             server.signal(signal.SIGTERM)
             assert eventually(lambda: "draining" in server.log())
-            refused, body = ask(other, "/v1/completions", {"prompt": "x"})
-            assert refused.status == 503 and body["error"]["type"] == "overloaded_error"
+            short = {"prompt": "x", "max_tokens": 1}
+            assert eventually(lambda: ask(other, "/v1/completions", short)[0].status == 503)
+            assert ask(other, "/v1/completions", short)[1]["error"]["type"] == "overloaded_error"
+            assert ask(other, "/health")[0].status == 503
             assert "error" in list(running)[-1]
         assert server.process.wait(timeout=60) == 0
 

@@ -24,8 +24,8 @@ doc_to_target: target
 """
 DOCS = [
     {"text": "It was a dark and stormy", "choices": [" night", " equation"], "target": 0},
-    {"text": "She opened the", "choices": [" velocity", " door"], "target": 1},
-    {"text": "He said to his old", "choices": [" friend", " of"], "target": 0},
+    {"text": "She opened the", "choices": [" equation", " door"], "target": 1},
+    {"text": "He said to his old", "choices": [" friend", " velocity"], "target": 0},
 ]
 
 
