@@ -176,7 +176,9 @@ def damaged(message: bytes, generator: random.Random) -> bytes:
     return bytes(found)
 
 
-def test_any_bytes_are_answered(server: Service, stubs: Stubs, channel: grpc.Channel) -> None:
+def test_any_bytes_are_answered(
+    server: Service, stubs: Stubs, channel: grpc.Channel, caplog: pytest.LogCaptureFixture
+) -> None:
     generator = random.Random(5)
     infer = stubs.infer_request("It was a dark", max_tokens=1, sequence_id="s", sequence_start=True)
     json_input = infer.inputs.add(name="sampling_parameters", datatype="BYTES", shape=[1])
@@ -203,6 +205,7 @@ def test_any_bytes_are_answered(server: Service, stubs: Stubs, channel: grpc.Cha
                 codes[error.code().name] += 1
     assert codes.keys() <= {*refusals, "OK"}, codes
     assert codes["OK"] > 100 and codes["INVALID_ARGUMENT"] > 100, codes
+    assert caplog.records == [], "gRPC logs messages that are no UTF-8"
     assert eventually(lambda: server.sum("fma_slots_used") == 0)
 
 

@@ -55,7 +55,8 @@ TEST(ParametersTest, NamesWhatIsWrong) {
   EXPECT_EQ(refusal(R"({"temperature": "hot"})"), "temperature is \"hot\"; allowed: a number");
   EXPECT_EQ(refusal(R"({"temperature": null})"), "temperature is null; allowed: a number");
   EXPECT_EQ(refusal(R"({"ignore_eos": 1})"), "ignore_eos is 1; allowed: true or false");
-  EXPECT_EQ(refusal(R"({"stop": [["x"]]})"), "stop is [[\"x\"]]; allowed: text or a list of these");
+  EXPECT_EQ(refusal(R"({"stop": {"x": 1}})"),
+            "stop is {\"x\":1}; allowed: text or a list of these");
   EXPECT_EQ(refusal(R"({"logit_bias": [1]})"),
             "logit_bias is [1]; allowed: an object of token ids and numbers");
 }

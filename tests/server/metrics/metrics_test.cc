@@ -211,7 +211,7 @@ TEST(ExpositionTest, FamiliesOfSeveralModelsAreOneAndGoWithTheirModel) {
 }
 
 TEST(ExpositionTest, SixMetricsAlsoHaveTheirNamesInVllm) {
-  const auto metrics = std::make_shared<Metrics>(Facts());
+  const auto metrics = std::make_shared<Metrics>(Facts(), [] { return Clock::time_point(); });
   metrics->OnLoad({.running = 6, .waiting = 2});
   metrics->OnFirstToken(0.02);
   for (const int64_t position : {100, 2000, 200'000}) metrics->OnNextToken(0.003, position);
