@@ -23,18 +23,27 @@ BETWEEN_TRIALS = 9_000  # tokens of the book from one trial's beginning to the n
 Ids = list[int]
 
 
-def planted(evaluator: Evaluator, book: Ids, distance: int, trial: int) -> Ids:
-    """`distance` tokens lie between the key's first digit and the same digit in the answer, which is the end."""
-    key = "".join(random.Random(trial).choices("0123456789", k=DIGITS))
-    sentence = evaluator.encode(f"\n\nThe pass key is {key}. Remember it.\n\n")
-    question = evaluator.encode(f"\n\nWhat is the pass key? The pass key is {key}")
-    first = next(i for i in range(len(sentence)) if evaluator.tokenizer.decode(sentence[i : i + DIGITS]) == key)
-    between = distance - (len(sentence) - first) - (len(question) - DIGITS)
-    text = book[BETWEEN_TRIALS * trial :]
-    before = BEFORE + 61 * trial  # the sentence meets the groups at other places
+def planted(evaluator: Evaluator, text: Ids, before: int, between: int, seed: int) -> Ids:
+    """A key after `before` tokens of the text, and `between` more to the question, whose last DIGITS are the key."""
     if len(text) < before + between:
-        raise ValueError(f"the book has {len(text)} tokens for trial {trial}; allowed: {before + between} and more")
+        raise ValueError(f"the book has {len(text)} tokens for key {seed}; allowed: {before + between} and more")
+    sentence, question = (evaluator.encode(words) for words in spoken(seed))
     return text[:before] + sentence + text[before : before + between] + question
+
+
+def spoken(seed: int) -> tuple[str, str]:
+    """The sentence and the question with its answer."""
+    key = "".join(random.Random(seed).choices("0123456789", k=DIGITS))
+    return f"\n\nThe pass key is {key}. Remember it.\n\n", f"\n\nWhat is the pass key? The pass key is {key}"
+
+
+def at_distance(evaluator: Evaluator, book: Ids, distance: int, trial: int) -> Ids:
+    """`distance` tokens lie between the key's first digit and the same digit in the answer, which is the end."""
+    sentence, question = (evaluator.encode(words) for words in spoken(trial))
+    first = next(i for i in range(len(sentence)) if sentence[i : i + DIGITS] == question[-DIGITS:])
+    between = distance - (len(sentence) - first) - (len(question) - DIGITS)
+    before = BEFORE + 61 * trial  # the sentence meets the groups at other places
+    return planted(evaluator, book[BETWEEN_TRIALS * trial :], before, between, trial)
 
 
 def main() -> None:
@@ -53,7 +62,7 @@ def main() -> None:
     for distance in arguments.distances:
         cells = []
         for shape in arguments.shapes:
-            texts = (planted(evaluator, book, distance, trial) for trial in range(arguments.trials))
+            texts = (at_distance(evaluator, book, distance, trial) for trial in range(arguments.trials))
             losses = [float(np.mean(evaluator.read(shape, ids).losses[-DIGITS:])) for ids in texts]
             cells.append(f"{np.mean(losses):.2f} ({min(losses):.2f}-{max(losses):.2f})")
             rows.append({"shape": shape.name, "distance": distance, "losses": losses})
