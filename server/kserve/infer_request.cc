@@ -77,7 +77,7 @@ absl::Status ReadInputs(const ModelInferRequest& message, Reading& reading, Answ
   }
   for (int i = 0; i < message.inputs_size(); ++i) {
     const std::string* raw = form.raw ? &message.raw_input_contents(i) : nullptr;
-    const absl::Status status = ReadInput(message.inputs(i), raw, reading, form);
+    absl::Status status = ReadInput(message.inputs(i), raw, reading, form);
     if (!status.ok()) return status;
   }
   if (reading.has_text) return absl::OkStatus();
@@ -183,7 +183,7 @@ absl::Status ReadParameters(const ModelInferRequest& message, Reading& reading) 
 
 }  // namespace
 
-absl::StatusOr<service::GenerateRequest> FromWire(ModelInferRequest message,
+absl::StatusOr<service::GenerateRequest> FromWire(const ModelInferRequest& message,
                                                   const service::Vocabulary& vocabulary,
                                                   AnswerForm& form) {
   form.id = message.id();

@@ -34,7 +34,7 @@ inline constexpr int64_t kMaxWholeTokens = 1 << 16;
 
 /// `form.pieces` says whether the call can have several answers, and then whether it has. The rest
 /// of `form` is filled too, but for the model. INVALID_ARGUMENT names what is wrong.
-absl::StatusOr<service::GenerateRequest> FromWire(inference::ModelInferRequest message,
+absl::StatusOr<service::GenerateRequest> FromWire(const inference::ModelInferRequest& message,
                                                   const service::Vocabulary& vocabulary,
                                                   AnswerForm& form);
 

@@ -13,9 +13,8 @@ namespace fmaserver::kserve {
 
 /// Answers `request`, a ModelInferRequest, on `wire`, which owns `answers`. `answers.form.pieces`
 /// says whether there can be several.
-std::shared_ptr<service::Generation> StartCall(service::Service& service,
-                                               std::shared_ptr<service::Call> call,
-                                               const grpc::ByteBuffer& request, Answers& answers,
-                                               std::shared_ptr<service::Generation::Wire> wire);
+std::shared_ptr<service::Generation> StartCall(
+    service::Service& service, std::shared_ptr<service::Call> call, const grpc::ByteBuffer& request,
+    Answers& answers, const std::shared_ptr<service::Generation::Wire>& wire);
 
 }  // namespace fmaserver::kserve
