@@ -76,7 +76,8 @@ struct ShelfItem {
   std::string id;
 
   bool operator==(const ShelfItem&) const = default;
-  auto operator<=>(const ShelfItem&) const = default;
+  // The linter takes the zero that `<` compares it with for a pointer.
+  auto operator<=>(const ShelfItem&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 /// Limits of one session. The number of chunks is limited because a hostile record could make a
