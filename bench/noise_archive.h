@@ -11,10 +11,11 @@
 
 #include "absl/status/status.h"
 #include "kernels/backend.h"
+#include "kernels/fma/element.h"
 
 namespace fmaserver::bench {
 
-/// The archive of one sequence: small numbers, and codes of all kinds.
+/// The archive of one sequence: tokens of small numbers, and sketches as they could be.
 class NoiseArchive {
  public:
   absl::Status Reach(kernels::Backend& backend, const kernels::ArchiveLayout& layout,
@@ -23,8 +24,7 @@ class NoiseArchive {
       tokens_.push_back(Noise(layout.TokenBytes()));
       auto group = backend.MakeGroup(layout, tokens_.back());
       if (!group.ok()) return group.status();
-      if (absl::Status status = backend.RestoreSketches(Noise(layout.SketchBytes()), **group);
-          !status.ok()) {
+      if (absl::Status status = backend.RestoreSketches(Sketches(layout), **group); !status.ok()) {
         return status;
       }
       groups_.push_back(group->get());
@@ -45,6 +45,38 @@ class NoiseArchive {
       noise[i + 1] = static_cast<std::byte>(0x3CU | (state_ >> 56 & 0x80U));
     }
     return noise;
+  }
+
+  std::vector<std::byte> Sketches(const kernels::ArchiveLayout& layout) {
+    return layout.type == kernels::CacheType::kF32 ? Sketches<float>(layout)
+                                                   : Sketches<kernels::BFloat16>(layout);
+  }
+
+  /// Means from -1/2 to 1/2, deviations from 1/2 to 3/2, factors from 0.9 to 1.3, and any codes.
+  template <typename T>
+  std::vector<std::byte> Sketches(const kernels::ArchiveLayout& layout) {
+    const kernels::SketchLayout sketch = layout.Sketch();
+    std::vector<std::byte> noise(static_cast<size_t>(layout.SketchBytes()));
+    for (std::byte& byte : noise) byte = static_cast<std::byte>(256 * Uniform());
+    for (size_t at = 0; at < noise.size(); at += static_cast<size_t>(sketch.bytes)) {
+      auto* means = reinterpret_cast<T*>(&noise[at]);
+      auto* deviations = means + layout.head_dim;
+      auto* factors = deviations + layout.head_dim;
+      for (int32_t c = 0; c < layout.head_dim; ++c) {
+        means[c] = kernels::FromFloat<T>(Uniform() - 0.5F);
+        deviations[c] = kernels::FromFloat<T>(Uniform() + 0.5F);
+      }
+      for (int32_t i = 0; i < layout.unit_tokens; ++i) {
+        factors[i] = kernels::FromFloat<T>(0.9F + 0.4F * Uniform());
+      }
+    }
+    return noise;
+  }
+
+  /// From 0 to below 1.
+  float Uniform() {
+    state_ = state_ * 6364136223846793005U + 1442695040888963407U;
+    return static_cast<float>(state_ >> 40) * 0x1p-24F;
   }
 
   uint64_t state_ = 1;

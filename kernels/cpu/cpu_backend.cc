@@ -13,6 +13,7 @@
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/fair_mutex.h"
+#include "kernels/cpu/huge_pages.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/panel_linear.h"
 #include "kernels/cpu/pointwise.h"
@@ -72,14 +73,20 @@ class HostSlots : public SlotMemory {
 
 class HostGroup : public ArchiveGroup {
  public:
-  HostGroup(std::byte* of_tokens, AlignedArray<std::byte> of_sketches)
-      : memory_(std::move(of_sketches)) {
+  /// `of_sketches`: taken from `pool` with `bytes`.
+  HostGroup(std::byte* of_tokens, std::byte* of_sketches, int64_t bytes,
+            std::shared_ptr<PartPool> pool)
+      : bytes_(bytes), pool_(std::move(pool)) {
     tokens = of_tokens;
-    sketches = memory_.get();
+    sketches = of_sketches;
   }
+  ~HostGroup() override { pool_->Give(sketches, bytes_); }
+  HostGroup(const HostGroup&) = delete;
+  HostGroup& operator=(const HostGroup&) = delete;
 
  private:
-  AlignedArray<std::byte> memory_;
+  const int64_t bytes_;
+  const std::shared_ptr<PartPool> pool_;
 };
 
 class CpuBackend : public Backend {
@@ -113,9 +120,9 @@ class CpuBackend : public Backend {
   absl::StatusOr<std::unique_ptr<ArchiveGroup>> MakeGroup(const ArchiveLayout& layout,
                                                           std::span<std::byte> tokens) override {
     const int64_t bytes = layout.SketchBytes();
-    AlignedArray<std::byte> sketches = TryAllocateAligned<std::byte>(bytes);
+    std::byte* sketches = sketches_->TryTake(bytes);
     if (sketches == nullptr) return NoMemory(bytes);
-    return std::make_unique<HostGroup>(tokens.data(), std::move(sketches));
+    return std::make_unique<HostGroup>(tokens.data(), sketches, bytes, sketches_);
   }
 
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
@@ -218,6 +225,7 @@ class CpuBackend : public Backend {
   std::unique_lock<FairMutex> in_use_;                // from the beginning of a step to its end
   const std::shared_ptr<cpu::TileInput> tile_input_;  // null: products on vectors only
   std::shared_ptr<cpu::Rotary> rotary_;               // of the layers that were packed last
+  const std::shared_ptr<PartPool> sketches_ = std::make_shared<PartPool>();
   std::optional<cpu::AttentionStep> step_;
   cpu::TentativeRows tentative_;
   absl::Status status_;                         // of the step

@@ -25,8 +25,8 @@ absl::Status CpuLinear::TakeShapeAndBias(std::span<const HostLinear> stacked) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<AlignedArray<std::byte>> AllocateWeights(int64_t bytes) {
-  AlignedArray<std::byte> memory = TryAllocateAligned<std::byte>(bytes);
+absl::StatusOr<BlockPart> AllocateWeights(int64_t bytes) {
+  BlockPart memory = TryAllocateInHugePages(bytes);
   if (memory == nullptr) {
     return absl::ResourceExhaustedError(absl::StrCat("no memory for ", bytes, " bytes of weights"));
   }

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/aligned.h"
+#include "kernels/cpu/huge_pages.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace fmaserver::kernels::cpu {
@@ -36,7 +37,7 @@ class CpuLinear : public LinearWeights {
 };
 
 /// `bytes` of zeros. RESOURCE_EXHAUSTED.
-absl::StatusOr<AlignedArray<std::byte>> AllocateWeights(int64_t bytes);
+absl::StatusOr<BlockPart> AllocateWeights(int64_t bytes);
 
 /// x[i] = row ids[i] of W, or x[i] += that row.
 void EmbedRows(ThreadPool& pool, std::span<const int64_t> ids, const CpuLinear& table,

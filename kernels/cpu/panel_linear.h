@@ -31,7 +31,7 @@ class PanelLinear : public CpuLinear {
   }
 
  private:
-  AlignedArray<std::byte> data_;  // [panels, in, kPanel]; outputs past `out` are zero
+  BlockPart data_;  // [panels, in, kPanel]; outputs past `out` are zero
 };
 
 }  // namespace fmaserver::kernels::cpu

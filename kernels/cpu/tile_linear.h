@@ -62,7 +62,7 @@ class TileLinear : public CpuLinear {
   BFloat16* Tiles() const { return reinterpret_cast<BFloat16*>(data_.get()); }
 
   int64_t chunks_ = 0;
-  AlignedArray<std::byte> data_;  // outputs past `out` and inputs past `in` are zero
+  BlockPart data_;  // outputs past `out` and inputs past `in` are zero
   std::shared_ptr<TileInput> input_;
 };
 
