@@ -432,6 +432,9 @@ ScanScratch::ScanScratch(const AttentionSpec& spec, int64_t block_rows, int64_t 
       hidden(AllocateAligned<float>(unit_stride)),
       levels(AllocateAligned<int32_t>(pairs * unit_stride)),
       numbers(AllocateAligned<uint16_t>(kRowTile * dim)),
+      bytes(AllocateAligned<int32_t>(pairs / 2 * unit_stride)),
+      narrow_dim(SlotLayout::RoundUp(spec.head_dim, 2 * SlotLayout::kLane)),
+      narrow(AllocateAligned<int8_t>(kRowTile * narrow_dim)),
       lanes(AllocateAligned<float>(block_rows * SlotLayout::kLane)),
       best(static_cast<size_t>(block_rows)) {
   // What a unit and its tokens do not have stays as it is here.

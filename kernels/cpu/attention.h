@@ -84,6 +84,9 @@ struct ScanScratch {
   AlignedArray<float> hidden;      ///< [unit_stride]: 0, or -infinity for sinks and padding
   AlignedArray<int32_t> levels;    ///< [pairs, unit_stride]: two channels, 16 bits each
   AlignedArray<uint16_t> numbers;  ///< [kRowTile, D]: of some queries
+  AlignedArray<int32_t> bytes;     ///< [pairs / 2, unit_stride]: four channels, 8 bits each
+  int64_t narrow_dim = 0;          ///< D, a multiple of 32
+  AlignedArray<int8_t> narrow;     ///< [kRowTile, narrow_dim]: the numbers by 256
   AlignedArray<float> lanes;       ///< [rows, 16]
   std::vector<float> best;         ///< [rows]
 };

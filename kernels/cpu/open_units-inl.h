@@ -194,11 +194,31 @@ class OpenUnits {
       const int64_t sinks = SinksOf(unit);
       if (sinks < layout_.unit_tokens) {
         scan_.SetUnit(sketch, sinks);
-        scan_.Match(FormOf(group), rows, heads_);
-        for (int64_t row = 0; row < rows; ++row)
-          work_.opened[row].Offer(unit, work_.scan.best[row]);
+        OfferUnit(unit, FormOf(group), rows);
       }
       sketch += layout_.Sketch().bytes;
+    }
+  }
+
+  /// Offers the unit of the scan to the rows that may open it.
+  void OfferUnit(int64_t unit, int form, int64_t rows) {
+    if (!work_.opened[0].HasBar() || !scan_.Bound(form, rows, heads_)) {
+      return OfferTo(0, rows, unit, form);
+    }
+    const auto takes = [&](int64_t row) { return work_.opened[row].MayTake(work_.scan.best[row]); };
+    int64_t takers = 0;
+    for (int64_t row = 0; row < rows; ++row) takers += takes(row) ? 1 : 0;
+    // Rows that are scored together share some of the work.
+    if (2 * takers > rows) return OfferTo(0, rows, unit, form);
+    for (int64_t row = 0; takers > 0 && row < rows; ++row) {
+      if (takes(row)) OfferTo(row, 1, unit, form);
+    }
+  }
+
+  void OfferTo(int64_t first, int64_t count, int64_t unit, int form) {
+    scan_.Match(form, first, count, heads_);
+    for (int64_t row = first; row < first + count; ++row) {
+      work_.opened[row].Offer(unit, work_.scan.best[row]);
     }
   }
 

@@ -11,19 +11,24 @@ namespace fmaserver::kernels::cpu {
 /// Keeps the best of any number of units that are offered in order, in constant memory.
 class TopUnits {
  public:
-  explicit TopUnits(int64_t count) : count_(count) { offers_.reserve(2 * count); }
+  explicit TopUnits(int64_t count) : count_(count) { offers_.reserve(Most()); }
 
   void Clear() {
     offers_.clear();
     bar_ = std::numeric_limits<float>::quiet_NaN();
   }
 
+  /// Whether some scores are known to be too small.
+  bool HasBar() const { return bar_ == bar_; }
+  /// Whether an offer of a score of at most `score` may change anything.
+  bool MayTake(float score) const { return !(score <= bar_); }
+
   /// NaN counts as the least. `unit` is larger than all before.
   void Offer(int64_t unit, float score) {
     // Of equals the earlier stays, and a NaN never passes a bar; no bar yet is NaN.
-    if (bar_ == bar_ && !(score > bar_)) return;
+    if (HasBar() && !(score > bar_)) return;
     offers_.push_back({score, unit});
-    if (offers_.size() == 2 * static_cast<size_t>(count_)) KeepBest();
+    if (offers_.size() == Most()) KeepBest();
   }
 
   /// Leaves the `count` best, or all when there are no more, in order. Nothing is offered after it.
@@ -41,6 +46,9 @@ class TopUnits {
   };
 
   void KeepBest();
+
+  /// Few more than are kept, so that the bar is soon as high as it can be.
+  size_t Most() const { return static_cast<size_t>(count_ + (count_ + 3) / 4); }
 
   int64_t count_;
   std::vector<Offered> offers_;
