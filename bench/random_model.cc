@@ -56,6 +56,7 @@ int main(int argc, char** argv) {
   std::string out;
   int rank = 4;
   bool select = false;
+  int open_units = 0;
   CLI::App app("Writes a checkpoint of random bfloat16 weights.");
   app.add_option("--shape", shape, "Which model")
       ->check(CLI::IsMember(fmaserver::bench::Shapes()))
@@ -64,11 +65,16 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({1, 2, 4, 8, 16, 32}))
       ->capture_default_str();
   app.add_flag("--select", select, "Selected tokens in the place of learned summaries");
+  app.add_option("--open-units", open_units, "With --select: units of 32 tokens that are opened")
+      ->check(CLI::Range(0, 1024));
   app.add_option("--out", out, "Folder")->required();
   CLI11_PARSE(app, argc, argv);
   fmaserver::model::ModelConfig config = fmaserver::bench::Shapes().at(shape);
   config.attention.hierarchy.rank = rank;
-  if (select) fmaserver::bench::SelectTokens(config.attention);
+  if (select) {
+    fmaserver::bench::SelectTokens(config.attention);
+    config.attention.open_units = open_units;
+  }
   const absl::Status status = fmaserver::testing::WriteRandomCheckpoint(
       config, 1, fmaserver::kernels::WeightFormat::kBF16, out);
   if (!status.ok())

@@ -53,9 +53,19 @@ json ToJson(const v1::Delta& delta) {
   return object;
 }
 
+/// By the sequence, or by the session that it went on from.
+uint64_t TokensHeld(const v1::Finished& finished) {
+  if (finished.has_session()) return finished.session().tokens();
+  return finished.usage().prompt_tokens() + finished.usage().generated_tokens();
+}
+
+uint64_t ArchiveBytes(const v1::Usage& usage, const v1::Model& model) {
+  return usage.archived_tokens() * model.archive_bytes_per_1000_tokens() / 1000;
+}
+
 json ToJson(const v1::Finished& finished, const v1::Model& model) {
   const v1::Usage& usage = finished.usage();
-  const uint64_t tokens = usage.prompt_tokens() + usage.generated_tokens();
+  const uint64_t tokens = TokensHeld(finished);
   json object = {{"event", "finished"},
                  {"reason", NameOf(finished.reason())},
                  {"text", finished.text()},
@@ -69,6 +79,7 @@ json ToJson(const v1::Finished& finished, const v1::Model& model) {
                    {"cache_miss", NameOf(usage.cache_miss())},
                    {"archived_tokens", usage.archived_tokens()}}},
                  {"cache_bytes", model.slot_bytes()},
+                 {"archive_bytes", ArchiveBytes(usage, model)},
                  {"full_cache_bytes", tokens * model.full_cache_bytes_per_token()}};
   if (finished.has_stop()) object["stop"] = finished.stop();
   if (finished.has_stop_token_id()) object["stop_token_id"] = finished.stop_token_id();
@@ -107,13 +118,16 @@ void GeneratePrinter::Count(const v1::GenerateResponse& response) {
   if (response.has_interrupted()) resume_token_ = response.interrupted().resume_token();
   usage_.set_generated_tokens(usage_.generated_tokens() + response.delta().token_ids_size());
   passages_.Add(response.delta());
-  if (response.has_finished()) CountFinished(response.finished().usage());
+  if (!response.has_finished()) return;
+  CountFinished(response.finished().usage());
+  if (response.finished().has_session()) session_tokens_ = TokensHeld(response.finished());
 }
 
 // Samples share the prompt and decode side by side.
 void GeneratePrinter::CountFinished(const v1::Usage& usage) {
   usage_.set_prompt_tokens(usage.prompt_tokens());
   usage_.set_prefill_seconds(usage.prefill_seconds());
+  usage_.set_archived_tokens(std::max(usage_.archived_tokens(), usage.archived_tokens()));
   usage_.set_decode_seconds(std::max(usage_.decode_seconds(), usage.decode_seconds()));
   // The first token comes out of the prompt's last step.
   decoded_ += usage.generated_tokens() > 0 ? usage.generated_tokens() - 1 : 0;
@@ -185,9 +199,16 @@ bool GeneratePrinter::PrintSampleText(uint32_t index, const std::string& text) {
 }
 
 std::string GeneratePrinter::CacheLine() const {
-  const uint64_t tokens = usage_.prompt_tokens() + usage_.generated_tokens();
+  const uint64_t tokens =
+      session_tokens_.value_or(usage_.prompt_tokens() + usage_.generated_tokens());
   const uint64_t full_bytes = tokens * model_.full_cache_bytes_per_token();
   if (model_.slot_bytes() == 0) return {};
+  if (const uint64_t archive = ArchiveBytes(usage_, model_); archive > 0) {
+    return absl::StrFormat(
+        "cache %s beside an archive of %s, a full KV cache would hold %s at %s tokens\n",
+        HumanBytes(model_.slot_bytes()), HumanBytes(archive), HumanBytes(full_bytes),
+        WithCommas(tokens));
+  }
   return absl::StrFormat(
       "cache %s, a full KV cache would hold %s at %s tokens, %.3gx\n",
       HumanBytes(model_.slot_bytes()), HumanBytes(full_bytes), WithCommas(tokens),

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,7 @@ class GeneratePrinter {
 
   // Counted here too, because an interrupted stream has no usage.
   v1::Usage usage_;
+  std::optional<uint64_t> session_tokens_;
   uint64_t decoded_ = 0;  // generated tokens that decode_seconds were spent on
   std::string resume_token_;
   bool finished_ = false;

@@ -12,21 +12,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PROTO = ROOT / "proto"
 FILES = (
     *(f"fma/v1/{name}.proto" for name in ("generation", "sessions", "admin")),
-    *(
-        "grpc/health/v1/health.proto",
-        "google/rpc/status.proto",
-        "google/rpc/error_details.proto",
-    ),
+    *("grpc/health/v1/health.proto", "google/rpc/status.proto", "google/rpc/error_details.proto"),
 )
 
 
 def project_version() -> str:
     """The one of the whole project, which its CMakeLists.txt says."""
-    found = re.search(
-        r"^project\(\w+ VERSION ([\d.]+)",
-        (ROOT / "CMakeLists.txt").read_text(),
-        re.MULTILINE,
-    )
+    found = re.search(r"^project\(\w+ VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text(), re.MULTILINE)
     if found is None:
         raise SystemExit("CMakeLists.txt: no project(... VERSION ...)")
     return found[1]
@@ -42,26 +34,13 @@ class BuildWithDescriptors(build_py):
         package = Path(self.build_lib) / "fma_client"
         stubs = package / "_stubs"
         stubs.mkdir(parents=True, exist_ok=True)
-        arguments = [
-            f"--proto_path={PROTO}",
-            f"--proto_path={_proto.__path__[0]}",
-            f"--pyi_out={stubs}",
-        ]
-        descriptors = [
-            "--include_imports",
-            f"--descriptor_set_out={package}/protos.binpb",
-        ]
+        arguments = [f"--proto_path={PROTO}", f"--proto_path={_proto.__path__[0]}", f"--pyi_out={stubs}"]
+        descriptors = ["--include_imports", f"--descriptor_set_out={package}/protos.binpb"]
         if protoc.main(["protoc", *arguments, *descriptors, *FILES]) != 0:
             raise SystemExit(f"cannot compile the protos in {PROTO}")
         # protoc imports a proto's module by its full name, which here is below fma_client._stubs.
         for stub in stubs.rglob("*.pyi"):
-            stub.write_text(
-                re.sub(
-                    r"from (fma|google\.rpc)\b",
-                    r"from fma_client._stubs.\1",
-                    stub.read_text(),
-                )
-            )
+            stub.write_text(re.sub(r"from (fma|google\.rpc)\b", r"from fma_client._stubs.\1", stub.read_text()))
 
 
 setup(version=project_version(), cmdclass={"build_py": BuildWithDescriptors})

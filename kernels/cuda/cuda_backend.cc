@@ -1,6 +1,7 @@
 #include "kernels/cuda/cuda_backend.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <initializer_list>
 #include <string>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/cuda/archive_group.h"
 #include "kernels/cuda/attention/attention.h"
 #include "kernels/cuda/attention/attention_weights.h"
 #include "kernels/cuda/attention/selection_scratch.h"
@@ -21,6 +23,7 @@
 #include "kernels/cuda/runtime/runtime.h"
 #include "kernels/cuda/step_data.h"
 #include "kernels/cuda/tentative_rows.h"
+#include "kernels/cuda/transfer.h"
 
 namespace fmaserver::kernels::cuda {
 namespace {
@@ -64,6 +67,11 @@ class CudaBackend : public Backend, private RowSampler {
     return std::make_unique<DeviceSlots>(*std::move(memory), layout, count);
   }
 
+  absl::StatusOr<std::unique_ptr<ArchiveGroup>> MakeGroup(const ArchiveLayout& layout,
+                                                          std::span<std::byte> tokens) override {
+    return DeviceArchiveGroup::Make(device_, layout, tokens);
+  }
+
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
       std::span<const HostLinear> stacked) override {
     if (absl::Status status = UseDevice(device_); !status.ok()) return status;
@@ -95,6 +103,12 @@ class CudaBackend : public Backend, private RowSampler {
   absl::Status CopySlot(SlotHandle from, SlotHandle to) override;
   absl::Status SaveSlot(SlotHandle slot, std::span<std::byte> out) override;
   absl::Status RestoreSlot(std::span<const std::byte> in, SlotHandle slot) override;
+  absl::Status SaveSketches(const ArchiveGroup& group, std::span<std::byte> out) override {
+    return sketches_->Save(group, out);
+  }
+  absl::Status RestoreSketches(std::span<const std::byte> in, ArchiveGroup& group) override {
+    return sketches_->Restore(in, group);
+  }
 
   RowSampler* sampler() override { return this; }
 
@@ -103,12 +117,14 @@ class CudaBackend : public Backend, private RowSampler {
                       std::span<SampledRow> out) override;
 
   CudaBackend(int device, std::string description, std::unique_ptr<Stream> stream,
-              std::unique_ptr<Executor> executor, Memory transfer)
+              std::unique_ptr<Executor> executor, Transfer transfer,
+              std::unique_ptr<SketchCopier> sketches)
       : device_(device),
         description_(std::move(description)),
         stream_(std::move(stream)),
         executor_(std::move(executor)),
         transfer_(std::move(transfer)),
+        sketches_(std::move(sketches)),
         uploader_(*stream_) {}
 
   /// Keeps the first error of a step.
@@ -124,6 +140,10 @@ class CudaBackend : public Backend, private RowSampler {
   /// Starts a step that pads to `bucket` rows (0: none), with its plan in its data.
   void Begin(const SlotLayout& layout, const AttentionPlan& plan, int64_t bucket);
   void PutPlan(const AttentionPlan& plan);
+  /// What a plan reports: memory of zeros for it, and what is done once the step has run.
+  void PutReports(const AttentionPlan& plan);
+  void FetchReports();
+  void AddReports();
 
   /// Runs what was recorded; returns as soon as it is enqueued.
   absl::Status Flush();
@@ -138,13 +158,16 @@ class CudaBackend : public Backend, private RowSampler {
   const std::shared_ptr<LiveBuffers> live_ = std::make_shared<LiveBuffers>();
   const std::unique_ptr<Stream> stream_;
   const std::unique_ptr<Executor> executor_;
-  const Memory transfer_;  // pinned, kTransferBytes
+  const Transfer transfer_;
+  const std::unique_ptr<SketchCopier> sketches_;
   Uploader uploader_;
   GraphCache graphs_;
   StepData data_;
   SamplingMemory sampling_;
   std::vector<std::byte> restored_;  // a slot on its way in
   Memory scratch_;                   // for slices of prompts and selected tokens
+  Memory unit_weights_;              // float32, what the step reports of opened units
+  Memory reported_;                  // pinned: the same on the host
   std::vector<Operation> recorded_;
   absl::Status error_;
   bool in_step_ = false;
@@ -155,6 +178,7 @@ class CudaBackend : public Backend, private RowSampler {
   DevicePlan plan_;
   std::vector<HeadCopy> copies_;
   std::vector<Wave> waves_;  // plan_ points to them
+  std::vector<UnitReport> reports_;
   int64_t step_rows_ = 0;
   int64_t bucket_ = 0;  // rows to pad to in this step; 0: none, and no graph
 };
@@ -179,13 +203,15 @@ absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::Create(int device) {
   if (!stream.ok()) return stream.status();
   auto executor = Executor::Create(**stream);
   if (!executor.ok()) return executor.status();
-  auto transfer = Memory::Allocate(Memory::Kind::kPinned, kTransferBytes);
+  auto transfer = Transfer::Create(kTransferBytes);
   if (!transfer.ok()) return transfer.status();
-  return std::unique_ptr<Backend>(
-      new CudaBackend(device,
-                      absl::StrCat("cuda:", device, ", ", info->name, ", sm_", info->major,
-                                   info->minor, ", ", info->total_bytes >> 20, " MiB"),
-                      *std::move(stream), *std::move(executor), *std::move(transfer)));
+  auto sketches = SketchCopier::Create(device);
+  if (!sketches.ok()) return sketches.status();
+  return std::unique_ptr<Backend>(new CudaBackend(
+      device,
+      absl::StrCat("cuda:", device, ", ", info->name, ", sm_", info->major, info->minor, ", ",
+                   info->total_bytes >> 20, " MiB"),
+      *std::move(stream), *std::move(executor), *std::move(transfer), *std::move(sketches)));
 }
 
 int64_t CudaBackend::PaddedRows(int64_t rows, std::initializer_list<Matrix> matrices) const {
@@ -241,6 +267,13 @@ void CudaBackend::PutPlan(const AttentionPlan& plan) {
   Note(moved.status());
   if (moved.ok() && *moved) graphs_.Clear();
   if (plan.scratch_bytes > 0) plan_.scratch = scratch_.data();
+  plan_.open_scratch = plan.open_scratch;
+  plan_.most_units = plan.most_units;
+  if (!plan.archive.empty()) {
+    const auto groups = static_cast<int64_t>(std::bit_ceil(plan.archive.size()));
+    plan_.archive = Put<DeviceGroup>(plan.archive, groups);  // graphs see a new place seldom
+  }
+  PutReports(plan);
   copies_ = plan.copies;
   waves_ = plan.waves;
   if (plan_.num_blocks == 0) return;
@@ -251,17 +284,51 @@ void CudaBackend::PutPlan(const AttentionPlan& plan) {
   plan_.waves = waves_.data();
 }
 
+void CudaBackend::PutReports(const AttentionPlan& plan) {
+  reports_ = plan.reports;
+  if (reports_.empty()) return;
+  const int64_t bytes = plan.reported * static_cast<int64_t>(sizeof(float));
+  Note(GrowMemory(reported_, Memory::Kind::kPinned, bytes).status());
+  const absl::StatusOr<bool> moved = GrowMemory(unit_weights_, Memory::Kind::kDevice, bytes);
+  Note(moved.status());
+  if (!error_.ok()) return reports_.clear();
+  if (*moved) graphs_.Clear();
+  plan_.unit_weights = unit_weights_.As<float>();
+  Note(stream_->Fill(unit_weights_.data(), 0, unit_weights_.bytes()));
+}
+
+void CudaBackend::FetchReports() {
+  if (reports_.empty() || !error_.ok()) return;
+  busy_ = true;
+  const UnitReport& last = reports_.back();
+  const int64_t floats = last.from + std::ssize(last.to);
+  Note(stream_->CopyToHost(reported_.data(), unit_weights_.data(),
+                           floats * static_cast<int64_t>(sizeof(float))));
+}
+
+void CudaBackend::AddReports() {
+  for (const UnitReport& report : std::exchange(reports_, {})) {
+    const float* from = reported_.As<float>() + report.from;
+    for (size_t i = 0; i < report.to.size(); ++i) report.to[i] += from[i];
+  }
+}
+
 absl::Status CudaBackend::EndStep() {
   Note(Flush());
+  FetchReports();
   in_step_ = false;
   bucket_ = 0;
   absl::Status status = Finish();
-  if (!status.ok()) tentative_.Forget();
+  if (!status.ok()) {
+    reports_.clear();
+    tentative_.Forget();
+  }
+  AddReports();
   return status;
 }
 
 absl::Status CudaBackend::Commit(std::span<const int32_t> accepted) {
-  const auto segments = tentative_.Take(accepted);
+  auto segments = tentative_.Take(accepted);
   if (!segments.ok()) return segments.status();
   const AttentionPlan plan(tentative_.spec(), tentative_.layout(), *segments, /*decodes=*/false);
   Begin(tentative_.layout(), plan, /*bucket=*/0);
@@ -337,13 +404,7 @@ absl::Status CudaBackend::Finish() {
 
 absl::Status CudaBackend::CopyOut(const std::byte* from, std::span<std::byte> out) {
   Note(Flush());
-  const auto total = static_cast<int64_t>(out.size());
-  for (int64_t first = 0; first < total && error_.ok(); first += kTransferBytes) {
-    const int64_t bytes = std::min(kTransferBytes, total - first);
-    Note(stream_->CopyToHost(transfer_.data(), from + first, bytes));
-    Note(stream_->Synchronize());
-    if (error_.ok()) std::memcpy(out.data() + first, transfer_.data(), static_cast<size_t>(bytes));
-  }
+  if (error_.ok()) Note(transfer_.Out(*stream_, from, out));
   return Finish();
 }
 
@@ -355,13 +416,7 @@ absl::Status CudaBackend::CopyToHost(Matrix x, std::span<float> out) {
 
 absl::Status CudaBackend::CopyIn(std::span<const std::byte> in, std::byte* to) {
   Note(Flush());
-  const auto total = static_cast<int64_t>(in.size());
-  for (int64_t first = 0; first < total && error_.ok(); first += kTransferBytes) {
-    const int64_t bytes = std::min(kTransferBytes, total - first);
-    std::memcpy(transfer_.data(), in.data() + first, static_cast<size_t>(bytes));
-    Note(stream_->CopyToDevice(to + first, transfer_.data(), bytes));
-    Note(stream_->Synchronize());
-  }
+  if (error_.ok()) Note(transfer_.In(*stream_, in, to));
   return Finish();
 }
 

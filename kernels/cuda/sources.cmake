@@ -6,11 +6,13 @@ set(FMA_CUDA_FOLDERS
   ${_folder} ${_folder}/attention ${_folder}/dense ${_folder}/runtime ${_folder}/sampling)
 set(FMA_CUDA_KERNELS
   ${_folder}/attention/attention.cu
+  ${_folder}/attention/opened_units.cu
   ${_folder}/attention/prefill.cu
   ${_folder}/attention/selected_tokens.cu
   ${_folder}/dense/dense.cu
   ${_folder}/sampling/sampling.cu)
 set(FMA_CUDA_HOST_SOURCES
+  ${_folder}/archive_group.cc
   ${_folder}/attention/attention_plan.cc
   ${_folder}/attention/attention_weights.cc
   ${_folder}/attention/slot_bytes.cc
@@ -21,4 +23,5 @@ set(FMA_CUDA_HOST_SOURCES
   ${_folder}/graph_cache.cc
   ${_folder}/sampling/sampling.cc
   ${_folder}/step_data.cc
-  ${_folder}/tentative_rows.cc)
+  ${_folder}/tentative_rows.cc
+  ${_folder}/transfer.cc)

@@ -47,6 +47,7 @@ inline std::vector<SlotSegment> TentativeOf(std::span<const SlotSegment> step) {
     if (!segment.tentative) continue;
     segment.first_row = std::exchange(row, row + segment.rows);
     segment.tentative = false;
+    segment.unit_weights = {};  // told already, and perhaps gone
     tentative.push_back(segment);
   }
   return tentative;

@@ -31,7 +31,7 @@ absl::StatusOr<std::shared_ptr<ArchivePool>> MakeArchives(const Model& model,
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
     std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
-    EngineOptions options, std::shared_ptr<EngineObserver> observer) {
+    const EngineOptions& options, std::shared_ptr<EngineObserver> observer) {
   if (absl::Status status = Validate(options); !status.ok()) return status;
   if (model->options().max_rows < MaxRows(options)) {
     return Refusal("max_rows of the model", model->options().max_rows,
@@ -49,7 +49,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
 }
 
 Engine::Engine(std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
-               EngineOptions options, std::unique_ptr<SlotPool> slots,
+               const EngineOptions& options, std::unique_ptr<SlotPool> slots,
                std::shared_ptr<ArchivePool> archives, std::shared_ptr<EngineObserver> observer)
     : model_(std::move(model)),
       tokenizer_(std::move(tokenizer)),

@@ -46,7 +46,7 @@ class Engine {
   /// when the slots do not fit; the errors of ArchivePool::Create.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(
       std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
-      EngineOptions options, std::shared_ptr<EngineObserver> observer = nullptr);
+      const EngineOptions& options, std::shared_ptr<EngineObserver> observer = nullptr);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -107,7 +107,7 @@ class Engine {
   using Ended = std::vector<const Sequence*>;
 
   Engine(std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
-         EngineOptions options, std::unique_ptr<SlotPool> slots,
+         const EngineOptions& options, std::unique_ptr<SlotPool> slots,
          std::shared_ptr<ArchivePool> archives, std::shared_ptr<EngineObserver> observer);
 
   /// An empty archive with `groups` blank ones.

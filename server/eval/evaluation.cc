@@ -16,18 +16,24 @@
 namespace fmaserver::eval {
 namespace {
 
-/// Adds to `result` how likely the logits of tokens [first, first + rows) of a window make the
-/// tokens that follow them in the window.
-void Score(std::span<const int32_t> window, int64_t first, int64_t rows,
-           std::span<const float> logits, Evaluation& result) {
+/// -ln p of the tokens of a window that follow those of `logits`, [rows, V], whose first is token
+/// `first`.
+std::vector<double> Losses(std::span<const int32_t> window, int64_t first, int64_t rows,
+                           std::span<const float> logits) {
   const auto vocab = static_cast<int64_t>(logits.size()) / rows;
-  for (int64_t row = 0; row < rows; ++row) {
-    const int64_t next = first + row + 1;
-    if (next == static_cast<int64_t>(window.size())) return;
+  const auto followed = std::min(rows, static_cast<int64_t>(window.size()) - first - 1);
+  std::vector<double> losses;
+  for (int64_t row = 0; row < followed; ++row) {
     const engine::LogProbabilities probabilities(logits.subspan(row * vocab, vocab));
-    result.nats -= probabilities.Of(window[next]);
-    ++result.scored_tokens;
+    losses.push_back(-probabilities.Of(window[first + row + 1]));
   }
+  return losses;
+}
+
+void Add(const std::vector<double>& losses, const EvaluationHooks& hooks, Evaluation& result) {
+  for (const double loss : losses) result.nats += loss;
+  result.scored_tokens += static_cast<int64_t>(losses.size());
+  if (hooks.on_losses) hooks.on_losses(std::vector<float>(losses.begin(), losses.end()));
 }
 
 /// The archive of the window that is being read; the next window writes it anew.
@@ -92,7 +98,7 @@ absl::StatusOr<Evaluation> Evaluate(engine::Model& model, std::span<const int32_
       const absl::StatusOr<std::span<const float>> logits = model.Step({&segment, 1});
       if (!logits.ok()) return logits.status();
       if (hooks.on_logits) hooks.on_logits(*logits);
-      Score(window, first, rows, *logits, result);
+      Add(Losses(window, first, rows, *logits), hooks, result);
       result.tokens += rows;
       result.seconds = SecondsBetween(start, std::chrono::steady_clock::now());
       if (hooks.on_progress) hooks.on_progress(result);

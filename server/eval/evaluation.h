@@ -26,6 +26,8 @@ struct Evaluation {
 struct EvaluationHooks {
   /// Gets the logits of the tokens that were just fed, [rows, V], in order.
   std::function<void(std::span<const float> logits)> on_logits;
+  /// Gets -ln p of the tokens that were just scored, in order.
+  std::function<void(std::span<const float> nats)> on_losses;
   std::function<void(const Evaluation& so_far)> on_progress;
 };
 

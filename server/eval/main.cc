@@ -39,6 +39,7 @@ struct Flags {
   std::string mode = "prefill";
   int32_t chunk = 256;
   std::string logits_file;
+  std::string losses_file;
   std::string cache_dtype = "f32";
   std::string device = "auto";
   int threads = 0;
@@ -66,6 +67,8 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   app.add_option("--logits", flags.logits_file, "Write all logits to this .npy, [n, V] float32");
+  app.add_option("--losses", flags.losses_file,
+                 "Write -ln p of each scored token to this .npy, [scored tokens] float32");
   app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache: f32 or bf16")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
@@ -125,7 +128,12 @@ absl::StatusOr<std::vector<int32_t>> ReadTokens(const Flags& flags,
   return checkpoint.tokenizer()->Encode(*content);
 }
 
-/// The bytes of the scored tokens' text, which are all but the first token of each window.
+/// All but the first token of each window.
+int64_t ScoredTokens(int64_t tokens, int64_t context) {
+  return context == 0 ? tokens - 1 : tokens - (tokens + context - 1) / context;
+}
+
+/// The bytes of the scored tokens' text.
 std::optional<int64_t> ScoredBytes(const std::vector<int32_t>& tokens, int64_t context,
                                    const model::Tokenizer* tokenizer) {
   if (tokenizer == nullptr) return std::nullopt;
@@ -143,7 +151,7 @@ void PrintProgress(const Evaluation& so_far, int64_t total) {
                static_cast<double>(so_far.tokens) / so_far.seconds);
 }
 
-void PrintResult(const Evaluation& result, std::optional<int64_t> bytes) {
+void PrintResult(const Evaluation& result, std::optional<int64_t> bytes, int64_t cache_bytes) {
   const auto scored = static_cast<double>(result.scored_tokens);
   std::string text = absl::StrFormat("tokens          %d\nscored tokens   %d\n", result.tokens,
                                      result.scored_tokens);
@@ -155,8 +163,8 @@ void PrintResult(const Evaluation& result, std::optional<int64_t> bytes) {
     absl::StrAppendFormat(&text, "bits per token  %.6f\nperplexity      %.4f\n", bits / scored,
                           std::exp(result.nats / scored));
   }
-  absl::StrAppendFormat(&text, "tokens/s        %.1f\n",
-                        static_cast<double>(result.tokens) / result.seconds);
+  absl::StrAppendFormat(&text, "tokens/s        %.1f\ncache bytes     %d\n",
+                        static_cast<double>(result.tokens) / result.seconds, cache_bytes);
   WriteOutput(text);
 }
 
@@ -169,6 +177,13 @@ absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const Flags& flags,
   options.max_rows = chunk;
   options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);  // CLI11 checked it
   return engine::Model::Load(checkpoint, std::move(device->backend), options);
+}
+
+/// A writer for an array of this shape when a file was named.
+absl::StatusOr<std::optional<NpyWriter>> Writer(const std::string& file,
+                                                const std::vector<int64_t>& shape) {
+  if (file.empty()) return std::nullopt;
+  return NpyWriter::Create(file, shape);
 }
 
 absl::Status Run(const Flags& flags) {
@@ -185,15 +200,13 @@ absl::Status Run(const Flags& flags) {
   if (!model.ok()) return model.status();
 
   EvaluationHooks hooks;
-  std::optional<NpyWriter> logits;
   const auto total = static_cast<int64_t>(tokens->size());
-  if (!flags.logits_file.empty()) {
-    absl::StatusOr<NpyWriter> writer =
-        NpyWriter::Create(flags.logits_file, total, (*model)->config().vocab_size);
-    if (!writer.ok()) return writer.status();
-    logits = *std::move(writer);
-    hooks.on_logits = [&](std::span<const float> rows) { logits->Append(rows); };
-  }
+  auto logits = Writer(flags.logits_file, {total, (*model)->config().vocab_size});
+  if (!logits.ok()) return logits.status();
+  if (logits->has_value()) hooks.on_logits = [&](auto rows) { (*logits)->Append(rows); };
+  auto losses = Writer(flags.losses_file, {ScoredTokens(total, flags.context)});
+  if (!losses.ok()) return losses.status();
+  if (losses->has_value()) hooks.on_losses = [&](auto nats) { (*losses)->Append(nats); };
   const bool show_progress = isatty(STDERR_FILENO) != 0;
   if (show_progress) {
     hooks.on_progress = [&](const Evaluation& so_far) { PrintProgress(so_far, total); };
@@ -201,10 +214,12 @@ absl::Status Run(const Flags& flags) {
   const absl::StatusOr<Evaluation> result = Evaluate(**model, *tokens, options, hooks);
   if (show_progress) std::fprintf(stderr, "\n");
   if (!result.ok()) return result.status();
-  if (logits.has_value()) {
-    if (absl::Status status = logits->Close(); !status.ok()) return status;
+  for (std::optional<NpyWriter>* writer : {&*logits, &*losses}) {
+    if (!writer->has_value()) continue;
+    if (absl::Status status = (*writer)->Close(); !status.ok()) return status;
   }
-  PrintResult(*result, ScoredBytes(*tokens, flags.context, checkpoint->tokenizer().get()));
+  PrintResult(*result, ScoredBytes(*tokens, flags.context, checkpoint->tokenizer().get()),
+              (*model)->slot_bytes());
   return absl::OkStatus();
 }
 

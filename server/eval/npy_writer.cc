@@ -6,15 +6,16 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace fmaserver::eval {
 namespace {
 
 /// Format version 1.0: magic, header length, a Python dict, padded so that the data is aligned to
 /// 64 bytes.
-std::string Header(int64_t rows, int64_t cols) {
-  std::string dict =
-      absl::StrCat("{'descr': '<f4', 'fortran_order': False, 'shape': (", rows, ", ", cols, "), }");
+std::string Header(const std::vector<int64_t>& shape) {
+  std::string dict = absl::StrCat("{'descr': '<f4', 'fortran_order': False, 'shape': (",
+                                  absl::StrJoin(shape, ","), ",), }");
   constexpr size_t kPrefix = 10;
   constexpr size_t kAlignment = 64;
   while ((kPrefix + dict.size() + 1) % kAlignment != 0) dict.push_back(' ');
@@ -27,14 +28,14 @@ std::string Header(int64_t rows, int64_t cols) {
 
 }  // namespace
 
-absl::StatusOr<NpyWriter> NpyWriter::Create(const std::filesystem::path& file, int64_t rows,
-                                            int64_t cols) {
+absl::StatusOr<NpyWriter> NpyWriter::Create(const std::filesystem::path& file,
+                                            const std::vector<int64_t>& shape) {
   std::ofstream stream(file, std::ios::binary);
   if (!stream) {
     return absl::UnavailableError(
         absl::StrCat("cannot write ", file.string(), ": ", std::strerror(errno)));
   }
-  const std::string header = Header(rows, cols);
+  const std::string header = Header(shape);
   stream.write(header.data(), static_cast<std::streamsize>(header.size()));
   return NpyWriter(file, std::move(stream));
 }

@@ -1,22 +1,23 @@
-// A [rows, cols] float32 array in NumPy's .npy format, written row by row.
+// A float32 array in NumPy's .npy format, written part by part.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <span>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace fmaserver::eval {
 
-/// Create writes the header, so the number of rows must be known by then.
+/// Create writes the header, so the shape must be known by then.
 class NpyWriter {
  public:
   /// UNAVAILABLE, with the reason, when the file cannot be made.
-  static absl::StatusOr<NpyWriter> Create(const std::filesystem::path& file, int64_t rows,
-                                          int64_t cols);
+  static absl::StatusOr<NpyWriter> Create(const std::filesystem::path& file,
+                                          const std::vector<int64_t>& shape);
 
   void Append(std::span<const float> values);
 

@@ -44,6 +44,19 @@ def test_every_way_of_feeding_gives_the_same_bits(case: str, tmp_path: Path) -> 
         assert np.array_equal(decoded, evaluate(case, tmp_path / "chunk.npy", "--chunk", chunk)), chunk
 
 
+@pytest.mark.parametrize("context", [0, 7])
+def test_losses_are_those_of_the_logits(context: int, tmp_path: Path) -> None:
+    folder = GOLDEN / "modern_hierarchical"
+    tokens = np.array(json.loads((folder / "case.json").read_text("utf-8"))["tokens"])
+    losses = tmp_path / "losses.npy"
+    logits = evaluate(folder.name, tmp_path / "logits.npy", "--losses", losses, "--context", context, "--chunk", 5)
+    scored = [i for i in range(1, len(tokens)) if context == 0 or i % context]
+    expected = -log_softmax(logits)[[i - 1 for i in scored], tokens[scored]]
+    found = np.load(losses)
+    assert found.dtype == np.float32 and found.shape == expected.shape
+    assert np.abs(found - expected).max() <= 1e-5
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if not selects(case)])
 def test_bf16_cache_stays_close(case: str, tmp_path: Path) -> None:
     """Every key and value of two layers has 8 bits of mantissa: log-probabilities change by tenths at most.

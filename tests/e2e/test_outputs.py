@@ -214,5 +214,6 @@ def test_reports_and_logits_that_are_lost_are_told(address: str) -> None:
     bench = (BIN / "fma-bench", "--requests", 1, "--prompt-tokens", "fixed:4", "--output-tokens", "fixed:2")
     report = shell((*bench, "--json", "/dev/full", "--server", address), "")
     assert report.returncode == 1 and "/dev/full" in report.stderr
-    logits = shell((*EVAL, "--logits", "/dev/full"), "")
-    assert logits.returncode == 1 and "/dev/full" in logits.stderr
+    for option in ("--logits", "--losses"):
+        lost = shell((*EVAL, option, "/dev/full"), "")
+        assert lost.returncode == 1 and "/dev/full" in lost.stderr, option

@@ -41,6 +41,7 @@ DeviceArena::DeviceArena()
       sector_stores_(Reserve<uint32_t>(kBytes / kSectorBytes)) {}
 
 std::byte* DeviceArena::Allocate(int64_t bytes) {
+  const std::lock_guard lock(mutex_);
   int64_t offset = kGap;
   for (const auto& [at, size] : live_) {
     if (at - kGap >= offset + bytes) break;
@@ -57,6 +58,7 @@ std::byte* DeviceArena::Allocate(int64_t bytes) {
 }
 
 void DeviceArena::Free(std::byte* data) {
+  const std::lock_guard lock(mutex_);
   const auto found = live_.find(OffsetOf(data));
   if (found == live_.end()) Fail("free of memory that was not allocated", nullptr);
   const auto [offset, bytes] = *found;
@@ -66,12 +68,44 @@ void DeviceArena::Free(std::byte* data) {
   live_.erase(found);
 }
 
+void DeviceArena::Map(std::span<std::byte> host) {
+  const std::lock_guard lock(mutex_);
+  auto next = mapped_.lower_bound(host.data());
+  bool overlaps = next != mapped_.end() && next->first < host.data() + host.size();
+  if (next != mapped_.begin()) {
+    --next;
+    overlaps = overlaps || next->first + next->second > host.data();
+  }
+  if (overlaps) Fail("host memory is mapped twice", nullptr);
+  mapped_.emplace(host.data(), static_cast<int64_t>(host.size()));
+}
+
+void DeviceArena::Unmap(const std::byte* host) {
+  const std::lock_guard lock(mutex_);
+  if (mapped_.erase(host) == 0) Fail("end of a mapping that there is not", nullptr);
+}
+
+bool DeviceArena::IsMapped(const std::byte* address, int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  auto found = mapped_.upper_bound(address);
+  if (found == mapped_.begin()) return false;
+  --found;
+  return address + bytes <= found->first + found->second;
+}
+
 void DeviceArena::Touch(const void* address, int64_t bytes, Access access, const Actor& actor,
                         const Phases& phases, Traffic& traffic, const Site& site) {
-  const int64_t offset = OffsetOf(address);
-  if (offset < 0 || offset > kBytes - bytes) Fail("access outside of device memory", &site);
-  if (offset % std::min<int64_t>(bytes, 16) != 0 || bytes % kCellBytes != 0) {
+  if (reinterpret_cast<uintptr_t>(address) % std::min<int64_t>(bytes, 16) != 0 ||
+      bytes % kCellBytes != 0) {
     Fail(absl::StrCat("misaligned access of ", bytes, " bytes"), &site);
+  }
+  const int64_t offset = OffsetOf(address);
+  if (offset < 0 || offset > kBytes - bytes) {
+    if (access == Access::kAtomic || !IsMapped(static_cast<const std::byte*>(address), bytes)) {
+      Fail("access outside of device memory", &site);
+    }
+    traffic.bus_bytes += bytes;
+    return;
   }
   // A stamp of an earlier phase of the same block belongs to the same block's visit.
   const auto is_new = [&](uint32_t stamp) {
@@ -96,6 +130,7 @@ void DeviceArena::Touch(const void* address, int64_t bytes, Access access, const
 }
 
 void DeviceArena::CheckRange(const void* address, int64_t bytes, const char* operation) {
+  const std::lock_guard lock(mutex_);
   const int64_t offset = OffsetOf(address);
   auto found = live_.upper_bound(offset);
   if (found != live_.begin()) {

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <mutex>
+#include <span>
 
 #include "tests/emulator/shadow.h"
 
@@ -19,6 +21,7 @@ struct Traffic {
   int64_t stored_bytes = 0;
   int64_t loaded_sectors = 0;
   int64_t stored_sectors = 0;
+  int64_t bus_bytes = 0;  ///< of mapped memory, every access counted
 };
 
 class DeviceArena {
@@ -31,6 +34,10 @@ class DeviceArena {
   /// Null when there is no room.
   std::byte* Allocate(int64_t bytes);
   void Free(std::byte* data);
+  /// Makes memory of the host's reachable, without the checks that need a shadow: its accesses are
+  /// checked for bounds alone.
+  void Map(std::span<std::byte> host);
+  void Unmap(const std::byte* host);
   int64_t free_bytes() const { return kBytes - used_; }
 
   /// Checks and counts a kernel's access.
@@ -44,6 +51,8 @@ class DeviceArena {
 
  private:
   DeviceArena();
+  /// Whether [address, address + bytes) lies in mapped memory.
+  bool IsMapped(const std::byte* address, int64_t bytes);
   int64_t OffsetOf(const void* address) const {
     return static_cast<const std::byte*>(address) - data_;
   }
@@ -52,8 +61,10 @@ class DeviceArena {
   Cell* cells_;
   uint32_t* sector_loads_;  // the stamp of the last visit
   uint32_t* sector_stores_;
-  std::map<int64_t, int64_t> live_;  // offset -> bytes
-  std::atomic<int64_t> used_ = 0;    // atomic, because another thread may ask how much is free
+  std::mutex mutex_;                            // of both maps: any thread may free and unmap
+  std::map<int64_t, int64_t> live_;             // offset -> bytes
+  std::map<const std::byte*, int64_t> mapped_;  // first byte -> bytes
+  std::atomic<int64_t> used_ = 0;  // atomic, because another thread may ask how much is free
 };
 
 }  // namespace fmaserver::kernels::cuda::emulator

@@ -189,6 +189,24 @@ class SharedArena {
   int64_t used_ = 0;
 };
 
+inline uint32_t PermuteBytes(uint32_t bytes, uint32_t selector) {
+  uint32_t result = 0;
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t from = (selector >> (4 * i)) & 3;
+    result |= ((bytes >> (8 * from)) & 0xFF) << (8 * i);
+  }
+  return result;
+}
+template <bool kUpper>
+int AddProducts(int pair, uint32_t bytes, int sum) {
+  for (int i = 0; i < 2; ++i) {
+    const auto number = static_cast<int16_t>(static_cast<uint32_t>(pair) >> (16 * i));
+    const auto byte = static_cast<int8_t>(bytes >> (8 * i + (kUpper ? 16 : 0)));
+    sum += number * byte;
+  }
+  return sum;
+}
+
 inline float FastExp(float x) { return std::exp(x); }
 inline void SinCosPi(float half_turns, float* sine, float* cosine) {
   constexpr double kPi = 3.141592653589793;

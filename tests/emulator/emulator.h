@@ -7,6 +7,7 @@
 // different barriers, a barrier or warp operation that can never complete. One thread at a time.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -21,10 +22,10 @@ namespace fmaserver::kernels::cuda::emulator {
 std::map<std::string, Traffic>& TrafficByKernel();
 
 /// How often the host has waited for something, over all streams.
-int64_t& Waits();
+std::atomic<int64_t>& Waits();
 
 /// Bytes copied from the device to the host, over all streams.
-int64_t& BytesToHost();
+std::atomic<int64_t>& BytesToHost();
 
 /// Runs the launch to its end.
 void RunLaunch(const char* name, int threads, const LaunchShape& shape,

@@ -113,13 +113,13 @@ class EmulatedStream : public Stream {
 
 }  // namespace
 
-int64_t& emulator::Waits() {
-  static int64_t waits = 0;
+std::atomic<int64_t>& emulator::Waits() {
+  static std::atomic<int64_t> waits = 0;
   return waits;
 }
 
-int64_t& emulator::BytesToHost() {
-  static int64_t bytes = 0;
+std::atomic<int64_t>& emulator::BytesToHost() {
+  static std::atomic<int64_t> bytes = 0;
   return bytes;
 }
 
@@ -159,6 +159,15 @@ Memory::~Memory() {
   } else {
     std::free(data_);
   }
+}
+
+absl::StatusOr<MappedMemory> MappedMemory::Map(std::span<std::byte> host) {
+  DeviceArena::Instance().Map(host);
+  return MappedMemory(host.data(), host.data());
+}
+
+MappedMemory::~MappedMemory() {
+  if (host_ != nullptr) DeviceArena::Instance().Unmap(host_);
 }
 
 absl::StatusOr<std::unique_ptr<Stream>> Stream::Create() {

@@ -8,12 +8,39 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/cuda/archive_group.h"
 #include "kernels/cuda/attention/attention.h"
 #include "kernels/cuda/attention/attention_weights.h"
 #include "kernels/cuda/runtime/runtime.h"
 #include "tests/kernels/random_attention.h"
 
 namespace fmaserver::testing {
+
+/// The archive of one sequence.
+class CudaArchive {
+ public:
+  explicit CudaArchive(const kernels::ArchiveLayout& layout) : layout_(layout) {}
+
+  /// Makes it long enough for `tokens` tokens.
+  std::span<kernels::ArchiveGroup* const> Reach(int64_t tokens) {
+    while (std::ssize(groups_) < layout_.Groups(tokens)) {
+      memory_.emplace_back(layout_.TokenBytes());
+      owned_.push_back(*kernels::cuda::DeviceArchiveGroup::Make(0, layout_, memory_.back()));
+      groups_.push_back(owned_.back().get());
+    }
+    return std::span(groups_).first(layout_.Groups(tokens));
+  }
+
+  /// Of a group, in host memory.
+  std::span<std::byte> Tokens(int64_t group) { return memory_[group]; }
+  std::byte* Sketches(int64_t group) const { return owned_[group]->view().sketches; }
+
+ private:
+  kernels::ArchiveLayout layout_;
+  std::vector<std::vector<std::byte>> memory_;
+  std::vector<std::unique_ptr<kernels::cuda::DeviceArchiveGroup>> owned_;
+  std::vector<kernels::ArchiveGroup*> groups_;
+};
 
 /// Runs steps of one layer on the emulated device.
 class CudaLayer {
@@ -36,7 +63,8 @@ class CudaLayer {
     std::byte* slot;
     int64_t position;
     int32_t rows;
-    std::span<const float> qkv;  // [rows, QkvColumns()]
+    std::span<const float> qkv;      // [rows, QkvColumns()]
+    CudaArchive* archive = nullptr;  // null: it opens nothing
   };
 
   /// Runs one step; returns [rows of all parts, H*d].
@@ -46,6 +74,10 @@ class CudaLayer {
     int64_t rows = 0;
     for (const Part& part : parts) {
       segments.push_back({part.slot, part.position, part.rows, rows});
+      if (part.archive != nullptr) {
+        segments.back().opens = true;
+        segments.back().archive = part.archive->Reach(part.position + part.rows);
+      }
       qkv.insert(qkv.end(), part.qkv.begin(), part.qkv.end());
       rows += part.rows;
     }
@@ -56,6 +88,7 @@ class CudaLayer {
     const kernels::cuda::Memory groups = Upload(plan.groups);
     const kernels::cuda::Memory blocks = Upload(plan.blocks);
     const kernels::cuda::Memory wave_rows = Upload(plan.rows);
+    const kernels::cuda::Memory archive = Upload(plan.archive);
     const kernels::cuda::Memory scratch = *kernels::cuda::Memory::Allocate(
         kernels::cuda::Memory::Kind::kDevice, std::max<int64_t>(1, plan.scratch_bytes));
     const int64_t columns = int64_t{spec_.num_heads} * spec_.head_dim;
@@ -68,7 +101,10 @@ class CudaLayer {
         .blocks = blocks.As<kernels::cuda::QueryBlock>(),
         .rows = wave_rows.As<kernels::cuda::DecodeRow>(),
         .waves = plan.waves.data(),
+        .archive = archive.As<kernels::cuda::DeviceGroup>(),
         .scratch = scratch.data(),
+        .open_scratch = plan.open_scratch,
+        .most_units = plan.most_units,
         .decode_rows = std::ssize(plan.decode),
         .num_segments = std::ssize(plan.segments),
         .num_appended = plan.num_appended,
@@ -89,11 +125,13 @@ class CudaLayer {
   template <typename Chunk>
   std::vector<float> Feed(const std::vector<float>& qkv, Chunk chunk) {
     const kernels::cuda::Memory slot = NewSlot();
+    CudaArchive archive({spec_, 1, layout_.type});
+    CudaArchive* const opens = spec_.Opens() ? &archive : nullptr;
     const auto n = static_cast<int64_t>(qkv.size()) / spec_.QkvColumns();
     std::vector<float> out;
     for (int64_t position = 0; position < n;) {
       const auto rows = static_cast<int32_t>(std::min<int64_t>(chunk(), n - position));
-      const auto part = Step({{slot.data(), position, rows, RowsOf(qkv, position, rows)}});
+      const auto part = Step({{slot.data(), position, rows, RowsOf(qkv, position, rows), opens}});
       out.insert(out.end(), part.begin(), part.end());
       position += rows;
     }
@@ -104,10 +142,10 @@ class CudaLayer {
     return std::span(qkv).subspan(first * spec_.QkvColumns(), rows * spec_.QkvColumns());
   }
 
-  /// Writes a slot's bytes.
-  void Fill(const kernels::cuda::Memory& slot, std::span<const std::byte> bytes) {
+  /// Writes bytes of the device.
+  void Fill(std::byte* memory, std::span<const std::byte> bytes) {
     EXPECT_TRUE(
-        stream_->CopyToDevice(slot.data(), bytes.data(), static_cast<int64_t>(bytes.size())).ok());
+        stream_->CopyToDevice(memory, bytes.data(), static_cast<int64_t>(bytes.size())).ok());
     EXPECT_TRUE(stream_->Synchronize().ok());
   }
 

@@ -1,5 +1,6 @@
 // What the kernels move between device memory and the chip, compared with what must move at least.
 // The emulator counts it; the tables are in docs/performance.md.
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -50,9 +51,9 @@ int64_t FloorBytes(const kernels::AttentionSpec& spec, const kernels::SlotLayout
   return row + keys * vector + vector + (spec.Selects() ? received : 3 * sums);
 }
 
-/// A slot with a number in every element.
-std::vector<std::byte> SomeSlot(const kernels::SlotLayout& layout, std::mt19937& random) {
-  std::vector<std::byte> bytes(layout.slot_bytes);
+/// `size` bytes, a number in every element.
+std::vector<std::byte> SomeBytes(int64_t size, std::mt19937& random) {
+  std::vector<std::byte> bytes(size);
   for (size_t i = 0; i < bytes.size(); i += 4) {
     const float number = static_cast<float>(random() % 1000) / 1000;
     std::memcpy(bytes.data() + i, &number, sizeof(number));
@@ -103,7 +104,7 @@ TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
       spec.num_heads = heads;
       CudaLayer device(RandomAttention(spec, random), type);
       const auto slot = device.NewSlot();
-      device.Fill(slot, SomeSlot(device.layout(), random));
+      device.Fill(slot.data(), SomeBytes(device.layout().slot_bytes, random));
       for (const int64_t position : {1'000, 131'070, 1'000'030}) {
         const auto qkv = RandomFloats(spec.QkvColumns(), 1.0F, random);
         kernels::cuda::emulator::TrafficByKernel().clear();
@@ -208,7 +209,7 @@ void CountSlice(const kernels::AttentionSpec& spec, kernels::CacheType type, int
                 int32_t rows, std::mt19937& random) {
   CudaLayer device(RandomAttention(spec, random), type);
   const auto slot = device.NewSlot();
-  device.Fill(slot, SomeSlot(device.layout(), random));
+  device.Fill(slot.data(), SomeBytes(device.layout().slot_bytes, random));
   const auto qkv = RandomFloats(rows * spec.QkvColumns(), 1.0F, random);
   kernels::cuda::emulator::TrafficByKernel().clear();
   device.Step({{slot.data(), position, rows, qkv}});
@@ -273,6 +274,58 @@ TEST(CudaTrafficTest, SlicesOfSelectedTokensBesideTheirFloors) {
     }
     Report("decode_attention", of.c_str(), attention + given);
     Report("receive", of.c_str(), given - kRows * spec.select_lag * kF + received);
+  }
+}
+
+/// Runs one token of a sequence whose archive holds small numbers, so that its kernels are the only
+/// ones that were counted.
+void CountOpening(const kernels::AttentionSpec& spec, kernels::CacheType type, int64_t position,
+                  std::mt19937& random) {
+  CudaLayer device(RandomAttention(spec, random), type);
+  const auto slot = device.NewSlot();
+  device.Fill(slot.data(), SomeBytes(device.layout().slot_bytes, random));
+  const kernels::ArchiveLayout layout(spec, 1, type);
+  CudaArchive archive(layout);
+  const auto groups = std::ssize(archive.Reach(position + 1));
+  for (int64_t group = 0; group < groups; ++group) {
+    device.Fill(archive.Sketches(group), SomeBytes(layout.SketchBytes(), random));
+    std::ranges::copy(SomeBytes(layout.TokenBytes(), random), archive.Tokens(group).begin());
+  }
+  const auto qkv = RandomFloats(spec.QkvColumns(), 1.0F, random);
+  kernels::cuda::emulator::TrafficByKernel().clear();
+  device.Step({{slot.data(), position, 1, qkv, &archive}});
+}
+
+/// A token at the end of a fine group, which also archives a group.
+TEST(CudaTrafficTest, OpenedUnitsBesideTheirFloors) {
+  std::printf("| kernel | of | floor | moved | floor / moved | in sectors |\n");
+  std::mt19937 random(1);
+  kernels::AttentionSpec spec = Selecting();
+  spec.num_heads = 4;
+  spec.open_units = 16;
+  constexpr int64_t kPosition = 64 * 256 - 1;
+  const int64_t units = 2 * 254;  // of 32 tokens
+  for (const kernels::CacheType type : {kernels::CacheType::kBF16, kernels::CacheType::kF32}) {
+    CountOpening(spec, type, kPosition, random);
+    const kernels::ArchiveLayout layout(spec, 1, type);
+    const int64_t d = spec.head_dim;
+    const int64_t element = kernels::SizeOf(type);
+    const std::string of = "16 of 508 units, 4 heads, d 128, " + std::string(kernels::NameOf(type));
+    auto& traffic = kernels::cuda::emulator::TrafficByKernel();
+    const int64_t read = traffic["attend_units"].bus_bytes;
+    const int64_t written = traffic["archive_units"].bus_bytes;
+    std::printf("over the bus: %ld read, %ld written\n", static_cast<long>(read),
+                static_cast<long>(written));
+    EXPECT_EQ(read, spec.open_units * layout.UnitTokenBytes());
+    EXPECT_EQ(written, layout.HeadTokenBytes());
+    // The queries once, every sketch once, a score out.
+    const int64_t sketches = units * layout.Sketch().bytes;
+    Report("scan_sketches", of.c_str(), spec.num_heads * d * kF + sketches + units * kF);
+    Report("choose_units", of.c_str(), units * kF + spec.open_units * kF);
+    // The queries once; of every unit scores of tokens, two numbers and an output for each head.
+    const int64_t given = spec.num_heads * (spec.open_size + 2 + d) * kF;
+    Report("attend_units", of.c_str(), spec.num_heads * d * kF + spec.open_units * given);
+    Report("archive_units", of.c_str(), 64 * 2 * d * element + 2 * layout.Sketch().bytes);
   }
 }
 

@@ -62,13 +62,9 @@ def _generate(args: argparse.Namespace) -> None:
         if args.resume:
             stream = client.resume(args.resume)
         elif args.session:
-            stream = client.session(args.session).generate(
-                prompt, on_progress=on_progress, **options
-            )
+            stream = client.session(args.session).generate(prompt, on_progress=on_progress, **options)
         else:
-            stream = client.generate(
-                "" if prompt is None else prompt, on_progress=on_progress, **options
-            )
+            stream = client.generate("" if prompt is None else prompt, on_progress=on_progress, **options)
         interrupted = True
         try:
             _show(stream, model, args)
@@ -79,9 +75,7 @@ def _generate(args: argparse.Namespace) -> None:
 
 
 def _write_progress(processed: int, total: int) -> None:
-    write_json(
-        {"event": "progress", "processed_tokens": processed, "total_tokens": total}
-    )
+    write_json({"event": "progress", "processed_tokens": processed, "total_tokens": total})
 
 
 def _show(stream: Generation, model: Model, args: argparse.Namespace) -> None:
@@ -94,11 +88,7 @@ def _show(stream: Generation, model: Model, args: argparse.Namespace) -> None:
         if args.json:
             write_json(delta_event(delta, indexed))
         elif not indexed:
-            write(
-                delta.text
-                if model.tokenizer
-                else "".join(f"{token} " for token in delta.token_ids)
-            )
+            write(delta.text if model.tokenizer else "".join(f"{token} " for token in delta.token_ids))
     for completion in stream.completions:
         if args.json:
             write_json(finished_event(completion, model, indexed))
@@ -117,9 +107,7 @@ def _show_prompt(stream: Generation, model: Model, args: argparse.Namespace) -> 
 def _score(args: argparse.Namespace) -> None:
     text = read_input(args)
     with connect(args) as client:
-        score = client.score(
-            text, top_logprobs=args.top_logprobs, no_archive=args.no_archive
-        )
+        score = client.score(text, top_logprobs=args.top_logprobs, no_archive=args.no_archive)
         if args.json:
             write_score_json(score)
         else:
@@ -182,9 +170,7 @@ def _sessions(args: argparse.Namespace) -> None:
     with connect(args) as client:
         match args.action:
             case "create":
-                made = client.create_session(
-                    args.id or "", ttl_seconds=args.ttl, pinned=args.pin
-                )
+                made = client.create_session(args.id or "", ttl_seconds=args.ttl, pinned=args.pin)
                 write_session(made.info(), args.json)
             case "list":
                 for info in client.list_sessions():
@@ -193,10 +179,7 @@ def _sessions(args: argparse.Namespace) -> None:
                 write_session_details(client.session(args.id).info(), args.json)
             case "update":
                 pinned = True if args.pin else False if args.unpin else None
-                write_session(
-                    client.session(args.id).update(ttl_seconds=args.ttl, pinned=pinned),
-                    args.json,
-                )
+                write_session(client.session(args.id).update(ttl_seconds=args.ttl, pinned=pinned), args.json)
             case "fork":
                 for child in client.session(args.id).fork(args.children):
                     write_session(child.info(), args.json)
@@ -205,15 +188,11 @@ def _sessions(args: argparse.Namespace) -> None:
             case "delete":
                 client.session(args.id).delete()
             case "export":
-                export(
-                    client.session(args.id).export(head_only=args.head_only), args.file
-                )
+                export(client.session(args.id).export(head_only=args.head_only), args.file)
             case "import":
                 with open(0 if args.file == "-" else args.file, "rb") as file:
                     pieces = iter(lambda: file.read(1 << 20), b"")
-                    made = client.import_session(
-                        pieces, args.id or "", ttl_seconds=args.ttl, pinned=args.pin
-                    )
+                    made = client.import_session(pieces, args.id or "", ttl_seconds=args.ttl, pinned=args.pin)
                 write_session(made.info(), args.json)
 
 
@@ -224,11 +203,7 @@ def _add_sessions(parser: argparse.ArgumentParser) -> None:
         made = actions.add_parser(name, help=text, description=text)
         add_connection(made)
         for each in positional:
-            made.add_argument(
-                each.rstrip("?"),
-                metavar=each.rstrip("?").upper(),
-                nargs="?" if "?" in each else None,
-            )
+            made.add_argument(each.rstrip("?"), metavar=each.rstrip("?").upper(), nargs="?" if "?" in each else None)
         return made
 
     create = action("create", "A new, empty session", "id?")
@@ -241,17 +216,10 @@ def _add_sessions(parser: argparse.ArgumentParser) -> None:
     rewind.add_argument("tokens", type=whole, metavar="TOKENS", help="How many to keep")
     action("delete", "Forgets a session", "id")
     exported = action("export", "Writes a session into a file", "id", "file")
-    exported.add_argument(
-        "--head-only", action="store_true", help="Without its rewind points: smaller"
-    )
+    exported.add_argument("--head-only", action="store_true", help="Without its rewind points: smaller")
     imported = action("import", "Makes a session of an exported file", "file", "id?")
     for command in (create, update, imported):
-        command.add_argument(
-            "--ttl",
-            type=float,
-            metavar="SECONDS",
-            help="Expires after so long without use",
-        )
+        command.add_argument("--ttl", type=float, metavar="SECONDS", help="Expires after so long without use")
         pinning = command.add_mutually_exclusive_group()
         pinning.add_argument("--pin", action="store_true", help="Never expires")
         if command is update:
@@ -261,17 +229,11 @@ def _add_sessions(parser: argparse.ArgumentParser) -> None:
 def _add_admin(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     load = actions.add_parser("load", help="Serves one more model")
-    load.add_argument(
-        "folder", metavar="FOLDER", help="Checkpoint folder on the server's machine"
-    )
-    load.add_argument(
-        "--name", default="", help="What requests call it (server: the folder's name)"
-    )
+    load.add_argument("folder", metavar="FOLDER", help="Checkpoint folder on the server's machine")
+    load.add_argument("--name", default="", help="What requests call it (server: the folder's name)")
     unload = actions.add_parser("unload", help="Ends serving a model")
     unload.add_argument("name", metavar="NAME")
-    unload.add_argument(
-        "--grace", type=float, metavar="SECONDS", help="For its running requests"
-    )
+    unload.add_argument("--grace", type=float, metavar="SECONDS", help="For its running requests")
     for each in (load, unload):
         add_connection(each)
 
@@ -280,9 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m fma_client", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(
-        name: str, text: str, run: Callable[[argparse.Namespace], int | None]
-    ) -> argparse.ArgumentParser:
+    def command(name: str, text: str, run: Callable[[argparse.Namespace], int | None]) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text)
         made.set_defaults(run=run)
         return made
@@ -292,22 +252,13 @@ def _parser() -> argparse.ArgumentParser:
     score = command("score", "Log-probabilities of a given text", _score)
     add_input(score)
     score.add_argument("--tokens", action="store_true", help="Print every token")
-    score.add_argument(
-        "--top-logprobs",
-        type=whole,
-        default=0,
-        help="Alternatives to list at every token",
-    )
-    score.add_argument(
-        "--no-archive", action="store_true", help="Be served in constant memory"
-    )
+    score.add_argument("--top-logprobs", type=whole, default=0, help="Alternatives to list at every token")
+    score.add_argument("--no-archive", action="store_true", help="Be served in constant memory")
     tokenize = command("tokenize", "The token ids of a text", _tokenize)
     add_input(tokenize, token_ids=False)
     detokenize = command("detokenize", "The text of token ids", _detokenize)
     detokenize.add_argument("ids", type=whole, nargs="*")
-    models = command(
-        "models", "What the server serves and what a sequence costs", _models
-    )
+    models = command("models", "What the server serves and what a sequence costs", _models)
     health = command("health", "Whether the server takes requests", _health)
     for each in (generate, score, tokenize, detokenize, models, health):
         add_connection(each)
@@ -329,9 +280,7 @@ def main() -> int:
         note(f"fma_client: {error}")
         return _EXIT_OUTPUT_LOST
     except (UnavailableError, DeadlineExceededError) as error:
-        note(
-            f"fma_client: the server at {args.server} is not available: {error.message}"
-        )
+        note(f"fma_client: the server at {args.server} is not available: {error.message}")
         return _EXIT_UNREACHABLE
     except FmaError as error:
         note(f"fma_client: the server refused the request ({error})")

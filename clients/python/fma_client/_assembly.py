@@ -32,28 +32,19 @@ def _alternatives(tokens: Any) -> tuple[TokenLogprob, ...]:
 
 def _source(message: Any) -> Source:
     known = message.HasField("first_byte")
-    places = {
-        name: getattr(message, name) if known else None
-        for name in ("first_byte", "end_byte")
-    }
+    places = {name: getattr(message, name) if known else None for name in ("first_byte", "end_byte")}
     return copy_fields(Source, message, **places)
 
 
 def token_score(message: Any) -> TokenScore:
     logprob = message.logprob if message.HasField("logprob") else None
-    return copy_fields(
-        TokenScore, message, logprob=logprob, top=_alternatives(message.top)
-    )
+    return copy_fields(TokenScore, message, logprob=logprob, top=_alternatives(message.top))
 
 
 def _usage(message: Any) -> Usage:
     misses = tuple(CacheMiss)
     # A later server may have reasons that this client does not know.
-    miss = (
-        misses[message.cache_miss]
-        if message.cache_miss < len(misses)
-        else CacheMiss.NONE
-    )
+    miss = misses[message.cache_miss] if message.cache_miss < len(misses) else CacheMiss.NONE
     return copy_fields(Usage, message, cache_miss=miss)
 
 
@@ -70,10 +61,7 @@ class Assembly:
         match response.WhichOneof("event"):
             case "progress":
                 if self._on_progress is not None:
-                    self._on_progress(
-                        response.progress.processed_tokens,
-                        response.progress.total_tokens,
-                    )
+                    self._on_progress(response.progress.processed_tokens, response.progress.total_tokens)
             case "delta":
                 return [self._delta(response.delta)]
             case "finished":

@@ -23,13 +23,7 @@ class Channel:
     """A connection of `module`, grpc or grpc.aio. See Client for the rest."""
 
     def __init__(
-        self,
-        module: Any,
-        address: str,
-        tls: Tls | bool,
-        token: str | None,
-        model: str,
-        retry: Retry | None,
+        self, module: Any, address: str, tls: Tls | bool, token: str | None, model: str, retry: Retry | None
     ) -> None:
         self.retry = retry or Retry()
         self.model = model
@@ -40,13 +34,9 @@ class Channel:
 
     def start(self, rpc: str, request: Any, timeout: float | None) -> Any:
         """One attempt at an RPC: the answer, or the stream of answers."""
-        return self._methods[rpc](
-            addressed(request, self.model), timeout=timeout, metadata=self._metadata
-        )
+        return self._methods[rpc](addressed(request, self.model), timeout=timeout, metadata=self._metadata)
 
-    def delay_after(
-        self, error: grpc.RpcError, attempts: Attempts, *, started: bool = False
-    ) -> float:
+    def delay_after(self, error: grpc.RpcError, attempts: Attempts, *, started: bool = False) -> float:
         """Seconds to wait before the next attempt; raises what `error` stands for when there must be none.
 
         A stream of which something has arrived is never read again.
@@ -80,9 +70,7 @@ class Calls(Channel):
                 delay = self.delay_after(error, attempts)
             time.sleep(delay)
 
-    def read(
-        self, rpc: str, request: Any, timeout: float | None = None
-    ) -> Iterator[Any]:
+    def read(self, rpc: str, request: Any, timeout: float | None = None) -> Iterator[Any]:
         """The answers of a stream, which is sent again only while none has arrived."""
         attempts = self.attempts(rpc, timeout)
         started = False
@@ -110,16 +98,12 @@ class AsyncCalls(Channel):
         attempts = self.attempts(ask.rpc, timeout)
         while True:
             try:
-                return ask.answer(
-                    await self.start(ask.rpc, ask.request, attempts.timeout())
-                )
+                return ask.answer(await self.start(ask.rpc, ask.request, attempts.timeout()))
             except grpc.RpcError as error:
                 delay = self.delay_after(error, attempts)
             await asyncio.sleep(delay)
 
-    async def read(
-        self, rpc: str, request: Any, timeout: float | None = None
-    ) -> AsyncIterator[Any]:
+    async def read(self, rpc: str, request: Any, timeout: float | None = None) -> AsyncIterator[Any]:
         attempts = self.attempts(rpc, timeout)
         started = False
         while True:

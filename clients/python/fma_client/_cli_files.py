@@ -28,9 +28,7 @@ def write_all(descriptor: int, name: str, data: bytes) -> None:
 
 def write_output(data: bytes) -> None:
     """To standard output at once."""
-    if (
-        sys.stdout is None
-    ):  # closed when Python started; something else may have its descriptor by now
+    if sys.stdout is None:  # closed when Python started; something else may have its descriptor by now
         raise OutputLostError("standard output: Bad file descriptor")
     write_all(_STANDARD_OUTPUT, "standard output", data)
 

@@ -24,66 +24,24 @@ def whole(text: str) -> int:
     number = int(text) if text.isascii() and text.isdecimal() else -1
     if 0 <= number < 1 << 64:
         return number
-    raise argparse.ArgumentTypeError(
-        f"{text!r} is no whole number from 0 to {(1 << 64) - 1}"
-    )
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {(1 << 64) - 1}")
 
 
 #: Options of generate: flag, what argparse needs, and the name in GenerateOptions.
 _SINGLE: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
-    (
-        "--temperature",
-        float,
-        "0 takes the most likely token (server: the model's)",
-        "temperature",
-    ),
+    ("--temperature", float, "0 takes the most likely token (server: the model's)", "temperature"),
     ("--top-k", whole, "Choose among the k most likely tokens; 0: all", "top_k"),
     ("--top-p", float, "Choose among tokens that sum to this, in (0, 1]", "top_p"),
-    (
-        "--min-p",
-        float,
-        "Choose among tokens with this part of the best one's probability",
-        "min_p",
-    ),
-    (
-        "--repetition-penalty",
-        float,
-        "Above 1: fewer tokens of prompt and output again",
-        "repetition_penalty",
-    ),
-    (
-        "--frequency-penalty",
-        float,
-        "Off a token's logit for each time the output holds it",
-        "frequency_penalty",
-    ),
-    (
-        "--presence-penalty",
-        float,
-        "Off a token's logit once the output holds it",
-        "presence_penalty",
-    ),
+    ("--min-p", float, "Choose among tokens with this part of the best one's probability", "min_p"),
+    ("--repetition-penalty", float, "Above 1: fewer tokens of prompt and output again", "repetition_penalty"),
+    ("--frequency-penalty", float, "Off a token's logit for each time the output holds it", "frequency_penalty"),
+    ("--presence-penalty", float, "Off a token's logit once the output holds it", "presence_penalty"),
     ("--seed", whole, "Repeats a result (server: at random)", "seed"),
-    (
-        "--sources",
-        whole,
-        "Show the passages that the answer was read from; asked for at each token",
-        "sources",
-    ),
+    ("--sources", whole, "Show the passages that the answer was read from; asked for at each token", "sources"),
     ("--min-tokens", whole, "Fewest tokens to generate", "min_tokens"),
     ("--time-limit", float, "Seconds to read and generate", "time_limit_seconds"),
-    (
-        "--top-logprobs",
-        whole,
-        "With --json: alternatives to list at every token",
-        "top_logprobs",
-    ),
-    (
-        "--prompt-logprobs",
-        whole,
-        "With --json: the prompt's log-probabilities, with alternatives",
-        "prompt_logprobs",
-    ),
+    ("--top-logprobs", whole, "With --json: alternatives to list at every token", "top_logprobs"),
+    ("--prompt-logprobs", whole, "With --json: the prompt's log-probabilities, with alternatives", "prompt_logprobs"),
     ("--n", whole, "Samples from one reading of the prompt (server: 1)", "n"),
     ("--priority", int, "Lower is served first, -100 to 100 (server: 0)", "priority"),
     ("--cache-salt", str, "Share cached prompts only with the same salt", "cache_salt"),
@@ -93,12 +51,7 @@ _MANY: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
     ("--ban-token", whole, "Never generate these; may repeat", "banned_token_ids"),
     ("--stop", str, "End before this text; may repeat", "stop"),
     ("--stop-token", whole, "End before this token; may repeat", "stop_token_ids"),
-    (
-        "--mark",
-        whole,
-        "Keep the state after so many prompt tokens; may repeat",
-        "marks",
-    ),
+    ("--mark", whole, "Keep the state after so many prompt tokens; may repeat", "marks"),
 )
 _FLAGS = (
     ("--include-stop", "End after the stop text or token", "include_stop"),
@@ -111,33 +64,14 @@ _FLAGS = (
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--server",
-        metavar="HOST:PORT",
-        default=os.environ.get("FMA_SERVER") or "localhost:50051",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="Print JSON lines for programs"
-    )
-    parser.add_argument(
-        "--tls", action="store_true", help="Use TLS and trust the system's certificates"
-    )
-    parser.add_argument(
-        "--tls-ca", metavar="FILE", help="Use TLS and trust these certificates"
-    )
-    parser.add_argument(
-        "--tls-cert", metavar="FILE", help="This client's certificate, with --tls-key"
-    )
+    parser.add_argument("--server", metavar="HOST:PORT", default=os.environ.get("FMA_SERVER") or "localhost:50051")
+    parser.add_argument("--json", action="store_true", help="Print JSON lines for programs")
+    parser.add_argument("--tls", action="store_true", help="Use TLS and trust the system's certificates")
+    parser.add_argument("--tls-ca", metavar="FILE", help="Use TLS and trust these certificates")
+    parser.add_argument("--tls-cert", metavar="FILE", help="This client's certificate, with --tls-key")
     parser.add_argument("--tls-key", metavar="FILE")
-    parser.add_argument(
-        "--model",
-        metavar="NAME",
-        default="",
-        help="Which of the served models (server: the first)",
-    )
-    parser.add_argument(
-        "--token", default=os.environ.get("FMA_TOKEN"), help="Bearer token"
-    )
+    parser.add_argument("--model", metavar="NAME", default="", help="Which of the served models (server: the first)")
+    parser.add_argument("--token", default=os.environ.get("FMA_TOKEN"), help="Bearer token")
 
 
 def connect(args: argparse.Namespace) -> Client:
@@ -153,16 +87,9 @@ def connect(args: argparse.Namespace) -> Client:
 def add_input(parser: argparse.ArgumentParser, token_ids: bool = True) -> None:
     given = parser.add_mutually_exclusive_group()
     given.add_argument("text", nargs="?", help="The text itself")
-    given.add_argument(
-        "-f",
-        "--prompt-file",
-        metavar="FILE",
-        help="The text's file; - reads standard input",
-    )
+    given.add_argument("-f", "--prompt-file", metavar="FILE", help="The text's file; - reads standard input")
     if token_ids:
-        given.add_argument(
-            "--token-ids", metavar="JSON", help="Token ids as a JSON array"
-        )
+        given.add_argument("--token-ids", metavar="JSON", help="Token ids as a JSON array")
 
 
 def _stdin_is_terminal() -> bool:
@@ -170,9 +97,7 @@ def _stdin_is_terminal() -> bool:
 
 
 def read_stdin() -> bytes:
-    if (
-        sys.stdin is None
-    ):  # closed when Python started; something else may have its descriptor by now
+    if sys.stdin is None:  # closed when Python started; something else may have its descriptor by now
         raise UsageError("standard input: Bad file descriptor")
     return sys.stdin.buffer.read()
 
@@ -195,9 +120,7 @@ def read_input(args: argparse.Namespace) -> Prompt:
 
 def read_prompt(args: argparse.Namespace) -> Prompt | None:
     """As read_input; a session may be continued without anything new."""
-    given = any(
-        value is not None for value in (args.text, args.prompt_file, args.token_ids)
-    )
+    given = any(value is not None for value in (args.text, args.prompt_file, args.token_ids))
     if args.session and not given and _stdin_is_terminal():
         return None
     prompt = read_input(args)
@@ -209,53 +132,30 @@ def parse_ids(text: str) -> list[int]:
         ids = json.loads(text)
     except ValueError:
         ids = None
-    if not isinstance(ids, list) or not all(
-        type(i) is int and 0 <= i < 1 << 32 for i in ids
-    ):
-        raise UsageError(
-            f"--token-ids is {json.dumps(text)}; allowed: a JSON array of whole numbers such as [1, 2, 3]"
-        )
+    if not isinstance(ids, list) or not all(type(i) is int and 0 <= i < 1 << 32 for i in ids):
+        raise UsageError(f"--token-ids is {json.dumps(text)}; allowed: a JSON array of whole numbers such as [1, 2, 3]")
     return ids
 
 
 def add_generate(parser: argparse.ArgumentParser) -> None:
     add_input(parser)
-    parser.add_argument(
-        "-n", "--max-tokens", type=whole, help="Most tokens to generate (server: 16)"
-    )
+    parser.add_argument("-n", "--max-tokens", type=whole, help="Most tokens to generate (server: 16)")
     for flag, kind, text, name in _SINGLE:
         parser.add_argument(flag, type=kind, help=text, dest=name)
     for flag, kind, text, name in _MANY:
         parser.add_argument(flag, type=kind, help=text, dest=name, action="append")
     for flag, text, name in _FLAGS:
-        parser.add_argument(
-            flag, help=text, dest=name, action="store_true", default=None
-        )
-    parser.add_argument(
-        "--logit-bias",
-        metavar="ID=BIAS",
-        action="append",
-        help="Add to a logit; may repeat",
-    )
-    parser.add_argument(
-        "--session",
-        metavar="ID",
-        help="Continue this session; only the new text is sent",
-    )
-    parser.add_argument(
-        "--resume",
-        metavar="TOKEN",
-        help="Go on with what a server's shutdown interrupted",
-    )
+        parser.add_argument(flag, help=text, dest=name, action="store_true", default=None)
+    parser.add_argument("--logit-bias", metavar="ID=BIAS", action="append", help="Add to a logit; may repeat")
+    parser.add_argument("--session", metavar="ID", help="Continue this session; only the new text is sent")
+    parser.add_argument("--resume", metavar="TOKEN", help="Go on with what a server's shutdown interrupted")
 
 
 def generate_options(args: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of Client.generate()."""
     flags = [name for _, _, name in _FLAGS]
     names = ["max_tokens", *flags, *(name for _, _, _, name in (*_SINGLE, *_MANY))]
-    options = {
-        name: getattr(args, name) for name in names if getattr(args, name) is not None
-    }
+    options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.logit_bias:
         options["logit_bias"] = dict(_bias(text) for text in args.logit_bias)
     return options
@@ -268,6 +168,4 @@ def _bias(text: str) -> tuple[int, float]:
             return int(token), float(bias)
     except ValueError:
         pass
-    raise UsageError(
-        f"--logit-bias is {json.dumps(text)}; allowed: a token id and a number, such as 42=-1.5"
-    )
+    raise UsageError(f"--logit-bias is {json.dumps(text)}; allowed: a token id and a number, such as 42=-1.5")

@@ -12,17 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ._cli_files import write_output
-from .types import (
-    Completion,
-    Delta,
-    Model,
-    Score,
-    SessionInfo,
-    Source,
-    TokenLogprob,
-    Tokens,
-    TokenScore,
-)
+from .types import Completion, Delta, Model, Score, SessionInfo, Source, TokenLogprob, Tokens, TokenScore, Usage
 
 _ESCAPES = {10: b"\\n", 13: b"\\r", 9: b"\\t", 34: b'\\"', 39: b"\\'", 92: b"\\\\"}
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
@@ -41,16 +31,7 @@ def note(text: str) -> None:
 
 def write_json(value: Any) -> None:
     """One JSON line, U+FFFD where a token is not UTF-8."""
-    write(
-        json.dumps(
-            value,
-            ensure_ascii=False,
-            separators=(",", ":"),
-            sort_keys=True,
-            default=_plain,
-        )
-        + "\n"
-    )
+    write(json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=_plain) + "\n")
 
 
 def _plain(value: Any) -> Any:
@@ -64,9 +45,7 @@ def escape(token: bytes) -> bytes:
     out = bytearray()
     after_hex = False
     for byte in token:
-        plain = byte >= 0x80 or (
-            0x20 <= byte < 0x7F and not (after_hex and byte in _HEX_DIGITS)
-        )
+        plain = byte >= 0x80 or (0x20 <= byte < 0x7F and not (after_hex and byte in _HEX_DIGITS))
         after_hex = byte not in _ESCAPES and not plain
         out += _ESCAPES.get(byte) or (bytes([byte]) if plain else b"\\x%02x" % byte)
     return bytes(out)
@@ -91,18 +70,29 @@ def _speed(tokens: int, seconds: float, timed: int) -> str:
     return f"{tokens:,} tokens in {seconds:.2f} s{rate}"
 
 
-def finished_event(
-    completion: Completion, model: Model, indexed: bool
-) -> dict[str, Any]:
+def _tokens_held(completion: Completion, generated: int) -> int:
+    """By the sequences of a request, which generated so many, or by the session that it went on from."""
+    if completion.session is not None:
+        return completion.session.tokens
+    assert completion.usage is not None
+    return completion.usage.prompt_tokens + generated
+
+
+def _archive_bytes(usage: Usage, model: Model) -> int:
+    return usage.archived_tokens * model.archive_bytes_per_1000_tokens // 1000
+
+
+def finished_event(completion: Completion, model: Model, indexed: bool) -> dict[str, Any]:
     usage = completion.usage
     assert usage is not None
-    tokens = usage.prompt_tokens + usage.generated_tokens
+    tokens = _tokens_held(completion, usage.generated_tokens)
     event = {
         "event": "finished",
         "reason": completion.finish_reason or "unspecified",
         "text": "",
         "usage": asdict(usage),
         "cache_bytes": model.slot_bytes,
+        "archive_bytes": _archive_bytes(usage, model),
         "full_cache_bytes": tokens * model.full_cache_bytes_per_token,
     }
     for name in ("stop", "stop_token_id", "session"):
@@ -112,11 +102,7 @@ def finished_event(
 
 
 def delta_event(delta: Delta, indexed: bool) -> dict[str, Any]:
-    event: dict[str, Any] = {
-        "event": "delta",
-        "text": delta.text,
-        "token_ids": delta.token_ids,
-    }
+    event: dict[str, Any] = {"event": "delta", "text": delta.text, "token_ids": delta.token_ids}
     if delta.logprobs:
         event["logprobs"] = delta.logprobs
     if delta.top_logprobs:
@@ -139,24 +125,16 @@ def write_passages(completions: Sequence[Completion]) -> None:
     for first in sorted(passages, key=lambda token: (-shares[token], token))[:5]:
         text = " ".join(re.findall(r"[^ \t\n\r\f\v]+", passages[first].text))
         percent = f"{100 * shares[first] / len(lists):5.1f} %"
-        note(
-            f"{percent}  tokens {first:,} to {passages[first].end_token - 1:,}  {text}"
-        )
+        note(f"{percent}  tokens {first:,} to {passages[first].end_token - 1:,}  {text}")
 
 
-def write_summary(
-    completions: Sequence[Completion], model: Model, started: float, interrupted: bool
-) -> None:
+def write_summary(completions: Sequence[Completion], model: Model, started: float, interrupted: bool) -> None:
     """What a generation took, on standard error."""
     if interrupted:
         generated = sum(len(completion.token_ids) for completion in completions)
-        note(
-            f"interrupted; generated {_speed(generated, time.monotonic() - started, generated)}"
-        )
+        note(f"interrupted; generated {_speed(generated, time.monotonic() - started, generated)}")
     write_passages(completions)
-    usages = [
-        completion.usage for completion in completions if completion.usage is not None
-    ]
+    usages = [completion.usage for completion in completions if completion.usage is not None]
     if not usages or len(usages) < len(completions):
         return
     first = usages[0]
@@ -167,9 +145,15 @@ def write_summary(
         f"prompt {_speed(first.prompt_tokens, first.prefill_seconds, first.prompt_tokens)}; "
         f"generated {_speed(generated, decode, decoded)}"
     )
-    tokens = first.prompt_tokens + generated
+    tokens = _tokens_held(completions[0], generated)
     full = tokens * model.full_cache_bytes_per_token
-    if model.slot_bytes:
+    archive = max(_archive_bytes(usage, model) for usage in usages)
+    if archive:
+        note(
+            f"cache {human_bytes(model.slot_bytes)} beside an archive of {human_bytes(archive)}, a full KV cache would "
+            f"hold {human_bytes(full)} at {tokens:,} tokens"
+        )
+    elif model.slot_bytes:
         note(
             f"cache {human_bytes(model.slot_bytes)}, a full KV cache would hold {human_bytes(full)} at {tokens:,} "
             f"tokens, {full / model.slot_bytes:.3g}x"
@@ -184,11 +168,7 @@ def write_score(score: Score, every_token: bool) -> None:
     for token in score.tokens if every_token else ():
         logprob = "-" if token.logprob is None else f"{token.logprob:.4f}"
         line = b"%7d  %9s  %s" % (token.token_id, logprob.encode(), _shown(token))
-        write(
-            line
-            + b"".join(b"  %s %.4f" % (_shown(top), top.logprob) for top in token.top)
-            + b"\n"
-        )
+        write(line + b"".join(b"  %s %.4f" % (_shown(top), top.logprob) for top in token.top) + b"\n")
     summary = f"scored {score.scored_tokens:,} tokens, total log-probability {score.total_logprob:.4f}"
     if score.scored_tokens:
         mean = score.total_logprob / score.scored_tokens
@@ -207,12 +187,7 @@ def write_token(event: str, token: TokenScore) -> None:
 def write_score_json(score: Score) -> None:
     for token in score.tokens:
         write_token("token", token)
-    write_json(
-        {
-            "event": "summary",
-            **{k: v for k, v in asdict(score).items() if k != "tokens"},
-        }
-    )
+    write_json({"event": "summary", **{k: v for k, v in asdict(score).items() if k != "tokens"}})
 
 
 def write_tokens(tokens: Tokens) -> None:
@@ -224,25 +199,15 @@ def _archive_rows(model: Model) -> list[tuple[str, str]]:
     if not model.open_units:
         return []
     per_1000 = human_bytes(model.archive_bytes_per_1000_tokens)
-    used, budget = (
-        human_bytes(model.archive_used_bytes),
-        human_bytes(model.archive_budget_bytes),
-    )
+    used, budget = human_bytes(model.archive_used_bytes), human_bytes(model.archive_budget_bytes)
     return [
-        (
-            "archive",
-            f"{per_1000} per 1,000 tokens besides, of which each query opens {model.open_units:,} units",
-        ),
+        ("archive", f"{per_1000} per 1,000 tokens besides, of which each query opens {model.open_units:,} units"),
         ("archives", f"{used} of {budget}"),
     ]
 
 
 def write_model(model: Model) -> None:
-    limit = (
-        f"{model.max_sequence_length:,} tokens"
-        if model.max_sequence_length
-        else "unlimited"
-    )
+    limit = f"{model.max_sequence_length:,} tokens" if model.max_sequence_length else "unlimited"
     for name, value in (
         ("model", model.name),
         *([("also called", ", ".join(model.aliases))] if model.aliases else []),
@@ -250,22 +215,14 @@ def write_model(model: Model) -> None:
         ("vocabulary", f"{model.vocab_size:,} tokens"),
         ("tokenizer", model.tokenizer or "none: send token ids"),
         ("chat template", "yes" if model.chat else "none"),
-        (
-            "sampling",
-            ", ".join(
-                f"{name} {value:g}" for name, value in asdict(model.sampling).items()
-            ),
-        ),
+        ("sampling", ", ".join(f"{name} {value:g}" for name, value in asdict(model.sampling).items())),
         ("sequence length", limit),
         ("horizon", f"{model.horizon_tokens:,} tokens"),
         ("end of sequence", ", ".join(map(str, model.eos_token_ids))),
         ("sequence cache", f"{human_bytes(model.slot_bytes)}, however long it is"),
         *_archive_rows(model),
         ("full KV cache", f"{human_bytes(model.full_cache_bytes_per_token)} per token"),
-        (
-            "slots",
-            f"{model.num_slots:,} ({human_bytes(model.num_slots * model.slot_bytes)})",
-        ),
+        ("slots", f"{model.num_slots:,} ({human_bytes(model.num_slots * model.slot_bytes)})"),
         ("device", model.device),
         ("server", model.server_version),
     ):
@@ -286,13 +243,8 @@ def write_session(info: SessionInfo, as_json: bool) -> None:
     """One line."""
     if as_json:
         return _session_json(info)
-    size, place = (
-        human_bytes(info.bytes),
-        info.place.name.lower() + (", durable" if info.durable else ""),
-    )
-    write(
-        f"{info.session_id}  {info.tokens:,} tokens  {size}  {place}  {_kept(info)}\n"
-    )
+    size, place = human_bytes(info.bytes), info.place.name.lower() + (", durable" if info.durable else "")
+    write(f"{info.session_id}  {info.tokens:,} tokens  {size}  {place}  {_kept(info)}\n")
 
 
 def write_session_details(info: SessionInfo, as_json: bool) -> None:

@@ -24,24 +24,15 @@ class Tls:
     ca: str | Path | None = None  #: certificates to trust; default: the system's
     cert: str | Path | None = None  #: for mutual TLS, with `key`
     key: str | Path | None = None
-    server_name: str | None = (
-        None  #: the name in the server's certificate, where the address has another
-    )
+    server_name: str | None = None  #: the name in the server's certificate, where the address has another
 
     def credentials(self) -> grpc.ChannelCredentials:
         """OSError when a file cannot be read."""
         if (self.cert is None) != (self.key is None):
             missing = "cert" if self.cert is None else "key"
-            raise ValueError(
-                f"{missing} is missing; allowed: both cert and key, or neither"
-            )
-        ca, key, cert = (
-            None if path is None else Path(path).read_bytes()
-            for path in (self.ca, self.key, self.cert)
-        )
-        return grpc.ssl_channel_credentials(
-            root_certificates=ca, private_key=key, certificate_chain=cert
-        )
+            raise ValueError(f"{missing} is missing; allowed: both cert and key, or neither")
+        ca, key, cert = (None if path is None else Path(path).read_bytes() for path in (self.ca, self.key, self.cert))
+        return grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
 
 
 def connect(module: Any, address: str, tls: Tls | bool) -> Any:

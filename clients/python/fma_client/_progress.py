@@ -18,16 +18,8 @@ from .types import Completion, Delta, TokenScore
 class Progress:
     """What both kinds of Generation know: what has arrived, and whether the call may be made again."""
 
-    def __init__(
-        self,
-        channel: Channel,
-        request: Any,
-        timeout: float | None,
-        on_progress: OnProgress | None,
-    ) -> None:
-        options = (
-            request.options if isinstance(request, generation.ChatRequest) else request
-        )
+    def __init__(self, channel: Channel, request: Any, timeout: float | None, on_progress: OnProgress | None) -> None:
+        options = request.options if isinstance(request, generation.ChatRequest) else request
         # A second call on a session could append the prompt twice.
         self._attempts = Attempts(channel.retry, not options.session_id, timeout)
         self._channel = channel
@@ -47,24 +39,16 @@ class Progress:
         return self._assembly.prompt
 
     def _start(self) -> Any:
-        rpc = (
-            "Chat" if isinstance(self._request, generation.ChatRequest) else "Generate"
-        )
+        rpc = "Chat" if isinstance(self._request, generation.ChatRequest) else "Generate"
         return self._channel.start(rpc, self._request, self._attempts.timeout())
 
     def _take(self, response: Any) -> None:
         event = response.WhichOneof("event")
         if event == "interrupted":
-            self._request = generation.GenerateRequest(
-                resume_token=response.interrupted.resume_token
-            )
+            self._request = generation.GenerateRequest(resume_token=response.interrupted.resume_token)
             self._attempts.interrupted()
-        self._may_restart = event == "interrupted" or (
-            event == "progress" and self._may_restart
-        )
+        self._may_restart = event == "interrupted" or (event == "progress" and self._may_restart)
         self._ready.extend(self._assembly.feed(response))
 
     def _delay_after(self, error: grpc.RpcError) -> float:
-        return self._channel.delay_after(
-            error, self._attempts, started=not self._may_restart
-        )
+        return self._channel.delay_after(error, self._attempts, started=not self._may_restart)

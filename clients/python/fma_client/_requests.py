@@ -71,9 +71,7 @@ def score(text: Prompt, top_logprobs: int, no_archive: bool) -> generation.Score
 
 def score_of(responses: list[Any]) -> Score:
     """What the whole stream of a score says."""
-    tokens = tuple(
-        token_score(token) for response in responses for token in response.scores.tokens
-    )
+    tokens = tuple(token_score(token) for response in responses for token in response.scores.tokens)
     return copy_fields(Score, responses[-1].summary, tokens=tokens)
 
 
@@ -82,11 +80,7 @@ def model() -> Ask[Model]:
 
 
 def list_models() -> Ask[list[Model]]:
-    return Ask(
-        "ListModels",
-        generation.ListModelsRequest(),
-        lambda response: [_model(m) for m in response.models],
-    )
+    return Ask("ListModels", generation.ListModelsRequest(), lambda response: [_model(m) for m in response.models])
 
 
 def load_model(folder: str, name: str) -> Ask[Model]:
@@ -100,19 +94,11 @@ def unload_model(name: str, grace_seconds: float | None) -> Ask[None]:
 
 def is_serving() -> Ask[bool]:
     serving = 1  # HealthCheckResponse.SERVING
-    return Ask(
-        "Check",
-        health.HealthCheckRequest(),
-        lambda response: bool(response.status == serving),
-    )
+    return Ask("Check", health.HealthCheckRequest(), lambda response: bool(response.status == serving))
 
 
-def new_session(
-    session_id: str, ttl_seconds: float | None, pinned: bool
-) -> sessions.CreateSessionRequest:
-    return sessions.CreateSessionRequest(
-        session_id=session_id, ttl_seconds=ttl_seconds, pinned=pinned
-    )
+def new_session(session_id: str, ttl_seconds: float | None, pinned: bool) -> sessions.CreateSessionRequest:
+    return sessions.CreateSessionRequest(session_id=session_id, ttl_seconds=ttl_seconds, pinned=pinned)
 
 
 def create(session_id: str, ttl_seconds: float | None, pinned: bool) -> Ask[str]:
@@ -123,24 +109,14 @@ def get(session_id: str) -> Ask[SessionInfo]:
     return Ask("Get", sessions.GetSessionRequest(session_id=session_id), _session_info)
 
 
-def list_sessions(
-    page_size: int, page_token: str
-) -> Ask[tuple[list[SessionInfo], str]]:
+def list_sessions(page_size: int, page_token: str) -> Ask[tuple[list[SessionInfo], str]]:
     """A page, and the token of the next one; empty: it was the last."""
     request = sessions.ListSessionsRequest(page_size=page_size, page_token=page_token)
-    return Ask(
-        "List",
-        request,
-        lambda page: ([_session_info(s) for s in page.sessions], page.next_page_token),
-    )
+    return Ask("List", request, lambda page: ([_session_info(s) for s in page.sessions], page.next_page_token))
 
 
-def update(
-    session_id: str, ttl_seconds: float | None, pinned: bool | None
-) -> Ask[SessionInfo]:
-    request = sessions.UpdateSessionRequest(
-        session_id=session_id, ttl_seconds=ttl_seconds
-    )
+def update(session_id: str, ttl_seconds: float | None, pinned: bool | None) -> Ask[SessionInfo]:
+    request = sessions.UpdateSessionRequest(session_id=session_id, ttl_seconds=ttl_seconds)
     if pinned is not None:
         request.pinned = pinned
     return Ask("Update", request, _session_info)
@@ -148,41 +124,27 @@ def update(
 
 def fork(session_id: str, children: int) -> Ask[list[str]]:
     request = sessions.ForkSessionRequest(session_id=session_id, children=children)
-    return Ask(
-        "Fork",
-        request,
-        lambda response: [_session_id(child) for child in response.children],
-    )
+    return Ask("Fork", request, lambda response: [_session_id(child) for child in response.children])
 
 
 def rewind(session_id: str, tokens: int) -> Ask[SessionInfo]:
-    return Ask(
-        "Rewind",
-        sessions.RewindSessionRequest(session_id=session_id, tokens=tokens),
-        _session_info,
-    )
+    return Ask("Rewind", sessions.RewindSessionRequest(session_id=session_id, tokens=tokens), _session_info)
 
 
 def delete(session_id: str) -> Ask[None]:
-    return Ask(
-        "Delete", sessions.DeleteSessionRequest(session_id=session_id), lambda _: None
-    )
+    return Ask("Delete", sessions.DeleteSessionRequest(session_id=session_id), lambda _: None)
 
 
 def export(session_id: str, head_only: bool) -> sessions.ExportSessionRequest:
     return sessions.ExportSessionRequest(session_id=session_id, head_only=head_only)
 
 
-def import_session(
-    session: sessions.CreateSessionRequest, blob: bytes | Iterable[bytes]
-) -> Ask[str]:
+def import_session(session: sessions.CreateSessionRequest, blob: bytes | Iterable[bytes]) -> Ask[str]:
     """Its messages can be read only once."""
     return Ask("Import", _import_messages(session, blob), _session_id)
 
 
-def _import_messages(
-    session: sessions.CreateSessionRequest, blob: bytes | Iterable[bytes]
-) -> Iterator[Any]:
+def _import_messages(session: sessions.CreateSessionRequest, blob: bytes | Iterable[bytes]) -> Iterator[Any]:
     """Who it shall be, then the blob."""
     yield sessions.ImportSessionRequest(session=session)
     for part in (blob,) if isinstance(blob, bytes) else blob:

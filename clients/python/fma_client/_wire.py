@@ -39,9 +39,7 @@ def _module(pool: Any, name: str) -> Any:
     """What the generated module of a proto would hold: its descriptor, and its messages by name."""
     descriptor = pool.FindFileByName(name)
     messages = descriptor.message_types_by_name.items()
-    made = {
-        short: message_factory.GetMessageClass(message) for short, message in messages
-    }
+    made = {short: message_factory.GetMessageClass(message) for short, message in messages}
     return SimpleNamespace(DESCRIPTOR=descriptor, **made)
 
 
@@ -68,9 +66,7 @@ def _generation(name: str, kind: str, response: Any) -> Method:
     return Method(f"/fma.v1.Generation/{name}", kind, response)
 
 
-def _sessions(
-    name: str, response: Any, *, kind: str = "unary_unary", idempotent: bool
-) -> Method:
+def _sessions(name: str, response: Any, *, kind: str = "unary_unary", idempotent: bool) -> Method:
     return Method(f"/fma.v1.Sessions/{name}", kind, response, idempotent)
 
 
@@ -79,13 +75,9 @@ METHODS = {
     "Chat": _generation("Chat", "unary_stream", generation.GenerateResponse),
     "Score": _generation("Score", "unary_stream", generation.ScoreResponse),
     "Tokenize": _generation("Tokenize", "unary_unary", generation.TokenizeResponse),
-    "Detokenize": _generation(
-        "Detokenize", "unary_unary", generation.DetokenizeResponse
-    ),
+    "Detokenize": _generation("Detokenize", "unary_unary", generation.DetokenizeResponse),
     "GetModel": _generation("GetModel", "unary_unary", generation.Model),
-    "ListModels": _generation(
-        "ListModels", "unary_unary", generation.ListModelsResponse
-    ),
+    "ListModels": _generation("ListModels", "unary_unary", generation.ListModelsResponse),
     "Create": _sessions("Create", sessions.Session, idempotent=False),
     "Get": _sessions("Get", sessions.Session, idempotent=True),
     "List": _sessions("List", sessions.ListSessionsResponse, idempotent=True),
@@ -93,21 +85,11 @@ METHODS = {
     "Fork": _sessions("Fork", sessions.ForkSessionResponse, idempotent=False),
     "Rewind": _sessions("Rewind", sessions.Session, idempotent=True),
     "Delete": _sessions("Delete", sessions.DeleteSessionResponse, idempotent=False),
-    "Export": _sessions(
-        "Export", sessions.ExportSessionResponse, kind="unary_stream", idempotent=True
-    ),
-    "Import": _sessions(
-        "Import", sessions.Session, kind="stream_unary", idempotent=False
-    ),
-    "LoadModel": Method(
-        "/fma.v1.Admin/LoadModel", "unary_unary", generation.Model, False
-    ),
-    "UnloadModel": Method(
-        "/fma.v1.Admin/UnloadModel", "unary_unary", admin.UnloadModelResponse, False
-    ),
-    "Check": Method(
-        "/grpc.health.v1.Health/Check", "unary_unary", health.HealthCheckResponse
-    ),
+    "Export": _sessions("Export", sessions.ExportSessionResponse, kind="unary_stream", idempotent=True),
+    "Import": _sessions("Import", sessions.Session, kind="stream_unary", idempotent=False),
+    "LoadModel": Method("/fma.v1.Admin/LoadModel", "unary_unary", generation.Model, False),
+    "UnloadModel": Method("/fma.v1.Admin/UnloadModel", "unary_unary", admin.UnloadModelResponse, False),
+    "Check": Method("/grpc.health.v1.Health/Check", "unary_unary", health.HealthCheckResponse),
 }
 
 CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (

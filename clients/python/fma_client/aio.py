@@ -15,14 +15,7 @@ from ._calls import AsyncCalls
 from ._connection import Tls
 from ._progress import Progress
 from ._wire import generation
-from .options import (
-    GenerateOptions,
-    Messages,
-    OnProgress,
-    Prompt,
-    make_chat,
-    make_request,
-)
+from .options import GenerateOptions, Messages, OnProgress, Prompt, make_chat, make_request
 from .retry import Retry
 from .types import Completion, Delta, Model, Score, SessionInfo, Tokens
 
@@ -35,13 +28,7 @@ _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]
 class AsyncGeneration(Progress, AsyncIterator[Delta]):
     """A generation under way: iterate over it, or await read(). See Generation."""
 
-    def __init__(
-        self,
-        calls: AsyncCalls,
-        request: Any,
-        timeout: float | None,
-        on_progress: OnProgress | None,
-    ) -> None:
+    def __init__(self, calls: AsyncCalls, request: Any, timeout: float | None, on_progress: OnProgress | None) -> None:
         super().__init__(calls, request, timeout, on_progress)
         self._cancelled = asyncio.Event()
         self._call = self._start()
@@ -106,10 +93,7 @@ class AsyncSession:
         return self
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with suppress(errors.NotFoundError):  # expired, or deleted before
             await self.delete()
@@ -122,12 +106,7 @@ class AsyncSession:
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
     ) -> AsyncGeneration:
-        return AsyncGeneration(
-            self._calls,
-            make_request(prompt, options, self.session_id),
-            timeout,
-            on_progress,
-        )
+        return AsyncGeneration(self._calls, make_request(prompt, options, self.session_id), timeout, on_progress)
 
     def chat(
         self,
@@ -137,22 +116,13 @@ class AsyncSession:
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
     ) -> AsyncGeneration:
-        return AsyncGeneration(
-            self._calls,
-            make_chat(messages, options, self.session_id),
-            timeout,
-            on_progress,
-        )
+        return AsyncGeneration(self._calls, make_chat(messages, options, self.session_id), timeout, on_progress)
 
     async def info(self) -> SessionInfo:
         return await self._calls.ask(_requests.get(self.session_id))
 
-    async def update(
-        self, *, ttl_seconds: float | None = None, pinned: bool | None = None
-    ) -> SessionInfo:
-        return await self._calls.ask(
-            _requests.update(self.session_id, ttl_seconds, pinned)
-        )
+    async def update(self, *, ttl_seconds: float | None = None, pinned: bool | None = None) -> SessionInfo:
+        return await self._calls.ask(_requests.update(self.session_id, ttl_seconds, pinned))
 
     async def fork(self, children: int = 1) -> list[AsyncSession]:
         names = await self._calls.ask(_requests.fork(self.session_id, children))
@@ -162,9 +132,7 @@ class AsyncSession:
         return await self._calls.ask(_requests.rewind(self.session_id, tokens))
 
     async def export(self, *, head_only: bool = False) -> AsyncIterator[bytes]:
-        async for response in self._calls.read(
-            "Export", _requests.export(self.session_id, head_only)
-        ):
+        async for response in self._calls.read("Export", _requests.export(self.session_id, head_only)):
             yield response.data
 
     async def delete(self) -> None:
@@ -202,10 +170,7 @@ class AsyncClient:
         return self
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
 
@@ -217,9 +182,7 @@ class AsyncClient:
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
     ) -> AsyncGeneration:
-        return AsyncGeneration(
-            self._calls, make_request(prompt, options), timeout, on_progress
-        )
+        return AsyncGeneration(self._calls, make_request(prompt, options), timeout, on_progress)
 
     def chat(
         self,
@@ -229,39 +192,21 @@ class AsyncClient:
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
     ) -> AsyncGeneration:
-        return AsyncGeneration(
-            self._calls, make_chat(messages, options), timeout, on_progress
-        )
+        return AsyncGeneration(self._calls, make_chat(messages, options), timeout, on_progress)
 
-    def resume(
-        self, resume_token: str, *, timeout: float | None = None
-    ) -> AsyncGeneration:
-        return AsyncGeneration(
-            self._calls,
-            generation.GenerateRequest(resume_token=resume_token),
-            timeout,
-            None,
-        )
+    def resume(self, resume_token: str, *, timeout: float | None = None) -> AsyncGeneration:
+        return AsyncGeneration(self._calls, generation.GenerateRequest(resume_token=resume_token), timeout, None)
 
     async def score(
-        self,
-        text: Prompt,
-        *,
-        top_logprobs: int = 0,
-        no_archive: bool = False,
-        timeout: float | None = None,
+        self, text: Prompt, *, top_logprobs: int = 0, no_archive: bool = False, timeout: float | None = None
     ) -> Score:
         request = _requests.score(text, top_logprobs, no_archive)
-        return _requests.score_of(
-            [response async for response in self._calls.read("Score", request, timeout)]
-        )
+        return _requests.score_of([response async for response in self._calls.read("Score", request, timeout)])
 
     async def tokenize(self, text: str, *, timeout: float | None = None) -> Tokens:
         return await self._calls.ask(_requests.tokenize(text), timeout)
 
-    async def detokenize(
-        self, token_ids: Iterable[int], *, timeout: float | None = None
-    ) -> str:
+    async def detokenize(self, token_ids: Iterable[int], *, timeout: float | None = None) -> str:
         return await self._calls.ask(_requests.detokenize(token_ids), timeout)
 
     async def model(self, *, timeout: float | None = None) -> Model:
@@ -270,17 +215,11 @@ class AsyncClient:
     async def list_models(self, *, timeout: float | None = None) -> list[Model]:
         return await self._calls.ask(_requests.list_models(), timeout)
 
-    async def load_model(
-        self, folder: str, name: str = "", *, timeout: float | None = None
-    ) -> Model:
+    async def load_model(self, folder: str, name: str = "", *, timeout: float | None = None) -> Model:
         return await self._calls.ask(_requests.load_model(folder, name), timeout)
 
     async def unload_model(
-        self,
-        name: str,
-        *,
-        grace_seconds: float | None = None,
-        timeout: float | None = None,
+        self, name: str, *, grace_seconds: float | None = None, timeout: float | None = None
     ) -> None:
         await self._calls.ask(_requests.unload_model(name, grace_seconds), timeout)
 
@@ -288,27 +227,17 @@ class AsyncClient:
         return await self._calls.ask(_requests.is_serving(), timeout)
 
     async def create_session(
-        self,
-        session_id: str = "",
-        *,
-        ttl_seconds: float | None = None,
-        pinned: bool = False,
+        self, session_id: str = "", *, ttl_seconds: float | None = None, pinned: bool = False
     ) -> AsyncSession:
-        return self.session(
-            await self._calls.ask(_requests.create(session_id, ttl_seconds, pinned))
-        )
+        return self.session(await self._calls.ask(_requests.create(session_id, ttl_seconds, pinned)))
 
     def session(self, session_id: str) -> AsyncSession:
         return AsyncSession(self._calls, session_id)
 
-    async def list_sessions(
-        self, *, page_size: int = 100
-    ) -> AsyncIterator[SessionInfo]:
+    async def list_sessions(self, *, page_size: int = 100) -> AsyncIterator[SessionInfo]:
         token: str | None = ""
         while token is not None:
-            page, following = await self._calls.ask(
-                _requests.list_sessions(page_size, token)
-            )
+            page, following = await self._calls.ask(_requests.list_sessions(page_size, token))
             token = following or None
             for info in page:
                 yield info
@@ -321,9 +250,5 @@ class AsyncClient:
         ttl_seconds: float | None = None,
         pinned: bool = False,
     ) -> AsyncSession:
-        session = _requests.addressed(
-            _requests.new_session(session_id, ttl_seconds, pinned), self._calls.model
-        )
-        return self.session(
-            await self._calls.ask(_requests.import_session(session, blob))
-        )
+        session = _requests.addressed(_requests.new_session(session_id, ttl_seconds, pinned), self._calls.model)
+        return self.session(await self._calls.ask(_requests.import_session(session, blob)))

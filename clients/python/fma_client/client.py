@@ -13,14 +13,7 @@ from ._calls import Calls
 from ._connection import Tls
 from ._wire import generation
 from .generation import Generation
-from .options import (
-    GenerateOptions,
-    Messages,
-    OnProgress,
-    Prompt,
-    make_chat,
-    make_request,
-)
+from .options import GenerateOptions, Messages, OnProgress, Prompt, make_chat, make_request
 from .retry import Retry
 from .session import Session
 from .types import Model, Score, SessionInfo, Tokens
@@ -60,10 +53,7 @@ class Client:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
@@ -85,9 +75,7 @@ class Client:
         >>> story.completions[0].usage.prompt_tokens
         4
         """
-        return Generation(
-            self._calls, make_request(prompt, options), timeout, on_progress
-        )
+        return Generation(self._calls, make_request(prompt, options), timeout, on_progress)
 
     def chat(
         self,
@@ -102,26 +90,14 @@ class Client:
         >>> client.chat([{"role": "user", "content": "Hello"}], max_tokens=5).text() != ""
         True
         """
-        return Generation(
-            self._calls, make_chat(messages, options), timeout, on_progress
-        )
+        return Generation(self._calls, make_chat(messages, options), timeout, on_progress)
 
     def resume(self, resume_token: str, *, timeout: float | None = None) -> Generation:
         """Goes on with a generation that a server interrupted; see SessionInfo.resume_token."""
-        return Generation(
-            self._calls,
-            generation.GenerateRequest(resume_token=resume_token),
-            timeout,
-            None,
-        )
+        return Generation(self._calls, generation.GenerateRequest(resume_token=resume_token), timeout, None)
 
     def score(
-        self,
-        text: Prompt,
-        *,
-        top_logprobs: int = 0,
-        no_archive: bool = False,
-        timeout: float | None = None,
+        self, text: Prompt, *, top_logprobs: int = 0, no_archive: bool = False, timeout: float | None = None
     ) -> Score:
         """The log-probability of each token of a text, or of token ids.
 
@@ -140,9 +116,7 @@ class Client:
         """
         return self._calls.ask(_requests.tokenize(text), timeout)
 
-    def detokenize(
-        self, token_ids: Iterable[int], *, timeout: float | None = None
-    ) -> str:
+    def detokenize(self, token_ids: Iterable[int], *, timeout: float | None = None) -> str:
         """
         >>> client.detokenize(client.tokenize("It was a dark").token_ids)
         'It was a dark'
@@ -165,19 +139,11 @@ class Client:
         """
         return self._calls.ask(_requests.list_models(), timeout)
 
-    def load_model(
-        self, folder: str, name: str = "", *, timeout: float | None = None
-    ) -> Model:
+    def load_model(self, folder: str, name: str = "", *, timeout: float | None = None) -> Model:
         """Serves a checkpoint `folder` of the server's machine. Needs the token of an administrator."""
         return self._calls.ask(_requests.load_model(folder, name), timeout)
 
-    def unload_model(
-        self,
-        name: str,
-        *,
-        grace_seconds: float | None = None,
-        timeout: float | None = None,
-    ) -> None:
+    def unload_model(self, name: str, *, grace_seconds: float | None = None, timeout: float | None = None) -> None:
         """Ends serving a model, after `grace_seconds` for its requests. Needs the token of an administrator."""
         self._calls.ask(_requests.unload_model(name, grace_seconds), timeout)
 
@@ -190,20 +156,14 @@ class Client:
         return self._calls.ask(_requests.is_serving(), timeout)
 
     def create_session(
-        self,
-        session_id: str = "",
-        *,
-        ttl_seconds: float | None = None,
-        pinned: bool = False,
+        self, session_id: str = "", *, ttl_seconds: float | None = None, pinned: bool = False
     ) -> Session:
         """A new, empty session. As a context manager it is deleted at the end.
 
         Without `session_id` the server chooses one. `ttl_seconds` is the time without use after which it expires, 0
         for never; default: the server's.
         """
-        return self.session(
-            self._calls.ask(_requests.create(session_id, ttl_seconds, pinned))
-        )
+        return self.session(self._calls.ask(_requests.create(session_id, ttl_seconds, pinned)))
 
     def session(self, session_id: str) -> Session:
         """A session that is there; asks the server nothing."""
@@ -226,7 +186,5 @@ class Client:
         pinned: bool = False,
     ) -> Session:
         """A session made of what Session.export() gave, here or on another server of the same model."""
-        session = _requests.addressed(
-            _requests.new_session(session_id, ttl_seconds, pinned), self._calls.model
-        )
+        session = _requests.addressed(_requests.new_session(session_id, ttl_seconds, pinned), self._calls.model)
         return self.session(self._calls.ask(_requests.import_session(session, blob)))

@@ -38,9 +38,7 @@ class FmaError(Exception):
     max_tokens is 0; allowed: 1 or more
     """
 
-    def __init__(
-        self, code: grpc.StatusCode, message: str, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, code: grpc.StatusCode, message: str, retry_after: float | None = None) -> None:
         super().__init__(f"{code.name}: {message}")
         self.code = code
         self.message = message

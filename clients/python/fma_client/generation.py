@@ -28,13 +28,7 @@ class Generation(Progress, Iterator[Delta]):
     ...             break
     """
 
-    def __init__(
-        self,
-        calls: Calls,
-        request: Any,
-        timeout: float | None,
-        on_progress: OnProgress | None,
-    ) -> None:
+    def __init__(self, calls: Calls, request: Any, timeout: float | None, on_progress: OnProgress | None) -> None:
         super().__init__(calls, request, timeout, on_progress)
         self._cancelled = threading.Event()
         self._call = self._start()

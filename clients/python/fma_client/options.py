@@ -54,9 +54,7 @@ class GenerateOptions(TypedDict, total=False):
     cache_salt: str
     marks: Sequence[int]
     skip_prefix_cache: bool
-    no_archive: (
-        bool  #: be served in constant memory, without opening units of an archive
-    )
+    no_archive: bool  #: be served in constant memory, without opening units of an archive
     sources: int  #: how many of the units that were read to return with each token
 
 
@@ -75,20 +73,12 @@ def make_request(
     return request
 
 
-def make_chat(
-    messages: Messages, options: Mapping[str, Any], session_id: str = ""
-) -> generation.ChatRequest:
+def make_chat(messages: Messages, options: Mapping[str, Any], session_id: str = "") -> generation.ChatRequest:
     """As make_request. TypeError for a message that is not a role and a content."""
     request = generation.ChatRequest(options=make_request(None, options, session_id))
-    for message in (
-        [{"role": "user", "content": messages}]
-        if isinstance(messages, str)
-        else messages
-    ):
+    for message in [{"role": "user", "content": messages}] if isinstance(messages, str) else messages:
         if not isinstance(message, Mapping) or set(message) != {"role", "content"}:
-            raise TypeError(
-                f"a message is {message!r}; allowed: the keys 'role' and 'content', with texts"
-            )
+            raise TypeError(f"a message is {message!r}; allowed: the keys 'role' and 'content', with texts")
         request.messages.add(role=message["role"], content=message["content"])
     return request
 
@@ -98,9 +88,7 @@ def set_prompt(request: Any, prompt: Prompt | None) -> None:
     if isinstance(prompt, str):
         request.text = prompt
     elif isinstance(prompt, bytes):
-        raise TypeError(
-            "the prompt is bytes; allowed: a str, or a sequence of token ids"
-        )
+        raise TypeError("the prompt is bytes; allowed: a str, or a sequence of token ids")
     elif prompt is not None:
         request.token_ids.SetInParent()
         _set(request.token_ids, "ids", prompt)

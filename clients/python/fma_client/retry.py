@@ -27,9 +27,7 @@ class Retry:
 
     attempts: int = 5  #: calls in all; 1 never sends again
     first_delay: float = 0.1  #: seconds
-    max_delay: float = (
-        10.0  #: seconds; a longer hint of the server ends the call with its error
-    )
+    max_delay: float = 10.0  #: seconds; a longer hint of the server ends the call with its error
     resume_seconds: float = 60.0  #: how long to look for a server that goes on with an interrupted generation
 
 
@@ -48,30 +46,20 @@ class Attempts:
 
     def timeout(self) -> float | None:
         """Seconds left."""
-        return (
-            None
-            if self._deadline is None
-            else max(self._deadline - time.monotonic(), 0)
-        )
+        return None if self._deadline is None else max(self._deadline - time.monotonic(), 0)
 
     def delay_after(self, error: FmaError) -> float:
         """Seconds to wait after `error` before the next attempt; raises it when there must be none."""
         self._failed += 1
-        again = error.retry_after is not None or (
-            self._idempotent and isinstance(error, UnavailableError)
-        )
+        again = error.retry_after is not None or (self._idempotent and isinstance(error, UnavailableError))
         if not again or self._exhausted():
             raise error
         # The random part keeps clients that failed together from coming back together.
         doubled = self._retry.first_delay * 2.0 ** (self._failed - 1)
         backoff = min(doubled, self._retry.max_delay) * random.uniform(0.5, 1)
-        delay = (
-            backoff if error.retry_after is None else error.retry_after + backoff * 0.1
-        )
+        delay = backoff if error.retry_after is None else error.retry_after + backoff * 0.1
         left = self.timeout()
-        if (error.retry_after or 0) > self._retry.max_delay or (
-            left is not None and delay >= left
-        ):
+        if (error.retry_after or 0) > self._retry.max_delay or (left is not None and delay >= left):
             raise error
         return delay
 

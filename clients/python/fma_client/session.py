@@ -11,14 +11,7 @@ from . import _requests
 from ._calls import Calls
 from .errors import NotFoundError
 from .generation import Generation
-from .options import (
-    GenerateOptions,
-    Messages,
-    OnProgress,
-    Prompt,
-    make_chat,
-    make_request,
-)
+from .options import GenerateOptions, Messages, OnProgress, Prompt, make_chat, make_request
 from .types import SessionInfo
 
 __all__ = ["Session"]
@@ -49,10 +42,7 @@ class Session:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with suppress(NotFoundError):  # expired, or deleted before
             self.delete()
@@ -69,12 +59,7 @@ class Session:
 
         A call that fails or is cancelled leaves the session as it was.
         """
-        return Generation(
-            self._calls,
-            make_request(prompt, options, self.session_id),
-            timeout,
-            on_progress,
-        )
+        return Generation(self._calls, make_request(prompt, options, self.session_id), timeout, on_progress)
 
     def chat(
         self,
@@ -88,29 +73,19 @@ class Session:
 
         A call that fails or is cancelled leaves the session as it was.
         """
-        return Generation(
-            self._calls,
-            make_chat(messages, options, self.session_id),
-            timeout,
-            on_progress,
-        )
+        return Generation(self._calls, make_chat(messages, options, self.session_id), timeout, on_progress)
 
     def info(self) -> SessionInfo:
         """What it holds, where it is, and what it costs."""
         return self._calls.ask(_requests.get(self.session_id))
 
-    def update(
-        self, *, ttl_seconds: float | None = None, pinned: bool | None = None
-    ) -> SessionInfo:
+    def update(self, *, ttl_seconds: float | None = None, pinned: bool | None = None) -> SessionInfo:
         """Changes the time to live and pinning; None leaves a value."""
         return self._calls.ask(_requests.update(self.session_id, ttl_seconds, pinned))
 
     def fork(self, children: int = 1) -> list[Session]:
         """New sessions that hold the same; they cost nothing but their names until they go their own way."""
-        return [
-            Session(self._calls, name)
-            for name in self._calls.ask(_requests.fork(self.session_id, children))
-        ]
+        return [Session(self._calls, name) for name in self._calls.ask(_requests.fork(self.session_id, children))]
 
     def rewind(self, tokens: int) -> SessionInfo:
         """Forgets what is past the first `tokens` tokens; `tokens` of the answer says where it landed."""
@@ -126,9 +101,7 @@ class Session:
         ...         copy.info().tokens == chat.info().tokens
         True
         """
-        for response in self._calls.read(
-            "Export", _requests.export(self.session_id, head_only)
-        ):
+        for response in self._calls.read("Export", _requests.export(self.session_id, head_only)):
             yield response.data
 
     def delete(self) -> None:

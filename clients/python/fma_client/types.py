@@ -30,10 +30,7 @@ def copy_fields(cls: type[T], message: Any, **others: Any) -> T:
     names = [item.name for item in fields(cls) if item.name not in others]  # type: ignore[arg-type]
     values = {name: getattr(message, name) for name in names}
     scalar = (str, bytes, int, float)
-    return cls(
-        **{n: v if isinstance(v, scalar) else tuple(v) for n, v in values.items()},
-        **others,
-    )
+    return cls(**{n: v if isinstance(v, scalar) else tuple(v) for n, v in values.items()}, **others)
 
 
 class FinishReason(StrEnum):
@@ -83,9 +80,7 @@ class Source:
     end_token: int
     share: float  #: of the attention of all layers and heads, 0 to 1
     text: str  #: the characters within them; empty where the server does not know the tokens any more
-    first_byte: int | None = (
-        None  #: where `text` stands in the text of the sequence, if all of it is known
-    )
+    first_byte: int | None = None  #: where `text` stands in the text of the sequence, if all of it is known
     end_byte: int | None = None
 
 
@@ -110,9 +105,7 @@ class Usage:
     decode_seconds: float
     cached_tokens: int
     cache_miss: CacheMiss
-    archived_tokens: int = (
-        0  #: that the sequence's archive holds; 0: served in constant memory
-    )
+    archived_tokens: int = 0  #: that the sequence's archive holds; 0: served in constant memory
 
 
 @dataclass(frozen=True)
@@ -202,13 +195,9 @@ class Model:
     server_version: str
     aliases: tuple[str, ...] = ()  #: other names by which requests may mean it
     chat: bool = False  #: whether it has a chat template
-    sampling: Sampling = Sampling()
-    open_units: int = (
-        0  #: units of its far past that each query opens; 0: there are no archives
-    )
-    archive_bytes_per_1000_tokens: int = (
-        0  #: what a sequence takes besides `slot_bytes`
-    )
+    sampling: Sampling = field(default_factory=Sampling)
+    open_units: int = 0  #: units of its far past that each query opens; 0: there are no archives
+    archive_bytes_per_1000_tokens: int = 0  #: what a sequence takes besides `slot_bytes`
     archive_budget_bytes: int = 0  #: of all archives together
     archive_used_bytes: int = 0
 

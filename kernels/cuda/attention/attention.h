@@ -27,6 +27,12 @@ struct HeadCopy {
   int64_t to = 0;
 };
 
+/// Where Segment::unit_weights of a segment are in DevicePlan::unit_weights, in floats.
+struct UnitReport {
+  std::span<float> to;
+  int64_t from = 0;
+};
+
 /// The step's work in host memory; each list and number becomes a member of DevicePlan.
 struct AttentionPlan {
   /// Without `decodes`, segments of one row are treated as slices too; tentative ones always are.
@@ -41,10 +47,21 @@ struct AttentionPlan {
   std::vector<DecodeRow> rows;  ///< of the waves
   std::vector<Wave> waves;
   std::vector<HeadCopy> copies;
+  std::vector<DeviceGroup> archive;
+  std::vector<UnitReport> reports;
+  int64_t reported = 0;  ///< floats of all reports
+  int64_t open_scratch = 0;
+  int64_t most_units = 0;     ///< a power of two, so that steps with the same graph differ seldom
   int64_t scratch_bytes = 0;  ///< of DevicePlan::scratch, aligned to SlotLayout::kAlignment
 
  private:
+  /// Adds the archive of a segment; returns its place, -1 for one that opens no units.
+  int64_t AddArchive(const AttentionSpec& spec, const SlotSegment& segment);
   void AddSlice(const AttentionSpec& spec, const SlotLayout& layout, const SlotSegment& segment);
+  /// Returns the place of what a segment reports, -1 for one that reports nothing.
+  int64_t AddReport(const AttentionSpec& spec, const SlotSegment& segment);
+  /// Makes room in the scratch for what `rows` rows open at the same time.
+  void AddOpenScratch(const AttentionSpec& spec, const SlotLayout& layout, int64_t rows);
   void AddWaves(const AttentionSpec& spec, const SlotLayout& layout,
                 std::span<const SlotSegment> slices);
 };

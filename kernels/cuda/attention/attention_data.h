@@ -33,6 +33,14 @@ struct DecodeRow {
   int64_t position = 0;
   int64_t row = 0;    ///< of the step's matrices
   int64_t copy = -1;  ///< where a copy of the slot's heads lies in the scratch, in the slot's place
+  int64_t archive = -1;  ///< first group of its archive in DevicePlan::archive; -1: opens no units
+  int64_t unit_weights = -1;  ///< its place in DevicePlan::unit_weights; -1: nobody wants them
+};
+
+/// A group of an archive; see ArchiveLayout.
+struct DeviceGroup {
+  std::byte* tokens = nullptr;  ///< in host memory, where the device finds it
+  std::byte* sketches = nullptr;
 };
 
 /// A segment of several rows.
@@ -81,7 +89,11 @@ struct DevicePlan {
   const QueryBlock* blocks = nullptr;
   const DecodeRow* rows = nullptr;  ///< selected tokens: of the waves, which are in host memory
   const Wave* waves = nullptr;
+  const DeviceGroup* archive = nullptr;  ///< of all rows that open units
+  float* unit_weights = nullptr;  ///< Segment::unit_weights of several; null: nobody wants any
   std::byte* scratch = nullptr;
+  int64_t open_scratch = 0;  ///< where what rows open begins in the scratch, in bytes
+  int64_t most_units = 0;    ///< no row has more to open; 0: no row of the step opens any
   int64_t decode_rows = 0;
   int64_t num_segments = 0;
   int64_t num_appended = 0;  ///< segments at the list's beginning that their slots take

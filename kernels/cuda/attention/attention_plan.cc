@@ -1,8 +1,11 @@
 #include <algorithm>
+#include <bit>
 #include <iterator>
 #include <utility>
 
+#include "kernels/cuda/archive_group.h"
 #include "kernels/cuda/attention/attention.h"
+#include "kernels/cuda/attention/open_scratch.h"
 #include "kernels/cuda/attention/prefill_scratch.h"
 #include "kernels/cuda/attention/selection_scratch.h"
 
@@ -23,7 +26,11 @@ AttentionPlan::AttentionPlan(const AttentionSpec& spec, const SlotLayout& layout
   for (const SlotSegment& segment : step) {
     if (segment.tentative || segment.rows == 0) continue;
     if (decodes && segment.rows == 1) {
-      decode.push_back({segment.slot, segment.position, segment.first_row});
+      decode.push_back({.slot = segment.slot,
+                        .position = segment.position,
+                        .row = segment.first_row,
+                        .archive = AddArchive(spec, segment),
+                        .unit_weights = AddReport(spec, segment)});
     } else {
       slices.push_back(segment);
     }
@@ -37,6 +44,32 @@ AttentionPlan::AttentionPlan(const AttentionSpec& spec, const SlotLayout& layout
   } else {
     for (const SlotSegment& segment : slices) AddSlice(spec, layout, segment);
   }
+}
+
+int64_t AttentionPlan::AddArchive(const AttentionSpec& spec, const SlotSegment& segment) {
+  if (!spec.Opens() || !segment.opens) return -1;
+  const int64_t first = std::ssize(archive);
+  for (const ArchiveGroup* group : segment.archive) {
+    archive.push_back(static_cast<const DeviceArchiveGroup*>(group)->view());
+  }
+  const int64_t last = segment.position + segment.rows - 1;
+  const auto units = static_cast<uint64_t>(OpenableUnits(spec, last).end);
+  most_units = std::max(most_units, static_cast<int64_t>(std::bit_ceil(units)));
+  return first;
+}
+
+int64_t AttentionPlan::AddReport(const AttentionSpec& spec, const SlotSegment& segment) {
+  if (!spec.Opens() || !segment.opens || segment.unit_weights.empty()) return -1;
+  const int64_t from = std::exchange(reported, reported + std::ssize(segment.unit_weights));
+  reports.push_back({segment.unit_weights, from});
+  return from;
+}
+
+void AttentionPlan::AddOpenScratch(const AttentionSpec& spec, const SlotLayout& layout,
+                                   int64_t rows) {
+  if (most_units == 0) return;
+  const OpenScratch one(spec, layout, most_units);
+  open_scratch = std::exchange(scratch_bytes, scratch_bytes + rows * spec.num_kv_heads * one.bytes);
 }
 
 void AttentionPlan::AddSlice(const AttentionSpec& spec, const SlotLayout& layout,
@@ -71,11 +104,14 @@ void AttentionPlan::AddWaves(const AttentionSpec& spec, const SlotLayout& layout
   }
   scratch_bytes = GivenOffset(spec) + GivenBytes(spec, layout, widest);
   std::vector<int64_t> copy(slices.size(), -1);
+  std::vector<int64_t> archives;
   for (size_t i = 0; i < slices.size(); ++i) {
+    archives.push_back(AddArchive(spec, slices[i]));
     if (!slices[i].tentative) continue;
     copy[i] = std::exchange(scratch_bytes, scratch_bytes + CopyBytes(layout));
     copies.push_back({slices[i].slot, copy[i]});
   }
+  AddOpenScratch(spec, layout, std::max(widest, std::ssize(decode)));
   std::vector<int64_t> taken(slices.size());  // rows of each slice
   while (true) {
     Wave wave{.first_row = std::ssize(rows), .first_block = std::ssize(blocks)};
@@ -87,8 +123,10 @@ void AttentionPlan::AddWaves(const AttentionSpec& spec, const SlotLayout& layout
       wave.chooses = wave.chooses || spec.hierarchy.CompletesGroup(1, position);
       blocks.push_back({std::ssize(rows), static_cast<int32_t>(count), static_cast<int32_t>(i)});
       for (int64_t row = 0; row < count; ++row, ++taken[i]) {
-        rows.push_back({slice.slot, position + row, slice.first_row + taken[i], copy[i]});
+        rows.push_back(
+            {slice.slot, position + row, slice.first_row + taken[i], copy[i], archives[i]});
       }
+      if (taken[i] == slice.rows) rows.back().unit_weights = AddReport(spec, slice);
     }
     wave.rows = std::ssize(rows) - wave.first_row;
     wave.blocks = std::ssize(blocks) - wave.first_block;

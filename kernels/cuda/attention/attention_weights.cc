@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "kernels/cuda/attention/open_scratch.h"
 #include "kernels/cuda/attention/selection_scratch.h"
 #include "kernels/host/attention.h"
 #include "kernels/host/host_element.h"
@@ -47,12 +48,28 @@ absl::Status CheckEntries(const AttentionSpec& spec) {
       " on a CUDA device; the cpu device computes it"));
 }
 
+/// INVALID_ARGUMENT for units that the kernels have no room for.
+absl::Status CheckUnits(const AttentionSpec& spec) {
+  if (spec.open_units > kMaxOpenUnits) {
+    return absl::InvalidArgumentError(absl::StrCat("\"fma.open_units\" is ", spec.open_units,
+                                                   "; allowed: up to ", kMaxOpenUnits,
+                                                   " on a CUDA device; the cpu device opens more"));
+  }
+  if (!spec.Opens() || OpenSharedBytes(spec) <= kMaxOpenSharedBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "\"fma.open_size\" is ", spec.open_size, ", with ", spec.QueriesPerKvHead(),
+      " query heads of ", spec.head_dim, " channels for a KV head; a block of threads needs ",
+      OpenSharedBytes(spec), " bytes for that; allowed: up to ", kMaxOpenSharedBytes,
+      " on a CUDA device; the cpu device opens larger units"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PackedAttention>> PackedAttention::Pack(const AttentionSpec& spec,
                                                                        const HostAttention& weights,
                                                                        Stream& stream) {
   if (absl::Status fits = CheckEntries(spec); !fits.ok()) return fits;
+  if (absl::Status fits = CheckUnits(spec); !fits.ok()) return fits;
   const DownsamplingLayout at(spec);
   auto staging = Memory::Allocate(Memory::Kind::kPinned,
                                   std::max<int64_t>(1, 2 * at.floats) * int64_t{sizeof(float)});

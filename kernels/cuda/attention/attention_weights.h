@@ -13,7 +13,7 @@ namespace fmaserver::kernels::cuda {
 class PackedAttention : public AttentionWeights {
  public:
   /// Uploads and waits. RESOURCE_EXHAUSTED; INVALID_ARGUMENT for selected tokens with more than
-  /// kMaxSelectedEntries keys in view.
+  /// kMaxSelectedEntries keys in view, and for units that are too many or too large to open.
   static absl::StatusOr<std::unique_ptr<PackedAttention>> Pack(const AttentionSpec& spec,
                                                                const HostAttention& weights,
                                                                Stream& stream);

@@ -16,6 +16,9 @@
 // entry of the list receives. The rows of a slice are computed by the same code, so that they leave
 // the same bits: their tokens are in the slot already, and what they give goes to `given`, from
 // where it is added row by row (selected_rows_kernel.h).
+//
+// What rows have opened is one more part of their softmax, which attend_units_kernel.h has
+// computed; it is joined with the rest at the end.
 #pragma once
 
 #include <cmath>
@@ -24,6 +27,8 @@
 #include "kernels/cuda/attention/attention_data.h"
 #include "kernels/cuda/attention/decode_inputs.h"
 #include "kernels/cuda/attention/head_cache.h"
+#include "kernels/cuda/attention/open_notes.h"
+#include "kernels/cuda/attention/opened_part.h"
 #include "kernels/cuda/attention/selected_rows.h"
 #include "kernels/cuda/attention/selection_scratch.h"
 #include "kernels/cuda/attention/softmax.h"
@@ -56,6 +61,9 @@ struct DecodeAttentionKernel {
   float* out = nullptr;          ///< [., H*d]; kSelects: null when no output is needed
   std::byte* scratch = nullptr;  ///< kSelects: DevicePlan's
   float* given = nullptr;  ///< kSelects: [blocks, MaxEntries()] of a slice's rows; null: decodes
+  /// kSelects: what the rows open, [blocks] of open.bytes; null: no row opens units.
+  std::byte* notes = nullptr;
+  OpenScratch open;
 
   /// Into how many slices a tile's columns are divided, each with its own sums.
   static constexpr int ValueSlices(const SlotLayout& layout) {
@@ -194,12 +202,30 @@ struct DecodeAttentionKernel {
       AttendPart(memory, cache, visible,
                  {far ? memory.far_query : memory.placed_query, first_head, count}, part);
     }
+    if constexpr (kSelects) {
+      if (Opened().Count() > 0) {
+        if (WarpIndex() < count) {
+          const int head = first_head % attention.spec.QueriesPerKvHead() + WarpIndex();
+          Opened().Join(memory.softmax, WarpIndex(), head);
+        }
+        SyncThreads();
+      }
+    }
     if (!kSelects || out != nullptr) StoreOutput(memory, first_head, count);
     if constexpr (kSelects) {
       const bool is_first = first_head == KvHead() * attention.spec.QueriesPerKvHead();
       SumOverHeads(memory, visible.Count(Row().position + 1), count, is_first);
     }
     SyncThreads();
+  }
+
+  /// What the row has opened. Every phase finds it again, as with Row().
+  FMA_DEVICE OpenedPart Opened() const {
+    const DecodeRow row = Row();
+    const bool opens = notes != nullptr && row.archive >= 0;
+    return OpenedPart(attention.spec,
+                      OpenNotes(open, attention.spec, layout, notes + BlockIndex() * open.bytes),
+                      opens ? OpenedUnits(attention.spec, row.position) : 0);
   }
 
   /// The query heads of a pass, rotated or not, as the keys at hand are.
@@ -226,6 +252,7 @@ struct DecodeAttentionKernel {
       SyncThreads();
       Score(memory, cache, queries, tile, columns);
       SyncThreads();
+      if constexpr (kSelects) HideOpened(memory, cache, queries, tile, columns);
       if (WarpIndex() < queries.count) {
         memory.softmax.Advance(WarpIndex(), memory.weight, WarpIndex() * kTile, columns);
       }
@@ -233,6 +260,26 @@ struct DecodeAttentionKernel {
       if (!kSelects || out != nullptr) AddValues(memory, cache, queries.count, columns);
       SyncThreads();
     }
+  }
+
+  /// Takes the representatives that were opened out of a tile: their weights are those that they
+  /// get as opened tokens.
+  FMA_DEVICE void HideOpened(const Memory& memory, const HeadCache<T>& cache,
+                             const Queries& queries, int first, int columns) const {
+    const OpenedPart opened = Opened();
+    if (opened.Count() == 0) return;
+    if (ThreadIndex() < columns && memory.level.Get(ThreadIndex()) > 0) {
+      const int64_t position = Load(cache.Position(memory.column.Get(ThreadIndex())));
+      const int place = opened.PlaceOf(position);
+      const int head = queries.first_head % attention.spec.QueriesPerKvHead();
+      FMA_NO_UNROLL
+      for (int h = 0; h < queries.count && place >= 0; ++h) {
+        memory.weight.Set(h * kTile + ThreadIndex(), kHiddenScore);
+        memory.score.Set(h * static_cast<int>(Kept(layout)) + first + ThreadIndex(),
+                         opened.ScoreOf(place, head + h, position));
+      }
+    }
+    SyncThreads();
   }
 
   /// Writes the scores to weight[head][column]; the scores of heads past the last are zeros.
@@ -377,6 +424,8 @@ struct DecodeAttentionKernel {
     const int padded = static_cast<int>(layout.padded_dim);
     const int slices = ValueSlices(layout);
     float* to = out + Row().row * attention.spec.num_heads * dim + int64_t{first_head} * dim;
+    [[maybe_unused]] const int opened = kSelects ? Opened().Count() : 0;
+    [[maybe_unused]] const int local = first_head % attention.spec.QueriesPerKvHead();
     FMA_NO_UNROLL
     for (int i = ThreadIndex(); i < count * dim; i += kThreads) {
       const int head = i / dim;
@@ -384,6 +433,10 @@ struct DecodeAttentionKernel {
       for (int slice = 0; slice < slices; ++slice) {
         sum += memory.sum.Get(head * static_cast<int>(Accumulators(layout)) + slice * padded +
                               i % dim);
+      }
+      if constexpr (kSelects) {
+        if (opened > 0)
+          sum = sum * memory.softmax.Rescale(head) + Opened().Output(local + head, i % dim);
       }
       Store(to + i, sum / memory.softmax.Total(head));
     }

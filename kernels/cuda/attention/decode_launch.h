@@ -20,6 +20,8 @@ struct DecodeLaunch {
   float* out = nullptr;
   std::byte* scratch = nullptr;
   float* given = nullptr;
+  std::byte* notes = nullptr;
+  OpenScratch open = {};
 };
 
 /// The shared memory that a block can have on every supported device (sm_86 has the least).
@@ -36,6 +38,8 @@ absl::Status LaunchDecodeAs(Stream& stream, const DecodeLaunch& launch) {
   kernel.out = launch.out;
   kernel.scratch = launch.scratch;
   kernel.given = launch.given;
+  kernel.notes = launch.notes;
+  kernel.open = launch.open;
   return Launch(stream,
                 {.blocks_x = launch.count * launch.attention.spec.num_kv_heads,
                  .shared_bytes = Kernel::SharedMemory(launch.layout)},

@@ -10,11 +10,15 @@
 
 namespace fmaserver::kernels::cuda {
 
-/// `kMayBeCopies`: the rows may be ones of a tentative segment, which works on a copy.
+/// `kMayBeCopies`: the rows may be ones of a tentative segment, which works on a copy, and may open
+/// units.
 template <bool kMayBeCopies = true>
 FMA_DEVICE DecodeRow LoadRow(const DecodeRow* row) {
   DecodeRow loaded = {Load(&row->slot), Load(&row->position), Load(&row->row)};
-  if constexpr (kMayBeCopies) loaded.copy = Load(&row->copy);
+  if constexpr (kMayBeCopies) {
+    loaded.copy = Load(&row->copy);
+    loaded.archive = Load(&row->archive);
+  }
   return loaded;
 }
 

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/attention/choose_groups_kernel.h"
 #include "kernels/cuda/attention/decode_launch.h"
+#include "kernels/cuda/attention/opened_units.h"
 #include "kernels/cuda/attention/selected_rows_kernel.h"
 #include "kernels/cuda/attention/selection_scratch.h"
 
@@ -24,11 +25,12 @@ absl::Status LaunchChoice(Stream& stream, const PrefillParameters& parameters,
 }
 
 template <typename T>
-absl::Status LaunchRows(Stream& stream, const PrefillParameters& parameters, const DecodeRow* rows,
-                        int64_t count, float* given) {
+absl::Status LaunchRows(Stream& stream, const PrefillParameters& parameters,
+                        const OpenParameters& opening, int64_t count, float* given) {
   return LaunchDecodeOf<T, true>(
-      stream, {parameters.attention, parameters.layout, rows, count, parameters.layer,
-               parameters.qkv, parameters.out, parameters.plan.scratch, given});
+      stream,
+      {parameters.attention, parameters.layout, opening.rows, count, parameters.layer,
+       parameters.qkv, parameters.out, parameters.plan.scratch, given, opening.notes, opening.at});
 }
 
 template <typename T>
@@ -46,10 +48,15 @@ absl::Status LaunchWave(Stream& stream, const PrefillParameters& parameters, con
       parameters.layer,     parameters.qkv,    plan.scratch};
   const int64_t items = wave.blocks * spec.num_kv_heads;
   status.Update(Launch(stream, {.blocks_x = items}, AppendRowsKernel<T>{of_blocks}));
-  status.Update(LaunchRows<T>(stream, parameters, plan.rows + wave.first_row, wave.rows, given));
+  const OpenParameters opening =
+      OpeningOf(parameters, plan.rows + wave.first_row, blocks, wave.first_row);
+  status.Update(LaunchOpening(stream, opening, wave.rows, wave.blocks));
+  status.Update(LaunchRows<T>(stream, parameters, opening, wave.rows, given));
   using Receive = ReceiveKernel<T>;
   status.Update(Launch(stream, {.blocks_x = items, .blocks_y = Receive::BlocksY(parameters.layout)},
                        Receive{of_blocks, given, wave.first_row}));
+  status.Update(LaunchReport(stream, opening, wave.rows, plan.unit_weights));
+  status.Update(LaunchArchiving(stream, opening, wave.blocks));
   return status;
 }
 
@@ -57,7 +64,11 @@ template <typename T>
 absl::Status LaunchAs(Stream& stream, const PrefillParameters& parameters) {
   const DevicePlan& plan = parameters.plan;
   absl::Status status = LaunchChoice<T>(stream, parameters, plan.decode, nullptr, plan.decode_rows);
-  status.Update(LaunchRows<T>(stream, parameters, plan.decode, plan.decode_rows, nullptr));
+  const OpenParameters opening = OpeningOf(parameters, plan.decode, nullptr, 0);
+  status.Update(LaunchOpening(stream, opening, plan.decode_rows, plan.decode_rows));
+  status.Update(LaunchRows<T>(stream, parameters, opening, plan.decode_rows, nullptr));
+  status.Update(LaunchReport(stream, opening, plan.decode_rows, plan.unit_weights));
+  status.Update(LaunchArchiving(stream, opening, plan.decode_rows));
   for (int64_t i = 0; i < plan.num_waves && status.ok(); ++i) {
     status.Update(LaunchWave<T>(stream, parameters, plan.waves[i]));
   }

@@ -7,7 +7,8 @@
 
 namespace fmaserver::kernels::cuda {
 
-/// Decode rows take two launches, and every wave of slices three or four.
+/// Decode rows take two launches, and every wave of slices three or four; each takes four more
+/// where units are opened.
 absl::Status LaunchSelectedTokens(Stream& stream, const PrefillParameters& parameters);
 
 }  // namespace fmaserver::kernels::cuda

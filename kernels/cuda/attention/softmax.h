@@ -81,6 +81,17 @@ class SoftmaxState {
     rescale_.Set(row, rescale);
   }
 
+  /// Called by one warp: adds keys that were summed elsewhere, relative to `max`, which is at least
+  /// Max(). Older sums must then be multiplied by Rescale().
+  FMA_DEVICE void Join(int row, float max, float total) const {
+    const float rescale = FastExp(max_.Get(row) - max);
+    SyncWarp();
+    if (LaneIndex() != 0) return;
+    max_.Set(row, max);
+    total_.Set(row, std::fma(total_.Get(row), rescale, total));
+    rescale_.Set(row, rescale);
+  }
+
   FMA_DEVICE float Max(int row) const { return max_.Get(row); }
   FMA_DEVICE float Rescale(int row) const { return rescale_.Get(row); }
   FMA_DEVICE float Total(int row) const { return total_.Get(row); }

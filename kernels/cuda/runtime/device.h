@@ -10,6 +10,10 @@
 //   AtomicAdd(p, v), AtomicMax(p, v)      global memory
 //   SharedArena, Shared<T>                the block's shared memory, in order of Take()
 //   FastExp(x), SinCosPi(x, &s, &c)       single precision, right to a few units in the last place
+//   PermuteBytes(bytes, selector)         byte i of the result is the one that the selector's i-th
+//                                         four bits number, 0 to 3
+//   AddProducts<kUpper>(pair, bytes, sum) sum + the products of two signed 16-bit numbers and the
+//                                         two lower or upper of four signed bytes
 //   FMA_DEVICE                            for every function that a body calls
 //   FMA_UNROLL, FMA_NO_UNROLL             for the loop that follows; the latter saves registers
 //

@@ -125,6 +125,15 @@ class SharedArena {
   int used_ = 0;
 };
 
+FMA_DEVICE uint32_t PermuteBytes(uint32_t bytes, uint32_t selector) {
+  return __byte_perm(bytes, 0, selector);
+}
+template <bool kUpper>
+FMA_DEVICE int AddProducts(int pair, uint32_t bytes, int sum) {
+  return kUpper ? __dp2a_hi(pair, static_cast<int>(bytes), sum)
+                : __dp2a_lo(pair, static_cast<int>(bytes), sum);
+}
+
 FMA_DEVICE float FastExp(float x) { return __expf(x); }
 FMA_DEVICE void SinCosPi(float half_turns, float* sine, float* cosine) {
   sincospif(half_turns, sine, cosine);

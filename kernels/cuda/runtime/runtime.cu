@@ -153,6 +153,25 @@ Memory::~Memory() {
   }
 }
 
+absl::StatusOr<MappedMemory> MappedMemory::Map(std::span<std::byte> host) {
+  const std::string what = absl::StrCat("mapping of ", host.size(), " bytes of host memory");
+  absl::Status status =
+      ToStatus(what, cudaHostRegister(host.data(), host.size(),
+                                      cudaHostRegisterMapped | cudaHostRegisterPortable));
+  if (!status.ok()) return status;
+  void* data = nullptr;
+  status = ToStatus(what, cudaHostGetDevicePointer(&data, host.data(), 0));
+  if (!status.ok()) {
+    cudaHostUnregister(host.data());
+    return status;
+  }
+  return MappedMemory(host.data(), static_cast<std::byte*>(data));
+}
+
+MappedMemory::~MappedMemory() {
+  if (host_ != nullptr) cudaHostUnregister(host_);
+}
+
 absl::StatusOr<std::unique_ptr<Stream>> Stream::Create() {
   cudaStream_t stream = nullptr;
   absl::Status status =

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -67,6 +68,35 @@ class Memory {
   Kind kind_ = Kind::kDevice;
   std::byte* data_ = nullptr;
   int64_t bytes_ = 0;
+};
+
+/// Memory of the host's that the device can reach, for as long as this lives. The host's bytes must
+/// stay where they are, and may not be mapped twice.
+class MappedMemory {
+ public:
+  /// RESOURCE_EXHAUSTED; UNAVAILABLE for memory that cannot be mapped.
+  static absl::StatusOr<MappedMemory> Map(std::span<std::byte> host);
+
+  MappedMemory() = default;
+  MappedMemory(MappedMemory&& other) noexcept { Swap(other); }
+  MappedMemory& operator=(MappedMemory&& other) noexcept {
+    Swap(other);
+    return *this;
+  }
+  ~MappedMemory();
+
+  /// Where the device finds it.
+  std::byte* data() const { return data_; }
+
+ private:
+  MappedMemory(std::byte* host, std::byte* data) : host_(host), data_(data) {}
+  void Swap(MappedMemory& other) noexcept {
+    std::swap(host_, other.host_);
+    std::swap(data_, other.data_);
+  }
+
+  std::byte* host_ = nullptr;
+  std::byte* data_ = nullptr;
 };
 
 /// Makes `memory` at least `bytes` large. Returns whether it was replaced; the old contents are

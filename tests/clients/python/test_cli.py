@@ -20,22 +20,13 @@ TOOL = [str(BIN / "fma")]
 PROMPT = 'It was a "dark"\n\tand café 🙂 night'
 
 
-def start(
-    program: list[str], *words: object, stdin: int = subprocess.DEVNULL
-) -> subprocess.Popen[str]:
+def start(program: list[str], *words: object, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
     """Bytes that are no UTF-8, as the tokens of a character are, become odd characters instead of an error."""
     pipes = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(
-        [*program, *map(str, words)],
-        **pipes,
-        encoding="utf-8",
-        errors="surrogateescape",
-    )
+    return subprocess.Popen([*program, *map(str, words)], **pipes, encoding="utf-8", errors="surrogateescape")
 
 
-def finish(
-    process: subprocess.Popen[str], given: str | None = None
-) -> tuple[int, str, str]:
+def finish(process: subprocess.Popen[str], given: str | None = None) -> tuple[int, str, str]:
     output, errors = process.communicate(given, timeout=60)
     return process.returncode, output, errors
 
@@ -66,51 +57,10 @@ def _server(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ("health",),
         ("generate", PROMPT, "-n", 30, "--seed", 4, "--temperature", 0.9, "--echo"),
         ("generate", PROMPT, "--temperature", 0, "--stop", " the", "--max-tokens", 100),
-        (
-            "generate",
-            "--token-ids",
-            "[5, 6]",
-            "--allow-token",
-            300,
-            "--allow-token",
-            301,
-            "--ban-token",
-            301,
-        ),
-        (
-            "generate",
-            PROMPT,
-            "--logit-bias",
-            "300=100",
-            "--stop-token",
-            300,
-            "--include-stop",
-        ),
-        (
-            "generate",
-            PROMPT,
-            "--n",
-            3,
-            "--seed",
-            5,
-            "-n",
-            8,
-            "--priority",
-            -3,
-            "--cache-salt",
-            "x",
-            "--mark",
-            2,
-        ),
-        (
-            "generate",
-            "--token-ids",
-            "[500, 600, 700]",
-            "--echo",
-            "--temperature",
-            0,
-            "--skip-prefix-cache",
-        ),
+        ("generate", "--token-ids", "[5, 6]", "--allow-token", 300, "--allow-token", 301, "--ban-token", 301),
+        ("generate", PROMPT, "--logit-bias", "300=100", "--stop-token", 300, "--include-stop"),
+        ("generate", PROMPT, "--n", 3, "--seed", 5, "-n", 8, "--priority", -3, "--cache-salt", "x", "--mark", 2),
+        ("generate", "--token-ids", "[500, 600, 700]", "--echo", "--temperature", 0, "--skip-prefix-cache"),
     ],
     ids=lambda words: " ".join(map(str, words))[:50],
 )
@@ -127,77 +77,35 @@ def test_what_archives_cost_is_shown_alike() -> None:
         python, tool = both("models", "--server", address, "--json")
         assert python == tool
         ids = json.dumps([i % 96 for i in range(100)])
-        words = (
-            "generate",
-            "--token-ids",
-            ids,
-            "--server",
-            address,
-            "--json",
-            "--seed",
-            1,
-            "--no-archive",
-        )
+        words = ("generate", "--token-ids", ids, "--server", address, "--json", "--seed", 1, "--no-archive")
         ends = [json.loads(output.splitlines()[-1])["usage"] for output in both(*words)]
         assert [usage["archived_tokens"] for usage in ends] == [0, 0]
-        ends = [
-            json.loads(output.splitlines()[-1])["usage"] for output in both(*words[:-1])
-        ]
+        ends = [json.loads(output.splitlines()[-1])["usage"] for output in both(*words[:-1])]
         assert [usage["archived_tokens"] for usage in ends] == [104, 104]
 
 
 def test_sources_are_shown_alike() -> None:
     with serve(GOLDEN / "select_open") as address:
         ids = json.dumps([i * i % 96 for i in range(140)])
-        words = (
-            "generate",
-            "--token-ids",
-            ids,
-            "-n",
-            20,
-            "--temperature",
-            0,
-            "--sources",
-            2,
-            "--server",
-            address,
-        )
+        words = ("generate", "--token-ids", ids, "-n", 20, "--temperature", 0, "--sources", 2, "--server", address)
         errors = [finish(start(program, *words))[2] for program in (PYTHON, TOOL)]
-        tables = [
-            re.findall(r"read most.*\n(?:.* %  tokens .*\n)+", text) for text in errors
-        ]
+        tables = [re.findall(r"read most.*\n(?:.* %  tokens .*\n)+", text) for text in errors]
         assert tables[0] == tables[1] and tables[0]
-        outputs = [
-            [json.loads(line) for line in output.splitlines()]
-            for output in both(*words, "--json")
-        ]
-        found = [
-            [
-                s
-                for event in events
-                if event["event"] == "delta"
-                for s in event["sources"]
-            ]
-            for events in outputs
-        ]
+        costs = [re.findall(r"cache .* beside an archive of .*", text) for text in errors]
+        assert costs[0] == costs[1] and costs[0]
+        outputs = [[json.loads(line) for line in output.splitlines()] for output in both(*words, "--json")]
+        found = [[s for event in events if event["event"] == "delta" for s in event["sources"]] for events in outputs]
         assert found[0] == found[1]
         assert [len(sources) for sources in found[0]] == [2] * 20
+        ends = [[events[-1][name] for name in ("cache_bytes", "archive_bytes")] for events in outputs]
+        assert ends[0] == ends[1] and ends[0][1] > 0
 
 
 @pytest.mark.parametrize(
-    "words",
-    [
-        ("score", PROMPT, "--top-logprobs", 2),
-        ("tokenize", PROMPT),
-        ("models",),
-        ("health",),
-    ],
+    "words", [("score", PROMPT, "--top-logprobs", 2), ("tokenize", PROMPT), ("models",), ("health",)]
 )
 def test_json_is_the_same(words: tuple[object, ...]) -> None:
-    mine, theirs = (
-        [json.loads(line) for line in output.splitlines()]
-        for output in both(*words, "--json")
-    )
+    mine, theirs = ([json.loads(line) for line in output.splitlines()] for output in both(*words, "--json"))
     for event in (*mine, *theirs):
         event.pop("seconds", None)
     assert mine == theirs
@@ -213,54 +121,29 @@ def test_generate_json_holds_the_same(tmp_path) -> None:
     found = []
     for output in outputs:
         events = [json.loads(line) for line in output.splitlines()]
-        deltas = sorted(
-            (e for e in events if e["event"] == "delta"),
-            key=lambda event: event["index"],
-        )
+        deltas = sorted((e for e in events if e["event"] == "delta"), key=lambda event: event["index"])
         lists = ("token_ids", "logprobs", "top_logprobs")
-        joined = {
-            name: [item for delta in deltas for item in delta.get(name, [])]
-            for name in lists
-        }
+        joined = {name: [item for delta in deltas for item in delta.get(name, [])] for name in lists}
         text = "".join(delta["text"] for delta in deltas)
         last = [event for event in events if event["event"] == "finished"]
         assert sorted(event["index"] for event in last) == [0, 1]
         if not found:  # the second one finds the prompt read
             assert any(event["event"] == "progress" for event in events)
-        ends = [
-            (
-                e["reason"],
-                e["cache_bytes"],
-                e["full_cache_bytes"],
-                e["usage"]["generated_tokens"],
-            )
-            for e in last
-        ]
+        ends = [(e["reason"], e["cache_bytes"], e["full_cache_bytes"], e["usage"]["generated_tokens"]) for e in last]
         found.append((joined, text, ends))
     assert found[0] == found[1]
 
 
 def test_prompt_logprobs_are_those_of_score() -> None:
     for output in both("generate", PROMPT, "--json", "--prompt-logprobs", 2):
-        prompt = [
-            event
-            for event in map(json.loads, output.splitlines())
-            if event["event"] == "prompt"
-        ]
-        scores = [
-            json.loads(line)
-            for line in both("score", PROMPT, "--json", "--top-logprobs", 2)[
-                1
-            ].splitlines()
-        ]
+        prompt = [event for event in map(json.loads, output.splitlines()) if event["event"] == "prompt"]
+        scores = [json.loads(line) for line in both("score", PROMPT, "--json", "--top-logprobs", 2)[1].splitlines()]
         assert [{**event, "event": "token"} for event in prompt] == scores[:-1]
 
 
 def test_input_from_standard_input_and_summary_apart() -> None:
     for program in (PYTHON, TOOL):
-        process = start(
-            program, "generate", "-n", 5, "--seed", 2, stdin=subprocess.PIPE
-        )
+        process = start(program, "generate", "-n", 5, "--seed", 2, stdin=subprocess.PIPE)
         code, output, errors = finish(process, PROMPT)
         assert code == 0 and output == both("generate", PROMPT, "-n", 5, "--seed", 2)[0]
         assert "generated 5 tokens" in errors and "a full KV cache would hold" in errors
@@ -293,13 +176,8 @@ def test_a_draining_server_is_not_healthy() -> None:
         server.signal(signal.SIGTERM)
         assert eventually(lambda: server.get("/readyz")[0] == 410)
         for program in (PYTHON, TOOL):
-            for words, expected in (
-                ((), "NOT_SERVING\n"),
-                (("--json",), '{"status":"NOT_SERVING"}\n'),
-            ):
-                found = finish(
-                    start(program, "health", "--server", server.address, *words)
-                )
+            for words, expected in (((), "NOT_SERVING\n"), (("--json",), '{"status":"NOT_SERVING"}\n')):
+                found = finish(start(program, "health", "--server", server.address, *words))
                 assert found == (3, expected, "")
         busy.kill()
 
@@ -312,22 +190,13 @@ PROXY = "http://somebody:secret@127.0.0.1:1"
 def test_a_proxy_in_the_way_is_named(
     program: list[str], variable: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (
-        "grpc_proxy",
-        "https_proxy",
-        "http_proxy",
-        "no_grpc_proxy",
-        "no_proxy",
-    ):
+    for name in ("grpc_proxy", "https_proxy", "http_proxy", "no_grpc_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, PROXY)
     host = address.partition(":")[0]
     code, output, errors = finish(start(program, "models"))
     assert (code, output) == (4, "")
-    assert (
-        f"calls go through the proxy 127.0.0.1:1 that {variable} names: no_proxy={host} goes without it"
-        in errors
-    )
+    assert f"calls go through the proxy 127.0.0.1:1 that {variable} names: no_proxy={host} goes without it" in errors
     assert "secret" not in errors
     monkeypatch.setenv("no_proxy", f"example.org,{host}")
     assert finish(start(program, "models"))[0] == 0
@@ -377,29 +246,21 @@ def test_sessions_are_the_same(tmp_path) -> None:
             code, output, errors = finish(start(program, *command))
             assert code == 0, (command, errors)
             if command[1] == "fork":
-                children = [
-                    json.loads(line)["session_id"] for line in output.splitlines()
-                ]
+                children = [json.loads(line)["session_id"] for line in output.splitlines()]
                 output = f"{len(children)} children"
             if command[1] == "list":
                 assert all(child in output for child in children)
                 output = ""
             steady = re.sub(r'"idle_seconds":[^,]*|idle +[0-9.]+ s', "", output)
             outputs.append(steady.replace(name, "name"))
-            assert (
-                file.exists() == (len(outputs) > 8)
-                and not file.with_suffix(".part").exists()
-            )
+            assert file.exists() == (len(outputs) > 8) and not file.with_suffix(".part").exists()
         for child in children:
             assert finish(start(program, "sessions", "delete", child))[0] == 0
         scripts.append(outputs)
     assert scripts[0] == scripts[1]
     for program in (PYTHON, TOOL):
         assert finish(start(program, "sessions", "show", "mine"))[0] == 3
-        assert (
-            finish(start(program, "sessions", "export", "mine", tmp_path / "none"))[0]
-            == 3
-        )
+        assert finish(start(program, "sessions", "export", "mine", tmp_path / "none"))[0] == 3
         assert finish(start(program, "sessions", "import", tmp_path / "none"))[0] == 2
 
 
@@ -408,15 +269,9 @@ def shell(program: list[str], redirection: str, *words: object) -> tuple[int, st
     return finish(start(command, *words))
 
 
-@pytest.mark.parametrize(
-    "words",
-    [("models",), ("tokenize", "a"), ("generate", "Once", "-n", 2), ("score", "a b")],
-)
+@pytest.mark.parametrize("words", [("models",), ("tokenize", "a"), ("generate", "Once", "-n", 2), ("score", "a b")])
 def test_output_that_is_lost_is_told(words: tuple[object, ...]) -> None:
-    for redirection, reason in (
-        (">/dev/full", "No space left on device"),
-        (">&-", "Bad file descriptor"),
-    ):
+    for redirection, reason in ((">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")):
         for program in (PYTHON, TOOL):
             code, _, errors = shell(program, redirection, *words)
             assert (code, f": standard output: {reason}" in errors) == (1, True), errors
@@ -428,31 +283,19 @@ def test_an_export_goes_where_it_was_sent(tmp_path: Path) -> None:
     for program in (PYTHON, TOOL):
         name = f"story{len(program)}"
         assert finish(start(program, "sessions", "create", name))[0] == 0
-        assert (
-            finish(start(program, "sessions", "export", name, tmp_path / "whole"))[0]
-            == 0
-        )
+        assert finish(start(program, "sessions", "export", name, tmp_path / "whole"))[0] == 0
         link = tmp_path / f"link{len(program)}"
         link.symlink_to(tmp_path / "target")
         for target in (link, "/dev/stdout", "-"):
-            code, output, errors = finish(
-                start(program, "sessions", "export", name, target)
-            )
+            code, output, errors = finish(start(program, "sessions", "export", name, target))
             assert code == 0, errors
-        assert (
-            link.is_symlink() and link.read_bytes() == (tmp_path / "whole").read_bytes()
-        )
+        assert link.is_symlink() and link.read_bytes() == (tmp_path / "whole").read_bytes()
         code, _, errors = finish(start(program, "sessions", "export", name, full))
         assert (code, f"{full}: No space left on device" in errors) == (1, True), errors
         code, _, errors = finish(start(program, "sessions", "export", name, tmp_path))
         assert code == 2 and str(tmp_path) in errors
         with open(tmp_path / "whole") as blob:
-            assert (
-                finish(start(program, "sessions", "import", "-", stdin=blob.fileno()))[
-                    0
-                ]
-                == 0
-            )
+            assert finish(start(program, "sessions", "import", "-", stdin=blob.fileno()))[0] == 0
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -462,21 +305,14 @@ def test_texts_may_look_like_options_and_numbers_have_no_sign() -> None:
         assert json.loads(one) == json.loads(other) and json.loads(one)["token_ids"]
     for option in ("--seed", "--top-k", "--mark", "--allow-token"):
         for program in (PYTHON, TOOL):
-            code, output, errors = finish(
-                start(program, "generate", "Once", option, -1)
-            )
+            code, output, errors = finish(start(program, "generate", "Once", option, -1))
             assert (code, output, option in errors) == (2, "", True), errors
 
 
-def test_an_empty_variable_is_one_that_is_not_set(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FMA_SERVER", "")
     monkeypatch.setenv("FMA_TOKEN", "")
     for program in (PYTHON, TOOL):
-        assert (
-            "localhost:50051" in finish(start(program, "generate", "--help"))[1]
-            or program is PYTHON
-        )
+        assert "localhost:50051" in finish(start(program, "generate", "--help"))[1] or program is PYTHON
         code, _, errors = finish(start(program, "models"))
         assert code == 0 or "localhost:50051" in errors

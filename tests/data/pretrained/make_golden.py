@@ -24,7 +24,7 @@ from reference_select import SelectReference  # noqa: E402
 
 TOKENS, PROMPT, GREEDY = 100, 90, 4
 MARGIN = 1e-3
-SHAPE = ["--near", "8", "--sinks", "2", "--rank", "3"]
+SHAPE = ["--near", "8", "--sinks", "2", "--rank", "3", "--open-units", "0"]
 CASES = {
     "llama3": ["--max-tokens", "128", "--max-distance", "0"],
     "qwen2_yarn": ["--max-tokens", "128", "--max-distance", "40"],

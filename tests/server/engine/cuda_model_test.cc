@@ -17,6 +17,7 @@
 #include "server/engine/slot_pool.h"
 #include "tests/kernels/backends.h"
 #include "tests/server/engine/engine_fixture.h"
+#include "tests/server/engine/model_archive.h"
 #include "tests/support/checkpoint_builder.h"
 #include "tests/support/paths.h"
 #include "tests/support/temp_folder.h"
@@ -99,12 +100,14 @@ class CudaModelTest : public BackendTest {
 std::vector<float> Feed(engine::Model& model, const std::vector<int32_t>& tokens, size_t chunk) {
   const auto pool = engine::SlotPool::Create(model.backend(), model.layout(), 1);
   const engine::Slot slot = (*pool)->Acquire();
+  ModelArchive archive(model);
   std::vector<float> all;
   for (size_t position = 0; position < tokens.size(); position += chunk) {
     const size_t rows = std::min(chunk, tokens.size() - position);
-    const engine::StepSegment segment{slot.handle(), static_cast<int64_t>(position),
-                                      std::span(tokens).subspan(position, rows),
-                                      static_cast<int32_t>(rows)};
+    engine::StepSegment segment{slot.handle(), static_cast<int64_t>(position),
+                                std::span(tokens).subspan(position, rows),
+                                static_cast<int32_t>(rows)};
+    archive.Give(segment);
     const auto logits = model.Step({&segment, 1});
     EXPECT_TRUE(logits.ok()) << logits.status();
     if (!logits.ok()) return all;
@@ -153,7 +156,10 @@ class Batch {
         tokens_(tokens),
         pool_(*engine::SlotPool::Create(model.backend(), model.layout(),
                                         static_cast<int32_t>(tokens.size()))) {
-    for (size_t i = 0; i < tokens.size(); ++i) slots_.push_back(pool_->Acquire());
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      slots_.push_back(pool_->Acquire());
+      archives_.emplace_back(model_);
+    }
   }
 
   /// Step `step` feeds one token of each sequence i with step >= i and tokens left. Returns the
@@ -165,6 +171,7 @@ class Batch {
       if (position < 0 || position >= static_cast<int64_t>(tokens_[i].size())) continue;
       segments.push_back(
           {slots_[i].handle(), position, std::span(tokens_[i]).subspan(position, 1), 1});
+      if (i % 4 != 3) archives_[i].Give(segments.back());
     }
     if (segments.empty()) return {};
     const auto logits = model_.Step(segments);
@@ -177,6 +184,7 @@ class Batch {
   const std::vector<std::vector<int32_t>>& tokens_;
   std::unique_ptr<engine::SlotPool> pool_;
   std::vector<engine::Slot> slots_;
+  std::vector<ModelArchive> archives_;  // where the model opens units; every fourth has none
 };
 
 /// One more row in each step up to 14, so that every graph's padding is used, and down again; steps
@@ -209,6 +217,27 @@ TEST_P(CudaModelTest, DecodeBatchesOfEverySizeEqualTheCpu) {
   }
 }
 
+TEST_P(CudaModelTest, OpenedUnitsInDecodeBatchesEqualTheCpu) {
+  std::mt19937 random(5);
+  const TempFolder folder;
+  ASSERT_TRUE(
+      WriteRandomCheckpoint(OpeningConfig(), 3, kernels::WeightFormat::kF32, folder.path()).ok());
+  const auto model = Load(folder.path(), Shared(), {.max_rows = 20});
+  const auto reference = Load(folder.path(), *kernels::MakeCpuBackend(1), {.max_rows = 20});
+  std::vector<std::vector<int32_t>> tokens(6);
+  for (auto& sequence : tokens) {
+    sequence.resize(60 + random() % 20);
+    for (int32_t& token : sequence) token = static_cast<int32_t>(random() % 260);
+  }
+  Batch batch(*model, tokens);
+  Batch expected(*reference, tokens);
+  for (int64_t step = 0;; ++step) {
+    const auto logits = batch.Step(step);
+    ASSERT_LE(LargestDifference(logits, expected.Step(step), 260), 1e-3) << step;
+    if (logits.empty()) break;
+  }
+}
+
 class CudaSlotTest : public CudaModelTest {
  protected:
   void ExpectToMoveBetweenBackends(const model::ModelConfig& config);
@@ -223,6 +252,8 @@ void CudaSlotTest::ExpectToMoveBetweenBackends(const model::ModelConfig& config)
   std::vector<int32_t> tokens(90);
   for (int32_t& token : tokens) token = static_cast<int32_t>(random() % 260);
   const auto expected = Feed(*here, tokens, 16);
+  ModelArchive archive_there(*there);
+  ModelArchive archive_here(*here);
 
   const auto pool_there = engine::SlotPool::Create(there->backend(), there->layout(), 1);
   const auto pool_here = engine::SlotPool::Create(here->backend(), here->layout(), 1);
@@ -234,14 +265,19 @@ void CudaSlotTest::ExpectToMoveBetweenBackends(const model::ModelConfig& config)
   for (int64_t position = 0; position < 90; ++position, on_device = position % 13 < 7) {
     engine::Model& model = on_device ? *there : *here;
     const engine::Slot& slot = on_device ? slot_there : slot_here;
-    const engine::StepSegment segment{slot.handle(), position,
-                                      std::span(tokens).subspan(position, 1), 1};
+    engine::StepSegment segment{slot.handle(), position, std::span(tokens).subspan(position, 1), 1};
+    (on_device ? archive_there : archive_here).Give(segment);
     const auto row = model.Step({&segment, 1});
     ASSERT_TRUE(row.ok()) << row.status();
     logits.insert(logits.end(), row->begin(), row->end());
     ASSERT_TRUE(model.backend().SaveSlot(slot.handle(), bytes).ok());
     ASSERT_TRUE(there->backend().RestoreSlot(bytes, slot_there.handle()).ok());
     ASSERT_TRUE(here->backend().RestoreSlot(bytes, slot_here.handle()).ok());
+    if (on_device) {
+      archive_there.CopyTo(archive_here, position + 1);
+    } else {
+      archive_here.CopyTo(archive_there, position + 1);
+    }
   }
   EXPECT_LE(LargestDifference(logits, expected, 260), 1e-3);
 }
@@ -250,6 +286,10 @@ TEST_P(CudaSlotTest, MovesBetweenBackends) { ExpectToMoveBetweenBackends(SmallCo
 
 TEST_P(CudaSlotTest, OfSelectedTokensMovesBetweenBackends) {
   ExpectToMoveBetweenBackends(SelectingConfig());
+}
+
+TEST_P(CudaSlotTest, AndItsArchiveMoveBetweenBackends) {
+  ExpectToMoveBetweenBackends(OpeningConfig());
 }
 
 FMA_ON_BACKENDS(CudaSlotTest, CudaBackendNames);

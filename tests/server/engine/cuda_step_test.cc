@@ -9,6 +9,7 @@
 #include "server/engine/slot_pool.h"
 #include "tests/emulator/emulator.h"
 #include "tests/server/engine/engine_fixture.h"
+#include "tests/server/engine/model_archive.h"
 #include "tests/support/checkpoint_builder.h"
 #include "tests/support/temp_folder.h"
 
@@ -30,13 +31,17 @@ class Decoding {
       : model_(model),
         pool_(*engine::SlotPool::Create(model.backend(), model.layout(), sequences)),
         tokens_(sequences, 1) {
-    for (int i = 0; i < sequences; ++i) slots_.push_back(pool_->Acquire());
+    for (int i = 0; i < sequences; ++i) {
+      slots_.push_back(pool_->Acquire());
+      archives_.emplace_back(model_);
+    }
   }
 
   void Step() {
     std::vector<engine::StepSegment> segments;
     for (size_t i = 0; i < slots_.size(); ++i) {
       segments.push_back({slots_[i].handle(), position_, {&tokens_[i], 1}, 1});
+      archives_[i].Give(segments.back());
     }
     std::vector<kernels::RowSampling> choices(slots_.size());
     for (kernels::RowSampling& choice : choices) choice.temperature = 0;
@@ -54,6 +59,7 @@ class Decoding {
   engine::Model& model_;
   const std::unique_ptr<engine::SlotPool> pool_;
   std::vector<engine::Slot> slots_;
+  std::vector<ModelArchive> archives_;
   std::vector<int32_t> tokens_;
   int64_t position_ = 0;
 };
@@ -88,6 +94,8 @@ TEST(CudaStepTest, ADecodeStepIsAsManyLaunchesAtEveryLengthAndOneWait) {
 TEST(CudaStepTest, SoItIsWithSelectedTokens) {
   ExpectAsManyLaunchesAtEveryLength(SelectingConfig());
 }
+
+TEST(CudaStepTest, SoItIsWithOpenedUnits) { ExpectAsManyLaunchesAtEveryLength(OpeningConfig()); }
 
 }  // namespace
 }  // namespace fmaserver::testing

@@ -42,12 +42,13 @@ class StepRunnerTest : public ::testing::Test {
     auto valid = std::make_shared<const engine::ValidGenerateRequest>(
         *engine::Validate(std::move(request), model_->config()));
     return Started(std::make_unique<engine::GenerateSequence>(
-        1, std::move(valid), std::make_shared<RecordingGenerateSink>(), context_));
+        1, std::move(valid), std::make_shared<RecordingGenerateSink>(), context_,
+        engine::SequenceArchive()));
   }
   std::unique_ptr<engine::Sequence> Score(std::vector<int32_t> tokens) {
     return Started(std::make_unique<engine::ScoreSequence>(
         2, *engine::Validate(engine::ScoreRequest{std::move(tokens), 0}, model_->config()),
-        std::make_shared<RecordingScoreSink>(), observer_));
+        std::make_shared<RecordingScoreSink>(), observer_, engine::SequenceArchive()));
   }
 
   /// The bytes that are copied to the host for a step with these feeds.

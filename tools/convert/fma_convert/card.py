@@ -20,8 +20,8 @@ def in_words(size: int) -> str:
 
 
 def cost_table(source: Source, far: FarField) -> list[list[str]]:
-    """Rows of texts, the first of headings: what a session and its archive take beside a full cache, by tokens and cache
-    type."""
+    """Rows of texts, the first of headings: what a session and its archive take beside a full cache, by tokens and type
+    of cache."""
     kinds = ["full cache", "session", *(["archive"] if far.open_units else [])]
     rows = [["tokens", *(f"{kind}, {cache}" for cache in CACHE_TYPES for kind in kinds)]]
     lengths = {4096, 32768, 131072, source.decoder.max_length, far.horizon}

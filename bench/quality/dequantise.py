@@ -1,0 +1,48 @@
+"""Writes the numbers of a quantised GGUF file as bfloat16 or float16: what llama.cpp reads beside our converted model.
+
+    dequantise.py SmolLM2-135M-Instruct.Q4_1.gguf SmolLM2-135M-Instruct.BF16.gguf
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+TYPES = {"bf16": gguf.GGMLQuantizationType.BF16, "f16": gguf.GGMLQuantizationType.F16}
+ABOUT_THE_FILE = ("GGUF.", "general.architecture", "general.file_type", "general.quantization_version")
+
+
+def dequantise(source: Path, out: Path, kind: str) -> None:
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(out, str(reader.fields["general.architecture"].contents()))
+    for name, field in reader.fields.items():
+        if not name.startswith(ABOUT_THE_FILE):
+            element = field.types[1] if len(field.types) > 1 else None
+            writer.add_key_value(name, field.contents(), field.types[0], element)
+    for tensor in reader.tensors:
+        values = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+        if values.ndim == 1:  # llama.cpp keeps norms in float32
+            writer.add_tensor(tensor.name, values)
+        else:
+            packed = gguf.quants.quantize(values, TYPES[kind])
+            writer.add_tensor(tensor.name, packed, raw_dtype=TYPES[kind])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("source", type=Path, help="a GGUF file")
+    options.add_argument("out", type=Path, help="the GGUF file to write")
+    options.add_argument("--type", choices=TYPES, default="bf16", help="of the matrices' numbers")
+    arguments = options.parse_args()
+    dequantise(arguments.source, arguments.out, arguments.type)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+// Opened units: writes the group that leaves the near field into the archive, unit by unit: its
+// tokens into the host's memory, its sketches into the device's. The counterpart of
+// kernels/cpu/archive-inl.h and sketch-inl.h.
+//
+// Keys are read and turned back again in every pass, which costs little, because each token is
+// archived once.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/cuda/attention/archive_head.h"
+#include "kernels/cuda/attention/head_cache.h"
+#include "kernels/cuda/attention/open_notes.h"
+#include "kernels/cuda/attention/rotation.h"
+#include "kernels/cuda/attention/selected_rows.h"
+#include "kernels/cuda/runtime/device.h"
+#include "kernels/fma/element.h"
+
+namespace fmaserver::kernels::cuda {
+
+/// Blocks: (block of rows, KV head), and y: the unit of the group. Only blocks whose last row ends
+/// a fine group have something to do.
+template <typename T>
+struct ArchiveUnitsKernel : OpenParameters {
+  static constexpr int kThreads = 128;
+  static constexpr int kWarps = kThreads / kWarpSize;
+  static constexpr const char* kName = "archive_units";
+
+  static constexpr int64_t SharedMemory(const SlotLayout& layout) {
+    return 2 * SharedBytes<float>(layout.head_dim);
+  }
+
+  FMA_DEVICE void operator()() const {
+    const AttentionSpec& spec = attention.spec;
+    const auto kv_head = static_cast<int>(BlockIndex() % spec.num_kv_heads);
+    const Rows block = RowsOf(BlockIndex() / spec.num_kv_heads);
+    const DecodeRow last = LoadRow(rows + block.first + block.count - 1);
+    const int64_t group = layout.hierarchy.FineGroup(last.position + 1) - 2;
+    const bool ends = layout.hierarchy.CompletesGroup(1, last.position + 1);
+    if (last.slot == nullptr || last.archive < 0 || !ends || group < 0) return;
+    std::byte* const slot_head = HeadOf(layout, last, scratch, layer, kv_head);
+    const ArchiveHead head(spec, layout, archive + last.archive, slot_head, layer, kv_head);
+    const auto i = static_cast<int>(BlockIndexY());
+    const int64_t position = group * layout.hierarchy.group_size + int64_t{i} * spec.open_size;
+    const Keys placed = {*this, HeadCache<T>(attention, layout, slot_head), position, false};
+    const Keys plain = {*this, HeadCache<T>(attention, layout, slot_head), position,
+                        spec.positions == PositionEmbedding::kRope};
+    const bool is_placed = spec.FarIsRotated();
+    const Memory memory(layout);
+    if (is_placed) {
+      const bool moves = spec.GroupsInPlace() > 0;
+      Sketch(memory, placed, head.Sketch(),
+             moves ? head.PlacedSketch(group, i) : head.KeptSketch(group, i));
+    }
+    if (!is_placed || spec.max_distance > 0) {
+      Sketch(memory, plain, head.Sketch(), head.KeptSketch(group, i));
+    }
+    StoreTokens(plain, reinterpret_cast<T*>(head.Tokens(group, i)));
+  }
+
+ private:
+  static constexpr float kBorder = 0.98F;  // between the levels, in deviations
+  static constexpr float kInner = 0.453F;
+  static constexpr float kOuter = 1.51F;
+
+  struct Memory {
+    FMA_DEVICE explicit Memory(const SlotLayout& layout) : Memory(SharedArena(), layout.head_dim) {}
+
+    Shared<float> mean;       // [d]
+    Shared<float> deviation;  // [d]
+
+   private:
+    FMA_DEVICE Memory(SharedArena arena, int dim)
+        : mean(arena.Take<float>(dim)), deviation(arena.Take<float>(dim)) {}
+  };
+
+  /// The keys of a unit's tokens, the first of which is at `position`; `turns`: turned back by
+  /// their positions and rounded, as an archive keeps them.
+  struct Keys {
+    const ArchiveUnitsKernel& kernel;
+    HeadCache<T> cache;
+    int64_t position;
+    bool turns;
+
+    FMA_DEVICE T Element(int token, int channel) const {
+      const int64_t column = kernel.layout.NearColumn(position + token);
+      const T own = Load(cache.KeyAt(column, channel));
+      if (!turns) return own;
+      const int half = kernel.layout.head_dim / 2;
+      const int low = channel < half ? channel : channel - half;
+      const ChannelPair pair = {ToFloat(Load(cache.KeyAt(column, low))),
+                                ToFloat(Load(cache.KeyAt(column, low + half)))};
+      const ChannelPair back = Rotate(RotationAt(-static_cast<double>(position + token),
+                                                 LoadConstant(kernel.attention.frequencies + low)),
+                                      pair);
+      return FromFloat<T>(channel < half ? back.low : back.high);
+    }
+    FMA_DEVICE float At(int token, int channel) const { return ToFloat(Element(token, channel)); }
+  };
+
+  FMA_DEVICE int Tokens() const { return attention.spec.open_size; }
+
+  FMA_DEVICE void Sketch(const Memory& memory, const Keys& keys, const SketchLayout& at,
+                         std::byte* sketch) const {
+    Describe(memory, keys, at, sketch);
+    SyncThreads();
+    Encode(memory, keys, at, sketch);
+    FindFactors(memory, keys, reinterpret_cast<T*>(sketch + at.factors_offset));
+    SyncThreads();
+  }
+
+  /// Mean and deviation of every channel. What is rounded here is what readers see, so all that
+  /// follows is made for it.
+  FMA_DEVICE void Describe(const Memory& memory, const Keys& keys, const SketchLayout& at,
+                           std::byte* sketch) const {
+    const auto tokens = static_cast<double>(Tokens());
+    for (int c = ThreadIndex(); c < layout.head_dim; c += kThreads) {
+      double sum = 0;
+      for (int i = 0; i < Tokens(); ++i) sum += keys.At(i, c);
+      const T mean = FromFloat<T>(static_cast<float>(sum / tokens));
+      double squares = 0;
+      for (int i = 0; i < Tokens(); ++i) {
+        const auto z = static_cast<double>(keys.At(i, c) - ToFloat(mean));
+        squares += z * z;
+      }
+      const T deviation = FromFloat<T>(static_cast<float>(std::sqrt(squares / tokens)));
+      Store(reinterpret_cast<T*>(sketch) + c, mean);
+      Store(reinterpret_cast<T*>(sketch + at.deviation_offset) + c, deviation);
+      memory.mean.Set(c, ToFloat(mean));
+      memory.deviation.Set(c, ToFloat(deviation));
+    }
+  }
+
+  /// The two bits of a channel of a token: bit 0 below the mean, bit 1 from kBorder deviations on.
+  FMA_DEVICE uint32_t Code(const Memory& memory, float z, int channel) const {
+    const bool inner = std::abs(z) < kBorder * memory.deviation.Get(channel);
+    return (z < 0 ? 1U : 0U) | (inner ? 0U : 2U);
+  }
+
+  /// The codes, two bytes at a time; what is past the last code is 0.
+  FMA_DEVICE void Encode(const Memory& memory, const Keys& keys, const SketchLayout& at,
+                         std::byte* sketch) const {
+    auto* to = reinterpret_cast<uint16_t*>(sketch + at.codes_offset);
+    const auto pieces = static_cast<int>(at.bytes - at.codes_offset) / 2;
+    for (int i = ThreadIndex(); i < pieces; i += kThreads) {
+      uint32_t both = 0;
+      for (int byte = 0; byte < 2; ++byte) {
+        both |= Codes(memory, keys, 2 * i + byte) << (8 * byte);
+      }
+      Store(to + i, static_cast<uint16_t>(both));
+    }
+  }
+
+  /// Byte `index` of the codes: four channels of a token.
+  FMA_DEVICE uint32_t Codes(const Memory& memory, const Keys& keys, int index) const {
+    const int first = index / Tokens() * 4;
+    uint32_t codes = 0;
+    for (int i = 0; i < 4 && first + i < layout.head_dim; ++i) {
+      const float z = keys.At(index % Tokens(), first + i) - memory.mean.Get(first + i);
+      codes |= Code(memory, z, first + i) << (2 * i);
+    }
+    return codes;
+  }
+
+  /// A warp takes a token.
+  FMA_DEVICE void FindFactors(const Memory& memory, const Keys& keys, T* factors) const {
+    for (int token = WarpIndex(); token < Tokens(); token += kWarps) {
+      double squares = 0;
+      double products = 0;
+      for (int c = LaneIndex(); c < layout.head_dim; c += kWarpSize) {
+        const float z = keys.At(token, c) - memory.mean.Get(c);
+        const uint32_t code = Code(memory, z, c);
+        const float level = (code & 1) != 0 ? -1.0F : 1.0F;
+        const float size = (code & 2) != 0 ? kOuter : kInner;
+        squares += static_cast<double>(z) * z;
+        products += static_cast<double>(z) * (level * size * memory.deviation.Get(c));
+      }
+      squares = WarpSum(squares);
+      products = WarpSum(products);
+      const bool none = products == 0;
+      if (LaneIndex() == 0) {
+        Store(factors + token, FromFloat<T>(none ? 0.0F : static_cast<float>(squares / products)));
+      }
+    }
+  }
+
+  /// Keys [d, u], then values [u, d].
+  FMA_DEVICE void StoreTokens(const Keys& keys, T* to) const {
+    const int dim = layout.head_dim;
+    const int numbers = Tokens() * dim;
+    for (int i = ThreadIndex(); i < numbers; i += kThreads) {
+      Store(to + i, keys.Element(i % Tokens(), i / Tokens()));
+    }
+    for (int i = ThreadIndex(); i < numbers; i += kThreads) {
+      const int64_t column = layout.NearColumn(keys.position + i / dim);
+      Store(to + numbers + i, Load(keys.cache.ValueAt(column, i % dim)));
+    }
+  }
+};
+
+}  // namespace fmaserver::kernels::cuda

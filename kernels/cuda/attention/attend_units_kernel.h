@@ -1,0 +1,182 @@
+// Opened units: what the tokens of a unit give to a query, as one part of its softmax, which the
+// decode attention joins with the rest (decode_attention_kernel.h).
+//
+// A block takes a query, a KV head and one of the units that it opens. The unit is read over the
+// bus from the host's memory, where an archive keeps its tokens: its keys, then its values, each in
+// one contiguous piece, in loads of 16 bytes where the shape allows.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/attention/archive_head.h"
+#include "kernels/cuda/attention/open_notes.h"
+#include "kernels/cuda/attention/rotation.h"
+#include "kernels/cuda/attention/selected_rows.h"
+#include "kernels/cuda/runtime/device.h"
+#include "kernels/fma/element.h"
+
+namespace fmaserver::kernels::cuda {
+
+/// Blocks: (row, KV head), and y: the place of the unit in the row's list. kWide: a unit's tokens
+/// and channels fill pieces of 16 bytes.
+template <typename T, bool kWide>
+struct AttendUnitsKernel : OpenParameters {
+  static constexpr int kThreads = 128;
+  static constexpr int kWarps = kThreads / kWarpSize;
+  static constexpr int kVec = kWide ? 16 / static_cast<int>(sizeof(T)) : 1;
+  static constexpr const char* kName = "attend_units";
+
+  static constexpr int64_t SharedMemory(const AttentionSpec& spec) {
+    const int64_t heads = spec.QueriesPerKvHead();
+    return SharedBytes<float>(heads * spec.head_dim) +
+           SharedBytes<float>(int64_t{spec.open_size} * spec.head_dim) +
+           SharedBytes<float>(heads * spec.open_size);
+  }
+
+  FMA_DEVICE void operator()() const {
+    const AttentionSpec& spec = attention.spec;
+    const auto kv_head = static_cast<int>(BlockIndex() % spec.num_kv_heads);
+    const int64_t i = BlockIndex() / spec.num_kv_heads;
+    const auto place = static_cast<int>(BlockIndexY());
+    const DecodeRow row = LoadRow(rows + i);
+    if (row.slot == nullptr || row.archive < 0 || place >= OpenedUnits(spec, row.position)) return;
+    const OpenNotes notes = Notes(i, kv_head);
+    const int64_t unit = Load(notes.Unit(place));
+    const ArchiveHead head(spec, layout, archive + row.archive, nullptr, layer, kv_head);
+    const int64_t group = unit / head.UnitsPerGroup();
+    const bool distant = head.SeemsDistant(group, layout.hierarchy.FineGroup(row.position));
+    const auto* keys = reinterpret_cast<const T*>(
+        head.Tokens(group, static_cast<int>(unit % head.UnitsPerGroup())));
+    const int64_t first = unit * spec.open_size;
+    const Memory memory(spec);
+    PlaceQueries(memory, row, kv_head, distant ? QueryForm::kFar : PlacedForm(spec));
+    LoadKeys(memory, keys, spec.FarIsRotated() && !distant, first);
+    SyncThreads();
+    Score(memory, notes, place, layout.hierarchy.sink_tokens - first);
+    SyncThreads();
+    LoadValues(memory, keys + int64_t{spec.open_size} * spec.head_dim);
+    Weigh(memory, notes, place);
+    SyncThreads();
+    AddValues(memory, notes, place);
+  }
+
+ private:
+  struct Memory {
+    FMA_DEVICE explicit Memory(const AttentionSpec& spec)
+        : Memory(SharedArena(), spec.QueriesPerKvHead(), spec.open_size, spec.head_dim) {}
+
+    Shared<float> query;   // [heads, d], scaled and turned
+    Shared<float> token;   // keys [d, u], then values [u, d]
+    Shared<float> weight;  // [heads, u]: scores, then weights
+
+   private:
+    FMA_DEVICE Memory(SharedArena arena, int heads, int tokens, int dim)
+        : query(arena.Take<float>(heads * dim)),
+          token(arena.Take<float>(tokens * dim)),
+          weight(arena.Take<float>(heads * tokens)) {}
+  };
+
+  FMA_DEVICE int Tokens() const { return attention.spec.open_size; }
+  FMA_DEVICE int Dim() const { return attention.spec.head_dim; }
+  FMA_DEVICE int Heads() const { return attention.spec.QueriesPerKvHead(); }
+
+  FMA_DEVICE void PlaceQueries(const Memory& memory, const DecodeRow& row, int kv_head,
+                               QueryForm form) const {
+    const QueryTurn turn = TurnOf(attention.spec, form, row.position);
+    const float* queries =
+        qkv + row.row * attention.spec.QkvColumns() + int64_t{kv_head} * Heads() * Dim();
+    for (int i = ThreadIndex(); i < Heads() * Dim(); i += kThreads) {
+      const float* query = queries + int64_t{i / Dim()} * Dim();
+      memory.query.Set(i, QueryChannel(attention, query, turn, i % Dim()));
+    }
+  }
+
+  /// `turns`: by their positions, which begin with `first`.
+  FMA_DEVICE void LoadKeys(const Memory& memory, const T* keys, bool turns, int64_t first) const {
+    using Piece = Vec<T, kVec>;
+    const int pieces = Tokens() / kVec;  // of a channel
+    const int half = Dim() / 2;
+    const int channels = turns ? half : Dim();
+    for (int i = ThreadIndex(); i < channels * pieces; i += kThreads) {
+      const int channel = i / pieces;
+      const int token = i % pieces * kVec;
+      const int at = channel * Tokens() + token;
+      const Piece low = Load(reinterpret_cast<const Piece*>(keys + at));
+      if (!turns) {
+        for (int v = 0; v < kVec; ++v) memory.token.Set(at + v, ToFloat(low.lane[v]));
+        continue;
+      }
+      const int other = at + half * Tokens();
+      const Piece high = Load(reinterpret_cast<const Piece*>(keys + other));
+      const double frequency = LoadConstant(attention.frequencies + channel);
+      for (int v = 0; v < kVec; ++v) {
+        const Rotation by = RotationAt(static_cast<double>(first + token + v), frequency);
+        const ChannelPair pair = Rotate(by, {ToFloat(low.lane[v]), ToFloat(high.lane[v])});
+        memory.token.Set(at + v, pair.low);
+        memory.token.Set(other + v, pair.high);
+      }
+    }
+  }
+
+  /// The first `sinks` tokens are not met.
+  FMA_DEVICE void Score(const Memory& memory, const OpenNotes& notes, int place,
+                        int64_t sinks) const {
+    for (int i = ThreadIndex(); i < Heads() * Tokens(); i += kThreads) {
+      const int head = i / Tokens();
+      const int token = i % Tokens();
+      float score = 0;
+      for (int c = 0; c < Dim(); ++c) {
+        score = std::fma(memory.query.Get(head * Dim() + c), memory.token.Get(c * Tokens() + token),
+                         score);
+      }
+      if (token < sinks) score = -INFINITY;
+      memory.weight.Set(i, score);
+      Store(notes.TokenScore(place, head, token), score);
+    }
+  }
+
+  FMA_DEVICE void LoadValues(const Memory& memory, const T* values) const {
+    using Piece = Vec<T, kVec>;
+    for (int i = ThreadIndex() * kVec; i < Tokens() * Dim(); i += kThreads * kVec) {
+      const Piece piece = Load(reinterpret_cast<const Piece*>(values + i));
+      for (int v = 0; v < kVec; ++v) memory.token.Set(i + v, ToFloat(piece.lane[v]));
+    }
+  }
+
+  /// Turns scores into weights; a warp takes a head.
+  FMA_DEVICE void Weigh(const Memory& memory, const OpenNotes& notes, int place) const {
+    for (int head = WarpIndex(); head < Heads(); head += kWarps) {
+      float largest = -INFINITY;
+      for (int i = LaneIndex(); i < Tokens(); i += kWarpSize) {
+        const float score = memory.weight.Get(head * Tokens() + i);
+        largest = score > largest ? score : largest;
+      }
+      largest = WarpMax(largest);
+      float total = 0;
+      for (int i = LaneIndex(); i < Tokens(); i += kWarpSize) {
+        const float weight = FastExp(memory.weight.Get(head * Tokens() + i) - largest);
+        memory.weight.Set(head * Tokens() + i, weight);
+        total += weight;
+      }
+      total = WarpSum(total);
+      if (LaneIndex() != 0) continue;
+      Store(notes.Largest(place, head), largest);
+      Store(notes.Total(place, head), total);
+    }
+  }
+
+  FMA_DEVICE void AddValues(const Memory& memory, const OpenNotes& notes, int place) const {
+    for (int i = ThreadIndex(); i < Heads() * Dim(); i += kThreads) {
+      const int head = i / Dim();
+      const int channel = i % Dim();
+      float sum = 0;
+      for (int token = 0; token < Tokens(); ++token) {
+        sum = std::fma(memory.weight.Get(head * Tokens() + token),
+                       memory.token.Get(token * Dim() + channel), sum);
+      }
+      Store(notes.Output(place, head, channel), sum);
+    }
+  }
+};
+
+}  // namespace fmaserver::kernels::cuda

@@ -1,0 +1,112 @@
+#include "kernels/cuda/attention/opened_units.h"
+
+#include <algorithm>
+
+#include "kernels/cuda/attention/archive_units_kernel.h"
+#include "kernels/cuda/attention/attend_units_kernel.h"
+#include "kernels/cuda/attention/choose_units_kernel.h"
+#include "kernels/cuda/attention/report_units_kernel.h"
+#include "kernels/cuda/attention/scan_sketches_kernel.h"
+#include "kernels/cuda/runtime/launch.h"
+
+namespace fmaserver::kernels::cuda {
+namespace {
+
+/// Blocks that share the units of a row and a KV head.
+constexpr int64_t kMaxScanBlocks = 64;
+constexpr int64_t kUnitsPerScanBlock = 16;
+
+template <typename T>
+absl::Status LaunchScan(Stream& stream, const OpenParameters& parameters, int64_t blocks) {
+  using Kernel = ScanSketchesKernel<T>;
+  const AttentionSpec& spec = parameters.attention.spec;
+  const int64_t blocks_y =
+      std::clamp<int64_t>(parameters.at.units / kUnitsPerScanBlock, 1, kMaxScanBlocks);
+  return Launch(stream,
+                {.blocks_x = blocks * spec.num_kv_heads,
+                 .blocks_y = blocks_y,
+                 .shared_bytes = Kernel::SharedMemory(spec, parameters.layout)},
+                Kernel{parameters, blocks_y});
+}
+
+template <typename T, bool kWide>
+absl::Status LaunchUnits(Stream& stream, const OpenParameters& parameters, int64_t count) {
+  using Kernel = AttendUnitsKernel<T, kWide>;
+  const AttentionSpec& spec = parameters.attention.spec;
+  return Launch(stream,
+                {.blocks_x = count * spec.num_kv_heads,
+                 .blocks_y = parameters.at.opened,
+                 .shared_bytes = Kernel::SharedMemory(spec)},
+                Kernel{parameters});
+}
+
+template <typename T>
+absl::Status LaunchOpeningOf(Stream& stream, const OpenParameters& parameters, int64_t count,
+                             int64_t blocks) {
+  const AttentionSpec& spec = parameters.attention.spec;
+  absl::Status status = LaunchScan<T>(stream, parameters, blocks);
+  status.Update(Launch(
+      stream,
+      {.blocks_x = count * spec.num_kv_heads, .shared_bytes = ChooseUnitsKernel::SharedMemory()},
+      ChooseUnitsKernel{parameters}));
+  constexpr int64_t kPiece = 16 / sizeof(T);
+  const bool wide = spec.open_size % kPiece == 0 && spec.head_dim % kPiece == 0;
+  status.Update(wide ? LaunchUnits<T, true>(stream, parameters, count)
+                     : LaunchUnits<T, false>(stream, parameters, count));
+  return status;
+}
+
+template <typename T>
+absl::Status LaunchArchivingOf(Stream& stream, const OpenParameters& parameters, int64_t blocks) {
+  using Kernel = ArchiveUnitsKernel<T>;
+  const AttentionSpec& spec = parameters.attention.spec;
+  return Launch(stream,
+                {.blocks_x = blocks * spec.num_kv_heads,
+                 .blocks_y = spec.hierarchy.group_size / spec.open_size,
+                 .shared_bytes = Kernel::SharedMemory(parameters.layout)},
+                Kernel{parameters});
+}
+
+}  // namespace
+
+OpenParameters OpeningOf(const PrefillParameters& parameters, const DecodeRow* rows,
+                         const QueryBlock* blocks, int64_t first_row) {
+  const DevicePlan& plan = parameters.plan;
+  OpenParameters opening = {.attention = parameters.attention,
+                            .layout = parameters.layout,
+                            .rows = rows,
+                            .blocks = blocks,
+                            .first_row = first_row,
+                            .layer = parameters.layer,
+                            .qkv = parameters.qkv,
+                            .scratch = plan.scratch,
+                            .archive = plan.archive};
+  if (plan.most_units == 0) return opening;
+  opening.notes = plan.scratch + plan.open_scratch;
+  opening.at = OpenScratch(parameters.attention.spec, parameters.layout, plan.most_units);
+  return opening;
+}
+
+absl::Status LaunchOpening(Stream& stream, const OpenParameters& parameters, int64_t count,
+                           int64_t blocks) {
+  if (parameters.notes == nullptr) return absl::OkStatus();
+  return parameters.layout.type == CacheType::kF32
+             ? LaunchOpeningOf<float>(stream, parameters, count, blocks)
+             : LaunchOpeningOf<BFloat16>(stream, parameters, count, blocks);
+}
+
+absl::Status LaunchReport(Stream& stream, const OpenParameters& parameters, int64_t count,
+                          float* unit_weights) {
+  if (parameters.notes == nullptr || unit_weights == nullptr) return absl::OkStatus();
+  return Launch(stream, {.blocks_x = count * parameters.attention.spec.num_kv_heads},
+                ReportUnitsKernel{parameters, unit_weights});
+}
+
+absl::Status LaunchArchiving(Stream& stream, const OpenParameters& parameters, int64_t blocks) {
+  if (parameters.notes == nullptr) return absl::OkStatus();
+  return parameters.layout.type == CacheType::kF32
+             ? LaunchArchivingOf<float>(stream, parameters, blocks)
+             : LaunchArchivingOf<BFloat16>(stream, parameters, blocks);
+}
+
+}  // namespace fmaserver::kernels::cuda
