@@ -66,9 +66,9 @@ def test_the_makers_of_a_model_say_how_its_tokens_are_chosen(tmp_path: Path) -> 
         assert "temperature 0, top_k 7, top_p 1," in run(BIN / "fma", "models", "--server", server.address)
 
         def tokens(*options: object) -> set[str]:
-            outputs = [fma(server, *words, "--seed", seed, *options).stdout for seed in range(3)]
-            events = [[json.loads(line) for line in output.splitlines()] for output in outputs]
-            return {str([event["token_ids"] for event in run if event["event"] == "delta"]) for run in events}
+            runs = [fma(server, *words, "--seed", seed, *options).stdout for seed in range(3)]
+            events = [[json.loads(line) for line in output.splitlines()] for output in runs]
+            return {str([token for event in run for token in event.get("token_ids", ())]) for run in events}
 
         assert len(tokens()) == 1, "greedy, as the model says"
         assert len(tokens("--temperature", 2, "--top-k", 0)) == 3, "a request has the last word"

@@ -304,7 +304,7 @@ TEST(ArchiveTurn, AnInterruptedTurnGoesOnWithItsArchive) {
     request.session_id = kStory.id;
     GenerateCall call(service, request);
     std::jthread drain([&service] {
-      EXPECT_TRUE(Eventually([&] { return service.engine().archives()->used_bytes() > 0; }));
+      EXPECT_TRUE(Eventually([&] { return service.engine().Load().running > 0; }));
       service.engine().Drain(absl::Milliseconds(20));
     });
     EXPECT_EQ(call.Run().code(), absl::StatusCode::kUnavailable);
