@@ -122,8 +122,8 @@ class HeadTask {
     ScoreFar(position, rows);
     ScoreColumns(scratch_.near_queries.get(), 0, queries, layout_.near_begin, layout_.columns);
     if (opens_) ScoreOpened(rows, fine_group);
-    for (int64_t query = 0; query < queries;) {
-      const int64_t tile = TileAt(query, queries);
+    for (int64_t query = 0; query < queries; query += kRowTile) {
+      const int64_t tile = std::min<int64_t>(kRowTile, queries - query);
       for (int64_t q = query; q < query + tile; ++q) {
         float* scores = scratch_.scores.get() + q * stride_;
         const int64_t head = q % heads_;
@@ -131,9 +131,9 @@ class HeadTask {
         scratch_.scales[q] =
             Softmax(scores, stride_, {Missing(head), static_cast<size_t>(num_missing_)});
       }
-      if (out_.data != nullptr) StoreOutput(first, query, tile);
-      query += tile;
+      if (out_.data != nullptr) WeighColumns(query, tile);
     }
+    if (out_.data != nullptr) StoreOutput(first, queries);
     if (first + rows == segment_.rows) ReportUnits(rows - 1);
     for (int64_t row = 0; spec_.Selects() && row < rows; ++row) Receive(row, position + row);
   }
@@ -154,16 +154,7 @@ class HeadTask {
     } else {
       opened_.ChooseAmong(scanned_, fine_group);
     }
-    for (int64_t row = 0; row < rows; ++row) {
-      opened_.Score(row, scratch_.scores.get() + row * heads_ * stride_, stride_, opened_at_);
-    }
-  }
-
-  /// How many queries from `query` on are attended with together; where units are opened, all are
-  /// of one row.
-  int64_t TileAt(int64_t query, int64_t queries) const {
-    const int64_t left = opens_ ? heads_ - query % heads_ : queries - query;
-    return std::min<int64_t>(left, kRowTile);
+    opened_.Score(rows, scratch_.scores.get(), stride_, opened_at_);
   }
 
   /// Every part of the far field by the form of the query that it is met with.
@@ -299,20 +290,22 @@ class HeadTask {
     std::fill(near + 2 * m, near + layout_.columns - layout_.near_begin, kInvisible);
   }
 
-  /// Of `count` queries of the block of rows that begins at `first` of the segment's.
-  void StoreOutput(int64_t first, int64_t query, int64_t count) {
-    const float* weights = scratch_.scores.get() + query * stride_;
-    WeightedRows(count, weights, stride_, scratch_.runs, cache_.values(), layout_.padded_dim,
-                 scratch_.output.get());
-    if (opens_) {
-      opened_.AddValues(query / heads_, weights, stride_, opened_at_, count, scratch_.output.get());
-    }
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t head = kv_head_ * heads_ + (query + i) % heads_;
-      const int64_t row = segment_.first_row + first + (query + i) / heads_;
-      const float* output = scratch_.output.get() + i * layout_.padded_dim;
-      float* out = out_.Row(row) + head * spec_.head_dim;
-      for (int32_t c = 0; c < spec_.head_dim; ++c) out[c] = output[c] * scratch_.scales[query + i];
+  /// Sets the outputs of `count` queries of the block, up to 1 / the sum of weights, to what the
+  /// slot's values give.
+  void WeighColumns(int64_t query, int64_t count) {
+    WeightedRows(count, scratch_.scores.get() + query * stride_, stride_, scratch_.runs,
+                 cache_.values(), layout_.padded_dim,
+                 scratch_.outputs.get() + query * layout_.padded_dim);
+  }
+
+  /// Of the block's queries, the first of which is row `first` of the segment.
+  void StoreOutput(int64_t first, int64_t queries) {
+    float* outputs = scratch_.outputs.get();
+    if (opens_) opened_.AddValues(scratch_.scores.get(), stride_, opened_at_, outputs);
+    for (int64_t query = 0; query < queries; ++query, outputs += layout_.padded_dim) {
+      const int64_t head = kv_head_ * heads_ + query % heads_;
+      float* out = out_.Row(segment_.first_row + first + query / heads_) + head * spec_.head_dim;
+      for (int32_t c = 0; c < spec_.head_dim; ++c) out[c] = outputs[c] * scratch_.scales[query];
     }
   }
 
@@ -378,6 +371,9 @@ HWY_EXPORT(RunScan);
 
 namespace {
 
+/// The fewest units of an archive that are looked at together.
+constexpr int64_t kPieceUnits = 256;
+
 /// Scores of one query.
 int64_t ScoreColumns(const AttentionSpec& spec, const SlotLayout& layout) {
   if (!spec.Opens()) return layout.columns;
@@ -405,7 +401,7 @@ AttentionScratch::AttentionScratch(const AttentionSpec& spec, const SlotLayout& 
   key = AllocateAligned<float>(layout.padded_dim);
   rotated_key = AllocateAligned<float>(layout.padded_dim);
   value = AllocateAligned<float>(layout.padded_dim);
-  output = AllocateAligned<float>(kRowTile * layout.padded_dim);
+  outputs = AllocateAligned<float>(rows * layout.padded_dim);
   rotation = AllocateAligned<float>(spec.head_dim);
   head = AllocateAligned<std::byte>(layout.head_bytes);
   scales.resize(static_cast<size_t>(rows));
@@ -432,9 +428,6 @@ ScanScratch::ScanScratch(const AttentionSpec& spec, int64_t block_rows, int64_t 
       hidden(AllocateAligned<float>(unit_stride)),
       levels(AllocateAligned<int32_t>(pairs * unit_stride)),
       numbers(AllocateAligned<uint16_t>(kRowTile * dim)),
-      bytes(AllocateAligned<int32_t>(pairs / 2 * unit_stride)),
-      narrow_dim(SlotLayout::RoundUp(spec.head_dim, 2 * SlotLayout::kLane)),
-      narrow(AllocateAligned<int8_t>(kRowTile * narrow_dim)),
       lanes(AllocateAligned<float>(block_rows * SlotLayout::kLane)),
       best(static_cast<size_t>(block_rows)) {
   // What a unit and its tokens do not have stays as it is here.
@@ -445,7 +438,26 @@ ScanScratch::ScanScratch(const AttentionSpec& spec, int64_t block_rows, int64_t 
   std::fill_n(levels.get(), pairs * unit_stride, 0);
 }
 
-OpenScratch::OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, int64_t block_rows) {
+BoundScratch::BoundScratch(const ScanScratch& scan, int64_t unit_stride)
+    : reach(AllocateAligned<float>(scan.dim)),
+      gains(AllocateAligned<float>(scan.dim)),
+      means(AllocateAligned<float>(scan.dim)),
+      levels_of(AllocateAligned<uint32_t>(scan.dim)),
+      factors(AllocateAligned<float>(unit_stride)),
+      hidden(AllocateAligned<float>(unit_stride)),
+      levels(AllocateAligned<int32_t>(scan.dim / 4 * unit_stride)) {
+  const int64_t queries = SlotLayout::RoundUp(scan.queries, kRowTile);
+  numbers = AllocateAligned<int8_t>(queries * scan.dim);
+  starts = AllocateAligned<int32_t>(queries);
+  std::fill_n(starts.get(), queries, 0);
+  for (AlignedArray<float>* of_queries : {&rests, &slacks, &mean_slacks, &scales, &steps}) {
+    *of_queries = AllocateAligned<float>(queries);
+    std::fill_n(of_queries->get(), queries, 0.0F);
+  }
+}
+
+OpenScratch::OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, int64_t block_rows)
+    : likely(spec.open_units) {
   if (!spec.Opens()) return;
   const int64_t heads = spec.QueriesPerKvHead();
   const int64_t u = spec.open_size;
@@ -454,6 +466,10 @@ OpenScratch::OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, in
   values = AllocateAligned<float>(u * layout.padded_dim);
   queries = AllocateAligned<float>(heads * spec.head_dim);
   scan = ScanScratch(spec, block_rows, unit_stride);
+  bound = BoundScratch(scan, unit_stride);
+  piece_units = std::max(kPieceUnits, spec.hierarchy.group_size / u);
+  piece_stride = piece_units + SlotLayout::kLane;  // not a power of two
+  bounds = AllocateAligned<float>(block_rows * piece_stride);
   squares.resize(static_cast<size_t>(u));
   products.resize(static_cast<size_t>(u));
   opened.assign(static_cast<size_t>(block_rows), TopUnits(spec.open_units));

@@ -68,6 +68,14 @@ struct Twin {
   int64_t opened = 0;
 };
 
+/// A unit that the query `row` of a block has opened: its scores begin `column` columns behind the
+/// first of the row's opened units.
+struct Visit {
+  int64_t unit = 0;
+  int64_t row = 0;
+  int64_t column = 0;
+};
+
 /// Queries and a sketch while they are matched; see sketch_scan-inl.h.
 struct ScanScratch {
   ScanScratch() = default;
@@ -84,11 +92,30 @@ struct ScanScratch {
   AlignedArray<float> hidden;      ///< [unit_stride]: 0, or -infinity for sinks and padding
   AlignedArray<int32_t> levels;    ///< [pairs, unit_stride]: two channels, 16 bits each
   AlignedArray<uint16_t> numbers;  ///< [kRowTile, D]: of some queries
-  AlignedArray<int32_t> bytes;     ///< [pairs / 2, unit_stride]: four channels, 8 bits each
-  int64_t narrow_dim = 0;          ///< D, a multiple of 32
-  AlignedArray<int8_t> narrow;     ///< [kRowTile, narrow_dim]: the numbers by 256
   AlignedArray<float> lanes;       ///< [rows, 16]
   std::vector<float> best;         ///< [rows]
+};
+
+/// The same while bounds are made; see sketch_bound-inl.h. Of queries there are numbers for whole
+/// tiles of kRowTile.
+struct BoundScratch {
+  BoundScratch() = default;
+  BoundScratch(const ScanScratch& scan, int64_t unit_stride);
+
+  AlignedArray<float> reach;         ///< [D]: what deviations reach
+  AlignedArray<float> gains;         ///< [D]: 127 divided by that
+  AlignedArray<int8_t> numbers;      ///< [queries, D]: X
+  AlignedArray<int32_t> starts;      ///< [queries]: what sums of products begin with
+  AlignedArray<float> rests;         ///< [queries]: |x - X|
+  AlignedArray<float> slacks;        ///< [queries]: added to sums of products
+  AlignedArray<float> mean_slacks;   ///< [queries]: added to products with means
+  AlignedArray<float> scales;        ///< [queries]: makes scores of sums of products
+  AlignedArray<float> steps;         ///< [queries]: makes scores of products with means
+  AlignedArray<float> means;         ///< [D], of a unit, as all that follows
+  AlignedArray<uint32_t> levels_of;  ///< [D]: 128 + Y of a channel by code
+  AlignedArray<float> factors;       ///< [unit_stride], lane by lane: f in units of Y
+  AlignedArray<float> hidden;        ///< [unit_stride]: 0, or -infinity for sinks and padding
+  AlignedArray<int32_t> levels;      ///< [D / 4, unit_stride]: 128 + Y of four channels
 };
 
 /// Working memory of one thread for models that open units; of others it is empty.
@@ -102,9 +129,16 @@ struct OpenScratch {
   std::vector<double> squares;   ///< [u]: of a sketch that is made, as the next
   std::vector<double> products;  ///< [u]
   ScanScratch scan;
-  std::vector<TopUnits> opened;     ///< of each row of a block
-  std::vector<Twin> twins;          ///< of the rows of a block, one after the other
-  std::vector<int64_t> first_twin;  ///< [rows + 1]
+  BoundScratch bound;
+  std::vector<TopUnits> opened;            ///< of each row of a block
+  int64_t piece_units = 0;                 ///< of the archive that are looked at together
+  int64_t piece_stride = 0;                ///< from one row's bounds to the next's
+  std::vector<const std::byte*> sketches;  ///< of a piece; null where there are only sinks
+  AlignedArray<float> bounds;              ///< [rows, piece_stride]
+  TopUnits likely;                         ///< of a piece, by bounds
+  std::vector<Visit> visits;               ///< of a block, by unit
+  std::vector<Twin> twins;                 ///< of the rows of a block, one after the other
+  std::vector<int64_t> first_twin;         ///< [rows + 1]
 };
 
 /// Working memory of one thread.
@@ -120,7 +154,7 @@ struct AttentionScratch {
   AlignedArray<float> key;              ///< [D]
   AlignedArray<float> rotated_key;      ///< [D]
   AlignedArray<float> value;            ///< [D]
-  AlignedArray<float> output;           ///< [kRowTile, D]
+  AlignedArray<float> outputs;          ///< [rows, D]
   AlignedArray<float> rotation;         ///< [d]
   AlignedArray<std::byte> head;         ///< a head block, which a tentative segment may change
   std::vector<float> scales;            ///< [rows]: 1 / the sum of a row's weights

@@ -24,7 +24,6 @@
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/load-inl.h"
-#include "kernels/cpu/sketch_bound-inl.h"
 #include "kernels/fma/archive_layout.h"
 #include "kernels/fma/element.h"
 
@@ -126,14 +125,9 @@ class SketchScan {
     }
     CopyFloats(sketch + layout_.factors_offset, tokens_, work_.factors.get());
     const FloatVec step = hn::Set(d, largest * kLevelStep);
-    auto ordinary = hn::Eq(step, step);
     for (int64_t i = 0; i < scratch_.unit_stride; i += lanes) {
-      const FloatVec factor = hn::Mul(hn::Load(d, &work_.factors[i]), step);
-      hn::Store(factor, d, &work_.factors[i]);
-      ordinary = hn::And(ordinary, hn::And(hn::Ge(factor, hn::Zero(d)),
-                                           hn::Le(factor, hn::Set(d, kLargestFactor))));
+      hn::Store(hn::Mul(hn::Load(d, &work_.factors[i]), step), d, &work_.factors[i]);
     }
-    ordinary_ = hn::AllTrue(d, ordinary);
     std::fill_n(work_.hidden.get(), sinks, kNever);
     std::fill_n(work_.hidden.get() + sinks, tokens_ - sinks, 0.0F);
     codes_ = reinterpret_cast<const uint8_t*>(sketch + layout_.codes_offset);
@@ -154,30 +148,6 @@ class SketchScan {
     TakeBest(first, count);
   }
 
-  /// Sets `best` [rows] to numbers that are not below what Match() finds, in less time. False: it
-  /// cannot.
-  bool Bound([[maybe_unused]] int form, [[maybe_unused]] int64_t rows,
-             [[maybe_unused]] int64_t heads) const {
-#if HWY_TARGET == HWY_AVX3
-    if (!ordinary_ || !SketchBound::Serves(work_)) return false;
-    const SketchBound bound(work_, codes_, tokens_, scratch_.unit_stride);
-    Forget(0, rows);
-    const Queries queries = {form, 0, rows * heads, heads};
-    if (rows * heads > kRowTile) {
-      bound.Unpack();
-      InTiles(queries,
-              [&](auto tile, int64_t query) { bound.MatchTile<true, tile>(form, query, heads); });
-    } else {
-      InTiles(queries,
-              [&](auto tile, int64_t query) { bound.MatchTile<false, tile>(form, query, heads); });
-    }
-    TakeBest(0, rows);
-    return true;
-#else
-    return false;
-#endif
-  }
-
  private:
   /// Those in [first, end) in one form; `heads` of them are of one row.
   struct Queries {
@@ -186,9 +156,6 @@ class SketchScan {
     int64_t end = 0;
     int64_t heads = 0;
   };
-
-  /// Far from overflowing when it is multiplied.
-  static constexpr float kLargestFactor = 1e20F;
 
   static_assert(kRowTile == 4);
   static constexpr float kNever = -std::numeric_limits<float>::infinity();
@@ -383,8 +350,7 @@ class SketchScan {
   int64_t tokens_;
   OpenScratch& scratch_;
   ScanScratch& work_;
-  const uint8_t* codes_ = nullptr;  // of the unit, as the next
-  bool ordinary_ = false;           // its factors are no NaN, not negative and not huge
+  const uint8_t* codes_ = nullptr;  // of the unit
 };
 
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE

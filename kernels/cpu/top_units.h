@@ -1,6 +1,7 @@
 // The units that a query opens: those of the largest scores. docs/model.md, "Opened units".
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -8,7 +9,7 @@
 
 namespace fmaserver::kernels::cpu {
 
-/// Keeps the best of any number of units that are offered in order, in constant memory.
+/// Keeps the best of any number of units, which are offered once each, in constant memory.
 class TopUnits {
  public:
   explicit TopUnits(int64_t count) : count_(count) { offers_.reserve(Most()); }
@@ -21,12 +22,12 @@ class TopUnits {
   /// Whether some scores are known to be too small.
   bool HasBar() const { return bar_ == bar_; }
   /// Whether an offer of a score of at most `score` may change anything.
-  bool MayTake(float score) const { return !(score <= bar_); }
+  bool MayTake(float score) const { return !(score < bar_); }
 
-  /// NaN counts as the least. `unit` is larger than all before.
+  /// NaN counts as the least. Of equals the unit of the smallest number stays.
   void Offer(int64_t unit, float score) {
-    // Of equals the earlier stays, and a NaN never passes a bar; no bar yet is NaN.
-    if (HasBar() && !(score > bar_)) return;
+    if (std::isnan(score)) score = -std::numeric_limits<float>::infinity();
+    if (!MayTake(score)) return;
     offers_.push_back({score, unit});
     if (offers_.size() == Most()) KeepBest();
   }
