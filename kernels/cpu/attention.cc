@@ -39,7 +39,7 @@ class HeadTask {
         weights_(weights),
         rotary_(weights.rotary.get()),
         segment_(step.segments[segment]),
-        scanned_(step.scans->Found(segment, kv_head)),
+        segment_index_(segment),
         kv_head_(kv_head),
         heads_(spec_.QueriesPerKvHead()),
         qkv_(qkv),
@@ -65,10 +65,12 @@ class HeadTask {
     }
   }
 
-  /// Scans a part of the archive for the segment's only query.
-  void ScanPart(GroupRange groups, TopUnits& best) {
-    ScaleQueries(0, 1);
-    opened_.ChooseAmong(groups, layout_.hierarchy.FineGroup(segment_.position), best);
+  /// Does a part of the scan.
+  void Scan(const DividedScans::Part& part, std::span<TopUnits> found) {
+    ScaleQueries(part.first_row, part.rows);
+    opened_.Begin(part.rows, layout_.hierarchy.FineGroup(segment_.position + part.first_row));
+    opened_.Look(part.groups);
+    for (int64_t row = 0; row < part.rows; ++row) found[row] = opened_.Found(row);
   }
 
  private:
@@ -121,7 +123,7 @@ class HeadTask {
     stride_ = opened_at_ + (opens_ ? opened_.Columns(fine_group) : 0);
     ScoreFar(position, rows);
     ScoreColumns(scratch_.near_queries.get(), 0, queries, layout_.near_begin, layout_.columns);
-    if (opens_) ScoreOpened(rows, fine_group);
+    if (opens_) ScoreOpened(first, rows, fine_group);
     for (int64_t query = 0; query < queries; query += kRowTile) {
       const int64_t tile = std::min<int64_t>(kRowTile, queries - query);
       for (int64_t q = query; q < query + tile; ++q) {
@@ -148,12 +150,16 @@ class HeadTask {
                            sums.data() + kv_head_ * std::ssize(sums) / spec_.num_kv_heads);
   }
 
-  void ScoreOpened(int64_t rows, int64_t fine_group) {
-    if (scanned_.empty()) {
-      opened_.Choose(rows, fine_group);
-    } else {
-      opened_.ChooseAmong(scanned_, fine_group);
+  void ScoreOpened(int64_t first, int64_t rows, int64_t fine_group) {
+    const DividedScans& scans = *step_.scans;
+    opened_.Begin(rows, fine_group);
+    for (int64_t row = 0; row < rows; ++row) {
+      for (const TopUnits& found : scans.Found(segment_index_, kv_head_, first + row)) {
+        opened_.Offer(row, found);
+      }
     }
+    opened_.Look({scans.Groups(segment_index_, kv_head_), fine_group - 1});
+    opened_.Choose();
     opened_.Score(rows, scratch_.scores.get(), stride_, opened_at_);
   }
 
@@ -315,7 +321,7 @@ class HeadTask {
   const PackedAttention& weights_;
   const Rotary* const rotary_;  // null: nothing is rotated
   const SlotSegment& segment_;
-  const std::span<const TopUnits> scanned_;  // empty: the scan is not divided
+  const int64_t segment_index_;
   const int32_t kv_head_;
   const int64_t heads_;
   const Matrix qkv_;
@@ -336,14 +342,13 @@ class HeadTask {
 
 void RunScan(AttentionStep& step, const PackedAttention& weights, int32_t layer, int64_t part,
              Matrix qkv, AttentionScratch& scratch) {
-  const auto& [segment, kv_head, groups] = step.scans->parts()[part];
-  TopUnits& best = step.scans->Found(part);
+  const DividedScans::Part& of = step.scans->parts()[part];
+  const std::span<TopUnits> found = step.scans->Found(of);
   if (step.layout.type == CacheType::kF32) {
-    HeadTask<float>(step, weights, layer, segment, kv_head, qkv, {}, scratch)
-        .ScanPart(groups, best);
+    HeadTask<float>(step, weights, layer, of.segment, of.kv_head, qkv, {}, scratch).Scan(of, found);
   } else {
-    HeadTask<BFloat16>(step, weights, layer, segment, kv_head, qkv, {}, scratch)
-        .ScanPart(groups, best);
+    HeadTask<BFloat16>(step, weights, layer, of.segment, of.kv_head, qkv, {}, scratch)
+        .Scan(of, found);
   }
 }
 
@@ -371,8 +376,8 @@ HWY_EXPORT(RunScan);
 
 namespace {
 
-/// The fewest units of an archive that are looked at together.
-constexpr int64_t kPieceUnits = 256;
+/// Units of an archive at which a block of the most rows looks together, if not all of a group.
+constexpr int64_t kUnitsTogether = 240;
 
 /// Scores of one query.
 int64_t ScoreColumns(const AttentionSpec& spec, const SlotLayout& layout) {
@@ -441,19 +446,20 @@ ScanScratch::ScanScratch(const AttentionSpec& spec, int64_t block_rows, int64_t 
 BoundScratch::BoundScratch(const ScanScratch& scan, int64_t unit_stride)
     : reach(AllocateAligned<float>(scan.dim)),
       gains(AllocateAligned<float>(scan.dim)),
-      means(AllocateAligned<float>(scan.dim)),
-      levels_of(AllocateAligned<uint32_t>(scan.dim)),
-      factors(AllocateAligned<float>(unit_stride)),
-      hidden(AllocateAligned<float>(unit_stride)),
+      means(AllocateAligned<float>(4 * scan.dim)),
+      levels_of(AllocateAligned<uint32_t>(4 * scan.dim)),
+      factors(AllocateAligned<float>(4 * unit_stride)),
+      hidden(AllocateAligned<float>(4 * unit_stride)),
       levels(AllocateAligned<int32_t>(scan.dim / 4 * unit_stride)) {
   const int64_t queries = SlotLayout::RoundUp(scan.queries, kRowTile);
   numbers = AllocateAligned<int8_t>(queries * scan.dim);
   starts = AllocateAligned<int32_t>(queries);
-  std::fill_n(starts.get(), queries, 0);
+  centres = AllocateAligned<float>(4 * queries);
+  unit_slacks = AllocateAligned<int32_t>(4 * queries);
   for (AlignedArray<float>* of_queries : {&rests, &slacks, &mean_slacks, &scales, &steps}) {
     *of_queries = AllocateAligned<float>(queries);
-    std::fill_n(of_queries->get(), queries, 0.0F);
   }
+  std::fill_n(means.get(), 4 * scan.dim, 0.0F);  // there may be fewer units
 }
 
 OpenScratch::OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, int64_t block_rows)
@@ -467,9 +473,9 @@ OpenScratch::OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, in
   queries = AllocateAligned<float>(heads * spec.head_dim);
   scan = ScanScratch(spec, block_rows, unit_stride);
   bound = BoundScratch(scan, unit_stride);
-  piece_units = std::max(kPieceUnits, spec.hierarchy.group_size / u);
-  piece_stride = piece_units + SlotLayout::kLane;  // not a power of two
-  bounds = AllocateAligned<float>(block_rows * piece_stride);
+  const int64_t units = std::max(kUnitsTogether, spec.hierarchy.group_size / u);
+  most_bounds = block_rows * SlotLayout::RoundUp(units, SlotLayout::kLane);
+  bounds = AllocateAligned<float>(most_bounds);
   squares.resize(static_cast<size_t>(u));
   products.resize(static_cast<size_t>(u));
   opened.assign(static_cast<size_t>(block_rows), TopUnits(spec.open_units));
@@ -499,8 +505,8 @@ void AttentionStep::RotateBy(Rotary* rotary, ThreadPool& pool) {
   });
 }
 
-void AttentionStep::DivideScans(int threads) {
-  if (!scans.has_value()) scans.emplace(spec, archive, segments, threads);
+void AttentionStep::DivideScans(int threads, int64_t most_rows) {
+  if (!scans.has_value()) scans.emplace(spec, archive, segments, threads, most_rows);
 }
 
 void Attend(ThreadPool& pool, AttentionStep& step, const PackedAttention& weights, int32_t layer,
@@ -509,7 +515,7 @@ void Attend(ThreadPool& pool, AttentionStep& step, const PackedAttention& weight
   const AttentionSpec& spec = weights.spec;
   NormHeads(pool, weights.query_norm, {0, spec.num_heads, spec.head_dim}, qkv);
   NormHeads(pool, weights.key_norm, {spec.num_heads, spec.num_kv_heads, spec.head_dim}, qkv);
-  step.DivideScans(pool.threads());
+  step.DivideScans(pool.threads(), scratch[0].block_rows);
   pool.ParallelFor(std::ssize(step.scans->parts()), [&](int64_t part, int worker) {
     HWY_DYNAMIC_DISPATCH(RunScan)(step, weights, layer, part, qkv, scratch[worker]);
   });

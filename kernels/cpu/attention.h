@@ -102,20 +102,22 @@ struct BoundScratch {
   BoundScratch() = default;
   BoundScratch(const ScanScratch& scan, int64_t unit_stride);
 
-  AlignedArray<float> reach;         ///< [D]: what deviations reach
-  AlignedArray<float> gains;         ///< [D]: 127 divided by that
-  AlignedArray<int8_t> numbers;      ///< [queries, D]: X
-  AlignedArray<int32_t> starts;      ///< [queries]: what sums of products begin with
-  AlignedArray<float> rests;         ///< [queries]: |x - X|
-  AlignedArray<float> slacks;        ///< [queries]: added to sums of products
-  AlignedArray<float> mean_slacks;   ///< [queries]: added to products with means
-  AlignedArray<float> scales;        ///< [queries]: makes scores of sums of products
-  AlignedArray<float> steps;         ///< [queries]: makes scores of products with means
-  AlignedArray<float> means;         ///< [D], of a unit, as all that follows
-  AlignedArray<uint32_t> levels_of;  ///< [D]: 128 + Y of a channel by code
-  AlignedArray<float> factors;       ///< [unit_stride], lane by lane: f in units of Y
-  AlignedArray<float> hidden;        ///< [unit_stride]: 0, or -infinity for sinks and padding
-  AlignedArray<int32_t> levels;      ///< [D / 4, unit_stride]: 128 + Y of four channels
+  AlignedArray<float> reach;          ///< [D]: what deviations reach
+  AlignedArray<float> gains;          ///< [D]: 127 divided by that
+  AlignedArray<int8_t> numbers;       ///< [queries, D]: X
+  AlignedArray<int32_t> starts;       ///< [queries]: what sums of products begin with
+  AlignedArray<float> rests;          ///< [queries]: |x - X|
+  AlignedArray<float> slacks;         ///< [queries]: added to sums of products
+  AlignedArray<float> mean_slacks;    ///< [queries]: added to products with means
+  AlignedArray<float> scales;         ///< [queries]: makes scores of sums of products
+  AlignedArray<float> steps;          ///< [queries]: makes scores of products with means
+  AlignedArray<float> means;          ///< [4 units, D]
+  AlignedArray<uint32_t> levels_of;   ///< [4 units, D]: 128 + Y of a channel by code
+  AlignedArray<float> factors;        ///< [4 units, unit_stride], lane by lane: f in units of Y
+  AlignedArray<float> hidden;         ///< [4 units, unit_stride]: 0, or -infinity for sinks
+  AlignedArray<float> centres;        ///< [queries, 4 units]: added to scores
+  AlignedArray<int32_t> unit_slacks;  ///< [queries, 4 units]: added to sums of products
+  AlignedArray<int32_t> levels;       ///< [D / 4, unit_stride]: of one unit, of four channels
 };
 
 /// Working memory of one thread for models that open units; of others it is empty.
@@ -131,10 +133,9 @@ struct OpenScratch {
   ScanScratch scan;
   BoundScratch bound;
   std::vector<TopUnits> opened;            ///< of each row of a block
-  int64_t piece_units = 0;                 ///< of the archive that are looked at together
-  int64_t piece_stride = 0;                ///< from one row's bounds to the next's
+  int64_t most_bounds = 0;                 ///< of all rows
   std::vector<const std::byte*> sketches;  ///< of a piece; null where there are only sinks
-  AlignedArray<float> bounds;              ///< [rows, piece_stride]
+  AlignedArray<float> bounds;              ///< [rows, units of a piece]
   TopUnits likely;                         ///< of a piece, by bounds
   std::vector<Visit> visits;               ///< of a block, by unit
   std::vector<Twin> twins;                 ///< of the rows of a block, one after the other
@@ -174,8 +175,8 @@ class AttentionStep {
   /// Layers that share one share the work.
   void RotateBy(Rotary* rotary, ThreadPool& pool);
 
-  /// Makes `scans`, when it has yet to be made.
-  void DivideScans(int threads);
+  /// Makes `scans`, when it has yet to be made; a part has at most `most_rows` rows.
+  void DivideScans(int threads, int64_t most_rows);
 
   /// Of row `row` of the step's matrices, by its position.
   Rotation RotationAt(int64_t row) const { return rotations_.data() + row * spec.head_dim; }

@@ -53,34 +53,21 @@ class OpenUnits {
     return std::min<int64_t>(spec_.open_units, units) * work_.unit_stride;
   }
 
-  /// Finds what the `rows` queries of a block in `fine_group` open, whose forms are in the scratch.
-  void Choose(int64_t rows, int64_t fine_group) {
+  /// Looks for what the first `rows` queries of the scratch, in `fine_group`, open.
+  void Begin(int64_t rows, int64_t fine_group) {
     fine_group_ = fine_group;
     choice_.Begin(rows, fine_group);
-    choice_.Look({0, fine_group - 1});
-    choice_.Finish();
   }
-
-  /// The same for one query, out of the units of `groups` alone.
-  void ChooseAmong(GroupRange groups, int64_t fine_group, TopUnits& best) {
-    fine_group_ = fine_group;
-    choice_.Begin(1, fine_group);
-    choice_.Look(groups);
-    choice_.Finish();
-    best = work_.opened[0];
+  /// Offers the units of `groups` to them.
+  void Look(GroupRange groups) { choice_.Look(groups); }
+  /// Offers units to one of them that were found elsewhere.
+  void Offer(int64_t row, const TopUnits& found) {
+    for (const auto& [score, unit] : found.best()) work_.opened[row].Offer(unit, score);
   }
-
-  /// The same, out of what was chosen among parts of the groups that follow each other.
-  void ChooseAmong(std::span<const TopUnits> parts, int64_t fine_group) {
-    fine_group_ = fine_group;
-    work_.opened[0].Clear();
-    for (const TopUnits& part : parts) {
-      for (int64_t i = 0; i < part.size(); ++i) {
-        work_.opened[0].Offer(part.Unit(i), part.Score(i));
-      }
-    }
-    work_.opened[0].Finish();
-  }
+  /// The best of what was offered to one of them.
+  const TopUnits& Found(int64_t row) const { return work_.opened[row]; }
+  /// All has been offered.
+  void Choose() { choice_.Finish(); }
 
   /// Scores what `rows` queries have opened, in the rows of `scores` of their heads, `stride`
   /// apart, from column `at` on, and hides the representatives that lie in opened units.

@@ -67,18 +67,17 @@ inline constexpr std::array<uint8_t, 64> CodeShifts() {
 template <typename T>
 class SketchBound {
  public:
-  /// Whether this processor has the instructions.
-  static bool Serves() {
+  /// Whether this processor has the instructions, and units consist of whole vectors.
+  static bool Serves(const ArchiveLayout& layout) {
     static const bool kHas =
         __builtin_cpu_supports("avx512vbmi") > 0 && __builtin_cpu_supports("avx512vnni") > 0;
-    return kHas;
+    return kHas && layout.head_dim % kLanes == 0 && layout.unit_tokens % kLanes == 0;
   }
 
   SketchBound(const ArchiveLayout& layout, OpenScratch& scratch)
       : layout_(layout.Sketch()),
         dim_(layout.head_dim),
         tokens_(layout.unit_tokens),
-        stride_(scratch.unit_stride),
         scan_(scratch.scan),
         work_(scratch.bound),
         root_(std::sqrt(static_cast<float>(dim_))) {}
@@ -93,48 +92,45 @@ class SketchBound {
     for (int64_t i = 0; i < count; ++i) SetQuery(i);
   }
 
-  /// Reads a sketch, of which the first `sinks` tokens are never met. False: it has no bounds,
-  /// because its numbers are not like the others'.
-  FMA_BOUND_CODE bool SetUnit(const std::byte* sketch, int64_t sinks) {
-    const auto* means = reinterpret_cast<const T*>(sketch);
-    const auto* deviations = reinterpret_cast<const T*>(sketch + layout_.deviation_offset);
-    const __m512 limit = _mm512_set1_ps(mean_limit_);
-    const __m512i middle = _mm512_set1_epi8(-128);
-    __m512 squares = _mm512_setzero_ps();
-    __mmask16 good = 0xFFFF;
-    for (int64_t c = 0; c < scan_.dim; c += kLanes) {
-      const __mmask16 there = First(dim_ - c);
-      const __m512 mean = Load(means + c, there);
-      const __m512 deviation = Load(deviations + c, there);
-      good &= _mm512_cmp_ps_mask(_mm512_abs_ps(mean), limit, _CMP_LE_OQ);
-      good &= _mm512_cmp_ps_mask(deviation, _mm512_setzero_ps(), _CMP_GE_OQ);
-      good &= _mm512_cmp_ps_mask(deviation, _mm512_load_ps(&work_.reach[c]), _CMP_LE_OQ);
-      const __m512 outer = _mm512_mul_ps(deviation, _mm512_load_ps(&work_.gains[c]));
-      squares = _mm512_fmadd_ps(outer, outer, squares);
-      const __m512i both =
-          _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(outer, _mm512_set1_ps(0.3F))),
-                           _mm512_slli_epi32(_mm512_cvtps_epi32(outer), 16));
-      const __m512i bytes = _mm512_sub_epi32(both, _mm512_slli_epi32(both, 8));
-      _mm512_store_si512(&work_.levels_of[c], _mm512_add_epi32(bytes, middle));
-      _mm512_store_ps(&work_.means[c], mean);
+  /// Units that are read together, because their means are multiplied with each query together.
+  static constexpr int kTogether = 4;
+
+  /// Reads up to kTogether sketches, of which null stands for none; of each the first `sinks`
+  /// tokens are never met. Bit i of the result: unit i has bounds. Otherwise its numbers are not
+  /// like others.
+  FMA_BOUND_CODE uint32_t SetUnits(std::span<const std::byte* const> sketches,
+                                   const int64_t* sinks) {
+    __m512 squares[kTogether] = {};
+    uint32_t good = 0;
+    for (size_t i = 0; i < sketches.size(); ++i) {
+      if (sketches[i] == nullptr) continue;
+      const auto unit = static_cast<int>(i);
+      const __m512i bad = _mm512_or_si512(SetChannels(sketches[i], unit, squares[i]),
+                                          SetTokens(sketches[i], unit, sinks[i]));
+      good |= (_mm512_test_epi32_mask(bad, bad) == 0 ? 1U : 0U) << i;
+      codes_[i] = reinterpret_cast<const uint8_t*>(sketches[i] + layout_.codes_offset);
     }
-    length_ = std::sqrt(_mm512_reduce_add_ps(squares)) * kUp + 0.5F * root_;
-    good &= SetTokens(reinterpret_cast<const T*>(sketch + layout_.factors_offset), sinks);
-    codes_ = reinterpret_cast<const uint8_t*>(sketch + layout_.codes_offset);
-    if (count_ > kRowTile) Unpack();
-    return good == 0xFFFF;
+    MatchMeans(_mm_fmadd_ps(_mm_sqrt_ps(SumsOfLanes(squares)), _mm_set1_ps(kUp),
+                            _mm_set1_ps(0.5F * root_)));
+    return good;
   }
 
-  /// Sets bounds[row * stride] to bounds for the queries of each row, `heads` a row, and the unit.
-  FMA_BOUND_CODE void Match(int64_t heads, float* bounds, int64_t stride) const {
+  /// Sets bounds[row * stride] to bounds for the queries of each row, `heads` a row, and unit
+  /// `unit` of those that were read.
+  FMA_BOUND_CODE void Match(int unit, int64_t heads, float* bounds, int64_t stride) const {
     const int64_t rows = count_ / heads;
     for (int64_t row = 0; row < rows; ++row) {
       _mm512_store_ps(&scan_.lanes[row * kLanes], _mm512_set1_ps(kLeast));
     }
+    Tile tile = {.unit = unit, .heads = heads, .rest_of_row = heads};
     if (count_ > kRowTile) {
-      MatchAll<true>(heads);
+      Unpack(unit);
+      for (; tile.query + kManyRows <= count_; tile.query += kManyRows) {
+        MatchTile<true, kManyRows>(tile);
+      }
+      MatchRest<true>(tile);
     } else {
-      MatchAll<false>(heads);
+      MatchRest<false>(tile);
     }
     for (int64_t row = 0; row < rows; ++row) {
       bounds[row * stride] = _mm512_reduce_max_ps(_mm512_load_ps(&scan_.lanes[row * kLanes]));
@@ -145,6 +141,7 @@ class SketchBound {
 
  private:
   static constexpr int64_t kLanes = 16;
+  static constexpr int kManyRows = 12;    // whose sums for 32 tokens fit into registers
   static constexpr float kMost = 127.0F;  // of numbers of 8 bits
   static constexpr float kNever = -std::numeric_limits<float>::infinity();
   static constexpr float kUp = 1.0001F;  // more than rounding takes from sums of squares
@@ -154,48 +151,50 @@ class SketchBound {
   static constexpr int64_t kSamples = 16;
   static constexpr float kReach = 2.5F;  // deviations rarely are so many times their mean
 
-  static __mmask16 First(int64_t count) {
-    return count >= kLanes ? 0xFFFF
-                           : static_cast<__mmask16>((1U << std::max<int64_t>(count, 0)) - 1);
+  FMA_BOUND_INLINE static __m512 Load(const float* from) { return _mm512_loadu_ps(from); }
+  FMA_BOUND_INLINE static __m512 Load(const BFloat16* from) {
+    const __m256i numbers = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(numbers), 16));
   }
-  FMA_BOUND_INLINE static __m512 Load(const float* from, __mmask16 there) {
-    return _mm512_maskz_loadu_ps(there, from);
-  }
-  FMA_BOUND_INLINE static __m512 Load(const BFloat16* from, __mmask16 there) {
-    return _mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, from)), 16));
+
+  /// The size of numbers, 0 where they are none or huge.
+  FMA_BOUND_INLINE static __m512 Tame(__m512 numbers) {
+    const __m512 sizes = _mm512_abs_ps(numbers);
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(sizes, _mm512_set1_ps(kHuge), _CMP_LE_OQ), sizes);
   }
 
   /// Sets what numbers of these units may reach: channel by channel some times the mean deviation,
-  /// and some times the largest mean. Numbers that are none are left out.
-  void SetReach(std::span<const std::byte* const> sketches) {
-    std::fill_n(work_.reach.get(), scan_.dim, 0.0F);
-    const auto tame = [](float x) { return std::abs(x) <= kHuge ? std::abs(x) : 0.0F; };
-    float mean = 0;
+  /// and some times the largest mean.
+  FMA_BOUND_CODE void SetReach(std::span<const std::byte* const> sketches) {
+    float* reach = work_.reach.get();
+    std::fill_n(reach, dim_, 0.0F);
+    __m512 mean = _mm512_setzero_ps();
     const int64_t count = std::ssize(sketches);
     const int64_t samples = std::min(count, kSamples);
+    const __m512 share = _mm512_set1_ps(kReach / static_cast<float>(samples));
     for (int64_t i = 0; i < samples; ++i) {
       const std::byte* sketch = sketches[i * count / samples];
       if (sketch == nullptr) continue;
       const auto* means = reinterpret_cast<const T*>(sketch);
       const auto* deviations = reinterpret_cast<const T*>(sketch + layout_.deviation_offset);
-      for (int64_t c = 0; c < dim_; ++c) {
-        mean = std::max(mean, tame(ToFloat(means[c])));
-        work_.reach[c] += tame(ToFloat(deviations[c])) * kReach / static_cast<float>(samples);
+      for (int64_t c = 0; c < dim_; c += kLanes) {
+        mean = _mm512_max_ps(Tame(Load(means + c)), mean);
+        _mm512_store_ps(reach + c, _mm512_fmadd_ps(Tame(Load(deviations + c)), share,
+                                                   _mm512_load_ps(reach + c)));
       }
     }
-    mean_limit_ = 8 * mean + kTiny;
-    most_reach_ = std::max(*std::max_element(&work_.reach[0], &work_.reach[dim_]), kTiny);
-    for (int64_t c = 0; c < scan_.dim; ++c) {
-      work_.reach[c] = std::max(work_.reach[c], most_reach_ / 1024);
-      work_.gains[c] = kMost / work_.reach[c];
+    mean_limit_ = 8 * _mm512_reduce_max_ps(mean) + kTiny;
+    most_reach_ = std::max(*std::max_element(reach, reach + dim_), kTiny);
+    for (int64_t c = 0; c < dim_; ++c) {
+      reach[c] = std::max(reach[c], most_reach_ / 1024);
+      work_.gains[c] = kMost / reach[c];
     }
   }
 
   FMA_BOUND_CODE void SetQuery(int64_t index) {
-    const float* scaled = &scan_.scaled[(form_ * scan_.queries + index) * scan_.dim];
+    const float* scaled = &scan_.scaled[(form_ * scan_.queries + index) * dim_];
     __m512 largest = _mm512_setzero_ps();
-    for (int64_t c = 0; c < scan_.dim; c += kLanes) {
+    for (int64_t c = 0; c < dim_; c += kLanes) {
       largest = _mm512_max_ps(_mm512_abs_ps(Weighted(scaled, c)), largest);
     }
     const float most = _mm512_reduce_max_ps(largest);
@@ -204,7 +203,7 @@ class SketchBound {
     __m512 squares = _mm512_setzero_ps();
     __m512 plain = _mm512_setzero_ps();
     __m512i total = _mm512_setzero_si512();
-    for (int64_t c = 0; c < scan_.dim; c += kLanes) {
+    for (int64_t c = 0; c < dim_; c += kLanes) {
       const __m512 x = _mm512_mul_ps(Weighted(scaled, c), _mm512_set1_ps(gain));
       const __m512i number = _mm512_cvtps_epi32(x);
       const __m512 rest = _mm512_sub_ps(x, _mm512_cvtepi32_ps(number));
@@ -213,7 +212,7 @@ class SketchBound {
       squares = _mm512_fmadd_ps(x, x, squares);
       plain = _mm512_fmadd_ps(query, query, plain);
       total = _mm512_add_epi32(total, number);
-      _mm_store_si128(reinterpret_cast<__m128i*>(&work_.numbers[index * scan_.dim + c]),
+      _mm_store_si128(reinterpret_cast<__m128i*>(&work_.numbers[index * dim_ + c]),
                       _mm512_cvtepi32_epi8(number));
     }
     const float step = scan_.steps[form_ * scan_.queries + index];
@@ -243,99 +242,136 @@ class SketchBound {
     work_.mean_slacks[index] = kUp * (dim / 16 + 8) * 0x1p-23F * root_ * mean_limit_ * plain;
   }
 
-  /// Whether the factors of the unit are like others.
-  FMA_BOUND_INLINE __mmask16 SetTokens(const T* factors, int64_t sinks) {
+  /// Not 0 in lanes where numbers are not in [0, most] or no numbers: as integers, all these are
+  /// larger.
+  FMA_BOUND_INLINE static __m512i Beyond(__m512 numbers, __m512 most, __m512i others) {
+    const __m512i end = _mm512_castps_si512(most);
+    const __m512i larger = _mm512_max_epu32(_mm512_castps_si512(numbers), end);
+    return _mm512_ternarylogic_epi32(larger, end, others, 0x3C | 0xAA);  // (larger ^ end) | others
+  }
+
+  /// Reads means and deviations; `squares` sums those of the largest Y. Returns what is not like
+  /// others.
+  FMA_BOUND_INLINE __m512i SetChannels(const std::byte* sketch, int unit, __m512& squares) {
+    const auto* from_means = reinterpret_cast<const T*>(sketch);
+    const auto* from = reinterpret_cast<const T*>(sketch + layout_.deviation_offset);
+    const float* reach = work_.reach.get();
+    const float* gains = work_.gains.get();
+    float* means = &work_.means[unit * dim_];
+    uint32_t* levels = &work_.levels_of[unit * dim_];
+    __m512i bad = _mm512_setzero_si512();
+    for (int64_t c = 0; c < dim_; c += kLanes) {
+      const __m512 mean = Load(from_means + c);
+      _mm512_store_ps(means + c, mean);
+      bad = Beyond(_mm512_abs_ps(mean), _mm512_set1_ps(mean_limit_), bad);
+      const __m512 deviation = Load(from + c);
+      bad = Beyond(deviation, _mm512_load_ps(reach + c), bad);
+      const __m512 outer = _mm512_mul_ps(deviation, _mm512_load_ps(gains + c));
+      squares = _mm512_fmadd_ps(outer, outer, squares);
+      const __m512i inner = _mm512_cvtps_epi32(_mm512_mul_ps(outer, _mm512_set1_ps(0.3F)));
+      const __m512i both =
+          _mm512_add_epi32(inner, _mm512_slli_epi32(_mm512_cvtps_epi32(outer), 16));
+      const __m512i bytes = _mm512_sub_epi32(both, _mm512_slli_epi32(both, 8));
+      _mm512_store_si512(levels + c, _mm512_add_epi32(bytes, _mm512_set1_epi8(-128)));
+    }
+    return bad;
+  }
+
+  /// Reads factors. Returns what is not like others.
+  FMA_BOUND_INLINE __m512i SetTokens(const std::byte* sketch, int unit, int64_t sinks) {
     alignas(64) static constexpr auto kTokens = TokensOfLanes();
     const __m512i tokens = _mm512_load_si512(kTokens.data());
-    const __m512i end = _mm512_set1_epi32(static_cast<int32_t>(tokens_));
-    const __m512i begin = _mm512_set1_epi32(static_cast<int32_t>(sinks));
-    __mmask16 good = 0xFFFF;
-    for (int64_t first = 0; first < stride_; first += kLanes) {
-      const __m512 factor = Load(factors + first, First(tokens_ - first));
-      good &= _mm512_cmp_ps_mask(factor, _mm512_setzero_ps(), _CMP_GE_OQ);
-      good &= _mm512_cmp_ps_mask(factor, _mm512_set1_ps(kHuge), _CMP_LE_OQ);
+    const auto* from = reinterpret_cast<const T*>(sketch + layout_.factors_offset);
+    float* factors = &work_.factors[unit * tokens_];
+    float* hidden = &work_.hidden[unit * tokens_];
+    __m512i bad = _mm512_setzero_si512();
+    for (int64_t first = 0; first < tokens_; first += kLanes) {
+      const __m512 factor = Load(from + first);
+      bad = Beyond(factor, _mm512_set1_ps(kHuge), bad);
       const __m512 scaled = _mm512_mul_ps(factor, _mm512_set1_ps(kStep));
-      _mm512_store_ps(&work_.factors[first], _mm512_permutexvar_ps(tokens, scaled));
-      const __m512i token =
-          _mm512_add_epi32(tokens, _mm512_set1_epi32(static_cast<int32_t>(first)));
-      const __mmask16 met =
-          _mm512_cmpge_epi32_mask(token, begin) & _mm512_cmplt_epi32_mask(token, end);
-      _mm512_store_ps(&work_.hidden[first],
+      _mm512_store_ps(factors + first, _mm512_permutexvar_ps(tokens, scaled));
+      const auto begin = static_cast<int32_t>(sinks - first);
+      const __mmask16 met = _mm512_cmpge_epi32_mask(tokens, _mm512_set1_epi32(begin));
+      _mm512_store_ps(hidden + first,
                       _mm512_mask_mov_ps(_mm512_set1_ps(kNever), met, _mm512_setzero_ps()));
     }
-    return good;
+    return bad;
+  }
+
+  /// What is added to each query's sums and scores, of all units. `lengths`: no vector Y of a token
+  /// of a unit is longer.
+  FMA_BOUND_INLINE void MatchMeans(__m128 lengths) {
+    const float* scaled = &scan_.scaled[form_ * scan_.queries * dim_];
+    const float* means = work_.means.get();
+    for (int64_t query = 0; query < count_; ++query, scaled += dim_) {
+      __m512 sums[kTogether] = {};
+      for (int64_t c = 0; c < dim_; c += kLanes) {
+        const __m512 numbers = _mm512_load_ps(scaled + c);
+        for (int i = 0; i < kTogether; ++i) {
+          sums[i] = _mm512_fmadd_ps(numbers, _mm512_load_ps(means + i * dim_ + c), sums[i]);
+        }
+      }
+      const __m128 products = _mm_add_ps(SumsOfLanes(sums), _mm_set1_ps(work_.mean_slacks[query]));
+      _mm_store_ps(&work_.centres[query * kTogether],
+                   _mm_fmadd_ps(products, _mm_set1_ps(work_.steps[query]), _mm_set1_ps(1e-30F)));
+      const __m128 slacks =
+          _mm_fmadd_ps(_mm_set1_ps(work_.rests[query]), lengths, _mm_set1_ps(work_.slacks[query]));
+      _mm_store_si128(reinterpret_cast<__m128i*>(&work_.unit_slacks[query * kTogether]),
+                      _mm_cvtps_epi32(slacks));
+    }
   }
 
   /// Levels of all channels as bytes, for many queries.
-  FMA_BOUND_INLINE void Unpack() const {
-    for (int64_t four = 0; four < scan_.pairs / 2; ++four) {
-      for (int64_t first = 0; first < stride_; first += kLanes) {
-        _mm512_store_si512(&work_.levels[four * stride_ + first], Levels(four, first));
+  FMA_BOUND_INLINE void Unpack(int unit) const {
+    const uint8_t* codes = codes_[unit];
+    const uint32_t* table = &work_.levels_of[unit * dim_];
+    int32_t* to = work_.levels.get();
+    for (int64_t four = 0; four < dim_ / 4; ++four, table += 4) {
+      for (int64_t first = 0; first < tokens_; first += kLanes) {
+        _mm512_store_si512(to, Levels(codes, table));
+        codes += kLanes;
+        to += kLanes;
       }
     }
   }
 
-  template <bool kStored>
-  FMA_BOUND_INLINE void MatchAll(int64_t heads) const {
-    int64_t query = 0;
-    for (; query + kRowTile <= count_; query += kRowTile)
-      MatchTile<kStored, kRowTile>(query, heads);
-    static_assert(kRowTile == 4);
-    if (count_ - query == 3) MatchTile<kStored, 3>(query, heads);
-    if (count_ - query == 2) MatchTile<kStored, 2>(query, heads);
-    if (count_ - query == 1) MatchTile<kStored, 1>(query, heads);
-  }
-
-  /// Of some queries: where their sums begin, their products with the mean, and which rows they are
-  /// of.
+  /// Some queries, of `heads` a row: which rows they are of.
   struct Tile {
-    alignas(16) std::array<int32_t, kRowTile> starts;
-    alignas(16) std::array<float, kRowTile> centres;
-    int64_t query;
-    int64_t row;
-    int64_t rest_of_row;  // queries of the first row
+    int unit;
     int64_t heads;
+    int64_t query = 0;
+    int64_t row = 0;
+    int64_t rest_of_row;  // queries of the first row
   };
 
-  /// Raises each row's lanes to the bounds of kRows queries from `query` on, of `heads` a row.
+  template <bool kStored>
+  FMA_BOUND_INLINE void MatchRest(Tile& tile) const {
+    static_assert(kRowTile == 4);
+    for (; tile.query + kRowTile <= count_; tile.query += kRowTile) {
+      MatchTile<kStored, kRowTile>(tile);
+    }
+    const int64_t left = count_ - tile.query;
+    if (left == 3) MatchTile<kStored, 3>(tile);
+    if (left == 2) MatchTile<kStored, 2>(tile);
+    if (left == 1) MatchTile<kStored, 1>(tile);
+  }
+
+  /// Raises each row's lanes to the bounds of kRows queries, and goes on to the row behind them.
   template <bool kStored, int kRows>
-  FMA_BOUND_CODE __attribute__((noinline)) void MatchTile(int64_t query, int64_t heads) const {
-    Tile tile;
-    tile.query = query;
-    tile.row = query / heads;
-    tile.rest_of_row = heads - query % heads;
-    tile.heads = heads;
-    Begin<kRows>(tile);
+  FMA_BOUND_INLINE void MatchTile(Tile& tile) const {
     int64_t first = 0;
-    for (; first + 2 * kLanes <= stride_; first += 2 * kLanes) {
+    for (; first + 2 * kLanes <= tokens_; first += 2 * kLanes) {
       MatchColumns<kStored, kRows, 2>(tile, first);
     }
-    if (first < stride_) MatchColumns<kStored, kRows, 1>(tile, first);
-  }
-
-  template <int kRows>
-  FMA_BOUND_INLINE void Begin(Tile& tile) const {
-    const float* scaled = &scan_.scaled[(form_ * scan_.queries + tile.query) * scan_.dim];
-    __m512 sums[kRowTile];
-    for (__m512& sum : sums) sum = _mm512_setzero_ps();
-    for (int64_t c = 0; c < scan_.dim; c += kLanes) {
-      const __m512 mean = _mm512_load_ps(&work_.means[c]);
-      for (int r = 0; r < kRows; ++r) {
-        sums[r] = _mm512_fmadd_ps(_mm512_load_ps(scaled + r * scan_.dim + c), mean, sums[r]);
-      }
+    if (first < tokens_) MatchColumns<kStored, kRows, 1>(tile, first);
+    tile.rest_of_row -= kRows;
+    while (tile.rest_of_row <= 0) {
+      tile.rest_of_row += tile.heads;
+      ++tile.row;
     }
-    const int64_t q = tile.query;
-    const __m128 products = _mm_add_ps(SumsOfLanes(sums), _mm_load_ps(&work_.mean_slacks[q]));
-    _mm_store_ps(tile.centres.data(),
-                 _mm_fmadd_ps(products, _mm_load_ps(&work_.steps[q]), _mm_set1_ps(1e-30F)));
-    const __m128 slack = _mm_fmadd_ps(_mm_load_ps(&work_.rests[q]), _mm_set1_ps(length_),
-                                      _mm_load_ps(&work_.slacks[q]));
-    const __m128i starts = _mm_load_si128(reinterpret_cast<const __m128i*>(&work_.starts[q]));
-    _mm_store_si128(reinterpret_cast<__m128i*>(tile.starts.data()),
-                    _mm_add_epi32(starts, _mm_cvtps_epi32(slack)));
   }
 
-  FMA_BOUND_INLINE static __m128 SumsOfLanes(const __m512 (&v)[kRowTile]) {
+  FMA_BOUND_INLINE static __m128 SumsOfLanes(const __m512 (&v)[kTogether]) {
     const __m512 a = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
     const __m512 b = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
     const __m512 four = _mm512_add_ps(_mm512_shuffle_ps(a, b, _MM_SHUFFLE(1, 0, 1, 0)),
@@ -349,6 +385,8 @@ class SketchBound {
   FMA_BOUND_INLINE void MatchColumns(const Tile& tile, int64_t first) const {
     __m512i sums[kRows][kVecs];
     SumProducts<kStored>(tile, first, sums);
+    const int32_t* slacks = &work_.unit_slacks[tile.query * kTogether + tile.unit];
+    const float* centres = &work_.centres[tile.query * kTogether + tile.unit];
     float* lanes = &scan_.lanes[tile.row * kLanes];
     int64_t left = tile.rest_of_row;
     __m512 largest = _mm512_load_ps(lanes);
@@ -361,14 +399,15 @@ class SketchBound {
       }
       __m512 most = _mm512_set1_ps(kNever);
       for (int v = 0; v < kVecs; ++v) {
-        const int64_t at = first + v * kLanes;
+        const __m512i sum = _mm512_add_epi32(sums[r][v], _mm512_set1_epi32(slacks[r * kTogether]));
+        const int64_t at = tile.unit * tokens_ + first + v * kLanes;
         most = _mm512_max_ps(
-            _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r][v]), _mm512_load_ps(&work_.factors[at]),
+            _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_load_ps(&work_.factors[at]),
                             _mm512_load_ps(&work_.hidden[at])),
             most);
       }
       const __m512 bound = _mm512_fmadd_ps(most, _mm512_set1_ps(work_.scales[tile.query + r]),
-                                           _mm512_set1_ps(tile.centres[r]));
+                                           _mm512_set1_ps(centres[r * kTogether]));
       largest = _mm512_max_ps(bound, largest);  // which a NaN leaves as it is
     }
     _mm512_store_ps(lanes, largest);
@@ -378,48 +417,52 @@ class SketchBound {
   FMA_BOUND_INLINE void SumProducts(const Tile& tile, int64_t first,
                                     __m512i (&sums)[kRows][kVecs]) const {
     for (int r = 0; r < kRows; ++r) {
-      for (int v = 0; v < kVecs; ++v) sums[r][v] = _mm512_set1_epi32(tile.starts[r]);
+      for (int v = 0; v < kVecs; ++v) {
+        sums[r][v] = _mm512_set1_epi32(work_.starts[tile.query + r]);
+      }
     }
-    const int64_t row = scan_.dim / 4;
+    const int64_t row = dim_ / 4;
     const auto* numbers = reinterpret_cast<const int32_t*>(work_.numbers.get()) + tile.query * row;
     const int32_t* stored = &work_.levels[first];
-    const int64_t fours = scan_.pairs / 2;
-    for (int64_t four = 0; four < fours; ++four) {
+    const uint8_t* codes = codes_[tile.unit] + first;
+    const uint32_t* table = &work_.levels_of[tile.unit * dim_];
+    const int64_t tokens = tokens_;
+    for (const int32_t* end = numbers + row; numbers < end; ++numbers) {
       __m512i levels[kVecs];
       for (int v = 0; v < kVecs; ++v) {
-        levels[v] = kStored ? _mm512_load_si512(stored + four * stride_ + v * kLanes)
-                            : Levels(four, first + v * kLanes);
+        levels[v] =
+            kStored ? _mm512_load_si512(stored + v * kLanes) : Levels(codes + v * kLanes, table);
       }
       for (int r = 0; r < kRows; ++r) {
-        const __m512i query = _mm512_set1_epi32(numbers[r * row + four]);
+        const __m512i query = _mm512_set1_epi32(numbers[r * row]);
         for (int v = 0; v < kVecs; ++v) {
           sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], levels[v], query);
         }
       }
+      stored += tokens;
+      codes += tokens;
+      table += 4;
     }
   }
 
-  /// The Y, plus 128, of four channels of 16 tokens from `first` on, in the order of TokenOf().
-  FMA_BOUND_INLINE __m512i Levels(int64_t four, int64_t first) const {
+  /// The Y, plus 128, of four channels of 16 tokens, in the order of TokenOf(), by the codes of the
+  /// tokens and the `table` of the channels.
+  FMA_BOUND_INLINE static __m512i Levels(const uint8_t* codes, const uint32_t* table) {
     alignas(64) static constexpr auto kShifts = CodeShifts();
-    const uint8_t* from = codes_ + four * tokens_ + first;
-    const __m128i codes = tokens_ - first >= kLanes
-                              ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))
-                              : _mm_maskz_loadu_epi8(First(tokens_ - first), from);
-    const __m512i shifted = _mm512_multishift_epi64_epi8(_mm512_load_si512(kShifts.data()),
-                                                         _mm512_broadcast_i32x4(codes));
+    const __m512i sixteen =
+        _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes)));
+    const __m512i shifted =
+        _mm512_multishift_epi64_epi8(_mm512_load_si512(kShifts.data()), sixteen);
     // Two bits of the code after two of the channel: (shifted & 3) | channel.
     const __m512i index = _mm512_ternarylogic_epi32(shifted, _mm512_set1_epi8(3),
                                                     _mm512_set1_epi32(0x0C080400), 0xEA);
-    const __m128i table =
-        _mm_load_si128(reinterpret_cast<const __m128i*>(&work_.levels_of[4 * four]));
-    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), index);
+    return _mm512_shuffle_epi8(
+        _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(table))), index);
   }
 
   SketchLayout layout_;
   int64_t dim_;
   int64_t tokens_;
-  int64_t stride_;
   ScanScratch& scan_;
   BoundScratch& work_;
   const float root_;  // of the channels' number
@@ -430,9 +473,7 @@ class SketchBound {
   float mean_limit_ = 0;
   float most_reach_ = 0;
 
-  // Of the unit:
-  float length_ = 0;  // no vector Y of a token is longer
-  const uint8_t* codes_ = nullptr;
+  std::array<const uint8_t*, kTogether> codes_ = {};  // of the units
 };
 
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
@@ -447,12 +488,15 @@ namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 template <typename T>
 class SketchBound {
  public:
-  static bool Serves() { return false; }
+  static constexpr int kTogether = 1;
+  static bool Serves(const ArchiveLayout& /*layout*/) { return false; }
   SketchBound(const ArchiveLayout& /*layout*/, OpenScratch& /*scratch*/) {}
   void SetQueries(int /*form*/, int64_t /*count*/, std::span<const std::byte* const> /*sketches*/) {
   }
-  bool SetUnit(const std::byte* /*sketch*/, int64_t /*sinks*/) { return false; }
-  void Match(int64_t /*heads*/, float* /*bounds*/, int64_t /*stride*/) const {}
+  uint32_t SetUnits(std::span<const std::byte* const> /*sketches*/, const int64_t* /*sinks*/) {
+    return 0;
+  }
+  void Match(int /*unit*/, int64_t /*heads*/, float* /*bounds*/, int64_t /*stride*/) const {}
 };
 
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE

@@ -3,19 +3,25 @@
 #include <algorithm>
 
 namespace fmaserver::kernels::cpu {
+namespace {
 
-void TopUnits::KeepBest() {
-  const auto least = offers_.begin() + count_ - 1;
-  std::nth_element(offers_.begin(), least, offers_.end(), [](const Offered& a, const Offered& b) {
-    return a.score != b.score ? a.score > b.score : a.unit < b.unit;
-  });
-  bar_ = least->score;
-  offers_.resize(static_cast<size_t>(count_));
+bool IsBetter(const TopUnits::Scored& a, const TopUnits::Scored& b) {
+  return a.score != b.score ? a.score > b.score : a.unit < b.unit;
 }
 
-void TopUnits::Finish() {
-  if (std::ssize(offers_) > count_) KeepBest();
-  std::ranges::sort(offers_, {}, &Offered::unit);
+}  // namespace
+
+void TopUnits::Insert(const Scored& offered) {
+  if (!IsFull()) {
+    best_.push_back(offered);
+  } else {
+    if (!IsBetter(offered, best_.front())) return;
+    std::ranges::pop_heap(best_, IsBetter);
+    best_.back() = offered;
+  }
+  std::ranges::push_heap(best_, IsBetter);
 }
+
+void TopUnits::Finish() { std::ranges::sort(best_, {}, &Scored::unit); }
 
 }  // namespace fmaserver::kernels::cpu

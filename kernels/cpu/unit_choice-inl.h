@@ -13,6 +13,7 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -47,15 +48,16 @@ class UnitChoice {
     rows_ = rows;
     fine_group_ = fine_group;
     for (int64_t row = 0; row < rows; ++row) work_.opened[row].Clear();
-    for (const UnitForm form : {UnitForm::kPlaced, UnitForm::kDistant}) {
-      if (form == UnitForm::kDistant && spec_.max_distance == 0) break;
-      scan_.SetQueries(static_cast<int>(form), QueriesIn(form, spec_, scratch_), rows * heads_);
-    }
   }
 
   /// Offers the units of `groups` to the rows.
   void Look(GroupRange groups) {
-    const int64_t most = work_.piece_units / layout_.UnitsPerGroup();
+    if (groups.first >= groups.end) return;
+    for (const UnitForm form : {UnitForm::kPlaced, UnitForm::kDistant}) {
+      if (form == UnitForm::kDistant && spec_.max_distance == 0) break;
+      scan_.SetQueries(static_cast<int>(form), QueriesIn(form, spec_, scratch_), rows_ * heads_);
+    }
+    const int64_t most = std::max<int64_t>(1, MostUnits() / layout_.UnitsPerGroup());
     for (int64_t first = groups.first; first < groups.end;) {
       const UnitForm form = archive_.FormOf(first, fine_group_);
       int64_t end = first + 1;
@@ -77,6 +79,11 @@ class UnitChoice {
   static constexpr float kInfinity = std::numeric_limits<float>::infinity();
   static constexpr float kDone = -kInfinity;  // in place of a bound
 
+  /// Of a piece; few rows look at more together.
+  int64_t MostUnits() const {
+    return work_.most_bounds / rows_ / SlotLayout::kLane * SlotLayout::kLane;
+  }
+
   /// At units of one piece.
   void LookAt(GroupRange groups, UnitForm form) {
     form_ = static_cast<int>(form);
@@ -84,16 +91,16 @@ class UnitChoice {
     work_.sketches.clear();
     for (int64_t group = groups.first; group < groups.end; ++group) {
       const std::byte* sketch = archive_.Sketches(group, fine_group_);
-      for (int64_t i = 0; i < layout_.UnitsPerGroup(); ++i) {
-        const bool met = SinksOf(std::ssize(work_.sketches)) < layout_.unit_tokens;
-        work_.sketches.push_back(met ? sketch : nullptr);
-        sketch += layout_.Sketch().bytes;
+      for (int64_t i = 0; i < layout_.UnitsPerGroup(); ++i, sketch += layout_.Sketch().bytes) {
+        work_.sketches.push_back(sketch);
       }
     }
+    // Units of sinks only are never opened.
+    for (int64_t i = 0; SinksOf(i) == layout_.unit_tokens; ++i) work_.sketches[i] = nullptr;
     const int64_t units = std::ssize(work_.sketches);
-    if (SketchBound<T>::Serves() && (work_.opened[0].HasBar() || units > spec_.open_units)) {
+    if (SketchBound<T>::Serves(layout_) && (work_.opened[0].IsFull() || units > spec_.open_units)) {
       SetBounds(units);
-      for (int64_t row = 0; row < rows_; ++row) Take(row, units);
+      for (int64_t row = 0; row < rows_; ++row) Take(row);
     } else {
       for (int64_t i = 0; i < units; ++i) {
         PrefetchSketch(i + kUnitsAhead);
@@ -122,39 +129,62 @@ class UnitChoice {
   }
 
   void SetBounds(int64_t units) {
+    constexpr int kTogether = SketchBound<T>::kTogether;
     bound_.SetQueries(form_, rows_ * heads_, work_.sketches);
-    for (int64_t i = 0; i < units; ++i) {
-      const std::byte* sketch = work_.sketches[i];
-      float* bounds = work_.bounds.get() + i;
-      PrefetchSketch(i + kUnitsAhead);
-      if (sketch != nullptr && bound_.SetUnit(sketch, SinksOf(i))) {
-        bound_.Match(heads_, bounds, work_.piece_stride);
-        continue;
-      }
-      for (int64_t row = 0; row < rows_; ++row) {
-        bounds[row * work_.piece_stride] = sketch == nullptr ? kDone : kInfinity;
+    stride_ = SlotLayout::RoundUp(units, SlotLayout::kLane);
+    for (int64_t first = 0; first < units; first += kTogether) {
+      const int64_t count = std::min<int64_t>(kTogether, units - first);
+      std::array<int64_t, kTogether> sinks;
+      for (int i = 0; i < count; ++i) sinks[i] = SinksOf(first + i);
+      const uint32_t good =
+          bound_.SetUnits(std::span(work_.sketches).subspan(first, count), sinks.data());
+      for (int i = 0; i < count; ++i) {
+        float* bounds = work_.bounds.get() + first + i;
+        PrefetchSketch(first + i + kUnitsAhead);  // one by one, since few lines can be on their way
+        if ((good >> i & 1) != 0) {
+          bound_.Match(i, heads_, bounds, stride_);
+        } else {
+          Fill(bounds, work_.sketches[first + i] == nullptr ? kDone : kInfinity);
+        }
       }
     }
+    for (int64_t i = units; i < stride_; ++i) Fill(work_.bounds.get() + i, kDone);
   }
 
-  /// Scores the units of the piece that a row may open.
-  void Take(int64_t row, int64_t units) {
+  /// The bounds of one unit and each row.
+  void Fill(float* bounds, float value) const {
+    for (int64_t row = 0; row < rows_; ++row) bounds[row * stride_] = value;
+  }
+
+  /// Scores the units of the piece that a row may open: the likely ones first, so that few of the
+  /// others count then.
+  void Take(int64_t row) {
     TopUnits& opened = work_.opened[row];
-    float* bounds = &work_.bounds[row * work_.piece_stride];
-    const auto counts = [&](int64_t i) { return bounds[i] != kDone && opened.MayTake(bounds[i]); };
-    // The likely ones first, so that few of the others count then.
-    work_.likely.Clear();
-    for (int64_t i = 0; i < units; ++i) {
-      if (counts(i)) work_.likely.Offer(i, bounds[i]);
-    }
-    work_.likely.Finish();
-    for (int64_t k = 0; k < work_.likely.size(); ++k) {
-      const int64_t i = work_.likely.Unit(k);
+    float* bounds = &work_.bounds[row * stride_];
+    TopUnits& likely = work_.likely;
+    likely.Clear();
+    ForThose(
+        bounds, [&] { return std::max(opened.Bar(), likely.Bar()); },
+        [&](int64_t i) { likely.Offer(i, bounds[i]); });
+    for (const auto& [bound, i] : likely.best()) {
       Score(i, row, 1);
       bounds[i] = kDone;
     }
-    for (int64_t i = 0; i < units; ++i) {
-      if (counts(i)) Score(i, row, 1);
+    ForThose(
+        bounds, [&] { return opened.Bar(); }, [&](int64_t i) { Score(i, row, 1); });
+  }
+
+  /// Calls use(i) for the units of the piece whose bounds are not below bar(), which may rise.
+  template <class Bar, class Use>
+  void ForThose(const float* bounds, const Bar& bar, const Use& use) const {
+    const FloatTag d;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    for (int64_t first = 0; first < stride_; first += lanes) {
+      const auto below = hn::Lt(hn::Load(d, bounds + first), hn::Set(d, bar()));
+      if (hn::AllTrue(d, below)) continue;
+      for (int64_t i = first; i < first + lanes; ++i) {
+        if (bounds[i] != kDone && !(bounds[i] < bar())) use(i);
+      }
     }
   }
 
@@ -174,6 +204,7 @@ class UnitChoice {
   // Of the piece:
   int form_ = 0;
   int64_t first_unit_ = 0;
+  int64_t stride_ = 0;  // from one row's bounds to the next's
 };
 
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
