@@ -452,7 +452,7 @@ BoundScratch::BoundScratch(const ScanScratch& scan, int64_t unit_stride)
       hidden(AllocateAligned<float>(4 * unit_stride)),
       levels(AllocateAligned<int32_t>(scan.dim / 4 * unit_stride)) {
   const int64_t queries = SlotLayout::RoundUp(scan.queries, kRowTile);
-  numbers = AllocateAligned<int8_t>(queries * scan.dim);
+  numbers = AllocateAligned<int32_t>(scan.queries * scan.dim / 4);
   starts = AllocateAligned<int32_t>(queries);
   centres = AllocateAligned<float>(4 * queries);
   unit_slacks = AllocateAligned<int32_t>(4 * queries);

@@ -104,7 +104,7 @@ struct BoundScratch {
 
   AlignedArray<float> reach;          ///< [D]: what deviations reach
   AlignedArray<float> gains;          ///< [D]: 127 divided by that
-  AlignedArray<int8_t> numbers;       ///< [queries, D]: X
+  AlignedArray<int32_t> numbers;      ///< [D / 4, queries]: X of four channels, 8 bits each
   AlignedArray<int32_t> starts;       ///< [queries]: what sums of products begin with
   AlignedArray<float> rests;          ///< [queries]: |x - X|
   AlignedArray<float> slacks;         ///< [queries]: added to sums of products

@@ -212,8 +212,9 @@ class SketchBound {
       squares = _mm512_fmadd_ps(x, x, squares);
       plain = _mm512_fmadd_ps(query, query, plain);
       total = _mm512_add_epi32(total, number);
-      _mm_store_si128(reinterpret_cast<__m128i*>(&work_.numbers[index * dim_ + c]),
-                      _mm512_cvtepi32_epi8(number));
+      alignas(16) std::array<int32_t, 4> fours;
+      _mm_store_si128(reinterpret_cast<__m128i*>(fours.data()), _mm512_cvtepi32_epi8(number));
+      for (int64_t i = 0; i < 4; ++i) work_.numbers[(c / 4 + i) * scan_.queries + index] = fours[i];
     }
     const float step = scan_.steps[form_ * scan_.queries + index];
     work_.steps[index] = step;
@@ -421,28 +422,32 @@ class SketchBound {
         sums[r][v] = _mm512_set1_epi32(work_.starts[tile.query + r]);
       }
     }
-    const int64_t row = dim_ / 4;
-    const auto* numbers = reinterpret_cast<const int32_t*>(work_.numbers.get()) + tile.query * row;
+    const int64_t queries = scan_.queries;
+    const int32_t* numbers = &work_.numbers[tile.query];
+    const int32_t* end = numbers + dim_ / 4 * queries;
     const int32_t* stored = &work_.levels[first];
     const uint8_t* codes = codes_[tile.unit] + first;
     const uint32_t* table = &work_.levels_of[tile.unit * dim_];
     const int64_t tokens = tokens_;
-    for (const int32_t* end = numbers + row; numbers < end; ++numbers) {
+    for (; numbers < end; numbers += queries) {
       __m512i levels[kVecs];
       for (int v = 0; v < kVecs; ++v) {
         levels[v] =
             kStored ? _mm512_load_si512(stored + v * kLanes) : Levels(codes + v * kLanes, table);
       }
       for (int r = 0; r < kRows; ++r) {
-        const __m512i query = _mm512_set1_epi32(numbers[r * row]);
-        for (int v = 0; v < kVecs; ++v) {
-          sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], levels[v], query);
-        }
+        for (int v = 0; v < kVecs; ++v) AddProducts(levels[v], numbers[r], sums[r][v]);
       }
       stored += tokens;
       codes += tokens;
       table += 4;
     }
+  }
+
+  /// Adds the products of 16 times four levels with the four numbers of `query`. With the intrinsic
+  /// gcc 12 copies every sum, and then has too few registers.
+  FMA_BOUND_INLINE static void AddProducts(__m512i levels, const int32_t& query, __m512i& sum) {
+    asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(levels), "m"(query));
   }
 
   /// The Y, plus 128, of four channels of 16 tokens, in the order of TokenOf(), by the codes of the

@@ -75,7 +75,6 @@ class UnitChoice {
   }
 
  private:
-  static constexpr int64_t kUnitsAhead = 6;  // whose sketches are on their way
   static constexpr float kInfinity = std::numeric_limits<float>::infinity();
   static constexpr float kDone = -kInfinity;  // in place of a bound
 
@@ -103,7 +102,7 @@ class UnitChoice {
       for (int64_t row = 0; row < rows_; ++row) Take(row);
     } else {
       for (int64_t i = 0; i < units; ++i) {
-        PrefetchSketch(i + kUnitsAhead);
+        PrefetchSketch(i + UnitsAhead());
         Score(i, 0, rows_);
       }
     }
@@ -123,6 +122,10 @@ class UnitChoice {
     }
   }
 
+  /// How far ahead are the sketches that are on their way: memory takes as long as a dozen units of
+  /// one query.
+  int64_t UnitsAhead() const { return rows_ == 1 ? 12 : 4; }
+
   void PrefetchSketch(int64_t i) const {
     if (i >= std::ssize(work_.sketches) || work_.sketches[i] == nullptr) return;
     Prefetch(work_.sketches[i], layout_.Sketch().bytes);
@@ -140,7 +143,8 @@ class UnitChoice {
           bound_.SetUnits(std::span(work_.sketches).subspan(first, count), sinks.data());
       for (int i = 0; i < count; ++i) {
         float* bounds = work_.bounds.get() + first + i;
-        PrefetchSketch(first + i + kUnitsAhead);  // one by one, since few lines can be on their way
+        PrefetchSketch(first + i +
+                       UnitsAhead());  // one by one, since few lines can be on their way
         if ((good >> i & 1) != 0) {
           bound_.Match(i, heads_, bounds, stride_);
         } else {
