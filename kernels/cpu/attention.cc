@@ -446,20 +446,20 @@ ScanScratch::ScanScratch(const AttentionSpec& spec, int64_t block_rows, int64_t 
 BoundScratch::BoundScratch(const ScanScratch& scan, int64_t unit_stride)
     : reach(AllocateAligned<float>(scan.dim)),
       gains(AllocateAligned<float>(scan.dim)),
-      means(AllocateAligned<float>(4 * scan.dim)),
-      levels_of(AllocateAligned<uint32_t>(4 * scan.dim)),
-      factors(AllocateAligned<float>(4 * unit_stride)),
-      hidden(AllocateAligned<float>(4 * unit_stride)),
+      means(AllocateAligned<float>(scan.dim)),
+      levels_of(AllocateAligned<uint32_t>(scan.dim)),
+      factors(AllocateAligned<float>(unit_stride)),
+      hidden(AllocateAligned<float>(unit_stride)),
       levels(AllocateAligned<int32_t>(scan.dim / 4 * unit_stride)) {
   const int64_t queries = SlotLayout::RoundUp(scan.queries, kRowTile);
   numbers = AllocateAligned<int32_t>(scan.queries * scan.dim / 4);
   starts = AllocateAligned<int32_t>(queries);
-  centres = AllocateAligned<float>(4 * queries);
-  unit_slacks = AllocateAligned<int32_t>(4 * queries);
+  centres = AllocateAligned<float>(queries);
+  unit_slacks = AllocateAligned<int32_t>(queries);
   for (AlignedArray<float>* of_queries : {&rests, &slacks, &mean_slacks, &scales, &steps}) {
     *of_queries = AllocateAligned<float>(queries);
+    std::fill_n(of_queries->get(), queries, 0.0F);
   }
-  std::fill_n(means.get(), 4 * scan.dim, 0.0F);  // there may be fewer units
 }
 
 OpenScratch::OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, int64_t block_rows)

@@ -111,13 +111,13 @@ struct BoundScratch {
   AlignedArray<float> mean_slacks;    ///< [queries]: added to products with means
   AlignedArray<float> scales;         ///< [queries]: makes scores of sums of products
   AlignedArray<float> steps;          ///< [queries]: makes scores of products with means
-  AlignedArray<float> means;          ///< [4 units, D]
-  AlignedArray<uint32_t> levels_of;   ///< [4 units, D]: 128 + Y of a channel by code
-  AlignedArray<float> factors;        ///< [4 units, unit_stride], lane by lane: f in units of Y
-  AlignedArray<float> hidden;         ///< [4 units, unit_stride]: 0, or -infinity for sinks
-  AlignedArray<float> centres;        ///< [queries, 4 units]: added to scores
-  AlignedArray<int32_t> unit_slacks;  ///< [queries, 4 units]: added to sums of products
-  AlignedArray<int32_t> levels;       ///< [D / 4, unit_stride]: of one unit, of four channels
+  AlignedArray<float> means;          ///< [D], of a unit, as all that follows
+  AlignedArray<uint32_t> levels_of;   ///< [D]: 128 + Y of a channel by code
+  AlignedArray<float> factors;        ///< [unit_stride], lane by lane: f in units of Y
+  AlignedArray<float> hidden;         ///< [unit_stride]: 0, or -infinity for sinks
+  AlignedArray<float> centres;        ///< [queries]: added to scores
+  AlignedArray<int32_t> unit_slacks;  ///< [queries]: added to sums of products
+  AlignedArray<int32_t> levels;       ///< [D / 4, unit_stride]: 128 + Y of four channels
 };
 
 /// Working memory of one thread for models that open units; of others it is empty.

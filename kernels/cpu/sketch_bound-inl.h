@@ -92,45 +92,27 @@ class SketchBound {
     for (int64_t i = 0; i < count; ++i) SetQuery(i);
   }
 
-  /// Units that are read together, because their means are multiplied with each query together.
-  static constexpr int kTogether = 4;
-
-  /// Reads up to kTogether sketches, of which null stands for none; of each the first `sinks`
-  /// tokens are never met. Bit i of the result: unit i has bounds. Otherwise its numbers are not
-  /// like others.
-  FMA_BOUND_CODE uint32_t SetUnits(std::span<const std::byte* const> sketches,
-                                   const int64_t* sinks) {
-    __m512 squares[kTogether] = {};
-    uint32_t good = 0;
-    for (size_t i = 0; i < sketches.size(); ++i) {
-      if (sketches[i] == nullptr) continue;
-      const auto unit = static_cast<int>(i);
-      const __m512i bad = _mm512_or_si512(SetChannels(sketches[i], unit, squares[i]),
-                                          SetTokens(sketches[i], unit, sinks[i]));
-      good |= (_mm512_test_epi32_mask(bad, bad) == 0 ? 1U : 0U) << i;
-      codes_[i] = reinterpret_cast<const uint8_t*>(sketches[i] + layout_.codes_offset);
-    }
-    MatchMeans(_mm_fmadd_ps(_mm_sqrt_ps(SumsOfLanes(squares)), _mm_set1_ps(kUp),
-                            _mm_set1_ps(0.5F * root_)));
-    return good;
+  /// Reads a sketch, of which the first `sinks` tokens are never met. False: it has no bounds,
+  /// because its numbers are not like the others'.
+  FMA_BOUND_CODE bool SetUnit(const std::byte* sketch, int64_t sinks) {
+    __m512 squares = _mm512_setzero_ps();
+    const __m512i bad = _mm512_or_si512(SetChannels(sketch, squares), SetTokens(sketch, sinks));
+    codes_ = reinterpret_cast<const uint8_t*>(sketch + layout_.codes_offset);
+    MatchMeans(std::sqrt(_mm512_reduce_add_ps(squares)) * kUp + 0.5F * root_);
+    return _mm512_test_epi32_mask(bad, bad) == 0;
   }
 
-  /// Sets bounds[row * stride] to bounds for the queries of each row, `heads` a row, and unit
-  /// `unit` of those that were read.
-  FMA_BOUND_CODE void Match(int unit, int64_t heads, float* bounds, int64_t stride) const {
+  /// Sets bounds[row * stride] to bounds for the queries of each row, `heads` a row, and the unit.
+  FMA_BOUND_CODE void Match(int64_t heads, float* bounds, int64_t stride) const {
     const int64_t rows = count_ / heads;
     for (int64_t row = 0; row < rows; ++row) {
       _mm512_store_ps(&scan_.lanes[row * kLanes], _mm512_set1_ps(kLeast));
     }
-    Tile tile = {.unit = unit, .heads = heads, .rest_of_row = heads};
     if (count_ > kRowTile) {
-      Unpack(unit);
-      for (; tile.query + kManyRows <= count_; tile.query += kManyRows) {
-        MatchTile<true, kManyRows>(tile);
-      }
-      MatchRest<true>(tile);
+      Unpack();
+      MatchAll<true>(heads);
     } else {
-      MatchRest<false>(tile);
+      MatchAll<false>(heads);
     }
     for (int64_t row = 0; row < rows; ++row) {
       bounds[row * stride] = _mm512_reduce_max_ps(_mm512_load_ps(&scan_.lanes[row * kLanes]));
@@ -141,7 +123,6 @@ class SketchBound {
 
  private:
   static constexpr int64_t kLanes = 16;
-  static constexpr int kManyRows = 12;    // whose sums for 32 tokens fit into registers
   static constexpr float kMost = 127.0F;  // of numbers of 8 bits
   static constexpr float kNever = -std::numeric_limits<float>::infinity();
   static constexpr float kUp = 1.0001F;  // more than rounding takes from sums of squares
@@ -253,13 +234,13 @@ class SketchBound {
 
   /// Reads means and deviations; `squares` sums those of the largest Y. Returns what is not like
   /// others.
-  FMA_BOUND_INLINE __m512i SetChannels(const std::byte* sketch, int unit, __m512& squares) {
+  FMA_BOUND_INLINE __m512i SetChannels(const std::byte* sketch, __m512& squares) {
     const auto* from_means = reinterpret_cast<const T*>(sketch);
     const auto* from = reinterpret_cast<const T*>(sketch + layout_.deviation_offset);
     const float* reach = work_.reach.get();
     const float* gains = work_.gains.get();
-    float* means = &work_.means[unit * dim_];
-    uint32_t* levels = &work_.levels_of[unit * dim_];
+    float* means = work_.means.get();
+    uint32_t* levels = work_.levels_of.get();
     __m512i bad = _mm512_setzero_si512();
     for (int64_t c = 0; c < dim_; c += kLanes) {
       const __m512 mean = Load(from_means + c);
@@ -279,12 +260,12 @@ class SketchBound {
   }
 
   /// Reads factors. Returns what is not like others.
-  FMA_BOUND_INLINE __m512i SetTokens(const std::byte* sketch, int unit, int64_t sinks) {
+  FMA_BOUND_INLINE __m512i SetTokens(const std::byte* sketch, int64_t sinks) {
     alignas(64) static constexpr auto kTokens = TokensOfLanes();
     const __m512i tokens = _mm512_load_si512(kTokens.data());
     const auto* from = reinterpret_cast<const T*>(sketch + layout_.factors_offset);
-    float* factors = &work_.factors[unit * tokens_];
-    float* hidden = &work_.hidden[unit * tokens_];
+    float* factors = work_.factors.get();
+    float* hidden = work_.hidden.get();
     __m512i bad = _mm512_setzero_si512();
     for (int64_t first = 0; first < tokens_; first += kLanes) {
       const __m512 factor = Load(from + first);
@@ -299,33 +280,33 @@ class SketchBound {
     return bad;
   }
 
-  /// What is added to each query's sums and scores, of all units. `lengths`: no vector Y of a token
-  /// of a unit is longer.
-  FMA_BOUND_INLINE void MatchMeans(__m128 lengths) {
+  /// What is added to each query's sums and scores. `length`: no vector Y of a token is longer.
+  FMA_BOUND_INLINE void MatchMeans(float length) {
     const float* scaled = &scan_.scaled[form_ * scan_.queries * dim_];
-    const float* means = work_.means.get();
-    for (int64_t query = 0; query < count_; ++query, scaled += dim_) {
-      __m512 sums[kTogether] = {};
-      for (int64_t c = 0; c < dim_; c += kLanes) {
-        const __m512 numbers = _mm512_load_ps(scaled + c);
-        for (int i = 0; i < kTogether; ++i) {
-          sums[i] = _mm512_fmadd_ps(numbers, _mm512_load_ps(means + i * dim_ + c), sums[i]);
+    static_assert(kRowTile == 4);
+    for (int64_t query = 0; query < count_; query += kRowTile, scaled += kRowTile * dim_) {
+      __m512 sums[kRowTile] = {};
+      const int64_t rows = std::min<int64_t>(kRowTile, count_ - query);
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t c = 0; c < dim_; c += kLanes) {
+          sums[r] = _mm512_fmadd_ps(_mm512_load_ps(scaled + r * dim_ + c),
+                                    _mm512_load_ps(&work_.means[c]), sums[r]);
         }
       }
-      const __m128 products = _mm_add_ps(SumsOfLanes(sums), _mm_set1_ps(work_.mean_slacks[query]));
-      _mm_store_ps(&work_.centres[query * kTogether],
-                   _mm_fmadd_ps(products, _mm_set1_ps(work_.steps[query]), _mm_set1_ps(1e-30F)));
-      const __m128 slacks =
-          _mm_fmadd_ps(_mm_set1_ps(work_.rests[query]), lengths, _mm_set1_ps(work_.slacks[query]));
-      _mm_store_si128(reinterpret_cast<__m128i*>(&work_.unit_slacks[query * kTogether]),
+      const __m128 products = _mm_add_ps(SumsOfLanes(sums), _mm_load_ps(&work_.mean_slacks[query]));
+      _mm_store_ps(&work_.centres[query],
+                   _mm_fmadd_ps(products, _mm_load_ps(&work_.steps[query]), _mm_set1_ps(1e-30F)));
+      const __m128 slacks = _mm_fmadd_ps(_mm_load_ps(&work_.rests[query]), _mm_set1_ps(length),
+                                         _mm_load_ps(&work_.slacks[query]));
+      _mm_store_si128(reinterpret_cast<__m128i*>(&work_.unit_slacks[query]),
                       _mm_cvtps_epi32(slacks));
     }
   }
 
   /// Levels of all channels as bytes, for many queries.
-  FMA_BOUND_INLINE void Unpack(int unit) const {
-    const uint8_t* codes = codes_[unit];
-    const uint32_t* table = &work_.levels_of[unit * dim_];
+  FMA_BOUND_INLINE void Unpack() const {
+    const uint8_t* codes = codes_;
+    const uint32_t* table = work_.levels_of.get();
     int32_t* to = work_.levels.get();
     for (int64_t four = 0; four < dim_ / 4; ++four, table += 4) {
       for (int64_t first = 0; first < tokens_; first += kLanes) {
@@ -338,7 +319,6 @@ class SketchBound {
 
   /// Some queries, of `heads` a row: which rows they are of.
   struct Tile {
-    int unit;
     int64_t heads;
     int64_t query = 0;
     int64_t row = 0;
@@ -346,8 +326,8 @@ class SketchBound {
   };
 
   template <bool kStored>
-  FMA_BOUND_INLINE void MatchRest(Tile& tile) const {
-    static_assert(kRowTile == 4);
+  FMA_BOUND_INLINE void MatchAll(int64_t heads) const {
+    Tile tile = {.heads = heads, .rest_of_row = heads};
     for (; tile.query + kRowTile <= count_; tile.query += kRowTile) {
       MatchTile<kStored, kRowTile>(tile);
     }
@@ -372,7 +352,7 @@ class SketchBound {
     }
   }
 
-  FMA_BOUND_INLINE static __m128 SumsOfLanes(const __m512 (&v)[kTogether]) {
+  FMA_BOUND_INLINE static __m128 SumsOfLanes(const __m512 (&v)[kRowTile]) {
     const __m512 a = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
     const __m512 b = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
     const __m512 four = _mm512_add_ps(_mm512_shuffle_ps(a, b, _MM_SHUFFLE(1, 0, 1, 0)),
@@ -386,8 +366,8 @@ class SketchBound {
   FMA_BOUND_INLINE void MatchColumns(const Tile& tile, int64_t first) const {
     __m512i sums[kRows][kVecs];
     SumProducts<kStored>(tile, first, sums);
-    const int32_t* slacks = &work_.unit_slacks[tile.query * kTogether + tile.unit];
-    const float* centres = &work_.centres[tile.query * kTogether + tile.unit];
+    const int32_t* slacks = &work_.unit_slacks[tile.query];
+    const float* centres = &work_.centres[tile.query];
     float* lanes = &scan_.lanes[tile.row * kLanes];
     int64_t left = tile.rest_of_row;
     __m512 largest = _mm512_load_ps(lanes);
@@ -400,15 +380,15 @@ class SketchBound {
       }
       __m512 most = _mm512_set1_ps(kNever);
       for (int v = 0; v < kVecs; ++v) {
-        const __m512i sum = _mm512_add_epi32(sums[r][v], _mm512_set1_epi32(slacks[r * kTogether]));
-        const int64_t at = tile.unit * tokens_ + first + v * kLanes;
+        const __m512i sum = _mm512_add_epi32(sums[r][v], _mm512_set1_epi32(slacks[r]));
+        const int64_t at = first + v * kLanes;
         most = _mm512_max_ps(
             _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_load_ps(&work_.factors[at]),
                             _mm512_load_ps(&work_.hidden[at])),
             most);
       }
       const __m512 bound = _mm512_fmadd_ps(most, _mm512_set1_ps(work_.scales[tile.query + r]),
-                                           _mm512_set1_ps(centres[r * kTogether]));
+                                           _mm512_set1_ps(centres[r]));
       largest = _mm512_max_ps(bound, largest);  // which a NaN leaves as it is
     }
     _mm512_store_ps(lanes, largest);
@@ -426,8 +406,8 @@ class SketchBound {
     const int32_t* numbers = &work_.numbers[tile.query];
     const int32_t* end = numbers + dim_ / 4 * queries;
     const int32_t* stored = &work_.levels[first];
-    const uint8_t* codes = codes_[tile.unit] + first;
-    const uint32_t* table = &work_.levels_of[tile.unit * dim_];
+    const uint8_t* codes = codes_ + first;
+    const uint32_t* table = work_.levels_of.get();
     const int64_t tokens = tokens_;
     for (; numbers < end; numbers += queries) {
       __m512i levels[kVecs];
@@ -436,18 +416,15 @@ class SketchBound {
             kStored ? _mm512_load_si512(stored + v * kLanes) : Levels(codes + v * kLanes, table);
       }
       for (int r = 0; r < kRows; ++r) {
-        for (int v = 0; v < kVecs; ++v) AddProducts(levels[v], numbers[r], sums[r][v]);
+        const __m512i query = _mm512_set1_epi32(numbers[r]);
+        for (int v = 0; v < kVecs; ++v) {
+          sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], levels[v], query);
+        }
       }
       stored += tokens;
       codes += tokens;
       table += 4;
     }
-  }
-
-  /// Adds the products of 16 times four levels with the four numbers of `query`. With the intrinsic
-  /// gcc 12 copies every sum, and then has too few registers.
-  FMA_BOUND_INLINE static void AddProducts(__m512i levels, const int32_t& query, __m512i& sum) {
-    asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(levels), "m"(query));
   }
 
   /// The Y, plus 128, of four channels of 16 tokens, in the order of TokenOf(), by the codes of the
@@ -478,7 +455,7 @@ class SketchBound {
   float mean_limit_ = 0;
   float most_reach_ = 0;
 
-  std::array<const uint8_t*, kTogether> codes_ = {};  // of the units
+  const uint8_t* codes_ = nullptr;  // of the unit
 };
 
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
@@ -493,15 +470,12 @@ namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 template <typename T>
 class SketchBound {
  public:
-  static constexpr int kTogether = 1;
   static bool Serves(const ArchiveLayout& /*layout*/) { return false; }
   SketchBound(const ArchiveLayout& /*layout*/, OpenScratch& /*scratch*/) {}
   void SetQueries(int /*form*/, int64_t /*count*/, std::span<const std::byte* const> /*sketches*/) {
   }
-  uint32_t SetUnits(std::span<const std::byte* const> /*sketches*/, const int64_t* /*sinks*/) {
-    return 0;
-  }
-  void Match(int /*unit*/, int64_t /*heads*/, float* /*bounds*/, int64_t /*stride*/) const {}
+  bool SetUnit(const std::byte* /*sketch*/, int64_t /*sinks*/) { return false; }
+  void Match(int64_t /*heads*/, float* /*bounds*/, int64_t /*stride*/) const {}
 };
 
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE

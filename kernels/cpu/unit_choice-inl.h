@@ -13,7 +13,6 @@
 #endif
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -75,6 +74,7 @@ class UnitChoice {
   }
 
  private:
+  static constexpr int64_t kUnitsAhead = 6;  // whose sketches are on their way
   static constexpr float kInfinity = std::numeric_limits<float>::infinity();
   static constexpr float kDone = -kInfinity;  // in place of a bound
 
@@ -102,7 +102,7 @@ class UnitChoice {
       for (int64_t row = 0; row < rows_; ++row) Take(row);
     } else {
       for (int64_t i = 0; i < units; ++i) {
-        PrefetchSketch(i + UnitsAhead());
+        PrefetchSketch(i + kUnitsAhead);
         Score(i, 0, rows_);
       }
     }
@@ -122,34 +122,22 @@ class UnitChoice {
     }
   }
 
-  /// How far ahead are the sketches that are on their way: memory takes as long as a dozen units of
-  /// one query.
-  int64_t UnitsAhead() const { return rows_ == 1 ? 12 : 4; }
-
   void PrefetchSketch(int64_t i) const {
     if (i >= std::ssize(work_.sketches) || work_.sketches[i] == nullptr) return;
     Prefetch(work_.sketches[i], layout_.Sketch().bytes);
   }
 
   void SetBounds(int64_t units) {
-    constexpr int kTogether = SketchBound<T>::kTogether;
     bound_.SetQueries(form_, rows_ * heads_, work_.sketches);
     stride_ = SlotLayout::RoundUp(units, SlotLayout::kLane);
-    for (int64_t first = 0; first < units; first += kTogether) {
-      const int64_t count = std::min<int64_t>(kTogether, units - first);
-      std::array<int64_t, kTogether> sinks;
-      for (int i = 0; i < count; ++i) sinks[i] = SinksOf(first + i);
-      const uint32_t good =
-          bound_.SetUnits(std::span(work_.sketches).subspan(first, count), sinks.data());
-      for (int i = 0; i < count; ++i) {
-        float* bounds = work_.bounds.get() + first + i;
-        PrefetchSketch(first + i +
-                       UnitsAhead());  // one by one, since few lines can be on their way
-        if ((good >> i & 1) != 0) {
-          bound_.Match(i, heads_, bounds, stride_);
-        } else {
-          Fill(bounds, work_.sketches[first + i] == nullptr ? kDone : kInfinity);
-        }
+    for (int64_t i = 0; i < units; ++i) {
+      const std::byte* sketch = work_.sketches[i];
+      float* bounds = work_.bounds.get() + i;
+      PrefetchSketch(i + kUnitsAhead);
+      if (sketch != nullptr && bound_.SetUnit(sketch, SinksOf(i))) {
+        bound_.Match(heads_, bounds, stride_);
+      } else {
+        Fill(bounds, sketch == nullptr ? kDone : kInfinity);
       }
     }
     for (int64_t i = units; i < stride_; ++i) Fill(work_.bounds.get() + i, kDone);
