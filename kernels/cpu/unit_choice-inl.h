@@ -74,7 +74,7 @@ class UnitChoice {
   }
 
  private:
-  static constexpr int64_t kUnitsAhead = 6;  // whose sketches are on their way
+  static constexpr int64_t kUnitsAhead = 12;  // whose sketches are on their way
   static constexpr float kInfinity = std::numeric_limits<float>::infinity();
   static constexpr float kDone = -kInfinity;  // in place of a bound
 
