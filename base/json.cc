@@ -1,5 +1,6 @@
 #include "base/json.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <limits>
 #include <utility>
@@ -18,6 +19,15 @@ using nlohmann::json;
 constexpr size_t kMaxDepth = 16;
 constexpr int64_t kMaxValues = int64_t{1} << 22;
 constexpr size_t kMaxExcerpt = 80;
+
+/// What the parser says, which quotes the text as it is and as long as it is: as ASCII, and cut.
+std::string Complaint(std::string_view said) {
+  constexpr size_t kMaxBytes = 200;
+  std::string complaint(said.substr(0, kMaxBytes));
+  std::ranges::replace_if(
+      complaint, [](char c) { return c < ' ' || c > '~'; }, '?');
+  return complaint;
+}
 
 /// Reads a text without storing it and stops at the first thing that ParseJsonObject refuses.
 class Inspector final : public nlohmann::json_sax<json> {
@@ -41,7 +51,7 @@ class Inspector final : public nlohmann::json_sax<json> {
 
   bool parse_error(size_t position, const std::string&,
                    const nlohmann::detail::exception& error) override {
-    return Fail(Concat("not valid JSON at byte ", position, ": ", error.what()));
+    return Fail(Concat("not valid JSON at byte ", position, ": ", Complaint(error.what())));
   }
 
   const std::string& problem() const { return problem_; }

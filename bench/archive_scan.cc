@@ -70,13 +70,14 @@ class Bench {
         archive_layout_(spec_, 1, kernels::CacheType::kBF16),
         backend_(*kernels::MakeCpuBackend(flags.threads)),
         pool_(flags.threads),
+        archive_(*backend_, archive_layout_),
+        groups_(*archive_.Reach(flags.tokens)),
         slot_(*backend_->AllocateSlots(layout_, 1)),
         weights_(*backend_->PackAttention(spec_, {})),
         qkv_(*backend_->Allocate(flags.rows * spec_.QkvColumns() * 4)),
         out_(*backend_->Allocate(flags.rows * spec_.QkvColumns() * 4)) {
     const std::vector<std::byte> zeros(static_cast<size_t>(layout_.slot_bytes));
     static_cast<void>(backend_->RestoreSlot(zeros, {slot_.get()}));
-    static_cast<void>(archive_.Reach(*backend_, archive_layout_, flags.tokens));
   }
 
   void Print(int64_t tokens) {
@@ -98,9 +99,9 @@ class Bench {
     for (int64_t i = 0; i < qkv_->bytes / 4; ++i) {
       reinterpret_cast<float*>(qkv_->data)[i] = static_cast<float>(i * 7919 % 101 - 50) / 50.0F;
     }
-    const kernels::Segment segment = {
-        {slot_.get()}, tokens + 1, flags_.rows,
-        false,         true,       archive_.groups().first(archive_layout_.Groups(tokens))};
+    const kernels::Segment segment = {{slot_.get()}, tokens + 1,
+                                      flags_.rows,   false,
+                                      true,          groups_.first(archive_layout_.Groups(tokens))};
     const kernels::Matrix in = {reinterpret_cast<float*>(qkv_->data), flags_.rows,
                                 spec_.QkvColumns()};
     const kernels::Matrix out = {reinterpret_cast<float*>(out_->data), flags_.rows,
@@ -119,7 +120,7 @@ class Bench {
         uint64_t sum[8] = {};
         for (int64_t g = groups * part / flags_.threads; g < groups * (part + 1) / flags_.threads;
              ++g) {
-          const std::byte* from = archive_.groups()[g]->sketches;
+          const std::byte* from = groups_[g]->sketches;
           for (int64_t i = 0; i + 64 <= bytes; i += 64) {
             uint64_t words[8];
             std::memcpy(words, from + i, 64);
@@ -138,6 +139,7 @@ class Bench {
   std::unique_ptr<kernels::Backend> backend_;
   kernels::ThreadPool pool_;
   NoiseArchive archive_;
+  const std::span<kernels::ArchiveGroup* const> groups_;
   std::unique_ptr<kernels::SlotMemory> slot_;
   std::unique_ptr<kernels::AttentionWeights> weights_;
   std::unique_ptr<kernels::Buffer> qkv_;

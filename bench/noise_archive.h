@@ -1,39 +1,39 @@
 // Archives of noise, for measurements that do not read a text first.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
-#include <memory>
 #include <span>
-#include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "kernels/backend.h"
 #include "kernels/fma/element.h"
+#include "kernels/plain_archive.h"
 
 namespace fmaserver::bench {
 
 /// The archive of one sequence: tokens of small numbers, and sketches as they could be.
 class NoiseArchive {
  public:
-  absl::Status Reach(kernels::Backend& backend, const kernels::ArchiveLayout& layout,
-                     int64_t tokens) {
-    while (std::ssize(groups_) < layout.Groups(tokens)) {
-      tokens_.push_back(Noise(layout.TokenBytes()));
-      auto group = backend.MakeGroup(layout, tokens_.back());
-      if (!group.ok()) return group.status();
-      if (absl::Status status = backend.RestoreSketches(Sketches(layout), **group); !status.ok()) {
-        return status;
-      }
-      groups_.push_back(group->get());
-      owned_.push_back(*std::move(group));
-    }
-    return absl::OkStatus();
-  }
+  /// The backend outlives the archive.
+  NoiseArchive(kernels::Backend& backend, const kernels::ArchiveLayout& layout)
+      : backend_(&backend), archive_(backend, layout) {}
 
-  std::span<kernels::ArchiveGroup* const> groups() const { return groups_; }
+  /// The groups of a sequence of `tokens` tokens.
+  absl::StatusOr<std::span<kernels::ArchiveGroup* const>> Reach(int64_t tokens) {
+    const auto groups = archive_.Reach(tokens);
+    if (!groups.ok()) return groups.status();
+    for (; filled_ < groups->size(); ++filled_) {
+      kernels::ArchiveGroup& group = *(*groups)[filled_];
+      const std::vector<std::byte> noise = Noise(archive_.layout().TokenBytes());
+      std::ranges::copy(noise, group.tokens);
+      absl::Status status = backend_->RestoreSketches(Sketches(archive_.layout()), group);
+      if (!status.ok()) return status;
+    }
+    return groups;
+  }
 
  private:
   /// Numbers of about 1/64 in either type, of both signs.
@@ -79,10 +79,10 @@ class NoiseArchive {
     return static_cast<float>(state_ >> 40) * 0x1p-24F;
   }
 
+  kernels::Backend* backend_;
+  kernels::PlainArchive archive_;
+  size_t filled_ = 0;  // groups
   uint64_t state_ = 1;
-  std::vector<std::vector<std::byte>> tokens_;
-  std::vector<std::unique_ptr<kernels::ArchiveGroup>> owned_;
-  std::vector<kernels::ArchiveGroup*> groups_;
 };
 
 }  // namespace fmaserver::bench

@@ -73,12 +73,10 @@ class Sequences {
     for (size_t i = 0; i < slots_.size(); ++i) {
       segments.push_back({slots_[i].handle(), position_, tokens_, 1});
       if (!opens_) continue;
-      const int64_t end = position_ + std::ssize(tokens_);
-      if (absl::Status status = archives_[i].Reach(model_.backend(), model_.archive_layout(), end);
-          !status.ok())
-        return status;
+      const auto groups = archives_[i].Reach(position_ + std::ssize(tokens_));
+      if (!groups.ok()) return groups.status();
       segments.back().opens = true;
-      segments.back().archive = archives_[i].groups().first(model_.archive_layout().Groups(end));
+      segments.back().archive = *groups;
     }
     const auto start = std::chrono::steady_clock::now();
     const std::clock_t processor_start = std::clock();
@@ -97,9 +95,11 @@ class Sequences {
         pool_(std::move(pool)),
         tokens_(flags.rows),
         position_(flags.context),
-        opens_(model.archive_layout() && !flags.no_archive),
-        archives_(flags.sequences) {
-    for (int32_t i = 0; i < flags.sequences; ++i) slots_.push_back(pool_->Acquire());
+        opens_(model.archive_layout() && !flags.no_archive) {
+    for (int32_t i = 0; i < flags.sequences; ++i) {
+      slots_.push_back(pool_->Acquire());
+      archives_.emplace_back(model.backend(), model.archive_layout());
+    }
   }
 
   engine::Model& model_;

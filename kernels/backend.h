@@ -135,6 +135,9 @@ struct SlotHandle {
 
 /// One group of an archive: the step that completes the fine group behind it writes it, and then it
 /// never changes. Any number of sequences may share it; it outlives the steps that name it.
+/// Making, saving, restoring (MakeGroup, SaveSketches, RestoreSketches) and destroying happen on
+/// any threads, at the same time as each other and as steps. Only saving, which reads, may meet a
+/// group that steps read at that moment or that another thread is saving.
 class ArchiveGroup {
  public:
   virtual ~ArchiveGroup() = default;

@@ -24,7 +24,8 @@ std::string WhyNoListen(const std::string& text) {
   return text.starts_with("unix:") || text.starts_with("unix-abstract:") ? "" : WhyNoAddress(text);
 }
 
-std::string WhyNoHttp(const std::string& text) { return text.empty() ? "" : WhyNoListen(text); }
+/// Nothing will do too.
+std::string WhyNoOther(const std::string& text) { return text.empty() ? "" : WhyNoListen(text); }
 
 constexpr char kFooter[] = R"(
 Every option can also come from the environment, under the name shown with it, or from the file
@@ -136,10 +137,20 @@ void AddServerFlags(CLI::App& app, Flags& flags) {
       ->check(WhyNoListen)
       ->type_name("HOST:PORT")
       ->group("Server");
+  app.add_option("--openai", flags.openai,
+                 "Address of the OpenAI API over HTTP, with the same TLS, tokens and limits; "
+                 "without it: none")
+      ->check(WhyNoOther)
+      ->type_name("HOST:PORT")
+      ->group("Server");
   app.add_option("--http", flags.http,
                  "Address of /metrics, /livez, /readyz, /health and /version; without it: none")
-      ->check(WhyNoHttp)
+      ->check(WhyNoOther)
       ->type_name("HOST:PORT")
+      ->group("Server");
+  app.add_option("--metrics-names", flags.metrics_names,
+                 "vllm: six metrics also under the names that they have in vLLM")
+      ->check(CLI::IsMember({"fma", "vllm"}))
       ->group("Server");
   AddNumber(app, "--drain-seconds", flags.drain_seconds, "Grace for running requests at the end")
       ->check(CLI::Range(0.0, 86400.0))

@@ -23,7 +23,9 @@ struct Flags {
   bool no_archive = false;  ///< as if engine.archive.bytes were 0
   sessions::SessionOptions sessions;
   service::DoorOptions door;
-  std::string http;          ///< HOST:PORT of probes and metrics; empty: none
+  std::string openai;  ///< where the OpenAI door listens; empty: nowhere
+  std::string http;    ///< HOST:PORT of probes and metrics; empty: none
+  std::string metrics_names = "fma";
   std::string tokens;        ///< file of bearer tokens; empty: everybody may call
   std::string admin_tokens;  ///< the same of administrators; empty: there are none
   service::RequestLimits limits;

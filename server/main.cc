@@ -17,6 +17,7 @@
 #include "server/access/accesses.h"
 #include "server/flags.h"
 #include "server/http/http_server.h"
+#include "server/kserve/inference_service.h"
 #include "server/load_model.h"
 #include "server/log/call_log.h"
 #include "server/log/log.h"
@@ -26,11 +27,13 @@
 #include "server/metrics/process_metrics.h"
 #include "server/models/model_registry.h"
 #include "server/net/descriptor_limit.h"
+#include "server/openai/openai_server.h"
 #include "server/rpc/rpc_server.h"
 #include "server/service/service.h"
 #include "server/shutdown.h"
 #include "server/signals.h"
 #include "server/status_pages.h"
+#include "server/vllm/services.h"
 
 namespace fmaserver {
 namespace {
@@ -92,6 +95,19 @@ absl::Status StartHttp(const std::string& address, Probes& probes) {
   return absl::OkStatus();
 }
 
+/// The OpenAI door, with the connections and certificates of the gRPC door; null: none is wanted.
+absl::StatusOr<std::unique_ptr<openai::OpenAiServer>> StartOpenAi(const Flags& flags,
+                                                                  service::Service& service,
+                                                                  const rpc::RpcServer& rpc) {
+  if (flags.openai.empty()) return nullptr;
+  service::DoorOptions options = flags.door;
+  options.listen = flags.openai;
+  auto server =
+      openai::OpenAiServer::Start(service, options, rpc.connections(), rpc.certificates());
+  if (server.ok()) spdlog::info("OpenAI API on {}, port {}", flags.openai, (*server)->port());
+  return server;
+}
+
 /// Whether no model would take the next request.
 bool AllAreFull(const models::ModelRegistry& models) {
   return std::ranges::all_of(
@@ -120,7 +136,7 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   const auto sources = SourcesOf(flags);
   if (!sources.ok()) return sources.status();
   LogSecurity(flags);
-  metrics::Exposition exposition;
+  metrics::Exposition exposition(/*vllm_names=*/flags.metrics_names == "vllm");
   const auto process_metrics = std::make_shared<metrics::ProcessMetrics>();
   const auto call_metrics = std::make_shared<metrics::CallMetrics>();
   exposition.Add(process_metrics);
@@ -137,8 +153,12 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
                             .unload_seconds = flags.drain_seconds,
                             .limits = flags.limits,
                             .keep_prompts = flags.log_prompts});
-  auto server = rpc::RpcServer::Start(service, flags.door);
+  rpc::ServiceMakers more = vllm::MakersOfServices();
+  more.emplace_back(kserve::MakeInferenceService);
+  auto server = rpc::RpcServer::Start(service, flags.door, more);
   if (!server.ok()) return server.status();
+  const auto openai = StartOpenAi(flags, service, **server);
+  if (!openai.ok()) return openai.status();
   const auto& connections = (*server)->connections();
   const auto door_metrics =
       std::make_shared<metrics::DoorMetrics>(connections, (*server)->certificates());
@@ -147,8 +167,11 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
       [&models, connections] { return connections->Counts().full || AllAreFull(models); });
   loading.reset();
   spdlog::info("listening on {}, port {}", flags.door.listen, (*server)->port());
-  const WhatEnds what{
-      .models = models, .loader = loader, .server = **server, .pages = probes.pages};
+  const WhatEnds what{.models = models,
+                      .loader = loader,
+                      .server = **server,
+                      .openai = openai->get(),
+                      .pages = probes.pages};
   WaitForTermination(signals, *accesses, models);
   return Shutdown(what, flags.drain_seconds);
 }

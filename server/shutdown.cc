@@ -67,10 +67,12 @@ std::jthread EndBesideLoads(const ModelLoader& loader, int code) {
 void Drain(const WhatEnds& what, double seconds) {
   spdlog::info("draining: running requests get {} s", seconds);
   what.server.SetServing(false);
+  if (what.openai != nullptr) what.openai->Drain();
   what.pages.Drain();
   what.models.Drain(absl::Seconds(seconds));
   const std::jthread beside_loads =
       EndBesideLoads(what.loader, DeviceFailed(what.models) ? EXIT_FAILURE : EXIT_SUCCESS);
+  if (what.openai != nullptr) what.openai->Shutdown(absl::FromChrono(kFlushTime));
   what.server.Shutdown(absl::FromChrono(kFlushTime));
   spdlog::info("stopped");
 }

@@ -8,6 +8,7 @@
 #include "server/access/accesses.h"
 #include "server/load_model.h"
 #include "server/models/model_registry.h"
+#include "server/openai/openai_server.h"
 #include "server/rpc/rpc_server.h"
 #include "server/status_pages.h"
 
@@ -29,6 +30,7 @@ struct WhatEnds {
   const models::ModelRegistry& models;
   const ModelLoader& loader;
   rpc::RpcServer& server;
+  openai::OpenAiServer* openai;  ///< null: there is none
   StatusPages& pages;
 };
 

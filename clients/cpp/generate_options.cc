@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/refusal.h"
+#include "clients/cpp/output.h"
 #include "command_line/numbers.h"
 
 namespace fmaserver::client {

@@ -23,25 +23,27 @@ namespace fmaserver::engine {
 /// holds it any more. Any thread may hold it.
 class ArchiveChunk {
  public:
-  ArchiveChunk(std::string id, int64_t begin, int64_t end, int64_t bytes)
-      : id_(std::move(id)), begin_(begin), end_(end), bytes_(bytes) {}
+  ArchiveChunk(int64_t begin, int64_t end, int64_t bytes)
+      : begin_(begin), end_(end), bytes_(bytes) {}
   virtual ~ArchiveChunk() = default;
   ArchiveChunk(const ArchiveChunk&) = delete;
   ArchiveChunk& operator=(const ArchiveChunk&) = delete;
 
-  const std::string& id() const { return id_; }  ///< RandomId(); the same id means the same bytes
   int64_t begin() const { return begin_; }
   int64_t end() const { return end_; }
   int64_t bytes() const { return bytes_; }
 
-  /// A copy of its bytes as they are stored; its tokens() is end(). The errors are the device's.
+  /// A copy of its bytes as they are stored; its tokens() is end(). The errors are the device's,
+  /// and UNAVAILABLE for a chunk that is lost.
   virtual absl::StatusOr<SnapshotPtr> Save() const = 0;
+
+  /// Whether its bytes are gone, because the disk that has them failed. Any thread may ask.
+  virtual bool lost() const { return false; }
 
   /// What the steps of its engine read; null for a chunk that no engine made.
   virtual kernels::ArchiveGroup* group() const { return nullptr; }
 
  private:
-  const std::string id_;
   const int64_t begin_;
   const int64_t end_;
   const int64_t bytes_;
@@ -49,9 +51,12 @@ class ArchiveChunk {
 
 using ArchiveChunkPtr = std::shared_ptr<const ArchiveChunk>;
 
-/// Chunks in the order of their tokens; their tokens do not overlap. A sequence only ever adds to
-/// its end.
+/// Chunks in the order of their tokens, of equal size and one behind the other from the first token
+/// on. A sequence only ever adds to its end.
 using Archive = std::vector<ArchiveChunkPtr>;
+
+/// How many chunks an archive has at most. Everything that lists them is bounded by it.
+inline constexpr int64_t kMaxArchiveChunks = int64_t{1} << 20;
 
 /// The state of a sequence after exactly slot->tokens() tokens. It has no archive when the sequence
 /// is served in constant memory.
@@ -73,10 +78,9 @@ class ArchiveRoom {
  public:
   virtual ~ArchiveRoom() = default;
 
-  /// The chunk of this id that was saved as these bytes. INVALID_ARGUMENT when it is none of this
-  /// model; no more chunks than there is room for.
-  virtual absl::StatusOr<ArchiveChunkPtr> Restore(std::string id, int64_t begin,
-                                                  const Snapshot& bytes) = 0;
+  /// The chunk that was saved as these bytes. INVALID_ARGUMENT when it is none of this model; no
+  /// more chunks than there is room for.
+  virtual absl::StatusOr<ArchiveChunkPtr> Restore(int64_t begin, const Snapshot& bytes) = 0;
 };
 
 /// Where chunks that were saved get their memory again. Thread-safe.
@@ -84,9 +88,8 @@ class ArchiveSource {
  public:
   virtual ~ArchiveSource() = default;
 
-  /// INVALID_ARGUMENT unless a chunk of this model may consist of `bytes` bytes for tokens
-  /// [begin, end).
-  virtual absl::Status CheckChunk(int64_t begin, int64_t end, int64_t bytes) const = 0;
+  /// INVALID_ARGUMENT unless the chunks of this model have `bytes` bytes for `tokens` tokens each.
+  virtual absl::Status CheckChunk(uint64_t tokens, uint64_t bytes) const = 0;
 
   /// Room for `chunks` chunks that count as the tenant's. RESOURCE_EXHAUSTED gives the numbers.
   virtual absl::StatusOr<std::unique_ptr<ArchiveRoom>> MakeRoom(const std::string& tenant,

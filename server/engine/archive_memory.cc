@@ -77,9 +77,12 @@ ArchiveMemory::ArchiveMemory(std::filesystem::path dir, int file, std::byte* bas
       base_(base),
       bytes_(bytes),
       stride_(stride),
-      places_(places) {}
+      places_(places) {
+  if (file_ >= 0) lost_.emplace(std::span(base_, static_cast<size_t>(stride_ * places_)), stride_);
+}
 
 ArchiveMemory::~ArchiveMemory() {
+  lost_.reset();
   munmap(base_, static_cast<size_t>(stride_ * places_));
   if (file_ >= 0) close(file_);
 }
@@ -94,6 +97,15 @@ absl::Status ArchiveMemory::Back(int64_t place) const {
   while (error == EINTR) error = posix_fallocate(file_, place * stride_, stride_);
   if (error == 0) return absl::OkStatus();
   return Failed(dir_, Concat("no room for ", stride_, " bytes more"), error);
+}
+
+absl::Status ArchiveMemory::Renew(int64_t place) {
+  if (mmap(At(place).data(), static_cast<size_t>(stride_), PROT_READ | PROT_WRITE,
+           MAP_SHARED | MAP_FIXED, file_, place * stride_) == MAP_FAILED) {
+    return Failed(dir_, "a lost page cannot be mapped anew", errno);
+  }
+  lost_->Forget(place);
+  return absl::OkStatus();
 }
 
 }  // namespace fmaserver::engine

@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/engine/lost_pages.h"
 
 namespace fmaserver::engine {
 
@@ -34,7 +36,16 @@ class ArchiveMemory {
   /// when the disk is full, UNAVAILABLE when it fails. May wait for the disk.
   absl::Status Back(int64_t place) const;
 
+  /// Whether bytes of the place are gone, because the disk could not bring a page of them; those
+  /// read as zeros. Only of a file.
+  bool Lost(int64_t place) const { return lost_.has_value() && lost_->IsLost(place); }
+  /// How many pages were lost so far.
+  int64_t lost_pages() const { return lost_.has_value() ? lost_->count() : 0; }
+  /// Makes a lost place good for another use. UNAVAILABLE when that fails.
+  absl::Status Renew(int64_t place);
+
   bool in_file() const { return file_ >= 0; }
+  const std::filesystem::path& dir() const { return dir_; }
 
  private:
   ArchiveMemory(std::filesystem::path dir, int file, std::byte* base, int64_t bytes, int64_t stride,
@@ -46,6 +57,7 @@ class ArchiveMemory {
   const int64_t bytes_;
   const int64_t stride_;
   const int64_t places_;
+  std::optional<LostPages> lost_;  // of a file
 };
 
 }  // namespace fmaserver::engine

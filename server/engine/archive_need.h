@@ -13,8 +13,12 @@ namespace fmaserver::engine {
 /// there was to archive. A state without its archive can never open them again.
 bool Opens(const GenerateRequest& request, const kernels::ArchiveLayout& layout);
 
-/// How many groups the samples of a valid request, which opens units, write at most, when the first
-/// begins with a state of `held` groups.
+/// How many groups each sample of a valid request that opens units has in the end, at most.
+int64_t GroupsAtEnd(const GenerateRequest& request, const model::ModelConfig& config,
+                    const kernels::ArchiveLayout& layout);
+
+/// How many groups its samples together write at most, when the first begins with a state of `held`
+/// groups.
 int64_t ArchiveNeed(const GenerateRequest& request, const model::ModelConfig& config,
                     const kernels::ArchiveLayout& layout, int64_t held);
 

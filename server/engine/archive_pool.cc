@@ -4,19 +4,17 @@
 #include <utility>
 
 #include "absl/memory/memory.h"
-#include "base/id.h"
 #include "base/refusal.h"
 #include "base/text.h"
+#include "server/engine/archive_memory.h"
 
 namespace fmaserver::engine {
 
 /// Gives its group back when the last state that has it is gone.
 class ArchivePool::Chunk final : public ArchiveChunk {
  public:
-  Chunk(std::shared_ptr<ArchivePool> pool, std::string tenant, Blank blank, std::string id,
-        int64_t begin)
-      : ArchiveChunk(std::move(id), begin, begin + pool->layout_.hierarchy.group_size,
-                     pool->layout_.GroupBytes()),
+  Chunk(std::shared_ptr<ArchivePool> pool, std::string tenant, Blank blank, int64_t begin)
+      : ArchiveChunk(begin, begin + pool->layout_.hierarchy.group_size, pool->layout_.GroupBytes()),
         pool_(std::move(pool)),
         tenant_(std::move(tenant)),
         blank_(std::move(blank)) {}
@@ -31,8 +29,11 @@ class ArchivePool::Chunk final : public ArchiveChunk {
     std::copy_n(group()->tokens, token_bytes, out.data());
     absl::Status status = pool_->backend_->SaveSketches(*group(), out.subspan(token_bytes));
     if (!status.ok()) return status;
+    if (lost()) return pool_->Lost();  // after the copy, which may have been the first to find out
     return copy;
   }
+
+  bool lost() const override { return pool_->memory_->Lost(blank_.place); }
 
  private:
   const std::shared_ptr<ArchivePool> pool_;
@@ -57,6 +58,29 @@ absl::StatusOr<std::shared_ptr<ArchivePool>> ArchivePool::Create(
   // A backend that makes no groups says so now, and a full disk too.
   if (const auto trial = shared->Reserve("", 1); !trial.ok()) return trial.status();
   return shared;
+}
+
+ArchivePool::ArchivePool(std::shared_ptr<kernels::Backend> backend,
+                         const kernels::ArchiveLayout& layout, ArchiveOptions options,
+                         std::unique_ptr<ArchiveMemory> memory)
+    : backend_(std::move(backend)),
+      layout_(layout),
+      options_(std::move(options)),
+      memory_(std::move(memory)) {}
+
+ArchivePool::~ArchivePool() = default;
+
+bool ArchivePool::MayWait() const { return memory_->in_file(); }
+
+absl::Status ArchivePool::Lost() const {
+  return absl::UnavailableError(Concat("archive in ", memory_->dir().string(),
+                                       ": the disk cannot read back what it was given"));
+}
+
+absl::Status ArchivePool::CheckNoneLost(const Archive& archive) const {
+  if (memory_->lost_pages() == 0) return absl::OkStatus();
+  const bool any = std::ranges::any_of(archive, [](const auto& chunk) { return chunk->lost(); });
+  return any ? Lost() : absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<ArchiveReserve>> ArchivePool::Reserve(const std::string& tenant,
@@ -135,6 +159,7 @@ absl::StatusOr<ArchivePool::Blank> ArchivePool::MakeBlank() {
     }
   }
   absl::Status status = memory_->Back(blank.place);
+  if (status.ok() && memory_->Lost(blank.place)) status = memory_->Renew(blank.place);
   if (status.ok()) {
     auto group = backend_->MakeGroup(layout_, memory_->At(blank.place));
     if (group.ok()) {
@@ -157,14 +182,12 @@ void ArchivePool::Free(const std::string& tenant, Blank blank) {
   Discount(tenant, 1);
 }
 
-absl::Status ArchivePool::CheckChunk(int64_t begin, int64_t end, int64_t bytes) const {
-  const int64_t group = layout_.hierarchy.group_size;
-  if (begin >= 0 && begin % group == 0 && end == begin + group && bytes == layout_.GroupBytes()) {
-    return absl::OkStatus();
-  }
-  return fmaserver::Refusal("chunk",
-                            Words{Concat(bytes, " bytes for the tokens ", begin, " to ", end)},
-                            Concat(layout_.GroupBytes(), " bytes for each ", group,
+absl::Status ArchivePool::CheckChunk(uint64_t tokens, uint64_t bytes) const {
+  const auto group_tokens = static_cast<uint64_t>(layout_.hierarchy.group_size);
+  const auto group_bytes = static_cast<uint64_t>(layout_.GroupBytes());
+  if (tokens == group_tokens && bytes == group_bytes) return absl::OkStatus();
+  return fmaserver::Refusal("chunk", Words{Concat(bytes, " bytes for ", tokens, " tokens")},
+                            Concat(group_bytes, " bytes for each ", group_tokens,
                                    " tokens, as archives of this model have"));
 }
 
@@ -180,21 +203,18 @@ void ArchiveReserve::Shrink(int64_t groups) {
   }
 }
 
-ArchiveChunkPtr ArchiveReserve::Make(std::string id, int64_t begin) {
+ArchiveChunkPtr ArchiveReserve::Take(int64_t begin) {
   if (blanks_.empty()) return nullptr;
   ArchivePool::Blank blank = std::move(blanks_.back());
   blanks_.pop_back();
-  return std::make_shared<ArchivePool::Chunk>(pool_, tenant_, std::move(blank), std::move(id),
-                                              begin);
+  return std::make_shared<ArchivePool::Chunk>(pool_, tenant_, std::move(blank), begin);
 }
 
-ArchiveChunkPtr ArchiveReserve::Take(int64_t begin) { return Make(RandomId(), begin); }
-
-absl::StatusOr<ArchiveChunkPtr> ArchiveReserve::Restore(std::string id, int64_t begin,
-                                                        const Snapshot& bytes) {
-  absl::Status status = pool_->CheckChunk(begin, bytes.tokens(), std::ssize(bytes.bytes()));
+absl::StatusOr<ArchiveChunkPtr> ArchiveReserve::Restore(int64_t begin, const Snapshot& bytes) {
+  absl::Status status = pool_->CheckChunk(static_cast<uint64_t>(bytes.tokens() - begin),
+                                          static_cast<uint64_t>(std::ssize(bytes.bytes())));
   if (!status.ok()) return status;
-  ArchiveChunkPtr chunk = Make(std::move(id), begin);
+  ArchiveChunkPtr chunk = Take(begin);
   if (chunk == nullptr) return absl::InternalError("more chunks than there is room for");
   const auto token_bytes = static_cast<size_t>(pool_->layout().TokenBytes());
   std::copy_n(bytes.bytes().data(), token_bytes, chunk->group()->tokens);

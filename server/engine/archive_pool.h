@@ -17,10 +17,10 @@
 #include "kernels/backend.h"
 #include "kernels/fma/archive_layout.h"
 #include "server/engine/archive.h"
-#include "server/engine/archive_memory.h"
 
 namespace fmaserver::engine {
 
+class ArchiveMemory;
 class ArchiveReserve;
 
 struct ArchiveOptions {
@@ -40,6 +40,7 @@ class ArchivePool final : public ArchiveSource, public std::enable_shared_from_t
   static absl::StatusOr<std::shared_ptr<ArchivePool>> Create(
       std::shared_ptr<kernels::Backend> backend, const kernels::ArchiveLayout& layout,
       const ArchiveOptions& options);
+  ~ArchivePool() override;
 
   /// Lets go of groups that nobody works with, the tenant's only unless `tenant` is empty, one
   /// after the other until `enough` says true. Called without locks, on any thread; calls no
@@ -51,13 +52,16 @@ class ArchivePool final : public ArchiveSource, public std::enable_shared_from_t
   /// the first Reserve.
   void AddReclaimer(Reclaimer reclaimer) { reclaimers_.push_back(std::move(reclaimer)); }
 
+  /// UNAVAILABLE when one of these chunks of the pool is lost.
+  absl::Status CheckNoneLost(const Archive& archive) const;
+
   /// `groups` blank groups that count as the tenant's. All that can fail fails here:
   /// RESOURCE_EXHAUSTED says how much is needed, free and allowed, and what helps. May wait for the
   /// disk when MayWait().
   absl::StatusOr<std::unique_ptr<ArchiveReserve>> Reserve(const std::string& tenant,
                                                           int64_t groups);
 
-  absl::Status CheckChunk(int64_t begin, int64_t end, int64_t bytes) const override;
+  absl::Status CheckChunk(uint64_t tokens, uint64_t bytes) const override;
   absl::StatusOr<std::unique_ptr<ArchiveRoom>> MakeRoom(const std::string& tenant,
                                                         int64_t chunks) override;
 
@@ -68,7 +72,7 @@ class ArchivePool final : public ArchiveSource, public std::enable_shared_from_t
   }
   /// Held and reserved.
   int64_t used_bytes() const { return used_groups_ * layout_.GroupBytes(); }
-  bool MayWait() const { return memory_->in_file(); }
+  bool MayWait() const;
 
  private:
   friend class ArchiveReserve;
@@ -80,15 +84,12 @@ class ArchivePool final : public ArchiveSource, public std::enable_shared_from_t
   };
 
   ArchivePool(std::shared_ptr<kernels::Backend> backend, const kernels::ArchiveLayout& layout,
-              ArchiveOptions options, std::unique_ptr<ArchiveMemory> memory)
-      : backend_(std::move(backend)),
-        layout_(layout),
-        options_(std::move(options)),
-        memory_(std::move(memory)) {}
+              ArchiveOptions options, std::unique_ptr<ArchiveMemory> memory);
 
   bool Count(const std::string& tenant, int64_t groups, int64_t tenant_bytes);
   void Discount(const std::string& tenant, int64_t groups);
   absl::Status Refusal(const std::string& tenant, int64_t groups, int64_t tenant_bytes) const;
+  absl::Status Lost() const;
   absl::StatusOr<Blank> MakeBlank();
   void Free(const std::string& tenant, Blank blank);
 
@@ -113,21 +114,19 @@ class ArchiveReserve final : public ArchiveRoom {
       : pool_(std::move(pool)), tenant_(std::move(tenant)) {}
   ~ArchiveReserve() override { Shrink(0); }
 
+  const ArchivePool& pool() const { return *pool_; }
   int64_t left() const { return std::ssize(blanks_); }
 
   /// Gives back all but `groups`.
   void Shrink(int64_t groups);
 
-  /// A group for the tokens from `begin` on, which the caller's step will write; null when none is
-  /// left.
+  /// A group for the tokens from `begin` on, which the caller will write; null when none is left.
   ArchiveChunkPtr Take(int64_t begin);
 
-  absl::StatusOr<ArchiveChunkPtr> Restore(std::string id, int64_t begin,
-                                          const Snapshot& bytes) override;
+  absl::StatusOr<ArchiveChunkPtr> Restore(int64_t begin, const Snapshot& bytes) override;
 
  private:
   friend class ArchivePool;
-  ArchiveChunkPtr Make(std::string id, int64_t begin);
 
   const std::shared_ptr<ArchivePool> pool_;
   const std::string tenant_;

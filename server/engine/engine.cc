@@ -111,6 +111,13 @@ absl::StatusOr<SequenceArchive> Engine::ReserveArchive(const ScoreRequest& reque
 absl::StatusOr<SequenceArchive> Engine::ReserveArchive(const GenerateRequest& request) {
   const kernels::ArchiveLayout& layout = model_->archive_layout();
   if (!Opens(request, layout)) return SequenceArchive();
+  const int64_t groups = GroupsAtEnd(request, model_->config(), layout);
+  if (groups > kMaxArchiveChunks) {
+    return Refusal("archive", Words{Concat(groups, " groups")},
+                   Concat("up to ", kMaxArchiveChunks,
+                          "; a smaller max_tokens or a shorter prompt needs less, no_archive none"),
+                   absl::StatusCode::kResourceExhausted);
+  }
   const int64_t held = std::ssize(request.state.archive);
   return ReserveArchive(request.tenant, ArchiveNeed(request, model_->config(), layout, held));
 }
@@ -293,9 +300,15 @@ std::vector<StepRunner::Feed> Engine::Plan() const {
 Engine::Ended Engine::Advance(Feeds feeds, std::span<const StepOutcome> outcomes) {
   Ended finished;
   for (size_t i = 0; i < feeds.size(); ++i) {
-    const bool lives = feeds[i].sequence->Advance(feeds[i].rows, outcomes[i]);
-    StartForks(*feeds[i].sequence);
-    if (!lives) finished.push_back(feeds[i].sequence);
+    Sequence& sequence = *feeds[i].sequence;
+    const absl::Status archive = sequence.archive().Check();
+    if (!archive.ok()) {
+      sequence.Fail(archive);
+      cache_->DropArchives("", [] { return false; });  // no later prompt is to meet what is lost
+    }
+    const bool lives = archive.ok() && sequence.Advance(feeds[i].rows, outcomes[i]);
+    StartForks(sequence);
+    if (!lives) finished.push_back(&sequence);
   }
   return finished;
 }

@@ -28,7 +28,12 @@ GenerateSequence::GenerateSequence(RequestId id, Request request,
       prompt_(request_, position(), /*reports=*/true),
       states_(request_, this->archive().opens(), *sink_, context.cache, *context.observer),
       sampler_(request_.sampling, Seed(), PenaltyContext(request_)),
-      output_(*valid_, fork_.index, context.tokenizer, *sink_) {}
+      output_(*valid_, fork_.index, context.tokenizer, *sink_) {
+  // Looks at every token of the prompt, so it is made here, on the caller's thread.
+  if (request_.sources > 0 && this->archive().opens()) {
+    sources_.emplace(context_.config, context_.tokenizer, request_);
+  }
+}
 
 GenerateSequence::GenerateSequence(const GenerateSequence& parent, const Fork& fork)
     : Sequence(parent.id(), parent.priority(), parent.times().arrival(), parent.position(),
@@ -45,7 +50,8 @@ GenerateSequence::GenerateSequence(const GenerateSequence& parent, const Fork& f
       prompt_(request_, request_.state.tokens(), /*reports=*/false),
       states_(request_, archive().opens(), *sink_, context_.cache, *context_.observer),
       sampler_(request_.sampling, Seed(), PenaltyContext(request_)),
-      output_(*valid_, fork_.index, context_.tokenizer, *sink_) {}
+      output_(*valid_, fork_.index, context_.tokenizer, *sink_),
+      sources_(parent.sources_) {}
 
 bool GenerateSequence::Begin() {
   const int64_t start = position();
@@ -70,9 +76,6 @@ bool GenerateSequence::Begin() {
     sampler_.Skip(token);
     output_.Skip(token);
   }
-  if (request_.sources > 0 && archive().opens()) {
-    sources_.emplace(context_.config, context_.tokenizer, request_);
-  }
   ReportPrompt(start, {});
   return Reading() || End({FinishReason::kLength});
 }
@@ -80,6 +83,12 @@ bool GenerateSequence::Begin() {
 std::span<const int32_t> GenerateSequence::Pending() const {
   if (!Reading()) return {&output_.chosen().back(), 1};
   return prompt_.Next(position(), states_.NextPoint(position()));
+}
+
+std::span<float> GenerateSequence::UnitWeights(size_t size) {
+  if (!sources_) return {};
+  unit_weights_.assign(size, 0);
+  return unit_weights_;
 }
 
 std::optional<kernels::RowSampling> GenerateSequence::Choice() {

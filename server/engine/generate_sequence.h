@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "model_loader/model_config.h"
 #include "model_loader/tokenizer.h"
@@ -45,7 +46,7 @@ class GenerateSequence : public Sequence {
   int32_t LogitsWanted(int32_t rows) const override {
     return prompt_.LogitsWanted(position(), rows);
   }
-  bool WantsUnitWeights() const override { return sources_.has_value(); }
+  std::span<float> UnitWeights(size_t size) override;
   std::optional<kernels::RowSampling> Choice() override;
   bool Advance(int32_t accepted, const StepOutcome& outcome) override;
   int32_t TakeForks() override;
@@ -88,6 +89,7 @@ class GenerateSequence : public Sequence {
   Sampler sampler_;
   Output output_;
   std::optional<SourceFinder> sources_;  // if the request wants them and there may be some
+  std::vector<float> unit_weights_;      // of the step, for them
 };
 
 }  // namespace fmaserver::engine

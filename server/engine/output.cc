@@ -35,9 +35,12 @@ std::optional<Ending> Output::Accept(const kernels::SampledRow& choice,
                                      std::vector<Source> sources) {
   const int32_t token = choice.token;
   chosen_.push_back(token);
-  if (Contains(request_.eos_tokens(), token)) return Ending{FinishReason::kEos, token};
+  if (Contains(request_.eos_tokens(), token)) {
+    if (request_->include_eos) Emit(choice, std::move(sources), /*has_text=*/false);
+    return Ending{FinishReason::kEos, token};
+  }
   const bool stops = Contains(request_.stop_tokens(), token);
-  if (!stops || request_->include_stop) Emit(choice, std::move(sources));
+  if (!stops || request_->include_stop) Emit(choice, std::move(sources), /*has_text=*/true);
   if (stops) return Ending{FinishReason::kStopSequence, token};
   if (stops_.matched() != nullptr) {
     return Ending{FinishReason::kStopSequence, std::nullopt, *stops_.matched()};
@@ -54,12 +57,12 @@ std::string Output::Text(int32_t token) {
   return size_ > request_->min_tokens ? stops_.Push(text) : text;
 }
 
-void Output::Emit(const kernels::SampledRow& choice, std::vector<Source> sources) {
+void Output::Emit(const kernels::SampledRow& choice, std::vector<Source> sources, bool has_text) {
   ++size_;
   Delta delta;
   delta.index = index_;
   delta.tokens.push_back(choice.token);
-  delta.text = Text(choice.token);
+  if (has_text) delta.text = Text(choice.token);
   if (request_->logprobs) delta.logprobs.push_back(choice.logprob);
   if (request_->top_logprobs > 0) delta.top_logprobs.push_back(choice.top);
   if (request_->sources > 0) delta.sources.push_back(std::move(sources));

@@ -49,7 +49,7 @@ class Output {
   int64_t size() const { return size_; }
 
  private:
-  void Emit(const kernels::SampledRow& choice, std::vector<Source> sources);
+  void Emit(const kernels::SampledRow& choice, std::vector<Source> sources, bool has_text);
   std::string Text(int32_t token);
 
   const ValidGenerateRequest& request_;

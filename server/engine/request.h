@@ -58,6 +58,7 @@ struct GenerateRequest {
   std::vector<std::string> stop;        ///< at most kMaxStops, each of 1..kMaxStopBytes bytes
   std::vector<int32_t> stop_token_ids;  ///< at most kMaxStopTokenIds
   bool include_stop = false;            ///< the stop string or token is part of the output
+  bool include_eos = false;             ///< and so is the model's end-of-sequence token
   /// > 0; counted from the first step, so that the wait for a slot does not count.
   double time_limit_seconds = std::numeric_limits<double>::infinity();
   bool logprobs = false;

@@ -27,7 +27,7 @@ struct StepOutcome {
       {};  ///< [LogitsWanted(rows), vocab_size], unless something is chosen
   int64_t vocab_size = 0;
   const kernels::SampledRow* chosen = nullptr;  ///< by Choice()
-  std::span<const float> unit_weights = {};     ///< of kernels::Segment, if wanted
+  std::span<const float> unit_weights = {};     ///< by UnitWeights()
 };
 
 /// Where another sample of a request begins: where the sample that read the prompt is now.
@@ -83,8 +83,10 @@ class Sequence {
   /// How many of the last rows need logits when the next `rows` pending tokens are fed.
   virtual int32_t LogitsWanted(int32_t rows) const = 0;
 
-  /// Whether it wants to know what its last row gave to the units that it opened.
-  virtual bool WantsUnitWeights() const { return false; }
+  /// Where a step is to add what its last row gives to the units that it opens
+  /// (kernels::Segment::unit_weights): `size` zeros of the sequence; empty: it does not want to
+  /// know.
+  virtual std::span<float> UnitWeights(size_t /*size*/) { return {}; }
 
   /// How to choose the next token where the logits are; absent: the sequence must have the logits
   /// itself. Called only for a step with one row of logits; has spans into the sequence.

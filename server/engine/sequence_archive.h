@@ -38,6 +38,11 @@ class SequenceArchive {
   /// The archive of the state after `tokens` tokens, which the sequence has now.
   Archive At(int64_t tokens) const;
 
+  /// UNAVAILABLE when the disk has lost a part of it.
+  absl::Status Check() const {
+    return opens() ? reserve_->pool().CheckNoneLost(chunks_) : absl::OkStatus();
+  }
+
   /// How many tokens it holds then.
   int64_t TokensAt(int64_t tokens) const {
     return opens() ? layout_.Groups(tokens) * layout_.hierarchy.group_size : 0;

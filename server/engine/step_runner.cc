@@ -22,7 +22,6 @@ absl::StatusOr<StepRunner::Batch> StepRunner::MakeBatch(std::span<const Feed> fe
   const bool can_choose = model_.backend().sampler() != nullptr;
   Batch batch;
   Batch others;
-  unit_weights_.assign(feeds.size(), {});
   for (size_t i = 0; i < feeds.size(); ++i) {
     Sequence& sequence = *feeds[i].sequence;
     const auto archive = sequence.GroupsForNext(feeds[i].rows);
@@ -33,10 +32,10 @@ absl::StatusOr<StepRunner::Batch> StepRunner::MakeBatch(std::span<const Feed> fe
                         .logits = sequence.LogitsWanted(feeds[i].rows),
                         .opens = sequence.archive().opens(),
                         .archive = *archive};
-    if (segment.logits > 0 && sequence.WantsUnitWeights()) {
+    if (segment.logits > 0) {
       const kernels::ArchiveLayout& layout = model_.archive_layout();
-      unit_weights_[i].resize(archive->size() * layout.UnitsPerGroup() * layout.num_kv_heads);
-      segment.unit_weights = unit_weights_[i];
+      segment.unit_weights =
+          sequence.UnitWeights(archive->size() * layout.UnitsPerGroup() * layout.num_kv_heads);
     }
     std::optional<kernels::RowSampling> choice;
     if (can_choose && segment.logits == 1) choice = sequence.Choice();
@@ -65,7 +64,7 @@ absl::StatusOr<std::span<const StepOutcome>> StepRunner::Run(std::span<const Fee
   std::span<const float> rest = *on_host;
   for (size_t i = 0; i < batch.segments.size(); ++i) {
     StepOutcome& outcome = outcomes_[batch.feeds[i]];
-    outcome.unit_weights = unit_weights_[batch.feeds[i]];
+    outcome.unit_weights = batch.segments[i].unit_weights;
     if (i < sampled_.size()) {
       outcome.chosen = &sampled_[i];
       continue;

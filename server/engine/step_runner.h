@@ -35,7 +35,6 @@ class StepRunner {
   Model& model_;
   std::vector<kernels::SampledRow> sampled_;
   std::vector<StepOutcome> outcomes_;
-  std::vector<std::vector<float>> unit_weights_;  // of feeds that want them
 };
 
 }  // namespace fmaserver::engine

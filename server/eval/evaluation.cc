@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/backend.h"
+#include "kernels/plain_archive.h"
 #include "server/engine/sampler.h"
 #include "server/engine/sequence.h"
 #include "server/engine/slot_pool.h"
@@ -36,34 +36,14 @@ void Add(const std::vector<double>& losses, const EvaluationHooks& hooks, Evalua
   if (hooks.on_losses) hooks.on_losses(std::vector<float>(losses.begin(), losses.end()));
 }
 
-/// The archive of the window that is being read; the next window writes it anew.
-class WindowArchive {
- public:
-  explicit WindowArchive(engine::Model& model) : model_(model), layout_(model.archive_layout()) {}
-
-  /// Makes `segment` open units, for which the archive grows to what it needs.
-  absl::Status Give(engine::StepSegment& segment) {
-    const auto groups =
-        static_cast<size_t>(layout_.Groups(segment.position + std::ssize(segment.tokens)));
-    while (groups_.size() < groups) {
-      tokens_.emplace_back(layout_.TokenBytes());
-      auto group = model_.backend().MakeGroup(layout_, tokens_.back());
-      if (!group.ok()) return group.status();
-      groups_.push_back(group->get());
-      owned_.push_back(*std::move(group));
-    }
-    segment.opens = true;
-    segment.archive = std::span(groups_).first(groups);
-    return absl::OkStatus();
-  }
-
- private:
-  engine::Model& model_;
-  kernels::ArchiveLayout layout_;
-  std::vector<std::vector<std::byte>> tokens_;
-  std::vector<std::unique_ptr<kernels::ArchiveGroup>> owned_;
-  std::vector<kernels::ArchiveGroup*> groups_;
-};
+/// Makes `segment` open units of the archive of its window, which the next window writes anew.
+absl::Status Open(kernels::PlainArchive& archive, engine::StepSegment& segment) {
+  const auto groups = archive.Reach(segment.position + std::ssize(segment.tokens));
+  if (!groups.ok()) return groups.status();
+  segment.opens = true;
+  segment.archive = *groups;
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -81,7 +61,7 @@ absl::StatusOr<Evaluation> Evaluate(engine::Model& model, std::span<const int32_
   if (!pool.ok()) return pool.status();
   const engine::Slot slot = (*pool)->Acquire();
   const bool opens = model.archive_layout() && options.opens;
-  WindowArchive archive(model);
+  kernels::PlainArchive archive(model.backend(), model.archive_layout());
 
   Evaluation result;
   const auto start = std::chrono::steady_clock::now();
@@ -92,7 +72,7 @@ absl::StatusOr<Evaluation> Evaluate(engine::Model& model, std::span<const int32_
           std::min<int64_t>(options.chunk, static_cast<int64_t>(window.size()) - first);
       engine::StepSegment segment{slot.handle(), first, window.subspan(first, rows),
                                   static_cast<int32_t>(rows)};
-      if (absl::Status status = opens ? archive.Give(segment) : absl::OkStatus(); !status.ok()) {
+      if (absl::Status status = opens ? Open(archive, segment) : absl::OkStatus(); !status.ok()) {
         return status;
       }
       const absl::StatusOr<std::span<const float>> logits = model.Step({&segment, 1});

@@ -48,15 +48,16 @@ MetricFamily CertificateEnds(const tls::Certificates& certificates) {
 
 std::vector<MetricFamily> DoorMetrics::Collect() const {
   const net::ConnectionCounts counts = connections_->Counts();
-  std::vector<MetricFamily> families = {{"fma_connections",
-                                         "Open connections of the gRPC port.",
-                                         MetricType::Gauge,
-                                         {Series(static_cast<double>(counts.open))}},
-                                        {"fma_connections_accepted_total",
-                                         "Connections that were accepted.",
-                                         MetricType::Counter,
-                                         {Series(static_cast<double>(counts.accepted))}},
-                                        RefusedConnections(counts)};
+  std::vector<MetricFamily> families = {
+      {"fma_connections",
+       "Open connections of the ports of gRPC and of the OpenAI API.",
+       MetricType::Gauge,
+       {Series(static_cast<double>(counts.open))}},
+      {"fma_connections_accepted_total",
+       "Connections that were accepted.",
+       MetricType::Counter,
+       {Series(static_cast<double>(counts.accepted))}},
+      RefusedConnections(counts)};
   if (certificates_ != nullptr) families.push_back(CertificateEnds(*certificates_->current()));
   return families;
 }

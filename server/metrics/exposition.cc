@@ -6,6 +6,8 @@
 #include <map>
 #include <utility>
 
+#include "server/metrics/vllm_names.h"
+
 namespace fmaserver::metrics {
 namespace {
 
@@ -47,6 +49,7 @@ std::string Exposition::Render() const {
   std::map<std::string, size_t> places;  // of families, by name
   std::vector<MetricFamily> families;
   for (const auto& source : Sources()) Join(source->Collect(), places, families);
+  if (vllm_names_) AddVllmNames(families);
   return prometheus::TextSerializer().Serialize(families);
 }
 

@@ -15,12 +15,16 @@ std::string Find(const grpc::ServerContextBase& context, const char* key) {
 
 }  // namespace
 
+service::CallMetadata MetadataOf(const grpc::CallbackServerContext& context) {
+  return {.authorization = Find(context, "authorization"),
+          .traceparent = Find(context, "traceparent"),
+          .request_id = Find(context, "x-request-id"),
+          .peer = context.peer()};
+}
+
 std::shared_ptr<service::Call> BeginCall(service::Service& service, const service::CallKind& kind,
                                          grpc::CallbackServerContext& context) {
-  auto call = service.Begin(kind, {.authorization = Find(context, "authorization"),
-                                   .traceparent = Find(context, "traceparent"),
-                                   .request_id = Find(context, "x-request-id"),
-                                   .peer = context.peer()});
+  auto call = service.Begin(kind, MetadataOf(context));
   context.AddInitialMetadata("x-request-id", call->request_id());
   return call;
 }

@@ -10,6 +10,9 @@
 
 namespace fmaserver::rpc {
 
+/// What the caller of `context` says of itself.
+service::CallMetadata MetadataOf(const grpc::CallbackServerContext& context);
+
 /// The call that `context` belongs to; its id goes back to the client as "x-request-id".
 std::shared_ptr<service::Call> BeginCall(service::Service& service, const service::CallKind& kind,
                                          grpc::CallbackServerContext& context);

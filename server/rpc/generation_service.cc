@@ -1,14 +1,13 @@
 #include "server/rpc/generation_service.h"
 
-#include <functional>
 #include <span>
 #include <utility>
 
 #include "absl/status/statusor.h"
 #include "server/rpc/from_wire.h"
 #include "server/rpc/inflate.h"
-#include "server/rpc/model_field.h"
 #include "server/rpc/stream_reactor.h"
+#include "server/rpc/streamed_request.h"
 #include "server/rpc/to_wire.h"
 #include "server/rpc/unary.h"
 #include "server/service/generation.h"
@@ -20,43 +19,22 @@ namespace {
 using GenerateReactor = StreamReactor<service::GenerateEvent, service::Generation>;
 using ScoreReactor = StreamReactor<service::ScoreEvent, service::Scoring>;
 
-/// Parses a message of `bytes` and translates it. The bytes are shared, not copied.
-template <class Message>
-auto ParseLater(const grpc::ByteBuffer& bytes, size_t max_bytes,
-                const service::Vocabulary& vocabulary) {
-  return [bytes, max_bytes, vocabulary]() -> decltype(FromWire(Message(), vocabulary)) {
-    Message message;
-    if (absl::Status status = ParseMessage(bytes, max_bytes, message); !status.ok()) return status;
+struct Translate {
+  service::Vocabulary vocabulary;
+  template <class Message>
+  auto operator()(Message message) const {
     return FromWire(std::move(message), vocabulary);
-  };
-}
-
-/// None, when there is no model.
-service::Vocabulary VocabularyOf(const absl::StatusOr<models::ModelPtr>& model) {
-  return model.ok() ? service::VocabularyOf(**model) : service::Vocabulary();
-}
-
-absl::Status AtOnce(const std::function<void()>& task) {
-  task();
-  return absl::OkStatus();
-}
+  }
+};
 
 }  // namespace
-
-absl::StatusOr<models::ModelPtr> GenerationService::ModelOf(service::Call& call,
-                                                            const Bytes& request,
-                                                            std::initializer_list<int> path) {
-  if (!call.admission().ok()) return call.admission();
-  return service_.Find(
-      ModelField(request, call.limits().request_bytes, std::span(path.begin(), path.size())), call);
-}
 
 template <class Message>
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::StreamGeneration(
     Context& context, const Bytes& request, const service::CallKind& kind,
     std::initializer_list<int> model_path) {
   const auto call = BeginCall(service_, kind, context);
-  const auto model = ModelOf(*call, request, model_path);
+  const auto model = ModelOf(service_, *call, request, model_path);
   const service::Vocabulary vocabulary = VocabularyOf(model);
   return GenerateReactor::Open(
       context,
@@ -66,7 +44,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::StreamGeneration(
       [&](auto wire) {
         return service::Generation::Start(
             service_, model, call, std::move(wire), BytesToRead(request),
-            ParseLater<Message>(request, call->limits().request_bytes, vocabulary));
+            ParseLater<Message>(request, call->limits().request_bytes, Translate{vocabulary}));
       });
 }
 
@@ -86,7 +64,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Chat(Context* con
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(Context* context,
                                                                      const Bytes* request) {
   const auto call = BeginCall(service_, service::kScore, *context);
-  const auto model = ModelOf(*call, *request, {v1::ScoreRequest::kModelFieldNumber});
+  const auto model = ModelOf(service_, *call, *request, {v1::ScoreRequest::kModelFieldNumber});
   const service::Vocabulary vocabulary = VocabularyOf(model);
   return ScoreReactor::Open(
       *context,
@@ -96,7 +74,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Score(Context* co
       [&](auto wire) {
         return service::Scoring::Start(
             service_, model, call, std::move(wire), BytesToRead(*request),
-            ParseLater<v1::ScoreRequest>(*request, call->limits().request_bytes, vocabulary));
+            ParseLater<v1::ScoreRequest>(*request, call->limits().request_bytes,
+                                         Translate{vocabulary}));
       });
 }
 

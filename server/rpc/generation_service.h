@@ -6,7 +6,6 @@
 
 #include <initializer_list>
 
-#include "absl/status/statusor.h"
 #include "fma/v1/generation.grpc.pb.h"
 #include "server/service/service.h"
 
@@ -41,11 +40,6 @@ class GenerationService final : public RawGenerationService {
                                      Bytes* response) override;
   grpc::ServerUnaryReactor* ListModels(Context* context, const Bytes* request,
                                        Bytes* response) override;
-
-  /// The model that a stream's request asks for in the field at `path`, when its caller is
-  /// admitted.
-  absl::StatusOr<models::ModelPtr> ModelOf(service::Call& call, const Bytes& request,
-                                           std::initializer_list<int> path);
 
   /// Generate and Chat differ in their message, and in where it names the model.
   template <class Message>

@@ -90,27 +90,37 @@ absl::StatusOr<std::shared_ptr<tls::CertificateWatch>> WatchCertificates(
   return tls::CertificateWatch::Start(options);
 }
 
-std::vector<std::string> ServiceNames(bool with_admin) {
-  std::vector<std::string> names = {v1::Generation::service_full_name(),
-                                    v1::Sessions::service_full_name(), "grpc.health.v1.Health",
-                                    "grpc.reflection.v1.ServerReflection",
-                                    "grpc.reflection.v1alpha.ServerReflection"};
-  if (with_admin) names.push_back(v1::Admin::service_full_name());
-  return names;
+std::vector<NamedService> MakeAll(const ServiceMakers& makers, service::Service& service) {
+  std::vector<NamedService> made;
+  made.reserve(makers.size());
+  for (const ServiceMaker& make : makers) made.push_back(make(service));
+  return made;
 }
 
 }  // namespace
 
-RpcServer::RpcServer(service::Service& service)
+RpcServer::RpcServer(service::Service& service, const ServiceMakers& more)
     : service_(service),
       generation_(service),
       sessions_(service),
-      reflection_(ServiceNames(service.policy().admins != nullptr)) {
+      more_(MakeAll(more, service)),
+      reflection_(ServiceNames()) {
   if (service.policy().admins != nullptr) admin_.emplace(service);
 }
 
+std::vector<std::string> RpcServer::ServiceNames() const {
+  std::vector<std::string> names = {v1::Generation::service_full_name(),
+                                    v1::Sessions::service_full_name(), "grpc.health.v1.Health",
+                                    "grpc.reflection.v1.ServerReflection",
+                                    "grpc.reflection.v1alpha.ServerReflection"};
+  if (service_.policy().admins != nullptr) names.push_back(v1::Admin::service_full_name());
+  for (const NamedService& other : more_) names.push_back(other.name);
+  return names;
+}
+
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(service::Service& service,
-                                                            const service::DoorOptions& options) {
+                                                            const service::DoorOptions& options,
+                                                            const ServiceMakers& more) {
   auto connections = MakeConnectionTable(options);
   if (!connections.ok()) return connections.status();
   auto certificates = WatchCertificates(options.tls);
@@ -121,7 +131,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(service::Service& se
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   // gRPC's own health service has no descriptor; this one lets reflection describe it.
   google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();
-  auto server = absl::WrapUnique(new RpcServer(service));
+  auto server = absl::WrapUnique(new RpcServer(service, more));
   server->connections_ = *std::move(connections);
   server->certificates_ = *std::move(certificates);
   grpc::ServerBuilder builder;
@@ -138,6 +148,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(service::Service& se
   builder.RegisterService(&server->generation_);
   builder.RegisterService(&server->sessions_);
   if (server->admin_.has_value()) builder.RegisterService(&*server->admin_);
+  for (const NamedService& other : server->more_) builder.RegisterService(other.service.get());
   SetChannelArguments(builder, options);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr) return absl::InternalError("gRPC cannot start its server");
@@ -172,6 +183,7 @@ void RpcServer::SetServing(bool serving) {
   health->SetServingStatus("", serving);
   health->SetServingStatus(v1::Generation::service_full_name(), serving);
   health->SetServingStatus(v1::Sessions::service_full_name(), serving);
+  for (const NamedService& other : more_) health->SetServingStatus(other.name, serving);
 }
 
 void RpcServer::Shutdown(absl::Duration grace) {

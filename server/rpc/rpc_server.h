@@ -1,5 +1,5 @@
-// The gRPC server: the services Generation and Sessions, standard health checks and reflection (v1
-// and v1alpha) on one port.
+// The gRPC server: the services Generation and Sessions, those of other rooms, standard health
+// checks and reflection (v1 and v1alpha) on one port.
 #pragma once
 
 #include <grpcpp/server.h>
@@ -7,6 +7,8 @@
 
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -14,6 +16,7 @@
 #include "server/net/connection_table.h"
 #include "server/rpc/admin_service.h"
 #include "server/rpc/generation_service.h"
+#include "server/rpc/more_services.h"
 #include "server/rpc/reflection_service.h"
 #include "server/rpc/sessions_service.h"
 #include "server/service/door_options.h"
@@ -25,11 +28,12 @@ namespace fmaserver::rpc {
 /// Thread-safe. The destructor ends running calls at once.
 class RpcServer {
  public:
-  /// Serves `service`, which outlives the server. UNAVAILABLE when the address cannot be had;
-  /// INVALID_ARGUMENT for certificates that cannot be used, and for more connections than there are
-  /// descriptors.
+  /// Serves `service`, which outlives the server, also by what `more` makes. UNAVAILABLE when the
+  /// address cannot be had; INVALID_ARGUMENT for certificates that cannot be used, and for more
+  /// connections than there are descriptors.
   static absl::StatusOr<std::unique_ptr<RpcServer>> Start(service::Service& service,
-                                                          const service::DoorOptions& options);
+                                                          const service::DoorOptions& options,
+                                                          const ServiceMakers& more = {});
   ~RpcServer();
   RpcServer(const RpcServer&) = delete;
   RpcServer& operator=(const RpcServer&) = delete;
@@ -49,7 +53,9 @@ class RpcServer {
   void Shutdown(absl::Duration grace);
 
  private:
-  explicit RpcServer(service::Service& service);
+  RpcServer(service::Service& service, const ServiceMakers& more);
+
+  std::vector<std::string> ServiceNames() const;
 
   /// Lets gRPC serve what comes to `listener`.
   absl::Status Accept(net::Listener listener);
@@ -57,8 +63,9 @@ class RpcServer {
   service::Service& service_;
   GenerationService generation_;
   SessionsService sessions_;
-  ReflectionService reflection_;
   std::optional<AdminService> admin_;  // none: the server has no administrators
+  std::vector<NamedService> more_;
+  ReflectionService reflection_;  // describes those above
   std::shared_ptr<net::ConnectionTable> connections_;
   std::shared_ptr<tls::CertificateWatch> certificates_;  // null: plain text
   std::unique_ptr<grpc::Server> server_;

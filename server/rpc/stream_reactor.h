@@ -7,8 +7,10 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -18,28 +20,37 @@
 
 namespace fmaserver::rpc {
 
+/// When a stream's headers are sent. At once, a client knows that its call was received before a
+/// long prompt has been read. With the first message, a refusal comes without any: some clients
+/// then take its status for that of the call, and otherwise for a stream that broke.
+enum class Headers : uint8_t { kAtOnce, kWithFirstMessage };
+
 /// `StreamedCall` is told of writes and cancellation by OnWritten and OnCancel.
 template <class Event, class StreamedCall>
 class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                             public service::EventWire<Event> {
  public:
-  using Encode = std::function<grpc::ByteBuffer(const Event&)>;
+  /// An event's message, or nothing when it has none. Called for one event after the other.
+  using Encode = std::function<std::optional<grpc::ByteBuffer>(const Event&)>;
 
-  /// Hands gRPC a reactor for the call that `start` makes of its wire. Headers are sent at once, so
-  /// that a client knows that its call was received before a long prompt has been read.
+  /// Hands gRPC a reactor for the call that `start` makes of its wire.
   template <class Start>
   static grpc::ServerWriteReactor<grpc::ByteBuffer>* Open(
-      const grpc::CallbackServerContext& context, Encode encode, const Start& start) {
+      const grpc::CallbackServerContext& context, Encode encode, const Start& start,
+      Headers headers = Headers::kAtOnce) {
     const std::shared_ptr<StreamReactor> self(
         new StreamReactor(Deadline(context.deadline()), std::move(encode)));
-    self->StartSendInitialMetadata();
+    if (headers == Headers::kAtOnce) self->StartSendInitialMetadata();
     self->call_ = start(self);
     return self.get();
   }
 
-  void Write(const Event& event) override {
-    in_flight_ = encode_(event);
+  bool Write(const Event& event) override {
+    auto message = encode_(event);
+    if (!message.has_value()) return false;
+    in_flight_ = *std::move(message);
     StartWrite(&in_flight_);
+    return true;
   }
   void Finish(const absl::Status& status) override {
     grpc::ServerWriteReactor<grpc::ByteBuffer>::Finish(ToGrpcStatus(status));

@@ -28,6 +28,11 @@ struct UnaryCall {
 /// Runs a task, here or on another thread, or refuses it.
 using Schedule = std::function<absl::Status(std::function<void()>)>;
 
+inline absl::Status AtOnce(const std::function<void()>& task) {
+  task();
+  return absl::OkStatus();
+}
+
 /// What a method answers is absl::StatusOr of a message, or of its bytes.
 inline grpc::ByteBuffer Serialized(const grpc::ByteBuffer& bytes) { return bytes; }
 inline grpc::ByteBuffer Serialized(const google::protobuf::MessageLite& message) {

@@ -65,6 +65,7 @@ class Call {
   const std::string& tenant() const { return lease_->tenant().name(); }
   access::TenantLimits tenant_limits() const { return lease_->tenant().limits(); }
   void ChargePrompt(int64_t tokens);  ///< what the caller sent, as tokens
+  int64_t prompt_tokens() const { return report_.usage.prompt_tokens; }  ///< charged so far
   void ChargeGenerated(int64_t tokens);
 
   const RequestLimits& limits() const { return policy_.limits; }

@@ -14,6 +14,11 @@ struct CallKind {
 
 inline constexpr CallKind kGenerate{"Generate", true};
 inline constexpr CallKind kChat{"Chat", true};
+inline constexpr CallKind kOpenAiCompletion{"OpenAi.Completion", true};
+inline constexpr CallKind kOpenAiChat{"OpenAi.Chat", true};
+inline constexpr CallKind kOpenAiTokenize{"OpenAi.Tokenize", true};
+inline constexpr CallKind kOpenAiDetokenize{"OpenAi.Detokenize", true};
+inline constexpr CallKind kOpenAiModels{"OpenAi.Models"};
 inline constexpr CallKind kScore{"Score", true};
 inline constexpr CallKind kTokenize{"Tokenize", true};
 inline constexpr CallKind kDetokenize{"Detokenize", true};
@@ -28,6 +33,19 @@ inline constexpr CallKind kRewindSession{"Sessions.Rewind"};
 inline constexpr CallKind kDeleteSession{"Sessions.Delete"};
 inline constexpr CallKind kExportSession{"Sessions.Export"};
 inline constexpr CallKind kImportSession{"Sessions.Import"};
+inline constexpr CallKind kModelInfer{"KServe.ModelInfer", true};
+inline constexpr CallKind kModelStreamInfer{"KServe.ModelStreamInfer", true};
+inline constexpr CallKind kServerLive{"KServe.ServerLive"};
+inline constexpr CallKind kServerReady{"KServe.ServerReady"};
+inline constexpr CallKind kModelReady{"KServe.ModelReady"};
+inline constexpr CallKind kServerMetadata{"KServe.ServerMetadata"};
+inline constexpr CallKind kModelMetadata{"KServe.ModelMetadata"};
+inline constexpr CallKind kModelConfig{"KServe.ModelConfig"};
+inline constexpr CallKind kRepositoryIndex{"KServe.RepositoryIndex"};
+inline constexpr CallKind kGenerateStream{"Vllm.GenerateStream", true};
+inline constexpr CallKind kGetServerInfo{"Vllm.GetServerInfo"};
+inline constexpr CallKind kGetModelInfo{"Vllm.GetModelInfo"};
+inline constexpr CallKind kAbort{"Vllm.Abort"};
 inline constexpr CallKind kLoadModel{.method = "Admin.LoadModel", .admin = true};
 inline constexpr CallKind kUnloadModel{.method = "Admin.UnloadModel", .admin = true};
 

@@ -32,6 +32,7 @@ absl::StatusOr<std::vector<int32_t>> TokensOf(Input input, const Vocabulary& voc
   const bool is_text = input.text.has_value();
   auto tokens = is_text ? Encode(*input.text, vocabulary, limits) : *std::move(input.ids);
   if (!tokens.ok()) return tokens.status();
+  if (is_text && input.framed) Frame(*vocabulary.tokenizer, *tokens);
   if (tokens->empty()) {
     return Refusal(is_text ? "text" : "token_ids", Words{"0 tokens"}, "1 or more");
   }

@@ -20,14 +20,22 @@ struct Input {
   std::optional<std::string> text = {};
   std::optional<std::vector<int32_t>> ids = {};
   std::optional<Conversation> messages = {};
+  bool framed = false;  ///< of a text: within what the model's makers put around one
 
   bool empty() const { return !text.has_value() && !ids.has_value() && !messages.has_value(); }
+};
+
+/// What a turn does to its session's life, besides adding to it.
+struct SessionEnds {
+  bool first = false;  ///< the session is made, and goes again unless the turn is committed
+  bool last = false;   ///< the session is removed after the turn
 };
 
 struct GenerateRequest {
   Input prompt;
   engine::GenerateRequest options;  ///< all else; its prompt and cache_scope are not set
   std::string session_id;           ///< empty: no session
+  SessionEnds session_ends;         ///< only with a session_id
   std::string resume_token;         ///< not empty: nothing else is set
   std::string cache_salt;           ///< at most kMaxCacheSaltBytes
   bool skip_prefix_cache = false;

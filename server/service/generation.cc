@@ -3,6 +3,7 @@
 #include <iterator>
 #include <utility>
 
+#include "server/service/session_calls.h"
 #include "server/service/turn_record.h"
 
 namespace fmaserver::service {
@@ -35,6 +36,7 @@ void Generation::Run(const models::ModelPtr& model, absl::StatusOr<GenerateReque
         Workers::kSmallBytes);
   }
   const sessions::SessionName session{.tenant = tenant, .id = request->session_id};
+  const SessionEnds ends = request->session_ends;
   std::string record = request->has_turn() ? EncodeTurn(*request) : std::string();
   Conversation messages;
   if (request->has_turn()) messages = request->prompt.messages.value_or(Conversation());
@@ -46,9 +48,16 @@ void Generation::Run(const models::ModelPtr& model, absl::StatusOr<GenerateReque
   const bool brings_tokens = !ready->prompt.empty() || !messages.empty();
   StartTurn(
       model,
-      [=, ready = *std::move(ready), record = std::move(record)]() mutable {
-        return TurnRunner::Begin(model, session, std::move(ready), std::move(record),
-                                 brings_tokens);
+      [=, this, ready = *std::move(ready),
+       record = std::move(record)]() mutable -> absl::StatusOr<std::unique_ptr<TurnRunner>> {
+        SessionCalls sessions(model->sessions(), call());
+        absl::Status status;
+        if (ends.first) status = sessions.Create(session.id, {}).status();
+        if (!status.ok()) return status;
+        auto turn = TurnRunner::Begin(model, session, std::move(ready), std::move(record),
+                                      brings_tokens, ends);
+        if (!turn.ok() && ends.first) sessions.Delete(session.id).IgnoreError();
+        return turn;
       },
       bytes, std::move(messages));
 }

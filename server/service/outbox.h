@@ -22,9 +22,9 @@ template <class Event>
 class EventWire {
  public:
   virtual ~EventWire() = default;
-  /// Begins to write, and tells the stream's call when the write is over. Not called again before
-  /// that.
-  virtual void Write(const Event& event) = 0;
+  /// Begins to write, and tells the stream's call when the write is over; not called again before
+  /// that. False: there is nothing to write for this event, and nothing to tell.
+  virtual bool Write(const Event& event) = 0;
   /// The end, once, never during a write.
   virtual void Finish(const absl::Status& status) = 0;
 };
@@ -107,14 +107,17 @@ class Outbox {
   /// Starts the next write or the end, after `lock` is released: the state keeps others away.
   void Pump(std::unique_lock<std::mutex> lock) {
     if (state_ != State::kIdle) return;
-    if (!waiting_.empty()) {
+    while (!waiting_.empty()) {
       state_ = State::kWriting;
       const Waiting next = std::move(waiting_.front());
       waiting_.pop_front();
       waiting_bytes_ -= next.bytes;
       lock.unlock();
-      wire_->Write(next.event);
-    } else if (end_.has_value()) {
+      if (wire_->Write(next.event)) return;
+      lock.lock();
+      state_ = State::kIdle;
+    }
+    if (end_.has_value()) {
       state_ = State::kFinished;
       lock.unlock();
       wire_->Finish(*end_);  // set once, so nobody writes it now

@@ -32,6 +32,12 @@ absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, const Vocabul
   return tokens;
 }
 
+void Frame(const model::Tokenizer& tokenizer, std::vector<int32_t>& tokens) {
+  const model::TokenFrame frame = tokenizer.Frame();
+  tokens.insert(tokens.begin(), frame.before.begin(), frame.before.end());
+  tokens.insert(tokens.end(), frame.behind.begin(), frame.behind.end());
+}
+
 absl::StatusOr<std::vector<int32_t>> CheckIds(absl::string_view field,
                                               std::span<const uint32_t> ids,
                                               const Vocabulary& vocabulary) {

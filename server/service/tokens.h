@@ -38,6 +38,9 @@ absl::StatusOr<std::vector<int32_t>> CheckIds(absl::string_view field,
                                               const Vocabulary& vocabulary);
 absl::Status IdNotAllowed(std::string_view field, uint32_t id, const Vocabulary& vocabulary);
 
+/// Puts what the model's makers put around a text around its tokens.
+void Frame(const model::Tokenizer& tokenizer, std::vector<int32_t>& tokens);
+
 /// The Tokenize and Detokenize calls.
 absl::StatusOr<std::vector<int32_t>> Tokenize(Call& call, std::string_view text,
                                               const Vocabulary& vocabulary);

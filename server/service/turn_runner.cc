@@ -24,16 +24,23 @@ absl::Status StoredBefore() {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Begin(const models::ModelPtr& model,
-                                                              const sessions::SessionName& session,
-                                                              engine::GenerateRequest request,
-                                                              std::string record,
-                                                              bool brings_tokens) {
+absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Begin(
+    const models::ModelPtr& model, const sessions::SessionName& session,
+    engine::GenerateRequest request, std::string record, bool brings_tokens, SessionEnds ends) {
   auto turn = model->sessions().BeginTurn(session, /*min_pending=*/brings_tokens ? 0 : 1,
                                           /*with_archive=*/!request.no_archive);
   if (!turn.ok()) return turn.status();
-  return absl::WrapUnique(
+  auto runner = absl::WrapUnique(
       new TurnRunner(model, *std::move(turn), std::move(request), std::move(record)));
+  runner->session_ = session;
+  runner->remove_ = ends.first;
+  runner->remove_last_ = ends.last;
+  return runner;
+}
+
+TurnRunner::~TurnRunner() {
+  turn_.reset();  // a session can be removed when it has no turn
+  if (remove_) model_->sessions().Delete(session_).IgnoreError();
 }
 
 absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Resume(const models::ModelPtr& model,
@@ -102,15 +109,18 @@ std::vector<int32_t> TurnRunner::Appended(const std::vector<int32_t>& generated)
 absl::StatusOr<SessionAfter> TurnRunner::Commit(engine::Kept kept) {
   auto info = turn_->Commit(Appended(kept.generated), std::move(kept.state));
   if (!info.ok()) return info.status();
+  remove_ = remove_last_;
   return SessionAfter{.id = info->id, .tokens = info->tokens, .durable = info->durable};
 }
 
 absl::StatusOr<std::string> TurnRunner::Interrupt(engine::Kept kept, uint64_t seed) {
-  return turn_->Interrupt(Appended(kept.generated), std::move(kept.state),
-                          {.request = record_,
-                           .seed = seed,
-                           .generated = std::ssize(kept.generated),
-                           .format = sessions::RequestFormat::kServiceRecord});
+  auto token = turn_->Interrupt(Appended(kept.generated), std::move(kept.state),
+                                {.request = record_,
+                                 .seed = seed,
+                                 .generated = std::ssize(kept.generated),
+                                 .format = sessions::RequestFormat::kServiceRecord});
+  if (token.ok()) remove_ = false;
+  return token;
 }
 
 }  // namespace fmaserver::service

@@ -17,17 +17,24 @@
 
 namespace fmaserver::service {
 
-/// Owns the session's turn; destroyed before Commit or Interrupt it leaves the session as it was.
-/// One thread at a time. All but AddPoint may block on the disk, the destructor too.
+/// Owns the session's turn; destroyed before Commit or Interrupt it leaves the session as it was,
+/// or removes one that began with it. One thread at a time. All but AddPoint may block on the disk,
+/// the destructor too.
 class TurnRunner {
  public:
-  /// Starts a turn of `session` of `model`. `request` is what ForEngine made of the caller's
-  /// request, and `record` is EncodeTurn of it. `brings_tokens`: the request has a prompt, or
-  /// AddPrompt will follow. Errors of SessionStore::BeginTurn.
+  ~TurnRunner();
+  TurnRunner(const TurnRunner&) = delete;
+  TurnRunner& operator=(const TurnRunner&) = delete;
+
+  /// Starts a turn of `session` of `model`, which is there also when `ends.first`. `request` is
+  /// what ForEngine made of the caller's request, and `record` is EncodeTurn of it.
+  /// `brings_tokens`: the request has a prompt, or AddPrompt will follow. Errors of
+  /// SessionStore::BeginTurn.
   static absl::StatusOr<std::unique_ptr<TurnRunner>> Begin(const models::ModelPtr& model,
                                                            const sessions::SessionName& session,
                                                            engine::GenerateRequest request,
-                                                           std::string record, bool brings_tokens);
+                                                           std::string record, bool brings_tokens,
+                                                           SessionEnds ends);
 
   /// Takes up the interrupted turn that `resume_token` names. Errors of SessionStore::BeginResume
   /// and ForEngine; FAILED_PRECONDITION for a turn that an earlier release stored.
@@ -51,7 +58,7 @@ class TurnRunner {
   /// The turn is over and the session holds it.
   absl::StatusOr<SessionAfter> Commit(engine::Kept kept);
 
-  /// The server ends before the turn does. Returns the resume token.
+  /// The server ends before the turn does. Returns the resume token; the session stays.
   absl::StatusOr<std::string> Interrupt(engine::Kept kept, uint64_t seed);
 
  private:
@@ -66,6 +73,9 @@ class TurnRunner {
   const std::string record_;
   std::vector<int32_t> prompt_;  // tokens that the call brings
   size_t resumed_ = 0;           // generated tokens that the session holds already
+  sessions::SessionName session_;
+  bool remove_ = false;       // the session, at the end
+  bool remove_last_ = false;  // the same once the turn is committed
 };
 
 }  // namespace fmaserver::service

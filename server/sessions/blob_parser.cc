@@ -52,6 +52,8 @@ absl::Status BlobParser::Advance(std::string_view& bytes) {
 
 absl::Status BlobParser::BeginSession() {
   const internal::RecordHeader& header = reader_->header();
+  // First of all, because the number of chunks decides how much is allocated.
+  if (absl::Status status = MakeRoom(header.session()); !status.ok()) return status;
   absl::StatusOr<SessionContents> contents = ContentsFromHeader(header, model_);
   if (!contents.ok()) return contents.status();
   if (header.session().log_tokens() > static_cast<uint64_t>(kMaxLogTokens)) {
@@ -62,29 +64,24 @@ absl::Status BlobParser::BeginSession() {
     return Refusal("interrupted turn", Words{"present"}, "none in a blob");
   }
   contents_ = *std::move(contents);
-  parts_ = PartsOf(contents_.points);
+  contents_.volume.clear();
+  parts_ = PartsOf(contents_);
   auto bytes = static_cast<int64_t>(header.payload_bytes());
   for (const PartPtr& part : parts_) bytes += part->memory_bytes();
   if (absl::Status status = reserve_(bytes); !status.ok()) return status;
-  if (absl::Status status = MakeRoom(); !status.ok()) return status;
   session_payload_.resize(header.payload_bytes());
   reader_->SetPayload(std::as_writable_bytes(std::span(session_payload_)));
   return absl::OkStatus();
 }
 
-absl::Status BlobParser::MakeRoom() {
-  int64_t chunks = 0;
-  for (const PartPtr& part : parts_) {
-    if (part->kind != Part::Kind::kChunk) continue;
-    ++chunks;
-    if (model_.archives == nullptr) break;
-    absl::Status status = model_.archives->CheckChunk(part->begin, part->tokens, part->bytes);
-    if (!status.ok()) return status;
-  }
-  if (chunks == 0) return absl::OkStatus();
+absl::Status BlobParser::MakeRoom(const internal::SessionRecord& record) {
+  const int64_t chunks = CountChunks(record);
+  if (chunks == 0 || chunks > kMaxChunks) return absl::OkStatus();  // refused with the contents
   if (model_.archives == nullptr) {
     return Refusal("archive", Words{"present"}, "none: this server keeps no archives of its model");
   }
+  absl::Status status = model_.archives->CheckChunk(record.chunk_tokens(), record.chunk_bytes());
+  if (!status.ok()) return status;
   auto room = model_.archives->MakeRoom(tenant_, chunks);
   if (!room.ok()) return room.status();
   room_ = *std::move(room);
@@ -102,7 +99,7 @@ absl::Status BlobParser::BeginPart() {
 
 absl::Status BlobParser::EndRecord() {
   if (has_session_) {
-    if (absl::Status status = EndPart(*parts_[parts_read_]); !status.ok()) return status;
+    if (absl::Status status = EndPart(); !status.ok()) return status;
     ++parts_read_;
   } else {
     auto tail = TailFromPayload(reader_->header(), std::exchange(session_payload_, {}), model_);
@@ -114,14 +111,17 @@ absl::Status BlobParser::EndRecord() {
   return absl::OkStatus();
 }
 
-absl::Status BlobParser::EndPart(Part& part) {
+absl::Status BlobParser::EndPart() {
+  Part& part = *parts_[parts_read_];
   // The id was the sender's choice; here it names a file.
-  part.id = RandomId();
   if (part.kind == Part::Kind::kSlot) {
+    part.id = RandomId();
     part.memory = engine::SnapshotPtr(std::exchange(bytes_, {}));
     return absl::OkStatus();
   }
-  absl::StatusOr<engine::ArchiveChunkPtr> chunk = room_->Restore(part.id, part.begin, *bytes_);
+  part.id = volume_;
+  part.number = static_cast<int64_t>(parts_read_ - contents_.points.size());
+  absl::StatusOr<engine::ArchiveChunkPtr> chunk = room_->Restore(part.begin, *bytes_);
   if (!chunk.ok()) return chunk.status();
   part.memory = *std::move(chunk);
   bytes_.reset();

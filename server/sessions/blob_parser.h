@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/id.h"
 #include "server/sessions/record.h"
 #include "server/sessions/session_contents.h"
 #include "server/sessions/session_types.h"
@@ -39,15 +40,16 @@ class BlobParser {
  private:
   absl::Status Advance(std::string_view& bytes);
   absl::Status BeginSession();
-  absl::Status MakeRoom();
+  absl::Status MakeRoom(const internal::SessionRecord& record);
   absl::Status BeginPart();
   absl::Status EndRecord();
-  absl::Status EndPart(Part& part);
+  absl::Status EndPart();
   bool complete() const;
   absl::Status Explain(const absl::Status& status) const;
 
   const SessionModel& model_;
   const std::string tenant_;
+  const std::string volume_ = RandomId();  // of the chunks
   const Reserve reserve_;
   absl::Status status_;
   std::optional<RecordReader> reader_;

@@ -20,9 +20,8 @@ class PartLoader {
   PartLoader(SessionTable& table, StateShelf* shelf, engine::ArchiveSource* archives)
       : table_(table), shelf_(shelf), archives_(archives) {}
 
-  /// Opens a part that is on the shelf. ABORTED when another server has changed or removed the
-  /// session.
-  absl::StatusOr<std::unique_ptr<OpenPart>> Open(const Claim& claim, const PartPtr& part) const;
+  /// Opens what is on the shelf. ABORTED when another server has changed or removed the session.
+  absl::StatusOr<std::unique_ptr<OpenItem>> Open(const Claim& claim, const ShelfItem& item) const;
 
   /// The bytes of these parts of the session, which are in memory from then on. RESOURCE_EXHAUSTED
   /// when there is no room for chunks; FAILED_PRECONDITION for chunks where there are no archives.
@@ -35,12 +34,27 @@ class PartLoader {
  private:
   absl::StatusOr<std::unique_ptr<engine::ArchiveRoom>> MakeRoom(const Claim& claim,
                                                                 int64_t chunks) const;
-  absl::StatusOr<PartBytes> LoadPart(const Claim& claim, const PartPtr& part,
-                                     engine::ArchiveRoom* room) const;
 
   SessionTable& table_;
   StateShelf* const shelf_;
   engine::ArchiveSource* const archives_;
+};
+
+/// Opens the parts of a session one after the other, each volume once for all its chunks in a row.
+/// One thread at a time.
+class PartOpener {
+ public:
+  /// Both outlive the opener.
+  PartOpener(const PartLoader& loader, const Claim& claim) : loader_(loader), claim_(claim) {}
+
+  /// PartLoader::Open.
+  absl::StatusOr<std::shared_ptr<OpenItem>> Open(const Part& part);
+
+ private:
+  const PartLoader& loader_;
+  const Claim& claim_;
+  ShelfItem item_;
+  std::shared_ptr<OpenItem> open_;  // item_, unless null
 };
 
 }  // namespace fmaserver::sessions

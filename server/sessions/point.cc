@@ -1,8 +1,5 @@
 #include "server/sessions/point.h"
 
-#include <algorithm>
-#include <set>
-#include <string_view>
 #include <utility>
 
 #include "base/id.h"
@@ -13,72 +10,37 @@
 namespace fmaserver::sessions {
 namespace {
 
-absl::Status CheckArchive(const Point& point) {
-  int64_t end = 0;
-  for (const PartPtr& chunk : point.archive) {
-    if (absl::Status status = CheckPartId("id of a chunk", chunk->id); !status.ok()) return status;
-    if (!(chunk->begin >= end && chunk->tokens > chunk->begin && chunk->tokens <= point.tokens())) {
-      return Refusal("chunk", Words{Concat("tokens ", chunk->begin, " to ", chunk->tokens)},
-                     Concat("one or more of the tokens ", end, " to ", point.tokens()));
-    }
-    if (!(chunk->bytes > 0 && chunk->bytes <= kMaxChunkBytes)) {
-      return Refusal("chunk", Words{Concat(chunk->bytes, " bytes")},
-                     Concat(FromTo<int64_t>(1, kMaxChunkBytes), " bytes"));
-    }
-    end = chunk->tokens;
+absl::Status CheckChunk(const Part& chunk, int64_t begin, int64_t tokens, int64_t bytes) {
+  const int64_t end = begin + tokens;
+  if (tokens > 0 && chunk.begin == begin && chunk.tokens == end && chunk.bytes == bytes) {
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  return Refusal(
+      "chunk",
+      Words{Concat(chunk.bytes, " bytes for the tokens ", chunk.begin, " to ", chunk.tokens)},
+      Concat(bytes, " bytes for one or more tokens from ", begin, " on, as many as in the first"));
 }
 
 }  // namespace
 
-Point MakePoint(engine::State state, bool turn_end, const std::vector<PartPtr>& before) {
-  Point point{.slot = std::make_shared<Part>(Part{.id = RandomId(),
-                                                  .tokens = state.slot->tokens(),
-                                                  .bytes = std::ssize(state.slot->bytes()),
-                                                  .memory = std::move(state.slot)}),
-              .turn_end = turn_end};
-  for (const engine::ArchiveChunkPtr& chunk : state.archive) {
-    const size_t index = point.archive.size();
-    const bool known = index < before.size() && before[index]->id == chunk->id();
-    point.archive.push_back(known ? before[index]
-                                  : std::make_shared<Part>(Part{.kind = Part::Kind::kChunk,
-                                                                .id = chunk->id(),
-                                                                .begin = chunk->begin(),
-                                                                .tokens = chunk->end(),
-                                                                .bytes = chunk->bytes(),
-                                                                .memory = chunk}));
+Point MakePoint(engine::State state, bool turn_end, std::vector<PartPtr>& chunks) {
+  const std::string volume = RandomId();
+  for (int64_t i = std::ssize(chunks), number = 0; i < std::ssize(state.archive); ++i, ++number) {
+    const engine::ArchiveChunkPtr& chunk = state.archive[i];
+    chunks.push_back(std::make_shared<Part>(Part{.kind = Part::Kind::kChunk,
+                                                 .id = volume,
+                                                 .number = number,
+                                                 .begin = chunk->begin(),
+                                                 .tokens = chunk->end(),
+                                                 .bytes = chunk->bytes(),
+                                                 .memory = chunk}));
   }
-  return point;
-}
-
-std::vector<PartPtr> PartsOf(const Point& point) {
-  std::vector<PartPtr> parts = {point.slot};
-  parts.insert(parts.end(), point.archive.begin(), point.archive.end());
-  return parts;
-}
-
-std::vector<PartPtr> PartsOf(const std::vector<Point>& points) {
-  std::vector<PartPtr> parts;
-  std::set<std::string_view> seen;
-  const std::vector<PartPtr> none;
-  const std::vector<PartPtr>* before = &none;
-  const auto add = [&](const PartPtr& part) {
-    if (seen.insert(part->id).second) parts.push_back(part);
-  };
-  for (const Point& point : points) {
-    add(point.slot);
-    // Long archives share most of their chunks with the point before.
-    const int64_t shared = SharedChunks(point.archive, *before);
-    std::for_each(point.archive.begin() + shared, point.archive.end(), add);
-    before = &point.archive;
-  }
-  return parts;
-}
-
-int64_t SharedChunks(const std::vector<PartPtr>& archive, const std::vector<PartPtr>& before) {
-  const auto same = [](const PartPtr& a, const PartPtr& b) { return a == b || a->id == b->id; };
-  return std::ranges::mismatch(archive, before, same).in1 - archive.begin();
+  return {.slot = std::make_shared<Part>(Part{.id = RandomId(),
+                                              .tokens = state.slot->tokens(),
+                                              .bytes = std::ssize(state.slot->bytes()),
+                                              .memory = std::move(state.slot)}),
+          .turn_end = turn_end,
+          .chunks = std::ssize(state.archive)};
 }
 
 absl::Status CheckPartId(std::string_view what, std::string_view id) {
@@ -86,20 +48,28 @@ absl::Status CheckPartId(std::string_view what, std::string_view id) {
   return Refusal(what, id, Concat(kRandomIdChars, " of A-Z a-z 0-9 _ and -"));
 }
 
-absl::Status CheckArchives(const std::vector<Point>& points) {
-  int64_t mentions = 0;
-  int64_t listed = 0;
-  const std::vector<PartPtr> none;
-  const std::vector<PartPtr>* before = &none;
-  for (const Point& point : points) {
-    if (absl::Status status = CheckArchive(point); !status.ok()) return status;
-    mentions += std::ssize(point.archive);
-    listed += std::ssize(point.archive) - SharedChunks(point.archive, *before);
-    before = &point.archive;
+absl::Status CheckChunks(const std::vector<PartPtr>& chunks, const std::vector<Point>& points) {
+  const int64_t count = std::ssize(chunks);
+  if (count > kMaxChunks) return Refusal("number of chunks", count, Concat("up to ", kMaxChunks));
+  const int64_t tokens = count == 0 ? 0 : chunks.front()->tokens;
+  const int64_t bytes = count == 0 ? 1 : chunks.front()->bytes;
+  if (!(bytes > 0 && bytes <= kMaxChunkBytes)) {
+    return Refusal("chunk", Words{Concat(bytes, " bytes")},
+                   Concat(FromTo<int64_t>(1, kMaxChunkBytes), " bytes"));
   }
-  if (listed <= kMaxChunks && mentions <= kMaxChunkMentions) return absl::OkStatus();
-  return Refusal("archive", Words{Concat(listed, " chunks, listed ", mentions, " times")},
-                 Concat("up to ", kMaxChunks, " chunks, listed ", kMaxChunkMentions, " times"));
+  for (int64_t i = 0; i < count; ++i) {
+    absl::Status status = CheckChunk(*chunks[i], i * tokens, tokens, bytes);
+    if (!status.ok()) return status;
+  }
+  for (const Point& point : points) {
+    if (point.chunks >= 0 && point.chunks <= count && point.chunks * tokens <= point.tokens()) {
+      continue;
+    }
+    return Refusal(
+        "archive", Words{Concat(point.chunks, " chunks of ", tokens, " tokens")},
+        Concat("up to ", count, ", within the ", point.tokens(), " tokens of their state"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace fmaserver::sessions

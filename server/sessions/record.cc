@@ -38,10 +38,7 @@ std::string DigestOf(std::string_view head, std::span<const std::byte> payload) 
 // The oldest version that has all the fields that this header uses.
 uint32_t VersionFor(const internal::RecordHeader& header) {
   const internal::SessionRecord& session = header.session();
-  const bool has_chunks =
-      header.has_chunk() || std::ranges::any_of(session.points(), [](const auto& point) {
-        return point.shared_chunks() > 0 || !point.chunks().empty();
-      });
+  const bool has_chunks = header.has_chunk() || !session.chunks().empty();
   return has_chunks || session.interruption().request_format() != 0 ? kRecordVersion
                                                                     : kFirstRecordVersion;
 }
@@ -60,6 +57,12 @@ SealedRecord SealRecord(internal::RecordHeader header, std::span<const std::byte
   record.payload = payload;
   record.digest = DigestOf(record.head, payload);
   return record;
+}
+
+int64_t RecordBytes(internal::RecordHeader header, int64_t payload_bytes) {
+  header.set_payload_bytes(static_cast<uint64_t>(payload_bytes));
+  return static_cast<int64_t>(kPrefixBytes + header.ByteSizeLong() + 2 * kSha256Bytes) +
+         payload_bytes;
 }
 
 bool RecordReader::Fill(std::string_view& bytes, size_t size) {
@@ -114,8 +117,9 @@ absl::Status RecordReader::TakeHeader() {
       head.substr(head.size() - kSha256Bytes)) {
     return absl::InvalidArgumentError("damaged: the header does not match its checksum");
   }
-  if (FormatOf(head) < kFirstRecordVersion || FormatOf(head) > kRecordVersion) {
-    return Refusal("format version", FormatOf(head), FromTo(kFirstRecordVersion, kRecordVersion),
+  if (FormatOf(head) != kFirstRecordVersion && FormatOf(head) != kRecordVersion) {
+    return Refusal("format version", FormatOf(head),
+                   Concat(kFirstRecordVersion, " or ", kRecordVersion),
                    absl::StatusCode::kFailedPrecondition);
   }
   const std::string_view encoded = head.substr(kPrefixBytes, HeaderBytesOf(head));

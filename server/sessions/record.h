@@ -23,7 +23,7 @@ namespace fmaserver::sessions {
 /// The versions that can be read. A record is written in the oldest version that can express it, so
 /// that a server of the previous release can read it too.
 inline constexpr uint32_t kFirstRecordVersion = 1;
-inline constexpr uint32_t kRecordVersion = 2;
+inline constexpr uint32_t kRecordVersion = 3;  // 2 was never released
 inline constexpr uint32_t kMaxRecordHeaderBytes = 1U << 22;
 
 /// A record to write: these three, one after the other.
@@ -37,6 +37,9 @@ struct SealedRecord {
 
 /// Sets payload_bytes in `header`.
 SealedRecord SealRecord(internal::RecordHeader header, std::span<const std::byte> payload);
+
+/// The size of a record with this header and a payload of so many bytes.
+int64_t RecordBytes(internal::RecordHeader header, int64_t payload_bytes);
 
 /// Takes one record apart while its bytes arrive, in pieces of any size. Trusts nothing, and
 /// allocates no more than kMaxRecordHeaderBytes.

@@ -15,9 +15,9 @@ namespace fmaserver::sessions {
 /// The contents of a session, and how much of them the shelf has.
 struct Holding {
   SessionContents contents = {};
-  bool durable = false;             ///< the shelf holds exactly these contents
-  Version version = {};             ///< of its record on the shelf
-  std::vector<PartPtr> saved = {};  ///< parts that lie on the shelf under the session's name
+  bool durable = false;               ///< the shelf holds exactly these contents
+  Version version = {};               ///< of its record on the shelf
+  std::vector<ShelfItem> saved = {};  ///< what lies on the shelf under the session's name
 };
 
 /// Guarded by the table's mutex. It lives from the first claim of its name for as long as the

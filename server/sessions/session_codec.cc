@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
-#include <span>
+#include <set>
 #include <utility>
 
 #include "base/refusal.h"
@@ -15,6 +15,8 @@ namespace {
 // A limit for token counts in files: far above any session, far below an overflow.
 constexpr uint64_t kMaxTokens = uint64_t{1} << 60;
 constexpr size_t kTokenBytes = sizeof(int32_t);
+// A chunk's place in bytes does not overflow.
+constexpr uint64_t kMaxVolumeChunks = uint64_t{1} << 24;
 
 template <typename T>
 absl::Status Damaged(std::string_view what, const T& found, std::string_view allowed) {
@@ -77,92 +79,84 @@ absl::Status CheckPoints(const internal::SessionRecord& record) {
   return absl::OkStatus();
 }
 
-internal::ChunkRecord RecordOf(const Part& chunk) {
-  internal::ChunkRecord record;
-  record.set_id(chunk.id);
-  record.set_begin(static_cast<uint64_t>(chunk.begin));
-  record.set_end(static_cast<uint64_t>(chunk.tokens));
-  record.set_bytes(static_cast<uint64_t>(chunk.bytes));
-  return record;
+absl::Status CheckChunkNumbers(const internal::SessionRecord& record) {
+  const int64_t count = CountChunks(record);
+  if (count > kMaxChunks) {
+    return Damaged("number of chunks", Words{"larger"}, Concat("up to ", kMaxChunks));
+  }
+  if (count == 0) return absl::OkStatus();
+  // The rest is checked by CheckChunks, which these numbers could make overflow.
+  if (record.chunk_tokens() > kMaxTokens / static_cast<uint64_t>(count) ||
+      record.chunk_bytes() > static_cast<uint64_t>(kMaxChunkBytes)) {
+    return Damaged(
+        "chunk",
+        Words{Concat(record.chunk_bytes(), " bytes for ", record.chunk_tokens(), " tokens")},
+        Concat("up to ", kMaxChunkBytes, " for as many as the session has"));
+  }
+  return absl::OkStatus();
 }
 
-void AddPoint(const Point& point, const std::vector<PartPtr>& archive_before,
-              internal::SessionRecord& record) {
-  internal::PointRecord& added = *record.add_points();
-  added.set_id(point.slot->id);
-  added.set_tokens(static_cast<uint64_t>(point.tokens()));
-  added.set_turn_end(point.turn_end);
-  const int64_t shared = SharedChunks(point.archive, archive_before);
-  added.set_shared_chunks(static_cast<uint32_t>(shared));
-  for (const PartPtr& chunk : std::span(point.archive).subspan(shared)) {
-    *added.add_chunks() = RecordOf(*chunk);
-  }
-}
-
-// Makes the points of a record whose counts have been checked.
-class PointMaker {
- public:
-  explicit PointMaker(int64_t slot_bytes) : slot_bytes_(slot_bytes) {}
-
-  absl::Status Add(const internal::PointRecord& record) {
-    const std::vector<PartPtr> before =
-        points_.empty() ? std::vector<PartPtr>() : points_.back().archive;
-    mentions_ += int64_t{record.shared_chunks()} + record.chunks_size();
-    if (record.shared_chunks() > before.size() || mentions_ > kMaxChunkMentions) {
-      return Damaged("number of shared chunks", record.shared_chunks(),
-                     Concat("up to ", before.size(), " of the state before, and ",
-                            kMaxChunkMentions, " in all"));
-    }
-    Point point{.slot = std::make_shared<Part>(Part{.id = record.id(),
-                                                    .tokens = static_cast<int64_t>(record.tokens()),
-                                                    .bytes = slot_bytes_}),
-                .turn_end = record.turn_end(),
-                .archive = {before.begin(), before.begin() + record.shared_chunks()}};
-    if (!parts_.emplace(point.slot->id, point.slot).second) return IdIsTaken(record.id());
-    for (const internal::ChunkRecord& chunk : record.chunks()) {
-      absl::StatusOr<PartPtr> part = PartOf(chunk);
-      if (!part.ok()) return part.status();
-      point.archive.push_back(*std::move(part));
-    }
-    points_.push_back(std::move(point));
-    return absl::OkStatus();
-  }
-
-  absl::StatusOr<std::vector<Point>> Take() {
-    absl::Status status = CheckArchives(points_);
+/// Makes the chunks of a record whose numbers have been checked. A volume's runs must ascend, so
+/// that no two chunks are one.
+absl::StatusOr<std::vector<PartPtr>> MakeChunks(const internal::SessionRecord& record) {
+  std::vector<PartPtr> chunks;
+  std::map<std::string_view, uint64_t> ends;
+  for (const internal::ChunkRun& run : record.chunks()) {
+    absl::Status status = CheckPartId("id of a volume", run.volume());
     if (!status.ok()) return At("damaged", status);
-    return std::move(points_);
-  }
-
- private:
-  static absl::Status IdIsTaken(std::string_view id) {
-    return Damaged("id of a part", id, "one that no other part has");
-  }
-
-  // Numbers that do not fit int64 stay too large for CheckArchives, which refuses them.
-  static int64_t Bounded(uint64_t number) {
-    return static_cast<int64_t>(std::min(number, kMaxTokens + 1));
-  }
-
-  absl::StatusOr<PartPtr> PartOf(const internal::ChunkRecord& record) {
-    auto part = std::make_shared<Part>(Part{.kind = Part::Kind::kChunk,
-                                            .id = record.id(),
-                                            .begin = Bounded(record.begin()),
-                                            .tokens = Bounded(record.end()),
-                                            .bytes = Bounded(record.bytes())});
-    const PartPtr& known = parts_.emplace(part->id, part).first->second;
-    if (known->kind != part->kind || known->begin != part->begin || known->tokens != part->tokens ||
-        known->bytes != part->bytes) {
-      return IdIsTaken(record.id());
+    uint64_t& end = ends[run.volume()];
+    if (!(run.first() >= end && run.first() <= kMaxVolumeChunks)) {
+      return Damaged("first chunk of a run", run.first(), FromTo(end, kMaxVolumeChunks));
     }
-    return known;
+    end = run.first() + run.count();
+    for (uint64_t number = run.first(); number < end; ++number) {
+      const auto begin = std::ssize(chunks) * static_cast<int64_t>(record.chunk_tokens());
+      chunks.push_back(
+          std::make_shared<Part>(Part{.kind = Part::Kind::kChunk,
+                                      .id = run.volume(),
+                                      .number = static_cast<int64_t>(number),
+                                      .begin = begin,
+                                      .tokens = begin + static_cast<int64_t>(record.chunk_tokens()),
+                                      .bytes = static_cast<int64_t>(record.chunk_bytes())}));
+    }
   }
+  return chunks;
+}
 
-  const int64_t slot_bytes_;
-  int64_t mentions_ = 0;
-  std::vector<Point> points_;
-  std::map<std::string, PartPtr> parts_;  // by id
-};
+void AddChunks(const std::vector<PartPtr>& chunks, internal::SessionRecord& record) {
+  if (chunks.empty()) return;
+  record.set_chunk_tokens(static_cast<uint64_t>(chunks.front()->tokens));
+  record.set_chunk_bytes(static_cast<uint64_t>(chunks.front()->bytes));
+  internal::ChunkRun* run = nullptr;
+  for (const PartPtr& chunk : chunks) {
+    const auto number = static_cast<uint64_t>(chunk->number);
+    if (run == nullptr || run->volume() != chunk->id || run->first() + run->count() != number) {
+      run = record.add_chunks();
+      run->set_volume(chunk->id);
+      run->set_first(number);
+    }
+    run->set_count(run->count() + 1);
+  }
+}
+
+absl::StatusOr<std::vector<Point>> MakePoints(const internal::SessionRecord& record,
+                                              int64_t slot_bytes) {
+  std::vector<Point> points;
+  std::set<std::string_view> ids;
+  for (const internal::PointRecord& point : record.points()) {
+    if (!ids.insert(point.id()).second) {
+      return Damaged("id of a state", point.id(), "one that no other state has");
+    }
+    points.push_back(
+        {.slot = std::make_shared<Part>(Part{.id = point.id(),
+                                             .tokens = static_cast<int64_t>(point.tokens()),
+                                             .bytes = slot_bytes}),
+         .turn_end = point.turn_end(),
+         .chunks = static_cast<int64_t>(
+             std::min(point.chunks(), static_cast<uint64_t>(kMaxChunks + 1)))});
+  }
+  return points;
+}
 
 }  // namespace
 
@@ -172,11 +166,15 @@ internal::RecordHeader SessionHeader(const SessionContents& contents, const Sess
   internal::SessionRecord& record = *header.mutable_session();
   record.set_tokens(contents.tokens);
   record.set_log_tokens(contents.tokens - contents.log_begin);
-  std::vector<PartPtr> archive_before;
   for (const Point& point : contents.points) {
-    AddPoint(point, archive_before, record);
-    archive_before = point.archive;
+    internal::PointRecord& added = *record.add_points();
+    added.set_id(point.slot->id);
+    added.set_tokens(static_cast<uint64_t>(point.tokens()));
+    added.set_turn_end(point.turn_end);
+    added.set_chunks(static_cast<uint64_t>(point.chunks));
   }
+  AddChunks(*contents.chunks, record);
+  record.set_volume(contents.volume);
   record.set_ttl_seconds(contents.ttl_seconds);
   record.set_pinned(contents.pinned);
   if (contents.interruption.has_value()) {
@@ -191,6 +189,14 @@ internal::RecordHeader SessionHeader(const SessionContents& contents, const Sess
   return header;
 }
 
+int64_t CountChunks(const internal::SessionRecord& record) {
+  uint64_t count = 0;
+  for (const internal::ChunkRun& run : record.chunks()) {
+    count += std::min(run.count(), static_cast<uint64_t>(kMaxChunks + 1));
+  }
+  return static_cast<int64_t>(count);
+}
+
 std::string SessionPayload(const Tail& tail) {
   std::string payload;
   payload.reserve(tail.log.size() * kTokenBytes + tail.request.size());
@@ -203,17 +209,21 @@ absl::StatusOr<SessionContents> ContentsFromHeader(const internal::RecordHeader&
                                                    const SessionModel& model) {
   if (absl::Status status = CheckSession(header); !status.ok()) return status;
   const internal::SessionRecord& record = header.session();
-  if (absl::Status status = CheckPoints(record); !status.ok()) return status;
+  for (const absl::Status& status : {CheckPoints(record), CheckChunkNumbers(record)}) {
+    if (!status.ok()) return status;
+  }
   SessionContents contents;
   contents.tokens = static_cast<int64_t>(record.tokens());
   contents.log_begin = static_cast<int64_t>(record.tokens() - record.log_tokens());
-  PointMaker maker(model.slot_bytes);
-  for (const internal::PointRecord& point : record.points()) {
-    if (absl::Status status = maker.Add(point); !status.ok()) return status;
-  }
-  absl::StatusOr<std::vector<Point>> points = maker.Take();
+  absl::StatusOr<std::vector<Point>> points = MakePoints(record, model.slot_bytes);
   if (!points.ok()) return points.status();
   contents.points = *std::move(points);
+  absl::StatusOr<std::vector<PartPtr>> chunks = MakeChunks(record);
+  if (!chunks.ok()) return chunks.status();
+  absl::Status status = CheckChunks(*chunks, contents.points);
+  if (!status.ok()) return At("damaged", status);
+  contents.chunks = ChunkList(*std::move(chunks));
+  contents.volume = record.volume();
   contents.ttl_seconds = record.ttl_seconds();
   contents.pinned = record.pinned();
   if (record.has_interruption()) {
@@ -247,7 +257,10 @@ internal::RecordHeader PartHeader(const Part& part, const SessionModel& model) {
   internal::RecordHeader header;
   header.set_model(model.fingerprint);
   if (part.kind == Part::Kind::kChunk) {
-    *header.mutable_chunk() = RecordOf(part);
+    internal::ChunkRecord& chunk = *header.mutable_chunk();
+    chunk.set_volume(part.id);
+    chunk.set_number(static_cast<uint64_t>(part.number));
+    chunk.set_end(static_cast<uint64_t>(part.tokens));
   } else {
     header.mutable_state()->set_id(part.id);
     header.mutable_state()->set_tokens(static_cast<uint64_t>(part.tokens));
@@ -257,11 +270,11 @@ internal::RecordHeader PartHeader(const Part& part, const SessionModel& model) {
 
 absl::Status CheckPartHeader(const internal::RecordHeader& header, const Part& part) {
   const bool is_chunk = part.kind == Part::Kind::kChunk;
-  const bool fits = is_chunk ? header.chunk().id() == part.id &&
-                                   header.chunk().begin() == static_cast<uint64_t>(part.begin) &&
-                                   header.chunk().end() == static_cast<uint64_t>(part.tokens)
-                             : header.state().id() == part.id &&
-                                   header.state().tokens() == static_cast<uint64_t>(part.tokens);
+  const auto tokens = static_cast<uint64_t>(part.tokens);
+  const bool fits = is_chunk ? header.chunk().volume() == part.id &&
+                                   header.chunk().number() == static_cast<uint64_t>(part.number) &&
+                                   header.chunk().end() == tokens
+                             : header.state().id() == part.id && header.state().tokens() == tokens;
   if (!fits) {
     return Damaged(
         "record", Words{"another part"},

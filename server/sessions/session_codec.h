@@ -28,7 +28,11 @@ absl::StatusOr<std::shared_ptr<Tail>> TailFromPayload(const internal::RecordHead
                                                       std::string_view payload,
                                                       const SessionModel& model);
 
-/// The header of a part's record.
+/// How many chunks an undamaged header lists: more than kMaxChunks for all numbers that are too
+/// large. For those who must know before ContentsFromHeader makes a part of each.
+int64_t CountChunks(const internal::SessionRecord& record);
+
+/// The header of a part's record. Those of the chunks of one size are of one size too.
 internal::RecordHeader PartHeader(const Part& part, const SessionModel& model);
 
 /// INVALID_ARGUMENT unless `header` is the header of `part`.

@@ -17,7 +17,8 @@ SessionExport::SessionExport(const SessionModel& model, const SessionContents& c
 
 absl::Status SessionExport::OpenRecord() {
   HeldPart part = std::exchange(parts_[next_part_++], {});
-  absl::StatusOr<engine::SnapshotPtr> read = part.bytes ? part.bytes.Read() : part.open->Read();
+  absl::StatusOr<engine::SnapshotPtr> read =
+      part.bytes ? part.bytes.Read() : part.open->Read(*part.part);
   if (!read.ok()) return read.status();
   bytes_ = *std::move(read);
   record_ = SealRecord(PartHeader(*part.part, model_), bytes_->bytes());

@@ -28,6 +28,7 @@ absl::StatusOr<SessionInfo> SessionImport::Finish() {
   contents->ttl_seconds = empty_.ttl_seconds;
   contents->pinned = empty_.pinned;
   ThinPoints(contents->points, core_.options.rewind_points);
+  TrimChunks(*contents);
   TrimLog(*contents, contents->tokens - core_.options.log_tokens);
   reserved_.reset();  // from here on the session itself is counted
   return MakeSession(core_, name_, *std::move(contents));

@@ -20,16 +20,25 @@ Part* DecidingSlot(const Session& session) {
 
 /// Whether chunks of the session are in memory.
 bool HasArchive(const Session& session) {
-  return std::ranges::any_of(session.holding.contents.points, [](const Point& point) {
-    return !point.archive.empty() && point.archive.back()->memory;
+  const SessionContents& contents = session.holding.contents;
+  return std::ranges::any_of(contents.points, [&contents](const Point& point) {
+    return point.chunks > 0 && (*contents.chunks)[point.chunks - 1]->memory;
   });
+}
+
+/// How many chunks are the same in both holdings and count in the same way. A turn adds to a long
+/// list, and counts only what it has added.
+size_t SharedChunks(const Holding& a, const Holding& b) {
+  if (a.durable != b.durable) return 0;
+  const std::vector<PartPtr>& chunks = *a.contents.chunks;
+  return std::ranges::mismatch(chunks, *b.contents.chunks).in1 - chunks.begin();
 }
 
 }  // namespace
 
 bool SessionMemory::PartOrder::operator()(const PartPtr& a, const PartPtr& b) const {
   const auto all = [](const Part& part) {
-    return std::tie(part.id, part.kind, part.begin, part.tokens, part.bytes);
+    return std::tie(part.id, part.number, part.kind, part.begin, part.tokens, part.bytes);
   };
   return all(*a) < all(*b);
 }
@@ -61,9 +70,10 @@ void SessionMemory::CountPlace(const Session& session, int64_t change) {
 
 void SessionMemory::Set(Session& session, Holding holding) {
   CountPlace(session, -1);
+  const size_t shared = SharedChunks(session.holding, holding);
   // The new contents first, so that what both have in common never stops being counted.
-  Count(holding.contents, holding.durable);
-  Discount(session.holding.contents, session.holding.durable);
+  Count(holding.contents, holding.durable, shared);
+  Discount(session.holding.contents, session.holding.durable, shared);
   session.holding = std::move(holding);
   const bool is_new = !std::exchange(session.exists, true);
   CountPlace(session, 1);
@@ -73,18 +83,26 @@ void SessionMemory::Set(Session& session, Holding holding) {
 void SessionMemory::Clear(Session& session) {
   CountPlace(session, -1);
   Unpark(session);
-  Discount(session.holding.contents, session.holding.durable);
+  Discount(session.holding.contents, session.holding.durable, /*first=*/0);
   session.holding = {};
   session.exists = false;
 }
 
-void SessionMemory::Count(SessionContents& contents, bool durable) {
-  for (Point& point : contents.points) {
-    CountPart(point.slot, durable);
-    for (PartPtr& chunk : point.archive) CountPart(chunk, durable);
-  }
+void SessionMemory::Count(SessionContents& contents, bool durable, size_t first) {
+  for (Point& point : contents.points) CountPart(point.slot, durable);
+  CountChunks(contents.chunks, durable, first);
   Tail* tail = contents.tail.get();
   if (tail != nullptr && tail->holders++ == 0) stats_.memory_bytes += BytesOf(*tail);
+}
+
+void SessionMemory::CountChunks(ChunkList& chunks, bool durable, size_t first) {
+  std::vector<PartPtr> known(chunks->begin() + static_cast<ptrdiff_t>(first), chunks->end());
+  for (PartPtr& chunk : known) CountPart(chunk, durable);
+  if (std::equal(known.begin(), known.end(), chunks->begin() + static_cast<ptrdiff_t>(first))) {
+    return;
+  }
+  known.insert(known.begin(), chunks->begin(), chunks->begin() + static_cast<ptrdiff_t>(first));
+  chunks = ChunkList(std::move(known));
 }
 
 void SessionMemory::CountPart(PartPtr& part, bool durable) {
@@ -96,10 +114,10 @@ void SessionMemory::CountPart(PartPtr& part, bool durable) {
   if (durable && part->durable_holders++ == 0) stats_.disk_bytes += part->bytes;
 }
 
-void SessionMemory::Discount(const SessionContents& contents, bool durable) {
-  for (const Point& point : contents.points) {
-    DiscountPart(point.slot, durable);
-    for (const PartPtr& chunk : point.archive) DiscountPart(chunk, durable);
+void SessionMemory::Discount(const SessionContents& contents, bool durable, size_t first) {
+  for (const Point& point : contents.points) DiscountPart(point.slot, durable);
+  for (size_t i = first; i < contents.chunks->size(); ++i) {
+    DiscountPart((*contents.chunks)[i], durable);
   }
   Tail* tail = contents.tail.get();
   if (tail != nullptr && --tail->holders == 0) stats_.memory_bytes -= BytesOf(*tail);
@@ -147,10 +165,7 @@ void SessionMemory::Use(Session& session) {
   const bool parked = session.parked;
   Unpark(session);
   session.used_tick = ++tick_;
-  for (const Point& point : session.holding.contents.points) {
-    point.slot->used_tick = tick_;
-    for (const PartPtr& chunk : point.archive) chunk->used_tick = tick_;
-  }
+  for (const PartPtr& part : PartsOf(session.holding.contents)) part->used_tick = tick_;
   if (parked) Park(session);
 }
 
@@ -192,7 +207,7 @@ void SessionMemory::DropArchives(const std::string& tenant, absl::FunctionRef<bo
 
 void SessionMemory::LeaveMemory(Session& session) {
   CountPlace(session, -1);
-  for (const PartPtr& part : PartsOf(session.holding.contents.points)) {
+  for (const PartPtr& part : PartsOf(session.holding.contents)) {
     // Parts that a more recently used session shares stay, and so do those that are nowhere else.
     if (part->used_tick > session.used_tick) continue;
     if (part->durable_holders < part->holders) continue;
@@ -208,6 +223,7 @@ void SessionMemory::DropRewindPoints(Session& session) {
   Holding holding = session.holding;
   std::vector<Point>& points = holding.contents.points;
   points.erase(points.begin(), points.end() - 1);
+  TrimChunks(holding.contents);
   Set(session, std::move(holding));
 }
 

@@ -60,8 +60,10 @@ class SessionMemory {
   const SessionStats& stats() const { return stats_; }
 
  private:
-  void Count(SessionContents& contents, bool durable);
-  void Discount(const SessionContents& contents, bool durable);
+  /// Counts what the contents hold, or stops counting it; of the chunks those from `first` on.
+  void Count(SessionContents& contents, bool durable, size_t first);
+  void Discount(const SessionContents& contents, bool durable, size_t first);
+  void CountChunks(ChunkList& chunks, bool durable, size_t first);
   void CountPart(PartPtr& part, bool durable);
   void DiscountPart(const PartPtr& part, bool durable);
   void Detach(Part& part);

@@ -32,11 +32,11 @@ absl::Status SessionReader::Refresh(const ChangeClaim& claim) {
   if (stored.ok()) {
     if (!stored->has_value()) return absl::OkStatus();
     SessionContents& contents = (*stored)->contents;
-    std::vector<PartPtr> parts = PartsOf(contents.points);
+    std::vector<ShelfItem> items = ItemsOf(contents);
     table_.Set(claim, {.contents = std::move(contents),
                        .durable = true,
                        .version = std::move((*stored)->version),
-                       .saved = std::move(parts)});
+                       .saved = std::move(items)});
     return absl::OkStatus();
   }
   if (absl::IsNotFound(stored.status())) {
@@ -106,21 +106,23 @@ absl::StatusOr<std::vector<HeldPart>> SessionReader::Hold(const Claim& claim,
                                                           const std::vector<PartPtr>& parts) {
   std::vector<PartBytes> bytes = table_.BytesOf(claim, parts);
   std::vector<HeldPart> held;
+  PartOpener opener(loader_, claim);
   for (size_t i = 0; i < parts.size(); ++i) {
     held.push_back({.part = parts[i], .bytes = std::move(bytes[i]), .open = nullptr});
     if (held.back().bytes) continue;
-    auto open = loader_.Open(claim, parts[i]);
+    auto open = opener.Open(*parts[i]);
     if (!open.ok()) return open.status();
     held.back().open = *std::move(open);
   }
   return held;
 }
 
-absl::StatusOr<engine::State> SessionReader::LoadState(const Claim& claim, const Point& point,
-                                                       bool with_archive) {
+absl::StatusOr<engine::State> SessionReader::LoadState(const Claim& claim,
+                                                       const SessionContents& contents,
+                                                       const Point& point, bool with_archive) {
   const Clock::time_point start = Clock::now();
   std::vector<PartPtr> parts = {point.slot};
-  if (with_archive && loader_.has_archives()) parts = PartsOf(point);
+  if (with_archive && loader_.has_archives()) parts = PartsOf(contents, point);
   const std::vector<PartBytes> known = table_.BytesOf(claim, parts);
   absl::StatusOr<std::vector<PartBytes>> bytes = loader_.Load(claim, parts);
   if (!bytes.ok()) return bytes.status();

@@ -19,7 +19,7 @@ namespace fmaserver::sessions {
 struct HeldPart {
   PartPtr part;
   PartBytes bytes;                 ///< absent when `open` is not null
-  std::unique_ptr<OpenPart> open;  ///< null when `bytes` are there
+  std::shared_ptr<OpenItem> open;  ///< where it lies; null when `bytes` are there
 };
 
 /// Thread-safe; calls wait for the shelf. Errors: INVALID_ARGUMENT for an invalid name, and the
@@ -45,10 +45,11 @@ class SessionReader {
   /// it.
   absl::StatusOr<SessionContents> Load(const Claim& claim);
 
-  /// The state of one of its points, without its archive unless `with_archive` or where this server
-  /// keeps none. RESOURCE_EXHAUSTED when there is no room for the archive.
-  absl::StatusOr<engine::State> LoadState(const Claim& claim, const Point& point,
-                                          bool with_archive);
+  /// The state of one of the points of `contents`, which it holds, without its archive unless
+  /// `with_archive` or where this server keeps none. RESOURCE_EXHAUSTED when there is no room for
+  /// the archive.
+  absl::StatusOr<engine::State> LoadState(const Claim& claim, const SessionContents& contents,
+                                          const Point& point, bool with_archive);
 
   /// Parts of the session, which stay readable after the claim has ended.
   absl::StatusOr<std::vector<HeldPart>> Hold(const Claim& claim, const std::vector<PartPtr>& parts);

@@ -75,11 +75,11 @@ absl::Status SessionStore::Recover() {
   if (!stored.ok()) return stored.status();
   for (StoredSession& session : *stored) {
     const SessionTable::AnyClaim claim = core_.table.Take(session.name);
-    std::vector<PartPtr> parts = PartsOf(session.contents.points);
+    std::vector<ShelfItem> items = ItemsOf(session.contents);
     core_.table.Set(std::get<ChangeClaim>(claim), {.contents = std::move(session.contents),
                                                    .durable = true,
                                                    .version = std::move(session.version),
-                                                   .saved = std::move(parts)});
+                                                   .saved = std::move(items)});
   }
   return absl::OkStatus();
 }
@@ -211,6 +211,7 @@ absl::StatusOr<std::vector<SessionInfo>> SessionStore::TryFork(const SessionName
   absl::StatusOr<SessionContents> contents = core_.reader.Load(*parent);
   if (!contents.ok()) return contents.status();
   contents->pinned = false;
+  contents->volume.clear();  // it stays the parent's alone
   if (contents->interruption.has_value()) *contents = Rewound(*contents, contents->tokens);
   TrimLog(*contents, contents->tokens - core_.options.log_tokens);
   std::vector<ChangeClaim> claims;
@@ -243,9 +244,10 @@ absl::StatusOr<std::unique_ptr<SessionExport>> SessionStore::Export(const Sessio
   *contents = Rewound(*contents, contents->tokens);  // without an interrupted turn
   if (head_only && !contents->points.empty()) {
     contents->points.erase(contents->points.begin(), contents->points.end() - 1);
+    TrimChunks(*contents);
   }
   TrimLog(*contents, contents->tokens - core_.options.log_tokens);
-  auto parts = core_.reader.Hold(*claim, PartsOf(contents->points));
+  auto parts = core_.reader.Hold(*claim, PartsOf(*contents));
   if (!parts.ok()) return parts.status();
   return std::make_unique<SessionExport>(core_.model, *contents, *std::move(parts));
 }

@@ -164,8 +164,11 @@ SessionInfo SessionTable::Describe(const Session& session) const {
                    .pinned = contents.pinned,
                    .ttl_seconds = contents.ttl_seconds,
                    .idle_seconds = session.turn ? 0 : SecondsBetween(session.last_used, now_())};
-  for (const PartPtr& part : PartsOf(contents.points)) info.bytes += part->bytes;
-  for (const Point& point : contents.points) info.rewind_points.push_back(point.tokens());
+  for (const PartPtr& chunk : *contents.chunks) info.bytes += chunk->bytes;
+  for (const Point& point : contents.points) {
+    info.bytes += point.slot->bytes;
+    info.rewind_points.push_back(point.tokens());
+  }
   if (contents.interruption.has_value()) info.resume_token = contents.interruption->token;
   return info;
 }

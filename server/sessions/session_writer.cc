@@ -3,9 +3,9 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <set>
+#include <iterator>
+#include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include "base/clock.h"
@@ -13,32 +13,41 @@
 namespace fmaserver::sessions {
 namespace {
 
-/// Those of `parts` that are not among `others`.
-std::vector<PartPtr> Without(const std::vector<PartPtr>& parts,
-                             const std::vector<PartPtr>& others) {
-  std::set<std::string_view> ids;
-  for (const PartPtr& other : others) ids.insert(other->id);
-  std::vector<PartPtr> rest;
-  std::ranges::copy_if(parts, std::back_inserter(rest),
-                       [&ids](const PartPtr& part) { return !ids.contains(part->id); });
+/// Those of `items` that are not among `others`; both are sorted.
+std::vector<ShelfItem> Without(const std::vector<ShelfItem>& items,
+                               const std::vector<ShelfItem>& others) {
+  std::vector<ShelfItem> rest;
+  std::ranges::set_difference(items, others, std::back_inserter(rest));
   return rest;
 }
 
-std::vector<PartPtr> PartsOf(const SavePlan& plan) {
-  std::vector<PartPtr> parts;
-  for (const PartToSave& part : plan.parts) parts.push_back(part.part);
-  return parts;
+/// The chunks behind the last one that the shelf has.
+std::span<const PartPtr> NotSaved(const ChunkList& chunks, const std::vector<ShelfItem>& saved) {
+  const auto is_saved = [&saved](const PartPtr& chunk) {
+    return std::ranges::binary_search(saved, ShelfItem{.kind = chunk->kind, .id = chunk->id});
+  };
+  int64_t count = std::ssize(*chunks);
+  while (count > 0 && !is_saved((*chunks)[count - 1])) --count;
+  return std::span(*chunks).subspan(static_cast<size_t>(count));
 }
 
 }  // namespace
 
 SavePlan SessionWriter::PlanFor(const Claim& source, SessionContents contents) const {
-  SavePlan plan{.contents = std::move(contents),
-                .source = source.name(),
-                .expected = table_.HoldingOf(source).version};
-  const std::vector<PartPtr> parts = sessions::PartsOf(plan.contents.points);
-  std::vector<PartBytes> bytes = table_.BytesOf(source, parts);
-  for (size_t i = 0; i < parts.size(); ++i) plan.parts.push_back({parts[i], std::move(bytes[i])});
+  const Holding holding = table_.HoldingOf(source);
+  SavePlan plan{
+      .contents = std::move(contents), .source = source.name(), .expected = holding.version};
+  const auto with_bytes = [&](const std::vector<PartPtr>& parts) {
+    std::vector<PartBytes> bytes = table_.BytesOf(source, parts);
+    std::vector<PartToSave> to_save;
+    for (size_t i = 0; i < parts.size(); ++i) to_save.push_back({parts[i], std::move(bytes[i])});
+    return to_save;
+  };
+  std::vector<PartPtr> slots;
+  for (const Point& point : plan.contents.points) slots.push_back(point.slot);
+  plan.slots = with_bytes(slots);
+  const std::span<const PartPtr> chunks = NotSaved(plan.contents.chunks, holding.saved);
+  plan.chunks = with_bytes({chunks.begin(), chunks.end()});
   return plan;
 }
 
@@ -46,17 +55,19 @@ absl::StatusOr<Holding> SessionWriter::Save(SavePlan plan) {
   const Clock::time_point start = Clock::now();
   absl::StatusOr<Saved> saved = shelf_->Save(plan);
   if (absl::IsAborted(saved.status())) return saved.status();
-  Holding holding;
+  Holding holding{.contents = std::move(plan.contents)};
   if (saved.ok()) {
     holding.version = std::move(saved->version);
-    holding.saved = PartsOf(plan);
     holding.durable = saved->synced.ok();
+    holding.contents.chunks = std::move(saved->chunks);
+    holding.contents.volume = std::move(saved->volume);
+    holding.saved = ItemsOf(holding.contents);
     if (!holding.durable) {
-      holding.saved.insert(holding.saved.end(), plan.dropped.begin(), plan.dropped.end());
+      std::ranges::copy(plan.dropped, std::back_inserter(holding.saved));
+      std::ranges::sort(holding.saved);
     }
   }
   Report(saved.ok() ? saved->synced : saved.status(), SecondsSince(start));
-  holding.contents = std::move(plan.contents);
   return holding;
 }
 
@@ -81,7 +92,7 @@ absl::Status SessionWriter::Replace(const ChangeClaim& claim, SessionContents ne
   Holding before = table_.HoldingOf(claim);
   SavePlan plan = PlanFor(claim, std::move(next));
   plan.targets = {claim.name()};
-  plan.dropped = Without(before.saved, PartsOf(plan));
+  plan.dropped = Without(before.saved, ItemsOf(plan.contents));
   absl::StatusOr<Holding> after = Save(std::move(plan));
   if (!after.ok()) return after.status();
   if (after->version == Version()) {  // the shelf has what it had
@@ -103,7 +114,7 @@ absl::Status SessionWriter::Add(const std::vector<ChangeClaim>& names, SessionCo
     holding = *std::move(saved);
     if (!holding.durable) {
       // States that are not safe on the shelf must be in memory.
-      const auto loaded = loader_.Load(parent, sessions::PartsOf(holding.contents.points));
+      const auto loaded = loader_.Load(parent, PartsOf(holding.contents));
       if (!loaded.ok()) return loaded.status();
     }
   }

@@ -29,26 +29,32 @@ struct PartToSave {
 /// What to save, and for whom.
 struct SavePlan {
   SessionContents contents;               ///< with its tail
-  std::vector<PartToSave> parts = {};     ///< PartsOf(contents.points)
+  std::vector<PartToSave> slots = {};     ///< of contents.points
+  std::vector<PartToSave> chunks = {};    ///< the last of contents.chunks: those to be written
   SessionName source = {};                ///< under whose name the shelf has the saved parts
   Version expected = {};                  ///< of the source's record
   std::vector<SessionName> targets = {};  ///< the source itself, or new sessions of its tenant
-  std::vector<PartPtr> dropped = {};      ///< parts that the source no longer holds
+  std::vector<ShelfItem> dropped = {};    ///< what the source no longer holds
 };
 
 /// The result of saving.
 struct Saved {
   Version version;      ///< of the records that all targets have from now on
-  absl::Status synced;  ///< OK: they survive a crash. The plan's dropped parts are gone only then
+  absl::Status synced;  ///< OK: they survive a crash. The plan's dropped items are gone only then
+  /// Of the plan's contents, as they are from now on: a chunk that was written has become a part of
+  /// the volume that it was written to, whose bytes are in memory as before.
+  ChunkList chunks;
+  std::string volume;
 };
 
-/// A part that stays readable, whatever happens to its session and its record.
-class OpenPart {
+/// An item that stays readable, whatever happens to its session and its record.
+class OpenItem {
  public:
-  virtual ~OpenPart() = default;
+  virtual ~OpenItem() = default;
 
-  /// DATA_LOSS when the bytes are damaged, UNAVAILABLE when the shelf fails.
-  virtual absl::StatusOr<engine::SnapshotPtr> Read() const = 0;
+  /// The bytes of a part that lies in it. DATA_LOSS when they are damaged, UNAVAILABLE when the
+  /// shelf fails.
+  virtual absl::StatusOr<engine::SnapshotPtr> Read(const Part& part) const = 0;
 };
 
 /// Keeps a record for each session and, under the session's name, the parts that its states are
@@ -58,8 +64,9 @@ class OpenPart {
 ///
 /// Thread-safe. Calls may take as long as a disk or a network takes, and must end: a shelf on the
 /// network has deadlines of its own. Errors, besides those named below: UNAVAILABLE when the shelf
-/// fails; DATA_LOSS for a damaged session or part, which is set aside so that no later call meets
-/// it; FAILED_PRECONDITION for a record of another model or a newer format, which is left alone.
+/// fails; DATA_LOSS for a damaged session or part (a session or a slot is set aside, so that no
+/// later call meets it; a volume stays, because its other chunks are sound); FAILED_PRECONDITION
+/// for a record of another model or a newer format, which is left alone.
 class StateShelf {
  public:
   virtual ~StateShelf() = default;
@@ -80,18 +87,19 @@ class StateShelf {
   virtual absl::StatusOr<std::shared_ptr<Tail>> ReadTail(const SessionName& name,
                                                          const Version& expected) const = 0;
 
-  /// A part of a session. DATA_LOSS when it is missing.
-  virtual absl::StatusOr<std::unique_ptr<OpenPart>> Open(const SessionName& name,
-                                                         const PartPtr& part) const = 0;
+  /// Something of a session. DATA_LOSS when it is missing.
+  virtual absl::StatusOr<std::unique_ptr<OpenItem>> Open(const SessionName& name,
+                                                         const ShelfItem& item) const = 0;
 
-  /// Gives all targets the contents: first the parts, then the records that list them. ABORTED when
-  /// the source's record is not the expected one because another server was faster. An error
-  /// changes nothing.
+  /// Gives all targets the contents: first the parts, then the records that list them. What is
+  /// written of the chunks goes behind the others of contents.volume, or into a new volume when
+  /// there is none, when it is full, or when it does not end with them. ABORTED when the source's
+  /// record is not the expected one because another server was faster. An error changes nothing.
   virtual absl::StatusOr<Saved> Save(const SavePlan& plan) = 0;
 
-  /// Removes a session, first its record and then these `parts`. ABORTED as in Save.
+  /// Removes a session, first its record and then these `items`. ABORTED as in Save.
   virtual absl::Status Remove(const SessionName& name, const Version& expected,
-                              const std::vector<PartPtr>& parts) = 0;
+                              const std::vector<ShelfItem>& items) = 0;
 };
 
 }  // namespace fmaserver::sessions

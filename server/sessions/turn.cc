@@ -81,7 +81,7 @@ absl::StatusOr<std::unique_ptr<Turn>> Turn::Start(StoreCore& core, ChangeClaim f
   engine::State state;
   if (*start >= 0) {
     absl::StatusOr<engine::State> loaded =
-        core.reader.LoadState(claim, contents->points[*start], with_archive);
+        core.reader.LoadState(claim, *contents, contents->points[*start], with_archive);
     if (!loaded.ok()) return loaded.status();
     state = *std::move(loaded);
   }
@@ -97,7 +97,8 @@ Turn::Turn(StoreCore& core, TurnClaim claim, SessionContents before, engine::Sta
       before_(std::move(before)),
       first_token_(first_token),
       state_(std::move(state)),
-      points_(before_.points) {
+      points_(before_.points),
+      chunks_(*before_.chunks) {
   const int64_t start = state_.tokens();
   const int64_t from = std::min(start, std::max(before_.log_begin, first_token_ - kHistoryTokens));
   const auto at = [this](int64_t token) {
@@ -130,9 +131,7 @@ void Turn::Push(engine::State state, bool turn_end) {
   if (!status_.ok()) return;
   // A turn that read nothing, or read the same tokens again, brings no new state.
   if (state.slot->tokens() <= (points_.empty() ? 0 : points_.back().tokens())) return;
-  const std::vector<PartPtr> before =
-      points_.empty() ? std::vector<PartPtr>() : points_.back().archive;
-  points_.push_back(MakePoint(std::move(state), turn_end, before));
+  points_.push_back(MakePoint(std::move(state), turn_end, chunks_));
 }
 
 void Turn::AddPoint(engine::State state) {
@@ -147,10 +146,13 @@ absl::StatusOr<SessionContents> Turn::After(const std::vector<int32_t>& appended
   Push(std::move(head), /*turn_end=*/true);
   ThinPoints(points_, core_.options.rewind_points);
   if (!status_.ok()) return status_;
-  if (absl::Status status = CheckArchives(points_); !status.ok()) return status;
   SessionContents next = before_;
   next.tokens += std::ssize(appended);
+  if (std::ssize(chunks_) > std::ssize(*before_.chunks))
+    next.chunks = ChunkList(std::move(chunks_));
   next.points = std::move(points_);
+  if (absl::Status status = CheckChunks(*next.chunks, next.points); !status.ok()) return status;
+  TrimChunks(next);
   if (next.head_tokens() > next.tokens) {
     return Refusal("state", Words{Concat("after ", next.head_tokens(), " tokens")},
                    Concat("up to the session's ", next.tokens));

@@ -89,8 +89,9 @@ class Turn {
   const engine::State state_;
   std::vector<int32_t> pending_;
   std::vector<int32_t> history_;
-  std::vector<Point> points_;  // before_.points and those added
-  absl::Status status_;        // the first error among added points
+  std::vector<Point> points_;    // before_.points and those added
+  std::vector<PartPtr> chunks_;  // of points_, at least
+  absl::Status status_;          // the first error among added points
 };
 
 /// An interrupted turn that is taken up again.

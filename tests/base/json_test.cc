@@ -32,6 +32,19 @@ TEST(JsonTest, RefusesBadSyntaxWithItsPlace) {
   }
 }
 
+// Messages go to logs and to clients, which take only ASCII, and not much of it.
+TEST(JsonTest, ComplaintsAboutAnyBytesAreShortAscii) {
+  const std::string many(1 << 20, 'x');
+  for (const std::string& text :
+       {std::string("{\"a\xBE\": 1}"), std::string("{\"a\n\": 1}"), Concat("{\"a\": \"", many),
+        Concat("{\"", many, "\": x}"), Concat("{\"a\": 1", std::string(1 << 20, '0'), "}")}) {
+    const std::string message(ParseJsonObject(text, "file").status().message());
+    EXPECT_FALSE(message.empty());
+    EXPECT_LT(message.size(), 300U);
+    for (const char c : message) EXPECT_TRUE(c >= ' ' && c <= '~') << static_cast<int>(c);
+  }
+}
+
 TEST(JsonTest, RefusesDuplicateKeysAtEveryDepth) {
   ExpectRefusal(ParseJsonObject(R"({"a":1,"b":2,"a":3})", "file").status(),
                 {"file: duplicate key \"a\""});

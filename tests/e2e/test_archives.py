@@ -101,7 +101,8 @@ def test_a_session_keeps_its_archive_over_a_restart(tmp_path: Path) -> None:
             if not flags:
                 answers.append(tokens_of(generate(server, 50, "--session", "talk", "--seed", 2)))
             assert server.stop() == 0
-    assert len(list(tmp_path.rglob("*.chunk"))) == groups(103)
+    (volume,) = tmp_path.rglob("*.chunks")
+    assert volume.stat().st_size > groups(103) * GROUP_BYTES
     with Service("--session-dir", tmp_path, model=OPENING) as server:
         done = generate(server, 50, "--session", "talk", "--seed", 2)
         assert archived(done) == groups(157) * GROUP_TOKENS

@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!config.ok()) return 0;
   const fmaserver::kernels::AttentionSpec& spec = config->attention;
   Require(spec.num_heads % spec.num_kv_heads == 0 && spec.QkvColumns() > 0);
-  Require(spec.hierarchy.group_size % spec.hierarchy.rank == 0 && spec.hierarchy.Horizon() > 0);
+  const bool even = spec.hierarchy.group_size % spec.hierarchy.rank == 0;
+  Require((even || spec.Selects()) && spec.hierarchy.Horizon() > 0);
   Require(config->norm_eps > 0.0F && spec.rope_theta > 0.0);
   constexpr int kQuickLayers = 4;
   if (config->num_layers > kQuickLayers) return 0;

@@ -42,7 +42,7 @@ void Parse(std::string_view blob, size_t piece_bytes) {
   Require(contents->log_begin <= contents->head_tokens());
   Require(contents->tokens - contents->log_begin == std::ssize(contents->tail->log));
   int64_t held = 0;
-  for (const auto& part : fmaserver::sessions::PartsOf(contents->points)) {
+  for (const auto& part : fmaserver::sessions::PartsOf(*contents)) {
     const auto bytes = part->memory.Read();
     Require(bytes.ok() && *bytes != nullptr && (*bytes)->tokens() == part->tokens);
     Require(part->tokens <= contents->tokens);

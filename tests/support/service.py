@@ -47,6 +47,7 @@ class Service:
             )
         self.http_port = self._port(r"HTTP on .*?, port (\d+)")
         self.grpc_port = self._port(r"listening on .*?, port (\d+)") if ready else 0
+        self.openai_port = self._port(r"OpenAI API on .*?, port (\d+)") if "--openai" in flags else 0
 
     def __enter__(self) -> Service:
         return self

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -177,7 +179,9 @@ def test_schedule() -> None:
     assert factors[-1] == pytest.approx(1 / 6)
 
 
-def test_minutes_are_the_end(corpus: Path, tmp_path: Path) -> None:
+def test_minutes_are_the_end(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: 0.01 * next(ticks)))
     work = run(corpus, tmp_path / "run", 1, "--minutes", "0.03", "--decay-minutes", "0.02", "--log-every", "1")
     lines = [line.split() for line in (work / train.LOG_FILE).read_text("utf-8").splitlines()]
     rates = [float(line[line.index("lr") + 1]) for line in lines if "lr" in line]

@@ -1,12 +1,18 @@
 // The budget of archives, to the group; where their memory lies; who makes room for whom.
 #include "server/engine/archive_pool.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <random>
 #include <string>
 #include <thread>
-#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -17,6 +23,7 @@
 #include "server/engine/sequence_archive.h"
 #include "tests/server/engine/engine_fixture.h"
 #include "tests/support/full_disk.h"
+#include "tests/support/lost_files.h"
 #include "tests/support/temp_folder.h"
 
 namespace fmaserver::testing {
@@ -64,7 +71,6 @@ TEST(ArchivePool, GroupsCountFromTheirReservationToTheirLastHolder) {
   EXPECT_EQ(archive[1]->begin(), 8);
   EXPECT_EQ(archive[1]->end(), 16);
   EXPECT_EQ(archive[1]->bytes(), kGroupBytes);
-  EXPECT_NE(archive[0]->id(), archive[1]->id());
   EXPECT_EQ(GroupsUsed(*pool), 7) << "taking a group changes no count";
   (*reserve)->Shrink(3);
   EXPECT_EQ(GroupsUsed(*pool), 5);
@@ -160,12 +166,10 @@ TEST(ArchivePool, SavedChunksAreRestoredInAnotherPool) {
     EXPECT_EQ((*saved)->tokens(), 8 * i + 8);
     const auto room = other->MakeRoom("", 1);
     ASSERT_TRUE(room.ok());
-    const auto restored = (*room)->Restore(chunk->id(), 8 * i, **saved);
+    const auto restored = (*room)->Restore(8 * i, **saved);
     ASSERT_TRUE(restored.ok()) << restored.status();
-    EXPECT_EQ((*restored)->id(), chunk->id());
     EXPECT_TRUE(std::ranges::equal((*(*restored)->Save())->bytes(), (*saved)->bytes()));
-    EXPECT_EQ((*room)->Restore(chunk->id(), 8 * i, **saved).status().code(),
-              absl::StatusCode::kInternal)
+    EXPECT_EQ((*room)->Restore(8 * i, **saved).status().code(), absl::StatusCode::kInternal)
         << "the room was for one";
   }
   EXPECT_EQ(pool->used_bytes(), 0);
@@ -173,18 +177,19 @@ TEST(ArchivePool, SavedChunksAreRestoredInAnotherPool) {
 
 TEST(ArchivePool, ChunksOfAnotherShapeAreRefused) {
   const auto pool = MakePool(4);
-  EXPECT_TRUE(pool->CheckChunk(8, 16, kGroupBytes).ok());
-  for (const auto& [begin, end, bytes] : {std::tuple<int64_t, int64_t, int64_t>{4, 12, kGroupBytes},
-                                          {8, 24, kGroupBytes},
-                                          {-8, 0, kGroupBytes},
-                                          {8, 16, kGroupBytes - 1}}) {
-    const absl::Status status = pool->CheckChunk(begin, end, bytes);
+  const auto group_bytes = static_cast<uint64_t>(kGroupBytes);
+  EXPECT_TRUE(pool->CheckChunk(8, group_bytes).ok());
+  for (const auto& [tokens, bytes] : {std::pair<uint64_t, uint64_t>{16, group_bytes},
+                                      {0, group_bytes},
+                                      {8, group_bytes - 1},
+                                      {~uint64_t{0}, ~uint64_t{0}}}) {
+    const absl::Status status = pool->CheckChunk(tokens, bytes);
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(status.message()),
-                HasSubstr(Concat(bytes, " bytes for the tokens ", begin, " to ", end)));
+                HasSubstr(Concat(bytes, " bytes for ", tokens, " tokens; allowed: ", group_bytes)));
   }
   const engine::Snapshot small(16, kGroupBytes - 1);
-  EXPECT_FALSE((*pool->MakeRoom("", 1))->Restore("id", 8, small).ok());
+  EXPECT_FALSE((*pool->MakeRoom("", 1))->Restore(8, small).ok());
 }
 
 TEST(ArchivePool, TokensMayLieInAFileWithoutAName) {
@@ -240,6 +245,91 @@ TEST(ArchivePool, AFullDiskRefusesTheOneRequest) {
   }
   EXPECT_TRUE(pool->Reserve("", 20).ok()) << "and all is well once there is room";
 }
+
+// The process would end with SIGBUS.
+TEST(ArchivePool, WhatTheDiskLosesIsKnownAndItsPlaceIsGoodAgain) {
+  const TempFolder folder;
+  const auto pool = MakePool(2, folder.path());
+  Archive archive;
+  {
+    const auto reserve = pool->Reserve("", 2);
+    ASSERT_TRUE(reserve.ok()) << reserve.status();
+    for (int i = 0; i < 2; ++i) archive.push_back((*reserve)->Take(8 * i));
+  }
+  Fill(*archive[0], 1);
+  LoseFilesIn(folder.path());
+  EXPECT_TRUE(pool->CheckNoneLost(archive).ok()) << "nobody has looked yet";
+  const absl::Status lost = archive[0]->Save().status();
+  EXPECT_EQ(lost.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(lost.message()),
+              HasSubstr(Concat("archive in ", folder.path().string(), ": the disk cannot read")));
+  EXPECT_TRUE(archive[0]->lost());
+  EXPECT_FALSE(archive[1]->lost());
+  EXPECT_EQ(pool->CheckNoneLost(archive), lost);
+  EXPECT_TRUE(pool->CheckNoneLost({archive[1]}).ok());
+  archive.clear();
+  const auto reserve = pool->Reserve("", 2);
+  ASSERT_TRUE(reserve.ok()) << reserve.status();
+  for (int i = 0; i < 2; ++i) archive.push_back((*reserve)->Take(8 * i));
+  Fill(*archive[0], 2);
+  Fill(*archive[1], 3);
+  EXPECT_TRUE(archive[0]->Save().ok());
+  EXPECT_TRUE(pool->CheckNoneLost(archive).ok());
+}
+
+TEST(ArchivePoolDeathTest, OtherMemoryFailsAsBefore) {
+  const TempFolder folder;
+  const auto pool = MakePool(2, folder.path());
+  const std::string file = folder.path() / "other";
+  ASSERT_TRUE(WriteFile(file, "x"));
+  EXPECT_EXIT(
+      {
+        const int descriptor = open(file.c_str(), O_RDONLY);
+        void* mapped = mmap(nullptr, 4096, PROT_READ, MAP_SHARED, descriptor, 0);
+        if (truncate(file.c_str(), 0) == 0) _exit(*static_cast<volatile char*>(mapped));
+      },
+      ::testing::KilledBySignal(SIGBUS), "");
+}
+
+#ifndef FMA_SANITIZED  // which need memory of their own
+int64_t ResidentBytes() {
+  std::ifstream file("/proc/self/statm");
+  int64_t all = 0;
+  int64_t resident = 0;
+  file >> all >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+// The shape of SmolLM2-135M.
+TEST(ArchivePool, TakesTheBytesOfTheFormula) {
+  kernels::AttentionSpec spec = OpeningConfig().attention;
+  spec.num_kv_heads = 3;
+  spec.head_dim = 64;
+  spec.hierarchy.group_size = 64;
+  spec.open_size = 32;
+  const kernels::ArchiveLayout layout(spec, 30, kernels::CacheType::kBF16);
+  EXPECT_EQ(layout.TokenBytes(), 64 * 30 * 3 * 2 * 64 * 2);
+  EXPECT_EQ(layout.SketchBytes(), 30 * 3 * 2 * (2 * 64 * 2 + 32 * 2 + 16 * 32));
+  constexpr int64_t kMany = 40;
+  auto pool = ArchivePool::Create(*kernels::MakeCpuBackend(1), layout,
+                                  {.bytes = kMany * layout.GroupBytes()});
+  ASSERT_TRUE(pool.ok()) << pool.status();
+  const int64_t before = ResidentBytes();
+  const auto reserve = (*pool)->Reserve("", kMany);
+  ASSERT_TRUE(reserve.ok()) << reserve.status();
+  Archive archive;
+  for (int64_t i = 0; i < kMany; ++i) {
+    archive.push_back((*reserve)->Take(64 * i));
+    std::fill_n(archive.back()->group()->tokens, layout.TokenBytes(), std::byte{1});
+    std::fill_n(archive.back()->group()->sketches, layout.SketchBytes(), std::byte{1});
+  }
+  const auto share = static_cast<double>(ResidentBytes() - before) /
+                     static_cast<double>(kMany * layout.GroupBytes());
+  EXPECT_GT(share, 0.98) << "some was resident before";
+  EXPECT_LT(share, 1.02);
+  EXPECT_EQ((*pool)->used_bytes(), kMany * layout.GroupBytes());
+}
+#endif
 
 TEST(ArchivePool, ThreadsTakeAndDropAtOnce) {
   constexpr int kThreads = 4;

@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "tests/server/engine/engine_fixture.h"
 #include "tests/support/full_disk.h"
+#include "tests/support/lost_files.h"
 #include "tests/support/temp_folder.h"
 
 namespace fmaserver::testing {
@@ -117,6 +118,40 @@ TEST(ArchiveAdmission, AFullDiskRefusesTheOneRequest) {
 }
 
 // A hundred samples share what their prompt has archived.
+TEST(ArchiveAdmission, MoreGroupsThanAListMayHaveAreRefused) {
+  const auto engine = MakeOpening(100);
+  engine::GenerateRequest request = Prompt(30, 3, 1);
+  request.max_tokens = OpeningLayout().hierarchy.group_size * (engine::kMaxArchiveChunks + 1);
+  const absl::Status refusal = StatusOf(*engine, request);
+  EXPECT_EQ(refusal.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refusal.message()),
+              HasSubstr(Concat("archive is ", engine::kMaxArchiveChunks + 3,
+                               " groups; allowed: up to ", engine::kMaxArchiveChunks)));
+}
+
+TEST(ArchiveAdmission, ADiskThatFailsFailsTheOneRequest) {
+  const TempFolder folder;
+  const auto engine = MakeOpening(300, int64_t{1} << 20, folder.path());
+  // The first places of the file, which are taken again below, where that makes the file longer: so
+  // what lies behind them stays lost.
+  auto first_places = engine->archives()->Reserve("", 60);
+  ASSERT_TRUE(first_places.ok()) << first_places.status();
+  const auto expected = Complete(*engine, Prompt(400, 3, 1));
+  engine::GenerateRequest request = Prompt(400, 3, 1);
+  request.keep_state = true;
+  request.cache_scope.reset();
+  const auto first = Complete(*engine, request);
+  first_places->reset();
+  LoseFilesIn(folder.path());
+  engine::GenerateRequest next = Prompt(40, 3, 2);
+  next.state = first->finish.kept.state;
+  const absl::Status failed = StatusOf(*engine, next);
+  EXPECT_EQ(failed.code(), absl::StatusCode::kUnavailable) << failed;
+  EXPECT_THAT(std::string(failed.message()), HasSubstr("the disk cannot read back"));
+  // The same prompt finds nothing of the lost one in the prefix cache.
+  EXPECT_EQ(Complete(*engine, Prompt(400, 3, 1))->tokens, expected->tokens);
+}
+
 TEST(SharedArchives, SamplesTakeTheirOwnTailsAlone) {
   const int64_t shared = OpeningLayout().Groups(2999);
   const int64_t tails = OpeningLayout().Groups(2999 + 10) - shared;

@@ -210,5 +210,34 @@ TEST(ExpositionTest, FamiliesOfSeveralModelsAreOneAndGoWithTheirModel) {
   EXPECT_THAT(text, HasSubstr("fma_slots{model_name=\"other\"} 8"));
 }
 
+TEST(ExpositionTest, SixMetricsAlsoHaveTheirNamesInVllm) {
+  const auto metrics = std::make_shared<Metrics>(Facts(), [] { return Clock::time_point(); });
+  metrics->OnLoad({.running = 6, .waiting = 2});
+  metrics->OnFirstToken(0.02);
+  for (const int64_t position : {100, 2000, 200'000}) metrics->OnNextToken(0.003, position);
+  engine::EndReport end;
+  end.end_to_end_seconds = 3;
+  metrics->OnEnd(end);
+  const auto page = [&](bool vllm_names) {
+    Exposition exposition(vllm_names);
+    exposition.Add(metrics);
+    return exposition.Render();
+  };
+  const std::string text = page(true);
+  for (const char* line :
+       {"# TYPE vllm:num_requests_running gauge", "vllm:num_requests_running{model_name=\"m\"} 6",
+        "vllm:num_requests_waiting{model_name=\"m\"} 2",
+        "vllm:kv_cache_usage_perc{model_name=\"m\"} 0.75",
+        "# TYPE vllm:time_to_first_token_seconds histogram",
+        "vllm:time_to_first_token_seconds_count{model_name=\"m\"} 1",
+        "vllm:e2e_request_latency_seconds_sum{model_name=\"m\"} 3",
+        "vllm:inter_token_latency_seconds_count{model_name=\"m\"} 3",
+        "vllm:inter_token_latency_seconds_bucket{model_name=\"m\",le=\"0.003\"} 3",
+        "vllm:inter_token_latency_seconds_bucket{model_name=\"m\",le=\"0.002\"} 0"}) {
+    EXPECT_THAT(text, HasSubstr(std::string(line) + "\n"));
+  }
+  EXPECT_EQ(text.substr(0, text.find("# HELP vllm:")), page(false));
+}
+
 }  // namespace
 }  // namespace fmaserver::metrics

@@ -14,13 +14,14 @@ namespace fmaserver::testing {
 TestServer::TestServer(const model::ModelConfig& config, engine::EngineOptions options,
                        sessions::SessionOptions session_options, service::CallPolicy policy,
                        std::shared_ptr<const model::Tokenizer> tokenizer,
-                       std::shared_ptr<const chat::ChatTemplate> chat_template) {
+                       std::shared_ptr<const chat::ChatTemplate> chat_template,
+                       const rpc::ServiceMakers& more) {
   auto engine = MakeTestEngine(config, options, std::move(tokenizer));
   auto sessions = MakeTestSessions(*engine, std::move(session_options));
   models_ = ServeTestModel(std::move(engine), std::move(sessions), std::move(chat_template));
   model_ = *models_->Find("");
   service_ = std::make_unique<service::Service>(*models_, std::move(policy));
-  auto rpc = rpc::RpcServer::Start(*service_, {.listen = "127.0.0.1:0"});
+  auto rpc = rpc::RpcServer::Start(*service_, {.listen = "127.0.0.1:0"}, more);
   Require(rpc.status());
   rpc_ = *std::move(rpc);
   stub_ = v1::Generation::NewStub(NewChannel());

@@ -20,7 +20,8 @@ class TestServer {
                       sessions::SessionOptions session_options = {},
                       service::CallPolicy policy = {},
                       std::shared_ptr<const model::Tokenizer> tokenizer = nullptr,
-                      std::shared_ptr<const chat::ChatTemplate> chat_template = nullptr);
+                      std::shared_ptr<const chat::ChatTemplate> chat_template = nullptr,
+                      const rpc::ServiceMakers& more = {});
 
   engine::Engine& engine() { return model_->engine(); }
   sessions::SessionStore& sessions() { return model_->sessions(); }

@@ -5,7 +5,6 @@
 
 #include <filesystem>
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -122,16 +121,18 @@ TEST(ArchiveTurn, GoesOnAfterLeavingMemoryAndAfterARestart) {
   }
 }
 
-/// Files of chunks by name, each with its inode.
-std::map<std::string, ino_t> ChunkFiles(const std::filesystem::path& folder) {
-  std::map<std::string, ino_t> files;
+/// The bytes of the volumes below `folder`, each counted once.
+int64_t VolumeBytes(const std::filesystem::path& folder) {
+  std::map<ino_t, int64_t> files;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-    if (entry.path().extension() != ".chunk") continue;
+    if (entry.path().extension() != ".chunks") continue;
     struct stat status {};
     EXPECT_EQ(stat(entry.path().c_str(), &status), 0);
-    files[entry.path().filename()] = status.st_ino;
+    files[status.st_ino] = status.st_size;
   }
-  return files;
+  int64_t bytes = 0;
+  for (const auto& [inode, size] : files) bytes += size;
+  return bytes;
 }
 
 // However long the session has become.
@@ -139,18 +140,15 @@ TEST(ArchiveTurn, ATurnWritesItsOwnChunksAlone) {
   const TempFolder folder;
   TestService service(Options(folder.path()));
   Require(service.sessions().Create(kStory, {}).status());
-  ASSERT_TRUE(Ask(service, kStory, std::string(3000, 'x'), 10).status.ok());
-  std::map<std::string, ino_t> before = ChunkFiles(folder.path());
-  EXPECT_GT(before.size(), 700U);
+  const int64_t first = Ask(service, kStory, std::string(3000, 'x'), 10).archived_tokens / 4;
+  EXPECT_GT(first, 700);
+  const int64_t chunk = VolumeBytes(folder.path()) / first;
+  EXPECT_GT(chunk, GroupBytes());
+  EXPECT_EQ(VolumeBytes(folder.path()), first * chunk);
   for (int turn = 0; turn < 12; ++turn) {
     const Answer answer = Ask(service, kStory, "and then?", 10);
     ASSERT_TRUE(answer.status.ok()) << answer.status;
-    const std::map<std::string, ino_t> after = ChunkFiles(folder.path());
-    ASSERT_EQ(std::ssize(after), answer.archived_tokens / 4);
-    ASSERT_GT(after.size(), before.size());
-    ASSERT_LE(after.size() - before.size(), 19U / 4 + 1) << "what one turn may add";
-    for (const auto& [name, inode] : before) ASSERT_EQ(after.at(name), inode) << "written once";
-    before = after;
+    ASSERT_EQ(VolumeBytes(folder.path()), answer.archived_tokens / 4 * chunk);
   }
 }
 
@@ -161,9 +159,11 @@ TEST(ArchiveTurn, AHundredForksTakeNoArchiveOfTheirOwn) {
   const int64_t archived = Ask(service, kStory, std::string(2000, 'x'), 20).archived_tokens;
   EXPECT_GT(archived, 1990);
   const int64_t before = BytesUsedAtRest(service);
+  const int64_t on_disk = VolumeBytes(folder.path());
   const auto forks = service.sessions().Fork(kStory, 100);
   ASSERT_TRUE(forks.ok()) << forks.status();
   EXPECT_EQ(BytesUsedAtRest(service), before);
+  EXPECT_EQ(VolumeBytes(folder.path()), on_disk);
   // The first two go on, on what they share, and each of the three adds its own tail alone.
   const Answer next = Ask(service, kStory, "and?", 9);
   for (int i = 0; i < 2; ++i) {

@@ -22,13 +22,14 @@ namespace fmaserver::testing {
 template <class Event>
 class FakeDoor final : public service::EventWire<Event> {
  public:
-  void Write(const Event& event) override {
+  bool Write(const Event& event) override {
     const std::lock_guard lock(mutex_);
     EXPECT_FALSE(writing_) << "two writes in flight";
     EXPECT_FALSE(end_.has_value()) << "a write after the end";
     events_.push_back(event);
     writing_ = true;
     changed_.notify_all();
+    return true;
   }
 
   void Finish(const absl::Status& status) override {

@@ -28,10 +28,13 @@ namespace {
 
 using Outbox = service::Outbox<Text>;
 
-/// Records what it is asked to do.
+/// Records what it is asked to do; it has nothing to write for a text that begins with a dash.
 class Notes final : public service::EventWire<Text> {
  public:
-  void Write(const Text& event) override { said.push_back(event.bytes); }
+  bool Write(const Text& event) override {
+    said.push_back(event.bytes);
+    return !event.bytes.starts_with('-');
+  }
   void Finish(const absl::Status& status) override {
     said.push_back(std::string("end ") + absl::StatusCodeToString(status.code()));
   }
@@ -58,6 +61,22 @@ TEST_F(OutboxTest, WritesOneAtATimeAndJoinsWhatWaits) {
   outbox_.Written();
   outbox_.Written();
   EXPECT_EQ(wire_->said, (Said{"a", "bc.", "d", "end OK"}));
+}
+
+TEST_F(OutboxTest, WhatIsNotWrittenIsNotWaitedFor) {
+  outbox_.Send({"-a."});
+  outbox_.Send({"b"});
+  EXPECT_EQ(wire_->said, (Said{"-a.", "b"}));
+  outbox_.Send({"-c."});
+  outbox_.Send({"-d."});
+  outbox_.Send({"e"});
+  EXPECT_EQ(wire_->said.size(), 2U) << "b is being written";
+  outbox_.Written();
+  EXPECT_EQ(wire_->said, (Said{"-a.", "b", "-c.", "-d.", "e"}));
+  outbox_.Send({"-f"});
+  outbox_.Close(absl::OkStatus());
+  outbox_.Written();
+  EXPECT_EQ(wire_->said, (Said{"-a.", "b", "-c.", "-d.", "e", "-f", "end OK"}));
 }
 
 TEST_F(OutboxTest, TheFirstEndCounts) {

@@ -1,24 +1,8 @@
 #include "tests/server/service/service_fixture.h"
 
-#include <cstdlib>
 #include <variant>
 
-#include "tests/support/temp_folder.h"
-
 namespace fmaserver::testing {
-
-namespace {
-
-std::shared_ptr<const access::Access> AccessOf(const std::string& tokens) {
-  const TempFolder folder;
-  const std::string file = tokens.empty() ? "" : folder.path() / "tokens";
-  if (!file.empty() && !WriteFile(file, tokens)) std::abort();
-  auto access = access::Access::Open(file);
-  Require(access.status());
-  return *std::move(access);
-}
-
-}  // namespace
 
 TestService::TestService(const TestServiceOptions& options) {
   const auto access = AccessOf(options.tokens);

@@ -134,6 +134,15 @@ std::unique_ptr<models::ModelRegistry> ServeTestModel(
   return registry;
 }
 
+std::shared_ptr<const access::Access> AccessOf(const std::string& tokens) {
+  const TempFolder folder;
+  const std::string file = tokens.empty() ? "" : folder.path() / "tokens";
+  if (!file.empty() && !WriteFile(file, tokens)) std::abort();
+  auto access = access::Access::Open(file);
+  Require(access.status());
+  return *std::move(access);
+}
+
 bool Eventually(const std::function<bool()>& condition) {
   for (int tries = 0; tries < 2000; ++tries) {
     if (condition()) return true;

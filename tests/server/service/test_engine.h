@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "model_loader/chat_template/chat_template.h"
 #include "model_loader/model_config.h"
 #include "model_loader/tokenizer.h"
+#include "server/access/access.h"
 #include "server/engine/engine.h"
 #include "server/models/model_registry.h"
 #include "server/sessions/session_store.h"
@@ -53,6 +55,9 @@ std::unique_ptr<sessions::SessionStore> MakeTestSessions(const engine::Engine& e
 std::unique_ptr<models::ModelRegistry> ServeTestModel(
     std::unique_ptr<engine::Engine> engine, std::shared_ptr<sessions::SessionStore> sessions,
     std::shared_ptr<const chat::ChatTemplate> chat_template = nullptr);
+
+/// By the tokens of a token file; without any, everybody may call.
+std::shared_ptr<const access::Access> AccessOf(const std::string& tokens);
 
 /// Polls until `condition` holds; false after 20 s.
 bool Eventually(const std::function<bool()>& condition);

@@ -74,6 +74,30 @@ TEST_F(TurnTest, ARefusedTurnLetsGoBeforeItsCallerKnows) {
   EXPECT_TRUE(next.ok()) << next;
 }
 
+TEST_F(TurnTest, ASessionCanBeginAndEndWithATurn) {
+  const sessions::SessionName brief{.tenant = kDefaultTenant, .id = "brief"};
+  const auto run = [&](service::SessionEnds ends, float temperature = 1) {
+    service::GenerateRequest request = Turn("abcd", 6);
+    request.session_id = brief.id;
+    request.session_ends = ends;
+    request.options.sampling.temperature = temperature;
+    return GenerateCall(service_, request).Run().code();
+  };
+  const auto get = [&] { return service_.sessions().Get(brief); };
+  EXPECT_EQ(run({}), absl::StatusCode::kNotFound);
+  EXPECT_EQ(run({.first = true}, -1), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(get().status().code(), absl::StatusCode::kNotFound) << "it goes with its first turn";
+  EXPECT_EQ(run({.first = true}), absl::StatusCode::kOk);
+  EXPECT_EQ(get()->tokens, 10);
+  EXPECT_EQ(run({.first = true}), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(run({.last = true}, -1), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(get()->tokens, 10) << "a turn that fails changes nothing";
+  EXPECT_EQ(run({.last = true}), absl::StatusCode::kOk);
+  EXPECT_EQ(get().status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(run({.first = true, .last = true}), absl::StatusCode::kOk);
+  EXPECT_EQ(get().status().code(), absl::StatusCode::kNotFound);
+}
+
 TEST_F(TurnTest, TurnsAreAdmittedBeforeTheyWaitForTheDisk) {
   service_.engine().Drain(absl::ZeroDuration());
   GenerateCall call(service_, Turn("a", 1));

@@ -51,11 +51,9 @@ struct Acknowledged {
       if (child.ok()) (void)store->Delete({name.tenant, child->front().id});
     }
     const Text whole = TextOf(session, found->tokens + 1 + static_cast<int64_t>(random() % 20));
+    Text text(whole.begin(), whole.begin() + found->tokens);
     const Text appended(whole.begin() + found->tokens, whole.end());
-    auto turn = store->BeginTurn(name);
-    if (!turn.ok()) _exit(3);
-    const auto info = (*turn)->Commit(
-        appended, testing::ArchivedAfter(whole, std::ssize(whole) - 1, (*turn)->state().archive));
+    const auto info = testing::RunArchivedTurn(*store, name, text, appended);
     if (!info.ok() || !info->durable || ::testing::Test::HasFailure()) _exit(1);
     const Acknowledged done{session, info->tokens};
     if (write(report, &done, sizeof(done)) != sizeof(done)) _exit(2);
@@ -102,7 +100,7 @@ TEST(CrashTest, WhatWasAcknowledgedIsThere) {
     const testing::PartFiles parts = testing::FindParts(folder.path());
     EXPECT_EQ(parts.bytes, bytes);
     EXPECT_EQ(store->Stats().disk_bytes, parts.unique_bytes);
-    EXPECT_EQ(testing::CountFiles(folder.path(), ""), parts.count + std::ssize(page->sessions) + 1);
+    EXPECT_EQ(testing::CountFiles(folder.path(), ""), parts.files + std::ssize(page->sessions) + 1);
     for (int session = 0; session < kSessions; ++session) {
       least[session] = std::max(least[session], tokens[session]);
       auto turn = store->BeginTurn(NameOf(session));

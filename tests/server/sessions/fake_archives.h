@@ -13,8 +13,8 @@ namespace fmaserver::testing {
 
 class FakeChunk final : public engine::ArchiveChunk {
  public:
-  FakeChunk(std::string id, int64_t begin, engine::SnapshotPtr bytes)
-      : ArchiveChunk(std::move(id), begin, bytes->tokens(), std::ssize(bytes->bytes())),
+  FakeChunk(int64_t begin, engine::SnapshotPtr bytes)
+      : ArchiveChunk(begin, bytes->tokens(), std::ssize(bytes->bytes())),
         bytes_(std::move(bytes)) {}
 
   absl::StatusOr<engine::SnapshotPtr> Save() const override { return bytes_; }
@@ -28,7 +28,7 @@ class FakeChunk final : public engine::ArchiveChunk {
 /// Takes chunks of any shape, up to a number of them at a time.
 class FakeArchives final : public engine::ArchiveSource {
  public:
-  absl::Status CheckChunk(int64_t, int64_t, int64_t) const override { return absl::OkStatus(); }
+  absl::Status CheckChunk(uint64_t, uint64_t) const override { return absl::OkStatus(); }
 
   absl::StatusOr<std::unique_ptr<engine::ArchiveRoom>> MakeRoom(const std::string&,
                                                                 int64_t chunks) override {
@@ -36,18 +36,18 @@ class FakeArchives final : public engine::ArchiveSource {
     return std::make_unique<Room>(*this);
   }
 
-  std::atomic<int64_t> most = int64_t{1} << 40;
+  std::atomic<int64_t> most = int64_t{1} << 16;
   std::atomic<int64_t> restored = 0;
 
  private:
   struct Room final : engine::ArchiveRoom {
     explicit Room(FakeArchives& owner) : archives(owner) {}
-    absl::StatusOr<engine::ArchiveChunkPtr> Restore(std::string id, int64_t begin,
+    absl::StatusOr<engine::ArchiveChunkPtr> Restore(int64_t begin,
                                                     const engine::Snapshot& bytes) override {
       ++archives.restored;
       auto copy = std::make_shared<engine::Snapshot>(bytes.tokens(), std::ssize(bytes.bytes()));
       std::copy(bytes.bytes().begin(), bytes.bytes().end(), copy->mutable_bytes().begin());
-      return std::make_shared<FakeChunk>(std::move(id), begin, std::move(copy));
+      return std::make_shared<FakeChunk>(begin, std::move(copy));
     }
     FakeArchives& archives;
   };

@@ -4,8 +4,8 @@
 #include <set>
 #include <utility>
 
-#include "base/id.h"
 #include "gtest/gtest.h"
+#include "server/sessions/session_codec.h"
 #include "server/sessions/shelf/directory/files.h"
 #include "tests/server/sessions/fake_archives.h"
 
@@ -29,8 +29,6 @@ std::vector<std::byte> BytesAfter(const Text& text, int64_t tokens, int64_t size
   }
   return bytes;
 }
-
-int64_t ChunkBytes(int64_t begin) { return 50 + begin % 7; }
 
 engine::SnapshotPtr SnapshotAfter(const Text& text, int64_t tokens, int64_t size) {
   auto snapshot = std::make_shared<engine::Snapshot>(tokens, size);
@@ -69,10 +67,9 @@ engine::State ArchivedAfter(const Text& text, int64_t tokens, const engine::Arch
   for (int64_t begin = 0; begin + kChunkTokens <= tokens; begin += kChunkTokens) {
     const size_t index = state.archive.size();
     state.archive.push_back(
-        index < before.size()
-            ? before[index]
-            : std::make_shared<FakeChunk>(
-                  RandomId(), begin, SnapshotAfter(text, begin + kChunkTokens, ChunkBytes(begin))));
+        index < before.size() ? before[index]
+                              : std::make_shared<FakeChunk>(
+                                    begin, SnapshotAfter(text, begin + kChunkTokens, kChunkBytes)));
   }
   return state;
 }
@@ -85,7 +82,7 @@ bool IsStateAfter(const engine::State& state, const Text& text, bool archived) {
     const engine::ArchiveChunk& chunk = *state.archive[i];
     const auto bytes = chunk.Save();
     if (chunk.begin() != i * kChunkTokens || chunk.end() != chunk.begin() + kChunkTokens ||
-        !bytes.ok() || !IsSnapshotAfter(**bytes, text, ChunkBytes(chunk.begin()))) {
+        !bytes.ok() || !IsSnapshotAfter(**bytes, text, kChunkBytes)) {
       return false;
     }
   }
@@ -129,6 +126,20 @@ absl::StatusOr<sessions::SessionInfo> RunTurn(sessions::SessionStore& store,
   return info;
 }
 
+absl::StatusOr<sessions::SessionInfo> RunArchivedTurn(sessions::SessionStore& store,
+                                                      const sessions::SessionName& name, Text& text,
+                                                      const Text& appended) {
+  auto turn = store.BeginTurn(name);
+  if (!turn.ok()) return turn.status();
+  ExpectTurnOf(**turn, text, /*archived=*/true);
+  Text whole = text;
+  whole.insert(whole.end(), appended.begin(), appended.end());
+  auto info = (*turn)->Commit(
+      appended, ArchivedAfter(whole, std::ssize(whole) - 1, (*turn)->state().archive));
+  if (info.ok()) text = std::move(whole);
+  return info;
+}
+
 absl::StatusOr<std::string> ReadAll(sessions::SessionExport& blob, size_t piece_bytes) {
   std::string bytes;
   for (;;) {
@@ -154,20 +165,21 @@ absl::StatusOr<sessions::SessionInfo> ImportAll(sessions::SessionStore& store,
 
 PartFiles FindParts(const std::filesystem::path& folder) {
   PartFiles found;
-  std::set<std::string> seen;
+  std::set<std::pair<std::string, int64_t>> seen;  // ids and numbers
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (!name.ends_with(".state") && !name.ends_with(".chunk")) continue;
+    found.files += name.ends_with(".state") || name.ends_with(".chunks") ? 1 : 0;
+    if (!name.ends_with(".session")) continue;
     const auto file = sessions::OpenFile::ForReading(entry.path());
     if (!file.ok()) continue;  // removed meanwhile
     const auto header = sessions::ReadRecordHeader(*file, FakeModel().fingerprint);
     EXPECT_TRUE(header.ok()) << header.status();
-    const auto bytes = static_cast<int64_t>(header->payload_bytes());
-    ++found.count;
-    found.bytes += bytes;
-    const auto version = sessions::VersionOf(entry.path());
-    EXPECT_TRUE(version.ok()) << version.status();
-    if (seen.insert(version->value).second) found.unique_bytes += bytes;
+    const auto contents = sessions::ContentsFromHeader(*header, FakeModel());
+    EXPECT_TRUE(contents.ok()) << contents.status();
+    for (const sessions::PartPtr& part : PartsOf(*contents)) {
+      found.bytes += part->bytes;
+      if (seen.emplace(part->id, part->number).second) found.unique_bytes += part->bytes;
+    }
   }
   return found;
 }

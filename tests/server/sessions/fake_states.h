@@ -32,6 +32,7 @@ engine::SnapshotPtr StateAfter(const Text& text, int64_t tokens);
 /// the archive of an earlier state of the text, are reused.
 engine::State ArchivedAfter(const Text& text, int64_t tokens, const engine::Archive& before);
 inline constexpr int64_t kChunkTokens = 5;
+inline constexpr int64_t kChunkBytes = 50;
 
 /// Whether every byte of the state belongs to `text` or its beginning, and its archive is complete
 /// or, unless `archived`, empty.
@@ -49,16 +50,21 @@ absl::StatusOr<sessions::SessionInfo> RunTurn(sessions::SessionStore& store,
                                               const Text& appended,
                                               const std::vector<int64_t>& points = {});
 
+/// The same for a session whose states have archives, without points inside the turn.
+absl::StatusOr<sessions::SessionInfo> RunArchivedTurn(sessions::SessionStore& store,
+                                                      const sessions::SessionName& name, Text& text,
+                                                      const Text& appended);
+
 absl::StatusOr<std::string> ReadAll(sessions::SessionExport& blob, size_t piece_bytes);
 absl::StatusOr<sessions::SessionInfo> ImportAll(sessions::SessionStore& store,
                                                 const sessions::SessionName& name,
                                                 const std::string& blob, size_t piece_bytes);
 
-/// The files of parts below `folder`.
+/// The parts that the sessions below `folder` have, and their files.
 struct PartFiles {
-  int64_t count = 0;
-  int64_t bytes = 0;         ///< of all names together
-  int64_t unique_bytes = 0;  ///< counting each file once, however many names it has
+  int64_t files = 0;         ///< of slots and volumes
+  int64_t bytes = 0;         ///< of the parts of all sessions
+  int64_t unique_bytes = 0;  ///< counting each part once, however many sessions share it
 };
 PartFiles FindParts(const std::filesystem::path& folder);
 

@@ -64,11 +64,11 @@ class GatedShelf final : public sessions::StateShelf {
     if (!status.ok()) return status;
     return shelf_->ReadTail(name, expected);
   }
-  absl::StatusOr<std::unique_ptr<sessions::OpenPart>> Open(
-      const sessions::SessionName& name, const sessions::PartPtr& part) const override {
+  absl::StatusOr<std::unique_ptr<sessions::OpenItem>> Open(
+      const sessions::SessionName& name, const sessions::ShelfItem& item) const override {
     absl::Status status = gate_.Pass();
     if (!status.ok()) return status;
-    return shelf_->Open(name, part);
+    return shelf_->Open(name, item);
   }
   absl::StatusOr<sessions::Saved> Save(const sessions::SavePlan& plan) override {
     absl::Status status = gate_.Pass();
@@ -76,10 +76,10 @@ class GatedShelf final : public sessions::StateShelf {
     return shelf_->Save(plan);
   }
   absl::Status Remove(const sessions::SessionName& name, const sessions::Version& expected,
-                      const std::vector<sessions::PartPtr>& parts) override {
+                      const std::vector<sessions::ShelfItem>& items) override {
     absl::Status status = gate_.Pass();
     if (!status.ok()) return status;
-    return shelf_->Remove(name, expected, parts);
+    return shelf_->Remove(name, expected, items);
   }
 
  private:

@@ -247,7 +247,7 @@ class RandomTest : public ::testing::TestWithParam<World> {
       EXPECT_EQ(testing::CountFiles(folder_.path(), ".state"), states);
       const testing::PartFiles parts = testing::FindParts(folder_.path());
       EXPECT_EQ(parts.bytes, bytes);
-      EXPECT_EQ(testing::CountFiles(folder_.path(), ""), parts.count + 1 + std::ssize(texts_));
+      EXPECT_EQ(testing::CountFiles(folder_.path(), ""), parts.files + 1 + std::ssize(texts_));
       if (stores_.size() == 1) {
         EXPECT_EQ(stores_.front()->Stats().disk_bytes, parts.unique_bytes);
       }

@@ -12,8 +12,13 @@
 namespace fmaserver::sessions {
 namespace {
 
+engine::SnapshotPtr SlotOf(int64_t tokens, int64_t bytes) {
+  return std::make_shared<engine::Snapshot>(tokens, bytes);
+}
+
 Point PointOf(int64_t tokens, int64_t bytes) {
-  return MakePoint(engine::SnapshotPtr(std::make_shared<engine::Snapshot>(tokens, bytes)), true);
+  std::vector<PartPtr> chunks;
+  return MakePoint(SlotOf(tokens, bytes), true, chunks);
 }
 
 Holding HoldingOf(std::vector<Point> points, bool durable) {
@@ -99,7 +104,7 @@ SessionStats Recount(const std::vector<std::unique_ptr<Session>>& sessions) {
         break;
     }
     const SessionContents& contents = session->holding.contents;
-    for (const PartPtr& part : PartsOf(contents.points)) {
+    for (const PartPtr& part : PartsOf(contents)) {
       if (part->memory && seen.insert(part.get()).second) {
         // Chunks count in the budget of archives.
         if (part->kind == Part::Kind::kSlot) stats.memory_bytes += part->bytes;
@@ -115,9 +120,8 @@ SessionStats Recount(const std::vector<std::unique_ptr<Session>>& sessions) {
   return stats;
 }
 
-engine::ArchiveChunkPtr NewChunk(int step) {
-  return std::make_shared<testing::FakeChunk>(std::to_string(step), 0,
-                                              std::make_shared<engine::Snapshot>(1, 30));
+engine::ArchiveChunkPtr NewChunk(int64_t begin) {
+  return std::make_shared<testing::FakeChunk>(begin, SlotOf(begin + 1, 30));
 }
 
 // Only sessions that the shelf has, and those of the tenant who needs the room.
@@ -125,12 +129,13 @@ TEST(SessionMemoryTest, ArchivesLeaveMemoryTheLeastRecentlyUsedFirst) {
   SessionMemory memory(1000);
   Session oldest({"t", "1"}), plain({"t", "2"}), unsaved({"t", "3"}), other({"u", "4"}),
       newest({"t", "5"});
-  int id = 0;
   for (Session* session : {&oldest, &plain, &unsaved, &other, &newest}) {
-    Point point = PointOf(5, 100);
-    const engine::ArchiveChunkPtr chunk = NewChunk(++id);
-    if (session != &plain) point = MakePoint({point.slot->memory.slot, {chunk}}, true);
-    memory.Set(*session, HoldingOf({point}, /*durable=*/session != &unsaved));
+    engine::State state(SlotOf(5, 100));
+    if (session != &plain) state.archive = {NewChunk(0)};
+    std::vector<PartPtr> chunks;
+    Holding holding = HoldingOf({MakePoint(state, true, chunks)}, session != &unsaved);
+    holding.contents.chunks = ChunkList(chunks);
+    memory.Set(*session, std::move(holding));
     memory.Park(*session);
   }
   EXPECT_EQ(memory.stats().memory_bytes, 500) << "chunks count elsewhere";
@@ -138,8 +143,8 @@ TEST(SessionMemoryTest, ArchivesLeaveMemoryTheLeastRecentlyUsedFirst) {
     memory.DropArchives(tenant, [&sessions] { return --sessions == 0; });
     std::string left;
     for (Session* session : {&oldest, &plain, &unsaved, &other, &newest}) {
-      const Point& head = session->holding.contents.points.back();
-      if (!head.archive.empty() && head.archive.back()->memory) left += session->name.id;
+      const ChunkList& chunks = session->holding.contents.chunks;
+      if (!chunks->empty() && chunks->back()->memory) left += session->name.id;
     }
     return left;
   };
@@ -168,14 +173,11 @@ TEST(SessionMemoryTest, TheCountsAreRightAfterAnyOperations) {
     const SessionContents& contents = session.holding.contents;
     switch (draw(8)) {
       case 0: {
-        Point point = PointOf(++tokens, 100);
-        if (!contents.points.empty()) point.archive = contents.points.back().archive;
-        point.archive.push_back(std::make_shared<Part>(Part{.kind = Part::Kind::kChunk,
-                                                            .id = std::to_string(step),
-                                                            .tokens = 1,
-                                                            .bytes = 30,
-                                                            .memory = NewChunk(step)}));
-        Holding holding = HoldingOf({point}, draw(2) == 0);
+        engine::State state(SlotOf(++tokens, 100));
+        std::vector<PartPtr> chunks = *contents.chunks;
+        for (size_t i = 0; i <= chunks.size(); ++i) state.archive.push_back(NewChunk(i));
+        Holding holding = HoldingOf({MakePoint(state, true, chunks)}, draw(2) == 0);
+        holding.contents.chunks = ChunkList(chunks);
         holding.contents.tail->log.resize(draw(20));
         memory.Set(session, std::move(holding));
         break;
@@ -206,10 +208,10 @@ TEST(SessionMemoryTest, TheCountsAreRightAfterAnyOperations) {
       default:  // it is used again
         if (!session.exists) break;
         if (contents.tail == nullptr) memory.Attach(session, std::make_shared<Tail>());
-        for (const PartPtr& part : PartsOf(contents.points)) {
+        for (const PartPtr& part : PartsOf(contents)) {
           if (draw(2) == 0) {
             if (part->kind == Part::Kind::kChunk) {
-              memory.Attach(*part, NewChunk(step));
+              memory.Attach(*part, NewChunk(part->begin));
             } else {
               memory.Attach(*part, engine::SnapshotPtr(std::make_shared<engine::Snapshot>(
                                        part->tokens, part->bytes)));

@@ -428,15 +428,16 @@ TEST(StoreTest, AnArchiveThatDoesNotFitIsRefused) {
   const auto store = OpenStore({});
   Create(*store);
   const Text text = NextTokens({}, 12, 1);
-  const auto chunk = [](std::string id, int64_t begin, int64_t end, int64_t bytes) {
-    return std::make_shared<testing::FakeChunk>(std::move(id), begin,
+  const auto chunk = [](int64_t begin, int64_t end, int64_t bytes) {
+    return std::make_shared<testing::FakeChunk>(begin,
                                                 std::make_shared<engine::Snapshot>(end, bytes));
   };
   for (const engine::Archive& archive :
-       {engine::Archive{nullptr}, engine::Archive{chunk("short", 0, 5, 10)},
-        engine::Archive{chunk(RandomId(), 0, 12, 10)}, engine::Archive{chunk(RandomId(), 5, 5, 10)},
-        engine::Archive{chunk(RandomId(), 0, 5, 0)},
-        engine::Archive{chunk(RandomId(), 0, 5, 10), chunk(RandomId(), 4, 8, 10)}}) {
+       {engine::Archive{nullptr}, engine::Archive{chunk(1, 5, 10)},
+        engine::Archive{chunk(0, 12, 10)}, engine::Archive{chunk(5, 5, 10)},
+        engine::Archive{chunk(0, 5, 0)}, engine::Archive{chunk(0, 5, 10), chunk(4, 9, 10)},
+        engine::Archive{chunk(0, 5, 10), chunk(5, 9, 10)},
+        engine::Archive{chunk(0, 5, 10), chunk(5, 10, 11)}}) {
     auto turn = store->BeginTurn(kName);
     const auto info = (*turn)->Commit(text, {StateAfter(text, 11), archive});
     EXPECT_EQ(info.status().code(), absl::StatusCode::kInvalidArgument) << info.status();

@@ -16,7 +16,9 @@ constexpr int64_t kBudget = 1000;
 const SessionName kName{kDefaultTenant, "talk"};
 
 Point PointOf(int64_t tokens, int64_t bytes = 100) {
-  return MakePoint(engine::SnapshotPtr(std::make_shared<engine::Snapshot>(tokens, bytes)), true);
+  std::vector<PartPtr> chunks;
+  return MakePoint(engine::SnapshotPtr(std::make_shared<engine::Snapshot>(tokens, bytes)), true,
+                   chunks);
 }
 
 Holding HoldingOf(std::vector<Point> points, double ttl_seconds = 0) {
@@ -102,7 +104,7 @@ TEST_F(SessionTableTest, ATurnThatBecomesAChangeWaitsForReaders) {
 TEST_F(SessionTableTest, NothingClaimedLeavesMemory) {
   Holding holding = HoldingOf({PointOf(5, 2 * kBudget)});
   holding.durable = true;
-  const std::vector<PartPtr> parts = PartsOf(holding.contents.points);
+  const std::vector<PartPtr> parts = PartsOf(holding.contents);
   std::optional<ReadClaim> reader;
   {
     ChangeClaim claim = TakeToChange();

@@ -207,7 +207,7 @@ TEST_F(TransferTest, NumbersThatDoNotFitAreRefused) {
   internal::RecordHeader twice = header;
   *twice.mutable_session()->add_points() = header.session().points(0);
   twice.mutable_session()->mutable_points(1)->set_tokens(2);
-  refused(twice, two, "allowed: one that no other part has");
+  refused(twice, two, "allowed: one that no other state has");
   for (int i = 0; i < kMaxRewindPoints + 1; ++i) {
     *header.mutable_session()->add_points() = header.session().points(0);
   }
@@ -229,49 +229,57 @@ TEST_F(TransferTest, ArchivesThatDoNotFitAreRefused) {
       point.set_id(std::string(22, static_cast<char>('a' + i)));
       point.set_tokens(i + 1);
     }
-    internal::ChunkRecord& chunk = *header.mutable_session()->mutable_points(0)->add_chunks();
-    chunk.set_id(std::string(22, 'c'));
-    chunk.set_end(1);
-    chunk.set_bytes(9);
-    change(*header.mutable_session());
+    internal::SessionRecord& record = *header.mutable_session();
+    record.set_chunk_tokens(1);
+    record.set_chunk_bytes(9);
+    record.add_chunks()->set_volume(std::string(22, 'c'));
+    record.mutable_chunks(0)->set_count(2);
+    record.mutable_points(1)->set_chunks(2);
+    change(record);
     const absl::Status status = Refusal(Forged(header, std::string(8, '\0')));
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr(part));
   };
-  const auto chunk = [](internal::SessionRecord& record) {
-    return record.mutable_points(0)->mutable_chunks(0);
-  };
   refused([](auto&) {}, "ends too early");  // the only thing wrong is that no part follows
-  refused([&](auto& record) { chunk(record)->set_id("c"); },
-          "id of a chunk is \"c\"; allowed: 22 of ");
-  refused([&](auto& record) { chunk(record)->set_id(std::string(22, 'a')); },
-          "one that no other part has");
-  refused([&](auto& record) { chunk(record)->set_end(2); },
-          "chunk is tokens 0 to 2; allowed: one or more of the tokens 0 to 1");
-  refused([&](auto& record) { chunk(record)->set_begin(1); }, "chunk is tokens 1 to 1");
-  refused([&](auto& record) { chunk(record)->set_end(uint64_t{1} << 63); }, "chunk is tokens");
-  refused([&](auto& record) { chunk(record)->set_bytes(0); }, "chunk is 0 bytes; allowed: 1 to ");
-  refused([&](auto& record) { chunk(record)->set_bytes(~uint64_t{0}); }, "bytes; allowed: 1 to");
-  refused([](auto& record) { record.mutable_points(0)->set_shared_chunks(1); },
-          "number of shared chunks is ");
-  refused([](auto& record) { record.mutable_points(1)->set_shared_chunks(2); },
-          "number of shared chunks is ");
+  refused([](auto& record) { record.mutable_chunks(0)->set_volume("c"); },
+          "id of a volume is \"c\"; allowed: 22 of ");
+  refused([](auto& record) { record.set_chunk_tokens(2); },
+          "archive is 2 chunks of 2 tokens; allowed: up to 2, within the 2 tokens of their state");
+  refused([](auto& record) { record.mutable_points(0)->set_chunks(2); },
+          "archive is 2 chunks of 1 tokens; allowed: up to 2, within the 1 tokens");
+  refused([](auto& record) { record.mutable_points(1)->set_chunks(~uint64_t{0}); }, "archive is ");
+  refused([](auto& record) { record.set_chunk_tokens(0); },
+          "chunk is 9 bytes for the tokens 0 to 0");
+  refused([](auto& record) { record.set_chunk_tokens(uint64_t{1} << 63); }, "chunk is 9 bytes for");
+  refused([](auto& record) { record.set_chunk_bytes(0); }, "chunk is 0 bytes; allowed: 1 to ");
+  refused([](auto& record) { record.set_chunk_bytes(~uint64_t{0}); }, "chunk is 18446744073709551");
+  for (const uint64_t count : {uint64_t{kMaxChunks}, uint64_t{1} << 40, ~uint64_t{0}}) {
+    refused(
+        [count](auto& record) {
+          record.add_chunks()->set_volume(std::string(22, 'd'));
+          record.mutable_chunks(1)->set_count(count);
+        },
+        "number of chunks is larger; allowed: up to 1048576");
+  }
   refused(
-      [&](auto& record) {
-        internal::ChunkRecord& other = *record.mutable_points(1)->add_chunks();
-        other = *chunk(record);
-        other.set_bytes(10);
+      [](auto& record) {
+        record.add_chunks()->set_volume(std::string(22, 'c'));
+        record.mutable_chunks(1)->set_first(1);
       },
-      "one that no other part has");
-  refused(
-      [&](auto& record) {
-        for (int i = 0; i < kMaxChunks; ++i) {
-          internal::ChunkRecord& more = *record.mutable_points(1)->add_chunks();
-          more = *chunk(record);
-          more.set_id(Concat(std::string(22, 'x'), i).substr(std::to_string(i).size()));
-        }
-      },
-      "chunk is tokens");
+      "first chunk of a run is 1; allowed: 2 to ");
+  refused([](auto& record) { record.mutable_chunks(0)->set_first(uint64_t{1} << 50); },
+          "first chunk of a run is 1125899906842624; allowed: 0 to ");
+}
+
+TEST_F(TransferTest, ARunOfMoreChunksThanThereIsRoomForMakesNoParts) {
+  internal::RecordHeader header = SessionHeaderOf(2, 2);
+  header.mutable_session()->set_chunk_tokens(1);
+  header.mutable_session()->set_chunk_bytes(9);
+  internal::ChunkRun& run = *header.mutable_session()->add_chunks();
+  run.set_volume(std::string(22, 'c'));
+  run.set_count(1 << 17);
+  EXPECT_EQ(Refusal(Forged(header, std::string(8, '\0'))).code(),
+            absl::StatusCode::kResourceExhausted);
 }
 
 TEST_F(TransferTest, AnotherModelRefusesTheBlob) {

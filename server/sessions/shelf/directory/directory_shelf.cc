@@ -1,5 +1,6 @@
 #include "server/sessions/shelf/directory/directory_shelf.h"
 
+#include <spdlog/spdlog.h>
 #include <sys/file.h>
 
 #include <span>
@@ -12,6 +13,7 @@
 #include "server/sessions/session_codec.h"
 #include "server/sessions/session_name.h"
 #include "server/sessions/shelf/directory/names.h"
+#include "server/sessions/shelf/directory/volume.h"
 
 namespace fmaserver::sessions {
 namespace {
@@ -29,33 +31,42 @@ absl::Status ChangedMeanwhile(const SessionName& name) {
   return absl::AbortedError(Concat(Describe(name), ": another server changed it meanwhile"));
 }
 
-// Its descriptor keeps the file readable, whatever happens to the name.
-class OpenPartFile final : public OpenPart {
- public:
-  OpenPartFile(OpenFile file, PartPtr part, const SessionModel& model)
-      : file_(std::move(file)), part_(std::move(part)), model_(model) {}
+absl::Status ReadPart(const OpenFile& file, const Part& part, const SessionModel& model,
+                      std::shared_ptr<engine::Snapshot>& bytes) {
+  const auto allocate =
+      [&](const internal::RecordHeader& found) -> absl::StatusOr<std::span<std::byte>> {
+    if (absl::Status status = CheckPartHeader(found, part); !status.ok()) return status;
+    bytes = std::make_shared<engine::Snapshot>(part.tokens, part.bytes);
+    return bytes->mutable_bytes();
+  };
+  return part.kind == Part::Kind::kSlot
+             ? ReadRecord(file, model.fingerprint, allocate)
+             : ReadRecord(file, PlaceOf(part, model), model.fingerprint, allocate);
+}
 
-  absl::StatusOr<engine::SnapshotPtr> Read() const override {
+// Its descriptor keeps the file readable, whatever happens to the name.
+class OpenItemFile final : public OpenItem {
+ public:
+  OpenItemFile(OpenFile file, const SessionModel& model) : file_(std::move(file)), model_(model) {}
+
+  absl::StatusOr<engine::SnapshotPtr> Read(const Part& part) const override {
     std::shared_ptr<engine::Snapshot> bytes;
-    const absl::Status status = ReadRecord(
-        file_, model_.fingerprint,
-        [&](const internal::RecordHeader& found) -> absl::StatusOr<std::span<std::byte>> {
-          absl::Status checked = CheckPartHeader(found, *part_);
-          if (!checked.ok()) return checked;
-          bytes = std::make_shared<engine::Snapshot>(part_->tokens, part_->bytes);
-          return bytes->mutable_bytes();
-        });
+    absl::Status status = ReadPart(file_, part, model_, bytes);
+    if (status.ok()) return bytes;
     if (status.code() == absl::StatusCode::kFailedPrecondition) {
       // A session of this model lists it, so it cannot be another model's.
-      return Refused(file_.path(), absl::InvalidArgumentError(status.message()));
+      status = absl::InvalidArgumentError(status.message());
     }
-    if (!status.ok()) return Refused(file_.path(), status);
-    return bytes;
+    if (part.kind == Part::Kind::kSlot) return Refused(file_.path(), status);
+    if (status.code() != absl::StatusCode::kInvalidArgument) return status;
+    const std::string message =
+        Concat(file_.path().string(), ": chunk up to token ", part.tokens, ": ", status.message());
+    spdlog::error("{}", message);
+    return absl::DataLossError(message);
   }
 
  private:
   const OpenFile file_;
-  const PartPtr part_;
   const SessionModel model_;
 };
 
@@ -65,19 +76,21 @@ fs::path DirectoryShelf::RecordPath(const SessionName& name) const {
   return Folder(name.tenant) / Concat(name.id, kRecordSuffix);
 }
 
-fs::path DirectoryShelf::PartPath(const SessionName& name, const Part& part) const {
-  const std::string_view suffix = part.kind == Part::Kind::kSlot ? kSlotSuffix : kChunkSuffix;
-  return Folder(name.tenant) / Concat(name.id, ".", part.id, suffix);
+fs::path DirectoryShelf::ItemPath(const SessionName& name, const ShelfItem& item) const {
+  const std::string_view suffix = item.kind == Part::Kind::kSlot ? kSlotSuffix : kVolumeSuffix;
+  return Folder(name.tenant) / Concat(name.id, ".", item.id, suffix);
 }
 
 absl::StatusOr<std::unique_ptr<StateShelf>> DirectoryShelf::Open(fs::path dir,
-                                                                 const SessionModel& model) {
+                                                                 const SessionModel& model,
+                                                                 int64_t volume_bytes) {
   std::error_code error;
   fs::create_directories(dir, error);
   if (error) return absl::UnavailableError(Concat(dir.string(), ": ", error.message()));
   absl::StatusOr<OpenFile> lock_file = OpenFile::ForLocking(dir / "lock");
   if (!lock_file.ok()) return lock_file.status();
-  auto shelf = absl::WrapUnique(new DirectoryShelf(std::move(dir), model, *std::move(lock_file)));
+  auto shelf = absl::WrapUnique(
+      new DirectoryShelf(std::move(dir), model, volume_bytes, *std::move(lock_file)));
   // Under the lock, so that a server that starts at the same time does not take our folder for an
   // abandoned one.
   const absl::StatusOr<DirectoryLock> lock = shelf->Lock();
@@ -163,13 +176,13 @@ absl::StatusOr<std::shared_ptr<Tail>> DirectoryShelf::ReadTail(const SessionName
   return tail;
 }
 
-absl::StatusOr<std::unique_ptr<OpenPart>> DirectoryShelf::Open(const SessionName& name,
-                                                               const PartPtr& part) const {
-  absl::StatusOr<OpenFile> file = OpenFile::ForReading(PartPath(name, *part));
-  if (file.ok()) return std::make_unique<OpenPartFile>(*std::move(file), part, model_);
+absl::StatusOr<std::unique_ptr<OpenItem>> DirectoryShelf::Open(const SessionName& name,
+                                                               const ShelfItem& item) const {
+  absl::StatusOr<OpenFile> file = OpenFile::ForReading(ItemPath(name, item));
+  if (file.ok()) return std::make_unique<OpenItemFile>(*std::move(file), model_);
   if (!absl::IsNotFound(file.status())) return file.status();
   return absl::DataLossError(
-      Concat(PartPath(name, *part).string(), ": the file of a state is missing"));
+      Concat(ItemPath(name, item).string(), ": the file of a state is missing"));
 }
 
 absl::Status DirectoryShelf::CheckVersion(const SessionName& name, const Version& expected) const {
@@ -179,15 +192,15 @@ absl::Status DirectoryShelf::CheckVersion(const SessionName& name, const Version
 }
 
 absl::Status DirectoryShelf::Remove(const SessionName& name, const Version& expected,
-                                    const std::vector<PartPtr>& parts) {
+                                    const std::vector<ShelfItem>& items) {
   const absl::StatusOr<DirectoryLock> lock = Lock();
   if (!lock.ok()) return lock.status();
   if (absl::Status status = CheckVersion(name, expected); !status.ok()) return status;
   if (expected == Version()) return absl::OkStatus();
   if (absl::Status status = Unlink(RecordPath(name)); !status.ok()) return status;
   if (absl::Status status = SyncFolder(Folder(name.tenant)); !status.ok()) return status;
-  for (const PartPtr& part : parts) {
-    (void)Unlink(PartPath(name, *part));  // the next start removes what is left over
+  for (const ShelfItem& item : items) {
+    (void)Unlink(ItemPath(name, item));  // the next start removes what is left over
   }
   return absl::OkStatus();
 }

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <system_error>
@@ -35,30 +36,20 @@ FileStamp StampFrom(const struct stat& info) {
           .size = info.st_size};
 }
 
-absl::Status WriteAll(int descriptor, const fs::path& path, std::string_view bytes) {
+absl::Status WriteAll(const OpenFile& file, std::string_view bytes) {
   while (!bytes.empty()) {
-    const ssize_t written = write(descriptor, bytes.data(), bytes.size());
+    const ssize_t written = write(file.descriptor(), bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return DiskError(path, errno);
+    if (written < 0) return DiskError(file.path(), errno);
     bytes.remove_prefix(static_cast<size_t>(written));
   }
   return absl::OkStatus();
 }
 
-absl::Status WriteAndSync(int descriptor, const fs::path& path, const SealedRecord& record) {
-  const std::string_view payload(reinterpret_cast<const char*>(record.payload.data()),
-                                 record.payload.size());
-  for (const std::string_view part :
-       {std::string_view(record.head), payload, std::string_view(record.digest)}) {
-    if (absl::Status status = WriteAll(descriptor, path, part); !status.ok()) return status;
-  }
-  return fsync(descriptor) == 0 ? absl::OkStatus() : DiskError(path, errno);
-}
-
 absl::Status SyncFile(const fs::path& file) {
   absl::StatusOr<OpenFile> open = OpenFile::ForReading(file);
   if (!open.ok()) return open.status();
-  return fsync(open->descriptor()) == 0 ? absl::OkStatus() : DiskError(file, errno);
+  return Sync(*open);
 }
 
 // Copies into `scratch`, syncs, and gives it its name.
@@ -76,8 +67,8 @@ class FilePieces {
  public:
   static constexpr size_t kPieceBytes = size_t{1} << 20;
 
-  FilePieces(const OpenFile& file, int64_t size, size_t piece_bytes)
-      : file_(file), left_(size), piece_(piece_bytes, '\0') {}
+  FilePieces(const OpenFile& file, const RecordPlace& place, size_t piece_bytes)
+      : file_(file), offset_(place.offset), left_(place.bytes), piece_(piece_bytes, '\0') {}
 
   std::string_view& bytes() { return bytes_; }
   int64_t remaining() const { return left_ + static_cast<int64_t>(bytes_.size()); }
@@ -86,10 +77,12 @@ class FilePieces {
   absl::Status Next() {
     ssize_t count = 0;
     do {
-      count = read(file_.descriptor(), piece_.data(), piece_.size());
+      const auto size = std::min<int64_t>(left_, std::ssize(piece_));
+      count = pread(file_.descriptor(), piece_.data(), static_cast<size_t>(size), offset_);
     } while (count < 0 && errno == EINTR);
     if (count < 0) return DiskError(file_.path(), errno);
     if (count == 0) return absl::InvalidArgumentError("damaged: the file ends too early");
+    offset_ += count;
     left_ -= count;
     bytes_ = std::string_view(piece_).substr(0, static_cast<size_t>(count));
     return absl::OkStatus();
@@ -97,6 +90,7 @@ class FilePieces {
 
  private:
   const OpenFile& file_;
+  int64_t offset_;
   int64_t left_;
   std::string piece_;
   std::string_view bytes_;
@@ -167,12 +161,33 @@ absl::StatusOr<OpenFile> OpenFile::ForLocking(const fs::path& file) {
   return Open(file, O_RDWR | O_CREAT);
 }
 
+absl::StatusOr<OpenFile> OpenFile::New(const fs::path& file) {
+  return Open(file, O_WRONLY | O_CREAT | O_EXCL);
+}
+
+absl::StatusOr<OpenFile> OpenFile::ForWriting(const fs::path& file) {
+  return Open(file, O_WRONLY | O_NOFOLLOW);
+}
+
+absl::Status Write(const OpenFile& file, const SealedRecord& record) {
+  const std::string_view payload(reinterpret_cast<const char*>(record.payload.data()),
+                                 record.payload.size());
+  for (const std::string_view part :
+       {std::string_view(record.head), payload, std::string_view(record.digest)}) {
+    if (absl::Status status = WriteAll(file, part); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Sync(const OpenFile& file) {
+  return fsync(file.descriptor()) == 0 ? absl::OkStatus() : DiskError(file.path(), errno);
+}
+
 absl::Status WriteRecord(const fs::path& file, const SealedRecord& record) {
-  const int descriptor = open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kFileMode);
-  if (descriptor < 0) return DiskError(file, errno);
-  absl::Status status = WriteAndSync(descriptor, file, record);
-  // Some disks report a failed write only here.
-  if (close(descriptor) != 0 && status.ok()) status = DiskError(file, errno);
+  absl::StatusOr<OpenFile> open = OpenFile::New(file);
+  if (!open.ok()) return open.status();
+  absl::Status status = Write(*open, record);
+  if (status.ok()) status = Sync(*open);
   if (!status.ok()) unlink(file.c_str());
   return status;
 }
@@ -215,17 +230,22 @@ absl::Status MakeFolder(const fs::path& folder) {
   return errno == EEXIST ? absl::OkStatus() : DiskError(folder, errno);
 }
 
-absl::Status ReadRecord(const OpenFile& file, std::string_view model,
+absl::Status ReadRecord(const OpenFile& file, const RecordPlace& place, std::string_view model,
                         const AllocatePayload& allocate) {
-  const absl::StatusOr<FileStamp> stamp = StampOf(file);
-  if (!stamp.ok()) return stamp.status();
   RecordReader reader(model);
-  FilePieces pieces(file, stamp->size, FilePieces::kPieceBytes);
+  FilePieces pieces(file, place, FilePieces::kPieceBytes);
   if (absl::Status status = ReadHeader(reader, pieces); !status.ok()) return status;
   const absl::StatusOr<std::span<std::byte>> payload = allocate(reader.header());
   if (!payload.ok()) return payload.status();
   reader.SetPayload(*payload);
   return ReadUntil(RecordReader::Event::kDone, reader, pieces);
+}
+
+absl::Status ReadRecord(const OpenFile& file, std::string_view model,
+                        const AllocatePayload& allocate) {
+  const absl::StatusOr<FileStamp> stamp = StampOf(file);
+  if (!stamp.ok()) return stamp.status();
+  return ReadRecord(file, {.bytes = stamp->size}, model, allocate);
 }
 
 absl::StatusOr<internal::RecordHeader> ReadRecordHeader(const OpenFile& file,
@@ -234,7 +254,7 @@ absl::StatusOr<internal::RecordHeader> ReadRecordHeader(const OpenFile& file,
   const absl::StatusOr<FileStamp> stamp = StampOf(file);
   if (!stamp.ok()) return stamp.status();
   RecordReader reader(model);
-  FilePieces pieces(file, stamp->size, kUsualHeaderBytes);
+  FilePieces pieces(file, {.bytes = stamp->size}, kUsualHeaderBytes);
   if (absl::Status status = ReadHeader(reader, pieces); !status.ok()) return status;
   return reader.header();
 }

@@ -1,5 +1,6 @@
-// Files that are written once, completely and durably. A failure of the disk is UNAVAILABLE and
-// names the file and the reason; a missing file is NOT_FOUND.
+// Files that are written durably, each once and completely or, volumes, only at their end. A
+// failure of the disk is UNAVAILABLE and names the file and the reason; a missing file is
+// NOT_FOUND.
 #pragma once
 
 #include <cstddef>
@@ -43,6 +44,9 @@ class OpenFile {
   /// To lock or sync: a folder, or a file, which is made when it is missing.
   static absl::StatusOr<OpenFile> Folder(const std::filesystem::path& folder);
   static absl::StatusOr<OpenFile> ForLocking(const std::filesystem::path& file);
+  /// To be written to: a new file, or one that exists.
+  static absl::StatusOr<OpenFile> New(const std::filesystem::path& file);
+  static absl::StatusOr<OpenFile> ForWriting(const std::filesystem::path& file);
 
   int descriptor() const { return descriptor_.get(); }
   const std::filesystem::path& path() const { return path_; }
@@ -57,6 +61,10 @@ class OpenFile {
 };
 
 absl::StatusOr<FileStamp> StampOf(const OpenFile& file);
+
+/// Writes the record where the file's last write ended. Sync: makes what was written safe on disk.
+absl::Status Write(const OpenFile& file, const SealedRecord& record);
+absl::Status Sync(const OpenFile& file);
 
 /// Makes `file` with the record's bytes, which are safe on disk when it returns. A failure leaves
 /// no file.
@@ -85,13 +93,22 @@ absl::Status MakeFolder(const std::filesystem::path& folder);
 using AllocatePayload =
     std::function<absl::StatusOr<std::span<std::byte>>(const internal::RecordHeader&)>;
 
-/// Reads a file that holds exactly one record of the model. `allocate` is never asked for a payload
-/// larger than the file. INVALID_ARGUMENT and FAILED_PRECONDITION mean what they mean for
-/// RecordReader.
+/// Where in a file a record lies.
+struct RecordPlace {
+  int64_t offset = 0;
+  int64_t bytes = 0;
+};
+
+/// Reads the record of the model that takes exactly this place; one that is the whole file without
+/// a place. `allocate` is never asked for a payload larger than the place. INVALID_ARGUMENT and
+/// FAILED_PRECONDITION mean what they mean for RecordReader.
+absl::Status ReadRecord(const OpenFile& file, const RecordPlace& place, std::string_view model,
+                        const AllocatePayload& allocate);
 absl::Status ReadRecord(const OpenFile& file, std::string_view model,
                         const AllocatePayload& allocate);
 
-/// Reads only the header, and checks the payload's size against the file's.
+/// Reads only the header of a record that is the whole file, and checks the payload's size against
+/// the file's.
 absl::StatusOr<internal::RecordHeader> ReadRecordHeader(const OpenFile& file,
                                                         std::string_view model);
 

@@ -10,7 +10,7 @@ namespace fmaserver::sessions {
 
 inline constexpr std::string_view kRecordSuffix = ".session";
 inline constexpr std::string_view kSlotSuffix = ".state";
-inline constexpr std::string_view kChunkSuffix = ".chunk";
+inline constexpr std::string_view kVolumeSuffix = ".chunks";
 inline constexpr std::string_view kDamagedSuffix = ".damaged";
 inline constexpr std::string_view kScratchPrefix = ".writer-";
 
@@ -28,9 +28,9 @@ inline std::string SessionOfDamagedRecord(std::string_view file_name) {
   return SessionOfRecord(file_name);
 }
 
-/// The session that a part's file name says it belongs to, or empty.
-inline std::string SessionOfPart(std::string_view file_name) {
-  if (!file_name.ends_with(kSlotSuffix) && !file_name.ends_with(kChunkSuffix)) return {};
+/// The session that the name of a slot's or a volume's file says it belongs to, or empty.
+inline std::string SessionOfItem(std::string_view file_name) {
+  if (!file_name.ends_with(kSlotSuffix) && !file_name.ends_with(kVolumeSuffix)) return {};
   const std::string_view session = file_name.substr(0, file_name.find('.'));
   return IsName(session) ? std::string(session) : std::string();
 }

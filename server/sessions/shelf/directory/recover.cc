@@ -33,7 +33,7 @@ class DirectoryShelf::Recovery {
   std::set<SessionName> damaged_;  // a record that was set aside may list their parts
   std::set<SessionName> foreign_;  // whose records cannot be read
   absl::Status why_foreign_;
-  std::set<fs::path> listed_;  // files of parts that the tenant's sessions list
+  std::set<fs::path> listed_;  // files that the tenant's sessions list
 };
 
 namespace {
@@ -68,8 +68,8 @@ void RemoveOrphan(const fs::path& file) {
 void DirectoryShelf::Recovery::ReadRecord(const SessionName& name) {
   absl::StatusOr<StoredSession> session = shelf_.ReadAny(name);
   if (session.ok()) {
-    for (const PartPtr& part : PartsOf(session->contents.points)) {
-      listed_.insert(shelf_.PartPath(name, *part));
+    for (const ShelfItem& item : ItemsOf(session->contents)) {
+      listed_.insert(shelf_.ItemPath(name, item));
     }
     sessions_.push_back(*std::move(session));
   } else if (absl::IsDataLoss(session.status())) {
@@ -82,20 +82,20 @@ void DirectoryShelf::Recovery::ReadRecord(const SessionName& name) {
 
 absl::Status DirectoryShelf::Recovery::VisitTenant(const std::string& tenant) {
   listed_.clear();
-  std::vector<std::pair<SessionName, fs::path>> parts;
+  std::vector<std::pair<SessionName, fs::path>> items;
   absl::Status status = ForEachEntry(shelf_.Folder(tenant), [&](const fs::directory_entry& entry) {
     const std::string file_name = entry.path().filename().string();
     if (std::string id = SessionOfRecord(file_name); !id.empty()) {
       ReadRecord({tenant, std::move(id)});
     } else if (id = SessionOfDamagedRecord(file_name); !id.empty()) {
       damaged_.insert({tenant, std::move(id)});
-    } else if (id = SessionOfPart(file_name); !id.empty()) {
-      parts.emplace_back(SessionName{tenant, std::move(id)}, entry.path());
+    } else if (id = SessionOfItem(file_name); !id.empty()) {
+      items.emplace_back(SessionName{tenant, std::move(id)}, entry.path());
     }
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
-  for (const auto& [name, file] : parts) {
+  for (const auto& [name, file] : items) {
     const bool keep = damaged_.contains(name) || foreign_.contains(name);
     if (!keep && !listed_.contains(file)) RemoveOrphan(file);
   }

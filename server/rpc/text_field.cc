@@ -1,4 +1,4 @@
-#include "server/rpc/model_field.h"
+#include "server/rpc/text_field.h"
 
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/wire_format_lite.h>
@@ -35,12 +35,12 @@ bool FindText(google::protobuf::io::CodedInputStream& input, std::span<const int
 
 }  // namespace
 
-std::string ModelField(const grpc::ByteBuffer& bytes, size_t max_bytes, std::span<const int> path) {
+std::string TextField(const grpc::ByteBuffer& bytes, size_t max_bytes, std::span<const int> path) {
   MessageStream message(bytes);
   google::protobuf::io::CodedInputStream input(&message.stream());
   input.SetTotalBytesLimit(static_cast<int>(max_bytes));
-  std::string model;
-  return FindText(input, path, model) ? model : std::string();
+  std::string text;
+  return FindText(input, path, text) ? text : std::string();
 }
 
 }  // namespace fmaserver::rpc

@@ -1,4 +1,4 @@
-// Which model a message asks for, before the message is parsed.
+// What a text field of a message says, before the message is parsed: which model it asks for.
 #pragma once
 
 #include <grpcpp/support/byte_buffer.h>
@@ -15,6 +15,6 @@ namespace fmaserver::rpc {
 /// their text is looked at. Compressed bytes have to be inflated for it, in little memory. What is
 /// no message, or one of more than `max_bytes`, says nothing here, and is refused when it is
 /// parsed.
-std::string ModelField(const grpc::ByteBuffer& bytes, size_t max_bytes, std::span<const int> path);
+std::string TextField(const grpc::ByteBuffer& bytes, size_t max_bytes, std::span<const int> path);
 
 }  // namespace fmaserver::rpc

@@ -1,0 +1,102 @@
+#include "server/openai/chat_request.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/refusal.h"
+#include "base/text.h"
+#include "server/openai/fields.h"
+
+namespace fmaserver::openai {
+namespace {
+
+using nlohmann::json;
+
+/// A text, or parts of one.
+absl::Status ReadContent(const Value& value, std::string& content) {
+  if (value.json.is_string()) return value.To(content);
+  if (!value.json.is_array()) return value.Refuse("a text, or a list of parts of type text");
+  for (size_t i = 0; i < value.json.size(); ++i) {
+    const std::string name = Concat(value.name, "[", i, "]");
+    const json& part = value.json[i];
+    const bool is_text = part.is_object() && part.value("type", json()) == "text" &&
+                         part.value("text", json()).is_string();
+    if (!is_text) return Value{name, part}.Refuse("{\"type\": \"text\", \"text\": ...}");
+    content += part["text"].get_ref<const std::string&>();
+  }
+  return absl::OkStatus();
+}
+
+/// Newer clients call the system so; templates do not.
+std::string RoleOf(std::string role) { return role == "developer" ? "system" : role; }
+
+absl::Status ReadMessage(const Value& value, chat::Message& message) {
+  if (!value.json.is_object()) return value.Refuse("an object with role and content");
+  const auto at = [&](const char* key) { return Concat(value.name, ".", key); };
+  const auto member = [&](const char* key) { return value.json.value(key, json()); };
+  const json role = member("role");
+  absl::Status status = Value{at("role"), role}.To(message.role);
+  if (!status.ok()) return status;
+  message.role = RoleOf(std::move(message.role));
+  const json calls = member("tool_calls");
+  if (!calls.is_null() && !calls.empty()) {
+    return Value{at("tool_calls"), calls}.Refuse("none; this server does not support tools");
+  }
+  const json content = member("content");
+  // An assistant that called a tool said nothing.
+  if (content.is_null() && message.role == "assistant") return absl::OkStatus();
+  return ReadContent({at("content"), content}, message.content);
+}
+
+constexpr Field kChat[] = {
+    {"messages",
+     [](const Value& v, GenerateJob& j) {
+       return ReadMessages(v, j.prompts.emplace_back().messages.emplace());
+     }},
+    {"logprobs", [](const Value& v, GenerateJob& j) { return v.To(j.logprobs); }},
+    {"top_logprobs", [](const Value& v, GenerateJob& j) { return v.To(j.top_logprobs); }},
+    {"add_generation_prompt", MustBeTrue},
+    {"continue_final_message", MustBeFalse},
+    {"echo", MustBeFalse},
+    {"chat_template", MustBeUnset},
+    {"chat_template_kwargs", MustBeUnset},
+    {"documents", MustBeUnset},
+};
+
+absl::Status CompleteChat(const json& body, GenerateJob& job) {
+  if (job.prompts.empty()) {
+    return Refusal("messages", Words{"missing"}, "a list of one message or more");
+  }
+  if (job.top_logprobs != 0 && !job.logprobs) {
+    return Refusal("top_logprobs", job.top_logprobs, "0, unless logprobs is true");
+  }
+  const auto is_set = [&](const char* name) {
+    return body.contains(name) && !body[name].is_null();
+  };
+  int64_t& max_tokens = job.request.options.max_tokens;
+  if (!is_set("max_tokens")) max_tokens = kChatTokens;
+  if (!is_set("max_completion_tokens")) return absl::OkStatus();
+  return Value{"max_completion_tokens", body["max_completion_tokens"]}.To(max_tokens);
+}
+
+}  // namespace
+
+absl::Status ReadMessages(const Value& value, service::Conversation& messages) {
+  if (!value.json.is_array() || value.json.empty()) {
+    return value.Refuse("a list of one message or more");
+  }
+  for (size_t i = 0; i < value.json.size(); ++i) {
+    const std::string name = Concat(value.name, "[", i, "]");
+    absl::Status status = ReadMessage({name, value.json[i]}, messages.emplace_back());
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadChat(const json& body, GenerateJob& job) {
+  absl::Status status = ReadFields(body, {kChat, CommonFields()}, job);
+  return status.ok() ? CompleteChat(body, job) : status;
+}
+
+}  // namespace fmaserver::openai

@@ -1,0 +1,24 @@
+// From the bytes of a request to what it asks for, and the model that it asks.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "nlohmann/json.hpp"
+#include "server/openai/generate_job.h"
+#include "server/service/tokens.h"
+
+namespace fmaserver::openai {
+
+/// The JSON object of a body. INVALID_ARGUMENT says what is wrong where.
+absl::StatusOr<nlohmann::json> ParseBody(std::string_view body);
+
+/// The name of the model that `body` asks for; empty: none. INVALID_ARGUMENT for what is no name.
+absl::StatusOr<std::string> ModelOf(const nlohmann::json& body);
+
+/// What `body`, a completion or a `chat`, asks of a model with this vocabulary.
+absl::StatusOr<GenerateJob> ReadJob(const nlohmann::json& body, bool chat,
+                                    const service::Vocabulary& vocabulary);
+
+}  // namespace fmaserver::openai

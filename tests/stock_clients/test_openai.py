@@ -1,0 +1,108 @@
+"""PyPI's `openai`, unchanged."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+
+import openai
+import pytest
+from service import Service
+
+PROMPT = "It was a dark"
+
+
+@pytest.fixture
+def client(url: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
+
+
+def test_models(client: openai.OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == ["books"]
+    assert client.models.retrieve("books").owned_by == "fma-server"
+
+
+def test_completion_whole_and_streamed(client: openai.OpenAI) -> None:
+    whole = client.completions.create(model="books", prompt=PROMPT, max_tokens=20, seed=7, logprobs=2)
+    assert whole.usage and whole.usage.completion_tokens == 20
+    choice = whole.choices[0]
+    assert choice.finish_reason == "length" and choice.logprobs and choice.logprobs.tokens
+    assert len(choice.logprobs.tokens) == 20
+    stream = client.completions.create(
+        model="books", prompt=PROMPT, max_tokens=20, seed=7, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    assert "".join(chunk.choices[0].text for chunk in chunks if chunk.choices) == choice.text
+    assert chunks[-1].usage and chunks[-1].usage.completion_tokens == 20
+
+
+def test_chat_whole_and_streamed(client: openai.OpenAI) -> None:
+    messages = [{"role": "user", "content": PROMPT}]
+    whole = client.chat.completions.create(
+        model="books", messages=messages, max_completion_tokens=20, seed=7, logprobs=True, top_logprobs=2
+    )
+    message = whole.choices[0].message
+    assert message.role == "assistant" and message.content
+    assert whole.choices[0].logprobs and len(whole.choices[0].logprobs.content or []) == 20
+    text = ""
+    with client.chat.completions.stream(
+        model="books", messages=messages, max_completion_tokens=20, seed=7
+    ) as stream:
+        for event in stream:
+            if event.type == "content.delta":
+                text += event.delta
+    assert text == message.content
+
+
+def test_async(url: str) -> None:
+    async def run() -> list[str]:
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any") as client:
+
+            async def one(seed: int) -> str:
+                stream = await client.completions.create(
+                    model="books", prompt=PROMPT, max_tokens=10, seed=seed, stream=True
+                )
+                return "".join([chunk.choices[0].text async for chunk in stream])
+
+            return list(await asyncio.gather(*(one(seed) for seed in range(8))))
+
+    assert len(set(asyncio.run(run()))) > 1
+
+
+def test_errors_have_their_classes(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.completions.create(model="other", prompt=PROMPT)
+    assert missing.value.code == "model_not_found"
+    with pytest.raises(openai.BadRequestError) as wrong:
+        client.completions.create(model="books", prompt=PROMPT, top_p=2)
+    assert wrong.value.param == "top_p"
+    with pytest.raises(openai.NotFoundError, match="embeddings"):
+        client.embeddings.create(model="books", input="x")
+
+
+def test_unknown_fields_are_named(client: openai.OpenAI) -> None:
+    answer = client.completions.with_raw_response.create(
+        model="books", prompt=PROMPT, max_tokens=1, user="me", extra_body={"no_stop_trim": False}
+    )
+    assert answer.headers["x-fma-ignored-fields"] == "no_stop_trim, user"
+    assert answer.parse().choices
+
+
+def test_a_stream_that_is_left_ends_its_request(server: Service, client: openai.OpenAI) -> None:
+    stream = client.completions.create(
+        model="books", prompt=PROMPT, max_tokens=1_000_000, stream=True, extra_body={"ignore_eos": True}
+    )
+    next(iter(stream))
+    stream.close()
+    assert client.completions.create(model="books", prompt=PROMPT, max_tokens=1).choices
+
+
+def test_keys(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"someone {hashlib.sha256(b'secret').hexdigest()}\n")
+    with Service("--openai", "127.0.0.1:0", "--tokens", tokens) as server:
+        base = f"http://127.0.0.1:{server.openai_port}/v1"
+        with pytest.raises(openai.AuthenticationError):
+            openai.OpenAI(base_url=base, api_key="wrong").models.list()
+        assert openai.OpenAI(base_url=base, api_key="secret").models.list().data
