@@ -89,7 +89,8 @@ void Connection::AwaitRequest() {
   call_id_.clear();
   route_ = nullptr;
   answered_ = false;
-  if (hall_.draining) return Leave();
+  // Who comes while the server drains is told so.
+  if (hall_.draining && asked_) return Leave();
   if (received_.size() > 0) return ReadHead();
   const double idle = hall_.options.max_connection_idle_seconds;
   if (!asked_) Ring(hall_.patience.first);
@@ -335,6 +336,7 @@ void Connection::EndExchange() {
 }
 
 void Connection::Drain() {
+  if (state_ == State::kGreeting) return Close();
   if (state_ == State::kAwaiting) Leave();
 }
 
