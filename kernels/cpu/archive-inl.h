@@ -13,7 +13,6 @@
 #include <cstdint>
 #include <span>
 
-#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/sketch-inl.h"
@@ -22,10 +21,22 @@
 HWY_BEFORE_NAMESPACE();
 namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 
-/// For what lies anywhere: processors do not look ahead beyond a page by themselves.
+/// For what lies anywhere: processors do not look ahead beyond a page by themselves. Into the
+/// second cache, because the first can wait for fewer lines at a time.
 inline void Prefetch(const std::byte* from, int64_t bytes) {
   constexpr int64_t kCacheLine = 64;
-  for (int64_t i = 0; i < bytes; i += kCacheLine) hwy::Prefetch(from + i);
+  for (int64_t i = 0; i < bytes; i += kCacheLine) __builtin_prefetch(from + i, 0, 2);
+}
+
+/// The forms in which queries and keys of units meet; the first is not rotated where nothing far
+/// is.
+enum class UnitForm : int { kPlaced, kDistant };
+
+/// A block's queries in one form.
+inline const float* QueriesIn(UnitForm form, const AttentionSpec& spec,
+                              const AttentionScratch& scratch) {
+  if (form == UnitForm::kDistant) return scratch.distant_queries.get();
+  return spec.FarIsRotated() ? scratch.near_queries.get() : scratch.far_queries.get();
 }
 
 /// T: the cache's element type.
@@ -44,25 +55,52 @@ class ArchiveHead {
         scratch_(scratch),
         sketcher_(layout_, scratch.open) {}
 
-  /// Whether queries of `fine_group` meet all of `group` as if it were max_distance away.
-  bool SeemsDistant(int64_t group, int64_t fine_group) const {
-    return spec_.max_distance > 0 &&
-           (fine_group - group + 1) * layout_.hierarchy.group_size > spec_.max_distance;
+  /// How queries of `fine_group` meet all of `group`: in its place, or as if it were max_distance
+  /// away.
+  UnitForm FormOf(int64_t group, int64_t fine_group) const {
+    const bool distant =
+        spec_.max_distance > 0 &&
+        (fine_group - group + 1) * layout_.hierarchy.group_size > spec_.max_distance;
+    return distant ? UnitForm::kDistant : UnitForm::kPlaced;
+  }
+
+  /// How many of a unit's first tokens are sinks.
+  int64_t SinksOf(int64_t unit) const {
+    return std::clamp<int64_t>(layout_.hierarchy.sink_tokens - unit * layout_.unit_tokens, 0,
+                               layout_.unit_tokens);
   }
 
   /// The sketches of a group's units as queries of `fine_group` meet them, one behind the other.
   const std::byte* Sketches(int64_t group, int64_t fine_group) const {
-    if (spec_.max_distance > 0 && !SeemsDistant(group, fine_group)) return PlacedSketches(group);
+    if (spec_.max_distance > 0 && FormOf(group, fine_group) == UnitForm::kPlaced) {
+      return PlacedSketches(group);
+    }
     return groups_[group]->sketches + index_ * layout_.HeadSketchBytes();
   }
 
   void PrefetchTokens(int64_t unit) const {
-    Prefetch(reinterpret_cast<const std::byte*>(Tokens(unit)), layout_.UnitTokenBytes());
+    Prefetch(reinterpret_cast<const std::byte*>(Keys(unit)), layout_.UnitTokenBytes());
+  }
+
+  /// Whether units consist of whole vectors, so that they can be read where they are.
+  bool IsWhole() const {
+    return layout_.unit_tokens % SlotLayout::kLane == 0 && spec_.head_dim == slot_.padded_dim;
+  }
+  /// A unit's keys [d, u], which are not rotated.
+  const T* Keys(int64_t unit) const {
+    const int64_t units = layout_.UnitsPerGroup();
+    return reinterpret_cast<const T*>(groups_[unit / units]->tokens +
+                                      index_ * layout_.HeadTokenBytes() +
+                                      unit % units * layout_.UnitTokenBytes());
+  }
+  /// Its values [u, d].
+  const T* Values(int64_t unit) const {
+    return Keys(unit) + int64_t{layout_.unit_tokens} * spec_.head_dim;
   }
 
   /// Sets `keys`, columns [0, u), to the keys of a unit; `turned`: by their places in their group.
   void ReadKeys(int64_t unit, bool turned, UnitKeys keys) const {
-    const T* from = Tokens(unit);
+    const T* from = Keys(unit);
     const int64_t u = layout_.unit_tokens;
     const int64_t half = turned ? rotary_->half() : 0;
     const int64_t place = unit % layout_.UnitsPerGroup() * u;
@@ -89,7 +127,7 @@ class ArchiveHead {
 
   /// Sets `values` [u, D] to those of a unit.
   void ReadValues(int64_t unit, float* values) const {
-    const T* HWY_RESTRICT from = Tokens(unit) + int64_t{layout_.unit_tokens} * spec_.head_dim;
+    const T* HWY_RESTRICT from = Values(unit);
     for (int64_t i = 0; i < layout_.unit_tokens; ++i) {
       float* HWY_RESTRICT to = values + i * slot_.padded_dim;
       for (int64_t c = 0; c < spec_.head_dim; ++c) to[c] = ToFloat(from[c]);
@@ -104,13 +142,6 @@ class ArchiveHead {
   }
 
  private:
-  const T* Tokens(int64_t unit) const {
-    const int64_t units = layout_.UnitsPerGroup();
-    return reinterpret_cast<const T*>(groups_[unit / units]->tokens +
-                                      index_ * layout_.HeadTokenBytes() +
-                                      unit % units * layout_.UnitTokenBytes());
-  }
-
   std::byte* PlacedSketches(int64_t group) const {
     return head_ + slot_.sketches_offset +
            group % spec_.GroupsInPlace() * layout_.HeadSketchBytes();

@@ -39,7 +39,7 @@ class HeadTask {
         weights_(weights),
         rotary_(weights.rotary.get()),
         segment_(step.segments[segment]),
-        scanned_(step.scans->Found(segment, kv_head)),
+        segment_index_(segment),
         kv_head_(kv_head),
         heads_(spec_.QueriesPerKvHead()),
         qkv_(qkv),
@@ -65,10 +65,12 @@ class HeadTask {
     }
   }
 
-  /// Scans a part of the archive for the segment's only query.
-  void ScanPart(GroupRange groups, TopUnits& best) {
-    ScaleQueries(0, 1);
-    opened_.ChooseAmong(groups, layout_.hierarchy.FineGroup(segment_.position), best);
+  /// Does a part of the scan.
+  void Scan(const DividedScans::Part& part, std::span<TopUnits> found) {
+    ScaleQueries(part.first_row, part.rows);
+    opened_.Begin(part.rows, layout_.hierarchy.FineGroup(segment_.position + part.first_row));
+    opened_.Look(part.groups);
+    for (int64_t row = 0; row < part.rows; ++row) found[row] = opened_.Found(row);
   }
 
  private:
@@ -121,9 +123,9 @@ class HeadTask {
     stride_ = opened_at_ + (opens_ ? opened_.Columns(fine_group) : 0);
     ScoreFar(position, rows);
     ScoreColumns(scratch_.near_queries.get(), 0, queries, layout_.near_begin, layout_.columns);
-    if (opens_) ScoreOpened(rows, fine_group);
-    for (int64_t query = 0; query < queries;) {
-      const int64_t tile = TileAt(query, queries);
+    if (opens_) ScoreOpened(first, rows, fine_group);
+    for (int64_t query = 0; query < queries; query += kRowTile) {
+      const int64_t tile = std::min<int64_t>(kRowTile, queries - query);
       for (int64_t q = query; q < query + tile; ++q) {
         float* scores = scratch_.scores.get() + q * stride_;
         const int64_t head = q % heads_;
@@ -131,9 +133,9 @@ class HeadTask {
         scratch_.scales[q] =
             Softmax(scores, stride_, {Missing(head), static_cast<size_t>(num_missing_)});
       }
-      if (out_.data != nullptr) StoreOutput(first, query, tile);
-      query += tile;
+      if (out_.data != nullptr) WeighColumns(query, tile);
     }
+    if (out_.data != nullptr) StoreOutput(first, queries);
     if (first + rows == segment_.rows) ReportUnits(rows - 1);
     for (int64_t row = 0; spec_.Selects() && row < rows; ++row) Receive(row, position + row);
   }
@@ -148,22 +150,17 @@ class HeadTask {
                            sums.data() + kv_head_ * std::ssize(sums) / spec_.num_kv_heads);
   }
 
-  void ScoreOpened(int64_t rows, int64_t fine_group) {
-    if (scanned_.empty()) {
-      opened_.Choose(rows, fine_group);
-    } else {
-      opened_.ChooseAmong(scanned_, fine_group);
-    }
+  void ScoreOpened(int64_t first, int64_t rows, int64_t fine_group) {
+    const DividedScans& scans = *step_.scans;
+    opened_.Begin(rows, fine_group);
     for (int64_t row = 0; row < rows; ++row) {
-      opened_.Score(row, scratch_.scores.get() + row * heads_ * stride_, stride_, opened_at_);
+      for (const TopUnits& found : scans.Found(segment_index_, kv_head_, first + row)) {
+        opened_.Offer(row, found);
+      }
     }
-  }
-
-  /// How many queries from `query` on are attended with together; where units are opened, all are
-  /// of one row.
-  int64_t TileAt(int64_t query, int64_t queries) const {
-    const int64_t left = opens_ ? heads_ - query % heads_ : queries - query;
-    return std::min<int64_t>(left, kRowTile);
+    opened_.Look({scans.Groups(segment_index_, kv_head_), fine_group - 1});
+    opened_.Choose();
+    opened_.Score(rows, scratch_.scores.get(), stride_, opened_at_);
   }
 
   /// Every part of the far field by the form of the query that it is met with.
@@ -299,20 +296,22 @@ class HeadTask {
     std::fill(near + 2 * m, near + layout_.columns - layout_.near_begin, kInvisible);
   }
 
-  /// Of `count` queries of the block of rows that begins at `first` of the segment's.
-  void StoreOutput(int64_t first, int64_t query, int64_t count) {
-    const float* weights = scratch_.scores.get() + query * stride_;
-    WeightedRows(count, weights, stride_, scratch_.runs, cache_.values(), layout_.padded_dim,
-                 scratch_.output.get());
-    if (opens_) {
-      opened_.AddValues(query / heads_, weights, stride_, opened_at_, count, scratch_.output.get());
-    }
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t head = kv_head_ * heads_ + (query + i) % heads_;
-      const int64_t row = segment_.first_row + first + (query + i) / heads_;
-      const float* output = scratch_.output.get() + i * layout_.padded_dim;
-      float* out = out_.Row(row) + head * spec_.head_dim;
-      for (int32_t c = 0; c < spec_.head_dim; ++c) out[c] = output[c] * scratch_.scales[query + i];
+  /// Sets the outputs of `count` queries of the block, up to 1 / the sum of weights, to what the
+  /// slot's values give.
+  void WeighColumns(int64_t query, int64_t count) {
+    WeightedRows(count, scratch_.scores.get() + query * stride_, stride_, scratch_.runs,
+                 cache_.values(), layout_.padded_dim,
+                 scratch_.outputs.get() + query * layout_.padded_dim);
+  }
+
+  /// Of the block's queries, the first of which is row `first` of the segment.
+  void StoreOutput(int64_t first, int64_t queries) {
+    float* outputs = scratch_.outputs.get();
+    if (opens_) opened_.AddValues(scratch_.scores.get(), stride_, opened_at_, outputs);
+    for (int64_t query = 0; query < queries; ++query, outputs += layout_.padded_dim) {
+      const int64_t head = kv_head_ * heads_ + query % heads_;
+      float* out = out_.Row(segment_.first_row + first + query / heads_) + head * spec_.head_dim;
+      for (int32_t c = 0; c < spec_.head_dim; ++c) out[c] = outputs[c] * scratch_.scales[query];
     }
   }
 
@@ -322,7 +321,7 @@ class HeadTask {
   const PackedAttention& weights_;
   const Rotary* const rotary_;  // null: nothing is rotated
   const SlotSegment& segment_;
-  const std::span<const TopUnits> scanned_;  // empty: the scan is not divided
+  const int64_t segment_index_;
   const int32_t kv_head_;
   const int64_t heads_;
   const Matrix qkv_;
@@ -343,14 +342,13 @@ class HeadTask {
 
 void RunScan(AttentionStep& step, const PackedAttention& weights, int32_t layer, int64_t part,
              Matrix qkv, AttentionScratch& scratch) {
-  const auto& [segment, kv_head, groups] = step.scans->parts()[part];
-  TopUnits& best = step.scans->Found(part);
+  const DividedScans::Part& of = step.scans->parts()[part];
+  const std::span<TopUnits> found = step.scans->Found(of);
   if (step.layout.type == CacheType::kF32) {
-    HeadTask<float>(step, weights, layer, segment, kv_head, qkv, {}, scratch)
-        .ScanPart(groups, best);
+    HeadTask<float>(step, weights, layer, of.segment, of.kv_head, qkv, {}, scratch).Scan(of, found);
   } else {
-    HeadTask<BFloat16>(step, weights, layer, segment, kv_head, qkv, {}, scratch)
-        .ScanPart(groups, best);
+    HeadTask<BFloat16>(step, weights, layer, of.segment, of.kv_head, qkv, {}, scratch)
+        .Scan(of, found);
   }
 }
 
@@ -377,6 +375,9 @@ HWY_EXPORT(RunScan);
 }  // namespace
 
 namespace {
+
+/// Units of an archive at which a block of the most rows looks together, if not all of a group.
+constexpr int64_t kUnitsTogether = 240;
 
 /// Scores of one query.
 int64_t ScoreColumns(const AttentionSpec& spec, const SlotLayout& layout) {
@@ -405,7 +406,7 @@ AttentionScratch::AttentionScratch(const AttentionSpec& spec, const SlotLayout& 
   key = AllocateAligned<float>(layout.padded_dim);
   rotated_key = AllocateAligned<float>(layout.padded_dim);
   value = AllocateAligned<float>(layout.padded_dim);
-  output = AllocateAligned<float>(kRowTile * layout.padded_dim);
+  outputs = AllocateAligned<float>(rows * layout.padded_dim);
   rotation = AllocateAligned<float>(spec.head_dim);
   head = AllocateAligned<std::byte>(layout.head_bytes);
   scales.resize(static_cast<size_t>(rows));
@@ -442,7 +443,27 @@ ScanScratch::ScanScratch(const AttentionSpec& spec, int64_t block_rows, int64_t 
   std::fill_n(levels.get(), pairs * unit_stride, 0);
 }
 
-OpenScratch::OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, int64_t block_rows) {
+BoundScratch::BoundScratch(const ScanScratch& scan, int64_t unit_stride)
+    : reach(AllocateAligned<float>(scan.dim)),
+      gains(AllocateAligned<float>(scan.dim)),
+      means(AllocateAligned<float>(scan.dim)),
+      levels_of(AllocateAligned<uint32_t>(scan.dim)),
+      factors(AllocateAligned<float>(unit_stride)),
+      hidden(AllocateAligned<float>(unit_stride)),
+      levels(AllocateAligned<int32_t>(scan.dim / 4 * unit_stride)) {
+  const int64_t queries = SlotLayout::RoundUp(scan.queries, kRowTile);
+  numbers = AllocateAligned<int32_t>(scan.queries * scan.dim / 4);
+  starts = AllocateAligned<int32_t>(queries);
+  centres = AllocateAligned<float>(queries);
+  unit_slacks = AllocateAligned<int32_t>(queries);
+  for (AlignedArray<float>* of_queries : {&rests, &slacks, &mean_slacks, &scales, &steps}) {
+    *of_queries = AllocateAligned<float>(queries);
+    std::fill_n(of_queries->get(), queries, 0.0F);
+  }
+}
+
+OpenScratch::OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, int64_t block_rows)
+    : likely(spec.open_units) {
   if (!spec.Opens()) return;
   const int64_t heads = spec.QueriesPerKvHead();
   const int64_t u = spec.open_size;
@@ -451,6 +472,10 @@ OpenScratch::OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, in
   values = AllocateAligned<float>(u * layout.padded_dim);
   queries = AllocateAligned<float>(heads * spec.head_dim);
   scan = ScanScratch(spec, block_rows, unit_stride);
+  bound = BoundScratch(scan, unit_stride);
+  const int64_t units = std::max(kUnitsTogether, spec.hierarchy.group_size / u);
+  most_bounds = block_rows * SlotLayout::RoundUp(units, SlotLayout::kLane);
+  bounds = AllocateAligned<float>(most_bounds);
   squares.resize(static_cast<size_t>(u));
   products.resize(static_cast<size_t>(u));
   opened.assign(static_cast<size_t>(block_rows), TopUnits(spec.open_units));
@@ -480,8 +505,8 @@ void AttentionStep::RotateBy(Rotary* rotary, ThreadPool& pool) {
   });
 }
 
-void AttentionStep::DivideScans(int threads) {
-  if (!scans.has_value()) scans.emplace(spec, archive, segments, threads);
+void AttentionStep::DivideScans(int threads, int64_t most_rows) {
+  if (!scans.has_value()) scans.emplace(spec, archive, segments, threads, most_rows);
 }
 
 void Attend(ThreadPool& pool, AttentionStep& step, const PackedAttention& weights, int32_t layer,
@@ -490,7 +515,7 @@ void Attend(ThreadPool& pool, AttentionStep& step, const PackedAttention& weight
   const AttentionSpec& spec = weights.spec;
   NormHeads(pool, weights.query_norm, {0, spec.num_heads, spec.head_dim}, qkv);
   NormHeads(pool, weights.key_norm, {spec.num_heads, spec.num_kv_heads, spec.head_dim}, qkv);
-  step.DivideScans(pool.threads());
+  step.DivideScans(pool.threads(), scratch[0].block_rows);
   pool.ParallelFor(std::ssize(step.scans->parts()), [&](int64_t part, int worker) {
     HWY_DYNAMIC_DISPATCH(RunScan)(step, weights, layer, part, qkv, scratch[worker]);
   });

@@ -68,6 +68,14 @@ struct Twin {
   int64_t opened = 0;
 };
 
+/// A unit that the query `row` of a block has opened: its scores begin `column` columns behind the
+/// first of the row's opened units.
+struct Visit {
+  int64_t unit = 0;
+  int64_t row = 0;
+  int64_t column = 0;
+};
+
 /// Queries and a sketch while they are matched; see sketch_scan-inl.h.
 struct ScanScratch {
   ScanScratch() = default;
@@ -88,6 +96,30 @@ struct ScanScratch {
   std::vector<float> best;         ///< [rows]
 };
 
+/// The same while bounds are made; see sketch_bound-inl.h. Of queries there are numbers for whole
+/// tiles of kRowTile.
+struct BoundScratch {
+  BoundScratch() = default;
+  BoundScratch(const ScanScratch& scan, int64_t unit_stride);
+
+  AlignedArray<float> reach;          ///< [D]: what deviations reach
+  AlignedArray<float> gains;          ///< [D]: 127 divided by that
+  AlignedArray<int32_t> numbers;      ///< [D / 4, queries]: X of four channels, 8 bits each
+  AlignedArray<int32_t> starts;       ///< [queries]: what sums of products begin with
+  AlignedArray<float> rests;          ///< [queries]: |x - X|
+  AlignedArray<float> slacks;         ///< [queries]: added to sums of products
+  AlignedArray<float> mean_slacks;    ///< [queries]: added to products with means
+  AlignedArray<float> scales;         ///< [queries]: makes scores of sums of products
+  AlignedArray<float> steps;          ///< [queries]: makes scores of products with means
+  AlignedArray<float> means;          ///< [D], of a unit, as all that follows
+  AlignedArray<uint32_t> levels_of;   ///< [D]: 128 + Y of a channel by code
+  AlignedArray<float> factors;        ///< [unit_stride], lane by lane: f in units of Y
+  AlignedArray<float> hidden;         ///< [unit_stride]: 0, or -infinity for sinks
+  AlignedArray<float> centres;        ///< [queries]: added to scores
+  AlignedArray<int32_t> unit_slacks;  ///< [queries]: added to sums of products
+  AlignedArray<int32_t> levels;       ///< [D / 4, unit_stride]: 128 + Y of four channels
+};
+
 /// Working memory of one thread for models that open units; of others it is empty.
 struct OpenScratch {
   OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, int64_t block_rows);
@@ -99,9 +131,15 @@ struct OpenScratch {
   std::vector<double> squares;   ///< [u]: of a sketch that is made, as the next
   std::vector<double> products;  ///< [u]
   ScanScratch scan;
-  std::vector<TopUnits> opened;     ///< of each row of a block
-  std::vector<Twin> twins;          ///< of the rows of a block, one after the other
-  std::vector<int64_t> first_twin;  ///< [rows + 1]
+  BoundScratch bound;
+  std::vector<TopUnits> opened;            ///< of each row of a block
+  int64_t most_bounds = 0;                 ///< of all rows
+  std::vector<const std::byte*> sketches;  ///< of a piece; null where there are only sinks
+  AlignedArray<float> bounds;              ///< [rows, units of a piece]
+  TopUnits likely;                         ///< of a piece, by bounds
+  std::vector<Visit> visits;               ///< of a block, by unit
+  std::vector<Twin> twins;                 ///< of the rows of a block, one after the other
+  std::vector<int64_t> first_twin;         ///< [rows + 1]
 };
 
 /// Working memory of one thread.
@@ -117,7 +155,7 @@ struct AttentionScratch {
   AlignedArray<float> key;              ///< [D]
   AlignedArray<float> rotated_key;      ///< [D]
   AlignedArray<float> value;            ///< [D]
-  AlignedArray<float> output;           ///< [kRowTile, D]
+  AlignedArray<float> outputs;          ///< [rows, D]
   AlignedArray<float> rotation;         ///< [d]
   AlignedArray<std::byte> head;         ///< a head block, which a tentative segment may change
   std::vector<float> scales;            ///< [rows]: 1 / the sum of a row's weights
@@ -137,8 +175,8 @@ class AttentionStep {
   /// Layers that share one share the work.
   void RotateBy(Rotary* rotary, ThreadPool& pool);
 
-  /// Makes `scans`, when it has yet to be made.
-  void DivideScans(int threads);
+  /// Makes `scans`, when it has yet to be made; a part has at most `most_rows` rows.
+  void DivideScans(int threads, int64_t most_rows);
 
   /// Of row `row` of the step's matrices, by its position.
   Rotation RotationAt(int64_t row) const { return rotations_.data() + row * spec.head_dim; }

@@ -1,6 +1,6 @@
-// A single query that looks through a long archive is too little work for a thread each KV head:
-// its scan is divided among more. The units that are best of all are among the best of each part,
-// so the division changes nothing.
+// A few sequences with long archives are too little work for a thread each KV head: their scans are
+// divided among more, a single query's by groups and those of a slice by rows. The units that are
+// best of all are among the best of each part, so the division changes nothing.
 #pragma once
 
 #include <algorithm>
@@ -20,50 +20,95 @@ class DividedScans {
   /// Groups of a part are at least this many.
   static constexpr int64_t kLeastGroups = 16;
 
-  /// Some of the groups that one KV head of one segment scans.
+  /// What one KV head scans for some of the rows of a segment, which are of one fine group.
   struct Part {
     int64_t segment;
     int32_t kv_head;
+    int64_t first_row;
+    int64_t rows;
     GroupRange groups;
+    int64_t found = 0;  // number of what was found for the first row; the other rows' follow
   };
 
   DividedScans() = default;
 
-  /// For a step with these segments. With enough of them nothing is divided.
+  /// For a step with these segments, on so many threads, with `most_rows` rows in a part. With
+  /// enough segments nothing is divided.
   DividedScans(const AttentionSpec& spec, const ArchiveLayout& layout,
-               std::span<const SlotSegment> segments, int threads)
-      : heads_(spec.num_kv_heads), first_(segments.size() * heads_ + 1, 0) {
+               std::span<const SlotSegment> segments, int threads, int64_t most_rows)
+      : heads_(spec.num_kv_heads), scans_(segments.size() * heads_) {
     const auto count = static_cast<int64_t>(segments.size());
-    const bool few = spec.Opens() && threads > 1 && count * heads_ < int64_t{2} * threads;
+    if (!spec.Opens() || threads == 1 || count * heads_ >= int64_t{2} * threads) return;
     for (int64_t i = 0; i < count * heads_; ++i) {
       const SlotSegment& segment = segments[i / heads_];
-      const bool one = segment.opens && segment.rows == 1 && !segment.tentative;
-      const int64_t groups = few && one ? layout.Groups(segment.position) : 0;
-      const int64_t parts = std::min<int64_t>(groups / kLeastGroups, int64_t{2} * threads);
-      for (int64_t part = 0; part < parts; ++part) {
-        parts_.push_back({i / heads_,
-                          static_cast<int32_t>(i % heads_),
-                          {groups * part / parts, groups * (part + 1) / parts}});
+      const bool scans = segment.opens && !segment.tentative;
+      const int64_t groups = scans ? layout.Groups(segment.position) : 0;
+      if (groups < kLeastGroups) continue;
+      const Part all = {i / heads_, static_cast<int32_t>(i % heads_), 0, segment.rows, {0, groups}};
+      scans_[i] = {found_, 1, groups};
+      if (segment.rows == 1) {
+        scans_[i].of_row = std::min<int64_t>(groups / kLeastGroups, threads);
+        DivideGroups(all, scans_[i].of_row);
+      } else {
+        DivideRows(all, segment.position, layout.hierarchy.group_size, most_rows);
       }
-      first_[i + 1] = std::ssize(parts_);
     }
-    found_.assign(parts_.size(), TopUnits(spec.open_units));
+    best_.assign(found_, TopUnits(spec.open_units));
   }
 
   std::span<const Part> parts() const { return parts_; }
-  /// What part number `index` found.
-  TopUnits& Found(int64_t index) { return found_[index]; }
-  /// What the parts found of a scan that is divided; empty for others.
-  std::span<const TopUnits> Found(int64_t segment, int32_t kv_head) const {
-    const int64_t i = segment * heads_ + kv_head;
-    return std::span(found_).subspan(first_[i], first_[i + 1] - first_[i]);
+  /// What a part found for each of its rows.
+  std::span<TopUnits> Found(const Part& part) {
+    return std::span(best_).subspan(part.found, part.rows);
+  }
+  /// What the parts found for a row among the first Groups() groups, which is empty where nothing
+  /// is divided.
+  std::span<const TopUnits> Found(int64_t segment, int32_t kv_head, int64_t row) const {
+    const Scan& scan = scans_[segment * heads_ + kv_head];
+    return std::span(best_).subspan(scan.found + row * scan.of_row, scan.of_row);
+  }
+  /// How many groups the parts have scanned.
+  int64_t Groups(int64_t segment, int32_t kv_head) const {
+    return scans_[segment * heads_ + kv_head].groups;
   }
 
  private:
+  /// Of one KV head of one segment.
+  struct Scan {
+    int64_t found = 0;   // number of what was found for the first row
+    int64_t of_row = 0;  // how many parts each row has
+    int64_t groups = 0;
+  };
+
+  void DivideGroups(Part part, int64_t count) {
+    const int64_t groups = part.groups.end;
+    for (int64_t i = 0; i < count; ++i) {
+      part.groups = {groups * i / count, groups * (i + 1) / count};
+      Add(part);
+    }
+  }
+
+  void DivideRows(Part part, int64_t position, int64_t group_size, int64_t most_rows) {
+    const int64_t end = part.rows;
+    for (int64_t row = 0; row < end; row += part.rows) {
+      part.first_row = row;
+      const int64_t rest_of_group = group_size - (position + row) % group_size;
+      part.rows = std::min({end - row, rest_of_group, most_rows});
+      Add(part);
+    }
+  }
+
+  void Add(Part part) {
+    part.found = found_;
+    found_ += part.rows;
+    parts_.push_back(part);
+  }
+
   int64_t heads_ = 0;
-  std::vector<Part> parts_;      // by segment and KV head
-  std::vector<int64_t> first_;   // part of each KV head, and their end
-  std::vector<TopUnits> found_;  // of each part
+  std::vector<Part> parts_;
+  std::vector<Scan> scans_;     // of each KV head of each segment
+  int64_t found_ = 0;           // all parts' rows
+  std::vector<TopUnits> best_;  // [found_]
 };
 
 }  // namespace fmaserver::kernels::cpu

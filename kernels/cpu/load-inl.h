@@ -17,19 +17,20 @@ namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 /// Up to 16 lanes; SlotLayout::kLane and CpuLinear::kPanel are multiples of every possible number.
+/// The numbers of an archive may lie anywhere, so loads need no alignment.
 using FloatTag = hn::CappedTag<float, 16>;
 using FloatVec = hn::Vec<FloatTag>;
 
-HWY_INLINE FloatVec LoadFloats(const float* from) { return hn::Load(FloatTag(), from); }
+HWY_INLINE FloatVec LoadFloats(const float* from) { return hn::LoadU(FloatTag(), from); }
 
 HWY_INLINE FloatVec LoadFloats(const BFloat16* from) {
   const hn::Rebind<hwy::bfloat16_t, FloatTag> d16;
-  return hn::PromoteTo(FloatTag(), hn::Load(d16, reinterpret_cast<const hwy::bfloat16_t*>(from)));
+  return hn::PromoteTo(FloatTag(), hn::LoadU(d16, reinterpret_cast<const hwy::bfloat16_t*>(from)));
 }
 
 HWY_INLINE FloatVec LoadFloats(const Float16* from) {
   const hn::Rebind<hwy::float16_t, FloatTag> d16;
-  return hn::PromoteTo(FloatTag(), hn::Load(d16, reinterpret_cast<const hwy::float16_t*>(from)));
+  return hn::PromoteTo(FloatTag(), hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(from)));
 }
 
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE

@@ -1,8 +1,9 @@
-// Which units the queries of a block open, and how they attend to them: one KV head. docs/model.md,
+// How the queries of a block attend to the units that they open: one KV head. docs/model.md,
 // "Opened units".
 //
 // In a row of scores the opened units follow the near part, in order, each padded to
-// SlotLayout::kLane columns.
+// SlotLayout::kLane columns. Neighbouring queries open mostly the same units, so a block walks the
+// units that any of its rows opens, in order, and reads each once.
 
 #if defined(FMA_KERNELS_CPU_OPEN_UNITS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FMA_KERNELS_CPU_OPEN_UNITS_INL_H_
@@ -18,12 +19,13 @@
 #include <limits>
 #include <numeric>
 #include <span>
+#include <utility>
 
 #include "hwy/highway.h"
 #include "kernels/cpu/archive-inl.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/block_attention-inl.h"
-#include "kernels/cpu/sketch_scan-inl.h"
+#include "kernels/cpu/unit_choice-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
@@ -43,75 +45,62 @@ class OpenUnits {
         scratch_(scratch),
         work_(scratch.open),
         archive_(weights, step, segment, layer, kv_head, head, scratch),
-        scan_(layout_, work_) {}
+        choice_(spec_, step, archive_, scratch) {}
 
   /// Columns that the opened units of a query in `fine_group` take.
   int64_t Columns(int64_t fine_group) const {
-    return std::min<int64_t>(spec_.open_units, Units(fine_group)) * work_.unit_stride;
+    const int64_t units = std::max<int64_t>(0, fine_group - 1) * layout_.UnitsPerGroup();
+    return std::min<int64_t>(spec_.open_units, units) * work_.unit_stride;
   }
 
-  /// Finds what the `rows` queries of a block in `fine_group` open, whose forms are in the scratch.
-  void Choose(int64_t rows, int64_t fine_group) {
-    Begin(rows, fine_group);
-    for (int64_t group = 0; group < fine_group - 1; ++group) Scan(group, rows);
-    for (int64_t row = 0; row < rows; ++row) work_.opened[row].Finish();
-  }
-
-  /// The same for one query, out of the units of `groups` alone.
-  void ChooseAmong(GroupRange groups, int64_t fine_group, TopUnits& best) {
-    Begin(1, fine_group);
-    for (int64_t group = groups.first; group < groups.end; ++group) Scan(group, 1);
-    work_.opened[0].Finish();
-    best = work_.opened[0];
-  }
-
-  /// The same, out of what was chosen among parts of the groups that follow each other.
-  void ChooseAmong(std::span<const TopUnits> parts, int64_t fine_group) {
+  /// Looks for what the first `rows` queries of the scratch, in `fine_group`, open.
+  void Begin(int64_t rows, int64_t fine_group) {
     fine_group_ = fine_group;
+    choice_.Begin(rows, fine_group);
+  }
+  /// Offers the units of `groups` to them.
+  void Look(GroupRange groups) { choice_.Look(groups); }
+  /// Offers units to one of them that were found elsewhere.
+  void Offer(int64_t row, const TopUnits& found) {
+    for (const auto& [score, unit] : found.best()) work_.opened[row].Offer(unit, score);
+  }
+  /// The best of what was offered to one of them.
+  const TopUnits& Found(int64_t row) const { return work_.opened[row]; }
+  /// All has been offered.
+  void Choose() { choice_.Finish(); }
+
+  /// Scores what `rows` queries have opened, in the rows of `scores` of their heads, `stride`
+  /// apart, from column `at` on, and hides the representatives that lie in opened units.
+  void Score(int64_t rows, float* scores, int64_t stride, int64_t at) {
+    work_.visits.clear();
     work_.twins.clear();
-    work_.opened[0].Clear();
-    for (const TopUnits& part : parts) {
-      for (int64_t i = 0; i < part.size(); ++i) {
-        work_.opened[0].Offer(part.Unit(i), part.Score(i));
+    for (int64_t row = 0; row < rows; ++row) {
+      float* row_scores = scores + row * heads_ * stride;
+      ListUnits(row, at);
+      HideRest(row_scores + at, work_.opened[row].size() * work_.unit_stride, stride);
+      for (const Twin& twin : TwinsOf(row)) {
+        for (int64_t head = 0; head < heads_; ++head)
+          row_scores[head * stride + twin.far] = kHidden;
       }
     }
-    work_.opened[0].Finish();
+    std::ranges::sort(work_.visits, {},
+                      [](const Visit& visit) { return std::pair(visit.unit, visit.row); });
+    ForUnits([&](int64_t unit, std::span<const Visit> visits) {
+      ScoreUnit(unit, visits, scores + at, stride);
+    });
   }
 
-  /// Scores what the query `row` has opened, in the rows of `scores` of its heads, `stride` apart,
-  /// from column `at` on, and hides the representatives that lie in opened units.
-  void Score(int64_t row, float* scores, int64_t stride, int64_t at) {
-    const TopUnits& opened = work_.opened[row];
-    work_.first_twin[row] = std::ssize(work_.twins);
-    const int64_t columns = Columns(fine_group_);
-    for (int64_t i = 0; i < opened.size(); ++i) {
-      const int64_t column = at + i * work_.unit_stride;
-      if (i + 1 < opened.size()) archive_.PrefetchTokens(opened.Unit(i + 1));
-      ScoreUnit(row, opened.Unit(i), scores + column, stride);
-      FindTwins(opened.Unit(i), column);
-    }
-    const int64_t end = at + opened.size() * work_.unit_stride;
-    for (int64_t head = 0; head < heads_; ++head) {
-      std::fill(scores + head * stride + end, scores + head * stride + at + columns, kHidden);
-    }
-    work_.first_twin[row + 1] = std::ssize(work_.twins);
-    for (const Twin& twin : TwinsOf(row)) {
-      for (int64_t head = 0; head < heads_; ++head) scores[head * stride + twin.far] = kHidden;
-    }
-  }
-
-  /// Adds the opened values to `outputs` [count, D], which `count` rows of `weights`, of the query
-  /// `row`, give from column `at` on.
-  void AddValues(int64_t row, const float* weights, int64_t stride, int64_t at, int64_t count,
-                 float* outputs) {
-    const TopUnits& opened = work_.opened[row];
-    const int64_t dim = slot_.padded_dim;
-    const std::array<ColumnRun, 1> run = {{{0, 0, layout_.unit_tokens}}};
-    for (int64_t i = 0; i < opened.size(); ++i) {
-      archive_.ReadValues(opened.Unit(i), work_.values.get());
-      WeightedRows</*kAdd=*/true>(count, weights + at + i * work_.unit_stride, stride, run,
-                                  work_.values.get(), dim, outputs);
-    }
+  /// Adds the opened values to the `outputs` [queries, D] of the rows that were scored, to which
+  /// `weights`, `stride` apart, give what is there from column `at` on.
+  void AddValues(const float* weights, int64_t stride, int64_t at, float* outputs) {
+    ForUnits([&](int64_t unit, std::span<const Visit> visits) {
+      if (archive_.IsWhole()) {
+        AddUnit(archive_.Values(unit), visits, weights + at, stride, outputs);
+      } else {
+        archive_.ReadValues(unit, work_.values.get());
+        AddUnit(work_.values.get(), visits, weights + at, stride, outputs);
+      }
+    });
   }
 
   /// Gives the representatives that `row` met as opened tokens the weights that those got.
@@ -141,85 +130,97 @@ class OpenUnits {
   void WriteGroup(int64_t group) { archive_.WriteGroup(group); }
 
  private:
-  static constexpr int64_t kGroupsAhead = 3;  // whose sketches are on their way
   static constexpr float kHidden = -std::numeric_limits<float>::infinity();
-
-  /// How many units queries of `fine_group` may open; some may be of sinks only.
-  int64_t Units(int64_t fine_group) const {
-    return std::max<int64_t>(0, fine_group - 1) * layout_.UnitsPerGroup();
-  }
 
   std::span<const Twin> TwinsOf(int64_t row) const {
     return std::span(work_.twins)
         .subspan(work_.first_twin[row], work_.first_twin[row + 1] - work_.first_twin[row]);
   }
 
-  /// How many of a unit's first tokens are sinks.
-  int64_t SinksOf(int64_t unit) const {
-    return std::clamp<int64_t>(layout_.hierarchy.sink_tokens - unit * layout_.unit_tokens, 0,
-                               layout_.unit_tokens);
-  }
-
-  /// The forms of a query; the first is not rotated where nothing far is.
-  static constexpr int kPlaced = 0;
-  static constexpr int kDistant = 1;
-
-  int FormOf(int64_t group) const {
-    return archive_.SeemsDistant(group, fine_group_) ? kDistant : kPlaced;
-  }
-
-  /// The block's queries in one form.
-  const float* Queries(int form) const {
-    if (form == kDistant) return scratch_.distant_queries.get();
-    return spec_.FarIsRotated() ? scratch_.near_queries.get() : scratch_.far_queries.get();
-  }
-
-  void Begin(int64_t rows, int64_t fine_group) {
-    fine_group_ = fine_group;
-    work_.twins.clear();
-    for (int64_t row = 0; row < rows; ++row) work_.opened[row].Clear();
-    const int64_t queries = rows * heads_;
-    scan_.SetQueries(kPlaced, Queries(kPlaced), queries);
-    if (spec_.max_distance > 0) scan_.SetQueries(kDistant, Queries(kDistant), queries);
-  }
-
-  /// Offers the units of `group` to the rows.
-  void Scan(int64_t group, int64_t rows) {
-    if (const int64_t soon = group + kGroupsAhead; soon < fine_group_ - 1) {
-      Prefetch(archive_.Sketches(soon, fine_group_), layout_.HeadSketchBytes());
+  /// Notes the visits and the twins of a row, whose units' scores begin at column `at`.
+  void ListUnits(int64_t row, int64_t at) {
+    const TopUnits& opened = work_.opened[row];
+    work_.first_twin[row] = std::ssize(work_.twins);
+    for (int64_t i = 0; i < opened.size(); ++i) {
+      const int64_t column = i * work_.unit_stride;
+      work_.visits.push_back({opened.Unit(i), row, column});
+      FindTwins(opened.Unit(i), at + column);
     }
-    const std::byte* sketch = archive_.Sketches(group, fine_group_);
-    int64_t unit = group * layout_.UnitsPerGroup();
-    for (int64_t i = 0; i < layout_.UnitsPerGroup(); ++i, ++unit) {
-      const int64_t sinks = SinksOf(unit);
-      if (sinks < layout_.unit_tokens) {
-        scan_.SetUnit(sketch, sinks);
-        scan_.Match(FormOf(group), rows, heads_);
-        for (int64_t row = 0; row < rows; ++row)
-          work_.opened[row].Offer(unit, work_.scan.best[row]);
-      }
-      sketch += layout_.Sketch().bytes;
-    }
+    work_.first_twin[row + 1] = std::ssize(work_.twins);
   }
 
-  void ScoreUnit(int64_t row, int64_t unit, float* scores, int64_t stride) {
-    const int64_t group = unit / layout_.UnitsPerGroup();
-    const float* queries = Queries(FormOf(group)) + row * heads_ * spec_.head_dim;
-    const bool turned = spec_.FarIsRotated() && FormOf(group) == kPlaced;
-    if (turned) {
-      // Turning the query back by where the group begins leaves its keys the places in the group.
-      for (int64_t head = 0; head < heads_; ++head) {
-        const int64_t at = head * spec_.head_dim;
-        rotary_->Undo(rotary_->GroupStart(group), queries + at, work_.queries.get() + at);
-      }
-      queries = work_.queries.get();
-    }
-    archive_.ReadKeys(unit, turned, {work_.keys.get(), work_.unit_stride});
-    Scores(queries, heads_, spec_.head_dim, work_.keys.get(), work_.unit_stride, work_.unit_stride,
-           scores, stride);
+  /// Hides the columns of units that a row does not have, of each head.
+  void HideRest(float* scores, int64_t from, int64_t stride) {
     for (int64_t head = 0; head < heads_; ++head, scores += stride) {
-      std::fill_n(scores, SinksOf(unit), kHidden);
+      std::fill(scores + from, scores + Columns(fine_group_), kHidden);
+    }
+  }
+
+  /// Calls use(unit, its visits) for every unit that is visited, in order.
+  template <class Use>
+  void ForUnits(const Use& use) const {
+    std::span<const Visit> rest = work_.visits;
+    while (!rest.empty()) {
+      const int64_t unit = rest.front().unit;
+      const auto next = std::ranges::find_if(rest, [=](const Visit& v) { return v.unit != unit; });
+      if (next != rest.end()) archive_.PrefetchTokens(next->unit);
+      const auto count = static_cast<size_t>(next - rest.begin());
+      use(unit, rest.first(count));
+      rest = rest.subspan(count);
+    }
+  }
+
+  void ScoreUnit(int64_t unit, std::span<const Visit> visits, float* scores, int64_t stride) {
+    const int64_t group = unit / layout_.UnitsPerGroup();
+    const UnitForm form = archive_.FormOf(group, fine_group_);
+    const bool turned = spec_.FarIsRotated() && form == UnitForm::kPlaced;
+    const bool copied = turned || !archive_.IsWhole();
+    if (copied) archive_.ReadKeys(unit, turned, {work_.keys.get(), work_.unit_stride});
+    for (const Visit& visit : visits) {
+      const int64_t first = visit.row * heads_;
+      const float* queries = QueriesIn(form, spec_, scratch_) + first * spec_.head_dim;
+      if (turned) queries = TurnBack(group, queries);
+      float* to = scores + first * stride + visit.column;
+      if (copied) {
+        Scores(queries, heads_, spec_.head_dim, work_.keys.get(), work_.unit_stride,
+               work_.unit_stride, to, stride);
+      } else {
+        Scores(queries, heads_, spec_.head_dim, archive_.Keys(unit), work_.unit_stride,
+               work_.unit_stride, to, stride);
+      }
+      HideSome(unit, to, stride);
+    }
+  }
+
+  /// Turning the queries of a row back by where a group begins leaves its keys the places in the
+  /// group.
+  const float* TurnBack(int64_t group, const float* queries) {
+    for (int64_t head = 0; head < heads_; ++head) {
+      const int64_t at = head * spec_.head_dim;
+      rotary_->Undo(rotary_->GroupStart(group), queries + at, work_.queries.get() + at);
+    }
+    return work_.queries.get();
+  }
+
+  /// The sinks of a unit and what it is padded by.
+  void HideSome(int64_t unit, float* scores, int64_t stride) const {
+    for (int64_t head = 0; head < heads_; ++head, scores += stride) {
+      std::fill_n(scores, archive_.SinksOf(unit), kHidden);
       std::fill(scores + layout_.unit_tokens, scores + work_.unit_stride, kHidden);
+    }
+  }
+
+  template <typename Value>
+  void AddUnit(const Value* values, std::span<const Visit> visits, const float* weights,
+               int64_t stride, float* outputs) {
+    const std::array<ColumnRun, 1> run = {{{0, 0, layout_.unit_tokens}}};
+    for (const Visit& visit : visits) {
+      const int64_t end = (visit.row + 1) * heads_;
+      for (int64_t query = visit.row * heads_; query < end; query += kRowTile) {
+        WeightedRows</*kAdd=*/true>(std::min<int64_t>(kRowTile, end - query),
+                                    weights + query * stride + visit.column, stride, run, values,
+                                    slot_.padded_dim, outputs + query * slot_.padded_dim);
+      }
     }
   }
 
@@ -253,7 +254,7 @@ class OpenUnits {
   AttentionScratch& scratch_;
   OpenScratch& work_;
   ArchiveHead<T> archive_;
-  SketchScan<T> scan_;
+  UnitChoice<T> choice_;
   int64_t fine_group_ = 0;  // of the block
 };
 

@@ -9,6 +9,7 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -25,6 +26,12 @@ namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 /// By code; the levels that are best for a normal distribution, in deviations, and where they meet.
 inline constexpr float kLevels[4] = {0.453F, -0.453F, 1.51F, -1.51F};
 inline constexpr float kBorder = 0.98F;
+
+/// The same in steps of 0.151 deviations.
+inline constexpr std::array<int16_t, 4> kLevelSteps = {3, -3, 10, -10};
+
+/// The sum with a number of 16 bits has its nearest integer in the lowest bits.
+inline constexpr float kRounds = 0x1.8p23F;
 
 /// The keys of a unit in float32: [d, stride], a column is a key.
 struct UnitKeys {

@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
@@ -35,12 +36,6 @@ using IntVec = hn::Vec<IntTag>;
 /// What a deviation times 3 or 10 is multiplied by.
 inline constexpr float kLevelStep = 0.151F;
 inline constexpr float kLargestStep = 32767.0F;
-
-/// The sum with a number of 16 bits has its nearest integer in the lowest bits.
-inline constexpr float kRounds = 0x1.8p23F;
-
-/// By code.
-inline constexpr std::array<int16_t, 4> kLevelSteps = {3, -3, 10, -10};
 
 /// The levels of two channels, by the codes of both.
 inline constexpr std::array<uint32_t, 16> PairsOfLevels() {
@@ -138,24 +133,30 @@ class SketchScan {
     codes_ = reinterpret_cast<const uint8_t*>(sketch + layout_.codes_offset);
   }
 
-  /// Sets the work's `best` [rows] to the largest product of any of the `heads` queries of a row,
-  /// in form number `form`, with any token of the unit. NaN counts as the least.
-  void Match(int form, int64_t rows, int64_t heads) const {
-    const FloatTag d;
-    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-    for (int64_t i = 0; i < rows * lanes; ++i) work_.lanes[i] = kNever;
-    if (rows * heads > kRowTile) {
+  /// Sets the work's `best` of `count` rows from `first` on to the largest product of any of the
+  /// `heads` queries of a row, in form number `form`, with any token of the unit. NaN counts as the
+  /// least.
+  void Match(int form, int64_t first, int64_t count, int64_t heads) const {
+    Forget(first, count);
+    const Queries queries = {form, first * heads, (first + count) * heads, heads};
+    if (count * heads > kRowTile) {
       Unpack();
-      MatchRows<true>(form, rows * heads, heads);
+      InTiles(queries, [&](auto tile, int64_t query) { MatchTile<true, tile>(queries, query); });
     } else {
-      MatchRows<false>(form, rows * heads, heads);
+      InTiles(queries, [&](auto tile, int64_t query) { MatchTile<false, tile>(queries, query); });
     }
-    for (int64_t row = 0; row < rows; ++row) {
-      work_.best[row] = hn::GetLane(hn::MaxOfLanes(d, hn::Load(d, &work_.lanes[row * lanes])));
-    }
+    TakeBest(first, count);
   }
 
  private:
+  /// Those in [first, end) in one form; `heads` of them are of one row.
+  struct Queries {
+    int form = 0;
+    int64_t first = 0;
+    int64_t end = 0;
+    int64_t heads = 0;
+  };
+
   static_assert(kRowTile == 4);
   static constexpr float kNever = -std::numeric_limits<float>::infinity();
   static constexpr int kVecs = 2;
@@ -218,27 +219,43 @@ class SketchScan {
     return hn::GetLane(hn::SumOfLanes(d, sum));
   }
 
-  template <bool kStored>
-  void MatchRows(int form, int64_t queries, int64_t heads) const {
-    for (int64_t query = 0; query < queries; query += kRowTile) {
-      switch (std::min<int64_t>(kRowTile, queries - query)) {
+  void Forget(int64_t first, int64_t count) const {
+    const auto lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
+    std::fill_n(&work_.lanes[first * lanes], count * lanes, kNever);
+  }
+
+  void TakeBest(int64_t first, int64_t count) const {
+    const FloatTag d;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    for (int64_t row = first; row < first + count; ++row) {
+      work_.best[row] = hn::GetLane(hn::MaxOfLanes(d, hn::Load(d, &work_.lanes[row * lanes])));
+    }
+  }
+
+  /// Calls match(number of queries, first query) for all of them; the number is a constant.
+  template <class Match>
+  static void InTiles(const Queries& queries, const Match& match) {
+    for (int64_t query = queries.first; query < queries.end; query += kRowTile) {
+      switch (std::min<int64_t>(kRowTile, queries.end - query)) {
         case 1:
-          MatchTile<kStored, 1>(form, query, heads);
+          match(std::integral_constant<int, 1>(), query);
           break;
         case 2:
-          MatchTile<kStored, 2>(form, query, heads);
+          match(std::integral_constant<int, 2>(), query);
           break;
         case 3:
-          MatchTile<kStored, 3>(form, query, heads);
+          match(std::integral_constant<int, 3>(), query);
           break;
         default:
-          MatchTile<kStored, kRowTile>(form, query, heads);
+          match(std::integral_constant<int, kRowTile>(), query);
       }
     }
   }
 
   template <bool kStored, int kRows>
-  HWY_INLINE void MatchTile(int form, int64_t query, int64_t heads) const {
+  HWY_INLINE void MatchTile(const Queries& queries, int64_t query) const {
+    const int form = queries.form;
+    const int64_t heads = queries.heads;
     const FloatTag d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
     std::array<float, kRows> centre;

@@ -1,31 +1,27 @@
 #include "kernels/cpu/top_units.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace fmaserver::kernels::cpu {
 namespace {
 
-float Rank(float score) {
-  return std::isnan(score) ? -std::numeric_limits<float>::infinity() : score;
+bool IsBetter(const TopUnits::Scored& a, const TopUnits::Scored& b) {
+  return a.score != b.score ? a.score > b.score : a.unit < b.unit;
 }
 
 }  // namespace
 
-void TopUnits::KeepBest() {
-  const auto least = offers_.begin() + count_ - 1;
-  std::nth_element(offers_.begin(), least, offers_.end(), [](const Offered& a, const Offered& b) {
-    const float a_rank = Rank(a.score);
-    const float b_rank = Rank(b.score);
-    return a_rank != b_rank ? a_rank > b_rank : a.unit < b.unit;
-  });
-  bar_ = Rank(least->score);
-  offers_.resize(static_cast<size_t>(count_));
+void TopUnits::Insert(const Scored& offered) {
+  if (!IsFull()) {
+    best_.push_back(offered);
+  } else {
+    if (!IsBetter(offered, best_.front())) return;
+    std::ranges::pop_heap(best_, IsBetter);
+    best_.back() = offered;
+  }
+  std::ranges::push_heap(best_, IsBetter);
 }
 
-void TopUnits::Finish() {
-  if (std::ssize(offers_) > count_) KeepBest();
-  std::ranges::sort(offers_, {}, &Offered::unit);
-}
+void TopUnits::Finish() { std::ranges::sort(best_, {}, &Scored::unit); }
 
 }  // namespace fmaserver::kernels::cpu

@@ -1,6 +1,7 @@
 // The units that a query opens: those of the largest scores. docs/model.md, "Opened units".
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -8,43 +9,46 @@
 
 namespace fmaserver::kernels::cpu {
 
-/// Keeps the best of any number of units that are offered in order, in constant memory.
+/// Keeps the best of any number of units, which are offered once each, in constant memory.
 class TopUnits {
  public:
-  explicit TopUnits(int64_t count) : count_(count) { offers_.reserve(2 * count); }
-
-  void Clear() {
-    offers_.clear();
-    bar_ = std::numeric_limits<float>::quiet_NaN();
-  }
-
-  /// NaN counts as the least. `unit` is larger than all before.
-  void Offer(int64_t unit, float score) {
-    // Of equals the earlier stays, and a NaN never passes a bar; no bar yet is NaN.
-    if (bar_ == bar_ && !(score > bar_)) return;
-    offers_.push_back({score, unit});
-    if (offers_.size() == 2 * static_cast<size_t>(count_)) KeepBest();
-  }
-
-  /// Leaves the `count` best, or all when there are no more, in order. Nothing is offered after it.
-  void Finish();
-
-  /// After Finish().
-  int64_t size() const { return static_cast<int64_t>(offers_.size()); }
-  int64_t Unit(int64_t index) const { return offers_[index].unit; }
-  float Score(int64_t index) const { return offers_[index].score; }
-
- private:
-  struct Offered {
+  struct Scored {
     float score;
     int64_t unit;
   };
 
-  void KeepBest();
+  explicit TopUnits(int64_t count) : count_(count) { best_.reserve(static_cast<size_t>(count)); }
+
+  void Clear() { best_.clear(); }
+
+  bool IsFull() const { return static_cast<int64_t>(best_.size()) == count_; }
+  /// No unit of a smaller score would be kept.
+  float Bar() const {
+    return IsFull() ? best_.front().score : -std::numeric_limits<float>::infinity();
+  }
+  /// Whether an offer of a score of at most `score` may change anything.
+  bool MayTake(float score) const { return !(score < Bar()); }
+
+  /// NaN counts as the least. Of equals the unit of the smallest number stays.
+  void Offer(int64_t unit, float score) {
+    if (std::isnan(score)) score = -std::numeric_limits<float>::infinity();
+    if (MayTake(score)) Insert({score, unit});
+  }
+
+  /// Sorts what is kept by unit. Nothing is offered after it.
+  void Finish();
+
+  /// What is kept, in order after Finish().
+  std::span<const Scored> best() const { return best_; }
+  int64_t size() const { return static_cast<int64_t>(best_.size()); }
+  int64_t Unit(int64_t index) const { return best_[index].unit; }
+  float Score(int64_t index) const { return best_[index].score; }
+
+ private:
+  void Insert(const Scored& offered);
 
   int64_t count_;
-  std::vector<Offered> offers_;
-  float bar_ = std::numeric_limits<float>::quiet_NaN();  // the score of the least of `count` kept
+  std::vector<Scored> best_;  // a heap, the worst in front
 };
 
 }  // namespace fmaserver::kernels::cpu

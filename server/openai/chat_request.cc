@@ -28,9 +28,6 @@ absl::Status ReadContent(const Value& value, std::string& content) {
   return absl::OkStatus();
 }
 
-/// Newer clients call the system so; templates do not.
-std::string RoleOf(std::string role) { return role == "developer" ? "system" : role; }
-
 absl::Status ReadMessage(const Value& value, chat::Message& message) {
   if (!value.json.is_object()) return value.Refuse("an object with role and content");
   const auto at = [&](const char* key) { return Concat(value.name, ".", key); };
@@ -38,7 +35,8 @@ absl::Status ReadMessage(const Value& value, chat::Message& message) {
   const json role = member("role");
   absl::Status status = Value{at("role"), role}.To(message.role);
   if (!status.ok()) return status;
-  message.role = RoleOf(std::move(message.role));
+  // Newer clients call the system so; templates do not.
+  if (message.role == "developer") message.role = "system";
   const json calls = member("tool_calls");
   if (!calls.is_null() && !calls.empty()) {
     return Value{at("tool_calls"), calls}.Refuse("none; this server does not support tools");

@@ -47,6 +47,17 @@ TEST(TopUnits, NanCountsLeast) {
   EXPECT_THAT(Best(3, {kNan, 1}), ElementsAre(0, 1));
 }
 
+TEST(TopUnits, MayBeOfferedInAnyOrder) {
+  TopUnits top(2);
+  for (const int64_t unit : {7, 3, 5, 1, 6, 2, 4}) top.Offer(unit, unit == 6 ? 2.0F : 1.0F);
+  EXPECT_TRUE(top.MayTake(1.0F));
+  EXPECT_FALSE(top.MayTake(0.5F));
+  top.Finish();
+  ASSERT_EQ(top.size(), 2);
+  EXPECT_EQ(top.Unit(0), 1);
+  EXPECT_EQ(top.Unit(1), 6);
+}
+
 TEST(TopUnits, EqualASortOfAll) {
   std::mt19937 random(1);
   for (int round = 0; round < 300; ++round) {

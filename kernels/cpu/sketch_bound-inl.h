@@ -1,0 +1,485 @@
+// Bounds: no score of a query and a unit (sketch_scan-inl.h) is above its bound, which costs much
+// less. A query q and the tokens i of a unit have the products
+//
+//   q . mean + f_i * sum over channels c of q_c * deviation_c * level_ic
+//
+// Here the second sum is one of 8-bit integers, which one instruction multiplies for four channels:
+// X_c near x_c = a q_c w_c, and Y_ic near y_ic = b deviation_c level_ic / w_c, where w is what
+// deviations reach and is the same for many units, so that a query's numbers are too. With |v| for
+// the Euclidean length of v, Cauchy and Schwarz say
+//
+//   sum of x y  <=  sum of X Y + |x - X| |Y| + |x| |y - Y|
+//
+// and the lengths, which are of a query or of a unit alone, are cheap. What rounding does to floats
+// here and in the scores is less than what is added for it (Slack()).
+//
+// Units that a bound discards would not have been chosen, and all others are scored as without
+// bounds, so choices do not depend on the processor.
+
+#if defined(FMA_KERNELS_CPU_SKETCH_BOUND_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FMA_KERNELS_CPU_SKETCH_BOUND_INL_H_
+#undef FMA_KERNELS_CPU_SKETCH_BOUND_INL_H_
+#else
+#define FMA_KERNELS_CPU_SKETCH_BOUND_INL_H_
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+
+#include "hwy/highway.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/sketch-inl.h"
+#include "kernels/fma/archive_layout.h"
+#include "kernels/fma/element.h"
+
+#if HWY_TARGET == HWY_AVX3
+#include <immintrin.h>
+
+#define FMA_BOUND_CODE __attribute__((target("avx512vbmi,avx512vnni")))
+#define FMA_BOUND_INLINE FMA_BOUND_CODE inline __attribute__((always_inline))
+
+HWY_BEFORE_NAMESPACE();
+namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
+
+/// Of a lane: 64-bit words take turns with the first and the last eight of 16 tokens.
+inline constexpr int TokenOf(int lane) { return lane / 2 % 2 * 8 + lane / 4 * 2 + lane % 2; }
+
+inline constexpr std::array<int32_t, 16> TokensOfLanes() {
+  std::array<int32_t, 16> tokens = {};
+  for (int lane = 0; lane < 16; ++lane) tokens[lane] = TokenOf(lane);
+  return tokens;
+}
+/// Where in the 64 bits of its eight tokens the code of each byte begins.
+inline constexpr std::array<uint8_t, 64> CodeShifts() {
+  std::array<uint8_t, 64> shifts = {};
+  for (int i = 0; i < 64; ++i) {
+    shifts[i] = static_cast<uint8_t>(TokenOf(i / 4) % 8 * 8 + i % 4 * 2);
+  }
+  return shifts;
+}
+
+/// T: the cache's element type.
+template <typename T>
+class SketchBound {
+ public:
+  /// Whether this processor has the instructions, and units consist of whole vectors.
+  static bool Serves(const ArchiveLayout& layout) {
+    static const bool kHas =
+        __builtin_cpu_supports("avx512vbmi") > 0 && __builtin_cpu_supports("avx512vnni") > 0;
+    return kHas && layout.head_dim % kLanes == 0 && layout.unit_tokens % kLanes == 0;
+  }
+
+  SketchBound(const ArchiveLayout& layout, OpenScratch& scratch)
+      : layout_(layout.Sketch()),
+        dim_(layout.head_dim),
+        tokens_(layout.unit_tokens),
+        scan_(scratch.scan),
+        work_(scratch.bound),
+        root_(std::sqrt(static_cast<float>(dim_))) {}
+
+  /// Prepares the first `count` queries of the scan in form number `form` for units like
+  /// `sketches`, which are not none. Null stands for no unit.
+  FMA_BOUND_CODE void SetQueries(int form, int64_t count,
+                                 std::span<const std::byte* const> sketches) {
+    SetReach(sketches);
+    form_ = form;
+    count_ = count;
+    for (int64_t i = 0; i < count; ++i) SetQuery(i);
+  }
+
+  /// Reads a sketch, of which the first `sinks` tokens are never met. False: it has no bounds,
+  /// because its numbers are not like the others'.
+  FMA_BOUND_CODE bool SetUnit(const std::byte* sketch, int64_t sinks) {
+    __m512 squares = _mm512_setzero_ps();
+    const __m512i bad = _mm512_or_si512(SetChannels(sketch, squares), SetTokens(sketch, sinks));
+    codes_ = reinterpret_cast<const uint8_t*>(sketch + layout_.codes_offset);
+    MatchMeans(std::sqrt(_mm512_reduce_add_ps(squares)) * kUp + 0.5F * root_);
+    return _mm512_test_epi32_mask(bad, bad) == 0;
+  }
+
+  /// Sets bounds[row * stride] to bounds for the queries of each row, `heads` a row, and the unit.
+  FMA_BOUND_CODE void Match(int64_t heads, float* bounds, int64_t stride) const {
+    const int64_t rows = count_ / heads;
+    for (int64_t row = 0; row < rows; ++row) {
+      _mm512_store_ps(&scan_.lanes[row * kLanes], _mm512_set1_ps(kLeast));
+    }
+    if (count_ > kRowTile) {
+      Unpack();
+      MatchAll<true>(heads);
+    } else {
+      MatchAll<false>(heads);
+    }
+    for (int64_t row = 0; row < rows; ++row) {
+      bounds[row * stride] = _mm512_reduce_max_ps(_mm512_load_ps(&scan_.lanes[row * kLanes]));
+    }
+  }
+
+  static constexpr float kLeast = -std::numeric_limits<float>::max();
+
+ private:
+  static constexpr int64_t kLanes = 16;
+  static constexpr float kMost = 127.0F;  // of numbers of 8 bits
+  static constexpr float kNever = -std::numeric_limits<float>::infinity();
+  static constexpr float kUp = 1.0001F;  // more than rounding takes from sums of squares
+  static constexpr float kHuge = 1e15F;  // numbers beyond this could overflow
+  static constexpr float kTiny = 1e-20F;
+  static constexpr float kStep = 0.151F / (kMost / 10);  // of Y, in deviations
+  static constexpr int64_t kSamples = 16;
+  static constexpr float kReach = 2.5F;  // deviations rarely are so many times their mean
+
+  FMA_BOUND_INLINE static __m512 Load(const float* from) { return _mm512_loadu_ps(from); }
+  FMA_BOUND_INLINE static __m512 Load(const BFloat16* from) {
+    const __m256i numbers = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(numbers), 16));
+  }
+
+  /// The size of numbers, 0 where they are none or huge.
+  FMA_BOUND_INLINE static __m512 Tame(__m512 numbers) {
+    const __m512 sizes = _mm512_abs_ps(numbers);
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(sizes, _mm512_set1_ps(kHuge), _CMP_LE_OQ), sizes);
+  }
+
+  /// Sets what numbers of these units may reach: channel by channel some times the mean deviation,
+  /// and some times the largest mean.
+  FMA_BOUND_CODE void SetReach(std::span<const std::byte* const> sketches) {
+    float* reach = work_.reach.get();
+    std::fill_n(reach, dim_, 0.0F);
+    __m512 mean = _mm512_setzero_ps();
+    const int64_t count = std::ssize(sketches);
+    const int64_t samples = std::min(count, kSamples);
+    const __m512 share = _mm512_set1_ps(kReach / static_cast<float>(samples));
+    for (int64_t i = 0; i < samples; ++i) {
+      const std::byte* sketch = sketches[i * count / samples];
+      if (sketch == nullptr) continue;
+      const auto* means = reinterpret_cast<const T*>(sketch);
+      const auto* deviations = reinterpret_cast<const T*>(sketch + layout_.deviation_offset);
+      for (int64_t c = 0; c < dim_; c += kLanes) {
+        mean = _mm512_max_ps(Tame(Load(means + c)), mean);
+        _mm512_store_ps(reach + c, _mm512_fmadd_ps(Tame(Load(deviations + c)), share,
+                                                   _mm512_load_ps(reach + c)));
+      }
+    }
+    mean_limit_ = 8 * _mm512_reduce_max_ps(mean) + kTiny;
+    most_reach_ = std::max(*std::max_element(reach, reach + dim_), kTiny);
+    for (int64_t c = 0; c < dim_; ++c) {
+      reach[c] = std::max(reach[c], most_reach_ / 1024);
+      work_.gains[c] = kMost / reach[c];
+    }
+  }
+
+  FMA_BOUND_CODE void SetQuery(int64_t index) {
+    const float* scaled = &scan_.scaled[(form_ * scan_.queries + index) * dim_];
+    __m512 largest = _mm512_setzero_ps();
+    for (int64_t c = 0; c < dim_; c += kLanes) {
+      largest = _mm512_max_ps(_mm512_abs_ps(Weighted(scaled, c)), largest);
+    }
+    const float most = _mm512_reduce_max_ps(largest);
+    const float gain = most > kTiny ? kMost / most : 1.0F;
+    __m512 rests = _mm512_setzero_ps();
+    __m512 squares = _mm512_setzero_ps();
+    __m512 plain = _mm512_setzero_ps();
+    __m512i total = _mm512_setzero_si512();
+    for (int64_t c = 0; c < dim_; c += kLanes) {
+      const __m512 x = _mm512_mul_ps(Weighted(scaled, c), _mm512_set1_ps(gain));
+      const __m512i number = _mm512_cvtps_epi32(x);
+      const __m512 rest = _mm512_sub_ps(x, _mm512_cvtepi32_ps(number));
+      const __m512 query = _mm512_load_ps(scaled + c);
+      rests = _mm512_fmadd_ps(rest, rest, rests);
+      squares = _mm512_fmadd_ps(x, x, squares);
+      plain = _mm512_fmadd_ps(query, query, plain);
+      total = _mm512_add_epi32(total, number);
+      alignas(16) std::array<int32_t, 4> fours;
+      _mm_store_si128(reinterpret_cast<__m128i*>(fours.data()), _mm512_cvtepi32_epi8(number));
+      for (int64_t i = 0; i < 4; ++i) work_.numbers[(c / 4 + i) * scan_.queries + index] = fours[i];
+    }
+    const float step = scan_.steps[form_ * scan_.queries + index];
+    work_.steps[index] = step;
+    work_.starts[index] = -128 * _mm512_reduce_add_epi32(total);
+    work_.rests[index] = std::sqrt(_mm512_reduce_add_ps(rests)) * kUp;
+    work_.scales[index] = step <= kHuge ? step / gain : 0.0F;
+    const float length = std::sqrt(_mm512_reduce_add_ps(squares)) * kUp;
+    const float plain_length = std::sqrt(_mm512_reduce_add_ps(plain)) * kUp;
+    SetSlack(index, gain, length, step <= kHuge ? plain_length : -kNever);
+  }
+
+  FMA_BOUND_INLINE __m512 Weighted(const float* scaled, int64_t c) const {
+    return _mm512_mul_ps(_mm512_load_ps(scaled + c), _mm512_load_ps(&work_.reach[c]));
+  }
+
+  /// What is added to a query's sums of integers, apart from what depends on the unit, and to its
+  /// products with means. `length` is that of its x, which are `gain` times the query and what
+  /// deviations reach; `plain` is that of the query itself.
+  void SetSlack(int64_t index, float gain, float length, float plain) {
+    const auto dim = static_cast<float>(dim_);
+    const float of_levels = 0.5F * root_ * length;
+    const float of_floats = 0x1p-16F * (kMost + 1) * root_ * length;
+    // In scores, a half for each channel's number times a level of 10 at most.
+    const float of_numbers = kMost / 10 * 5 * dim * gain * most_reach_;
+    work_.slacks[index] = kUp * (of_levels + of_floats + of_numbers) + 1;
+    work_.mean_slacks[index] = kUp * (dim / 16 + 8) * 0x1p-23F * root_ * mean_limit_ * plain;
+  }
+
+  /// Not 0 in lanes where numbers are not in [0, most] or no numbers: as integers, all these are
+  /// larger.
+  FMA_BOUND_INLINE static __m512i Beyond(__m512 numbers, __m512 most, __m512i others) {
+    const __m512i end = _mm512_castps_si512(most);
+    const __m512i larger = _mm512_max_epu32(_mm512_castps_si512(numbers), end);
+    return _mm512_ternarylogic_epi32(larger, end, others, 0x3C | 0xAA);  // (larger ^ end) | others
+  }
+
+  /// Reads means and deviations; `squares` sums those of the largest Y. Returns what is not like
+  /// others.
+  FMA_BOUND_INLINE __m512i SetChannels(const std::byte* sketch, __m512& squares) {
+    const auto* from_means = reinterpret_cast<const T*>(sketch);
+    const auto* from = reinterpret_cast<const T*>(sketch + layout_.deviation_offset);
+    const float* reach = work_.reach.get();
+    const float* gains = work_.gains.get();
+    float* means = work_.means.get();
+    uint32_t* levels = work_.levels_of.get();
+    __m512i bad = _mm512_setzero_si512();
+    for (int64_t c = 0; c < dim_; c += kLanes) {
+      const __m512 mean = Load(from_means + c);
+      _mm512_store_ps(means + c, mean);
+      bad = Beyond(_mm512_abs_ps(mean), _mm512_set1_ps(mean_limit_), bad);
+      const __m512 deviation = Load(from + c);
+      bad = Beyond(deviation, _mm512_load_ps(reach + c), bad);
+      const __m512 outer = _mm512_mul_ps(deviation, _mm512_load_ps(gains + c));
+      squares = _mm512_fmadd_ps(outer, outer, squares);
+      const __m512i inner = _mm512_cvtps_epi32(_mm512_mul_ps(outer, _mm512_set1_ps(0.3F)));
+      const __m512i both =
+          _mm512_add_epi32(inner, _mm512_slli_epi32(_mm512_cvtps_epi32(outer), 16));
+      const __m512i bytes = _mm512_sub_epi32(both, _mm512_slli_epi32(both, 8));
+      _mm512_store_si512(levels + c, _mm512_add_epi32(bytes, _mm512_set1_epi8(-128)));
+    }
+    return bad;
+  }
+
+  /// Reads factors. Returns what is not like others.
+  FMA_BOUND_INLINE __m512i SetTokens(const std::byte* sketch, int64_t sinks) {
+    alignas(64) static constexpr auto kTokens = TokensOfLanes();
+    const __m512i tokens = _mm512_load_si512(kTokens.data());
+    const auto* from = reinterpret_cast<const T*>(sketch + layout_.factors_offset);
+    float* factors = work_.factors.get();
+    float* hidden = work_.hidden.get();
+    __m512i bad = _mm512_setzero_si512();
+    for (int64_t first = 0; first < tokens_; first += kLanes) {
+      const __m512 factor = Load(from + first);
+      bad = Beyond(factor, _mm512_set1_ps(kHuge), bad);
+      const __m512 scaled = _mm512_mul_ps(factor, _mm512_set1_ps(kStep));
+      _mm512_store_ps(factors + first, _mm512_permutexvar_ps(tokens, scaled));
+      const auto begin = static_cast<int32_t>(sinks - first);
+      const __mmask16 met = _mm512_cmpge_epi32_mask(tokens, _mm512_set1_epi32(begin));
+      _mm512_store_ps(hidden + first,
+                      _mm512_mask_mov_ps(_mm512_set1_ps(kNever), met, _mm512_setzero_ps()));
+    }
+    return bad;
+  }
+
+  /// What is added to each query's sums and scores. `length`: no vector Y of a token is longer.
+  FMA_BOUND_INLINE void MatchMeans(float length) {
+    const float* scaled = &scan_.scaled[form_ * scan_.queries * dim_];
+    static_assert(kRowTile == 4);
+    for (int64_t query = 0; query < count_; query += kRowTile, scaled += kRowTile * dim_) {
+      __m512 sums[kRowTile] = {};
+      const int64_t rows = std::min<int64_t>(kRowTile, count_ - query);
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t c = 0; c < dim_; c += kLanes) {
+          sums[r] = _mm512_fmadd_ps(_mm512_load_ps(scaled + r * dim_ + c),
+                                    _mm512_load_ps(&work_.means[c]), sums[r]);
+        }
+      }
+      const __m128 products = _mm_add_ps(SumsOfLanes(sums), _mm_load_ps(&work_.mean_slacks[query]));
+      _mm_store_ps(&work_.centres[query],
+                   _mm_fmadd_ps(products, _mm_load_ps(&work_.steps[query]), _mm_set1_ps(1e-30F)));
+      const __m128 slacks = _mm_fmadd_ps(_mm_load_ps(&work_.rests[query]), _mm_set1_ps(length),
+                                         _mm_load_ps(&work_.slacks[query]));
+      _mm_store_si128(reinterpret_cast<__m128i*>(&work_.unit_slacks[query]),
+                      _mm_cvtps_epi32(slacks));
+    }
+  }
+
+  /// Levels of all channels as bytes, for many queries.
+  FMA_BOUND_INLINE void Unpack() const {
+    const uint8_t* codes = codes_;
+    const uint32_t* table = work_.levels_of.get();
+    int32_t* to = work_.levels.get();
+    for (int64_t four = 0; four < dim_ / 4; ++four, table += 4) {
+      for (int64_t first = 0; first < tokens_; first += kLanes) {
+        _mm512_store_si512(to, Levels(codes, table));
+        codes += kLanes;
+        to += kLanes;
+      }
+    }
+  }
+
+  /// Some queries, of `heads` a row: which rows they are of.
+  struct Tile {
+    int64_t heads;
+    int64_t query = 0;
+    int64_t row = 0;
+    int64_t rest_of_row;  // queries of the first row
+  };
+
+  template <bool kStored>
+  FMA_BOUND_INLINE void MatchAll(int64_t heads) const {
+    Tile tile = {.heads = heads, .rest_of_row = heads};
+    for (; tile.query + kRowTile <= count_; tile.query += kRowTile) {
+      MatchTile<kStored, kRowTile>(tile);
+    }
+    const int64_t left = count_ - tile.query;
+    if (left == 3) MatchTile<kStored, 3>(tile);
+    if (left == 2) MatchTile<kStored, 2>(tile);
+    if (left == 1) MatchTile<kStored, 1>(tile);
+  }
+
+  /// Raises each row's lanes to the bounds of kRows queries, and goes on to the row behind them.
+  template <bool kStored, int kRows>
+  FMA_BOUND_INLINE void MatchTile(Tile& tile) const {
+    int64_t first = 0;
+    for (; first + 2 * kLanes <= tokens_; first += 2 * kLanes) {
+      MatchColumns<kStored, kRows, 2>(tile, first);
+    }
+    if (first < tokens_) MatchColumns<kStored, kRows, 1>(tile, first);
+    tile.rest_of_row -= kRows;
+    while (tile.rest_of_row <= 0) {
+      tile.rest_of_row += tile.heads;
+      ++tile.row;
+    }
+  }
+
+  FMA_BOUND_INLINE static __m128 SumsOfLanes(const __m512 (&v)[kRowTile]) {
+    const __m512 a = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+    const __m512 b = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+    const __m512 four = _mm512_add_ps(_mm512_shuffle_ps(a, b, _MM_SHUFFLE(1, 0, 1, 0)),
+                                      _mm512_shuffle_ps(a, b, _MM_SHUFFLE(3, 2, 3, 2)));
+    const __m256 half =
+        _mm256_add_ps(_mm512_castps512_ps256(four), _mm512_extractf32x8_ps(four, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+  }
+
+  template <bool kStored, int kRows, int kVecs>
+  FMA_BOUND_INLINE void MatchColumns(const Tile& tile, int64_t first) const {
+    __m512i sums[kRows][kVecs];
+    SumProducts<kStored>(tile, first, sums);
+    const int32_t* slacks = &work_.unit_slacks[tile.query];
+    const float* centres = &work_.centres[tile.query];
+    float* lanes = &scan_.lanes[tile.row * kLanes];
+    int64_t left = tile.rest_of_row;
+    __m512 largest = _mm512_load_ps(lanes);
+    for (int r = 0; r < kRows; ++r, --left) {
+      if (left == 0) {
+        _mm512_store_ps(lanes, largest);
+        lanes += kLanes;
+        left = tile.heads;
+        largest = _mm512_load_ps(lanes);
+      }
+      __m512 most = _mm512_set1_ps(kNever);
+      for (int v = 0; v < kVecs; ++v) {
+        const __m512i sum = _mm512_add_epi32(sums[r][v], _mm512_set1_epi32(slacks[r]));
+        const int64_t at = first + v * kLanes;
+        most = _mm512_max_ps(
+            _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_load_ps(&work_.factors[at]),
+                            _mm512_load_ps(&work_.hidden[at])),
+            most);
+      }
+      const __m512 bound = _mm512_fmadd_ps(most, _mm512_set1_ps(work_.scales[tile.query + r]),
+                                           _mm512_set1_ps(centres[r]));
+      largest = _mm512_max_ps(bound, largest);  // which a NaN leaves as it is
+    }
+    _mm512_store_ps(lanes, largest);
+  }
+
+  template <bool kStored, int kRows, int kVecs>
+  FMA_BOUND_INLINE void SumProducts(const Tile& tile, int64_t first,
+                                    __m512i (&sums)[kRows][kVecs]) const {
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < kVecs; ++v) {
+        sums[r][v] = _mm512_set1_epi32(work_.starts[tile.query + r]);
+      }
+    }
+    const int64_t queries = scan_.queries;
+    const int32_t* numbers = &work_.numbers[tile.query];
+    const int32_t* end = numbers + dim_ / 4 * queries;
+    const int32_t* stored = &work_.levels[first];
+    const uint8_t* codes = codes_ + first;
+    const uint32_t* table = work_.levels_of.get();
+    const int64_t tokens = tokens_;
+    for (; numbers < end; numbers += queries) {
+      __m512i levels[kVecs];
+      for (int v = 0; v < kVecs; ++v) {
+        levels[v] =
+            kStored ? _mm512_load_si512(stored + v * kLanes) : Levels(codes + v * kLanes, table);
+      }
+      for (int r = 0; r < kRows; ++r) {
+        const __m512i query = _mm512_set1_epi32(numbers[r]);
+        for (int v = 0; v < kVecs; ++v) {
+          sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], levels[v], query);
+        }
+      }
+      stored += tokens;
+      codes += tokens;
+      table += 4;
+    }
+  }
+
+  /// The Y, plus 128, of four channels of 16 tokens, in the order of TokenOf(), by the codes of the
+  /// tokens and the `table` of the channels.
+  FMA_BOUND_INLINE static __m512i Levels(const uint8_t* codes, const uint32_t* table) {
+    alignas(64) static constexpr auto kShifts = CodeShifts();
+    const __m512i sixteen =
+        _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes)));
+    const __m512i shifted =
+        _mm512_multishift_epi64_epi8(_mm512_load_si512(kShifts.data()), sixteen);
+    // Two bits of the code after two of the channel: (shifted & 3) | channel.
+    const __m512i index = _mm512_ternarylogic_epi32(shifted, _mm512_set1_epi8(3),
+                                                    _mm512_set1_epi32(0x0C080400), 0xEA);
+    return _mm512_shuffle_epi8(
+        _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(table))), index);
+  }
+
+  SketchLayout layout_;
+  int64_t dim_;
+  int64_t tokens_;
+  ScanScratch& scan_;
+  BoundScratch& work_;
+  const float root_;  // of the channels' number
+
+  // Of the queries:
+  int form_ = 0;
+  int64_t count_ = 0;
+  float mean_limit_ = 0;
+  float most_reach_ = 0;
+
+  const uint8_t* codes_ = nullptr;  // of the unit
+};
+
+}  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#else  // HWY_TARGET == HWY_AVX3
+
+HWY_BEFORE_NAMESPACE();
+namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
+
+/// Other targets have no bounds.
+template <typename T>
+class SketchBound {
+ public:
+  static bool Serves(const ArchiveLayout& /*layout*/) { return false; }
+  SketchBound(const ArchiveLayout& /*layout*/, OpenScratch& /*scratch*/) {}
+  void SetQueries(int /*form*/, int64_t /*count*/, std::span<const std::byte* const> /*sketches*/) {
+  }
+  bool SetUnit(const std::byte* /*sketch*/, int64_t /*sinks*/) { return false; }
+  void Match(int64_t /*heads*/, float* /*bounds*/, int64_t /*stride*/) const {}
+};
+
+}  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // HWY_TARGET == HWY_AVX3
+#endif

@@ -1,0 +1,205 @@
+// Which units the queries of a block open: one KV head. docs/model.md, "Opened units".
+//
+// The archive is looked through in pieces of consecutive units that are met in one form. Where
+// there are bounds (sketch_bound-inl.h), a piece's bounds come first. Then each row scores the
+// units of the largest bounds, and of the others only those whose bounds are not below the least of
+// the best scores.
+
+#if defined(FMA_KERNELS_CPU_UNIT_CHOICE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FMA_KERNELS_CPU_UNIT_CHOICE_INL_H_
+#undef FMA_KERNELS_CPU_UNIT_CHOICE_INL_H_
+#else
+#define FMA_KERNELS_CPU_UNIT_CHOICE_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+
+#include "hwy/highway.h"
+#include "kernels/cpu/archive-inl.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/sketch_bound-inl.h"
+#include "kernels/cpu/sketch_scan-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
+
+/// T: the cache's element type.
+template <typename T>
+class UnitChoice {
+ public:
+  UnitChoice(const AttentionSpec& spec, const AttentionStep& step, const ArchiveHead<T>& archive,
+             AttentionScratch& scratch)
+      : spec_(spec),
+        layout_(step.archive),
+        heads_(spec.QueriesPerKvHead()),
+        archive_(archive),
+        scratch_(scratch),
+        work_(scratch.open),
+        scan_(layout_, work_),
+        bound_(layout_, work_) {}
+
+  /// For the first `rows` queries of the scratch, in `fine_group`.
+  void Begin(int64_t rows, int64_t fine_group) {
+    rows_ = rows;
+    fine_group_ = fine_group;
+    for (int64_t row = 0; row < rows; ++row) work_.opened[row].Clear();
+  }
+
+  /// Offers the units of `groups` to the rows.
+  void Look(GroupRange groups) {
+    if (groups.first >= groups.end) return;
+    for (const UnitForm form : {UnitForm::kPlaced, UnitForm::kDistant}) {
+      if (form == UnitForm::kDistant && spec_.max_distance == 0) break;
+      scan_.SetQueries(static_cast<int>(form), QueriesIn(form, spec_, scratch_), rows_ * heads_);
+    }
+    const int64_t most = std::max<int64_t>(1, MostUnits() / layout_.UnitsPerGroup());
+    for (int64_t first = groups.first; first < groups.end;) {
+      const UnitForm form = archive_.FormOf(first, fine_group_);
+      int64_t end = first + 1;
+      while (end < groups.end && end - first < most && archive_.FormOf(end, fine_group_) == form) {
+        ++end;
+      }
+      LookAt({first, end}, form);
+      first = end;
+    }
+  }
+
+  /// Leaves what each row opens in the scratch.
+  void Finish() {
+    for (int64_t row = 0; row < rows_; ++row) work_.opened[row].Finish();
+  }
+
+ private:
+  static constexpr int64_t kUnitsAhead = 12;  // whose sketches are on their way
+  static constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  static constexpr float kDone = -kInfinity;  // in place of a bound
+
+  /// Of a piece; few rows look at more together.
+  int64_t MostUnits() const {
+    return work_.most_bounds / rows_ / SlotLayout::kLane * SlotLayout::kLane;
+  }
+
+  /// At units of one piece.
+  void LookAt(GroupRange groups, UnitForm form) {
+    form_ = static_cast<int>(form);
+    first_unit_ = groups.first * layout_.UnitsPerGroup();
+    work_.sketches.clear();
+    for (int64_t group = groups.first; group < groups.end; ++group) {
+      const std::byte* sketch = archive_.Sketches(group, fine_group_);
+      for (int64_t i = 0; i < layout_.UnitsPerGroup(); ++i, sketch += layout_.Sketch().bytes) {
+        work_.sketches.push_back(sketch);
+      }
+    }
+    // Units of sinks only are never opened.
+    for (int64_t i = 0; SinksOf(i) == layout_.unit_tokens; ++i) work_.sketches[i] = nullptr;
+    const int64_t units = std::ssize(work_.sketches);
+    if (SketchBound<T>::Serves(layout_) && (work_.opened[0].IsFull() || units > spec_.open_units)) {
+      SetBounds(units);
+      for (int64_t row = 0; row < rows_; ++row) Take(row);
+    } else {
+      for (int64_t i = 0; i < units; ++i) {
+        PrefetchSketch(i + kUnitsAhead);
+        Score(i, 0, rows_);
+      }
+    }
+  }
+
+  /// How many of the first tokens of unit `i` of the piece are sinks.
+  int64_t SinksOf(int64_t i) const { return archive_.SinksOf(first_unit_ + i); }
+
+  /// Offers unit `i` of the piece to rows.
+  void Score(int64_t i, int64_t first_row, int64_t rows) {
+    const std::byte* sketch = work_.sketches[i];
+    if (sketch == nullptr) return;
+    scan_.SetUnit(sketch, SinksOf(i));
+    scan_.Match(form_, first_row, rows, heads_);
+    for (int64_t row = first_row; row < first_row + rows; ++row) {
+      work_.opened[row].Offer(first_unit_ + i, work_.scan.best[row]);
+    }
+  }
+
+  void PrefetchSketch(int64_t i) const {
+    if (i >= std::ssize(work_.sketches) || work_.sketches[i] == nullptr) return;
+    Prefetch(work_.sketches[i], layout_.Sketch().bytes);
+  }
+
+  void SetBounds(int64_t units) {
+    bound_.SetQueries(form_, rows_ * heads_, work_.sketches);
+    stride_ = SlotLayout::RoundUp(units, SlotLayout::kLane);
+    for (int64_t i = 0; i < units; ++i) {
+      const std::byte* sketch = work_.sketches[i];
+      float* bounds = work_.bounds.get() + i;
+      PrefetchSketch(i + kUnitsAhead);
+      if (sketch != nullptr && bound_.SetUnit(sketch, SinksOf(i))) {
+        bound_.Match(heads_, bounds, stride_);
+      } else {
+        Fill(bounds, sketch == nullptr ? kDone : kInfinity);
+      }
+    }
+    for (int64_t i = units; i < stride_; ++i) Fill(work_.bounds.get() + i, kDone);
+  }
+
+  /// The bounds of one unit and each row.
+  void Fill(float* bounds, float value) const {
+    for (int64_t row = 0; row < rows_; ++row) bounds[row * stride_] = value;
+  }
+
+  /// Scores the units of the piece that a row may open: the likely ones first, so that few of the
+  /// others count then.
+  void Take(int64_t row) {
+    TopUnits& opened = work_.opened[row];
+    float* bounds = &work_.bounds[row * stride_];
+    TopUnits& likely = work_.likely;
+    likely.Clear();
+    ForThose(
+        bounds, [&] { return std::max(opened.Bar(), likely.Bar()); },
+        [&](int64_t i) { likely.Offer(i, bounds[i]); });
+    for (const auto& [bound, i] : likely.best()) {
+      Score(i, row, 1);
+      bounds[i] = kDone;
+    }
+    ForThose(
+        bounds, [&] { return opened.Bar(); }, [&](int64_t i) { Score(i, row, 1); });
+  }
+
+  /// Calls use(i) for the units of the piece whose bounds are not below bar(), which may rise.
+  template <class Bar, class Use>
+  void ForThose(const float* bounds, const Bar& bar, const Use& use) const {
+    const FloatTag d;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    for (int64_t first = 0; first < stride_; first += lanes) {
+      const auto below = hn::Lt(hn::Load(d, bounds + first), hn::Set(d, bar()));
+      if (hn::AllTrue(d, below)) continue;
+      for (int64_t i = first; i < first + lanes; ++i) {
+        if (bounds[i] != kDone && !(bounds[i] < bar())) use(i);
+      }
+    }
+  }
+
+  const AttentionSpec& spec_;
+  const ArchiveLayout& layout_;
+  const int64_t heads_;
+  const ArchiveHead<T>& archive_;
+  AttentionScratch& scratch_;
+  OpenScratch& work_;
+  SketchScan<T> scan_;
+  SketchBound<T> bound_;
+
+  // Of the block:
+  int64_t rows_ = 0;
+  int64_t fine_group_ = 0;
+
+  // Of the piece:
+  int form_ = 0;
+  int64_t first_unit_ = 0;
+  int64_t stride_ = 0;  // from one row's bounds to the next's
+};
+
+}  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
