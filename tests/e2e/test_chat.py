@@ -138,6 +138,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(server: str) -> None:
     talk.wait_for(r"stopped; the conversation is as it was before")
     talk.type("half a line\x03")
     talk.wait_for(r"\^C")
+    talk.wait_for("> ")  # keys between two lines may get lost
     talk.type("/context\r")
     assert tokens(talk.wait_for(COST)) == 0
     talk.type("/quit\r")
