@@ -357,8 +357,8 @@ class SketchBound {
     const __m512 b = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
     const __m512 four = _mm512_add_ps(_mm512_shuffle_ps(a, b, _MM_SHUFFLE(1, 0, 1, 0)),
                                       _mm512_shuffle_ps(a, b, _MM_SHUFFLE(3, 2, 3, 2)));
-    const __m256 half =
-        _mm256_add_ps(_mm512_castps512_ps256(four), _mm512_extractf32x8_ps(four, 1));
+    const __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(four), 1));
+    const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(four), upper);
     return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
   }
 

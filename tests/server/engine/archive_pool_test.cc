@@ -277,6 +277,7 @@ TEST(ArchivePool, WhatTheDiskLosesIsKnownAndItsPlaceIsGoodAgain) {
   EXPECT_TRUE(pool->CheckNoneLost(archive).ok());
 }
 
+#ifndef FMA_SANITIZED  // whose programs say what happened and exit, and need memory of their own
 TEST(ArchivePoolDeathTest, OtherMemoryFailsAsBefore) {
   const TempFolder folder;
   const auto pool = MakePool(2, folder.path());
@@ -291,7 +292,6 @@ TEST(ArchivePoolDeathTest, OtherMemoryFailsAsBefore) {
       ::testing::KilledBySignal(SIGBUS), "");
 }
 
-#ifndef FMA_SANITIZED  // which need memory of their own
 int64_t ResidentBytes() {
   std::ifstream file("/proc/self/statm");
   int64_t all = 0;
