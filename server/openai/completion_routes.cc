@@ -17,19 +17,16 @@ struct Asked {
 
 /// What the body asks, and of which model. On any thread.
 absl::StatusOr<Asked> ReadAsked(service::Service& service, const Request& request, bool chat) {
-  const auto body = ParseBody(request.body);
-  if (!body.ok()) return body.status();
-  const auto name = ModelOf(*body);
-  if (!name.ok()) return name.status();
-  const auto model = service.Find(*name, *request.call);
-  if (!model.ok()) return model.status();
-  auto job = ReadJob(*body, chat, service::VocabularyOf(**model));
+  const auto addressed = ParseAddressed(service, request);
+  if (!addressed.ok()) return addressed.status();
+  const auto& [body, model] = *addressed;
+  auto job = ReadJob(body, chat, service::VocabularyOf(*model));
   if (!job.ok()) {
-    (*model)->engine().CountRejection(engine::Rejection::kInvalid);
+    model->engine().CountRejection(engine::Rejection::kInvalid);
     return job.status();
   }
-  if (job->model.empty()) job->model = (*model)->name();
-  return Asked{*std::move(job), (*model)->engine().options().num_slots};
+  if (job->model.empty()) job->model = model->name();
+  return Asked{*std::move(job), model->engine().options().num_slots};
 }
 
 void Answer(Hall& hall, bool chat, Request request, std::shared_ptr<Responder> responder) {

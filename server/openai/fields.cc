@@ -20,8 +20,7 @@ absl::Status ReadTopK(const Value& value, GenerateJob& job) {
   int64_t k = 0;
   if (absl::Status status = value.To(k); !status.ok()) return status;
   if (k < -1) return value.Refuse("0 or -1 (all), or 1 and more");
-  // A k of the whole vocabulary or more filters nothing, which the engine calls 0.
-  Sampling(job).top_k = k > 0 && k < job.vocabulary.size ? static_cast<int32_t>(k) : 0;
+  Sampling(job).top_k = k == -1 ? 0 : service::TopK(k, job.vocabulary);
   return absl::OkStatus();
 }
 

@@ -1,5 +1,7 @@
 #include "server/openai/read_job.h"
 
+#include <utility>
+
 #include "base/json.h"
 #include "base/refusal.h"
 #include "server/openai/chat_request.h"
@@ -8,15 +10,6 @@
 
 namespace fmaserver::openai {
 namespace {
-
-/// What counts when a request does not say.
-engine::SamplingParams DefaultsOf(const model::SamplingDefaults& defaults) {
-  return {.temperature = defaults.temperature,
-          .top_k = defaults.top_k,
-          .top_p = defaults.top_p,
-          .min_p = defaults.min_p,
-          .repetition_penalty = defaults.repetition_penalty};
-}
 
 /// What both kinds of requests have to agree with themselves about.
 absl::Status CompleteBoth(GenerateJob& job) {
@@ -47,12 +40,22 @@ absl::StatusOr<std::string> ModelOf(const nlohmann::json& body) {
   return name;
 }
 
+absl::StatusOr<Addressed> ParseAddressed(const service::Service& service, const Request& request) {
+  auto body = ParseBody(request.body);
+  if (!body.ok()) return body.status();
+  const auto name = ModelOf(*body);
+  if (!name.ok()) return name.status();
+  auto model = service.Find(*name, *request.call);
+  if (!model.ok()) return model.status();
+  return Addressed{*std::move(body), *std::move(model)};
+}
+
 absl::StatusOr<GenerateJob> ReadJob(const nlohmann::json& body, bool chat,
                                     const service::Vocabulary& vocabulary) {
   GenerateJob job;
   job.chat = chat;
   job.vocabulary = vocabulary;
-  job.request.options.sampling = DefaultsOf(vocabulary.sampling);
+  job.request.options.sampling = service::DefaultSampling(vocabulary);
   absl::Status status = chat ? ReadChat(body, job) : ReadCompletion(body, job);
   if (status.ok()) status = CompleteBoth(job);
   if (!status.ok()) return status;

@@ -6,7 +6,9 @@
 
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
+#include "server/openai/exchange.h"
 #include "server/openai/generate_job.h"
+#include "server/service/service.h"
 #include "server/service/tokens.h"
 
 namespace fmaserver::openai {
@@ -16,6 +18,16 @@ absl::StatusOr<nlohmann::json> ParseBody(std::string_view body);
 
 /// The name of the model that `body` asks for; empty: none. INVALID_ARGUMENT for what is no name.
 absl::StatusOr<std::string> ModelOf(const nlohmann::json& body);
+
+/// A body, and the model that it is for.
+struct Addressed {
+  nlohmann::json body;
+  models::ModelPtr model;
+};
+
+/// Of an admitted request. The errors of the two above, and NOT_FOUND for a model that is not
+/// served.
+absl::StatusOr<Addressed> ParseAddressed(const service::Service& service, const Request& request);
 
 /// What `body`, a completion or a `chat`, asks of a model with this vocabulary.
 absl::StatusOr<GenerateJob> ReadJob(const nlohmann::json& body, bool chat,

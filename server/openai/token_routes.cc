@@ -90,13 +90,9 @@ absl::StatusOr<Json> Detokenize(service::Call& call, const models::ServedModel& 
 }
 
 absl::StatusOr<Json> Do(service::Service& service, const Request& request, Task task) {
-  const auto body = ParseBody(request.body);
-  if (!body.ok()) return body.status();
-  const auto name = ModelOf(*body);
-  if (!name.ok()) return name.status();
-  const auto model = service.Find(*name, *request.call);
-  if (!model.ok()) return model.status();
-  return task(*request.call, **model, *body);
+  const auto addressed = ParseAddressed(service, request);
+  if (!addressed.ok()) return addressed.status();
+  return task(*request.call, *addressed->model, addressed->body);
 }
 
 Response ResponseOf(const absl::StatusOr<Json>& answer) {

@@ -40,15 +40,12 @@ absl::StatusOr<service::Input> InputOf(Message& message, const Vocabulary& vocab
 
 absl::Status SetSampling(const v1::SamplingParams& params, const Vocabulary& vocabulary,
                          engine::SamplingParams& sampling) {
-  const model::SamplingDefaults& otherwise = vocabulary.sampling;
-  sampling.temperature = params.has_temperature() ? params.temperature() : otherwise.temperature;
-  sampling.top_p = params.has_top_p() ? params.top_p() : otherwise.top_p;
-  sampling.min_p = params.has_min_p() ? params.min_p() : otherwise.min_p;
-  sampling.repetition_penalty =
-      params.has_repetition_penalty() ? params.repetition_penalty() : otherwise.repetition_penalty;
-  const int64_t top_k = params.has_top_k() ? params.top_k() : otherwise.top_k;
-  // A k of the whole vocabulary or more filters nothing, which the engine calls 0.
-  sampling.top_k = top_k < vocabulary.size ? static_cast<int32_t>(top_k) : 0;
+  sampling = service::DefaultSampling(vocabulary);
+  if (params.has_temperature()) sampling.temperature = params.temperature();
+  if (params.has_top_k()) sampling.top_k = service::TopK(params.top_k(), vocabulary);
+  if (params.has_top_p()) sampling.top_p = params.top_p();
+  if (params.has_min_p()) sampling.min_p = params.min_p();
+  if (params.has_repetition_penalty()) sampling.repetition_penalty = params.repetition_penalty();
   if (params.has_seed()) sampling.seed = params.seed();
   sampling.frequency_penalty = params.frequency_penalty();
   sampling.presence_penalty = params.presence_penalty();

@@ -23,6 +23,19 @@ absl::Status CheckSalt(const std::string& salt) {
 
 }  // namespace
 
+int32_t TopK(int64_t k, const Vocabulary& vocabulary) {
+  return k < vocabulary.size ? static_cast<int32_t>(k) : 0;
+}
+
+engine::SamplingParams DefaultSampling(const Vocabulary& vocabulary) {
+  const model::SamplingDefaults& defaults = vocabulary.sampling;
+  return {.temperature = defaults.temperature,
+          .top_k = TopK(defaults.top_k, vocabulary),
+          .top_p = defaults.top_p,
+          .min_p = defaults.min_p,
+          .repetition_penalty = defaults.repetition_penalty};
+}
+
 absl::StatusOr<std::vector<int32_t>> TokensOf(Input input, const Vocabulary& vocabulary,
                                               const RequestLimits& limits) {
   if (input.messages.has_value()) return ChatTokens(*input.messages, vocabulary, limits);

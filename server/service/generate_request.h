@@ -51,6 +51,13 @@ struct ScoreRequest {
   bool no_archive = false;
 };
 
+/// The engine's top_k for one that is not negative: a k of the whole vocabulary or more filters
+/// nothing, which the engine calls 0.
+int32_t TopK(int64_t k, const Vocabulary& vocabulary);
+
+/// How tokens are chosen when a request does not say: as the model's makers do.
+engine::SamplingParams DefaultSampling(const Vocabulary& vocabulary);
+
 /// The tokens of `input`, within the limits: one or more.
 absl::StatusOr<std::vector<int32_t>> TokensOf(Input input, const Vocabulary& vocabulary,
                                               const RequestLimits& limits);

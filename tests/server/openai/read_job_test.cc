@@ -83,6 +83,14 @@ TEST(ReadJobTest, EveryFieldGoesWhereItBelongs) {
   EXPECT_TRUE(job->ignored.empty());
 }
 
+TEST(ReadJobTest, ADefaultTopKOfMoreThanTheVocabularyFiltersNothing) {
+  service::Vocabulary vocabulary = Bytes();
+  vocabulary.sampling.top_k = 257;
+  const auto job = ReadJob(*ParseBody(R"({"prompt": "x"})"), false, vocabulary);
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->request.options.sampling.top_k, 0);
+}
+
 TEST(ReadJobTest, NullAndAbsentAreTheModelsDefaults) {
   const auto job = Read(R"({"prompt": "a", "top_p": null, "stop": null, "logprobs": null,
       "seed": null, "tools": null, "stream_options": null, "max_tokens": null})");
