@@ -86,6 +86,8 @@ class Chat {
 
   bool Stopped() {
     if (!connection_.Interrupted()) return false;
+    // Ctrl-C once more is about the next line: only two for one answer end the program.
+    connection_.ForgetInterrupt();
     Tell("stopped; the conversation is as it was before");
     return true;
   }

@@ -86,6 +86,8 @@ struct LineReader::Terminal {
 
   std::optional<std::string> Read() {
     int size = 0;
+    // First, so that Ctrl-C is a key as soon as there is a prompt to be seen.
+    el_set(editor, EL_PREP_TERM, 1);
     Send(kPasteOn);
     const char* typed = el_gets(editor, &size);
     Send(kPasteOff);

@@ -46,6 +46,15 @@ def chat_model(folder: Path) -> Path:
     return folder
 
 
+def wait_or_kill(process: subprocess.Popen[str]) -> int:
+    """The exit code of a program that should end within a minute; a negative one if it did not."""
+    try:
+        return process.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
 @contextmanager
 def serve(model: Path, *flags: object, listen: str = "127.0.0.1:0") -> Iterator[str]:
     """HOST:PORT of a server of `model`; it must end with exit code 0 on SIGTERM."""
@@ -64,4 +73,5 @@ def serve(model: Path, *flags: object, listen: str = "127.0.0.1:0") -> Iterator[
             yield f"127.0.0.1:{found.group(1)}"
         finally:
             server.terminate()
-        assert server.wait(timeout=60) == 0
+            code = wait_or_kill(server)
+        assert code == 0
