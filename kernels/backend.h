@@ -166,6 +166,10 @@ struct Segment {
   /// adds the weight that each unit got from the last row, summed over the query heads of each KV
   /// head. To be read after EndStep().
   std::span<float> unit_weights = {};
+  /// [layers, K, AttentionParts::Count()] in host memory, or empty, which costs nothing: every
+  /// layer adds how the last row divided its attention among the parts of what it sees, the shares
+  /// of the query heads of each KV head summed. To be read after EndStep().
+  std::span<float> attention_shares = {};
 };
 
 /// The size in bytes of a device's own memory, and how much all its users take together.

@@ -7,8 +7,10 @@
 #include <span>
 #include <utility>
 
+#include "kernels/cpu/attention_shares.h"
 #include "kernels/cpu/pointwise.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/fma/attention_parts.h"
 #include "kernels/host/attention.h"
 #include "kernels/host/host_element.h"
 
@@ -40,6 +42,7 @@ class HeadTask {
         rotary_(weights.rotary.get()),
         segment_(step.segments[segment]),
         segment_index_(segment),
+        layer_(layer),
         kv_head_(kv_head),
         heads_(spec_.QueriesPerKvHead()),
         qkv_(qkv),
@@ -136,7 +139,10 @@ class HeadTask {
       if (out_.data != nullptr) WeighColumns(query, tile);
     }
     if (out_.data != nullptr) StoreOutput(first, queries);
-    if (first + rows == segment_.rows) ReportUnits(rows - 1);
+    if (first + rows == segment_.rows) {
+      ReportUnits(rows - 1);
+      ReportShares(rows - 1);
+    }
     for (int64_t row = 0; spec_.Selects() && row < rows; ++row) Receive(row, position + row);
   }
 
@@ -148,6 +154,26 @@ class HeadTask {
     opened_.AddUnitWeights(row, scratch_.scores.get() + query * stride_, stride_, opened_at_,
                            std::span(scratch_.scales).subspan(query, heads_),
                            sums.data() + kv_head_ * std::ssize(sums) / spec_.num_kv_heads);
+  }
+
+  /// How the segment's last row divided its attention, if somebody wants to know.
+  void ReportShares(int64_t row) {
+    if (segment_.attention_shares.empty()) return;
+    const int64_t count = AttentionParts(layout_.hierarchy).Count();
+    const std::span<float> shares = segment_.attention_shares.subspan(
+        (int64_t{layer_} * spec_.num_kv_heads + kv_head_) * count, count);
+    for (int64_t head = 0; head < heads_; ++head) {
+      const int64_t query = row * heads_ + head;
+      const std::span<const float> weights(scratch_.scores.get() + query * stride_, stride_);
+      // The row was the last whose softmax was made, so the weights of missing keys are its own.
+      AddShares(layout_,
+                {.far = weights.first(far_end_),
+                 .near = weights.subspan(far_end_, opened_at_ - far_end_),
+                 .opened = weights.subspan(opened_at_),
+                 .missing = {Missing(head), static_cast<size_t>(num_missing_)},
+                 .scale = scratch_.scales[query]},
+                shares);
+    }
   }
 
   void ScoreOpened(int64_t first, int64_t rows, int64_t fine_group) {
@@ -237,7 +263,7 @@ class HeadTask {
     AddNearRun(fine_group * h.group_size, length);
     if (spec_.padding == Padding::kZeroKeys && fine_group == 0) {
       for (int64_t head = 0; head < heads_; ++head) {
-        Missing(head)[num_missing_] = {0.0F, h.group_size};
+        Missing(head)[num_missing_] = {AttentionParts::kNearField, 0.0F, h.group_size};
       }
       ++num_missing_;
     }
@@ -261,7 +287,10 @@ class HeadTask {
       for (int64_t group = existing.first; group < existing.end; ++group) {
         ShowFar(head, layout_.FarColumn(level, group), h.rank, bias);
       }
-      if (misses) Missing(head)[num_missing_] = {bias, groups.Missing() * h.rank};
+      if (misses) {
+        Missing(head)[num_missing_] = {AttentionParts(h).Level(level), bias,
+                                       groups.Missing() * h.rank};
+      }
     }
     if (misses) ++num_missing_;
   }
@@ -322,6 +351,7 @@ class HeadTask {
   const Rotary* const rotary_;  // null: nothing is rotated
   const SlotSegment& segment_;
   const int64_t segment_index_;
+  const int32_t layer_;
   const int32_t kv_head_;
   const int64_t heads_;
   const Matrix qkv_;

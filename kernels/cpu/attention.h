@@ -37,10 +37,13 @@ inline constexpr int64_t kMaxOpenScores = 1 << 17;
 /// Rows of a block that share the loads of keys and values.
 inline constexpr int kRowTile = 4;
 
-/// `count` keys of zeros that stand for missing groups, all with the same score.
+/// `count` keys of zeros that stand for missing groups of a part (AttentionParts), all with the
+/// same score.
 struct MissingKeys {
+  int part = 0;
   float score = 0;
   int64_t count = 0;
+  float weight = 0;  ///< of all of them, once the softmax is known
 };
 
 /// `count` consecutive columns that some row of the block sees: where their weights are in a row of

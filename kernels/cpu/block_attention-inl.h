@@ -90,10 +90,9 @@ void Scores(const float* queries, int64_t rows, int64_t dim, const T* keys, int6
   }
 }
 
-/// Turns scores into weights exp(score - max), in place, and returns 1 / (their sum and that of the
-/// missing keys). `count` is a multiple of SlotLayout::kLane.
-inline float Softmax(float* HWY_RESTRICT scores, int64_t count,
-                     std::span<const MissingKeys> missing) {
+/// Turns scores into weights exp(score - max), in place, weighs the missing keys alike, and returns
+/// 1 / (the sum of all these weights). `count` is a multiple of SlotLayout::kLane.
+inline float Softmax(float* HWY_RESTRICT scores, int64_t count, std::span<MissingKeys> missing) {
   const FloatTag d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   FloatVec max_lanes = hn::Load(d, scores);
@@ -111,8 +110,9 @@ inline float Softmax(float* HWY_RESTRICT scores, int64_t count,
     sum = hn::Add(sum, weight);
   }
   float total = hn::GetLane(hn::SumOfLanes(d, sum));
-  for (const MissingKeys& keys : missing) {
-    total += static_cast<float>(keys.count) * std::exp(keys.score - max);
+  for (MissingKeys& keys : missing) {
+    keys.weight = static_cast<float>(keys.count) * std::exp(keys.score - max);
+    total += keys.weight;
   }
   return 1.0F / total;
 }

@@ -166,7 +166,7 @@ class CudaBackend : public Backend, private RowSampler {
   SamplingMemory sampling_;
   std::vector<std::byte> restored_;  // a slot on its way in
   Memory scratch_;                   // for slices of prompts and selected tokens
-  Memory unit_weights_;              // float32, what the step reports of opened units
+  Memory reports_memory_;            // float32, what the step reports
   Memory reported_;                  // pinned: the same on the host
   std::vector<Operation> recorded_;
   absl::Status error_;
@@ -178,7 +178,7 @@ class CudaBackend : public Backend, private RowSampler {
   DevicePlan plan_;
   std::vector<HeadCopy> copies_;
   std::vector<Wave> waves_;  // plan_ points to them
-  std::vector<UnitReport> reports_;
+  std::vector<Report> reports_;
   int64_t step_rows_ = 0;
   int64_t bucket_ = 0;  // rows to pad to in this step; 0: none, and no graph
 };
@@ -289,25 +289,26 @@ void CudaBackend::PutReports(const AttentionPlan& plan) {
   if (reports_.empty()) return;
   const int64_t bytes = plan.reported * static_cast<int64_t>(sizeof(float));
   Note(GrowMemory(reported_, Memory::Kind::kPinned, bytes).status());
-  const absl::StatusOr<bool> moved = GrowMemory(unit_weights_, Memory::Kind::kDevice, bytes);
+  const absl::StatusOr<bool> moved = GrowMemory(reports_memory_, Memory::Kind::kDevice, bytes);
   Note(moved.status());
   if (!error_.ok()) return reports_.clear();
   if (*moved) graphs_.Clear();
-  plan_.unit_weights = unit_weights_.As<float>();
-  Note(stream_->Fill(unit_weights_.data(), 0, unit_weights_.bytes()));
+  if (plan.reports_units) plan_.unit_weights = reports_memory_.As<float>();
+  if (plan.reports_shares) plan_.attention_shares = reports_memory_.As<float>();
+  Note(stream_->Fill(reports_memory_.data(), 0, reports_memory_.bytes()));
 }
 
 void CudaBackend::FetchReports() {
   if (reports_.empty() || !error_.ok()) return;
   busy_ = true;
-  const UnitReport& last = reports_.back();
+  const Report& last = reports_.back();
   const int64_t floats = last.from + std::ssize(last.to);
-  Note(stream_->CopyToHost(reported_.data(), unit_weights_.data(),
+  Note(stream_->CopyToHost(reported_.data(), reports_memory_.data(),
                            floats * static_cast<int64_t>(sizeof(float))));
 }
 
 void CudaBackend::AddReports() {
-  for (const UnitReport& report : std::exchange(reports_, {})) {
+  for (const Report& report : std::exchange(reports_, {})) {
     const float* from = reported_.As<float>() + report.from;
     for (size_t i = 0; i < report.to.size(); ++i) report.to[i] += from[i];
   }

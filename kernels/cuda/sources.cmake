@@ -8,6 +8,7 @@ set(FMA_CUDA_KERNELS
   ${_folder}/attention/attention.cu
   ${_folder}/attention/opened_units.cu
   ${_folder}/attention/prefill.cu
+  ${_folder}/attention/report_shares.cu
   ${_folder}/attention/selected_tokens.cu
   ${_folder}/dense/dense.cu
   ${_folder}/sampling/sampling.cu)

@@ -24,6 +24,7 @@ struct SlotSegment {
   bool opens = false;      ///< as of Segment, like all that follow
   std::span<ArchiveGroup* const> archive = {};
   std::span<float> unit_weights = {};
+  std::span<float> attention_shares = {};
 };
 
 /// `find` returns the address of a SlotHandle's slot.
@@ -34,7 +35,8 @@ std::vector<SlotSegment> SlotSegments(std::span<const Segment> segments, const F
   for (const Segment& segment : segments) {
     const int64_t first = std::exchange(row, row + segment.rows);
     found.push_back({find(segment.slot), segment.position, segment.rows, first, segment.tentative,
-                     segment.opens, segment.archive, segment.unit_weights});
+                     segment.opens, segment.archive, segment.unit_weights,
+                     segment.attention_shares});
   }
   return found;
 }
@@ -48,6 +50,7 @@ inline std::vector<SlotSegment> TentativeOf(std::span<const SlotSegment> step) {
     segment.first_row = std::exchange(row, row + segment.rows);
     segment.tentative = false;
     segment.unit_weights = {};  // told already, and perhaps gone
+    segment.attention_shares = {};
     tentative.push_back(segment);
   }
   return tentative;

@@ -90,15 +90,18 @@ class AttentionTest : public BackendTest {
     bool tentative = false;
     TestArchive* archive = nullptr;  // null: it opens nothing
     std::span<float> unit_weights = {};
+    std::span<float> attention_shares = {};
   };
 
-  /// Runs one step of one layer; returns [rows of all parts, H*d].
+  /// Runs one step of one layer, the first unless `layer` says; returns [rows of all parts, H*d].
   std::vector<float> Step(const kernels::AttentionWeights& weights,
-                          const kernels::AttentionSpec& spec, const std::vector<Part>& parts) {
+                          const kernels::AttentionSpec& spec, const std::vector<Part>& parts,
+                          int32_t layer = 0) {
     std::vector<kernels::Segment> segments;
     std::vector<float> qkv;
     for (const Part& part : parts) {
       segments.push_back({{part.slot}, part.position, part.rows, part.tentative});
+      segments.back().attention_shares = part.attention_shares;
       if (part.archive != nullptr) {
         segments.back().opens = true;
         segments.back().archive = part.archive->Reach(backend(), part.position + part.rows);
@@ -112,7 +115,7 @@ class AttentionTest : public BackendTest {
     const DeviceMatrix input(backend(), rows, qkv);
     const DeviceMatrix out(backend(), rows, columns);
     backend().BeginStep(spec, segments);
-    backend().Attend(weights, 0, input, out);
+    backend().Attend(weights, layer, input, out);
     const absl::Status status = backend().EndStep();
     EXPECT_TRUE(status.ok()) << status;
     return out.Read();

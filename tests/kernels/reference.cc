@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
+#include "kernels/fma/attention_parts.h"
 #include "tests/kernels/reference_select.h"
 
 namespace fmaserver::testing {
@@ -26,6 +28,11 @@ ReferenceSoftmax::ReferenceSoftmax(const std::vector<ReferenceItem>& items, int 
   for (size_t i = 0; i < items.size(); ++i) {
     for (size_t c = 0; c < items[i].value.size(); ++c) out[c] += weights[i] * items[i].value[c];
   }
+}
+
+void ReferenceSoftmax::AddShares(const std::vector<ReferenceItem>& items,
+                                 std::span<double> shares) const {
+  for (size_t i = 0; i < items.size(); ++i) shares[items[i].part] += weights[i];
 }
 
 std::vector<double> ReferenceAttention::Vector(const std::vector<float>& qkv, int64_t position,
@@ -109,8 +116,8 @@ double ReferenceAttention::LevelBias(int head, int level) const {
   return level_bias[head * level_bias_columns + std::min(level, level_bias_columns) - 1];
 }
 
-std::vector<double> ReferenceAttention::EvaluateRow(const std::vector<float>& qkv,
-                                                    int64_t t) const {
+void ReferenceAttention::AddRow(const std::vector<float>& qkv, int64_t t,
+                                ReferenceRows& rows) const {
   const int64_t m = spec.hierarchy.group_size;
   const int p = spec.hierarchy.rank;
   const int64_t fine = t / m;
@@ -118,7 +125,9 @@ std::vector<double> ReferenceAttention::EvaluateRow(const std::vector<float>& qk
   const bool rotated_far = spec.positions == kernels::PositionEmbedding::kRope &&
                            spec.far_positions == kernels::FarPositions::kCenter;
   const auto limit = static_cast<double>(spec.max_distance);
-  std::vector<double> out;
+  const kernels::AttentionParts parts(spec.hierarchy);
+  const size_t first_share = rows.shares.size();
+  rows.shares.resize(first_share + spec.num_kv_heads * parts.Count());
   for (int head = 0; head < spec.num_heads; ++head) {
     const int kv_head = head / (spec.num_heads / spec.num_kv_heads);
     const std::vector<double> plain = Vector(qkv, t, head);
@@ -132,14 +141,16 @@ std::vector<double> ReferenceAttention::EvaluateRow(const std::vector<float>& qk
     };
     std::vector<ReferenceItem> items;
     for (int64_t s = std::max<int64_t>(0, (fine - 1) * m); s <= t; ++s) {
-      items.push_back({Dot(query, Rotate(key(s), static_cast<double>(s))) * scale, value(s)});
+      items.push_back({kernels::AttentionParts::kNearField,
+                       Dot(query, Rotate(key(s), static_cast<double>(s))) * scale, value(s)});
     }
     if (fine == 0 && spec.padding == kernels::Padding::kZeroKeys) {
-      items.push_back({0, {}, static_cast<double>(m)});
+      items.push_back({kernels::AttentionParts::kNearField, 0, {}, static_cast<double>(m)});
     }
     for (int64_t s = 0; fine >= 2 && s < spec.hierarchy.sink_tokens; ++s) {
       const auto sink = rotated_far ? Rotate(key(s), static_cast<double>(s)) : key(s);
-      items.push_back({Dot(past_limit ? distant_query : far_query, sink) * scale, value(s)});
+      items.push_back({kernels::AttentionParts::kSinks,
+                       Dot(past_limit ? distant_query : far_query, sink) * scale, value(s)});
     }
     for (int level = 1; level <= spec.hierarchy.num_levels; ++level) {
       const int64_t width = m << (level - 1);
@@ -153,7 +164,8 @@ std::vector<double> ReferenceAttention::EvaluateRow(const std::vector<float>& qk
       if (own % 2 == 1) groups.insert(groups.begin(), own - 3);
       for (const int64_t group : groups) {
         if (group < 0) {
-          if (spec.padding == kernels::Padding::kZeroKeys) items.push_back({bias, {}, double(p)});
+          if (spec.padding != kernels::Padding::kZeroKeys) continue;
+          items.push_back({parts.Level(level), bias, {}, double(p)});
           continue;
         }
         const auto far_keys = Summaries(qkv, true, kv_head, level, group);
@@ -162,25 +174,22 @@ std::vector<double> ReferenceAttention::EvaluateRow(const std::vector<float>& qk
           const double centre = group * width + (r + 0.5) * width / p - 0.5;
           const auto placed = rotated_far && !distant ? Rotate(far_keys[r], centre) : far_keys[r];
           const auto& asking = distant ? distant_query : far_query;
-          items.push_back({Dot(asking, placed) * scale + bias, far_values[r]});
+          items.push_back({parts.Level(level), Dot(asking, placed) * scale + bias, far_values[r]});
         }
       }
     }
-    const std::vector<double> head_out = ReferenceSoftmax(items, spec.head_dim).out;
-    out.insert(out.end(), head_out.begin(), head_out.end());
+    const ReferenceSoftmax softmax(items, spec.head_dim);
+    rows.out.insert(rows.out.end(), softmax.out.begin(), softmax.out.end());
+    softmax.AddShares(items, std::span(rows.shares).subspan(first_share + kv_head * parts.Count()));
   }
-  return out;
 }
 
-std::vector<double> ReferenceAttention::Evaluate(const std::vector<float>& qkv) const {
+ReferenceRows ReferenceAttention::EvaluateRows(const std::vector<float>& qkv) const {
   if (spec.Selects()) return EvaluateSelected(*this, qkv);
-  std::vector<double> out;
+  ReferenceRows rows;
   const int64_t n = static_cast<int64_t>(qkv.size()) / spec.QkvColumns();
-  for (int64_t t = 0; t < n; ++t) {
-    const std::vector<double> row = EvaluateRow(qkv, t);
-    out.insert(out.end(), row.begin(), row.end());
-  }
-  return out;
+  for (int64_t t = 0; t < n; ++t) AddRow(qkv, t, rows);
+  return rows;
 }
 
 }  // namespace fmaserver::testing

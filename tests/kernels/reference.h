@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kernels/fma/spec.h"
@@ -17,6 +18,7 @@ struct ReferenceDownsampling {
 
 /// One entry of a query's list.
 struct ReferenceItem {
+  int part;  ///< kernels::AttentionParts
   double score;
   std::vector<double> value;  ///< empty: zeros
   double count = 1;
@@ -27,6 +29,15 @@ struct ReferenceSoftmax {
   ReferenceSoftmax(const std::vector<ReferenceItem>& items, int dim);
   std::vector<double> weights;
   std::vector<double> out;
+
+  /// Adds the weights of `items` by part.
+  void AddShares(const std::vector<ReferenceItem>& items, std::span<double> shares) const;
+};
+
+/// What rows give.
+struct ReferenceRows {
+  std::vector<double> out;     ///< [rows, H*d]
+  std::vector<double> shares;  ///< [rows, K, parts], summed over the query heads of a KV head
 };
 
 double Dot(const std::vector<double>& a, const std::vector<double>& b);
@@ -42,12 +53,14 @@ struct ReferenceAttention {
   float norm_eps = 0;
   std::vector<double> rope_factors;  ///< [d/2]; empty: 1
 
-  /// The attention output [n, H*d] of the whole sequence qkv [n, (H + 2K) d]. Of models that select
-  /// tokens only the rows before a choice that rounding could turn (reference_select.h).
-  std::vector<double> Evaluate(const std::vector<float>& qkv) const;
+  /// What the whole sequence qkv [n, (H + 2K) d] gives. Of models that select tokens only the rows
+  /// before a choice that rounding could turn (reference_select.h).
+  ReferenceRows EvaluateRows(const std::vector<float>& qkv) const;
 
-  /// Row `position` of it; not of models that select tokens.
-  std::vector<double> EvaluateRow(const std::vector<float>& qkv, int64_t position) const;
+  /// The output of EvaluateRows().
+  std::vector<double> Evaluate(const std::vector<float>& qkv) const {
+    return EvaluateRows(qkv).out;
+  }
 
   /// Vector `column` (of queries, then keys, then values) of a token, normed where heads are.
   std::vector<double> Vector(const std::vector<float>& qkv, int64_t position, int64_t column) const;
@@ -57,6 +70,8 @@ struct ReferenceAttention {
   double ScoreScale() const;
 
  private:
+  /// Adds row `position`; not of models that select tokens.
+  void AddRow(const std::vector<float>& qkv, int64_t position, ReferenceRows& rows) const;
   std::vector<std::vector<double>> Summaries(const std::vector<float>& qkv, bool of_keys,
                                              int kv_head, int level, int64_t group) const;
 };

@@ -6,7 +6,10 @@
 #include <functional>
 #include <map>
 #include <set>
+#include <span>
 #include <utility>
+
+#include "kernels/fma/attention_parts.h"
 
 namespace fmaserver::testing {
 namespace {
@@ -35,6 +38,7 @@ class HeadReference {
   HeadReference(const ReferenceAttention& layer, const std::vector<float>& qkv, int kv_head)
       : layer_(layer),
         spec_(layer.spec),
+        parts_(spec_.hierarchy),
         qkv_(qkv),
         kv_head_(kv_head),
         received_(qkv.size() / spec_.QkvColumns()),
@@ -90,20 +94,21 @@ class HeadReference {
     return clear && last - next > kScoreRounding * std::max(std::abs(last), std::abs(next));
   }
 
-  /// The output of token `t`, [heads, d].
-  std::vector<double> Attend(int64_t t) {
-    std::vector<double> out;
+  /// Adds what token `t` gives, of these heads.
+  void Attend(int64_t t, ReferenceRows& rows) {
     std::map<int64_t, double> sums;
+    const size_t first_share = rows.shares.size();
+    rows.shares.resize(first_share + parts_.Count());
     for (int i = 0; i < spec_.QueriesPerKvHead(); ++i) {
       const Entries entries = List(t, kv_head_ * spec_.QueriesPerKvHead() + i);
       const ReferenceSoftmax softmax(entries.items, spec_.head_dim);
-      out.insert(out.end(), softmax.out.begin(), softmax.out.end());
+      rows.out.insert(rows.out.end(), softmax.out.begin(), softmax.out.end());
+      softmax.AddShares(entries.items, std::span(rows.shares).subspan(first_share));
       for (size_t e = 0; e < entries.items.size(); ++e) {
         if (entries.receives[e]) sums[entries.tokens[e]] += softmax.weights[e];
       }
     }
     for (const auto& [token, sum] : sums) received_[token] += sum;
-    return out;
   }
 
  private:
@@ -290,17 +295,19 @@ class HeadReference {
     };
     const auto placed = [&](int64_t s) { return layer_.Rotate(Key(s), static_cast<double>(s)); };
     Entries entries;
-    const auto add = [&](int64_t s, bool receives, double score, double bias) {
+    const auto add = [&](int part, int64_t s, bool receives, double score, double bias) {
       entries.Add(s, receives,
-                  {score * scale + bias,
+                  {part, score * scale + bias,
                    layer_.Vector(qkv_, s, spec_.num_heads + spec_.num_kv_heads + kv_head_)});
     };
     for (int64_t s = std::max<int64_t>(0, (t / m - 1) * m); s <= t; ++s) {
-      add(s, t - s >= spec_.select_lag, Dot(query(t), placed(s)), 0);
+      add(kernels::AttentionParts::kNearField, s, t - s >= spec_.select_lag,
+          Dot(query(t), placed(s)), 0);
     }
     for (int64_t s = 0; t / m >= 2 && s < spec_.hierarchy.sink_tokens; ++s) {
       const int64_t from = limit > 0 ? std::min(t, limit) : t;
-      add(s, false, own ? Dot(query(from), placed(s)) : Dot(plain, Key(s)), 0);
+      add(kernels::AttentionParts::kSinks, s, false,
+          own ? Dot(query(from), placed(s)) : Dot(plain, Key(s)), 0);
     }
     std::set<int64_t> met_as_opened;
     for (int level = 1; level <= spec_.hierarchy.num_levels; ++level) {
@@ -317,7 +324,7 @@ class HeadReference {
           const double score = !own      ? Dot(plain, Key(s))
                                : distant ? Dot(query(limit), Key(s))
                                          : Dot(query(t), placed(s));
-          add(s, true, score, layer_.LevelBias(head, level));
+          add(parts_.Level(level), s, true, score, layer_.LevelBias(head, level));
         }
       }
     }
@@ -326,7 +333,7 @@ class HeadReference {
         if (s < spec_.hierarchy.sink_tokens) continue;
         const Form form = FormOf(s, t);
         const double score = Dot(Query(t, head, form), form == Form::kPlaced ? placed(s) : Key(s));
-        add(s, met_as_opened.contains(s), score, 0);
+        add(parts_.OpenedUnits(), s, met_as_opened.contains(s), score, 0);
       }
     }
     return entries;
@@ -334,6 +341,7 @@ class HeadReference {
 
   const ReferenceAttention& layer_;
   const kernels::AttentionSpec& spec_;
+  const kernels::AttentionParts parts_;
   const std::vector<float>& qkv_;
   const int kv_head_;
   std::vector<double> received_;
@@ -345,22 +353,18 @@ class HeadReference {
 
 }  // namespace
 
-std::vector<double> EvaluateSelected(const ReferenceAttention& layer,
-                                     const std::vector<float>& qkv) {
+ReferenceRows EvaluateSelected(const ReferenceAttention& layer, const std::vector<float>& qkv) {
   std::vector<HeadReference> heads;
   for (int i = 0; i < layer.spec.num_kv_heads; ++i) heads.emplace_back(layer, qkv, i);
-  std::vector<double> out;
+  ReferenceRows rows;
   const auto n = static_cast<int64_t>(qkv.size()) / layer.spec.QkvColumns();
   for (int64_t t = 0; t < n; ++t) {
     for (HeadReference& head : heads) {
-      if (!head.Choose(t) || !head.Open(t)) return out;
+      if (!head.Choose(t) || !head.Open(t)) return rows;
     }
-    for (HeadReference& head : heads) {
-      const std::vector<double> row = head.Attend(t);
-      out.insert(out.end(), row.begin(), row.end());
-    }
+    for (HeadReference& head : heads) head.Attend(t, rows);
   }
-  return out;
+  return rows;
 }
 
 }  // namespace fmaserver::testing

@@ -8,10 +8,8 @@
 
 namespace fmaserver::testing {
 
-/// The attention output [rows, H*d] of a layer that selects tokens: the rows before the first
-/// choice that rounding could turn, where two right implementations may part; all when there is
-/// none.
-std::vector<double> EvaluateSelected(const ReferenceAttention& layer,
-                                     const std::vector<float>& qkv);
+/// What a layer that selects tokens gives: the rows before the first choice that rounding could
+/// turn, where two right implementations may part; all when there is none.
+ReferenceRows EvaluateSelected(const ReferenceAttention& layer, const std::vector<float>& qkv);
 
 }  // namespace fmaserver::testing

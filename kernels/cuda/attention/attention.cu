@@ -2,7 +2,9 @@
 
 #include "kernels/cuda/attention/decode_launch.h"
 #include "kernels/cuda/attention/norm_heads_kernel.h"
+#include "kernels/cuda/attention/opened_units.h"
 #include "kernels/cuda/attention/prefill.h"
+#include "kernels/cuda/attention/report_shares.h"
 #include "kernels/cuda/attention/selected_tokens.h"
 
 namespace fmaserver::kernels::cuda {
@@ -35,6 +37,9 @@ absl::Status LaunchAttention(Stream& stream, const DeviceAttention& attention,
     status.Update(LaunchSelectedTokens(stream, parameters));
     return status;
   }
+  // Before rows close the groups that they see.
+  status.Update(LaunchShareReport(stream, OpeningOf(parameters, plan.decode, nullptr, 0),
+                                  plan.decode_rows, plan.attention_shares));
   const DecodeLaunch decode = {attention, layout,   plan.decode, plan.decode_rows,
                                layer,     qkv.data, out.data};
   status.Update(layout.type == CacheType::kF32 ? LaunchDecodeOf<float, false>(stream, decode)

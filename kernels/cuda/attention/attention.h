@@ -27,8 +27,9 @@ struct HeadCopy {
   int64_t to = 0;
 };
 
-/// Where Segment::unit_weights of a segment are in DevicePlan::unit_weights, in floats.
-struct UnitReport {
+/// Where what a segment reports, its Segment::unit_weights or its Segment::attention_shares, is in
+/// the step's reports, in floats.
+struct Report {
   std::span<float> to;
   int64_t from = 0;
 };
@@ -48,8 +49,10 @@ struct AttentionPlan {
   std::vector<Wave> waves;
   std::vector<HeadCopy> copies;
   std::vector<DeviceGroup> archive;
-  std::vector<UnitReport> reports;
+  std::vector<Report> reports;
   int64_t reported = 0;  ///< floats of all reports
+  bool reports_units = false;
+  bool reports_shares = false;
   int64_t open_scratch = 0;
   int64_t most_units = 0;     ///< a power of two, so that steps with the same graph differ seldom
   int64_t scratch_bytes = 0;  ///< of DevicePlan::scratch, aligned to SlotLayout::kAlignment
@@ -58,8 +61,10 @@ struct AttentionPlan {
   /// Adds the archive of a segment; returns its place, -1 for one that opens no units.
   int64_t AddArchive(const AttentionSpec& spec, const SlotSegment& segment);
   void AddSlice(const AttentionSpec& spec, const SlotLayout& layout, const SlotSegment& segment);
-  /// Returns the place of what a segment reports, -1 for one that reports nothing.
-  int64_t AddReport(const AttentionSpec& spec, const SlotSegment& segment);
+  /// Returns the place of what is reported to `to`; -1: nothing is.
+  int64_t AddReport(std::span<float> to);
+  int64_t AddUnitReport(const AttentionSpec& spec, const SlotSegment& segment);
+  int64_t AddShareReport(const SlotSegment& segment);
   /// Makes room in the scratch for what `rows` rows open at the same time.
   void AddOpenScratch(const AttentionSpec& spec, const SlotLayout& layout, int64_t rows);
   void AddWaves(const AttentionSpec& spec, const SlotLayout& layout,
@@ -67,8 +72,9 @@ struct AttentionPlan {
 };
 
 /// See Backend::Attend. qkv [n, QkvColumns()] and out [n, H*d] in device memory. It takes one
-/// launch for all decode rows, six for all slices, whatever their number and length, and one more
-/// where heads are normed; see selected_tokens.h for those. Without data in `out` only the slots
+/// launch for all decode rows, six for all slices, whatever their number and length, one more where
+/// heads are normed, and one more for either where rows report how they divide their attention; see
+/// selected_tokens.h for those. Without data in `out` only the slots
 /// change; `plan` then has no decode rows.
 absl::Status LaunchAttention(Stream& stream, const DeviceAttention& attention,
                              const SlotLayout& layout, const DevicePlan& plan, int32_t layer,

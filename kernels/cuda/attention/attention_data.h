@@ -35,6 +35,7 @@ struct DecodeRow {
   int64_t copy = -1;  ///< where a copy of the slot's heads lies in the scratch, in the slot's place
   int64_t archive = -1;  ///< first group of its archive in DevicePlan::archive; -1: opens no units
   int64_t unit_weights = -1;  ///< its place in DevicePlan::unit_weights; -1: nobody wants them
+  int64_t shares = -1;        ///< likewise in DevicePlan::attention_shares
 };
 
 /// A group of an archive; see ArchiveLayout.
@@ -50,6 +51,7 @@ struct PrefillSegment {
   int64_t first_row = 0;  ///< of the step's matrices
   int64_t rows = 0;
   int64_t scratch = 0;  ///< where its PrefillScratch begins, in bytes
+  int64_t shares = -1;  ///< of its last row, as in DecodeRow
 };
 
 /// A group that tokens of a segment fall into, at a level that is summed from tokens.
@@ -90,7 +92,8 @@ struct DevicePlan {
   const DecodeRow* rows = nullptr;  ///< selected tokens: of the waves, which are in host memory
   const Wave* waves = nullptr;
   const DeviceGroup* archive = nullptr;  ///< of all rows that open units
-  float* unit_weights = nullptr;  ///< Segment::unit_weights of several; null: nobody wants any
+  float* unit_weights = nullptr;      ///< Segment::unit_weights of several; null: nobody wants any
+  float* attention_shares = nullptr;  ///< likewise
   std::byte* scratch = nullptr;
   int64_t open_scratch = 0;  ///< where what rows open begins in the scratch, in bytes
   int64_t most_units = 0;    ///< no row has more to open; 0: no row of the step opens any

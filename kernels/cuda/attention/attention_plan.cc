@@ -30,7 +30,8 @@ AttentionPlan::AttentionPlan(const AttentionSpec& spec, const SlotLayout& layout
                         .position = segment.position,
                         .row = segment.first_row,
                         .archive = AddArchive(spec, segment),
-                        .unit_weights = AddReport(spec, segment)});
+                        .unit_weights = AddUnitReport(spec, segment),
+                        .shares = AddShareReport(segment)});
     } else {
       slices.push_back(segment);
     }
@@ -58,11 +59,24 @@ int64_t AttentionPlan::AddArchive(const AttentionSpec& spec, const SlotSegment& 
   return first;
 }
 
-int64_t AttentionPlan::AddReport(const AttentionSpec& spec, const SlotSegment& segment) {
-  if (!spec.Opens() || !segment.opens || segment.unit_weights.empty()) return -1;
-  const int64_t from = std::exchange(reported, reported + std::ssize(segment.unit_weights));
-  reports.push_back({segment.unit_weights, from});
+int64_t AttentionPlan::AddReport(std::span<float> to) {
+  if (to.empty()) return -1;
+  const int64_t from = std::exchange(reported, reported + std::ssize(to));
+  reports.push_back({to, from});
   return from;
+}
+
+int64_t AttentionPlan::AddUnitReport(const AttentionSpec& spec, const SlotSegment& segment) {
+  if (!spec.Opens() || !segment.opens) return -1;
+  const int64_t place = AddReport(segment.unit_weights);
+  reports_units = reports_units || place >= 0;
+  return place;
+}
+
+int64_t AttentionPlan::AddShareReport(const SlotSegment& segment) {
+  const int64_t place = AddReport(segment.attention_shares);
+  reports_shares = reports_shares || place >= 0;
+  return place;
 }
 
 void AttentionPlan::AddOpenScratch(const AttentionSpec& spec, const SlotLayout& layout,
@@ -75,8 +89,8 @@ void AttentionPlan::AddOpenScratch(const AttentionSpec& spec, const SlotLayout& 
 void AttentionPlan::AddSlice(const AttentionSpec& spec, const SlotLayout& layout,
                              const SlotSegment& segment) {
   const auto index = static_cast<int32_t>(segments.size());
-  segments.push_back(
-      {segment.slot, segment.position, segment.first_row, segment.rows, scratch_bytes});
+  segments.push_back({segment.slot, segment.position, segment.first_row, segment.rows,
+                      scratch_bytes, AddShareReport(segment)});
   const PrefillScratch scratch(layout, segment.position, segment.rows);
   scratch_bytes += scratch.head_bytes() * spec.num_kv_heads;
 
@@ -126,7 +140,9 @@ void AttentionPlan::AddWaves(const AttentionSpec& spec, const SlotLayout& layout
         rows.push_back(
             {slice.slot, position + row, slice.first_row + taken[i], copy[i], archives[i]});
       }
-      if (taken[i] == slice.rows) rows.back().unit_weights = AddReport(spec, slice);
+      if (taken[i] < slice.rows) continue;
+      rows.back().unit_weights = AddUnitReport(spec, slice);
+      rows.back().shares = AddShareReport(slice);
     }
     wave.rows = std::ssize(rows) - wave.first_row;
     wave.blocks = std::ssize(blocks) - wave.first_block;

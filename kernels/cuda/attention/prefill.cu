@@ -3,6 +3,7 @@
 #include "kernels/cuda/attention/block_attention_kernel.h"
 #include "kernels/cuda/attention/prefill_commit_kernel.h"
 #include "kernels/cuda/attention/prefill_summaries_kernel.h"
+#include "kernels/cuda/attention/report_shares.h"
 #include "kernels/cuda/attention/tensor_attention_kernel.h"
 #include "kernels/cuda/runtime/launch.h"
 
@@ -73,6 +74,8 @@ template <typename T>
 absl::Status LaunchAs(Stream& stream, const PrefillParameters& parameters) {
   absl::Status status = LaunchSummaries<T>(stream, parameters);
   if (parameters.out != nullptr) status.Update(LaunchBlocks(stream, parameters));
+  // Before slots lose the groups that rows see.
+  status.Update(LaunchShareReport(stream, parameters));
   using Commit = PrefillCommitKernel<T>;
   status.Update(LaunchEach<Commit>(stream, parameters, parameters.plan.num_appended,
                                    Commit::BlocksY(parameters.layout)));

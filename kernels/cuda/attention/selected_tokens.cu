@@ -5,6 +5,7 @@
 #include "kernels/cuda/attention/choose_groups_kernel.h"
 #include "kernels/cuda/attention/decode_launch.h"
 #include "kernels/cuda/attention/opened_units.h"
+#include "kernels/cuda/attention/report_shares.h"
 #include "kernels/cuda/attention/selected_rows_kernel.h"
 #include "kernels/cuda/attention/selection_scratch.h"
 
@@ -56,6 +57,7 @@ absl::Status LaunchWave(Stream& stream, const PrefillParameters& parameters, con
   status.Update(Launch(stream, {.blocks_x = items, .blocks_y = Receive::BlocksY(parameters.layout)},
                        Receive{of_blocks, given, wave.first_row}));
   status.Update(LaunchReport(stream, opening, wave.rows, plan.unit_weights));
+  status.Update(LaunchShareReport(stream, opening, wave.rows, plan.attention_shares));
   status.Update(LaunchArchiving(stream, opening, wave.blocks));
   return status;
 }
@@ -68,6 +70,7 @@ absl::Status LaunchAs(Stream& stream, const PrefillParameters& parameters) {
   status.Update(LaunchOpening(stream, opening, plan.decode_rows, plan.decode_rows));
   status.Update(LaunchRows<T>(stream, parameters, opening, plan.decode_rows, nullptr));
   status.Update(LaunchReport(stream, opening, plan.decode_rows, plan.unit_weights));
+  status.Update(LaunchShareReport(stream, opening, plan.decode_rows, plan.attention_shares));
   status.Update(LaunchArchiving(stream, opening, plan.decode_rows));
   for (int64_t i = 0; i < plan.num_waves && status.ok(); ++i) {
     status.Update(LaunchWave<T>(stream, parameters, plan.waves[i]));

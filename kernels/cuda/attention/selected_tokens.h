@@ -8,7 +8,7 @@
 namespace fmaserver::kernels::cuda {
 
 /// Decode rows take two launches, and every wave of slices three or four; each takes four more
-/// where units are opened.
+/// where units are opened, and one more where rows report how they divide their attention.
 absl::Status LaunchSelectedTokens(Stream& stream, const PrefillParameters& parameters);
 
 }  // namespace fmaserver::kernels::cuda

@@ -64,6 +64,21 @@ class VisibleColumns {
     return part == 0 ? QueryForm::kSinks : part == 1 ? QueryForm::kFar : QueryForm::kPlaced;
   }
 
+  /// The entries of a VisibleKey's `level` are [first, end); near tokens end before `near_end`.
+  struct Entries {
+    int32_t first;
+    int32_t end;
+  };
+  FMA_DEVICE Entries EntriesOf(int level, int64_t near_end) const {
+    if (level == VisibleKey::kNear) return {near_begin_, Count(near_end)};
+    if (level == VisibleKey::kSink) return {0, sinks_};
+    int32_t first = sinks_;
+    for (int before = FirstListed(); before != level; before = LevelAfter(before)) {
+      first += WidthOf(before);
+    }
+    return {first, first + WidthOf(level)};
+  }
+
   FMA_DEVICE VisibleKey At(int32_t entry) const {
     VisibleKey key;
     if (entry >= near_begin_) {
@@ -74,12 +89,10 @@ class VisibleColumns {
     key.position = entry;
     int32_t rest = entry - sinks_;
     if (rest < 0) return key;
-    // First the levels that are not placed.
-    const int levels = layout_.hierarchy.num_levels;
-    key.level = FirstUnplaced() > levels ? 1 : FirstUnplaced();
+    key.level = FirstListed();
     for (int32_t width = WidthOf(key.level); rest >= width; width = WidthOf(key.level)) {
       rest -= width;
-      key.level = key.level == levels ? 1 : key.level + 1;
+      key.level = LevelAfter(key.level);
     }
     key.group = Groups(key.level).first + rest / layout_.hierarchy.rank;
     key.r = rest % layout_.hierarchy.rank;
@@ -93,6 +106,13 @@ class VisibleColumns {
   }
   /// From this level on, keys are not met in their places.
   FMA_DEVICE int FirstUnplaced() const { return FarIsPlain() ? 1 : layout_.first_distant_level; }
+  /// The order of levels in the list: first those that are not placed.
+  FMA_DEVICE int FirstListed() const {
+    return FirstUnplaced() > layout_.hierarchy.num_levels ? 1 : FirstUnplaced();
+  }
+  FMA_DEVICE int LevelAfter(int level) const {
+    return level == layout_.hierarchy.num_levels ? 1 : level + 1;
+  }
   FMA_DEVICE GroupRange Groups(int level) const {
     return Hierarchy::FarGroups(level, fine_group_).Existing();
   }
