@@ -48,7 +48,7 @@ struct Hall {
   size_t max_body_bytes = 0;
   /// The same of answers that are sent only when they are whole.
   size_t answer_bytes = 0;
-  size_t max_answer_bytes = size_t{512} << 20;
+  size_t max_answer_bytes = 0;
 };
 
 }  // namespace fmaserver::openai
