@@ -101,8 +101,7 @@ void Connection::AwaitRequest() {
   call_id_.clear();
   route_ = nullptr;
   answered_ = false;
-  // Who comes while the server drains is told so.
-  if (hall_.draining && asked_) return Leave();
+  if (hall_.closing && asked_) return Leave();
   if (received_.size() > 0) return ReadHead();
   const double idle = hall_.options.max_connection_idle_seconds;
   if (!asked_) Ring(hall_.patience.first);
@@ -348,7 +347,9 @@ void Connection::OnSent(const Error& error, size_t size) {
 
 void Connection::EndExchange() {
   gone_ = nullptr;
-  if (!keeps_ || hall_.draining) return Leave();
+  // A client that was told that its connection stays may ask once more, even if the server drains
+  // since then, and is answered.
+  if (!keeps_) return Leave();
   AwaitRequest();
 }
 

@@ -39,7 +39,8 @@ struct Hall {
   const Router& router;
   const service::DoorOptions& options;
   const Patience patience;
-  bool draining = false;
+  bool draining = false;  // each answer is the last one of its connection
+  bool closing = false;   // connections without a request end
   std::unordered_set<std::shared_ptr<Connection>> connections = {};
   std::vector<std::function<void()>> awaiting_none = {};
 

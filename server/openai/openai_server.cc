@@ -136,6 +136,7 @@ void OpenAiServer::Shutdown(absl::Duration grace) {
   acceptor_.reset();
   Drain();
   loop_.Post([this] {
+    hall_.closing = true;
     const auto connections = hall_.connections;
     for (const auto& connection : connections) connection->Drain();
   });
