@@ -272,6 +272,9 @@ TEST(CompletionTest, TellsHowFarAPromptIsRead) {
   const json& progress = events.front()["prompt_progress"];
   EXPECT_EQ(progress["total"], 2000);
   EXPECT_LT(progress["processed"], 2000);
+  EXPECT_EQ(progress["cache"], 0);
+  const std::vector<json> again = Stream(door, request);
+  EXPECT_GT(again.front()["prompt_progress"]["cache"], 0);
 }
 
 TEST(CompletionTest, GivesTokensBesideText) {
