@@ -24,8 +24,9 @@ std::string ForeignPage(const OriginHeaders& headers) {
   // Browsers send no Sec-Fetch-Site to plain HTTP on other machines.
   if (headers.origin.empty()) return {};
   const std::string_view host = HostOf(headers.origin);
-  const bool is_own = !host.empty() && (absl::EqualsIgnoreCase(host, headers.host) ||
-                                        absl::EqualsIgnoreCase(host, headers.forwarded_host));
+  const bool is_own =
+      !host.empty() && (absl::EqualsIgnoreCase(ToAbsl(host), ToAbsl(headers.host)) ||
+                        absl::EqualsIgnoreCase(ToAbsl(host), ToAbsl(headers.forwarded_host)));
   return is_own ? "" : Concat("Origin is ", Quoted(headers.origin), kAllowed);
 }
 

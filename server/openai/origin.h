@@ -8,10 +8,10 @@ namespace fmaserver::openai {
 
 /// The headers by which a browser says whose page asks; empty: absent.
 struct OriginHeaders {
-  std::string_view site;            ///< Sec-Fetch-Site
-  std::string_view origin;          ///< Origin
-  std::string_view host;            ///< Host
-  std::string_view forwarded_host;  ///< X-Forwarded-Host
+  std::string_view site = {};            ///< Sec-Fetch-Site
+  std::string_view origin = {};          ///< Origin
+  std::string_view host = {};            ///< Host
+  std::string_view forwarded_host = {};  ///< X-Forwarded-Host
 };
 
 /// Why the page may not ask here, or empty. Without this any page that a person looks at could make
