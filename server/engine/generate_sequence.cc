@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "server/engine/archive_need.h"
+#include "server/engine/attention_shares.h"
 
 namespace fmaserver::engine {
 namespace {
@@ -91,6 +92,12 @@ std::span<float> GenerateSequence::UnitWeights(size_t size) {
   return unit_weights_;
 }
 
+std::span<float> GenerateSequence::SharesOfAttention(size_t size) {
+  if (!request_.attention_shares) return {};
+  attention_shares_.assign(size, 0);
+  return attention_shares_;
+}
+
 std::optional<kernels::RowSampling> GenerateSequence::Choice() {
   if (prompt_.Scores(position())) return std::nullopt;
   kernels::RowSampling row = sampler_.Describe(output_.Suppressed());
@@ -118,7 +125,7 @@ bool GenerateSequence::Advance(int32_t accepted, const StepOutcome& outcome) {
     return !TimeIsUp() || End({FinishReason::kTimeLimit});
   }
   const absl::StatusOr<kernels::SampledRow> choice = Choose(outcome);
-  if (choice.ok()) return Accept(*choice, FindSources(outcome));
+  if (choice.ok()) return Accept(*choice, FindAttended(outcome));
   Fail(choice.status());
   return false;
 }
@@ -160,19 +167,23 @@ absl::StatusOr<kernels::SampledRow> GenerateSequence::Choose(const StepOutcome& 
   return choice;
 }
 
-std::vector<Source> GenerateSequence::FindSources(const StepOutcome& outcome) {
-  if (!sources_) return {};
-  return sources_->Find(outcome.unit_weights, output_.chosen());
+Attended GenerateSequence::FindAttended(const StepOutcome& outcome) {
+  Attended attended;
+  if (sources_) attended.sources = sources_->Find(outcome.unit_weights, output_.chosen());
+  if (request_.attention_shares) {
+    attended.shares = SharesOf(context_.config, outcome.attention_shares);
+  }
+  return attended;
 }
 
-bool GenerateSequence::Accept(const kernels::SampledRow& choice, std::vector<Source> sources) {
+bool GenerateSequence::Accept(const kernels::SampledRow& choice, Attended attended) {
   const Clock::time_point now = Clock::now();
   if (const std::optional<double> gap = mutable_times().Token(now)) {
     context_.observer->OnNextToken(*gap, position());
   } else {
     context_.observer->OnFirstToken(SecondsBetween(times().arrival(), now));
   }
-  std::optional<Ending> ending = output_.Accept(choice, std::move(sources));
+  std::optional<Ending> ending = output_.Accept(choice, std::move(attended));
   // The new token would take position position(), which must not be past the last one.
   const bool full = position() >= context_.config.MaxSequenceLength();
   if (!ending && full) ending = Ending{FinishReason::kLength};

@@ -47,6 +47,7 @@ class GenerateSequence : public Sequence {
     return prompt_.LogitsWanted(position(), rows);
   }
   std::span<float> UnitWeights(size_t size) override;
+  std::span<float> SharesOfAttention(size_t size) override;
   std::optional<kernels::RowSampling> Choice() override;
   bool Advance(int32_t accepted, const StepOutcome& outcome) override;
   int32_t TakeForks() override;
@@ -67,8 +68,8 @@ class GenerateSequence : public Sequence {
   absl::Status KeepState();
   void ReportPrompt(int64_t before, std::span<const float> logits);
   absl::StatusOr<kernels::SampledRow> Choose(const StepOutcome& outcome);
-  bool Accept(const kernels::SampledRow& choice, std::vector<Source> sources);
-  std::vector<Source> FindSources(const StepOutcome& outcome);
+  bool Accept(const kernels::SampledRow& choice, Attended attended);
+  Attended FindAttended(const StepOutcome& outcome);
   bool TimeIsUp() const;
   bool End(const Ending& ending);
   Usage CurrentUsage() const;
@@ -90,6 +91,7 @@ class GenerateSequence : public Sequence {
   Output output_;
   std::optional<SourceFinder> sources_;  // if the request wants them and there may be some
   std::vector<float> unit_weights_;      // of the step, for them
+  std::vector<float> attention_shares_;  // of the step
 };
 
 }  // namespace fmaserver::engine

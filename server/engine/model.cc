@@ -101,7 +101,8 @@ absl::StatusOr<kernels::Matrix> Model::Run(std::span<const StepSegment> segments
   int64_t rows = 0;
   for (const StepSegment& segment : segments) {
     parts.push_back({segment.slot, segment.position, static_cast<int32_t>(segment.tokens.size()),
-                     segment.tentative, segment.opens, segment.archive, segment.unit_weights});
+                     segment.tentative, segment.opens, segment.archive, segment.unit_weights,
+                     segment.attention_shares});
     rows += parts.back().rows;
   }
   if (rows < 1 || rows > options_.max_rows) {

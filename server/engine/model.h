@@ -30,7 +30,8 @@ struct StepSegment {
   bool tentative = false;           ///< the slot takes none of them before Commit()
   bool opens = false;               ///< whether it reads and writes an archive (kernels::Segment)
   std::span<kernels::ArchiveGroup* const> archive = {};
-  std::span<float> unit_weights = {};  ///< as of kernels::Segment
+  std::span<float> unit_weights = {};      ///< as of kernels::Segment
+  std::span<float> attention_shares = {};  ///< likewise
 };
 
 /// Not thread-safe: one thread at a time.

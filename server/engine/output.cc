@@ -31,16 +31,15 @@ std::span<const int32_t> Output::Suppressed() const {
   return may_stop ? std::span<const int32_t>() : request_.stop_tokens();
 }
 
-std::optional<Ending> Output::Accept(const kernels::SampledRow& choice,
-                                     std::vector<Source> sources) {
+std::optional<Ending> Output::Accept(const kernels::SampledRow& choice, Attended attended) {
   const int32_t token = choice.token;
   chosen_.push_back(token);
   if (Contains(request_.eos_tokens(), token)) {
-    if (request_->include_eos) Emit(choice, std::move(sources), /*has_text=*/false);
+    if (request_->include_eos) Emit(choice, std::move(attended), /*has_text=*/false);
     return Ending{FinishReason::kEos, token};
   }
   const bool stops = Contains(request_.stop_tokens(), token);
-  if (!stops || request_->include_stop) Emit(choice, std::move(sources), /*has_text=*/true);
+  if (!stops || request_->include_stop) Emit(choice, std::move(attended), /*has_text=*/true);
   if (stops) return Ending{FinishReason::kStopSequence, token};
   if (stops_.matched() != nullptr) {
     return Ending{FinishReason::kStopSequence, std::nullopt, *stops_.matched()};
@@ -57,7 +56,7 @@ std::string Output::Text(int32_t token) {
   return size_ > request_->min_tokens ? stops_.Push(text) : text;
 }
 
-void Output::Emit(const kernels::SampledRow& choice, std::vector<Source> sources, bool has_text) {
+void Output::Emit(const kernels::SampledRow& choice, Attended attended, bool has_text) {
   ++size_;
   Delta delta;
   delta.index = index_;
@@ -65,7 +64,8 @@ void Output::Emit(const kernels::SampledRow& choice, std::vector<Source> sources
   if (has_text) delta.text = Text(choice.token);
   if (request_->logprobs) delta.logprobs.push_back(choice.logprob);
   if (request_->top_logprobs > 0) delta.top_logprobs.push_back(choice.top);
-  if (request_->sources > 0) delta.sources.push_back(std::move(sources));
+  if (request_->sources > 0) delta.sources.push_back(std::move(attended.sources));
+  if (request_->attention_shares) delta.attention_shares.push_back(std::move(attended.shares));
   sink_.OnDelta(std::move(delta));
 }
 

@@ -23,6 +23,12 @@ struct Ending {
   std::string stop = {};                   ///< kStopSequence by a string
 };
 
+/// What the query of a chosen token attended to, as far as the request wants to know.
+struct Attended {
+  std::vector<Source> sources = {};
+  AttentionShares shares = {};
+};
+
 class Output {
  public:
   /// The output of sample `index`. All arguments outlive it; without a tokenizer there is no text.
@@ -36,9 +42,9 @@ class Output {
   /// Tokens that must not be chosen next because they would end the text before min_tokens.
   std::span<const int32_t> Suppressed() const;
 
-  /// Adds `choice`, which came from `sources`, and tells the sink what it adds to the output.
-  /// Returns the ending if this is the end.
-  std::optional<Ending> Accept(const kernels::SampledRow& choice, std::vector<Source> sources = {});
+  /// Adds `choice`, and tells the sink what it adds to the output. Returns the ending if this is
+  /// the end.
+  std::optional<Ending> Accept(const kernels::SampledRow& choice, Attended attended = {});
 
   /// The output is over: returns the text that was held back.
   std::string Finish();
@@ -49,7 +55,7 @@ class Output {
   int64_t size() const { return size_; }
 
  private:
-  void Emit(const kernels::SampledRow& choice, std::vector<Source> sources, bool has_text);
+  void Emit(const kernels::SampledRow& choice, Attended attended, bool has_text);
   std::string Text(int32_t token);
 
   const ValidGenerateRequest& request_;

@@ -68,6 +68,7 @@ struct GenerateRequest {
   /// Report the units of the archive that were read for each token, at most so many;
   /// 0..kMaxSources, and 0 unless the model opens units.
   int32_t sources = 0;
+  bool attention_shares = false;  ///< report how the query of each token divided its attention
   /// Only with sources: the tokens right before `prompt`, as many as are known.
   std::vector<int32_t> earlier = {};
   int32_t priority = 0;  ///< kMinPriority (first) to kMaxPriority
@@ -138,6 +139,16 @@ struct Source {
   std::optional<ByteRange> bytes = {};  ///< where in the sequence's text, if all of it is known
 };
 
+/// How one layer divided the attention of a chosen token's query, on average over its query heads;
+/// together 1. What a model does not have gets 0.
+struct LayerShares {
+  float sinks = 0;  ///< once they have left the near field, which they are counted to before
+  float near_field = 0;
+  std::vector<float> levels = {};  ///< [L], the finest first; as group, not as opened tokens
+  float opened_units = 0;
+};
+using AttentionShares = std::vector<LayerShares>;  ///< by layer
+
 /// The tokens generated since the last delta, with the text that they complete.
 struct Delta {
   int32_t index = 0;  ///< which of the n samples
@@ -146,6 +157,7 @@ struct Delta {
   std::vector<float> logprobs;  ///< one per token when asked for, else empty
   std::vector<std::vector<TokenLogprob>> top_logprobs;  ///< likewise; each best first
   std::vector<std::vector<Source>> sources;             ///< likewise
+  std::vector<AttentionShares> attention_shares;        ///< likewise
 };
 
 /// What a request with keep_state leaves behind when it has finished or was interrupted.

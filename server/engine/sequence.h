@@ -26,8 +26,9 @@ struct StepOutcome {
   std::span<const float> logits =
       {};  ///< [LogitsWanted(rows), vocab_size], unless something is chosen
   int64_t vocab_size = 0;
-  const kernels::SampledRow* chosen = nullptr;  ///< by Choice()
-  std::span<const float> unit_weights = {};     ///< by UnitWeights()
+  const kernels::SampledRow* chosen = nullptr;   ///< by Choice()
+  std::span<const float> unit_weights = {};      ///< by UnitWeights()
+  std::span<const float> attention_shares = {};  ///< by SharesOfAttention()
 };
 
 /// Where another sample of a request begins: where the sample that read the prompt is now.
@@ -87,6 +88,9 @@ class Sequence {
   /// (kernels::Segment::unit_weights): `size` zeros of the sequence; empty: it does not want to
   /// know.
   virtual std::span<float> UnitWeights(size_t /*size*/) { return {}; }
+
+  /// The same for how it divides its attention (kernels::Segment::attention_shares).
+  virtual std::span<float> SharesOfAttention(size_t /*size*/) { return {}; }
 
   /// How to choose the next token where the logits are; absent: the sequence must have the logits
   /// itself. Called only for a step with one row of logits; has spans into the sequence.

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <optional>
 
+#include "server/engine/attention_shares.h"
+
 namespace fmaserver::engine {
 
 /// Segments in the order in which the model gets them: first those whose token the backend chooses,
@@ -36,6 +38,7 @@ absl::StatusOr<StepRunner::Batch> StepRunner::MakeBatch(std::span<const Feed> fe
       const kernels::ArchiveLayout& layout = model_.archive_layout();
       segment.unit_weights =
           sequence.UnitWeights(archive->size() * layout.UnitsPerGroup() * layout.num_kv_heads);
+      segment.attention_shares = sequence.SharesOfAttention(NumShares(model_.config()));
     }
     std::optional<kernels::RowSampling> choice;
     if (can_choose && segment.logits == 1) choice = sequence.Choice();
@@ -65,6 +68,7 @@ absl::StatusOr<std::span<const StepOutcome>> StepRunner::Run(std::span<const Fee
   for (size_t i = 0; i < batch.segments.size(); ++i) {
     StepOutcome& outcome = outcomes_[batch.feeds[i]];
     outcome.unit_weights = batch.segments[i].unit_weights;
+    outcome.attention_shares = batch.segments[i].attention_shares;
     if (i < sampled_.size()) {
       outcome.chosen = &sampled_[i];
       continue;

@@ -86,6 +86,7 @@ absl::Status SetExtras(const v1::GenerateRequest& message, engine::GenerateReque
   options.echo = message.echo();
   options.priority = message.priority();
   options.no_archive = message.no_archive();
+  options.attention_shares = message.attention_shares();
   for (const uint64_t mark : message.marks()) {
     // Whatever is too large for the engine's type is past every prompt.
     options.marks.push_back(static_cast<int64_t>(std::min<uint64_t>(mark, INT64_MAX)));

@@ -97,6 +97,18 @@ v1::Source ToWire(const engine::Source& source) {
   return message;
 }
 
+v1::AttentionShares ToWire(const engine::AttentionShares& shares) {
+  v1::AttentionShares message;
+  for (const engine::LayerShares& layer : shares) {
+    v1::LayerShares& to = *message.add_layers();
+    to.set_sinks(layer.sinks);
+    to.set_near_field(layer.near_field);
+    to.mutable_levels()->Add(layer.levels.begin(), layer.levels.end());
+    to.set_opened_units(layer.opened_units);
+  }
+  return message;
+}
+
 v1::Delta ToWire(const engine::Delta& delta, const model::Tokenizer* tokenizer) {
   v1::Delta message;
   message.set_index(delta.index);
@@ -112,6 +124,9 @@ v1::Delta ToWire(const engine::Delta& delta, const model::Tokenizer* tokenizer) 
   for (const std::vector<engine::Source>& found : delta.sources) {
     v1::Sources& sources = *message.add_sources();
     for (const engine::Source& source : found) *sources.add_sources() = ToWire(source);
+  }
+  for (const engine::AttentionShares& shares : delta.attention_shares) {
+    *message.add_attention_shares() = ToWire(shares);
   }
   return message;
 }

@@ -14,6 +14,8 @@ constexpr size_t kLogprobBytes = 4;
 constexpr size_t kListedTokenBytes = 20;
 // Places and a number, besides the text.
 constexpr size_t kSourceBytes = 30;
+// Three numbers and two lengths, besides the levels.
+constexpr size_t kLayerBytes = 20;
 
 template <class T>
 void Append(std::vector<T>& to, std::vector<T>& from) {
@@ -31,6 +33,7 @@ size_t SizeOf(const engine::Delta& delta) {
   for (const auto& sources : delta.sources) {
     for (const engine::Source& source : sources) bytes += kSourceBytes + source.text.size();
   }
+  for (const engine::AttentionShares& shares : delta.attention_shares) bytes += BytesOf(shares);
   return bytes;
 }
 
@@ -59,6 +62,7 @@ bool Join(engine::Delta& last, engine::Delta& next) {
   Append(last.logprobs, next.logprobs);
   Append(last.top_logprobs, next.top_logprobs);
   Append(last.sources, next.sources);
+  Append(last.attention_shares, next.attention_shares);
   return true;
 }
 
@@ -73,6 +77,14 @@ size_t BytesOf(const std::vector<engine::TokenScore>& scores) {
   size_t bytes = 0;
   for (const engine::TokenScore& score : scores)
     bytes += (1 + score.top.size()) * kListedTokenBytes;
+  return bytes;
+}
+
+size_t BytesOf(const engine::AttentionShares& shares) {
+  size_t bytes = 0;
+  for (const engine::LayerShares& layer : shares) {
+    bytes += kLayerBytes + layer.levels.size() * sizeof(float);
+  }
   return bytes;
 }
 

@@ -50,5 +50,6 @@ bool Merge(GenerateEvent& last, GenerateEvent& next);
 
 /// An estimate of the bytes that these take in an answer.
 size_t BytesOf(const std::vector<engine::TokenScore>& scores);
+size_t BytesOf(const engine::AttentionShares& shares);
 
 }  // namespace fmaserver::service

@@ -35,6 +35,7 @@ std::string EncodeTurn(const GenerateRequest& request) {
   record.set_skip_prefix_cache(request.skip_prefix_cache);
   record.set_no_archive(options.no_archive);
   record.set_sources(options.sources);
+  record.set_attention_shares(options.attention_shares);
   return record.SerializeAsString();
 }
 
@@ -72,6 +73,7 @@ absl::StatusOr<GenerateRequest> DecodeTurn(const std::string& bytes) {
   request.skip_prefix_cache = record.skip_prefix_cache();
   options.no_archive = record.no_archive();
   options.sources = record.sources();
+  options.attention_shares = record.attention_shares();
   return request;
 }
 

@@ -66,6 +66,7 @@ class RecordingGenerateSink : public engine::GenerateSink, public Recorder {
     logprobs.insert(logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
     top_logprobs.insert(top_logprobs.end(), delta.top_logprobs.begin(), delta.top_logprobs.end());
     sources.insert(sources.end(), delta.sources.begin(), delta.sources.end());
+    shares.insert(shares.end(), delta.attention_shares.begin(), delta.attention_shares.end());
     text += delta.text;
   }
   void OnState(engine::State state) override { states.push_back(std::move(state)); }
@@ -90,6 +91,7 @@ class RecordingGenerateSink : public engine::GenerateSink, public Recorder {
   std::vector<float> logprobs;
   std::vector<std::vector<engine::TokenLogprob>> top_logprobs;
   std::vector<std::vector<engine::Source>> sources;
+  std::vector<engine::AttentionShares> shares;
   std::string text;  ///< including the text that comes with the finish
   engine::Finished finish;
 };

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,31 @@ TEST_F(GenerateTest, LogprobsComeWhenAskedFor) {
   for (const v1::Delta& delta : Generate(server_.stub(), request).deltas) {
     EXPECT_EQ(delta.logprobs_size(), 0);
   }
+}
+
+TEST_F(GenerateTest, AttentionSharesComeWhenAskedFor) {
+  v1::GenerateRequest request = TextRequest(std::string(70, 'a'), 20);
+  const Generated silent = Generate(server_.stub(), request);
+  for (const v1::Delta& delta : silent.deltas) EXPECT_EQ(delta.attention_shares_size(), 0);
+  request.set_attention_shares(true);
+  const Generated result = Generate(server_.stub(), request);
+  const model::ModelConfig config = ByteModelConfig();
+  float far = 0;
+  for (const v1::Delta& delta : result.deltas) {
+    ASSERT_EQ(delta.attention_shares_size(), delta.token_ids_size());
+    for (const v1::AttentionShares& token : delta.attention_shares()) {
+      ASSERT_EQ(token.layers_size(), config.num_layers);
+      for (const v1::LayerShares& layer : token.layers()) {
+        ASSERT_EQ(layer.levels_size(), config.attention.hierarchy.num_levels);
+        const float levels = std::accumulate(layer.levels().begin(), layer.levels().end(), 0.0F);
+        EXPECT_NEAR(layer.sinks() + layer.near_field() + levels + layer.opened_units(), 1, 1e-5);
+        EXPECT_GT(layer.near_field(), 0);
+        far += levels;
+      }
+    }
+  }
+  EXPECT_GT(far, 0);
+  EXPECT_EQ(result.TokenIds(), silent.TokenIds());
 }
 
 TEST_F(GenerateTest, ProgressOnlyForPromptsOfSeveralSteps) {

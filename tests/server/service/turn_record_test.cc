@@ -39,6 +39,8 @@ GenerateRequest Unusual() {
   options.time_limit_seconds = 1.5;
   options.logprobs = true;
   options.top_logprobs = 11;
+  options.sources = 5;
+  options.attention_shares = true;
   options.priority = -3;
   options.marks = {1};
   options.echo = true;
@@ -75,6 +77,8 @@ TEST(TurnRecord, HoldsAllButThePrompt) {
   EXPECT_EQ(after->options.time_limit_seconds, before.options.time_limit_seconds);
   EXPECT_EQ(after->options.logprobs, before.options.logprobs);
   EXPECT_EQ(after->options.top_logprobs, before.options.top_logprobs);
+  EXPECT_EQ(after->options.sources, before.options.sources);
+  EXPECT_EQ(after->options.attention_shares, before.options.attention_shares);
   EXPECT_EQ(after->options.priority, before.options.priority);
   // These concern only the prompt, which the session already holds.
   EXPECT_TRUE(after->options.marks.empty());
