@@ -138,6 +138,25 @@ Json SourcesOf(const std::vector<std::vector<engine::Source>>& sources) {
   return list;
 }
 
+/// To six places, because a stream of all digits would take three times the bytes.
+double ShareOf(float share) { return std::round(double{share} * 1e6) / 1e6; }
+
+/// For each token a list of layers.
+Json SharesOf(const std::vector<engine::AttentionShares>& tokens) {
+  Json list = Json::array();
+  for (const engine::AttentionShares& shares : tokens) {
+    Json& layers = list.emplace_back(Json::array());
+    for (const engine::LayerShares& layer : shares) {
+      Json& json = layers.emplace_back();
+      json["sinks"] = ShareOf(layer.sinks);
+      json["near_field"] = ShareOf(layer.near_field);
+      for (const float level : layer.levels) json["levels"].push_back(ShareOf(level));
+      json["opened_units"] = ShareOf(layer.opened_units);
+    }
+  }
+  return list;
+}
+
 Json FinishReasonOf(const std::optional<End>& end) {
   if (!end.has_value()) return nullptr;
   const bool stopped =
@@ -184,6 +203,7 @@ Json ChoiceOf(const GenerateJob& job, int64_t index, const Part& part, Shown& sh
   if (!part.prompt_tokens.empty()) choice["prompt_token_ids"] = part.prompt_tokens;
   if (job.return_token_ids) choice["token_ids"] = part.tokens;
   if (!part.sources.empty()) choice["sources"] = SourcesOf(part.sources);
+  if (!part.attention_shares.empty()) choice["attention_shares"] = SharesOf(part.attention_shares);
   shown.begun = true;
   return choice;
 }

@@ -133,6 +133,8 @@ constexpr Field kCommon[] = {
      [](const Value& v, GenerateJob& j) { return v.To(j.request.skip_prefix_cache); }},
     {"no_archive", [](const Value& v, GenerateJob& j) { return v.To(Options(j).no_archive); }},
     {"sources", [](const Value& v, GenerateJob& j) { return v.To(Options(j).sources); }},
+    {"attention_shares",
+     [](const Value& v, GenerateJob& j) { return v.To(Options(j).attention_shares); }},
     // How the answer comes.
     {"stream", [](const Value& v, GenerateJob& j) { return v.To(j.stream); }},
     {"stream_options", ReadStreamOptions},

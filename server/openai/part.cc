@@ -20,6 +20,7 @@ void Part::Join(Part&& next) {
   Append(prompt, std::move(next.prompt));
   Append(prompt_tokens, std::move(next.prompt_tokens));
   Append(sources, std::move(next.sources));
+  Append(attention_shares, std::move(next.attention_shares));
   if (next.end.has_value()) end = std::move(next.end);
 }
 
@@ -29,6 +30,7 @@ size_t Part::bytes() const {
   for (const auto& found : sources) {
     for (const engine::Source& source : found) bytes += sizeof source + source.text.size();
   }
+  for (const engine::AttentionShares& shares : attention_shares) bytes += service::BytesOf(shares);
   return bytes;
 }
 
@@ -56,6 +58,7 @@ Part PartOf(engine::Delta event) {
   part.text = std::move(event.text);
   part.tokens = std::move(event.tokens);
   part.sources = std::move(event.sources);
+  part.attention_shares = std::move(event.attention_shares);
   return part;
 }
 

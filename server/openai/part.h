@@ -27,6 +27,7 @@ struct Part {
   std::vector<engine::TokenScore> prompt = {};  ///< with prompt_logprobs
   std::vector<int32_t> prompt_tokens = {};      ///< with return_token_ids
   std::vector<std::vector<engine::Source>> sources = {};  ///< one for each of `tokens`, or none
+  std::vector<engine::AttentionShares> attention_shares = {};  ///< likewise
   std::optional<End> end = {};
 
   void Join(Part&& next);

@@ -278,6 +278,30 @@ TEST(CompletionTest, TellsHowFarAPromptIsRead) {
   EXPECT_GT(Stream(door, request).front()["prompt_progress"]["cache"], 0);
 }
 
+TEST(CompletionTest, TellsHowEachTokenDividedItsAttention) {
+  const Door door;
+  const json request = {{"prompt", std::string(70, 'a')}, {"max_tokens", 9}, {"seed", 7}};
+  EXPECT_FALSE(Complete(door, request)["choices"][0].contains("attention_shares"));
+  const json asking = With(request, "attention_shares", true);
+  const json whole = Complete(door, asking)["choices"][0]["attention_shares"];
+  ASSERT_EQ(whole.size(), 9U);
+  for (const json& token : whole) {
+    for (const json& layer : token) {
+      double sum = layer["sinks"].get<double>() + layer["near_field"].get<double>() +
+                   layer["opened_units"].get<double>();
+      for (const json& level : layer["levels"]) sum += level.get<double>();
+      EXPECT_NEAR(sum, 1, 1e-5);
+    }
+  }
+  json streamed = json::array();
+  for (const json& event : Stream(door, asking)) {
+    const json& choice = event["choices"][0];
+    if (!choice.contains("attention_shares")) continue;
+    for (const json& token : choice["attention_shares"]) streamed.push_back(token);
+  }
+  EXPECT_EQ(streamed, whole);
+}
+
 TEST(CompletionTest, GivesTokensBesideText) {
   const Door door;
   json request = {{"prompt", "abc"}, {"max_tokens", 2}, {"return_token_ids", true}};

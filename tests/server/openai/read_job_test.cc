@@ -47,7 +47,7 @@ TEST(ReadJobTest, EveryFieldGoesWhereItBelongs) {
       "ignore_eos": true, "stop": ["x", "y"], "stop_token_ids": [3],
       "include_stop_str_in_output": true, "time_limit_seconds": 2.5, "prompt_logprobs": 2,
       "priority": -3, "cache_salt": "s", "skip_prefix_cache": true, "no_archive": true,
-      "sources": 4, "logprobs": 6, "stream": true})");
+      "sources": 4, "attention_shares": true, "logprobs": 6, "stream": true})");
   ASSERT_TRUE(job.ok()) << job.status();
   const engine::GenerateRequest& options = job->request.options;
   const engine::SamplingParams& sampling = options.sampling;
@@ -77,6 +77,7 @@ TEST(ReadJobTest, EveryFieldGoesWhereItBelongs) {
   EXPECT_TRUE(job->request.skip_prefix_cache);
   EXPECT_TRUE(options.no_archive);
   EXPECT_EQ(options.sources, 4);
+  EXPECT_TRUE(options.attention_shares);
   EXPECT_TRUE(options.logprobs);
   EXPECT_EQ(options.top_logprobs, 6);
   EXPECT_TRUE(job->stream);
