@@ -185,6 +185,9 @@ void AddGenerateOptions(CLI::App& command, GenerateOptions& options) {
   AddNumber(command, "--priority", options.priority,
             "Lower is served first, -100 to 100 (server: 0)");
   command.add_flag("--echo", options.echo, "Print the prompt before its continuation");
+  command.add_flag("--shares", options.attention_shares,
+                   "Show how much attention sinks, near field, each level and opened units got, by "
+                   "layer; with --json for every token");
   command.add_flag("--logprobs", options.logprobs, "With --json: each token's log-probability");
   AddNumber(command, "--top-logprobs", options.top_logprobs,
             "With --json: alternatives to list at every token, 0 to 100");
@@ -216,6 +219,7 @@ absl::StatusOr<v1::GenerateRequest> MakeOptions(const GenerateOptions& options) 
   if (options.samples) request.set_n(*options.samples);
   if (options.priority) request.set_priority(*options.priority);
   request.set_echo(options.echo);
+  request.set_attention_shares(options.attention_shares);
   if (options.prompt_logprobs) request.set_prompt_logprobs(*options.prompt_logprobs);
   return request;
 }

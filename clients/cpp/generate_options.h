@@ -50,6 +50,7 @@ struct GenerateOptions {
   bool skip_prefix_cache = false;
   bool no_archive = false;
   uint32_t sources = 0;
+  bool attention_shares = false;
 };
 
 void AddGenerateOptions(CLI::App& command, GenerateOptions& options);

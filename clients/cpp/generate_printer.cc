@@ -50,6 +50,9 @@ json ToJson(const v1::Delta& delta) {
   for (const v1::Sources& sources : delta.sources()) {
     object["sources"].push_back(SourcesToJson(sources));
   }
+  for (const v1::AttentionShares& shares : delta.attention_shares()) {
+    object["attention_shares"].push_back(SharesToJson(shares));
+  }
   return object;
 }
 
@@ -118,6 +121,7 @@ void GeneratePrinter::Count(const v1::GenerateResponse& response) {
   if (response.has_interrupted()) resume_token_ = response.interrupted().resume_token();
   usage_.set_generated_tokens(usage_.generated_tokens() + response.delta().token_ids_size());
   passages_.Add(response.delta());
+  attention_.Add(response.delta());
   if (!response.has_finished()) return;
   CountFinished(response.finished().usage());
   if (response.finished().has_session()) session_tokens_ = TokensHeld(response.finished());
@@ -236,6 +240,7 @@ void GeneratePrinter::PrintSummary(bool interrupted) {
     absl::FPrintF(stderr, "the server stopped; go on with --resume %s\n", resume_token_);
   }
   PrintPassages();
+  absl::FPrintF(stderr, "%s", attention_.Table());
   if (!finished_) return;
   absl::FPrintF(stderr, "prompt %s; generated %s\n%s",
                 Speed(prompt, usage_.prefill_seconds(), prompt),

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "clients/cpp/attention_table.h"
 #include "clients/cpp/passages.h"
 #include "clients/cpp/progress.h"
 #include "fma/v1/generation.pb.h"
@@ -45,6 +46,7 @@ class GeneratePrinter {
   std::vector<std::string> texts_;  // of the samples; empty for a single one
   ProgressBar bar_;
   Passages passages_;
+  AttentionTable attention_;
   bool line_open_ = false;  // the text printed last did not end its line
 
   // Counted here too, because an interrupted stream has no usage.

@@ -10,6 +10,7 @@ from .types import (
     Completion,
     Delta,
     FinishReason,
+    LayerShares,
     SessionTurn,
     Source,
     TokenLogprob,
@@ -34,6 +35,10 @@ def _source(message: Any) -> Source:
     known = message.HasField("first_byte")
     places = {name: getattr(message, name) if known else None for name in ("first_byte", "end_byte")}
     return copy_fields(Source, message, **places)
+
+
+def _shares(layers: Any) -> tuple[LayerShares, ...]:
+    return tuple(copy_fields(LayerShares, layer) for layer in layers)
 
 
 def token_score(message: Any) -> TokenScore:
@@ -79,13 +84,15 @@ class Assembly:
     def _delta(self, message: Any) -> Delta:
         top = tuple(_alternatives(item.tokens) for item in message.top_logprobs)
         sources = tuple(tuple(map(_source, item.sources)) for item in message.sources)
-        delta = copy_fields(Delta, message, top_logprobs=top, sources=sources)
+        shares = tuple(_shares(item.layers) for item in message.attention_shares)
+        delta = copy_fields(Delta, message, top_logprobs=top, sources=sources, attention_shares=shares)
         completion = self._completion(delta.index)
         completion.text += delta.text
         completion.token_ids += delta.token_ids
         completion.logprobs += delta.logprobs
         completion.top_logprobs += delta.top_logprobs
         completion.sources += delta.sources
+        completion.attention_shares += delta.attention_shares
         return delta
 
     def _finished(self, message: Any) -> list[Delta]:

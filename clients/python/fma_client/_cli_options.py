@@ -56,6 +56,7 @@ _MANY: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
 _FLAGS = (
     ("--include-stop", "End after the stop text or token", "include_stop"),
     ("--ignore-eos", "Go on past the end of the text", "ignore_eos"),
+    ("--shares", "Show how much attention each part of the hierarchy got, by layer", "attention_shares"),
     ("--logprobs", "With --json: each token's log-probability", "logprobs"),
     ("--skip-prefix-cache", "Read the whole prompt", "skip_prefix_cache"),
     ("--no-archive", "Be served in constant memory", "no_archive"),

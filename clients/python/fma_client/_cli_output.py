@@ -12,7 +12,19 @@ from dataclasses import asdict
 from typing import Any
 
 from ._cli_files import write_output
-from .types import Completion, Delta, Model, Score, SessionInfo, Source, TokenLogprob, Tokens, TokenScore, Usage
+from .types import (
+    Completion,
+    Delta,
+    LayerShares,
+    Model,
+    Score,
+    SessionInfo,
+    Source,
+    TokenLogprob,
+    Tokens,
+    TokenScore,
+    Usage,
+)
 
 _ESCAPES = {10: b"\\n", 13: b"\\r", 9: b"\\t", 34: b'\\"', 39: b"\\'", 92: b"\\\\"}
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
@@ -109,6 +121,8 @@ def delta_event(delta: Delta, indexed: bool) -> dict[str, Any]:
         event["top_logprobs"] = delta.top_logprobs
     if delta.sources:
         event["sources"] = delta.sources
+    if delta.attention_shares:
+        event["attention_shares"] = delta.attention_shares
     return {**event, "index": delta.index} if indexed else event
 
 
@@ -128,12 +142,36 @@ def write_passages(completions: Sequence[Completion]) -> None:
         note(f"{percent}  tokens {first:,} to {passages[first].end_token - 1:,}  {text}")
 
 
+def write_attention(completions: Sequence[Completion]) -> None:
+    """How an answer's tokens divided their attention, on average, on standard error."""
+    tokens = [layers for completion in completions for layers in completion.attention_shares]
+    if not tokens:
+        return
+    rows = [_average([_in_order(layers[i]) for layers in tokens]) for i in range(len(tokens[0]))]
+    everything = _average(rows)
+    names = ["sinks", "near", *(f"level {i + 1}" for i in range(len(everything) - 3)), "opened"]
+    shown = [part for part, share in enumerate(everything) if share > 0]
+    note("attention in %, on average over the answer:")
+    note("layer" + "".join(f"{names[part]:>9}" for part in shown))
+    for name, row in [*enumerate(rows), ("all", everything)]:
+        note(f"{name:>5}" + "".join(f"{100 * row[part]:9.1f}" for part in shown))
+
+
+def _in_order(layer: LayerShares) -> list[float]:
+    return [layer.sinks, layer.near_field, *layer.levels, layer.opened_units]
+
+
+def _average(rows: Sequence[Sequence[float]]) -> list[float]:
+    return [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+
+
 def write_summary(completions: Sequence[Completion], model: Model, started: float, interrupted: bool) -> None:
     """What a generation took, on standard error."""
     if interrupted:
         generated = sum(len(completion.token_ids) for completion in completions)
         note(f"interrupted; generated {_speed(generated, time.monotonic() - started, generated)}")
     write_passages(completions)
+    write_attention(completions)
     usages = [completion.usage for completion in completions if completion.usage is not None]
     if not usages or len(usages) < len(completions):
         return

@@ -55,6 +55,7 @@ class GenerateOptions(TypedDict, total=False):
     marks: Sequence[int]
     skip_prefix_cache: bool
     no_archive: bool  #: be served in constant memory, without opening units of an archive
+    attention_shares: bool  #: return how the query of each token divided its attention, layer by layer
     sources: int  #: how many of the units that were read to return with each token
 
 

@@ -11,6 +11,7 @@ __all__ = [
     "Completion",
     "Delta",
     "FinishReason",
+    "LayerShares",
     "Model",
     "Place",
     "Score",
@@ -85,6 +86,16 @@ class Source:
 
 
 @dataclass(frozen=True)
+class LayerShares:
+    """How one layer divided the attention of a token's query, on average over its heads; together 1."""
+
+    sinks: float
+    near_field: float
+    levels: tuple[float, ...]  #: the finest first
+    opened_units: float
+
+
+@dataclass(frozen=True)
 class TokenScore:
     """A token of a given text: `logprob` is None for the first one. `top` holds alternatives, best first."""
 
@@ -126,6 +137,7 @@ class Delta:
     logprobs: tuple[float, ...] = ()
     top_logprobs: tuple[tuple[TokenLogprob, ...], ...] = ()
     sources: tuple[tuple[Source, ...], ...] = ()
+    attention_shares: tuple[tuple[LayerShares, ...], ...] = ()  #: by token and layer
     index: int = 0  #: which of the `n` samples
 
 
@@ -139,6 +151,7 @@ class Completion:
     logprobs: list[float] = field(default_factory=list)
     top_logprobs: list[tuple[TokenLogprob, ...]] = field(default_factory=list)
     sources: list[tuple[Source, ...]] = field(default_factory=list)
+    attention_shares: list[tuple[LayerShares, ...]] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     stop: str | None = None  #: the stop string that ended it
     stop_token_id: int | None = None  #: the end-of-sequence or stop token that ended it

@@ -101,6 +101,21 @@ def test_sources_are_shown_alike() -> None:
         assert ends[0] == ends[1] and ends[0][1] > 0
 
 
+def test_shares_of_attention_are_shown_alike() -> None:
+    with serve(GOLDEN / "select_open") as address:
+        ids = json.dumps([i * i % 96 for i in range(140)])
+        words = ("generate", "--token-ids", ids, "-n", 20, "--temperature", 0, "--shares", "--server", address)
+        errors = [finish(start(program, *words))[2] for program in (PYTHON, TOOL)]
+        tables = [re.search(r"attention in %.*\nlayer.*\n(?: .*\n)+", text) for text in errors]
+        assert tables[0] and tables[1] and tables[0].group() == tables[1].group()
+        lines = tables[0].group().splitlines()
+        assert lines[1].split()[:3] == ["layer", "sinks", "near"] and lines[1].split()[-1] == "opened"
+        assert abs(sum(map(float, lines[-1].split()[1:])) - 100) < 0.5
+        outputs = [[json.loads(line) for line in output.splitlines()] for output in both(*words, "--json")]
+        found = [[t for e in events if e["event"] == "delta" for t in e["attention_shares"]] for events in outputs]
+        assert found[0] == found[1] and len(found[0]) == 20
+
+
 @pytest.mark.parametrize(
     "words", [("score", PROMPT, "--top-logprobs", 2), ("tokenize", PROMPT), ("models",), ("health",)]
 )
