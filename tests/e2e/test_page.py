@@ -150,6 +150,42 @@ def test_alternatives_by_keyboard(page: Page) -> None:
     assert page.ask("document.activeElement.className") == "answer"
 
 
+def shown_attention(page: Page) -> dict[str, tuple[list[float], str]]:
+    """The rows of the popover: by part the strength of each layer's cell, and the average in words."""
+    rows = page.ask("""[...document.querySelectorAll('#attention .part')].map((row) => [row.firstChild.textContent,
+        [...row.querySelectorAll('i')].map((cell) => Number(cell.style.opacity)), row.lastChild.textContent])""")
+    return {name: (cells, words) for name, cells, words in rows}
+
+
+def test_attention_is_that_of_the_api_whether_pointed_at_or_by_keyboard(server: Service, page: Page) -> None:
+    page.set(max_tokens=12, temperature=0)
+    page.type(BEGINNING * 12)
+    page.go()
+    page.end()
+    request = {"model": page.ask("model.id"), "prompt": BEGINNING * 12, "max_tokens": 12, "temperature": 0}
+    told = call(server, "/v1/completions", {**request, "attention_shares": True})["choices"][0]["attention_shares"]
+    page.ask("document.querySelectorAll('#path .token')[5].focus()")
+    shown = shown_attention(page)
+    layers = told[5]
+    parts = {"Near field": [layer["near_field"] for layer in layers]}
+    for level in range(len(layers[0]["levels"])):
+        parts[f"Level {level + 1}"] = [layer["levels"][level] for layer in layers]
+    parts = {name: shares for name, shares in parts.items() if name == "Near field" or max(shares) > 0}
+    assert set(shown) == set(parts) and len(parts) >= 3
+    for name, shares in parts.items():
+        assert [cell**2 for cell in shown[name][0]] == pytest.approx(shares, abs=1e-3)
+        percent = 100 * statistics.mean(shares)
+        assert float(re.search(r"[\d.]+", shown[name][1]).group()) == pytest.approx(percent, abs=0.6)
+    page.until("document.getElementById('picture-words').textContent.includes('Its attention: Near field')")
+    beside = page.ask("[...document.querySelectorAll('#drawing text')].map((text) => text.textContent)")
+    assert f"{shown['Level 1'][1]} of its attention" in beside
+    page.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    assert shown_attention(page) != shown
+    page.find("#text").click()
+    page.until("document.getElementById('popover').hidden")
+    page.until("!document.getElementById('drawing').textContent.includes('attention')")
+
+
 def seconds_to_type(page: Page, key: str) -> float:
     """From the key to its letter in the box, as another program sees it."""
     begin = time.monotonic()
@@ -245,6 +281,14 @@ def test_it_fits_and_can_be_read(server: Service, width: int, dark: bool) -> Non
         sizes = page.ask("[...document.querySelectorAll('button')].filter((b) => b.checkVisibility())"
                          ".map((b) => b.getBoundingClientRect().right)")
         assert max(sizes) <= width
+        page.all("#path .token")[-1].click()
+        page.until("!document.getElementById('popover').hidden")
+        left, right = page.ask("['left', 'right'].map((side) =>"
+                               " document.getElementById('popover').getBoundingClientRect()[side])")
+        assert left >= 0 and right <= width
+        rights = page.ask("[...document.querySelectorAll('#attention span')]"
+                          ".map((part) => part.getBoundingClientRect().right)")
+        assert len(rights) >= 6 and max(rights) <= right
         ground, ink = page.ask("['background-color', 'color'].map((name) =>"
                                " getComputedStyle(document.body).getPropertyValue(name))")
         assert (brightness(ground) < 0.1) == dark and (brightness(ink) > 0.5) == dark
