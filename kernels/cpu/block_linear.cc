@@ -293,22 +293,13 @@ void PutBlock(const WeightBlock& block, const WeightStrip& strip, int64_t out, s
   }
 }
 
-WeightBlock GetBlock(const WeightStrip& strip, int64_t out, int64_t block) {
-  const std::byte* from = strip.data + block * strip.BlockBytes();
-  WeightBlock result{.format = strip.format, .has_minimum = strip.has_minima};
-  result.scale = LoadUnaligned<Float16>(from, out);
-  if (strip.has_minima) result.minimum = LoadUnaligned<Float16>(from, kStrip + out);
-  const std::byte* codes = from + strip.CodesOffset();
-  for (int64_t i = 0; i < kWeightBlock; ++i) {
-    if (strip.format == WeightFormat::kInt8) {
-      result.codes[i] = static_cast<int8_t>(std::to_integer<int>(codes[CodeIndex(out, i)]) - 128);
-    } else {
-      const std::byte both = codes[CodeIndex(out, i % (kWeightBlock / 2))];
-      const std::byte code = i < kWeightBlock / 2 ? both & std::byte{0xF} : both >> 4;
-      result.codes[i] = std::to_integer<int8_t>(code);
-    }
+/// The code of input `i` of a block.
+int8_t CodeAt(const WeightStrip& strip, int64_t out, int64_t i, const std::byte* codes) {
+  if (strip.format == WeightFormat::kInt8) {
+    return static_cast<int8_t>(std::to_integer<int>(codes[CodeIndex(out, i)]) - 128);
   }
-  return result;
+  const std::byte both = codes[CodeIndex(out, i % (kWeightBlock / 2))];
+  return std::to_integer<int8_t>(i < kWeightBlock / 2 ? both & std::byte{0xF} : both >> 4);
 }
 
 /// A row of a plain weight as float32.
@@ -428,7 +419,14 @@ void BlockLinear::Multiply(ThreadPool& pool, Matrix x, bool accumulate, Matrix y
 float BlockLinear::At(int64_t o, int64_t i) const {
   const auto after = std::ranges::upper_bound(strips_, o, {}, &WeightStrip::first_out);
   const WeightStrip& strip = *std::prev(after);
-  return GetBlock(strip, o - strip.first_out, i / kWeightBlock).At(i % kWeightBlock);
+  const int64_t out = o - strip.first_out;
+  const std::byte* from = strip.data + i / kWeightBlock * strip.BlockBytes();
+  WeightBlock block{.format = strip.format, .has_minimum = strip.has_minima};
+  block.scale = LoadUnaligned<Float16>(from, out);
+  if (strip.has_minima) block.minimum = LoadUnaligned<Float16>(from, kStrip + out);
+  i %= kWeightBlock;
+  block.codes[i] = CodeAt(strip, out, i, from + strip.CodesOffset());
+  return block.At(i);
 }
 
 }  // namespace fmaserver::kernels::cpu

@@ -72,4 +72,5 @@ def _int4_scale(x: Floats, extreme: Columns) -> Columns:
 
 def _packed(codes: Bytes) -> Bytes:
     """Two codes in a byte: the first half of a block in the lower, the second in the upper halves."""
-    return codes[:, : BLOCK // 2] | codes[:, BLOCK // 2 :] << 4
+    upper: Bytes = codes[:, BLOCK // 2 :] << np.uint8(4)
+    return codes[:, : BLOCK // 2] | upper
