@@ -12,11 +12,12 @@ import pytest
 from conftest import BIN, DEMO_MODEL, GOLDEN, ROOT, run
 from service import Service
 from test_cuda import EMULATED
-from test_golden import evaluate, log_softmax
+from test_golden import CASES, evaluate, log_softmax
 
 EXCERPT = ROOT / "tests" / "data" / "validation-excerpt.txt"
-# The largest change of any log probability of the golden cases, whose random weights are the worst to round.
-BOUNDS = {"int8": 0.15, "int4": 2.5}
+# The mean divergence from the golden distributions, in nats. Random weights, a few dozen wide, are the worst to round;
+# where models choose tokens, other choices come on top.
+BOUNDS = {"int8": 0.02, "int4": 0.3}
 ANSWER = ("generate", "It was a", "--max-tokens", 20, "--temperature", 0, "--ignore-eos")
 
 
@@ -35,12 +36,12 @@ def test_bits_per_byte_of_the_demo_model() -> None:
 
 
 @pytest.mark.parametrize("weights", BOUNDS)
-@pytest.mark.parametrize("case", ["modern_hierarchical", "paper_conv", "pretrained_qwen3"])
+@pytest.mark.parametrize("case", CASES)
 def test_golden_cases(case: str, weights: str, tmp_path: Path) -> None:
-    golden = np.load(GOLDEN / case / "logits.npy")
+    golden = log_softmax(np.load(GOLDEN / case / "logits.npy"))
     decoded = evaluate(case, tmp_path / "logits.npy", "--mode", "decode", "--weights", weights)
-    change = np.abs(log_softmax(decoded) - log_softmax(golden)).max()
-    assert 0 < change <= BOUNDS[weights]
+    divergence = (np.exp(golden) * (golden - log_softmax(decoded))).sum(axis=-1).mean()
+    assert 1e-5 < divergence <= BOUNDS[weights]
     for chunk in (5, 64):
         chunks = evaluate(case, tmp_path / "logits.npy", "--chunk", chunk, "--weights", weights)
         assert np.array_equal(decoded, chunks), chunk
