@@ -33,6 +33,7 @@ struct Flags {
   std::string model;
   std::string device = "auto";
   std::string cache_dtype = "f32";
+  std::string weights = "as-is";
   int threads = 0;
   int32_t sequences = 1;
   int32_t rows = 1;
@@ -140,6 +141,7 @@ absl::StatusOr<nlohmann::json> Run(const Flags& flags) {
   if (!device.ok()) return device.status();
   engine::ModelOptions options{.max_rows = flags.sequences * flags.rows};
   options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);
+  options.weights = *engine::WeightTypeNamed(flags.weights);
   const auto model = engine::Model::Load(*checkpoint, std::move(device->backend), options);
   if (!model.ok()) return model.status();
   const auto times = Measure(**model, flags);
@@ -178,6 +180,8 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
   app.add_option("--device", flags.device, "auto, cpu or cuda:N");
   app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache")
       ->check(CLI::IsMember({"f32", "bf16"}));
+  app.add_option("--weights", flags.weights, "What the large weights are rounded to")
+      ->check(CLI::IsMember({"as-is", "bf16", "int8", "int4"}));
   app.add_option("--threads", flags.threads, "Threads of the cpu device");
   app.add_option("--sequences", flags.sequences, "Sequences in every step")
       ->check(CLI::Range(1, 1 << 16));

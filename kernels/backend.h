@@ -50,9 +50,8 @@ struct HostMatrix {
   WeightFormat format = WeightFormat::kF32;
   int64_t rows = 0;
   int64_t cols = 0;
-  /// For formats whose numbers are small integers, in blocks of cols / scales->cols along a row: a
-  /// weight is scale * number + minimum, with the scale and the minimum of its block, [rows,
-  /// blocks] each. Null: none, which every present format requires (kernels/host/linear.h).
+  /// For formats of integers in blocks: the scales and perhaps the minima of the blocks, float16,
+  /// [rows, cols / kWeightBlock] each. Null: none.
   const HostMatrix* scales = nullptr;
   const HostMatrix* minima = nullptr;
 };
@@ -209,6 +208,15 @@ class Backend {
   /// Packs several products of the same input, stacked along `out`: one pass computes them all.
   virtual absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
       std::span<const HostLinear> stacked) = 0;
+  /// The same, but weights that are not integers in blocks are first rounded to those of `format`
+  /// (kernels/host/quantise.h). INVALID_ARGUMENT for numbers that it cannot hold; UNIMPLEMENTED for
+  /// backends that do not multiply by integers.
+  virtual absl::StatusOr<std::unique_ptr<LinearWeights>> PackQuantised(
+      std::span<const HostLinear> stacked, WeightFormat format) {
+    static_cast<void>(stacked), static_cast<void>(format);
+    return absl::UnimplementedError(
+        "this device cannot multiply by int8 or int4 weights; allowed: weights in F32, F16, BF16");
+  }
   virtual absl::StatusOr<std::unique_ptr<NormWeights>> PackNorm(const HostNorm& norm) = 0;
   virtual absl::StatusOr<std::unique_ptr<AttentionWeights>> PackAttention(
       const AttentionSpec& spec, const HostAttention& weights) = 0;

@@ -14,6 +14,7 @@
 #include "model_loader/sentencepiece/tokenizer.h"
 #include "model_loader/shard_index.h"
 #include "model_loader/special_texts.h"
+#include "model_loader/tensor_names.h"
 #include "model_loader/tokenizer_json/tokenizer.h"
 
 namespace fmaserver::model {
@@ -117,8 +118,6 @@ absl::StatusOr<std::vector<Safetensors>> OpenWeights(const fs::path& folder) {
   return files;
 }
 
-using TensorMap = absl::flat_hash_map<std::string, TensorView>;
-
 absl::Status CheckTensors(const ModelConfig& config, const TensorMap& tensors,
                           const fs::path& folder) {
   absl::flat_hash_set<std::string> expected_names;
@@ -129,10 +128,17 @@ absl::Status CheckTensors(const ModelConfig& config, const TensorMap& tensors,
       return Refusal(At(folder.string(), Concat("tensor \"", expected.name, "\"")),
                      Words{"missing"}, Concat("shape ", expected.AllowedShape()));
     }
-    if (!expected.Fits(tensor->second.shape)) {
+    const TensorView& found = tensor->second;
+    if (!expected.Fits(NumbersShape(found))) {
+      const bool halved = found.dtype == kernels::WeightFormat::kInt4;
       return Refusal(At(folder.string(), Concat("tensor \"", expected.name, "\": shape")),
-                     Words{Concat("[", absl::StrJoin(tensor->second.shape, ", "), "]")},
-                     expected.AllowedShape());
+                     Words{Concat("[", absl::StrJoin(found.shape, ", "), "]")},
+                     Concat(expected.AllowedShape(), halved ? " with two numbers in a byte" : ""));
+    }
+    if (kernels::InBlocks(found.dtype)) {
+      auto names = CheckBlocks(expected, found, tensors, folder.string());
+      if (!names.ok()) return names.status();
+      expected_names.insert(names->begin(), names->end());
     }
     expected_names.insert(std::move(expected.name));
   }
@@ -236,7 +242,10 @@ const TensorView* Checkpoint::TensorIfPresent(std::string_view name) const {
 
 int64_t Checkpoint::NumParameters() const {
   int64_t elements = 0;
-  for (const auto& [name, view] : tensors_) elements += view.NumElements();
+  for (const auto& [name, view] : tensors_) {
+    const int64_t numbers_of_each = view.dtype == kernels::WeightFormat::kInt4 ? 2 : 1;
+    if (!IsOfBlocks(name)) elements += view.NumElements() * numbers_of_each;
+  }
   return elements;
 }
 

@@ -9,6 +9,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "model_loader/block_tensors.h"
 #include "model_loader/chat_template/chat_template.h"
 #include "model_loader/model_config.h"
 #include "model_loader/safetensors.h"
@@ -49,7 +50,7 @@ class Checkpoint {
   /// Of generation_config.json; without one, what the API says.
   const SamplingDefaults& sampling_defaults() const { return sampling_defaults_; }
 
-  /// The elements of all tensors, and their bytes as stored.
+  /// The numbers of all tensors, and their bytes as stored.
   int64_t NumParameters() const;
   int64_t WeightBytes() const;
 
@@ -71,7 +72,7 @@ class Checkpoint {
   ModelConfig config_;
   std::string config_digest_;
   std::vector<Safetensors> files_;
-  absl::flat_hash_map<std::string, TensorView> tensors_;
+  TensorMap tensors_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::shared_ptr<const chat::ChatTemplate> chat_template_;
   SamplingDefaults sampling_defaults_;

@@ -19,13 +19,13 @@ class Lister {
 
   std::vector<ExpectedTensor> List() {
     const int64_t hidden = config_.hidden_size;
-    Add(WeightOf(kEmbedTokens), {config_.vocab_size, hidden});
+    AddLarge(kEmbedTokens, config_.vocab_size, hidden);
     if (config_.attention.positions == kernels::PositionEmbedding::kLearned) {
       Add(WeightOf(kEmbedPositions), {config_.max_position_embeddings, hidden});
     }
     for (int layer = 0; layer < config_.num_layers; ++layer) AddLayer(layer);
     AddNorm(kFinalNorm);
-    if (!config_.tie_word_embeddings) Add(WeightOf(kLmHead), {config_.vocab_size, hidden});
+    if (!config_.tie_word_embeddings) AddLarge(kLmHead, config_.vocab_size, hidden);
     return std::move(tensors_);
   }
 
@@ -34,8 +34,13 @@ class Lister {
     tensors_.push_back({.name = std::move(name), .shape = std::move(shape), .required = required});
   }
 
-  void AddLinear(std::string_view module, int64_t out, int64_t in, bool bias) {
+  void AddLarge(std::string_view module, int64_t out, int64_t in) {
     Add(WeightOf(module), {out, in});
+    tensors_.back().may_be_in_blocks = true;
+  }
+
+  void AddLinear(std::string_view module, int64_t out, int64_t in, bool bias) {
+    AddLarge(module, out, in);
     if (bias) Add(BiasOf(module), {out});
   }
 
@@ -162,6 +167,7 @@ std::string WhyUnexpected(const ModelConfig& config, std::string_view name) {
   if (is_bias && has("norm.")) return "\"norm\" is \"rmsnorm\"";
   if (is_bias && has(".self_attn.") && !config.attention_bias) return "\"attention_bias\" is false";
   if (is_bias && has(".mlp.") && !config.mlp_bias) return "\"mlp_bias\" is false";
+  if (IsOfBlocks(name)) return "scales belong to weights of I8 or U8, minima to weights of U8";
   return "no model has a tensor of this name";
 }
 

@@ -17,6 +17,8 @@ struct ExpectedTensor {
   bool required = true;
   /// The last dimension may also be smaller, down to 1 (columns of a level bias).
   bool last_is_maximum = false;
+  /// It may be integers in blocks: the weight of a product, or an embedding of tokens.
+  bool may_be_in_blocks = false;
 
   bool Fits(const std::vector<int64_t>& found) const;
   /// The allowed shapes as a message shows them: "[4, 8]", "[4, 1..8]".

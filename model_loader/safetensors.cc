@@ -67,8 +67,8 @@ absl::Status CheckMetadata(const json& metadata, std::string_view origin) {
 }
 
 std::optional<kernels::WeightFormat> DTypeOf(const json& name) {
-  for (const kernels::WeightFormat dtype :
-       {kernels::WeightFormat::kF32, kernels::WeightFormat::kF16, kernels::WeightFormat::kBF16}) {
+  using enum kernels::WeightFormat;
+  for (const kernels::WeightFormat dtype : {kF32, kF16, kBF16, kInt8, kInt4}) {
     if (name == kernels::NameOf(dtype)) return dtype;
   }
   return std::nullopt;
@@ -123,7 +123,9 @@ absl::StatusOr<Entry> ReadEntry(const std::string& name, const json& fields, int
 
   Entry entry{.name = name, .view = {}};
   const std::optional<kernels::WeightFormat> dtype = DTypeOf(fields["dtype"]);
-  if (!dtype.has_value()) return refuse("dtype", Excerpt(fields["dtype"]), "F32, F16, BF16");
+  if (!dtype.has_value()) {
+    return refuse("dtype", Excerpt(fields["dtype"]), "F32, F16, BF16, I8, U8");
+  }
   entry.view.dtype = *dtype;
 
   absl::Status status = ReadShape(fields["shape"], refuse, entry.view.shape);

@@ -17,8 +17,8 @@ namespace fmaserver::model {
 
 using NamedTensor = std::pair<std::string, TensorView>;
 
-/// The tensors of a safetensors image, in file order; views into `bytes`. F32, F16 and BF16 only.
-/// The tensors must tile the data section: no gap, no overlap, nothing after the last.
+/// The tensors of a safetensors image, in file order; views into `bytes`. F32, F16, BF16, I8 and U8
+/// only. The tensors must tile the data section: no gap, no overlap, nothing after the last.
 /// INVALID_ARGUMENT names `origin`, the tensor, what was found and what is allowed.
 absl::StatusOr<std::vector<NamedTensor>> ParseSafetensors(std::span<const std::byte> bytes,
                                                           std::string_view origin);

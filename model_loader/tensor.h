@@ -10,7 +10,7 @@
 namespace fmaserver::model {
 
 /// A view, valid as long as the Safetensors (and the Checkpoint) that it came from. `data` may be
-/// unaligned; row-major, little-endian.
+/// unaligned; row-major, little-endian. An element of kInt4 is a byte of two numbers.
 struct TensorView {
   kernels::WeightFormat dtype = kernels::WeightFormat::kF32;
   std::vector<int64_t> shape;

@@ -38,4 +38,10 @@ std::string DownsamplingModule(int layer, std::string_view keys_or_values, int i
 std::string WeightOf(std::string_view module);
 std::string BiasOf(std::string_view module);
 
+/// The tensors that belong to a weight (a tensor's name) of integers in blocks.
+std::string ScalesOf(std::string_view weight);
+std::string MinimaOf(std::string_view weight);
+/// Whether it is the name of such a tensor.
+bool IsOfBlocks(std::string_view name);
+
 }  // namespace fmaserver::model

@@ -71,7 +71,7 @@ ModelMemory ModelLoader::MemoryOf(const model::Checkpoint& checkpoint,
   const model::ModelConfig& config = checkpoint.config();
   const kernels::SlotLayout layout(config.attention, config.num_layers,
                                    *kernels::CacheTypeNamed(flags_.cache_dtype));
-  memory.weights = checkpoint.WeightBytes();
+  memory.weights = engine::LoadedBytes(checkpoint, weights_);
   // Slots that no memory holds are the engine's to refuse; here they need not overflow.
   constexpr int64_t kMostSlotBytes = int64_t{1} << 60;
   memory.slots = std::min(layout.slot_bytes, kMostSlotBytes / flags_.engine.num_slots) *
@@ -126,7 +126,8 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadNow(
   if (!room.ok()) return room.status();
   auto model = engine::Model::Load(*checkpoint, *backend,
                                    {.max_rows = engine::Engine::MaxRows(flags_.engine),
-                                    .cache_type = *kernels::CacheTypeNamed(flags_.cache_dtype)});
+                                    .cache_type = *kernels::CacheTypeNamed(flags_.cache_dtype),
+                                    .weights = weights_});
   if (!model.ok()) return model.status();
 
   const auto counts = std::make_shared<metrics::Metrics>(
@@ -143,7 +144,9 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadNow(
   options.dir = SessionFolder(source.name);
   const engine::Model& loaded = (*engine)->model();
   auto store = sessions::SessionStore::Open(
-      {.fingerprint = sessions::ModelFingerprint(checkpoint->Fingerprint(), loaded.layout()),
+      {.fingerprint = sessions::ModelFingerprint(
+           checkpoint->Fingerprint(), loaded.layout(),
+           engine::Rounds(*checkpoint, weights_) ? engine::NameOf(weights_) : ""),
        .slot_bytes = loaded.slot_bytes(),
        .vocab_size = loaded.config().vocab_size,
        .archives = (*engine)->archives()},

@@ -51,6 +51,7 @@ class ModelLoader {
   std::filesystem::path SessionFolder(const std::string& name) const;
 
   const Flags& flags_;
+  const engine::WeightType weights_ = *engine::WeightTypeNamed(flags_.weights);  // CLI11 checked it
   const std::string first_;
   const std::shared_ptr<const access::Access> tenants_;
   metrics::Exposition& exposition_;

@@ -6,12 +6,14 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/machine.h"
 #include "hwy/targets.h"
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/block_linear.h"
 #include "kernels/cpu/fair_mutex.h"
 #include "kernels/cpu/huge_pages.h"
 #include "kernels/cpu/linear.h"
@@ -91,10 +93,12 @@ class HostGroup : public ArchiveGroup {
 
 class CpuBackend : public Backend {
  public:
-  CpuBackend(std::shared_ptr<CpuThreads> threads, bool tiles)
+  CpuBackend(std::shared_ptr<CpuThreads> threads, bool use_extensions)
       : threads_(std::move(threads)),
         pool_(threads_->pool),
-        tile_input_(tiles ? std::make_shared<cpu::TileInput>() : nullptr) {}
+        tile_input_(use_extensions && cpu::HasTiles() ? std::make_shared<cpu::TileInput>()
+                                                      : nullptr),
+        block_input_(std::make_shared<cpu::BlockInput>(use_extensions)) {}
 
   std::string Description() const override {
     const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
@@ -127,11 +131,18 @@ class CpuBackend : public Backend {
 
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
       std::span<const HostLinear> stacked) override {
+    const auto in_blocks = [](const HostLinear& part) { return InBlocks(part.weight.format); };
+    if (std::ranges::all_of(stacked, in_blocks)) return PackInBlocks(stacked, std::nullopt);
     const absl::StatusOr<StackedShape> shape = ShapeOf(stacked);
     if (shape.ok() && tile_input_ != nullptr && shape->format == WeightFormat::kBF16) {
       return cpu::TileLinear::Pack(stacked, tile_input_);
     }
     return cpu::PanelLinear::Pack(stacked);
+  }
+
+  absl::StatusOr<std::unique_ptr<LinearWeights>> PackQuantised(std::span<const HostLinear> stacked,
+                                                               WeightFormat format) override {
+    return PackInBlocks(stacked, format);
   }
 
   absl::StatusOr<std::unique_ptr<NormWeights>> PackNorm(const HostNorm& norm) override {
@@ -220,11 +231,26 @@ class CpuBackend : public Backend {
   }
 
  private:
+  absl::StatusOr<std::unique_ptr<LinearWeights>> PackInBlocks(std::span<const HostLinear> stacked,
+                                                              std::optional<WeightFormat> format) {
+    // Steps of other models go between the parts of this work.
+    const int64_t at_once = int64_t{8} * pool_.threads();
+    const auto for_each = [&](int64_t count, absl::FunctionRef<void(int64_t)> body) {
+      for (int64_t first = 0; first < count; first += at_once) {
+        const std::lock_guard lock(threads_->in_use);
+        pool_.ParallelFor(std::min(at_once, count - first),
+                          [&](int64_t i, int) { body(first + i); });
+      }
+    };
+    return cpu::BlockLinear::Pack(stacked, format, block_input_, for_each);
+  }
+
   const std::shared_ptr<CpuThreads> threads_;
   ThreadPool& pool_;                                  // of threads_
   std::unique_lock<FairMutex> in_use_;                // from the beginning of a step to its end
   const std::shared_ptr<cpu::TileInput> tile_input_;  // null: products on vectors only
-  std::shared_ptr<cpu::Rotary> rotary_;               // of the layers that were packed last
+  const std::shared_ptr<cpu::BlockInput> block_input_;
+  std::shared_ptr<cpu::Rotary> rotary_;  // of the layers that were packed last
   const std::shared_ptr<PartPool> sketches_ = std::make_shared<PartPool>();
   std::optional<cpu::AttentionStep> step_;
   cpu::TentativeRows tentative_;
@@ -245,14 +271,14 @@ absl::StatusOr<std::shared_ptr<CpuThreads>> MakeCpuThreads(int threads) {
   return std::make_shared<CpuThreads>(threads);
 }
 
-std::unique_ptr<Backend> MakeCpuBackend(std::shared_ptr<CpuThreads> threads, bool use_tiles) {
-  return std::make_unique<CpuBackend>(std::move(threads), use_tiles && cpu::HasTiles());
+std::unique_ptr<Backend> MakeCpuBackend(std::shared_ptr<CpuThreads> threads, bool use_extensions) {
+  return std::make_unique<CpuBackend>(std::move(threads), use_extensions);
 }
 
-absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads, bool use_tiles) {
+absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads, bool use_extensions) {
   auto own = MakeCpuThreads(threads);
   if (!own.ok()) return own.status();
-  return MakeCpuBackend(*std::move(own), use_tiles);
+  return MakeCpuBackend(*std::move(own), use_extensions);
 }
 
 }  // namespace fmaserver::kernels

@@ -1,4 +1,5 @@
-// The CPU backend: portable SIMD with run-time dispatch, float32 arithmetic throughout.
+// The CPU backend: portable SIMD with run-time dispatch. Arithmetic is in float32, but
+// weights that are integers in blocks are multiplied as such.
 #pragma once
 
 #include <memory>
@@ -15,10 +16,12 @@ class CpuThreads;
 /// `threads` is 1..1024, or 0 for one per core; else INVALID_ARGUMENT.
 absl::StatusOr<std::shared_ptr<CpuThreads>> MakeCpuThreads(int threads);
 
-/// With `use_tiles` it also uses the processor's matrix tiles, where there are any.
-std::unique_ptr<Backend> MakeCpuBackend(std::shared_ptr<CpuThreads> threads, bool use_tiles = true);
+/// With `use_extensions` products also use what the processor may have beside its set of vector
+/// instructions: matrix tiles and AVX-512 VNNI.
+std::unique_ptr<Backend> MakeCpuBackend(std::shared_ptr<CpuThreads> threads,
+                                        bool use_extensions = true);
 
 /// A backend with its own threads (see MakeCpuThreads).
-absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads, bool use_tiles = true);
+absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads, bool use_extensions = true);
 
 }  // namespace fmaserver::kernels

@@ -94,6 +94,9 @@ void LinearPanel(const Matrix& x, const PanelLinear& weights, int64_t panel, boo
       return PanelAllRows<Float16>(x, weights, panel, accumulate, y);
     case WeightFormat::kBF16:
       return PanelAllRows<BFloat16>(x, weights, panel, accumulate, y);
+    case WeightFormat::kInt8:
+    case WeightFormat::kInt4:
+      return;  // BlockLinear's
   }
 }
 
@@ -132,6 +135,9 @@ void PackRows(const HostMatrix& source, int64_t first_out, int64_t in, WeightFor
       return PackRows<Float16>(source, first_out, in, panels);
     case WeightFormat::kBF16:
       return PackRows<BFloat16>(source, first_out, in, panels);
+    case WeightFormat::kInt8:
+    case WeightFormat::kInt4:
+      return;  // BlockLinear's
   }
 }
 

@@ -8,6 +8,7 @@
 #include "kernels/backend.h"
 #include "kernels/fma/element.h"
 #include "kernels/fma/weight_format.h"
+#include "kernels/host/quantise.h"
 
 namespace fmaserver::kernels {
 
@@ -27,6 +28,11 @@ inline float ElementAsFloat(const HostMatrix& matrix, int64_t index) {
       return ToFloat(LoadUnaligned<Float16>(matrix.data, index));
     case WeightFormat::kBF16:
       return ToFloat(LoadUnaligned<BFloat16>(matrix.data, index));
+    case WeightFormat::kInt8:
+    case WeightFormat::kInt4: {
+      const int64_t column = index % matrix.cols;
+      return BlockOf(matrix, index / matrix.cols, column / kWeightBlock).At(column % kWeightBlock);
+    }
   }
   return 0;
 }

@@ -9,6 +9,34 @@
 namespace fmaserver::kernels {
 namespace {
 
+absl::Status CheckBlocks(const HostMatrix& weight) {
+  const std::string format(NameOf(weight.format));
+  if (!InBlocks(weight.format)) {
+    if (weight.scales == nullptr && weight.minima == nullptr) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("a weight of format ", format,
+                     " has scales or minima of blocks; allowed: none in this format"));
+  }
+  if (weight.cols % kWeightBlock != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("a weight of format ", format, " has ",
+                                                   weight.cols, " inputs; allowed: a multiple of ",
+                                                   kWeightBlock));
+  }
+  const auto fits = [&weight](const HostMatrix* of_blocks) {
+    return of_blocks->format == WeightFormat::kF16 && of_blocks->rows == weight.rows &&
+           of_blocks->cols == weight.cols / kWeightBlock;
+  };
+  const bool may_have_minima = weight.format == WeightFormat::kInt4;
+  if (weight.scales != nullptr && fits(weight.scales) &&
+      (weight.minima == nullptr || (may_have_minima && fits(weight.minima)))) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "a weight of format ", format,
+      " has no scales of its blocks, or minima that do not fit; allowed: scales in F16, and minima "
+      "in F16 with U8"));
+}
+
 absl::Status Check(const HostLinear& part, int64_t in) {
   const HostMatrix& weight = part.weight;
   if (weight.cols != in) {
@@ -16,11 +44,7 @@ absl::Status Check(const HostLinear& part, int64_t in) {
                                                    "; allowed: ", in,
                                                    ", as of the first of the stack"));
   }
-  if (weight.scales != nullptr || weight.minima != nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a weight of format ", std::string(NameOf(weight.format)),
-                     " has scales or minima of blocks; allowed: none in this format"));
-  }
+  if (absl::Status status = CheckBlocks(weight); !status.ok()) return status;
   if (part.bias.data != nullptr && part.bias.rows * part.bias.cols != weight.rows) {
     return absl::InvalidArgumentError(absl::StrCat("a bias has ", part.bias.rows * part.bias.cols,
                                                    " numbers; allowed: ", weight.rows,

@@ -18,7 +18,7 @@ struct StackedShape {
 };
 
 /// INVALID_ARGUMENT when the parts do not share their input, a bias does not have one number for
-/// each output, or a weight has scales or minima although its format does not use them.
+/// each output, or the scales and minima of a weight are not those of its format.
 absl::StatusOr<StackedShape> ShapeOf(std::span<const HostLinear> stacked);
 
 /// The biases of all parts, with zeros for parts without one; empty when no part has one.

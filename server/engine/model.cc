@@ -38,7 +38,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const model::Checkpoint& chec
   if (options.max_rows < 1 || options.max_rows > kMaxRows) {
     return Refusal("max_rows", options.max_rows, FromTo(1, kMaxRows));
   }
-  absl::StatusOr<ModelWeights> weights = LoadWeights(checkpoint, *backend);
+  absl::StatusOr<ModelWeights> weights = LoadWeights(checkpoint, options.weights, *backend);
   if (!weights.ok()) return weights.status();
   std::unique_ptr<Model> model(
       new Model(checkpoint, std::move(backend), options, *std::move(weights)));
@@ -51,7 +51,7 @@ Model::Model(const model::Checkpoint& checkpoint, std::shared_ptr<kernels::Backe
     : name_(checkpoint.name()),
       config_(checkpoint.config()),
       num_parameters_(checkpoint.NumParameters()),
-      weight_bytes_(checkpoint.WeightBytes()),
+      weight_bytes_(LoadedBytes(checkpoint, options.weights)),
       backend_(std::move(backend)),
       options_(options),
       layout_(config_.attention, config_.num_layers, options.cache_type),

@@ -19,6 +19,7 @@ namespace fmaserver::engine {
 struct ModelOptions {
   int32_t max_rows = 256;  ///< of one step, at most
   kernels::CacheType cache_type = kernels::CacheType::kF32;
+  WeightType weights = WeightType::kAsStored;
 };
 
 /// Tokens of one sequence to feed in a step: they take positions [position, position + size).
@@ -37,7 +38,8 @@ struct StepSegment {
 /// Not thread-safe: one thread at a time.
 class Model {
  public:
-  /// Copies the weights into the backend. INVALID_ARGUMENT for options out of range.
+  /// Copies the weights into the backend. INVALID_ARGUMENT for options out of range; errors of
+  /// LoadWeights().
   static absl::StatusOr<std::unique_ptr<Model>> Load(const model::Checkpoint& checkpoint,
                                                      std::shared_ptr<kernels::Backend> backend,
                                                      ModelOptions options);

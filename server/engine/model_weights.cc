@@ -1,26 +1,79 @@
 #include "server/engine/model_weights.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <deque>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "base/refusal.h"
+#include "base/text.h"
+#include "kernels/fma/element.h"
+#include "kernels/host/host_element.h"
+#include "model_loader/expected_tensors.h"
 #include "model_loader/tensor_names.h"
 
 namespace fmaserver::engine {
 namespace {
 
+using kernels::WeightFormat;
+
+/// The integers of `type`, if it has some.
+std::optional<WeightFormat> BlocksOf(WeightType type) {
+  if (type == WeightType::kInt8) return WeightFormat::kInt8;
+  if (type == WeightType::kInt4) return WeightFormat::kInt4;
+  return std::nullopt;
+}
+
+/// One of those that a WeightType is about.
+struct LargeTensor {
+  std::string name;
+  const model::TensorView& view;
+};
+
+std::vector<LargeTensor> LargeTensors(const model::Checkpoint& checkpoint) {
+  std::vector<LargeTensor> large;
+  for (const model::ExpectedTensor& expected : model::ExpectedTensors(checkpoint.config())) {
+    if (expected.may_be_in_blocks)
+      large.push_back({expected.name, checkpoint.Tensor(expected.name)});
+  }
+  return large;
+}
+
+/// Bytes of a row of so many numbers: whole blocks, each with its scale.
+int64_t LoadedRowBytes(WeightFormat format, int64_t numbers) {
+  if (!kernels::InBlocks(format)) return kernels::RowBytes(format, numbers);
+  const int64_t blocks = (numbers + kernels::kWeightBlock - 1) / kernels::kWeightBlock;
+  return blocks *
+         (kernels::RowBytes(format, kernels::kWeightBlock) + kernels::SizeOf(WeightFormat::kF16));
+}
+
+absl::Status CheckType(const model::Checkpoint& checkpoint, WeightType type) {
+  if (type != WeightType::kBF16) return absl::OkStatus();
+  for (const auto& [name, view] : LargeTensors(checkpoint)) {
+    if (!kernels::InBlocks(view.dtype)) continue;
+    return Refusal("weights", Words{"bf16"},
+                   Concat("as-is, int8 or int4 for this checkpoint, whose ", name, " is in ",
+                          kernels::NameOf(view.dtype), " already"));
+  }
+  return absl::OkStatus();
+}
+
 /// Loads weights by name; the first failure is kept and reported once, at the end.
 class WeightLoader {
  public:
-  WeightLoader(const model::Checkpoint& checkpoint, kernels::Backend& backend)
-      : checkpoint_(checkpoint), backend_(backend), config_(checkpoint.config()) {}
+  WeightLoader(const model::Checkpoint& checkpoint, WeightType type, kernels::Backend& backend)
+      : checkpoint_(checkpoint), type_(type), backend_(backend), config_(checkpoint.config()) {}
 
   absl::StatusOr<ModelWeights> Load() {
     ModelWeights weights;
     weights.embedding = Linear(model::kEmbedTokens);
     if (config_.attention.positions == kernels::PositionEmbedding::kLearned) {
-      weights.positions = Linear(model::kEmbedPositions);
+      weights.positions = AsStored(model::kEmbedPositions);
     }
     for (int32_t i = 0; i < config_.num_layers && status_.ok(); ++i) {
       weights.layers.push_back(Layer(i));
@@ -52,10 +105,11 @@ class WeightLoader {
 
   static kernels::HostMatrix AsMatrix(const model::TensorView& tensor) {
     const int64_t rows = tensor.shape.size() == 1 ? 1 : tensor.shape.front();
+    const int64_t numbers_of_each = tensor.dtype == WeightFormat::kInt4 ? 2 : 1;
     return {.data = tensor.data,
             .format = tensor.dtype,
             .rows = rows,
-            .cols = tensor.NumElements() / rows};
+            .cols = tensor.NumElements() * numbers_of_each / rows};
   }
 
   kernels::HostMatrix Required(const std::string& name) const {
@@ -71,14 +125,45 @@ class WeightLoader {
     return Stacked({std::string(module)});
   }
 
+  std::unique_ptr<kernels::LinearWeights> AsStored(std::string_view module) {
+    const kernels::HostLinear table{Required(model::WeightOf(module)), {}};
+    return Keep(backend_.PackLinear({&table, 1}));
+  }
+
   /// One product for several modules of the same input.
   std::unique_ptr<kernels::LinearWeights> Stacked(const std::vector<std::string>& modules) {
+    // What the parts point to.
+    std::deque<kernels::HostMatrix> of_blocks;
+    std::deque<std::vector<kernels::BFloat16>> rounded;
     std::vector<kernels::HostLinear> parts;
-    parts.reserve(modules.size());
     for (const std::string& module : modules) {
-      parts.push_back({Required(model::WeightOf(module)), IfPresent(model::BiasOf(module))});
+      const std::string name = model::WeightOf(module);
+      kernels::HostMatrix weight = Required(name);
+      if (kernels::InBlocks(weight.format)) {
+        weight.scales = &of_blocks.emplace_back(Required(model::ScalesOf(name)));
+        const kernels::HostMatrix minima = IfPresent(model::MinimaOf(name));
+        if (minima.data != nullptr) weight.minima = &of_blocks.emplace_back(minima);
+      } else if (type_ == WeightType::kBF16 && weight.format != WeightFormat::kBF16) {
+        weight = RoundToBF16(weight, rounded.emplace_back());
+      }
+      parts.push_back({weight, IfPresent(model::BiasOf(module))});
     }
-    return Keep(backend_.PackLinear(parts));
+    const std::optional<WeightFormat> blocks = BlocksOf(type_);
+    return Keep(blocks.has_value() ? backend_.PackQuantised(parts, *blocks)
+                                   : backend_.PackLinear(parts));
+  }
+
+  static kernels::HostMatrix RoundToBF16(const kernels::HostMatrix& weight,
+                                         std::vector<kernels::BFloat16>& rounded) {
+    const int64_t numbers = weight.rows * weight.cols;
+    rounded.reserve(static_cast<size_t>(numbers));
+    for (int64_t i = 0; i < numbers; ++i) {
+      rounded.push_back(kernels::FromFloat<kernels::BFloat16>(kernels::ElementAsFloat(weight, i)));
+    }
+    return {.data = reinterpret_cast<const std::byte*>(rounded.data()),
+            .format = WeightFormat::kBF16,
+            .rows = weight.rows,
+            .cols = weight.cols};
   }
 
   std::unique_ptr<kernels::NormWeights> Norm(std::string_view module) {
@@ -127,6 +212,7 @@ class WeightLoader {
   }
 
   const model::Checkpoint& checkpoint_;
+  const WeightType type_;
   kernels::Backend& backend_;
   const model::ModelConfig& config_;
   absl::Status status_;
@@ -134,9 +220,32 @@ class WeightLoader {
 
 }  // namespace
 
-absl::StatusOr<ModelWeights> LoadWeights(const model::Checkpoint& checkpoint,
+absl::StatusOr<ModelWeights> LoadWeights(const model::Checkpoint& checkpoint, WeightType type,
                                          kernels::Backend& backend) {
-  return WeightLoader(checkpoint, backend).Load();
+  if (absl::Status status = CheckType(checkpoint, type); !status.ok()) return status;
+  return WeightLoader(checkpoint, type, backend).Load();
+}
+
+bool Rounds(const model::Checkpoint& checkpoint, WeightType type) {
+  if (type == WeightType::kAsStored) return false;
+  const std::vector<LargeTensor> large = LargeTensors(checkpoint);
+  return std::ranges::any_of(large, [type](const LargeTensor& tensor) {
+    const WeightFormat format = tensor.view.dtype;
+    return !kernels::InBlocks(format) &&
+           !(type == WeightType::kBF16 && format == WeightFormat::kBF16);
+  });
+}
+
+int64_t LoadedBytes(const model::Checkpoint& checkpoint, WeightType type) {
+  int64_t bytes = checkpoint.WeightBytes();
+  if (type == WeightType::kAsStored) return bytes;
+  const WeightFormat format = BlocksOf(type).value_or(WeightFormat::kBF16);
+  for (const auto& [name, view] : LargeTensors(checkpoint)) {
+    if (kernels::InBlocks(view.dtype)) continue;
+    bytes += view.shape.front() * LoadedRowBytes(format, view.shape.back());
+    bytes -= view.NumElements() * kernels::SizeOf(view.dtype);
+  }
+  return bytes;
 }
 
 }  // namespace fmaserver::engine

@@ -1,12 +1,14 @@
 // A checkpoint's weights in the form that a backend computes with.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
 #include "model_loader/checkpoint.h"
+#include "server/engine/weight_type.h"
 
 namespace fmaserver::engine {
 
@@ -32,8 +34,16 @@ struct ModelWeights {
 };
 
 /// Copies the weights, so the checkpoint may be closed afterwards. RESOURCE_EXHAUSTED when they do
-/// not fit into the backend's memory.
-absl::StatusOr<ModelWeights> LoadWeights(const model::Checkpoint& checkpoint,
+/// not fit into the backend's memory; INVALID_ARGUMENT for kBF16 when some are integers in blocks,
+/// which would be rounded twice, and for numbers that integers cannot hold; UNIMPLEMENTED when the
+/// backend has no products of integers.
+absl::StatusOr<ModelWeights> LoadWeights(const model::Checkpoint& checkpoint, WeightType type,
                                          kernels::Backend& backend);
+
+/// Whether loading as `type` rounds any weight.
+bool Rounds(const model::Checkpoint& checkpoint, WeightType type);
+
+/// The bytes of all weights once they are loaded as `type`, in the formats that products read.
+int64_t LoadedBytes(const model::Checkpoint& checkpoint, WeightType type);
 
 }  // namespace fmaserver::engine

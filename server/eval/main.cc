@@ -41,6 +41,7 @@ struct Flags {
   std::string logits_file;
   std::string losses_file;
   std::string cache_dtype = "f32";
+  std::string weights = "as-is";
   std::string device = "auto";
   int threads = 0;
   bool no_archive = false;
@@ -71,6 +72,11 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
                  "Write -ln p of each scored token to this .npy, [scored tokens] float32");
   app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache: f32 or bf16")
       ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+  app.add_option("--weights", flags.weights,
+                 "The large weights, rounded when they are loaded; as-is: as the checkpoint has "
+                 "them")
+      ->check(CLI::IsMember({"as-is", "bf16", "int8", "int4"}))
       ->capture_default_str();
   app.add_flag("--no-archive", flags.no_archive,
                "Open no units of the far past: the same model in constant memory");
@@ -176,6 +182,7 @@ absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const Flags& flags,
   engine::ModelOptions options;
   options.max_rows = chunk;
   options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);  // CLI11 checked it
+  options.weights = *engine::WeightTypeNamed(flags.weights);
   return engine::Model::Load(checkpoint, std::move(device->backend), options);
 }
 

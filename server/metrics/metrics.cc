@@ -103,7 +103,7 @@ Metrics::Metrics(const ModelFacts& facts, Now now)
 
 void Metrics::SetFacts(const ModelFacts& facts) {
   AddGauge("fma_slots", "Cache slots.").Set(facts.slots);
-  AddGauge("fma_weights_bytes", "Weights of the model as stored.")
+  AddGauge("fma_weights_bytes", "Weights of the model in the formats in which they are loaded.")
       .Set(static_cast<double>(facts.weight_bytes));
   auto& state = prometheus::BuildGauge()
                     .Name("fma_state_bytes")

@@ -5,11 +5,13 @@
 
 namespace fmaserver::sessions {
 
-std::string ModelFingerprint(std::string_view checkpoint, const kernels::SlotLayout& layout) {
+std::string ModelFingerprint(std::string_view checkpoint, const kernels::SlotLayout& layout,
+                             std::string_view rounded_to) {
   Sha256 hash;
   hash.Update(checkpoint);
   hash.Update(Concat("dtype ", static_cast<int>(layout.type), ", layout ",
                      kernels::kSlotLayoutVersion, ", bytes ", layout.slot_bytes));
+  if (!rounded_to.empty()) hash.Update(Concat(", weights ", rounded_to));
   return hash.Digest();
 }
 

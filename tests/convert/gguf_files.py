@@ -78,6 +78,28 @@ def write_gguf(
     writer.close()
 
 
+def write_quantised(path: Path, kind: gguf.GGMLQuantizationType) -> dict[str, np.ndarray]:
+    """A small random llama whose matrices are all of `kind`; its numbers before they were quantised."""
+    metadata: dict[str, Any] = {
+        "embedding_length": 32, "feed_forward_length": 64, "block_count": 1, "context_length": 256,
+        "attention.head_count": 4, "attention.head_count_kv": 2, "attention.key_length": 8,
+        "attention.value_length": 8, "attention.layer_norm_rms_epsilon": 1e-5, "rope.dimension_count": 8,
+        "rope.freq_base": 10000.0,
+    }  # fmt: skip
+    shapes = {
+        "token_embd.weight": (48, 32), "output_norm.weight": (32,), "blk.0.attn_norm.weight": (32,),
+        "blk.0.ffn_norm.weight": (32,), "blk.0.attn_q.weight": (32, 32), "blk.0.attn_k.weight": (16, 32),
+        "blk.0.attn_v.weight": (16, 32), "blk.0.attn_output.weight": (32, 32), "blk.0.ffn_gate.weight": (64, 32),
+        "blk.0.ffn_up.weight": (64, 32), "blk.0.ffn_down.weight": (32, 64),
+    }  # fmt: skip
+    rng = np.random.default_rng(1)
+    tensors = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    named = {f"llama.{key}": value for key, value in metadata.items()}
+    quantised = dict.fromkeys((name for name, shape in shapes.items() if len(shape) == 2), kind)
+    write_gguf(path, {"general.architecture": "llama", **named, **VOCABULARY}, tensors, quantised)
+    return tensors
+
+
 def add(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
     kinds = ((bool, writer.add_bool), (int, writer.add_uint32), (float, writer.add_float32), (str, writer.add_string))
     for kind, add_one in kinds:

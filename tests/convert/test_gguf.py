@@ -16,7 +16,7 @@ from fma_convert.refusal import Refused
 from fma_convert.source import open_source
 from fma_convert.texts import Given
 from folders import converted
-from gguf_files import VOCABULARY, architecture_metadata, gguf_tensors, write_gguf
+from gguf_files import VOCABULARY, architecture_metadata, gguf_tensors, write_gguf, write_quantised
 
 ARCHITECTURES = {
     "llama3": "llama",
@@ -65,20 +65,8 @@ def test_it_is_the_model_of_the_folder(name: str, tmp_path: Path) -> None:
 
 
 def test_quantised_weights_become_bfloat16(tmp_path: Path) -> None:
-    config = converted(PRETRAINED / "llama3", tmp_path / "hf", *OPTIONS)
-    metadata = {**architecture_metadata("llama", config), **VOCABULARY, "llama.embedding_length": 32}
-    metadata |= {"llama.block_count": 1, "llama.feed_forward_length": 64}
-    shapes = {
-        "token_embd.weight": (48, 32), "output_norm.weight": (32,), "blk.0.attn_norm.weight": (32,),
-        "blk.0.ffn_norm.weight": (32,), "blk.0.attn_q.weight": (32, 32), "blk.0.attn_k.weight": (16, 32),
-        "blk.0.attn_v.weight": (16, 32), "blk.0.attn_output.weight": (32, 32), "blk.0.ffn_gate.weight": (64, 32),
-        "blk.0.ffn_up.weight": (64, 32), "blk.0.ffn_down.weight": (32, 64),
-    }  # fmt: skip
-    rng = np.random.default_rng(1)
-    tensors = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
     kind = gguf.GGMLQuantizationType.Q4_1
-    quantised = {name for name, shape in shapes.items() if len(shape) == 2}
-    write_gguf(tmp_path / "x.gguf", metadata, tensors, dict.fromkeys(quantised, kind))
+    tensors = write_quantised(tmp_path / "x.gguf", kind)
     config = converted(tmp_path / "x.gguf", tmp_path / "out", "--near", "8")
     assert config["torch_dtype"] == "bfloat16"
     ours = read_floats(tmp_path / "out" / "model.safetensors")

@@ -40,7 +40,7 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeByName(const std::string& 
   for (const int64_t target : CpuTargets()) {
     if (name == std::string("cpu_") + hwy::TargetName(target)) Choose(target);
   }
-  return kernels::MakeCpuBackend(2, /*use_tiles=*/false);
+  return kernels::MakeCpuBackend(2, /*use_extensions=*/false);
 }
 
 }  // namespace

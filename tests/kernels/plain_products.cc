@@ -46,6 +46,9 @@ class PlainProducts : public Products {
         return Run<Float16>(stream, product);
       case WeightFormat::kBF16:
         return Run<BFloat16>(stream, product);
+      case WeightFormat::kInt8:
+      case WeightFormat::kInt4:
+        break;
     }
     return absl::UnimplementedError("no such element type");
   }

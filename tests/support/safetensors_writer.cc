@@ -51,6 +51,9 @@ void AppendElement(float value, kernels::WeightFormat dtype, std::string& bytes)
       return AppendLittleEndian(HalfBits(bits), 2, bytes);
     case kernels::WeightFormat::kBF16:
       return AppendLittleEndian(bits >> 16, 2, bytes);
+    case kernels::WeightFormat::kInt8:
+    case kernels::WeightFormat::kInt4:
+      return;
   }
 }
 

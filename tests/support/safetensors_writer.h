@@ -23,8 +23,8 @@ std::string SafetensorsImage(std::string_view header, std::string_view data);
 /// A valid image of `tensors` in this order.
 std::string SafetensorsImage(const std::vector<StoredTensor>& tensors);
 
-/// Appends `value` to `bytes` in the memory format of `dtype`. Halves below their normal range
-/// become 0; the value must not be above it.
+/// Appends `value` to `bytes` in the memory format of `dtype`, which is not of integers. Halves
+/// below their normal range become 0; the value must not be above it.
 void AppendElement(float value, kernels::WeightFormat dtype, std::string& bytes);
 
 }  // namespace fmaserver::testing

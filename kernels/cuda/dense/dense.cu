@@ -21,6 +21,9 @@ absl::Status WithElement(WeightFormat format, const Function& function) {
       return function(Float16{});
     case WeightFormat::kBF16:
       return function(BFloat16{});
+    case WeightFormat::kInt8:
+    case WeightFormat::kInt4:
+      break;
   }
   return absl::InvalidArgumentError("no such element type");
 }

@@ -28,6 +28,9 @@ cudaDataType_t TypeOf(WeightFormat format) {
       return CUDA_R_16F;
     case WeightFormat::kBF16:
       return CUDA_R_16BF;
+    case WeightFormat::kInt8:
+    case WeightFormat::kInt4:
+      break;  // refused when they are packed
   }
   return CUDA_R_32F;
 }

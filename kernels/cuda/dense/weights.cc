@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "kernels/host/host_element.h"
 #include "kernels/host/linear.h"
 
@@ -27,6 +30,12 @@ void ConvertRow(const HostMatrix& from, int64_t row, WeightFormat format, std::b
 HostMatrix AsRow(const std::vector<float>& values) {
   return {reinterpret_cast<const std::byte*>(values.data()), WeightFormat::kF32, 1,
           static_cast<int64_t>(values.size())};
+}
+
+absl::Status RefuseBlocks(WeightFormat format) {
+  return absl::UnimplementedError(
+      absl::StrCat("a weight is in ", std::string(NameOf(format)),
+                   ", integers in blocks; allowed on a GPU: F32, F16, BF16"));
 }
 
 }  // namespace
@@ -67,6 +76,9 @@ absl::StatusOr<std::unique_ptr<PackedLinear>> PackedLinear::Pack(
     std::span<const HostLinear> stacked, Uploader& uploader) {
   const absl::StatusOr<StackedShape> shape = ShapeOf(stacked);
   if (!shape.ok()) return shape.status();
+  for (const HostLinear& part : stacked) {
+    if (InBlocks(part.weight.format)) return RefuseBlocks(part.weight.format);
+  }
   auto packed = std::make_unique<PackedLinear>();
   DeviceWeight& view = packed->view;
   packed->out = view.out = shape->out;

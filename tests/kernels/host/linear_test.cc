@@ -51,6 +51,10 @@ TEST(StackedLinear, RefusesPartsThatDoNotGoTogether) {
   scaled.scales = &weight;
   EXPECT_EQ(refusal({scaled, {}}),
             "a weight of format F32 has scales or minima of blocks; allowed: none in this format");
+  HostMatrix integers = weight;
+  integers.format = WeightFormat::kInt8;
+  EXPECT_EQ(refusal({integers, {}}),
+            "a weight of format I8 has 3 inputs; allowed: a multiple of 32");
   const HostLinear inputs[] = {{weight, {}}, {MatrixOf(values, 3), {}}};
   EXPECT_EQ(ShapeOf(inputs).status().message(),
             "a weight's inputs are 2; allowed: 3, as of the first of the stack");

@@ -25,6 +25,10 @@ TEST(FingerprintTest, EverythingThatGivesBytesAMeaningCounts) {
   EXPECT_TRUE(
       prints.insert(ModelFingerprint("a", kernels::SlotLayout(spec, 3, kernels::CacheType::kF32)))
           .second);
+  const kernels::SlotLayout layout(spec, 2, kernels::CacheType::kF32);
+  EXPECT_TRUE(prints.contains(ModelFingerprint("a", layout, "")));
+  EXPECT_TRUE(prints.insert(ModelFingerprint("a", layout, "int8")).second);
+  EXPECT_TRUE(prints.insert(ModelFingerprint("a", layout, "int4")).second);
   EXPECT_EQ(prints.begin()->size(), 32);
 }
 

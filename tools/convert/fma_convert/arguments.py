@@ -24,6 +24,7 @@ import argparse
 import re
 from pathlib import Path
 
+from .blocks import KINDS
 from .checkpoint import DTYPES, KEEP
 from .far_field import CACHE_TYPES, DEFAULT_NEAR, DEFAULT_OPEN_UNITS, DEFAULT_SINKS, DEFAULT_TOKENS
 
@@ -90,8 +91,13 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("files")
-    dtype = "numbers of the weights (default: as they are; quantised ones become bfloat16)"
+    dtype = "numbers of the weights (default: as they are; quantised ones become bfloat16, see --weights)"
     group.add_argument("--dtype", choices=DTYPES, default=KEEP, help=dtype)
+    weights = (
+        "the large weights as integers in blocks of 32, which only the cpu of the server multiplies; Q8_0, Q4_0 and "
+        "Q4_1 of a GGUF file stay what they are, bit for bit, and as-is keeps them and rounds nothing else"
+    )
+    group.add_argument("--weights", choices=KINDS, help=weights)
     tokenizer = "a tokenizer.json in place of the source's own"
     group.add_argument("--tokenizer", type=Path, metavar="FILE", help=tokenizer)
     template = "a Jinja template in place of the source's own"

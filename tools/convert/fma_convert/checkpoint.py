@@ -8,16 +8,20 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import blocks
+from .blocks import block_weight
 from .card import card
 from .decoder import Decoder
-from .elements import PLAIN
+from .elements import WRITTEN
 from .far_field import FarField
 from .refusal import refusal
 from .safetensors import write_safetensors
 from .source import Source
+from .tensor import Tensor
 from .tokens import id_or_list
 
 KEEP = "keep"
@@ -25,20 +29,29 @@ DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", KEEP: ""}
 _SPARE_BYTES = 64 << 20  # for what stands beside the weights
 
 
-def write_checkpoint(out: Path, source: Source, far: FarField, dtype: str, written: Callable[[int], object]) -> None:
+@dataclass(frozen=True)
+class Numbers:
+    """How weights are written: `dtype` of DTYPES, and `weights` of blocks.KINDS for the large ones, None: like all."""
+
+    dtype: str = KEEP
+    weights: str | None = None
+
+
+def write_checkpoint(
+    out: Path, source: Source, far: FarField, numbers: Numbers, written: Callable[[int], object]
+) -> None:
     """Makes the folder `out`, whole or not at all. `written` is told of every slice's bytes."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise refusal(str(out), "there already", "a new folder, or an empty one")
     out.parent.mkdir(parents=True, exist_ok=True)
-    kinds = formats(source, dtype)
-    _check_space(out.parent, weight_bytes(source, dtype) + sum(map(len, source.texts.tokenizer.values())))
+    tensors = written_tensors(source, numbers)
+    _check_space(out.parent, weight_bytes(source, numbers) + sum(map(len, source.texts.tokenizer.values())))
     partial = Path(tempfile.mkdtemp(prefix=f"{out.name}.partial-", dir=out.parent))
     try:
-        text = json.dumps(config(source.decoder, far, _main_format(kinds)), indent=2)
+        text = json.dumps(config(source.decoder, far, _main_format(tensors)), indent=2)
         (partial / "config.json").write_text(text + "\n", "utf-8")
         (partial / "README.md").write_text(card(source, far), "utf-8")
         source.texts.write(partial)
-        tensors = {name: (tensor, kinds[name]) for name, tensor in source.tensors.items()}
         write_safetensors(partial / "model.safetensors", tensors, written)
         partial.chmod(0o755)
         os.replace(partial, out)
@@ -83,18 +96,27 @@ def config(decoder: Decoder, far: FarField, torch_dtype: str) -> dict[str, Any]:
     return {**values, "fma": far.config()}
 
 
-def formats(source: Source, dtype: str) -> dict[str, str]:
-    """The plain format of every tensor."""
-    return {name: DTYPES[dtype] or tensor.kept_as for name, tensor in source.tensors.items()}
+def written_tensors(source: Source, numbers: Numbers) -> dict[str, tuple[Tensor, str]]:
+    """The tensors of the file, with their formats."""
+    tensors: dict[str, tuple[Tensor, str]] = {}
+    for name, tensor in source.tensors.items():
+        weight = block_weight(name, tensor, numbers.weights)
+        if weight is not None:
+            tensors |= blocks.written(name, weight)
+        else:
+            tensors[name] = (tensor, DTYPES[numbers.dtype] or tensor.kept_as)
+    return tensors
 
 
-def weight_bytes(source: Source, dtype: str) -> int:
-    kinds = formats(source, dtype)
-    return sum(math.prod(tensor.shape) * PLAIN[kinds[name]] for name, tensor in source.tensors.items())
+def weight_bytes(source: Source, numbers: Numbers) -> int:
+    return sum(math.prod(tensor.shape) * WRITTEN[kind] for tensor, kind in written_tensors(source, numbers).values())
 
 
-def _main_format(kinds: dict[str, str]) -> str:
-    return next(name for name, kind in DTYPES.items() if kind == kinds["model.layers.0.self_attn.q_proj.weight"])
+def _main_format(tensors: dict[str, tuple[Tensor, str]]) -> str:
+    """That of the first product, or of the norms where products are integers."""
+    names = {kind: name for name, kind in DTYPES.items()}
+    kinds = [tensors[name][1] for name in ("model.layers.0.self_attn.q_proj.weight", "model.norm.weight")]
+    return next(names[kind] for kind in kinds if kind in names)
 
 
 def _check_space(folder: Path, needed: int) -> None:

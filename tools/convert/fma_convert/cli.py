@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from .arguments import parse_arguments
 from .card import cost_table, far_field_in_words, in_words
-from .checkpoint import weight_bytes, write_checkpoint
+from .checkpoint import Numbers, weight_bytes, write_checkpoint
 from .far_field import FarField, Wishes, choose
 from .refusal import Refused
 from .source import Source, open_source
@@ -57,9 +57,10 @@ def convert(arguments: argparse.Namespace) -> None:
     )
     far = choose(wishes, source.decoder)
     print(summary(source, far), flush=True)
-    total = weight_bytes(source, arguments.dtype)
+    numbers = Numbers(arguments.dtype, arguments.weights)
+    total = weight_bytes(source, numbers)
     with tqdm(total=total, unit="B", unit_scale=True, delay=_PROGRESS_AFTER, desc="weights", disable=None) as bar:
-        write_checkpoint(arguments.out, source, far, arguments.dtype, bar.update)
+        write_checkpoint(arguments.out, source, far, numbers, bar.update)
     print(f"{arguments.out}: {in_words(total)} of weights. Serve it: fma-server --model {arguments.out}")
 
 

@@ -14,6 +14,7 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 PLAIN = {"F32": 4, "F16": 2, "BF16": 2}  # bytes of a number
+WRITTEN = PLAIN | {"I8": 1, "U8": 1}  # bytes of an element; those of U8 are two numbers of 4 bits
 _EXPONENT = {"F32": 0x7F800000, "F16": 0x7C00, "BF16": 0x7F80}  # all ones in infinities and NaN
 # Quantised formats of GGUF that PyPI's gguf dequantises; "_M" and "_S" files mix some of them.
 QUANTISED = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .elements import PLAIN, plain_format
+from .elements import PLAIN, WRITTEN, plain_format
 from .fields import parse_object
 from .refusal import Refused, refusal, shown
 from .source_file import SourceFile
@@ -44,11 +44,11 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
 
 
 def write_safetensors(path: Path, tensors: dict[str, tuple[Tensor, str]], written: Callable[[int], object]) -> None:
-    """Writes tensors in the plain formats given, in order of their names; `written` is told of every slice's bytes."""
+    """Writes tensors in the formats given, in order of their names; `written` is told of every slice's bytes."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, (tensor, kind) in sorted(tensors.items()):
-        begin, end = end, end + math.prod(tensor.shape) * PLAIN[kind]
+        begin, end = end, end + math.prod(tensor.shape) * WRITTEN[kind]
         header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode("utf-8")
     text += b" " * (-(len(text) + 8) % _ALIGNMENT)

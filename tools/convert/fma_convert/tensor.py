@@ -61,12 +61,17 @@ class StoredTensor:
     def where(self) -> str:
         return f"{self.file.path}: tensor {self.name}"
 
-    def rows(self, start: int, stop: int, name: str) -> Bytes:
+    def raw(self, start: int, stop: int) -> Bytes:
+        """Rows in the file's own format."""
         width = self.format.row_bytes(rows_columns(self.shape)[1], self.where)
         text = self.file.read(self.offset + start * width, (stop - start) * width)
         raw = np.frombuffer(text, np.uint8).reshape(stop - start, width)
         if self.pairs:
             raw = np.ascontiguousarray(raw.reshape(-1, self.pairs // 2, 2, width).swapaxes(1, 2)).reshape(raw.shape)
+        return raw
+
+    def rows(self, start: int, stop: int, name: str) -> Bytes:
+        raw = self.raw(start, stop)
         if name != self.format.name:
             numbers = encoded(self.format.floats(raw), "F32")
             self._check(numbers, "F32", "")

@@ -1,0 +1,89 @@
+"""Weights as integers in blocks (--weights), through the programs: what they cost in quality, and who refuses them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import BIN, DEMO_MODEL, GOLDEN, ROOT, run
+from service import Service
+from test_cuda import EMULATED
+from test_golden import CASES, evaluate, log_softmax
+
+EXCERPT = ROOT / "tests" / "data" / "validation-excerpt.txt"
+# The mean divergence from the golden distributions, in nats. Random weights, a few dozen wide, are the worst to round;
+# where models choose tokens, other choices come on top.
+BOUNDS = {"int8": 0.02, "int4": 0.3}
+ANSWER = ("generate", "It was a", "--max-tokens", 20, "--temperature", 0, "--ignore-eos")
+
+
+def bits_per_byte(weights: str) -> float:
+    output = run(BIN / "fma-eval", "--model", DEMO_MODEL, "--text", EXCERPT, "--weights", weights)
+    found = re.search(r"bits per byte\s+([\d.]+)", output)
+    assert found is not None
+    return float(found.group(1))
+
+
+def test_bits_per_byte_of_the_demo_model() -> None:
+    plain = bits_per_byte("as-is")
+    assert plain == bits_per_byte("bf16"), "what the checkpoint has"
+    assert abs(bits_per_byte("int8") / plain - 1) < 0.002
+    assert abs(bits_per_byte("int4") / plain - 1) < 0.02
+
+
+@pytest.mark.parametrize("weights", BOUNDS)
+@pytest.mark.parametrize("case", CASES)
+def test_golden_cases(case: str, weights: str, tmp_path: Path) -> None:
+    golden = log_softmax(np.load(GOLDEN / case / "logits.npy"))
+    decoded = evaluate(case, tmp_path / "logits.npy", "--mode", "decode", "--weights", weights)
+    divergence = (np.exp(golden) * (golden - log_softmax(decoded))).sum(axis=-1).mean()
+    assert 1e-5 < divergence <= BOUNDS[weights]
+    for chunk in (5, 64):
+        chunks = evaluate(case, tmp_path / "logits.npy", "--chunk", chunk, "--weights", weights)
+        assert np.array_equal(decoded, chunks), chunk
+
+
+def test_a_server_answers_in_fewer_bytes() -> None:
+    with Service() as plain, Service("--weights", "int4") as server:
+        code, answer, _ = server.run(*ANSWER)
+        assert code == 0 and len(answer.split()) > 3
+        assert server.run(*ANSWER)[1] == answer
+        bytes_of = [
+            json.loads(each.run("models", "--json")[1].splitlines()[0])["weight_bytes"] for each in (plain, server)
+        ]
+        assert 0.27 < int(bytes_of[1]) / int(bytes_of[0]) < 0.32
+        assert server.scrape()['fma_weights_bytes{model_name="fma-books-11m"}'] == int(bytes_of[1])
+
+
+def test_sessions_belong_to_what_weights_were_rounded_to(tmp_path: Path) -> None:
+    """bf16 rounds nothing of this checkpoint, so its sessions are those of the model as it is."""
+    flags = ("--session-dir", tmp_path / "sessions", "--threads", 1)
+    with Service(*flags) as server:
+        assert server.run("sessions", "create", "tale")[0] == 0
+        assert server.run("generate", "It was", "--max-tokens", 3, "--session", "tale")[0] == 0
+        assert server.stop() == 0
+    listed = {}
+    for weights in ("int8", "bf16", "as-is"):
+        with Service(*flags, "--weights", weights) as server:
+            listed[weights] = "tale" in server.run("sessions", "list")[1]
+            assert server.stop() == 0
+    assert listed == {"int8": False, "bf16": True, "as-is": True}
+
+
+def refusal(*words: object) -> str:
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    return done.stdout + done.stderr
+
+
+def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = GOLDEN / "modern_hierarchical"
+    words = (BIN / "fma-eval", "--model", case, "--token-ids", case / "case.json")
+    assert "as-is,bf16,int8,int4" in refusal(*words, "--weights", "int3")
+    monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
+    message = refusal(*words, "--weights", "int8", "--device", "cuda:0")
+    assert "this device cannot multiply by int8 or int4 weights; allowed: weights in F32, F16, BF16" in message
