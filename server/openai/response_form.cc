@@ -28,7 +28,8 @@ Json OrNull(const std::optional<T>& value) {
 Json UsageOf(const service::Answered& answered) {
   Json json;
   json["input_tokens"] = answered.input_tokens;
-  json["input_tokens_details"] = {{"cached_tokens", answered.cached_tokens}};
+  json["input_tokens_details"] = {{"cached_tokens", answered.cached_tokens},
+                                  {"cache_write_tokens", 0}};
   json["output_tokens"] = answered.output_tokens;
   json["output_tokens_details"] = {{"reasoning_tokens", 0}};
   json["total_tokens"] = answered.input_tokens + answered.output_tokens;
