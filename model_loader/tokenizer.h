@@ -38,6 +38,10 @@ class Tokenizer {
   /// may hold a part of a UTF-8 character. `id` must be in [0, VocabSize()).
   virtual std::string TokenBytes(int32_t id) const = 0;
 
+  /// How a control token is spelled; empty for others, and for those without a spelling. `id` must
+  /// be in [0, VocabSize()).
+  virtual std::string ControlText(int32_t /*id*/) const { return {}; }
+
   /// The text of a whole sequence (undoes the dummy prefix that some models put first). Bytes that
   /// are not a UTF-8 character become U+FFFD. OUT_OF_RANGE names an unknown id.
   virtual absl::StatusOr<std::string> Decode(std::span<const int32_t> ids) const = 0;

@@ -10,6 +10,7 @@
 #include "server/metrics/device_metrics.h"
 #include "server/metrics/metrics.h"
 #include "server/metrics/session_metrics.h"
+#include "server/openai/openai_server.h"
 #include "server/sessions/fingerprint.h"
 #include "server/sessions/session_store.h"
 
@@ -97,6 +98,13 @@ engine::EngineOptions ModelLoader::OptionsForEngine() const {
 std::filesystem::path ModelLoader::SessionFolder(const std::string& name) const {
   const std::filesystem::path& dir = flags_.sessions.dir;
   return dir.empty() || name == first_ ? dir : dir / kModelsFolder / name;
+}
+
+int64_t ModelLoader::BufferBytes(const Flags& flags) {
+  const int64_t request_bytes = flags.limits.request_bytes;
+  const int64_t openai =
+      flags.openai.empty() ? 0 : openai::OpenAiServer::BufferBytes(request_bytes);
+  return service::Service::BufferBytes(request_bytes) + openai;
 }
 
 absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::Load(

@@ -32,8 +32,7 @@ class ModelLoader {
         tenants_(std::move(tenants)),
         exposition_(exposition),
         devices_(flags.threads),
-        budget_(ReadMachineShare().memory_bytes,
-                service::Service::BufferBytes(flags.limits.request_bytes)) {}
+        budget_(ReadMachineShare().memory_bytes, BufferBytes(flags)) {}
 
   /// Errors of reading the checkpoint, of the memory of the device and of this process
   /// (MemoryBudget), and of the session directory.
@@ -43,6 +42,8 @@ class ModelLoader {
   bool IsLoading() const { return loading_ > 0; }
 
  private:
+  /// What the doors hold of requests and answers, at most.
+  static int64_t BufferBytes(const Flags& flags);
   absl::StatusOr<std::unique_ptr<models::ServedModel>> LoadNow(const models::ModelSource& source);
   absl::StatusOr<std::shared_ptr<kernels::Backend>> MakeBackend();
   ModelMemory MemoryOf(const model::Checkpoint& checkpoint, const kernels::Backend& backend) const;

@@ -95,6 +95,11 @@ class SentencePieceTokenizer final : public Tokenizer {
     return {};
   }
 
+  std::string ControlText(int32_t id) const override {
+    const bool is_control = HasPiece(id) && model_.pieces[id].type == PieceType::kControl;
+    return is_control ? model_.pieces[id].text : std::string();
+  }
+
   absl::StatusOr<std::string> Decode(std::span<const int32_t> ids) const override {
     std::string text;
     bool at_start = model_.add_dummy_prefix || model_.remove_extra_whitespaces;

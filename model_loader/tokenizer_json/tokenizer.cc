@@ -82,6 +82,11 @@ class JsonTokenizer final : public Tokenizer {
     return IsText(id) ? decoder_.BytesOf(tokens_[id]) : std::string();
   }
 
+  std::string ControlText(int32_t id) const override {
+    const bool is_control = static_cast<size_t>(id) < tokens_.size() && is_control_[id];
+    return is_control ? tokens_[id] : std::string();
+  }
+
   absl::StatusOr<std::string> Decode(std::span<const int32_t> ids) const override {
     std::string text;
     bool first = true;

@@ -105,7 +105,9 @@ bool GenerateSequence::Advance(int32_t accepted, const StepOutcome& outcome) {
   AddFed(accepted);
   if (was_reading && !IsFork()) {
     ReportPrompt(before, outcome.logits);
-    sink_->OnPromptProgress(prompt_.Read(position()), prompt_.Size());
+    sink_->OnPromptProgress({.processed_tokens = prompt_.Read(position()),
+                             .total_tokens = prompt_.Size(),
+                             .cached_tokens = cached_});
   }
   if (const absl::Status status = KeepState(); !status.ok()) {
     Fail(status);

@@ -175,6 +175,12 @@ struct TokenScore {
   std::vector<TokenLogprob> top;  ///< best first
 };
 
+struct PromptProgress {
+  int64_t processed_tokens = 0;  ///< with those that were cached
+  int64_t total_tokens = 0;
+  int64_t cached_tokens = 0;  ///< that did not have to be read
+};
+
 /// Where the engine reports one request. Called on the engine's thread, so a sink must return
 /// quickly and never block; after OnFinish or OnError it is not called again.
 class RequestSink {
@@ -183,7 +189,7 @@ class RequestSink {
   /// False while the reader is behind: the request pauses until it has caught up (Engine::Wake).
   virtual bool KeepsUp() const { return true; }
   /// A slice of the prompt was read.
-  virtual void OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) = 0;
+  virtual void OnPromptProgress(const PromptProgress& progress) = 0;
   virtual void OnError(const absl::Status& status) = 0;
 };
 

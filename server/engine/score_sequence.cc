@@ -26,7 +26,7 @@ bool ScoreSequence::Advance(int32_t accepted, const StepOutcome& outcome) {
   if (position() == 0) scores.insert(scores.begin(), {request_->tokens.front(), std::nullopt, {}});
   AddFed(accepted);
   sink_->OnScores(std::move(scores));
-  sink_->OnPromptProgress(position(), NumTokens());
+  sink_->OnPromptProgress({.processed_tokens = position(), .total_tokens = NumTokens()});
   if (position() < NumTokens()) return true;
   Usage usage;
   usage.prompt_tokens = NumTokens();

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "base/text.h"
 #include "server/openai/errors.h"
+#include "server/openai/origin.h"
 
 namespace fmaserver::openai {
 namespace {
@@ -54,6 +55,16 @@ bool IsCompressed(const Fields& fields) {
   return !encoding.empty() && !boost::beast::iequals(encoding, "identity");
 }
 
+template <class Fields>
+std::string ForeignPageOf(const Fields& fields) {
+  const std::string site = Copy(fields["sec-fetch-site"]);
+  const std::string origin = Copy(fields[http::field::origin]);
+  const std::string host = Copy(fields[http::field::host]);
+  const std::string forwarded_host = Copy(fields["x-forwarded-host"]);
+  return ForeignPage(
+      {.site = site, .origin = origin, .host = host, .forwarded_host = forwarded_host});
+}
+
 absl::Status ClientLeft() { return absl::CancelledError("the client went away"); }
 
 }  // namespace
@@ -85,12 +96,12 @@ void Connection::AwaitRequest() {
   state_ = State::kAwaiting;
   parser_.reset();
   request_ = {};
+  head_only_ = false;
   refusal_.reset();
   call_id_.clear();
   route_ = nullptr;
   answered_ = false;
-  // Who comes while the server drains is told so.
-  if (hall_.draining && asked_) return Leave();
+  if (hall_.closing && asked_) return Leave();
   if (received_.size() > 0) return ReadHead();
   const double idle = hall_.options.max_connection_idle_seconds;
   if (!asked_) Ring(hall_.patience.first);
@@ -158,6 +169,7 @@ void Connection::OnBadBytes(const Error& error) {
 void Connection::Receive() {
   const auto& head = parser_->get();
   request_.method = Copy(head.method_string());
+  head_only_ = head.method() == http::verb::head;
   request_.path = Copy(PathOf(Copy(head.target())));
   request_.metadata = MetadataOf(head, peer_);
   chunked_ = head.version() >= 11;
@@ -176,7 +188,8 @@ void Connection::Receive() {
 /// Why the request is refused before its body is read.
 std::optional<Response> Connection::Admit(const Route** route) {
   const auto& head = parser_->get();
-  const Router::Found found = hall_.router.Find(request_.method, request_.path);
+  const Router::Found found =
+      hall_.router.Find(head_only_ ? "GET" : request_.method, request_.path);
   if (found.route == nullptr && found.allowed.empty()) {
     return ErrorResponse(404, Concat("there is no ", Quoted(request_.path), " here"));
   }
@@ -193,7 +206,9 @@ std::optional<Response> Connection::Admit(const Route** route) {
     return ErrorResponse(501, "Transfer-Encoding is unknown; allowed: chunked");
   }
   *route = found.route;
-  return found.route->kind == nullptr ? std::nullopt : Begin(*found.route->kind);
+  if (found.route->kind == nullptr) return std::nullopt;
+  if (const std::string why = ForeignPageOf(head); !why.empty()) return ErrorResponse(403, why);
+  return Begin(*found.route->kind);
 }
 
 std::optional<Response> Connection::Begin(const service::CallKind& kind) {
@@ -266,6 +281,7 @@ void Connection::Answer(Response response) {
   std::string head =
       Concat(HeadOf(response.status, response.headers), "Content-Type: ", response.content_type,
              "\r\nContent-Length: ", response.body.size(), "\r\n\r\n");
+  if (head_only_) response.body.clear();
   if (response.body.size() > kMaxWriteBytes) {
     Send(std::exchange(head, {}), [](const absl::Status&) {});
   }
@@ -331,7 +347,9 @@ void Connection::OnSent(const Error& error, size_t size) {
 
 void Connection::EndExchange() {
   gone_ = nullptr;
-  if (!keeps_ || hall_.draining) return Leave();
+  // A client that was told that its connection stays may ask once more, even if the server drains
+  // since then, and is answered.
+  if (!keeps_) return Leave();
   AwaitRequest();
 }
 

@@ -80,9 +80,10 @@ class Connection final : public Responder, public std::enable_shared_from_this<C
   const std::string peer_;
   const Clock::time_point start_ = Clock::now();
   State state_ = State::kGreeting;
-  bool asked_ = false;  // a request has come before
-  bool keeps_ = true;   // takes another request after this one
-  Timer patience_;      // with what the client has to do: greet, ask, send the rest
+  bool asked_ = false;      // a request has come before
+  bool keeps_ = true;       // takes another request after this one
+  bool head_only_ = false;  // the request is a HEAD
+  Timer patience_;          // with what the client has to do: greet, ask, send the rest
   Timer write_patience_;
 
   boost::beast::flat_buffer received_;

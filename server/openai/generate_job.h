@@ -49,6 +49,7 @@ struct GenerateJob {
 
   std::vector<std::string> ignored;  ///< names of fields without effect
 
+  /// 1..kMaxSamples.
   int32_t samples() const { return request.options.n; }
   size_t choices() const { return prompts.size() * static_cast<size_t>(samples()); }
 };

@@ -103,7 +103,7 @@ void GenerationAnswer::OnEnd(size_t prompt, const absl::Status& status) {
 }
 
 void GenerationAnswer::Show(size_t prompt, GenerateEvent event) {
-  if (const auto* progress = std::get_if<service::PromptProgress>(&event)) {
+  if (const auto* progress = std::get_if<engine::PromptProgress>(&event)) {
     ShowProgress(prompt, *progress);
   } else if (auto* tokens = std::get_if<service::PromptTokens>(&event)) {
     const Part part = PartOf(std::move(*tokens), job_);
@@ -121,13 +121,13 @@ void GenerationAnswer::Show(size_t prompt, GenerateEvent event) {
   }
 }
 
-void GenerationAnswer::ShowProgress(size_t prompt, const service::PromptProgress& progress) {
+void GenerationAnswer::ShowProgress(size_t prompt, const engine::PromptProgress& progress) {
   if (!job_.stream || !job_.return_progress) return;
   Json reading;
   reading["index"] = prompt;
   reading["total"] = progress.total_tokens;
   reading["processed"] = progress.processed_tokens;
-  reading["cache"] = 0;
+  reading["cache"] = progress.cached_tokens;
   reading["time_ms"] = std::round(SecondsSince(start_) * 1e3);
   Json extra;
   extra["prompt_progress"] = std::move(reading);

@@ -52,7 +52,7 @@ class GenerationAnswer final : public GenerationReader,
 
   // What is shown.
   void Show(size_t prompt, service::GenerateEvent event);
-  void ShowProgress(size_t prompt, const service::PromptProgress& progress);
+  void ShowProgress(size_t prompt, const engine::PromptProgress& progress);
   void ShowPart(size_t prompt, int32_t sample, Part part);
   void Hold(size_t bytes);
   void LetGo();

@@ -39,7 +39,8 @@ struct Hall {
   const Router& router;
   const service::DoorOptions& options;
   const Patience patience;
-  bool draining = false;
+  bool draining = false;  // each answer is the last one of its connection
+  bool closing = false;   // connections without a request end
   std::unordered_set<std::shared_ptr<Connection>> connections = {};
   std::vector<std::function<void()>> awaiting_none = {};
 
@@ -48,7 +49,7 @@ struct Hall {
   size_t max_body_bytes = 0;
   /// The same of answers that are sent only when they are whole.
   size_t answer_bytes = 0;
-  size_t max_answer_bytes = size_t{512} << 20;
+  size_t max_answer_bytes = 0;
 };
 
 }  // namespace fmaserver::openai

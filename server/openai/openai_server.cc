@@ -54,9 +54,19 @@ void SetOptions(int socket) {
   setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &kIdleSeconds, sizeof kIdleSeconds);
 }
 
-constexpr size_t kBodyBytes = size_t{64} << 20;  // that are being received, of all connections
+constexpr int64_t kAnswerBytes = int64_t{512} << 20;
+
+/// That are being received, of all connections.
+int64_t BodyBytes(int64_t request_bytes) {
+  constexpr int64_t kBodyBytes = int64_t{64} << 20;
+  return std::max(kBodyBytes, request_bytes);
+}
 
 }  // namespace
+
+int64_t OpenAiServer::BufferBytes(int64_t request_bytes) {
+  return BodyBytes(request_bytes) + kAnswerBytes;
+}
 
 OpenAiServer::OpenAiServer(service::Service& service, const service::DoorOptions& options,
                            TlsContexts contexts, const Patience& patience)
@@ -68,8 +78,8 @@ OpenAiServer::OpenAiServer(service::Service& service, const service::DoorOptions
             .router = router_,
             .options = options_,
             .patience = patience,
-            .max_body_bytes =
-                std::max(kBodyBytes, static_cast<size_t>(service.policy().limits.request_bytes))} {
+            .max_body_bytes = static_cast<size_t>(BodyBytes(service.policy().limits.request_bytes)),
+            .max_answer_bytes = static_cast<size_t>(kAnswerBytes)} {
   AddRoutes();
 }
 
@@ -128,6 +138,7 @@ void OpenAiServer::Shutdown(absl::Duration grace) {
   acceptor_.reset();
   Drain();
   loop_.Post([this] {
+    hall_.closing = true;
     const auto connections = hall_.connections;
     for (const auto& connection : connections) connection->Drain();
   });

@@ -1,6 +1,7 @@
 // The OpenAI door: HTTP/1.1 with the routes that OpenAI's clients know, on a port of its own.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -28,6 +29,9 @@ class OpenAiServer {
       service::Service& service, const service::DoorOptions& options,
       std::shared_ptr<net::ConnectionTable> connections,
       std::shared_ptr<const tls::CertificateWatch> certificates, const Patience& patience = {});
+  /// What bodies under way, and answers that are sent only when they are whole, take at most, all
+  /// connections together, where a request has up to `request_bytes`.
+  static int64_t BufferBytes(int64_t request_bytes);
   ~OpenAiServer();
   OpenAiServer(const OpenAiServer&) = delete;
   OpenAiServer& operator=(const OpenAiServer&) = delete;

@@ -19,6 +19,10 @@ absl::Status CompleteBoth(GenerateJob& job) {
   // Whoever asks how likely tokens were asks about the last one, too.
   options.include_eos = job.logprobs;
   options.echo = job.return_token_ids;
+  // Before there is room for the choices.
+  if (options.n < 1 || options.n > engine::kMaxSamples) {
+    return Refusal("n", options.n, FromTo(1, engine::kMaxSamples));
+  }
   if (job.stream) return absl::OkStatus();
   if (job.include_usage || job.continuous_usage) {
     return Refusal("stream_options", Words{"set"}, "none, unless stream is true");

@@ -3,7 +3,10 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -32,6 +35,17 @@ absl::Status ReadOptional(const Fields& body, std::string_view name, T& place) {
   return Value{name, *found}.To(place);
 }
 
+/// The control token that `text` spells and nothing besides: clients look up so the texts that
+/// /tokenizer_info gave them. Elsewhere a text that spells one stays text.
+std::optional<int32_t> ControlToken(const model::Tokenizer* tokenizer, std::string_view text) {
+  constexpr size_t kMaxControlBytes = 256;
+  if (tokenizer == nullptr || text.empty() || text.size() > kMaxControlBytes) return std::nullopt;
+  const auto tokens = tokenizer->Encode(text, model::ControlTokens::kAreFound);
+  if (!tokens.ok() || tokens->size() != 1) return std::nullopt;
+  return tokenizer->ControlText(tokens->front()) == text ? std::optional(tokens->front())
+                                                         : std::nullopt;
+}
+
 absl::StatusOr<std::vector<int32_t>> Encode(service::Call& call, const Fields& body,
                                             const service::Vocabulary& vocabulary) {
   if (body.contains("messages")) {
@@ -48,6 +62,9 @@ absl::StatusOr<std::vector<int32_t>> Encode(service::Call& call, const Fields& b
   status.Update(ReadOptional(body, "add_special_tokens", framed));
   if (!status.ok()) return status;
   auto tokens = service::Tokenize(call, text, vocabulary);
+  if (const auto control = ControlToken(vocabulary.tokenizer.get(), text); control.has_value()) {
+    tokens = std::vector{*control};
+  }
   if (tokens.ok() && framed) service::Frame(*vocabulary.tokenizer, *tokens);
   return tokens;
 }
@@ -118,7 +135,12 @@ Handler Later(Hall& hall, Task task) {
   };
 }
 
-/// What clients ask of a tokenizer before they use it. The texts of special tokens are not known.
+Json ControlTextOf(const model::Tokenizer& tokenizer, std::span<const int32_t> ids) {
+  const std::string text = ids.empty() ? std::string() : tokenizer.ControlText(ids.front());
+  return text.empty() ? Json() : Json(text);
+}
+
+/// What clients ask of a tokenizer before they use it.
 absl::StatusOr<Json> Describe(const models::ServedModel& model) {
   const model::Tokenizer* tokenizer = model.engine().tokenizer().get();
   if (tokenizer == nullptr) {
@@ -128,7 +150,9 @@ absl::StatusOr<Json> Describe(const models::ServedModel& model) {
   Json json;
   json["tokenizer_class"] = tokenizer->Kind();
   json["vocab_size"] = tokenizer->VocabSize();
-  for (const char* name : {"bos_token", "eos_token", "pad_token"}) json[name] = nullptr;
+  json["bos_token"] = ControlTextOf(*tokenizer, tokenizer->Frame().before);
+  json["eos_token"] = ControlTextOf(*tokenizer, model.engine().model().config().eos_token_ids);
+  json["pad_token"] = nullptr;
   return json;
 }
 

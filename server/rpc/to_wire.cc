@@ -144,9 +144,10 @@ struct FillResponse {
   const model::Tokenizer* tokenizer;
   v1::GenerateResponse& response;
 
-  void operator()(const service::PromptProgress& progress) const {
+  void operator()(const engine::PromptProgress& progress) const {
     response.mutable_progress()->set_processed_tokens(progress.processed_tokens);
     response.mutable_progress()->set_total_tokens(progress.total_tokens);
+    response.mutable_progress()->set_cached_tokens(progress.cached_tokens);
   }
   void operator()(const service::PromptTokens& prompt) const {
     Assign(prompt.tokens, tokenizer, *response.mutable_prompt());

@@ -20,7 +20,7 @@ void Append(std::vector<T>& to, std::vector<T>& from) {
   to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
 }
 
-size_t SizeOf(const PromptProgress& /*progress*/) { return kEventBytes; }
+size_t SizeOf(const engine::PromptProgress& /*progress*/) { return kEventBytes; }
 
 size_t SizeOf(const PromptTokens& prompt) { return kEventBytes + BytesOf(prompt.tokens); }
 
@@ -43,7 +43,7 @@ size_t SizeOf(const GenerationInterrupted& interrupted) {
   return kEventBytes + interrupted.resume_token.size();
 }
 
-bool Join(PromptProgress& last, PromptProgress& next) {
+bool Join(engine::PromptProgress& last, engine::PromptProgress& next) {
   last = next;
   return true;
 }

@@ -12,11 +12,6 @@
 
 namespace fmaserver::service {
 
-struct PromptProgress {
-  int64_t processed_tokens = 0;
-  int64_t total_tokens = 0;
-};
-
 /// Tokens of the prompt, in order.
 struct PromptTokens {
   std::vector<engine::TokenScore> tokens;
@@ -49,8 +44,8 @@ struct GenerationInterrupted {
   std::string resume_token;
 };
 
-using GenerateEvent = std::variant<PromptProgress, PromptTokens, engine::Delta, GenerationFinished,
-                                   GenerationInterrupted>;
+using GenerateEvent = std::variant<engine::PromptProgress, PromptTokens, engine::Delta,
+                                   GenerationFinished, GenerationInterrupted>;
 
 /// The most tokens whose scores are one event: with 100 alternatives each, some 100 KiB.
 inline constexpr size_t kScoresPerEvent = 64;

@@ -141,11 +141,11 @@ void Generation::Submit(const models::ModelPtr& model, engine::GenerateRequest r
   Close(id.status());
 }
 
-void Generation::OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) {
+void Generation::OnPromptProgress(const engine::PromptProgress& progress) {
   // A prompt that took a single step has nothing to report.
-  if (!progress_sent_ && processed_tokens == total_tokens) return;
+  if (!progress_sent_ && progress.processed_tokens == progress.total_tokens) return;
   progress_sent_ = true;
-  Send(PromptProgress{processed_tokens, total_tokens});
+  Send(progress);
 }
 
 void Generation::OnPrompt(std::vector<engine::TokenScore> tokens) {

@@ -35,7 +35,7 @@ class Generation final : public StreamingCall<GenerateEvent>,
                                            size_t bytes, Parse parse);
 
   bool KeepsUp() const override { return ReaderKeepsUp(); }
-  void OnPromptProgress(int64_t processed_tokens, int64_t total_tokens) override;
+  void OnPromptProgress(const engine::PromptProgress& progress) override;
   void OnPrompt(std::vector<engine::TokenScore> tokens) override;
   void OnDelta(engine::Delta delta) override;
   void OnState(engine::State state) override;

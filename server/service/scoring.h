@@ -31,7 +31,7 @@ class Scoring final : public StreamingCall<ScoreEvent>,
 
   bool KeepsUp() const override { return ReaderKeepsUp(); }
   /// The scores themselves show the progress.
-  void OnPromptProgress(int64_t, int64_t) override {}
+  void OnPromptProgress(const engine::PromptProgress& /*progress*/) override {}
   void OnScores(std::vector<engine::TokenScore> scores) override;
   void OnFinish(const engine::Usage& usage) override;
   void OnError(const absl::Status& status) override { Close(status); }

@@ -68,6 +68,18 @@ def test_ports_of_image_compose_and_prometheus_are_the_same() -> None:
         assert port in container_ports(service), target
 
 
+def test_the_image_gets_all_that_its_build_needs(tmp_path: Path) -> None:
+    """CMake takes what .dockerignore lets in; that it also compiles takes an image: make image-test."""
+    kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for path in kept:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        run("cp", "-r", ROOT / path, tmp_path / path)
+    command = ["cmake", "--preset", "release", "-DFMA_TESTS=OFF"]
+    assert f"RUN {' '.join(command)} " in DOCKERFILE
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_compose_mounts_is_there() -> None:
     build = SERVICES["fma-server"]["build"]
     assert (DOCKER / build["context"] / build["dockerfile"]).samefile(DOCKER / "Dockerfile")

@@ -15,6 +15,7 @@ const fmaserver::service::Vocabulary& Bytes() {
 
 void RequireSound(const fmaserver::openai::GenerateJob& job) {
   Require(!job.prompts.empty());
+  Require(job.samples() >= 1 && job.samples() <= fmaserver::engine::kMaxSamples);
   Require(!job.echo || job.echoes.size() == job.prompts.size());
   for (const fmaserver::service::Input& prompt : job.prompts) {
     Require(!prompt.empty());

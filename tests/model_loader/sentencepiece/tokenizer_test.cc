@@ -70,6 +70,8 @@ TEST(SentencePieceTest, TheDummyPrefixIsPartOfTheTokenButNotOfTheText) {
 TEST(SentencePieceTest, SpecialsHaveNoBytes) {
   const auto tokenizer = Load("bpe_prefix");  // 0 <unk>, 1 <s>, 2 </s>, 3.. bytes, 500.. padding
   for (const int32_t id : {0, 1, 2, 500, 511}) EXPECT_EQ(tokenizer->TokenBytes(id), "") << id;
+  EXPECT_EQ(tokenizer->ControlText(1), "<s>");
+  for (const int32_t id : {0, 3, 300, 511}) EXPECT_EQ(tokenizer->ControlText(id), "") << id;
   EXPECT_EQ(tokenizer->TokenBytes(3), std::string(1, '\0'));
   EXPECT_EQ(tokenizer->TokenBytes(3 + 0xE2), "\xE2");
   EXPECT_EQ(*tokenizer->Decode(std::vector<int32_t>{1, 3 + 'h', 511, 2}), "h");

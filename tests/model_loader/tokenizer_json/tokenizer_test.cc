@@ -68,6 +68,9 @@ TEST(JsonTokenizerTest, AUsersTextNeverMakesAControlToken) {
   EXPECT_EQ(found->size(), 3U);
   EXPECT_EQ(*tokenizer->Decode(*found), "x");
   EXPECT_EQ(tokenizer->TokenBytes(found->front()), "");
+  EXPECT_EQ(tokenizer->ControlText(found->front()), "<s>");
+  EXPECT_EQ(tokenizer->ControlText((*found)[1]), "");
+  EXPECT_EQ(tokenizer->ControlText(tokenizer->VocabSize() - 1), "");
   const auto ids = tokenizer->Encode(text);
   ASSERT_TRUE(ids.ok()) << ids.status();
   EXPECT_EQ(*tokenizer->Decode(*ids), text);

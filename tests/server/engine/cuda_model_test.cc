@@ -301,7 +301,7 @@ class SamplesSink : public engine::GenerateSink, public Recorder {
   void OnPrompt(std::vector<engine::TokenScore>) override {}
   void OnState(engine::State) override {}
   void OnInterrupted(engine::Kept, uint64_t) override {}
-  void OnPromptProgress(int64_t, int64_t) override {}
+  void OnPromptProgress(const engine::PromptProgress& /*progress*/) override {}
   void OnDelta(engine::Delta delta) override {
     std::vector<int32_t>& sample = tokens.at(delta.index);
     sample.insert(sample.end(), delta.tokens.begin(), delta.tokens.end());

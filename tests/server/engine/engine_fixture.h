@@ -55,7 +55,9 @@ class Recorder {
 
 class RecordingGenerateSink : public engine::GenerateSink, public Recorder {
  public:
-  void OnPromptProgress(int64_t processed, int64_t) override { progress.push_back(processed); }
+  void OnPromptProgress(const engine::PromptProgress& read) override {
+    progress.push_back(read.processed_tokens);
+  }
   void OnPrompt(std::vector<engine::TokenScore> part) override {
     prompt.insert(prompt.end(), part.begin(), part.end());
   }
@@ -112,7 +114,7 @@ std::shared_ptr<RecordingGenerateSink> Complete(engine::Engine& engine,
 
 class RecordingScoreSink : public engine::ScoreSink, public Recorder {
  public:
-  void OnPromptProgress(int64_t, int64_t) override {}
+  void OnPromptProgress(const engine::PromptProgress& /*progress*/) override {}
   void OnScores(std::vector<engine::TokenScore> part) override {
     scores.insert(scores.end(), part.begin(), part.end());
   }

@@ -31,7 +31,7 @@ Tokens Joined(Tokens first, const Tokens& second) {
 class SamplesSink : public engine::GenerateSink, public Recorder {
  public:
   explicit SamplesSink(int samples) : tokens(samples), logprobs(samples), left_(samples) {}
-  void OnPromptProgress(int64_t, int64_t) override {}
+  void OnPromptProgress(const engine::PromptProgress& /*progress*/) override {}
   void OnPrompt(std::vector<engine::TokenScore>) override {}
   void OnState(engine::State) override {}
   void OnInterrupted(engine::Kept, uint64_t) override {}

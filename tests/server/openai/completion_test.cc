@@ -272,6 +272,10 @@ TEST(CompletionTest, TellsHowFarAPromptIsRead) {
   const json& progress = events.front()["prompt_progress"];
   EXPECT_EQ(progress["total"], 2000);
   EXPECT_LT(progress["processed"], 2000);
+  EXPECT_EQ(progress["cache"], 0);
+  // The beginning is cached now.
+  request["prompt"] = std::string(2000, 'a') + std::string(1000, 'b');
+  EXPECT_GT(Stream(door, request).front()["prompt_progress"]["cache"], 0);
 }
 
 TEST(CompletionTest, GivesTokensBesideText) {

@@ -79,6 +79,30 @@ TEST(ConnectionTest, KnowsPathsAndMethods) {
   EXPECT_EQ(Get(door.port(), "/v1/models/other").status, 404);
 }
 
+TEST(ConnectionTest, AnswersAHeadWithoutItsBody) {
+  const Door door;
+  HttpClient client(door.port());
+  const std::string page = Get(door.port(), "/").body;
+  client.Send("HEAD / HTTP/1.1\r\n\r\nGET /health HTTP/1.1\r\n\r\n");
+  EXPECT_TRUE(client.AwaitText(Concat("Content-Length: ", page.size(), "\r\n\r\nHTTP/1.1 200 OK")));
+  EXPECT_TRUE(client.AwaitText("{}"));
+}
+
+TEST(ConnectionTest, RefusesThePagesOfOthers) {
+  const Door door;
+  HttpClient client(door.port());
+  for (const auto& [headers, status] :
+       {std::pair("Sec-Fetch-Site: cross-site\r\n", 403),
+        {"Origin: http://evil.example\r\n", 403},
+        {"Sec-Fetch-Site: same-origin\r\nOrigin: https://public.example\r\n", 200}}) {
+    client.Ask("POST", "/v1/completions", kShort, headers);
+    EXPECT_EQ(client.Receive().status, status) << headers;
+  }
+  // A link to the page is no request of a page.
+  client.Ask("GET", "/", "", "Sec-Fetch-Site: cross-site\r\n");
+  EXPECT_EQ(client.Receive().status, 200);
+}
+
 TEST(ConnectionTest, RefusesWhatIsNoRequest) {
   const Door door;
   for (const char* bytes :

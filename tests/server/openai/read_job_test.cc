@@ -113,6 +113,10 @@ TEST(ReadJobTest, SaysWhichFieldIsWrong) {
               HasSubstr("temperature is \"hot\"; allowed: a number"));
   EXPECT_THAT(WhyNotWith(R"("temperature": 1e300)"), HasSubstr("temperature is"));
   EXPECT_THAT(WhyNotWith(R"("n": 5000000000)"), HasSubstr("n is 5000000000"));
+  for (const char* n : {"-1", "0", "129", "2147483647"}) {
+    EXPECT_THAT(WhyNotWith(Concat("\"n\": ", n)),
+                HasSubstr(Concat("n is ", n, "; allowed: 1 to 128")));
+  }
   EXPECT_THAT(WhyNotWith(R"("max_tokens": 1.5)"), HasSubstr("max_tokens is 1.5"));
   EXPECT_THAT(WhyNotWith(R"("stream": "yes")"), HasSubstr("stream is"));
   EXPECT_THAT(WhyNotWith(R"("stop": ["a", 1])"), HasSubstr("stop[1] is 1"));
