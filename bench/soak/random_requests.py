@@ -40,6 +40,8 @@ FIELDS = (
     "min_tokens", "stop_token_ids", "allowed_token_ids", "banned_token_ids", "add_special_tokens", "return_token_ids",
     "return_tokens_as_token_ids", "priority", "cache_salt", "skip_prefix_cache", "no_archive", "sources", "tools",
     "tool_choice", "response_format", "user", "tokens", "return_token_strs", "include_stop_str_in_output", "unknown",
+    "input", "instructions", "previous_response_id", "max_output_tokens", "store", "metadata", "truncation", "text",
+    "reasoning", "include", "background", "conversation",
 )  # fmt: skip
 BRIEF = {"max_tokens": 2, "time_limit_seconds": 0.2}
 BODIES = {
@@ -47,6 +49,10 @@ BODIES = {
     "/v1/chat/completions": (
         {"messages": [{"role": "user", "content": "Hi"}], **BRIEF},
         {"messages": [{"role": "system", "content": [{"type": "text", "text": "Be"}]}], "stream": True, **BRIEF},
+    ),
+    "/v1/responses": (
+        {"input": "It was a dark", "max_output_tokens": 2},
+        {"input": [{"role": "user", "content": "Hi"}], "instructions": "Be", "stream": True, "max_output_tokens": 2},
     ),
     "/tokenize": ({"prompt": "It was"}, {"messages": [{"role": "user", "content": "Hi"}]}),
     "/detokenize": ({"tokens": [5, 6, 7]},),
@@ -157,7 +163,8 @@ def main() -> None:
     if not model.exists():
         arguments.folder.mkdir(parents=True, exist_ok=True)
         chat_model(model)
-    with Service("--openai", "127.0.0.1:0", "--threads", 1, "--prefix-cache-memory", "16M", model=model) as server:
+    memory_flags = ("--prefix-cache-memory", "16M", "--session-memory", "16M")
+    with Service("--openai", "127.0.0.1:0", "--threads", 1, *memory_flags, model=model) as server:
         # Slots, caches and the heap get what they keep.
         run(server, min(20_000, arguments.requests), arguments.seed + 1)
         memory, files = resident(server), open_files(server)

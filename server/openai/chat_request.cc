@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_join.h"
 #include "base/refusal.h"
 #include "base/text.h"
 #include "server/openai/fields.h"
@@ -14,38 +15,26 @@ namespace {
 using nlohmann::json;
 
 /// A text, or parts of one.
-absl::Status ReadContent(const Value& value, std::string& content) {
+absl::Status ReadContent(const Value& value, std::span<const char* const> part_types,
+                         std::string& content) {
   if (value.json.is_string()) return value.To(content);
-  if (!value.json.is_array()) return value.Refuse("a text, or a list of parts of type text");
+  const std::string types = absl::StrJoin(part_types, " or ");
+  if (!value.json.is_array()) {
+    return value.Refuse(Concat("a text, or a list of parts of type ", types));
+  }
   for (size_t i = 0; i < value.json.size(); ++i) {
     const std::string name = Concat(value.name, "[", i, "]");
     const json& part = value.json[i];
-    const bool is_text = part.is_object() && part.value("type", json()) == "text" &&
+    const json type = part.is_object() ? part.value("type", json()) : json();
+    const bool is_text = std::ranges::find(part_types, type) != part_types.end() &&
                          part.value("text", json()).is_string();
-    if (!is_text) return Value{name, part}.Refuse("{\"type\": \"text\", \"text\": ...}");
+    if (!is_text) return Value{name, part}.Refuse(Concat("an object with text, of type ", types));
     content += part["text"].get_ref<const std::string&>();
   }
   return absl::OkStatus();
 }
 
-absl::Status ReadMessage(const Value& value, chat::Message& message) {
-  if (!value.json.is_object()) return value.Refuse("an object with role and content");
-  const auto at = [&](const char* key) { return Concat(value.name, ".", key); };
-  const auto member = [&](const char* key) { return value.json.value(key, json()); };
-  const json role = member("role");
-  absl::Status status = Value{at("role"), role}.To(message.role);
-  if (!status.ok()) return status;
-  // Newer clients call the system so; templates do not.
-  if (message.role == "developer") message.role = "system";
-  const json calls = member("tool_calls");
-  if (!calls.is_null() && !calls.empty()) {
-    return Value{at("tool_calls"), calls}.Refuse("none; this server does not support tools");
-  }
-  const json content = member("content");
-  // An assistant that called a tool said nothing.
-  if (content.is_null() && message.role == "assistant") return absl::OkStatus();
-  return ReadContent({at("content"), content}, message.content);
-}
+constexpr const char* kChatParts[] = {"text"};
 
 constexpr Field kChat[] = {
     {"messages",
@@ -80,13 +69,33 @@ absl::Status CompleteChat(const json& body, GenerateJob& job) {
 
 }  // namespace
 
+absl::Status ReadMessage(const Value& value, std::span<const char* const> part_types,
+                         chat::Message& message) {
+  if (!value.json.is_object()) return value.Refuse("an object with role and content");
+  const auto at = [&](const char* key) { return Concat(value.name, ".", key); };
+  const auto member = [&](const char* key) { return value.json.value(key, json()); };
+  const json role = member("role");
+  absl::Status status = Value{at("role"), role}.To(message.role);
+  if (!status.ok()) return status;
+  // Newer clients call the system so; templates do not.
+  if (message.role == "developer") message.role = "system";
+  const json calls = member("tool_calls");
+  if (!calls.is_null() && !calls.empty()) {
+    return Value{at("tool_calls"), calls}.Refuse("none; this server does not support tools");
+  }
+  const json content = member("content");
+  // An assistant that called a tool said nothing.
+  if (content.is_null() && message.role == "assistant") return absl::OkStatus();
+  return ReadContent({at("content"), content}, part_types, message.content);
+}
+
 absl::Status ReadMessages(const Value& value, service::Conversation& messages) {
   if (!value.json.is_array() || value.json.empty()) {
     return value.Refuse("a list of one message or more");
   }
   for (size_t i = 0; i < value.json.size(); ++i) {
     const std::string name = Concat(value.name, "[", i, "]");
-    absl::Status status = ReadMessage({name, value.json[i]}, messages.emplace_back());
+    absl::Status status = ReadMessage({name, value.json[i]}, kChatParts, messages.emplace_back());
     if (!status.ok()) return status;
   }
   return absl::OkStatus();

@@ -1,6 +1,8 @@
 // The JSON of POST /v1/chat/completions.
 #pragma once
 
+#include <span>
+
 #include "absl/status/status.h"
 #include "nlohmann/json.hpp"
 #include "server/openai/generate_job.h"
@@ -17,5 +19,9 @@ absl::Status ReadChat(const nlohmann::json& body, GenerateJob& job);
 
 /// What `value`, a list of messages, says.
 absl::Status ReadMessages(const Value& value, service::Conversation& messages);
+
+/// What `value`, a message whose content is a text or a list of parts of these types, says.
+absl::Status ReadMessage(const Value& value, std::span<const char* const> part_types,
+                         chat::Message& message);
 
 }  // namespace fmaserver::openai

@@ -89,10 +89,12 @@ std::string BodyOf(const ErrorKind& kind, std::string_view message) {
   error["type"] = kind.type;
   error["param"] = nullptr;
   error["code"] = nullptr;
-  const auto field = kind.status == 400 ? FieldOf(message) : std::nullopt;
+  const bool is_previous = kind.status == 404 && message.starts_with("previous_response_id");
+  const auto field = kind.status == 400 || is_previous ? FieldOf(message) : std::nullopt;
   if (field.has_value()) error["param"] = *field;
   if (kind.code != nullptr) error["code"] = kind.code;
   if (kind.status == 404 && message.starts_with("model")) error["code"] = "model_not_found";
+  if (is_previous) error["code"] = "previous_response_not_found";
   return nlohmann::ordered_json{{"error", std::move(error)}}.dump(
       -1, ' ', /*ensure_ascii=*/false, nlohmann::ordered_json::error_handler_t::replace);
 }

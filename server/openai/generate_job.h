@@ -1,4 +1,4 @@
-// What a completion or chat asks for, read from its JSON.
+// What a completion, a chat or a response asks for, read from its JSON.
 #pragma once
 
 #include <cstdint>
@@ -6,10 +6,21 @@
 #include <string>
 #include <vector>
 
+#include "nlohmann/json.hpp"
 #include "server/service/generate_request.h"
 #include "server/service/tokens.h"
 
 namespace fmaserver::openai {
+
+/// What only a response has.
+struct ResponseTerms {
+  std::string previous = {};                     ///< the response that it follows; empty: none
+  std::optional<std::string> instructions = {};  ///< those in force
+  bool store = true;
+  nlohmann::json metadata = nlohmann::json::object();
+  std::optional<std::string> user = {};
+  std::string truncation = "disabled";
+};
 
 struct GenerateJob {
   bool chat = false;
@@ -33,6 +44,8 @@ struct GenerateJob {
   bool include_usage = false;     ///< of a stream: at its end
   bool continuous_usage = false;  ///< and with each of its events
   bool return_progress = false;   ///< of a stream, while the prompt is read
+
+  ResponseTerms response;
 
   std::vector<std::string> ignored;  ///< names of fields without effect
 

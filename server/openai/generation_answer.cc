@@ -16,43 +16,17 @@ namespace fmaserver::openai {
 
 using service::GenerateEvent;
 
-/// What one call reports comes from the engine's thread, and goes on to the loop's.
-class GenerationAnswer::Wire final : public service::EventWire<GenerateEvent> {
- public:
-  Wire(Loop& loop, std::shared_ptr<GenerationAnswer> answer, size_t prompt)
-      : loop_(loop), answer_(std::move(answer)), prompt_(prompt) {}
-  ~Wire() override {
-    if (answer_ != nullptr) loop_.Post([answer = std::move(answer_)] {});
-  }
-
-  bool Write(const GenerateEvent& event) override {
-    loop_.Post([answer = answer_, prompt = prompt_, event = GenerateEvent(event)]() mutable {
-      answer->OnEvent(prompt, std::move(event));
-    });
-    return true;
-  }
-  void Finish(const absl::Status& status) override {
-    loop_.Post(
-        [answer = std::move(answer_), prompt = prompt_, status] { answer->OnEnd(prompt, status); });
-  }
-
- private:
-  Loop& loop_;
-  std::shared_ptr<GenerationAnswer> answer_;
-  const size_t prompt_;
-};
-
 void GenerationAnswer::Start(Hall& hall, GenerateJob job, int32_t at_once, Request request,
                              std::shared_ptr<Responder> responder) {
   const std::shared_ptr<GenerationAnswer> answer(new GenerationAnswer(
       hall, std::move(job), at_once, std::move(request), std::move(responder)));
+  if (answer->stream_ != nullptr) answer->stream_->AwaitSilence();
   answer->responder_->OnGone([answer] {
     answer->over_ = true;
-    answer->silence_.Clear();
+    if (answer->stream_ != nullptr) answer->stream_->Stop();
     answer->LetGo();
     answer->CancelAll(absl::CancelledError("the client went away"));
   });
-  if (answer->job_.stream) answer->AwaitSilence();
   answer->StartPrompts();
 }
 
@@ -67,9 +41,12 @@ GenerationAnswer::GenerationAnswer(Hall& hall, GenerateJob job, int32_t at_once,
       created_(absl::ToUnixSeconds(absl::Now())),
       prompts_(job_.prompts.size()),
       shown_(job_.choices()),
-      echoed_(job_.choices()),
-      silence_(hall.loop) {
-  if (!job_.stream) parts_.resize(job_.choices());
+      echoed_(job_.choices()) {
+  if (job_.stream) {
+    stream_ = std::make_shared<EventStream>(hall, responder_, IgnoredFields(job_.ignored));
+  } else {
+    parts_.resize(job_.choices());
+  }
 }
 
 // Not all at once: a list may be longer than the engine's queue.
@@ -92,8 +69,7 @@ void GenerationAnswer::StartPrompt(size_t index) {
   if (request.prompt.messages.has_value()) bytes = service::BytesOf(*request.prompt.messages);
   ++running_;
   prompt.generation = service::Generation::Start(
-      hall_.service, model, prompt.call,
-      std::make_shared<Wire>(hall_.loop, shared_from_this(), index), bytes,
+      hall_.service, model, prompt.call, WireTo(hall_.loop, shared_from_this(), index), bytes,
       [request = std::move(request)]() mutable { return std::move(request); });
 }
 
@@ -214,36 +190,15 @@ void GenerationAnswer::Chunk(Json choices, const Json& extra) {
 
 void GenerationAnswer::Flush(size_t prompt) {
   if (events_.empty()) return Acknowledge(prompt, absl::OkStatus());
-  BeginStream();
-  spoke_ = true;
-  responder_->Write(std::exchange(events_, {}),
-                    [self = shared_from_this(), prompt](const absl::Status& status) {
-                      self->Acknowledge(prompt, status);
-                    });
-}
-
-void GenerationAnswer::BeginStream() {
-  if (std::exchange(began_, true)) return;
-  responder_->BeginStream(IgnoredFields(job_.ignored));
-}
-
-// Nothing may come for minutes, while other requests are served or a long prompt is read. What is
-// between here and the client would take that for a broken connection.
-void GenerationAnswer::AwaitSilence() {
-  silence_.Set(hall_.patience.ping, [self = shared_from_this()] {
-    if (!std::exchange(self->spoke_, false) && self->responder_->idle()) {
-      self->BeginStream();
-      self->responder_->Write(": ping\n\n", [](const absl::Status&) {});
-    }
-    self->AwaitSilence();
-  });
+  stream_->Write(std::exchange(events_, {}),
+                 [self = shared_from_this(), prompt](const absl::Status& status) {
+                   self->Acknowledge(prompt, status);
+                 });
 }
 
 void GenerationAnswer::Complete() {
   over_ = true;
-  silence_.Clear();
-  if (!job_.stream) return SendWhole();
-  BeginStream();
+  if (stream_ == nullptr) return SendWhole();
   if (job_.include_usage) {
     Json chunk = Envelope();
     chunk["choices"] = Json::array();
@@ -276,17 +231,16 @@ void GenerationAnswer::SendWhole() {
 
 void GenerationAnswer::Fail(const absl::Status& status) {
   over_ = true;
-  silence_.Clear();
+  if (stream_ != nullptr) stream_->Stop();
   parts_.clear();
   LetGo();
   CancelAll(absl::CancelledError("another prompt of the request failed"));
-  if (!began_) return responder_->Answer(ErrorResponse(status));
+  if (stream_ == nullptr || !stream_->began()) return responder_->Answer(ErrorResponse(status));
   EndStream(EventOf(ErrorBody(status)));
 }
 
 void GenerationAnswer::EndStream(const std::string& last) {
-  responder_->Write(Concat(last, "data: [DONE]\n\n"), [](const absl::Status&) {});
-  responder_->EndStream();
+  stream_->End(Concat(last, "data: [DONE]\n\n"));
 }
 
 }  // namespace fmaserver::openai

@@ -10,17 +10,19 @@
 #include "absl/status/status.h"
 #include "base/clock.h"
 #include "server/openai/choice_json.h"
+#include "server/openai/event_stream.h"
 #include "server/openai/exchange.h"
 #include "server/openai/generate_job.h"
+#include "server/openai/generation_wire.h"
 #include "server/openai/hall.h"
-#include "server/openai/loop.h"
 #include "server/openai/part.h"
 #include "server/service/generation.h"
 
 namespace fmaserver::openai {
 
 /// Lives on the loop's thread, until all of its calls are over and the answer is sent.
-class GenerationAnswer final : public std::enable_shared_from_this<GenerationAnswer> {
+class GenerationAnswer final : public GenerationReader,
+                               public std::enable_shared_from_this<GenerationAnswer> {
  public:
   /// A whole answer takes no more memory than about this, and must be streamed otherwise.
   static constexpr size_t kMaxBytes = size_t{64} << 20;
@@ -30,8 +32,10 @@ class GenerationAnswer final : public std::enable_shared_from_this<GenerationAns
   static void Start(Hall& hall, GenerateJob job, int32_t at_once, Request request,
                     std::shared_ptr<Responder> responder);
 
+  void OnEvent(size_t prompt, service::GenerateEvent event) override;
+  void OnEnd(size_t prompt, const absl::Status& status) override;
+
  private:
-  class Wire;
   struct Prompt {
     std::shared_ptr<service::Call> call;
     std::shared_ptr<service::Generation> generation;  // while it runs
@@ -45,8 +49,6 @@ class GenerationAnswer final : public std::enable_shared_from_this<GenerationAns
   void StartPrompts();
   void StartPrompt(size_t index);
   void CancelAll(const absl::Status& why);
-  void OnEvent(size_t prompt, service::GenerateEvent event);
-  void OnEnd(size_t prompt, const absl::Status& status);
 
   // What is shown.
   void Show(size_t prompt, service::GenerateEvent event);
@@ -64,8 +66,6 @@ class GenerationAnswer final : public std::enable_shared_from_this<GenerationAns
   void Fail(const absl::Status& status);
   void EndStream(const std::string& last);
 
-  void BeginStream();
-  void AwaitSilence();
   Json Envelope() const;
   TokenUsage UsageSoFar() const;
 
@@ -87,10 +87,8 @@ class GenerationAnswer final : public std::enable_shared_from_this<GenerationAns
   std::vector<Shown> shown_;  // by choice
   std::vector<bool> echoed_;  // by choice: the text of the prompt stands before the output
   size_t bytes_ = 0;          // of parts_
-  std::string events_;        // of a stream, to be written next
-  bool began_ = false;        // the stream's head is sent
-  bool spoke_ = false;        // since the last look at silence
-  Timer silence_;
+  std::shared_ptr<EventStream> stream_;  // null: the answer is whole
+  std::string events_;                   // of the stream, to be written next
   int64_t completion_tokens_ = 0;
   int64_t cached_tokens_ = 0;
 };

@@ -18,6 +18,7 @@
 #include "server/openai/completion_routes.h"
 #include "server/openai/connection.h"
 #include "server/openai/page_routes.h"
+#include "server/openai/response_routes.h"
 #include "server/openai/status_routes.h"
 #include "server/openai/token_routes.h"
 
@@ -87,6 +88,7 @@ void OpenAiServer::AddRoutes() {
   AddStatusRoutes(hall_, router_);
   AddTokenRoutes(hall_, router_);
   AddCompletionRoutes(hall_, router_);
+  AddResponseRoutes(hall_, router_);
 }
 
 absl::StatusOr<std::unique_ptr<OpenAiServer>> OpenAiServer::Start(

@@ -29,7 +29,8 @@ struct Addressed {
 /// served.
 absl::StatusOr<Addressed> ParseAddressed(const service::Service& service, const Request& request);
 
-/// What `body`, a completion or a `chat`, asks of a model with this vocabulary.
+/// What `body`, a completion or a `chat`, asks of a model with this vocabulary; of responses:
+/// response_request.h.
 absl::StatusOr<GenerateJob> ReadJob(const nlohmann::json& body, bool chat,
                                     const service::Vocabulary& vocabulary);
 

@@ -38,7 +38,8 @@ size_t SizeOf(const engine::Delta& delta) {
 }
 
 size_t SizeOf(const GenerationFinished& finished) {
-  return 4 * kEventBytes + finished.end.text.size() + finished.end.stop.size();
+  const size_t whole = finished.answered.has_value() ? finished.answered->text.size() : 0;
+  return 4 * kEventBytes + finished.end.text.size() + finished.end.stop.size() + whole;
 }
 
 size_t SizeOf(const GenerationInterrupted& interrupted) {

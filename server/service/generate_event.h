@@ -24,9 +24,19 @@ struct SessionAfter {
   bool durable = false;
 };
 
+/// The answer of a branch, as a whole.
+struct Answered {
+  std::string text = {};
+  engine::FinishReason reason{};
+  int64_t input_tokens = 0;   ///< before the answer: those of the parent, and the new ones
+  int64_t cached_tokens = 0;  ///< of these, those that were not read, because a state held them
+  int64_t output_tokens = 0;
+};
+
 struct GenerationFinished {
   engine::Finished end;  ///< without what is kept
-  std::optional<SessionAfter> session;
+  std::optional<SessionAfter> session = {};
+  std::optional<Answered> answered = {};  ///< of a branch
 };
 
 /// The last event of a turn that a shutdown cut short.

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "server/engine/request.h"
 #include "server/service/chat.h"
+#include "server/service/generate_event.h"
 #include "server/service/limits.h"
 #include "server/service/tokens.h"
 
@@ -31,16 +33,28 @@ struct SessionEnds {
   bool last = false;   ///< the session is removed after the turn
 };
 
+/// A turn that leaves the session that it goes on from as it is, and ends as a new one. A shutdown
+/// does not interrupt it: it fails, and leaves nothing.
+struct Branch {
+  std::string parent;  ///< a session with a note; empty: it begins with nothing
+  std::string child;   ///< the new session; empty: nothing is kept
+  /// What is kept with the child (sessions::Turn::Commit), and tells it from others. Any thread.
+  std::function<std::string(const Answered&)> note;
+};
+
 struct GenerateRequest {
   Input prompt;
   engine::GenerateRequest options;  ///< all else; its prompt and cache_scope are not set
   std::string session_id;           ///< empty: no session
   SessionEnds session_ends;         ///< only with a session_id
+  std::optional<Branch> branch;     ///< with neither session_id nor resume_token
   std::string resume_token;         ///< not empty: nothing else is set
   std::string cache_salt;           ///< at most kMaxCacheSaltBytes
   bool skip_prefix_cache = false;
 
-  bool has_turn() const { return !session_id.empty() || !resume_token.empty(); }
+  bool has_turn() const {
+    return !session_id.empty() || !resume_token.empty() || branch.has_value();
+  }
 };
 
 inline constexpr size_t kMaxCacheSaltBytes = 256;

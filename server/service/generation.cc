@@ -3,6 +3,8 @@
 #include <iterator>
 #include <utility>
 
+#include "base/refusal.h"
+#include "base/text.h"
 #include "server/service/session_calls.h"
 #include "server/service/turn_record.h"
 
@@ -37,29 +39,37 @@ void Generation::Run(const models::ModelPtr& model, absl::StatusOr<GenerateReque
   }
   const sessions::SessionName session{.tenant = tenant, .id = request->session_id};
   const SessionEnds ends = request->session_ends;
-  std::string record = request->has_turn() ? EncodeTurn(*request) : std::string();
+  const bool has_turn = request->has_turn();
+  branch_ = request->branch;
+  std::string record = session.id.empty() ? std::string() : EncodeTurn(*request);
   Conversation messages;
-  if (request->has_turn()) messages = request->prompt.messages.value_or(Conversation());
+  if (has_turn) messages = request->prompt.messages.value_or(Conversation());
   auto ready = ForEngine(*std::move(request), tenant, vocabulary, call().limits());
   if (!ready.ok()) return Refuse(model, ready.status(), Rejection::kInvalid);
-  if (session.id.empty()) return SubmitAlone(model, *std::move(ready));
+  if (!has_turn) return SubmitAlone(model, *std::move(ready));
   const auto bytes = static_cast<int64_t>(
       Workers::kSmallBytes + ready->prompt.size() * sizeof(int32_t) + BytesOf(messages));
   const bool brings_tokens = !ready->prompt.empty() || !messages.empty();
   StartTurn(
       model,
-      [=, this, ready = *std::move(ready),
-       record = std::move(record)]() mutable -> absl::StatusOr<std::unique_ptr<TurnRunner>> {
-        SessionCalls sessions(model->sessions(), call());
-        absl::Status status;
-        if (ends.first) status = sessions.Create(session.id, {}).status();
-        if (!status.ok()) return status;
-        auto turn = TurnRunner::Begin(model, session, std::move(ready), std::move(record),
-                                      brings_tokens, ends);
-        if (!turn.ok() && ends.first) sessions.Delete(session.id).IgnoreError();
-        return turn;
+      [=, this, ready = *std::move(ready), record = std::move(record)]() mutable {
+        if (branch_) return TurnRunner::Branch(model, call(), *branch_, std::move(ready));
+        return BeginTurn(model, session, ends, std::move(ready), std::move(record), brings_tokens);
       },
       bytes, std::move(messages));
+}
+
+absl::StatusOr<std::unique_ptr<TurnRunner>> Generation::BeginTurn(
+    const models::ModelPtr& model, const sessions::SessionName& session, SessionEnds ends,
+    engine::GenerateRequest request, std::string record, bool brings_tokens) {
+  SessionCalls sessions(model->sessions(), call());
+  absl::Status status;
+  if (ends.first) status = sessions.Create(session.id, {}).status();
+  if (!status.ok()) return status;
+  auto turn =
+      TurnRunner::Begin(model, session, std::move(request), std::move(record), brings_tokens, ends);
+  if (!turn.ok() && ends.first) sessions.Delete(session.id).IgnoreError();
+  return turn;
 }
 
 void Generation::KeepPrompt(const Input& prompt) {
@@ -144,7 +154,16 @@ void Generation::OnPrompt(std::vector<engine::TokenScore> tokens) {
 
 void Generation::OnDelta(engine::Delta delta) {
   call().ChargeGenerated(std::ssize(delta.tokens));
+  if (branch_) Collect(delta);
   Send(std::move(delta));
+}
+
+void Generation::Collect(const engine::Delta& delta) {
+  answered_.text += delta.text;
+  answered_.output_tokens += std::ssize(delta.tokens);
+  const size_t most = call().limits().answer_bytes;
+  if (answered_.text.size() <= most) return;
+  Abandon(Refusal("answer", Words{Concat("more than ", most, " bytes")}, "less"));
 }
 
 void Generation::OnState(engine::State state) { turn_->AddPoint(std::move(state)); }
@@ -153,11 +172,11 @@ void Generation::OnFinish(engine::Finished finish) {
   call().SetUsage(finish.usage);
   if (turn_ != nullptr) {
     service().disk().Continue([self = shared_from_this(), finish = std::move(finish)]() mutable {
-      self->CommitTurn(std::move(finish));
+      self->branch_ ? self->CommitBranch(std::move(finish)) : self->CommitTurn(std::move(finish));
     });
     return;
   }
-  Send(GenerationFinished{std::move(finish), std::nullopt});
+  Send(GenerationFinished{.end = std::move(finish)});
   if (--unfinished_ == 0) Close(absl::OkStatus());
 }
 
@@ -170,6 +189,27 @@ void Generation::CommitTurn(engine::Finished finish) {
   Close(absl::OkStatus());
 }
 
+// Nobody knows the child of a reader that has left.
+void Generation::CommitBranch(engine::Finished finish) {
+  const auto turn = std::exchange(turn_, nullptr);
+  answered_.text += finish.text;
+  answered_.reason = finish.reason;
+  answered_.input_tokens = turn->input_tokens();
+  answered_.cached_tokens = turn->cached_tokens(finish.usage);
+  engine::Kept kept = std::exchange(finish.kept, {});
+  GenerationFinished event{.end = std::move(finish), .answered = std::move(answered_)};
+  const bool keeps = !branch_->child.empty();
+  std::string note = keeps ? branch_->note(*event.answered) : std::string();
+  if (closed()) return;
+  if (keeps) {
+    auto session = turn->Commit(std::move(kept), std::move(note));
+    if (!session.ok()) return Close(session.status());
+    event.session = *std::move(session);
+  }
+  Send(std::move(event));
+  Close(absl::OkStatus());
+}
+
 void Generation::OnInterrupted(engine::Kept kept, uint64_t seed) {
   service().disk().Continue([self = shared_from_this(), kept = std::move(kept), seed]() mutable {
     self->InterruptTurn(std::move(kept), seed);
@@ -177,6 +217,10 @@ void Generation::OnInterrupted(engine::Kept kept, uint64_t seed) {
 }
 
 void Generation::InterruptTurn(engine::Kept kept, uint64_t seed) {
+  if (branch_) {
+    turn_.reset();
+    return Close(absl::UnavailableError("the server shuts down; ask again elsewhere"));
+  }
   const auto token = turn_->Interrupt(std::move(kept), seed);
   turn_.reset();
   if (!token.ok()) return Close(token.status());

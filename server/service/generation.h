@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -59,16 +60,25 @@ class Generation final : public StreamingCall<GenerateEvent>,
   /// The turn has begun, so what `messages` follow is known: they are read as other text is.
   void ReadMessages(const models::ModelPtr& model, Conversation messages);
   void SubmitTurn(const models::ModelPtr& model, absl::StatusOr<std::vector<int32_t>> prompt);
+  absl::StatusOr<std::unique_ptr<TurnRunner>> BeginTurn(const models::ModelPtr& model,
+                                                        const sessions::SessionName& session,
+                                                        SessionEnds ends,
+                                                        engine::GenerateRequest request,
+                                                        std::string record, bool brings_tokens);
+  void Collect(const engine::Delta& delta);
   void CommitTurn(engine::Finished finish);
+  void CommitBranch(engine::Finished finish);
   void InterruptTurn(engine::Kept kept, uint64_t seed);
 
   /// Only in a call with a session. The worker that begins the turn, the engine, and the worker
   /// that ends it use it one after the other.
   std::unique_ptr<TurnRunner> turn_;
+  std::optional<Branch> branch_;  // the turn is one; set before it begins
 
   // The engine's thread only.
   bool progress_sent_ = false;
   int32_t unfinished_ = 1;  // samples
+  Answered answered_;       // of a branch, so far
 };
 
 }  // namespace fmaserver::service

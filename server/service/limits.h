@@ -14,6 +14,7 @@ struct RequestLimits {
   int64_t prompt_tokens = 0;         ///< 0: what the model takes
   int64_t text_bytes = 0;            ///< 0: what a request may hold
   int32_t stop_strings = static_cast<int32_t>(engine::kMaxStops);  ///< 0..kMaxStops
+  size_t answer_bytes = size_t{4} << 20;                           ///< of a branch
   int32_t samples = engine::kMaxSamples;                           ///< 1..kMaxSamples
 };
 

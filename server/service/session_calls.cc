@@ -50,6 +50,18 @@ absl::StatusOr<sessions::SessionInfo> SessionCalls::Rewind(const std::string& id
 
 absl::Status SessionCalls::Delete(const std::string& id) { return store_.Delete(Named(id)); }
 
+absl::StatusOr<std::string> SessionCalls::Note(const std::string& id) {
+  return store_.Note(Named(id));
+}
+
+absl::StatusOr<std::unique_ptr<sessions::Turn>> SessionCalls::BeginBranch(const std::string& child,
+                                                                          const std::string& parent,
+                                                                          bool with_archive) {
+  absl::Status status = child.empty() ? absl::OkStatus() : CheckTenantLimit(1);
+  if (!status.ok()) return status;
+  return store_.BeginBranch(Named(child), parent, with_archive);
+}
+
 absl::StatusOr<std::unique_ptr<sessions::SessionExport>> SessionCalls::Export(const std::string& id,
                                                                               bool head_only) {
   return store_.Export(Named(id), head_only);

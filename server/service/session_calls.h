@@ -34,6 +34,10 @@ class SessionCalls {
   absl::StatusOr<std::vector<sessions::SessionInfo>> Fork(const std::string& id, int64_t children);
   absl::StatusOr<sessions::SessionInfo> Rewind(const std::string& id, int64_t tokens);
   absl::Status Delete(const std::string& id);
+  absl::StatusOr<std::string> Note(const std::string& id);
+  absl::StatusOr<std::unique_ptr<sessions::Turn>> BeginBranch(const std::string& child,
+                                                              const std::string& parent,
+                                                              bool with_archive);
   absl::StatusOr<std::unique_ptr<sessions::SessionExport>> Export(const std::string& id,
                                                                   bool head_only);
   absl::StatusOr<std::unique_ptr<sessions::SessionImport>> Import(

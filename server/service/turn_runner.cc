@@ -7,6 +7,7 @@
 #include "absl/memory/memory.h"
 #include "absl/status/status.h"
 #include "base/refusal.h"
+#include "server/service/session_calls.h"
 #include "server/service/turn_record.h"
 
 namespace fmaserver::service {
@@ -41,6 +42,21 @@ absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Begin(
 TurnRunner::~TurnRunner() {
   turn_.reset();  // a session can be removed when it has no turn
   if (remove_) model_->sessions().Delete(session_).IgnoreError();
+}
+
+absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Branch(const models::ModelPtr& model,
+                                                               const Call& call,
+                                                               const service::Branch& branch,
+                                                               engine::GenerateRequest request) {
+  auto turn = SessionCalls(model->sessions(), call)
+                  .BeginBranch(branch.child, branch.parent, /*with_archive=*/!request.no_archive);
+  if (!turn.ok()) return turn.status();
+  if (!branch.parent.empty() && (*turn)->note().empty()) {
+    return absl::NotFoundError(Concat("session ", Quoted(branch.parent), ": it has no note"));
+  }
+  auto runner = absl::WrapUnique(new TurnRunner(model, *std::move(turn), std::move(request), {}));
+  runner->request_.keep_state = !branch.child.empty();
+  return runner;
 }
 
 absl::StatusOr<std::unique_ptr<TurnRunner>> TurnRunner::Resume(const models::ModelPtr& model,
@@ -106,8 +122,14 @@ std::vector<int32_t> TurnRunner::Appended(const std::vector<int32_t>& generated)
   return appended;
 }
 
-absl::StatusOr<SessionAfter> TurnRunner::Commit(engine::Kept kept) {
-  auto info = turn_->Commit(Appended(kept.generated), std::move(kept.state));
+int64_t TurnRunner::input_tokens() const { return turn_->tokens() + std::ssize(prompt_); }
+
+int64_t TurnRunner::cached_tokens(const engine::Usage& usage) const {
+  return turn_->state().tokens() + usage.cached_tokens;
+}
+
+absl::StatusOr<SessionAfter> TurnRunner::Commit(engine::Kept kept, std::string note) {
+  auto info = turn_->Commit(Appended(kept.generated), std::move(kept.state), std::move(note));
   if (!info.ok()) return info.status();
   remove_ = remove_last_;
   return SessionAfter{.id = info->id, .tokens = info->tokens, .durable = info->durable};

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "server/engine/request.h"
 #include "server/models/served_model.h"
+#include "server/service/call.h"
 #include "server/service/generate_event.h"
 #include "server/service/generate_request.h"
 #include "server/sessions/session_store.h"
@@ -36,6 +37,13 @@ class TurnRunner {
                                                            std::string record, bool brings_tokens,
                                                            SessionEnds ends);
 
+  /// Starts a turn of `tenant` that is a branch. NOT_FOUND also for a parent without a note; errors
+  /// of SessionStore::BeginBranch, and of SessionCalls for one session more.
+  static absl::StatusOr<std::unique_ptr<TurnRunner>> Branch(const models::ModelPtr& model,
+                                                            const Call& call,
+                                                            const service::Branch& branch,
+                                                            engine::GenerateRequest request);
+
   /// Takes up the interrupted turn that `resume_token` names. Errors of SessionStore::BeginResume
   /// and ForEngine; FAILED_PRECONDITION for a turn that an earlier release stored.
   static absl::StatusOr<std::unique_ptr<TurnRunner>> Resume(const models::ModelPtr& model,
@@ -55,8 +63,12 @@ class TurnRunner {
 
   void AddPoint(engine::State state) { turn_->AddPoint(std::move(state)); }
 
-  /// The turn is over and the session holds it.
-  absl::StatusOr<SessionAfter> Commit(engine::Kept kept);
+  /// Of an engine's usage: the tokens before the answer, and how many of them were not read.
+  int64_t input_tokens() const;
+  int64_t cached_tokens(const engine::Usage& usage) const;
+
+  /// The turn is over and the session holds it, with `note`.
+  absl::StatusOr<SessionAfter> Commit(engine::Kept kept, std::string note = {});
 
   /// The server ends before the turn does. Returns the resume token; the session stays.
   absl::StatusOr<std::string> Interrupt(engine::Kept kept, uint64_t seed);

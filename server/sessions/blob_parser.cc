@@ -63,6 +63,7 @@ absl::Status BlobParser::BeginSession() {
   if (header.session().has_interruption()) {
     return Refusal("interrupted turn", Words{"present"}, "none in a blob");
   }
+  if (header.session().note_bytes() > 0) return Refusal("note", Words{"present"}, "none in a blob");
   contents_ = *std::move(contents);
   contents_.volume.clear();
   parts_ = PartsOf(contents_);

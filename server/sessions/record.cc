@@ -38,8 +38,9 @@ std::string DigestOf(std::string_view head, std::span<const std::byte> payload) 
 // The oldest version that has all the fields that this header uses.
 uint32_t VersionFor(const internal::RecordHeader& header) {
   const internal::SessionRecord& session = header.session();
+  if (session.note_bytes() > 0) return kNoteRecordVersion;
   const bool has_chunks = header.has_chunk() || !session.chunks().empty();
-  return has_chunks || session.interruption().request_format() != 0 ? kRecordVersion
+  return has_chunks || session.interruption().request_format() != 0 ? kArchiveRecordVersion
                                                                     : kFirstRecordVersion;
 }
 
@@ -117,10 +118,13 @@ absl::Status RecordReader::TakeHeader() {
       head.substr(head.size() - kSha256Bytes)) {
     return absl::InvalidArgumentError("damaged: the header does not match its checksum");
   }
-  if (FormatOf(head) != kFirstRecordVersion && FormatOf(head) != kRecordVersion) {
-    return Refusal("format version", FormatOf(head),
-                   Concat(kFirstRecordVersion, " or ", kRecordVersion),
-                   absl::StatusCode::kFailedPrecondition);
+  const uint32_t format = FormatOf(head);
+  if (format != kFirstRecordVersion && format != kArchiveRecordVersion &&
+      format != kNoteRecordVersion) {
+    return Refusal(
+        "format version", format,
+        Concat(kFirstRecordVersion, ", ", kArchiveRecordVersion, " or ", kNoteRecordVersion),
+        absl::StatusCode::kFailedPrecondition);
   }
   const std::string_view encoded = head.substr(kPrefixBytes, HeaderBytesOf(head));
   if (!header_.ParseFromArray(encoded.data(), static_cast<int>(encoded.size())) ||

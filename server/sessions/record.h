@@ -23,7 +23,8 @@ namespace fmaserver::sessions {
 /// The versions that can be read. A record is written in the oldest version that can express it, so
 /// that a server of the previous release can read it too.
 inline constexpr uint32_t kFirstRecordVersion = 1;
-inline constexpr uint32_t kRecordVersion = 3;  // 2 was never released
+inline constexpr uint32_t kArchiveRecordVersion = 3;  // 2 was never released
+inline constexpr uint32_t kNoteRecordVersion = 4;
 inline constexpr uint32_t kMaxRecordHeaderBytes = 1U << 22;
 
 /// A record to write: these three, one after the other.

@@ -41,14 +41,17 @@ absl::Status CheckSession(const internal::RecordHeader& header) {
     return Damaged("log", Words{Concat(record.log_tokens(), " of ", record.tokens(), " tokens")},
                    Concat("at most all, of up to ", kMaxTokens));
   }
-  // Dividing, instead of multiplying log_tokens, cannot overflow.
+  // Subtracting and dividing, instead of adding and multiplying, cannot overflow.
   const uint64_t request = record.interruption().request_bytes();
-  if (header.payload_bytes() < request ||
-      record.log_tokens() != (header.payload_bytes() - request) / kTokenBytes ||
-      (header.payload_bytes() - request) % kTokenBytes != 0) {
-    return Damaged("payload", Words{Concat(header.payload_bytes(), " bytes")},
-                   Concat("4 for each of ", record.log_tokens(), " tokens, and ", request,
-                          " for the interrupted turn"));
+  const uint64_t note = record.note_bytes();
+  const uint64_t payload = header.payload_bytes();
+  if (note > kMaxNoteBytes || payload < note || payload - note < request ||
+      record.log_tokens() != (payload - note - request) / kTokenBytes ||
+      (payload - note - request) % kTokenBytes != 0) {
+    return Damaged("payload", Words{Concat(payload, " bytes")},
+                   Concat("4 for each of ", record.log_tokens(), " tokens, ", request,
+                          " for the interrupted turn, and ", note, ", of up to ", kMaxNoteBytes,
+                          ", for the note"));
   }
   if (!(record.ttl_seconds() >= 0 && record.ttl_seconds() <= kMaxTtlSeconds)) {
     return Damaged("time to live", record.ttl_seconds(),
@@ -177,6 +180,7 @@ internal::RecordHeader SessionHeader(const SessionContents& contents, const Sess
   record.set_volume(contents.volume);
   record.set_ttl_seconds(contents.ttl_seconds);
   record.set_pinned(contents.pinned);
+  record.set_note_bytes(contents.tail->note.size());
   if (contents.interruption.has_value()) {
     internal::InterruptionRecord& interruption = *record.mutable_interruption();
     interruption.set_token(contents.interruption->token);
@@ -199,9 +203,10 @@ int64_t CountChunks(const internal::SessionRecord& record) {
 
 std::string SessionPayload(const Tail& tail) {
   std::string payload;
-  payload.reserve(tail.log.size() * kTokenBytes + tail.request.size());
+  payload.reserve(tail.log.size() * kTokenBytes + tail.request.size() + tail.note.size());
   payload.append(reinterpret_cast<const char*>(tail.log.data()), tail.log.size() * kTokenBytes);
   payload += tail.request;
+  payload += tail.note;
   return payload;
 }
 
@@ -245,7 +250,9 @@ absl::StatusOr<std::shared_ptr<Tail>> TailFromPayload(const internal::RecordHead
   const size_t log_bytes = header.session().log_tokens() * kTokenBytes;
   tail->log.resize(header.session().log_tokens());
   if (log_bytes > 0) std::memcpy(tail->log.data(), payload.data(), log_bytes);
-  tail->request = payload.substr(log_bytes);
+  const size_t request_bytes = header.session().interruption().request_bytes();
+  tail->request = payload.substr(log_bytes, request_bytes);
+  tail->note = payload.substr(log_bytes + request_bytes);
   for (const int32_t token : tail->log) {
     if (token >= 0 && token < model.vocab_size) continue;
     return Damaged("token in the log", token, FromTo<int64_t>(0, model.vocab_size - 1));

@@ -52,8 +52,15 @@ void TrimLog(SessionContents& contents, int64_t begin) {
   const std::vector<int32_t>& log = contents.tail->log;
   tail->log.assign(log.begin() + (begin - contents.log_begin), log.end());
   tail->request = contents.tail->request;
+  tail->note = contents.tail->note;
   contents.tail = std::move(tail);
   contents.log_begin = begin;
+}
+
+void DropNote(SessionContents& contents) {
+  if (contents.tail->note.empty()) return;
+  contents.tail =
+      std::make_shared<Tail>(Tail{.log = contents.tail->log, .request = contents.tail->request});
 }
 
 void ThinPoints(std::vector<Point>& points, int64_t limit) {

@@ -17,6 +17,7 @@ namespace fmaserver::sessions {
 struct Tail {
   std::vector<int32_t> log = {};  ///< the last tokens
   std::string request = {};       ///< InterruptedTurn.request
+  std::string note = {};          ///< what the last turn's caller left with it; opaque
   int64_t holders = 0;            ///< sessions that hold it; guarded by the table's mutex
 };
 
@@ -58,7 +59,7 @@ struct SessionContents {
   std::shared_ptr<Tail> tail = {};  ///< null: on the shelf only
   std::vector<Point> points = {};   ///< ascending counts, at most `tokens`; the last is the head
   ChunkList chunks = {};            ///< of the archives of all points
-  std::string volume = {};          ///< which the shelf may add this session's chunks to, or empty
+  std::string volume = {};  ///< the shelf's key of the one that it may add chunks to, or empty
   std::optional<Interruption> interruption = {};
   double ttl_seconds = 0;
   bool pinned = false;
@@ -82,11 +83,15 @@ void TrimChunks(SessionContents& contents);
 /// contents.tail.
 void TrimLog(SessionContents& contents, int64_t begin);
 
+/// Forgets the note. It needs contents.tail, which others may hold too.
+void DropNote(SessionContents& contents);
+
 /// Drops points (thinning.h) until at most `limit` are left besides the head.
 void ThinPoints(std::vector<Point>& points, int64_t limit);
 
 /// What is left of `contents` when everything past the first `tokens` (0..contents.tokens) is
-/// forgotten; SessionStore::Rewind says where it lands. The interrupted turn is dropped too.
+/// forgotten; SessionStore::Rewind says where it lands. The interrupted turn and the note are
+/// dropped too.
 SessionContents Rewound(const SessionContents& contents, int64_t tokens);
 
 }  // namespace fmaserver::sessions

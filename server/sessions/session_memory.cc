@@ -8,7 +8,8 @@ namespace fmaserver::sessions {
 namespace {
 
 int64_t BytesOf(const Tail& tail) {
-  return static_cast<int64_t>(tail.log.size() * sizeof(int32_t) + tail.request.size());
+  return static_cast<int64_t>(tail.log.size() * sizeof(int32_t) + tail.request.size() +
+                              tail.note.size());
 }
 
 // The slot that decides whether the session is in memory; null when no slot decides it.

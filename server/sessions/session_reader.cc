@@ -57,7 +57,11 @@ absl::StatusOr<SessionTable::AnyClaim> SessionReader::Find(const SessionName& na
   for (;;) {
     SessionTable::AnyClaim claim = table_.Take(name);
     const auto* change = std::get_if<ChangeClaim>(&claim);
-    if (change == nullptr) return claim;
+    if (change == nullptr) {
+      // The turn may be one that makes the session.
+      const bool exists = table_.Exists(std::get<ReadClaim>(claim));
+      return exists ? absl::StatusOr<SessionTable::AnyClaim>(std::move(claim)) : NotFound(name);
+    }
     if (absl::Status status = Refresh(*change); !status.ok()) return status;
     if (!table_.Exists(*change)) return NotFound(name);
     if (!table_.IsExpired(*change)) return claim;

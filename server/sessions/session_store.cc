@@ -213,6 +213,7 @@ absl::StatusOr<std::vector<SessionInfo>> SessionStore::TryFork(const SessionName
   contents->pinned = false;
   contents->volume.clear();  // it stays the parent's alone
   if (contents->interruption.has_value()) *contents = Rewound(*contents, contents->tokens);
+  DropNote(*contents);
   TrimLog(*contents, contents->tokens - core_.options.log_tokens);
   std::vector<ChangeClaim> claims;
   claims.reserve(static_cast<size_t>(children));
@@ -266,6 +267,20 @@ absl::StatusOr<std::unique_ptr<Turn>> SessionStore::BeginTurn(const SessionName&
                                                               int64_t min_pending,
                                                               bool with_archive) {
   return Turn::Begin(core_, name, min_pending, with_archive);
+}
+
+absl::StatusOr<std::unique_ptr<Turn>> SessionStore::BeginBranch(const SessionName& child,
+                                                                const std::string& parent,
+                                                                bool with_archive) {
+  return Turn::Branch(core_, child, parent, with_archive);
+}
+
+absl::StatusOr<std::string> SessionStore::Note(const SessionName& name) {
+  const absl::StatusOr<ReadClaim> claim = core_.reader.FindToRead(name);
+  if (!claim.ok()) return claim.status();
+  const absl::StatusOr<SessionContents> contents = core_.reader.Load(*claim);
+  if (!contents.ok()) return contents.status();
+  return contents->tail->note;
 }
 
 absl::StatusOr<ResumedTurn> SessionStore::BeginResume(const std::string& tenant,

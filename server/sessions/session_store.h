@@ -68,8 +68,8 @@ class SessionStore {
   absl::StatusOr<SessionInfo> Update(const SessionName& name, const SessionLifetime& lifetime);
 
   /// Makes `children` (1..kMaxChildren) sessions with random ids that share the parent's states.
-  /// They have its time to live, but are not pinned and hold no interrupted turn. During a turn
-  /// they get what the parent was before it.
+  /// They have its time to live, but are not pinned and hold no interrupted turn and no note.
+  /// During a turn they get what the parent was before it.
   absl::StatusOr<std::vector<SessionInfo>> Fork(const SessionName& name, int64_t children);
   static constexpr int64_t kMaxChildren = 1000;
 
@@ -94,6 +94,18 @@ class SessionStore {
   /// archive, which then need not fit into memory: RESOURCE_EXHAUSTED when it must and does not.
   absl::StatusOr<std::unique_ptr<Turn>> BeginTurn(const SessionName& name, int64_t min_pending = 0,
                                                   bool with_archive = true);
+
+  /// Starts a turn that goes on from the session `parent` of child.tenant, or from nothing when it
+  /// is empty, and ends as a new session, `child`: until it commits there is none, and it leaves
+  /// the parent as it is, in which any number of turns may branch. The child has the time to live
+  /// of its parent, and its newest state alone. An empty child.id: the turn cannot be committed.
+  /// Errors of Create and BeginTurn.
+  absl::StatusOr<std::unique_ptr<Turn>> BeginBranch(const SessionName& child,
+                                                    const std::string& parent,
+                                                    bool with_archive = true);
+
+  /// What the last turn left with the session (Turn::Commit); empty: nothing. It is a use of it.
+  absl::StatusOr<std::string> Note(const SessionName& name);
 
   /// Takes up the interrupted turn that `resume_token` names; its record stays until the turn
   /// commits. NOT_FOUND for a token that is wrong or was used before.

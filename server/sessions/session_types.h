@@ -106,6 +106,9 @@ struct InterruptedTurn {
 
 inline constexpr size_t kMaxInterruptedRequestBytes = size_t{64} << 20;
 
+/// The same of what a turn's caller leaves with its session.
+inline constexpr size_t kMaxNoteBytes = size_t{64} << 20;
+
 /// The state of the store at one moment.
 struct SessionStats {
   int64_t active = 0;        ///< sessions of SessionPlace::kActive

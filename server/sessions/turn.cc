@@ -9,6 +9,7 @@
 #include "base/names.h"
 #include "base/refusal.h"
 #include "base/text.h"
+#include "server/sessions/new_session.h"
 #include "server/sessions/store_core.h"
 
 namespace fmaserver::sessions {
@@ -74,6 +75,41 @@ absl::StatusOr<std::unique_ptr<Turn>> Turn::Start(StoreCore& core, ChangeClaim f
                                                   int64_t min_pending, bool with_archive,
                                                   bool resume) {
   TurnClaim claim = core.table.ToTurn(std::move(found));
+  auto beginning = Load(core, claim, min_pending, with_archive);
+  if (!beginning.ok()) return beginning.status();
+  const SessionContents& contents = beginning->contents;
+  const int64_t first_token = resume ? contents.interruption->first_token : contents.tokens;
+  return absl::WrapUnique(new Turn(core, std::move(claim), *std::move(beginning), first_token));
+}
+
+absl::StatusOr<std::unique_ptr<Turn>> Turn::Branch(StoreCore& core, const SessionName& child,
+                                                   const std::string& parent, bool with_archive) {
+  std::optional<TurnClaim> claim;
+  if (!child.id.empty()) {
+    absl::StatusOr<ChangeClaim> made = core.reader.ClaimNew(child);
+    if (!made.ok()) return made.status();
+    if (absl::Status status = CheckCapacity(core, 1); !status.ok()) return status;
+    claim = core.table.ToTurn(*std::move(made));
+  }
+  absl::StatusOr<Beginning> beginning =
+      Beginning{.contents = EmptyContents({}, core.options), .state = {}};
+  if (!parent.empty()) {
+    // For the moment: others may use the parent during the turn, and end its life.
+    const absl::StatusOr<ReadClaim> read = core.reader.FindToRead({child.tenant, parent});
+    if (!read.ok()) return read.status();
+    beginning = Load(core, *read, /*min_pending=*/0, with_archive);
+    if (!beginning.ok()) return beginning.status();
+    beginning->contents.pinned = false;
+  }
+  const int64_t first_token = beginning->contents.tokens;
+  auto turn =
+      absl::WrapUnique(new Turn(core, std::move(claim), *std::move(beginning), first_token));
+  turn->parent_ = SessionName{child.tenant, parent};
+  return turn;
+}
+
+absl::StatusOr<Turn::Beginning> Turn::Load(StoreCore& core, const Claim& claim, int64_t min_pending,
+                                           bool with_archive) {
   absl::StatusOr<SessionContents> contents = core.reader.Load(claim);
   if (!contents.ok()) return contents.status();
   const absl::StatusOr<int64_t> start = StartOf(*contents, min_pending);
@@ -85,18 +121,16 @@ absl::StatusOr<std::unique_ptr<Turn>> Turn::Start(StoreCore& core, ChangeClaim f
     if (!loaded.ok()) return loaded.status();
     state = *std::move(loaded);
   }
-  const int64_t first_token = resume ? contents->interruption->first_token : contents->tokens;
-  return absl::WrapUnique(
-      new Turn(core, std::move(claim), *std::move(contents), std::move(state), first_token));
+  return Beginning{.contents = *std::move(contents), .state = std::move(state)};
 }
 
-Turn::Turn(StoreCore& core, TurnClaim claim, SessionContents before, engine::State state,
+Turn::Turn(StoreCore& core, std::optional<TurnClaim> claim, Beginning beginning,
            int64_t first_token)
     : core_(core),
       claim_(std::move(claim)),
-      before_(std::move(before)),
+      before_(std::move(beginning.contents)),
       first_token_(first_token),
-      state_(std::move(state)),
+      state_(std::move(beginning.state)),
       points_(before_.points),
       chunks_(*before_.chunks) {
   const int64_t start = state_.tokens();
@@ -135,16 +169,15 @@ void Turn::Push(engine::State state, bool turn_end) {
 }
 
 void Turn::AddPoint(engine::State state) {
+  if (parent_.has_value()) return;
   Push(std::move(state), /*turn_end=*/false);
   ThinPoints(points_, core_.options.rewind_points + 1);  // the last is not the head yet
 }
 
 absl::StatusOr<SessionContents> Turn::After(const std::vector<int32_t>& appended,
-                                            engine::State head,
-                                            std::optional<Interruption> interruption,
-                                            std::string request) {
+                                            engine::State head, Left left) {
   Push(std::move(head), /*turn_end=*/true);
-  ThinPoints(points_, core_.options.rewind_points);
+  ThinPoints(points_, parent_.has_value() ? 0 : core_.options.rewind_points);
   if (!status_.ok()) return status_;
   SessionContents next = before_;
   next.tokens += std::ssize(appended);
@@ -157,9 +190,14 @@ absl::StatusOr<SessionContents> Turn::After(const std::vector<int32_t>& appended
     return Refusal("state", Words{Concat("after ", next.head_tokens(), " tokens")},
                    Concat("up to the session's ", next.tokens));
   }
-  next.tail = std::make_shared<Tail>(Tail{.log = before_.tail->log, .request = std::move(request)});
+  if (left.note.size() > kMaxNoteBytes) {
+    return Refusal("note", Words{Concat(left.note.size(), " bytes")},
+                   Concat("up to ", kMaxNoteBytes));
+  }
+  next.tail = std::make_shared<Tail>(Tail{
+      .log = before_.tail->log, .request = std::move(left.request), .note = std::move(left.note)});
   next.tail->log.insert(next.tail->log.end(), appended.begin(), appended.end());
-  next.interruption = std::move(interruption);
+  next.interruption = std::move(left.interruption);
   int64_t log_begin = next.tokens - core_.options.log_tokens;
   if (next.interruption.has_value()) {
     // Resuming as if nothing had happened needs the whole turn and the history that it could see.
@@ -171,21 +209,51 @@ absl::StatusOr<SessionContents> Turn::After(const std::vector<int32_t>& appended
 }
 
 absl::StatusOr<SessionInfo> Turn::Finish(const std::vector<int32_t>& appended, engine::State head,
-                                         std::optional<Interruption> interruption,
-                                         std::string request) {
+                                         Left left) {
   // Whatever happens now, the turn is over.
   TurnClaim turn = *std::exchange(claim_, std::nullopt);
-  absl::StatusOr<SessionContents> next =
-      After(appended, std::move(head), std::move(interruption), std::move(request));
+  absl::StatusOr<SessionContents> next = After(appended, std::move(head), std::move(left));
   if (!next.ok()) return next.status();
   ChangeClaim claim = core_.table.ToChange(std::move(turn));
+  if (parent_.has_value()) return Make(std::move(claim), *next);
   absl::Status status = core_.writer.Replace(claim, *std::move(next));
   if (!status.ok()) return status;
   return core_.table.End(std::move(claim));
 }
 
-absl::StatusOr<SessionInfo> Turn::Commit(const std::vector<int32_t>& appended, engine::State head) {
-  return Finish(appended, std::move(head), std::nullopt, {});
+void Turn::AttachState(const Claim& child, const SessionContents& contents) {
+  for (const Point& point : contents.points) {
+    if (point.tokens() == state_.tokens()) core_.table.Attach(child, point.slot, state_.slot);
+  }
+  const size_t chunks = std::min(state_.archive.size(), contents.chunks->size());
+  for (size_t i = 0; i < chunks; ++i) {
+    core_.table.Attach(child, (*contents.chunks)[i], state_.archive[i]);
+  }
+}
+
+// What the parent has is shared. When it is gone, what the turn began with is written again.
+absl::StatusOr<SessionInfo> Turn::Make(ChangeClaim child, const SessionContents& contents) {
+  constexpr int kAttempts = 3;
+  std::vector<ChangeClaim> names;
+  names.push_back(std::move(child));
+  absl::Status status;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    absl::StatusOr<ReadClaim> parent = absl::NotFoundError("the branch has none");
+    if (!parent_->id.empty()) parent = core_.reader.FindToRead(*parent_);
+    if (!parent.ok() && !absl::IsNotFound(parent.status())) return parent.status();
+    if (!parent.ok()) AttachState(names.front(), contents);
+    const Claim& source = parent.ok() ? static_cast<const Claim&>(*parent) : names.front();
+    status = core_.writer.Add(names, contents, source);
+    // ABORTED: another server changed or removed the parent meanwhile.
+    if (!absl::IsAborted(status)) break;
+  }
+  if (!status.ok()) return status;
+  return core_.table.End(std::move(names.front()));
+}
+
+absl::StatusOr<SessionInfo> Turn::Commit(const std::vector<int32_t>& appended, engine::State head,
+                                         std::string note) {
+  return Finish(appended, std::move(head), {.note = std::move(note)});
 }
 
 absl::StatusOr<std::string> Turn::Interrupt(const std::vector<int32_t>& appended,
@@ -205,7 +273,8 @@ absl::StatusOr<std::string> Turn::Interrupt(const std::vector<int32_t>& appended
       .format = record.format};
   std::string token = interruption.token;
   const auto info =
-      Finish(appended, std::move(head), std::move(interruption), std::move(record.request));
+      Finish(appended, std::move(head),
+             {.interruption = std::move(interruption), .request = std::move(record.request)});
   if (!info.ok()) return info.status();
   return token;
 }

@@ -19,10 +19,11 @@ namespace fmaserver::sessions {
 struct ResumedTurn;
 struct StoreCore;
 
-/// Made by SessionStore::BeginTurn or BeginResume; the store outlives it. While it lives, the
-/// session is kActive. If it is destroyed without Commit or Interrupt, the session stays as it was.
-/// Used by one thread at a time. Commit and Interrupt wait for the shelf and for readers of the
-/// session; all other calls and the destructor return at once, whatever the shelf does.
+/// Made by SessionStore::BeginTurn, BeginBranch or BeginResume; the store outlives it. While it
+/// lives, the session is kActive, or not yet there. If it is destroyed without Commit or Interrupt,
+/// the session stays as it was. Used by one thread at a time. Commit and Interrupt wait for the
+/// shelf and for readers of the session; all other calls and the destructor return at once,
+/// whatever the shelf does.
 class Turn {
  public:
   /// Tokens before the prompt that history() and pending() hold together, if the log has them.
@@ -30,6 +31,8 @@ class Turn {
 
   static absl::StatusOr<std::unique_ptr<Turn>> Begin(StoreCore& core, const SessionName& name,
                                                      int64_t min_pending, bool with_archive);
+  static absl::StatusOr<std::unique_ptr<Turn>> Branch(StoreCore& core, const SessionName& child,
+                                                      const std::string& parent, bool with_archive);
   static absl::StatusOr<ResumedTurn> Resume(StoreCore& core, const std::string& tenant,
                                             const std::string& resume_token);
   Turn(const Turn&) = delete;
@@ -52,38 +55,61 @@ class Turn {
   /// Tokens that the session holds.
   int64_t tokens() const { return before_.tokens; }
 
+  /// What the turn before left with the session.
+  const std::string& note() const { return before_.tail->note; }
+
   /// Adds a state inside the turn, to rewind to later. Token counts must ascend; points are thinned
-  /// when there are too many.
+  /// when there are too many. A branch has none.
   void AddPoint(engine::State state);
 
   /// Ends the turn: appends `appended` (the new prompt and all tokens chosen) to the session;
-  /// `head` is a state that has read a part of them, or has no slot when no token was read. ABORTED
-  /// when another server has changed the session since; INVALID_ARGUMENT for a state that does not
-  /// fit. Otherwise the turn is kept, and SessionInfo.durable is false when the shelf failed.
-  absl::StatusOr<SessionInfo> Commit(const std::vector<int32_t>& appended, engine::State head);
+  /// `head` is a state that has read a part of them, or has no slot when no token was read. `note`,
+  /// of up to kMaxNoteBytes, stays with the session until the next turn or rewind. ABORTED when
+  /// another server has changed the session since; INVALID_ARGUMENT for a state or note that does
+  /// not fit. Otherwise the turn is kept, and SessionInfo.durable is false when the shelf failed.
+  absl::StatusOr<SessionInfo> Commit(const std::vector<int32_t>& appended, engine::State head,
+                                     std::string note = {});
 
   /// Commits what there is so far and stores `record`. Returns the token for BeginResume: it holds
-  /// the session's id and 128 random bits.
+  /// the session's id and 128 random bits. Not of a branch.
   absl::StatusOr<std::string> Interrupt(const std::vector<int32_t>& appended, engine::State head,
                                         InterruptedTurn record);
 
  private:
-  Turn(StoreCore& core, TurnClaim claim, SessionContents before, engine::State state,
-       int64_t first_token);
+  /// What a turn starts from.
+  struct Beginning {
+    SessionContents contents;
+    engine::State state;
+  };
+  /// What it leaves besides tokens.
+  struct Left {
+    std::optional<Interruption> interruption = {};
+    std::string request = {};
+    std::string note = {};
+  };
+
+  Turn(StoreCore& core, std::optional<TurnClaim> claim, Beginning beginning, int64_t first_token);
+
+  static absl::StatusOr<Beginning> Load(StoreCore& core, const Claim& claim, int64_t min_pending,
+                                        bool with_archive);
 
   static absl::StatusOr<std::unique_ptr<Turn>> Start(StoreCore& core, ChangeClaim found,
                                                      int64_t min_pending, bool with_archive,
                                                      bool resume);
   void Push(engine::State state, bool turn_end);
   absl::Status CheckState(const engine::State& state) const;
+  /// Puts the bytes that the turn began with into memory, where contents of its own need them.
+  void AttachState(const Claim& child, const SessionContents& contents);
+  /// Makes the child of a branch.
+  absl::StatusOr<SessionInfo> Make(ChangeClaim child, const SessionContents& contents);
   absl::StatusOr<SessionContents> After(const std::vector<int32_t>& appended, engine::State head,
-                                        std::optional<Interruption> interruption,
-                                        std::string request);
+                                        Left left);
   absl::StatusOr<SessionInfo> Finish(const std::vector<int32_t>& appended, engine::State head,
-                                     std::optional<Interruption> interruption, std::string request);
+                                     Left left);
 
   StoreCore& core_;
-  std::optional<TurnClaim> claim_;  // absent once the turn is over
+  std::optional<TurnClaim> claim_;     // absent once the turn is over, or if it cannot be committed
+  std::optional<SessionName> parent_;  // of a branch; without an id: it has none
   const SessionContents before_;
   const int64_t first_token_;  // where the turn began; for a resumed turn, before the interruption
   const engine::State state_;

@@ -1,5 +1,6 @@
 #include "model_loader/tokenizer.h"
 #include "server/openai/read_job.h"
+#include "server/openai/response_request.h"
 #include "tests/fuzz/fuzz_target.h"
 
 using fmaserver::Require;
@@ -25,7 +26,7 @@ void RequireSound(const fmaserver::openai::GenerateJob& job) {
 
 }  // namespace
 
-/// The body of a completion, or of a chat, whichever it can be.
+/// The body of a completion, of a chat or of a response, whichever it can be.
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto body = fmaserver::openai::ParseBody(fmaserver::AsText(data, size));
   if (!body.ok()) return 0;
@@ -34,5 +35,13 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto job = fmaserver::openai::ReadJob(*body, chat, Bytes());
     if (job.ok()) RequireSound(*job);
   }
+  auto response = fmaserver::openai::ReadResponse(*body, Bytes());
+  if (!response.ok()) return 0;
+  RequireSound(*response);
+  const size_t messages = response->prompts.front().messages->size();
+  fmaserver::openai::ApplyInstructions("Be kind.", *response);
+  Require(response->response.instructions.has_value());
+  const size_t more = response->response.instructions == "Be kind." ? 0 : 1;
+  Require(response->prompts.front().messages->size() == messages + more);
   return 0;
 }

@@ -55,6 +55,50 @@ def test_chat_whole_and_streamed(client: openai.OpenAI) -> None:
     assert text == message.content
 
 
+def test_responses_are_followed_got_and_deleted(client: openai.OpenAI) -> None:
+    how = {"model": "books", "max_output_tokens": 20}
+    first = client.responses.create(input=PROMPT, instructions="Be brief.", metadata={"a": "b"}, **how)
+    assert first.output_text and first.status in ("completed", "incomplete") and first.metadata == {"a": "b"}
+    assert first.usage and first.usage.input_tokens_details.cached_tokens == 0
+    second = client.responses.create(input="And then?", previous_response_id=first.id, **how)
+    other = client.responses.create(
+        input=[{"role": "user", "content": [{"type": "input_text", "text": "And then?"}]}],
+        previous_response_id=first.id,
+        store=False,
+        **how,
+    )
+    for follower in (second, other):
+        assert follower.usage and follower.usage.input_tokens_details.cached_tokens > first.usage.input_tokens
+        assert follower.previous_response_id == first.id
+    assert client.responses.retrieve(second.id) == second
+    client.responses.delete(first.id)
+    assert client.responses.create(input="At last.", previous_response_id=second.id, **how).output_text
+    for gone in (first.id, other.id):
+        with pytest.raises(openai.NotFoundError, match=gone):
+            client.responses.retrieve(gone)
+    with pytest.raises(openai.NotFoundError) as unknown:
+        client.responses.create(input="x", previous_response_id=first.id, **how)
+    assert unknown.value.code == "previous_response_not_found" and unknown.value.param == "previous_response_id"
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(input="x", tools=[{"type": "web_search"}], **how)
+    assert refused.value.param == "tools"
+
+
+def test_a_streamed_response(client: openai.OpenAI) -> None:
+    text = ""
+    with client.responses.stream(model="books", input=PROMPT, max_output_tokens=20) as stream:
+        for event in stream:
+            if event.type == "response.output_text.delta":
+                text += event.delta
+        last = event
+    assert last.type in ("response.completed", "response.incomplete")
+    assert last.response.output_text == text
+    assert client.responses.retrieve(last.response.id).output_text == text
+    events = list(client.responses.create(model="books", input=PROMPT, max_output_tokens=5, stream=True))
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert events[0].type == "response.created"
+
+
 def test_async(url: str) -> None:
     async def run() -> list[str]:
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any") as client:

@@ -4,9 +4,15 @@
 
 namespace fmaserver::testing {
 
+DoorOptions ChatDoor() {
+  return {.config = ChatModelConfig(),
+          .tokenizer = ChatTokenizer(),
+          .chat_template = TestChatTemplate()};
+}
+
 Door::Door(DoorOptions options) {
   auto engine = MakeTestEngine(options.config, options.engine, std::move(options.tokenizer));
-  auto sessions = MakeTestSessions(*engine, {});
+  auto sessions = MakeTestSessions(*engine, std::move(options.sessions));
   models_ =
       ServeTestModel(std::move(engine), std::move(sessions), std::move(options.chat_template));
   model_ = *models_->Find("");

@@ -15,9 +15,13 @@ struct DoorOptions {
   service::CallPolicy policy = {};
   service::DoorOptions door = {.listen = "127.0.0.1:0"};
   openai::Patience patience = {};
+  sessions::SessionOptions sessions = {};
   std::shared_ptr<const model::Tokenizer> tokenizer = nullptr;
   std::shared_ptr<const chat::ChatTemplate> chat_template = nullptr;
 };
+
+/// Options of a model that chats.
+DoorOptions ChatDoor();
 
 class Door {
  public:
@@ -26,6 +30,8 @@ class Door {
   int port() const { return server_->port(); }
   openai::OpenAiServer& server() { return *server_; }
   engine::Engine& engine() { return model_->engine(); }
+  sessions::SessionStore& sessions() { return model_->sessions(); }
+  service::Service& service() { return *service_; }
 
  private:
   std::unique_ptr<models::ModelRegistry> models_;

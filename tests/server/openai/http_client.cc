@@ -134,4 +134,10 @@ HttpAnswer Get(int port, std::string_view path) {
   return client.Receive();
 }
 
+HttpAnswer Delete(int port, std::string_view path) {
+  HttpClient client(port);
+  client.Ask("DELETE", path);
+  return client.Receive();
+}
+
 }  // namespace fmaserver::testing

@@ -46,5 +46,6 @@ class HttpClient {
 /// The answer to one request on a connection of its own.
 HttpAnswer Post(int port, std::string_view path, std::string_view body);
 HttpAnswer Get(int port, std::string_view path);
+HttpAnswer Delete(int port, std::string_view path);
 
 }  // namespace fmaserver::testing

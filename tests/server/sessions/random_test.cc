@@ -4,6 +4,7 @@
 #include <map>
 #include <random>
 
+#include "base/id.h"
 #include "gtest/gtest.h"
 #include "tests/server/sessions/fake_states.h"
 #include "tests/support/temp_folder.h"
@@ -86,6 +87,19 @@ class RandomTest : public ::testing::TestWithParam<World> {
     FinishTurn(**turn, text);
   }
 
+  void Branch() {
+    const SessionName parent = AnyName();
+    const SessionName child{parent.tenant, RandomId()};
+    auto turn = AnyStore().BeginBranch(child, parent.id);
+    if (!Known(parent, turn.status())) return;
+    ASSERT_TRUE(turn.ok()) << turn.status();
+    Text text = texts_[parent];
+    testing::ExpectTurnOf(**turn, text, GetParam().archived);
+    if (Draw(0, 3) == 0) Delete();  // of the parent, now and then
+    FinishTurn(**turn, text);
+    if (committed_) texts_[child] = std::move(text);
+  }
+
   // `archive` grows with the state, as a sequence's does.
   static engine::State StateOf(const Text& text, int64_t tokens, engine::Archive& archive) {
     if (!GetParam().archived || tokens == 0) return StateAfter(text, tokens);
@@ -95,6 +109,7 @@ class RandomTest : public ::testing::TestWithParam<World> {
   }
 
   void FinishTurn(Turn& turn, Text& text) {
+    committed_ = false;
     const Text appended = NextTokens(text, Draw(0, 30), static_cast<int32_t>(Draw(0, 1 << 20)));
     Text whole = text;
     whole.insert(whole.end(), appended.begin(), appended.end());
@@ -112,6 +127,7 @@ class RandomTest : public ::testing::TestWithParam<World> {
     EXPECT_EQ(info->durable, GetParam().directory);
     EXPECT_LE(std::ssize(info->rewind_points), 5);
     text = std::move(whole);
+    committed_ = true;
   }
 
   void InterruptAndResume() {
@@ -266,6 +282,7 @@ class RandomTest : public ::testing::TestWithParam<World> {
   std::mt19937_64 random_{20240607};
   std::vector<std::unique_ptr<SessionStore>> stores_;
   std::map<SessionName, Text> texts_;
+  bool committed_ = false;  // the last turn that was finished
 };
 
 TEST_P(RandomTest, AgreesWithPlainTexts) {
@@ -279,7 +296,7 @@ TEST_P(RandomTest, AgreesWithPlainTexts) {
     } else if (draw < 58) {
       InterruptAndResume();
     } else if (draw < 66) {
-      if (texts_.size() < 60) Fork();
+      if (texts_.size() < 60) Draw(0, 1) == 0 ? Fork() : Branch();
     } else if (draw < 80) {
       Rewind();
     } else if (draw < 86) {

@@ -92,11 +92,11 @@ absl::Status DirectoryShelf::Saving::BeginVolume() {
 }
 
 absl::Status DirectoryShelf::Saving::TakeUpVolume(const Part& last) {
-  if (last.id != contents_.volume) return absl::OkStatus();
+  if (contents_.volume.empty()) return absl::OkStatus();
   const fs::path file = shelf_.ItemPath(plan_.source, {Part::Kind::kChunk, last.id});
   auto own = VolumeWriter::GoOn(file, last, shelf_.model_);
   if (!own.ok()) return own.status();
-  own_ = *std::move(own);
+  if (*own != nullptr && (*own)->key() == contents_.volume) own_ = *std::move(own);
   return absl::OkStatus();
 }
 
@@ -122,8 +122,7 @@ absl::Status DirectoryShelf::Saving::WriteChunks() {
     chunks.push_back(*std::move(part));
   }
   contents_.chunks = ChunkList(std::move(chunks));
-  const bool alone = plan_.targets == std::vector<SessionName>{plan_.source};
-  contents_.volume = alone ? writer->id() : std::string();
+  contents_.volume = writer->key();
   return SyncVolumes();
 }
 

@@ -19,8 +19,10 @@ absl::StatusOr<std::unique_ptr<VolumeWriter>> VolumeWriter::Begin(const std::fil
                                                                   const SessionModel& model) {
   absl::StatusOr<OpenFile> open = OpenFile::New(file);
   if (!open.ok()) return open.status();
+  const absl::StatusOr<FileStamp> stamp = StampOf(*open);
+  if (!stamp.ok()) return stamp.status();
   return absl::WrapUnique(
-      new VolumeWriter(*std::move(open), std::move(id), /*number=*/0, /*bytes=*/0, model));
+      new VolumeWriter(*std::move(open), std::move(id), /*number=*/0, *stamp, model));
 }
 
 absl::StatusOr<std::unique_ptr<VolumeWriter>> VolumeWriter::GoOn(const std::filesystem::path& file,
@@ -37,7 +39,8 @@ absl::StatusOr<std::unique_ptr<VolumeWriter>> VolumeWriter::GoOn(const std::file
   const RecordPlace place = PlaceOf(last, model);
   const int64_t end = place.offset + place.bytes;
   if (stamp->size != end || lseek(open->descriptor(), end, SEEK_SET) != end) return nullptr;
-  return absl::WrapUnique(new VolumeWriter(*std::move(open), last.id, last.number + 1, end, model));
+  return absl::WrapUnique(
+      new VolumeWriter(*std::move(open), last.id, last.number + 1, *stamp, model));
 }
 
 VolumeWriter::~VolumeWriter() {

@@ -1,8 +1,8 @@
 // Volumes: files of chunks. A volume is a row of records of equal size, the chunk of number n at n
-// times this size. It only grows, at its end, and only by the session under whose name it began, so
-// that a number never gets other bytes: sessions that share a volume, or had it copied, read what
-// was there when they came to it. What a crash leaves behind the last chunk that a record lists
-// belongs to nobody, and nothing is written behind it.
+// times this size. It only grows, at its end, and only by a session whose last chunk lies there and
+// whose record names this very file, so that a number never gets other bytes: sessions that share a
+// volume, or had it copied, read what was there when they came to it. What a crash leaves behind
+// the last chunk that a record lists belongs to nobody, and nothing is written behind it.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/text.h"
 #include "server/sessions/point.h"
 #include "server/sessions/session_types.h"
 #include "server/sessions/shelf/directory/files.h"
@@ -42,6 +43,8 @@ class VolumeWriter {
   VolumeWriter& operator=(const VolumeWriter&) = delete;
 
   const std::string& id() const { return id_; }
+  /// SessionContents::volume of who may go on in it: of all copies of a volume it means one.
+  std::string key() const { return Concat(id_, ".", inode_); }
   int64_t bytes() const { return bytes_; }
 
   /// Writes a chunk, whose bytes must be in memory, and returns it as a part of this volume.
@@ -53,17 +56,19 @@ class VolumeWriter {
   void Keep() { kept_bytes_ = bytes_; }
 
  private:
-  VolumeWriter(OpenFile file, std::string id, int64_t number, int64_t bytes,
+  VolumeWriter(OpenFile file, std::string id, int64_t number, const FileStamp& stamp,
                const SessionModel& model)
       : file_(std::move(file)),
         id_(std::move(id)),
+        inode_(stamp.inode),
         number_(number),
-        bytes_(bytes),
-        kept_bytes_(bytes),
+        bytes_(stamp.size),
+        kept_bytes_(stamp.size),
         model_(model) {}
 
   const OpenFile file_;  // locked (flock) when others know it
   const std::string id_;
+  const uint64_t inode_;
   int64_t number_;      // of the next chunk
   int64_t bytes_;       // how long the file is
   int64_t kept_bytes_;  // and how long it will be if nothing else is kept
