@@ -72,13 +72,13 @@ def test_blocks_of_gguf_keep_their_bits(kind: str, wish: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_0", "Q4_1"])
 def test_the_server_reads_them(kind: str, tmp_path: Path) -> None:
-    """The bfloat16 copy rounds the same numbers once more, and the server rounds activations to 8 bits."""
+    """Of the copy in float32 only the server's rounding of activations to 8 bits sets them apart: little in the first
+    row, where attention has nothing to choose. Later rows of a model of such large random weights turn on a hair."""
     write_quantised(tmp_path / "x.gguf", KINDS[kind])
     for name, options in (("kept", ("--weights", "as-is")), ("plain", ("--dtype", "float32"))):
         main([str(tmp_path / "x.gguf"), str(tmp_path / name), "--near", "8", *options])
-    kept, plain = (logits(tmp_path / name, tmp_path) for name in ("kept", "plain"))
-    assert np.abs(kept - plain).max() < 0.05 * np.abs(plain).max()
-    assert not np.array_equal(kept, plain)
+    kept, plain = (logits(tmp_path / name, tmp_path)[0] for name in ("kept", "plain"))
+    assert 0 < np.abs(kept - plain).max() < 0.03 * np.abs(plain).max()
 
 
 @pytest.mark.parametrize("kind", ["int8", "int4"])
