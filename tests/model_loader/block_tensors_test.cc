@@ -44,9 +44,9 @@ StoredTensor Zeros(std::string name, WeightFormat dtype, std::vector<int64_t> sh
 
 /// A valid checkpoint that a test damages: the embedding is kInt8, the up projection kInt4, and the
 /// output projection kInt4 with minima.
-class Draft {
+class BlockDraft {
  public:
-  Draft() {
+  BlockDraft() {
     for (const ExpectedTensor& expected : ExpectedTensors(Config())) {
       tensors_.push_back(Zeros(expected.name, WeightFormat::kBF16, expected.shape));
     }
@@ -90,7 +90,7 @@ class Draft {
 };
 
 TEST(BlockTensorsTest, AreRead) {
-  const Draft draft;
+  const BlockDraft draft;
   const auto checkpoint = draft.Open();
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   EXPECT_EQ(checkpoint->Tensor(draft.up).dtype, WeightFormat::kInt4);
@@ -107,28 +107,28 @@ TEST(BlockTensorsTest, AreRead) {
 }
 
 TEST(BlockTensorsTest, ScalesMustBeThereAndFit) {
-  Draft draft;
+  BlockDraft draft;
   draft.Remove(ScalesOf(draft.up));
   ExpectRefusal(draft.Refused(), {"mlp.up_proj.weight_scales\" is missing; allowed: the scales"});
 
-  draft = Draft();
+  draft = BlockDraft();
   draft.Tensor(ScalesOf(draft.up)) = Zeros(ScalesOf(draft.up), WeightFormat::kF16, {10, 4});
   ExpectRefusal(draft.Refused(), {"weight_scales\": shape is [10, 4]; allowed: [10, 2], a number"});
 
-  draft = Draft();
+  draft = BlockDraft();
   draft.Tensor(ScalesOf(draft.up)) = Zeros(ScalesOf(draft.up), WeightFormat::kF32, {10, 2});
   ExpectRefusal(draft.Refused(), {"weight_scales\": dtype is F32; allowed: F16"});
 
-  draft = Draft();
+  draft = BlockDraft();
   draft.Tensor(MinimaOf(draft.output)).shape = {2, 64};
   ExpectRefusal(draft.Refused(), {"weight_minima\": shape is [2, 64]; allowed: [64, 2]"});
 }
 
 TEST(BlockTensorsTest, ScalesAndMinimaMustBeFinite) {
-  const Draft names;
+  const BlockDraft names;
   for (const std::string& name : {ScalesOf(names.embedding), MinimaOf(names.output)}) {
     for (const char upper_byte : {'\x7C', '\xFD'}) {
-      Draft draft;
+      BlockDraft draft;
       draft.Tensor(name).bytes[7] = upper_byte;
       ExpectRefusal(draft.Refused(), {name + "\": number 3 is infinite or NaN"});
     }
@@ -136,34 +136,34 @@ TEST(BlockTensorsTest, ScalesAndMinimaMustBeFinite) {
 }
 
 TEST(BlockTensorsTest, CodesMustFit) {
-  Draft draft;
+  BlockDraft draft;
   draft.Tensor(draft.up) = Zeros(draft.up, WeightFormat::kInt4, {10, 64});
   ExpectRefusal(draft.Refused(),
                 {"mlp.up_proj.weight\": shape is [10, 64]; allowed: [10, 64] with two numbers"});
-  draft = Draft();
+  draft = BlockDraft();
   draft.Tensor(draft.embedding) = Zeros(draft.embedding, WeightFormat::kInt8, {11, 32});
   ExpectRefusal(draft.Refused(), {"embed_tokens.weight\": shape is [11, 32]; allowed: [11, 64]"});
 }
 
 TEST(BlockTensorsTest, OnlyProductsAndEmbeddingsOfWholeBlocks) {
-  Draft draft;
+  BlockDraft draft;
   draft.MakeInteger(WeightOf(LayerModule(0, kDownProjection)), WeightFormat::kInt8);
   draft.Remove(ScalesOf(WeightOf(LayerModule(0, kDownProjection))));
   ExpectRefusal(draft.Refused(), {"down_proj.weight\": dtype is I8; allowed: F32, F16, BF16; rows "
                                   "of 10 are not whole blocks of 32"});
-  draft = Draft();
+  draft = BlockDraft();
   draft.Tensor("model.norm.weight") = Zeros("model.norm.weight", WeightFormat::kInt8, {64});
   ExpectRefusal(draft.Refused(), {"model.norm.weight\": dtype is I8; allowed: F32, F16, BF16, and "
                                   "integers in products and embeddings alone"});
 }
 
 TEST(BlockTensorsTest, ScalesWithoutIntegersAreUnexpected) {
-  Draft draft;
+  BlockDraft draft;
   const std::string query = WeightOf(LayerModule(0, kQueryProjection));
   draft.Add(ScalesOf(query), WeightFormat::kF16, {64, 2});
   ExpectRefusal(draft.Refused(),
                 {"q_proj.weight_scales\" is unexpected", "scales belong to weights of I8 or U8"});
-  draft = Draft();
+  draft = BlockDraft();
   draft.Add(MinimaOf(draft.embedding), WeightFormat::kF16, {11, 2});
   ExpectRefusal(draft.Refused(), {"embed_tokens.weight_minima\" is unexpected"});
 }
