@@ -31,7 +31,8 @@ AttentionShares SharesOf(const model::ModelConfig& config, std::span<const float
       layer.levels.push_back(average(parts.Level(level)));
     }
     layer.opened_units = average(parts.OpenedUnits());
-    shares = shares.subspan(static_cast<size_t>(attention.num_kv_heads * parts.Count()));
+    shares = shares.subspan(static_cast<size_t>(attention.num_kv_heads) *
+                            static_cast<size_t>(parts.Count()));
   }
   return layers;
 }

@@ -127,7 +127,7 @@ class Cost:
 def test_a_turn_costs_what_the_second_cost(
     model: Path, tmp_path: Path, turns: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = (*OPENAI, "--session-dir", tmp_path / "sessions", "--log-level", "warning")
+    flags = (*OPENAI, "--session-dir", tmp_path / "sessions")
     with Service(*flags, model=model) as server:
         last = respond(server, "It was a dark and stormy night.", instructions="Be brief.")
         read, written, seconds = [], [], []
