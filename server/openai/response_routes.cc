@@ -109,7 +109,7 @@ void AnswerResponse(Hall& hall, Request request, const std::shared_ptr<Responder
 /// Does something with the model that keeps the response `id`, and what that keeps.
 using KeptTask = absl::StatusOr<std::string> (*)(const models::ServedModel& model,
                                                  const service::Call& call, const std::string& id,
-                                                 std::string kept);
+                                                 const std::string& kept);
 
 absl::Status NoSuchPath(std::string_view path) {
   return absl::NotFoundError(
@@ -127,19 +127,19 @@ absl::StatusOr<std::string> WithKept(service::Service& service, service::Call& c
     if (!kept.ok()) return kept.status();
     if (kept->empty()) continue;
     call.SetModel(model->name());
-    return task(*model, call, id, *std::move(kept));
+    return task(*model, call, id, *kept);
   }
   return Refusal("response", id, "the id of a response that is kept", absl::StatusCode::kNotFound);
 }
 
 absl::StatusOr<std::string> GetKept(const models::ServedModel& /*model*/,
                                     const service::Call& /*call*/, const std::string& /*id*/,
-                                    std::string kept) {
+                                    const std::string& kept) {
   return kept;
 }
 
 absl::StatusOr<std::string> DeleteKept(const models::ServedModel& model, const service::Call& call,
-                                       const std::string& id, std::string /*kept*/) {
+                                       const std::string& id, const std::string& /*kept*/) {
   const absl::Status status = service::SessionCalls(model.sessions(), call).Delete(id);
   if (!status.ok()) return status;
   return TextOf(Json{{"id", id}, {"object", "response"}, {"deleted", true}});
