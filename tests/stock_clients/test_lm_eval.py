@@ -52,12 +52,6 @@ def test_its_sums_are_those_of_score(server: Service, model: LocalCompletionsAPI
         assert total == pytest.approx(sum(scores[-tokens:]), abs=1e-4)
 
 
-def test_it_knows_the_end_of_a_text(model: LocalCompletionsAPI) -> None:
-    """What it puts before an empty context."""
-    assert model.tokenizer.eos_token == "</s>"
-    assert model.tok_encode(model.tokenizer.eos_token) == [model.eot_token_id]
-
-
 def test_a_local_task(model: LocalCompletionsAPI, tmp_path: Path) -> None:
     file = tmp_path / "docs.jsonl"
     file.write_text("".join(json.dumps(doc) + "\n" for doc in DOCS))
