@@ -35,15 +35,15 @@ absl::Status ReadOptional(const Fields& body, std::string_view name, T& place) {
   return Value{name, *found}.To(place);
 }
 
-/// The control token that `text` spells and nothing besides: clients look up so the texts that
+/// The control token that `text` spells and nothing besides: so clients look up the texts that
 /// /tokenizer_info gave them. Elsewhere a text that spells one stays text.
-std::optional<int32_t> ControlToken(const model::Tokenizer* tokenizer, std::string_view text) {
+std::optional<int32_t> ControlToken(const model::Tokenizer& tokenizer, std::string_view text) {
   constexpr size_t kMaxControlBytes = 256;
-  if (tokenizer == nullptr || text.empty() || text.size() > kMaxControlBytes) return std::nullopt;
-  const auto tokens = tokenizer->Encode(text, model::ControlTokens::kAreFound);
+  if (text.empty() || text.size() > kMaxControlBytes) return std::nullopt;
+  const auto tokens = tokenizer.Encode(text, model::ControlTokens::kAreFound);
   if (!tokens.ok() || tokens->size() != 1) return std::nullopt;
-  return tokenizer->ControlText(tokens->front()) == text ? std::optional(tokens->front())
-                                                         : std::nullopt;
+  return tokenizer.ControlText(tokens->front()) == text ? std::optional(tokens->front())
+                                                        : std::nullopt;
 }
 
 absl::StatusOr<std::vector<int32_t>> Encode(service::Call& call, const Fields& body,
@@ -62,10 +62,10 @@ absl::StatusOr<std::vector<int32_t>> Encode(service::Call& call, const Fields& b
   status.Update(ReadOptional(body, "add_special_tokens", framed));
   if (!status.ok()) return status;
   auto tokens = service::Tokenize(call, text, vocabulary);
-  if (const auto control = ControlToken(vocabulary.tokenizer.get(), text); control.has_value()) {
+  if (!tokens.ok()) return tokens;
+  if (const auto control = ControlToken(*vocabulary.tokenizer, text))
     tokens = std::vector{*control};
-  }
-  if (tokens.ok() && framed) service::Frame(*vocabulary.tokenizer, *tokens);
+  if (framed) service::Frame(*vocabulary.tokenizer, *tokens);
   return tokens;
 }
 

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "nlohmann/json.hpp"
 #include "tests/server/openai/door_fixture.h"
 #include "tests/server/openai/http_client.h"
@@ -26,6 +28,13 @@ TEST(TokenRoutesTest, TheSpellingOfAControlTokenAloneIsThatToken) {
   EXPECT_EQ(Tokens(door, "<|end|>"), json::array({end}));
   EXPECT_GT(Tokens(door, "<|end|> ").size(), 2);
   EXPECT_GT(Tokens(door, "x<|end|>").size(), 2);
+}
+
+TEST(TokenRoutesTest, NoLimitIsForgottenForAControlToken) {
+  DoorOptions options{.config = ChatModelConfig(), .tokenizer = ChatTokenizer()};
+  options.policy.limits.text_bytes = 3;
+  const Door door(std::move(options));
+  EXPECT_EQ(Post(door.port(), "/tokenize", R"({"prompt": "<|end|>"})").status, 400);
 }
 
 TEST(TokenRoutesTest, ATokenizerWithoutSpellingsSaysNone) {
