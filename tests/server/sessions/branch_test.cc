@@ -1,12 +1,12 @@
 // Turns that end as sessions of their own, and the notes that stay with them.
 #include <filesystem>
-#include <fstream>
 
 #include "base/text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/sessions/fake_states.h"
 #include "tests/server/sessions/test_clock.h"
+#include "tests/support/bytes_written.h"
 #include "tests/support/temp_folder.h"
 
 namespace fmaserver::sessions {
@@ -205,15 +205,6 @@ TEST_F(BranchTest, ANoteHasAMostOfBytes) {
   EXPECT_FALSE(Exists("child"));
 }
 
-/// The bytes that this process has written so far, wherever.
-int64_t BytesWritten() {
-  std::ifstream io("/proc/self/io");
-  std::string name;
-  int64_t bytes = -1;
-  while (io >> name >> bytes && name != "wchar:") continue;
-  return bytes;
-}
-
 // Turns of 3 tokens: most add no chunk, the others one.
 TEST_F(BranchTest, Turn200WritesWhatTurn10Writes) {
   std::string last;
@@ -221,9 +212,9 @@ TEST_F(BranchTest, Turn200WritesWhatTurn10Writes) {
   std::vector<int64_t> written;
   for (int turn = 1; turn <= 200; ++turn) {
     const std::string id = Concat("turn", turn);
-    const int64_t before = BytesWritten();
+    const int64_t before = testing::BytesWritten();
     text = Branch(id, last, text, 3);
-    written.push_back(BytesWritten() - before);
+    written.push_back(testing::BytesWritten() - before);
     last = id;
     if (turn <= 10) continue;
     ASSERT_NEAR(written[turn - 1], written[turn - 6], 20) << turn;  // numbers get more digits

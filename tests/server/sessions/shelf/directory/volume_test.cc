@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "server/sessions/shelf/directory/directory_shelf.h"
 #include "tests/server/sessions/fake_states.h"
+#include "tests/support/bytes_written.h"
 #include "tests/support/full_disk.h"
 #include "tests/support/temp_folder.h"
 
@@ -69,22 +70,13 @@ class VolumeTest : public ::testing::Test {
   std::unique_ptr<SessionStore> store_;
 };
 
-/// The bytes that this process has written so far, wherever.
-int64_t BytesWritten() {
-  std::ifstream io("/proc/self/io");
-  std::string name;
-  int64_t bytes = -1;
-  while (io >> name >> bytes && name != "wchar:") continue;
-  return bytes;
-}
-
 // Each adds two chunks; the rest is a slot and a record.
 TEST_F(VolumeTest, Turn200WritesWhatTurn5Writes) {
   int64_t usual = 0;
   for (int turn = 1; turn <= 200; ++turn) {
-    const int64_t before = BytesWritten();
+    const int64_t before = testing::BytesWritten();
     Turn();
-    const int64_t written = BytesWritten() - before;
+    const int64_t written = testing::BytesWritten() - before;
     if (turn == 5) usual = written;
     if (turn < 5) continue;
     ASSERT_NEAR(written, usual, 20) << turn;  // numbers get more digits
@@ -117,10 +109,10 @@ TEST_F(VolumeTest, AVolumeTakesNoMoreThanItMay) {
 // A link for each volume, however many chunks there are.
 TEST_F(VolumeTest, ForksShareVolumesAndGoOnAlone) {
   for (int turn = 0; turn < 20; ++turn) Turn();
-  const int64_t before = BytesWritten();
+  const int64_t before = testing::BytesWritten();
   const auto forks = store_->Fork(kName, 100);
   ASSERT_TRUE(forks.ok()) << forks.status();
-  EXPECT_LT(BytesWritten() - before, 1'000) << "one record for all";
+  EXPECT_LT(testing::BytesWritten() - before, 1'000) << "one record for all";
   const fs::path volume = Volumes().begin()->first;
   EXPECT_EQ(fs::hard_link_count(volume), 101U);
   const int64_t shared = Volumes().begin()->second;
