@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import subprocess
@@ -43,6 +44,20 @@ def chat_model(folder: Path) -> Path:
     for file in DEMO_MODEL.iterdir():
         (folder / file.name).symlink_to(file)
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    return folder
+
+
+def hugging_face_folder(folder: Path) -> Path:
+    """The demo model's tokenizer, in a new folder, as Hugging Face's libraries read it."""
+    folder.mkdir()
+    command = ["/usr/bin/python3", "-m", "fma_training.tokenizer_json", DEMO_MODEL / "tokenizer.model"]
+    subprocess.run([*command, folder / "tokenizer.json"], cwd=ROOT / "training", check=True)
+    config = json.loads((DEMO_MODEL / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": config["vocab_size"]}))
+    template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": template})
+    )
     return folder
 
 
