@@ -154,6 +154,9 @@ class Measuring:
 
     def _save(self) -> None:
         work: Path = self.arguments.work
+        order = list(KINDS)
+        self.found.alone.sort(key=lambda each: (order.index(each.kind), each.context))
+        self.found.together.sort(key=lambda each: (order.index(each.kind), each.streams))
         (work / "comparison.json").write_text(to_json(self.found), "utf-8")
         (work / "comparison.md").write_text(tables(self.found), "utf-8")
 

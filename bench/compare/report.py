@@ -140,7 +140,7 @@ def draw(comparison: Comparison, file: Path) -> None:
                 panel.plot([each.context for each in found], rates, style, color=f"C{colour}", label=label)
         panel.set(xscale="log", yscale="log", xlabel="tokens of context", title=f"{what}, tokens a processor second")
         panel.grid(alpha=0.3, which="both")
-    panels[0].legend(fontsize=7)
+    panels[0].legend(fontsize=7, loc="lower left")
     figure.tight_layout()
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
