@@ -42,9 +42,9 @@ test:
 	scripts/setup test
 	$(MAKE) build
 	ctest --preset release
-	OMP_NUM_THREADS=1 /usr/bin/python3 -m pytest -q -n 2 tests/training tests/e2e
+	OMP_NUM_THREADS=1 /usr/bin/python3 -m pytest -q -n 3 tests/training tests/e2e
 	scripts/venv
-	.venv/bin/python -m pytest -q -n 2 tests/clients/python
+	.venv/bin/python -m pytest -q -n 3 tests/clients/python
 	.venv/bin/python -m pytest -q tests/convert
 
 lint:

@@ -22,7 +22,7 @@ const Value& DictIn(const Value& value) {
 
 int64_t Most(const Value& given) { return given.IsUndefined() ? -1 : given.Number("count"); }
 
-Value Capitalize(Run& run, const Value& subject, Given /*given*/) {
+Value MethodCapitalize(Run& run, const Value& subject, Given /*given*/) {
   return Capitalized(run, Subject(subject));
 }
 
@@ -75,7 +75,7 @@ Value KeysOf(Run& run, const Value& subject, Given /*given*/) {
   return Iterated(run, DictIn(subject));
 }
 
-Value Lower(Run& run, const Value& subject, Given /*given*/) {
+Value MethodLower(Run& run, const Value& subject, Given /*given*/) {
   return Lowercase(run, Subject(subject));
 }
 
@@ -93,7 +93,7 @@ Value RemoveSuffix(Run& run, const Value& subject, Given given) {
   return text.Slice(0, text.size() - (text.bytes().ends_with(suffix) ? suffix.size() : 0));
 }
 
-Value Replace(Run& run, const Value& subject, Given given) {
+Value MethodReplace(Run& run, const Value& subject, Given given) {
   return Replaced(run, Subject(subject), TextIn(given[0], "what is replaced"),
                   TextIn(given[1], "what replaces"), Most(given[2]));
 }
@@ -119,11 +119,11 @@ Value StripRight(Run& run, const Value& subject, Given given) {
   return Stripped(run, Subject(subject), given[0], Sides::kRight);
 }
 
-Value Title(Run& run, const Value& subject, Given /*given*/) {
+Value MethodTitle(Run& run, const Value& subject, Given /*given*/) {
   return Titled(run, Subject(subject), "");
 }
 
-Value Upper(Run& run, const Value& subject, Given /*given*/) {
+Value MethodUpper(Run& run, const Value& subject, Given /*given*/) {
   return Uppercase(run, Subject(subject));
 }
 
@@ -135,7 +135,7 @@ Value ValuesOf(Run& run, const Value& subject, Given /*given*/) {
 }
 
 constexpr std::array<Builtin, 21> kMethods = {{
-    {"capitalize", Capitalize},
+    {"capitalize", MethodCapitalize},
     {"count", CountIn, {"sub"}},
     {"endswith", EndsWith, {"suffix"}},
     {"find", FindIn, {"sub"}},
@@ -143,18 +143,18 @@ constexpr std::array<Builtin, 21> kMethods = {{
     {"items", ItemsIn},
     {"join", JoinItems, {"iterable"}},
     {"keys", KeysOf},
-    {"lower", Lower},
+    {"lower", MethodLower},
     {"lstrip", StripLeft, {"chars"}},
     {"removeprefix", RemovePrefix, {"prefix"}},
     {"removesuffix", RemoveSuffix, {"suffix"}},
-    {"replace", Replace, {"old", "new", "count"}},
+    {"replace", MethodReplace, {"old", "new", "count"}},
     {"rsplit", SplitTextFromEnd, {"sep", "maxsplit"}},
     {"rstrip", StripRight, {"chars"}},
     {"split", SplitText, {"sep", "maxsplit"}},
     {"startswith", StartsWith, {"prefix"}},
     {"strip", Strip, {"chars"}},
-    {"title", Title},
-    {"upper", Upper},
+    {"title", MethodTitle},
+    {"upper", MethodUpper},
     {"values", ValuesOf},
 }};
 

@@ -16,7 +16,7 @@ constexpr std::string_view kGpt2Words =
 constexpr std::string_view kPunctuation = R"([!-\/:-@\[-`\{-~\p{P}])";
 constexpr std::string_view kWords =
     R"([\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}]+|[^\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\s]+)";
-constexpr std::string_view kSpaceSymbol = "\xE2\x96\x81";
+constexpr std::string_view kMetaspace = "\xE2\x96\x81";
 
 constexpr std::array<Choice<SplitBehavior>, 5> kBehaviors = {
     {{"Removed", SplitBehavior::kRemoved},
@@ -72,7 +72,7 @@ absl::Status PreTokenizer::ReadByteLevel(ConfigReader& reader) {
 absl::Status PreTokenizer::ReadMetaspace(ConfigReader& reader) {
   constexpr std::array<Choice<PutFirst>, 3> kSchemes = {
       {{"always", PutFirst::kAlways}, {"first", PutFirst::kAtStart}, {"never", PutFirst::kNever}}};
-  const std::string symbol = reader.Text("replacement", std::string(kSpaceSymbol));
+  const std::string symbol = reader.Text("replacement", std::string(kMetaspace));
   reader.Find("str_rep");  // the replacement again, in old files
   const bool old_scheme = reader.Boolean("add_prefix_space", true);
   const PutFirst scheme = reader.OneOf<PutFirst>("prepend_scheme", kSchemes,

@@ -294,29 +294,6 @@ TEST_P(CudaSlotTest, AndItsArchiveMoveBetweenBackends) {
 
 FMA_ON_BACKENDS(CudaSlotTest, CudaBackendNames);
 
-/// The tokens of each sample of a request.
-class SamplesSink : public engine::GenerateSink, public Recorder {
- public:
-  explicit SamplesSink(int samples) : tokens(samples), running_(samples) {}
-  void OnPrompt(std::vector<engine::TokenScore>) override {}
-  void OnState(engine::State) override {}
-  void OnInterrupted(engine::Kept, uint64_t) override {}
-  void OnPromptProgress(const engine::PromptProgress& /*progress*/) override {}
-  void OnDelta(engine::Delta delta) override {
-    std::vector<int32_t>& sample = tokens.at(delta.index);
-    sample.insert(sample.end(), delta.tokens.begin(), delta.tokens.end());
-  }
-  void OnFinish(engine::Finished) override {
-    if (--running_ == 0) End(std::nullopt);
-  }
-  void OnError(const absl::Status& error) override { End(error); }
-
-  std::vector<std::vector<int32_t>> tokens;
-
- private:
-  int running_;
-};
-
 TEST_P(CudaModelTest, SamplesOfOnePromptEqualSoloRuns) {
   const TempFolder folder;
   ASSERT_TRUE(

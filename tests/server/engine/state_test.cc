@@ -27,34 +27,6 @@ Tokens Joined(Tokens first, const Tokens& second) {
   return first;
 }
 
-/// Records the samples of one request separately.
-class SamplesSink : public engine::GenerateSink, public Recorder {
- public:
-  explicit SamplesSink(int samples) : tokens(samples), logprobs(samples), left_(samples) {}
-  void OnPromptProgress(const engine::PromptProgress& /*progress*/) override {}
-  void OnPrompt(std::vector<engine::TokenScore>) override {}
-  void OnState(engine::State) override {}
-  void OnInterrupted(engine::Kept, uint64_t) override {}
-  void OnDelta(engine::Delta delta) override {
-    auto& sample = tokens[delta.index];
-    sample.insert(sample.end(), delta.tokens.begin(), delta.tokens.end());
-    auto& scores = logprobs[delta.index];
-    scores.insert(scores.end(), delta.logprobs.begin(), delta.logprobs.end());
-  }
-  void OnFinish(engine::Finished finish) override {
-    usages.push_back(finish.usage);
-    if (--left_ == 0) End(std::nullopt);
-  }
-  void OnError(const absl::Status& error) override { End(error); }
-
-  std::vector<Tokens> tokens;
-  std::vector<std::vector<float>> logprobs;
-  std::vector<engine::Usage> usages;
-
- private:
-  int left_;
-};
-
 /// By what the far field is made of.
 struct FarField {
   const char* name;

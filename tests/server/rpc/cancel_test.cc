@@ -26,8 +26,6 @@ constexpr int64_t kPagesMore = 16'384;
 constexpr int64_t kPagesMore = 2'048;
 #endif
 
-constexpr uint32_t kEndless = 100'000'000;
-
 int64_t Entries(const std::string& folder) {
   return std::distance(std::filesystem::directory_iterator(folder), {});
 }

@@ -15,9 +15,6 @@
 namespace fmaserver::testing {
 namespace {
 
-// Longer than any test runs.
-constexpr uint32_t kEndless = 100'000'000;
-
 TEST(ParallelTest, SixtyFourClientsGetWhatEachGetsAlone) {
   constexpr int kClients = 64;
   TestServer server(ByteModelConfig(), {.num_slots = 24, .max_queue = kClients, .step_tokens = 50});

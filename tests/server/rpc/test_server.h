@@ -56,6 +56,9 @@ struct Generated {
 
 Generated ReadAll(grpc::ClientReader<v1::GenerateResponse>& reader);
 
+/// Tokens that take longer than any test runs.
+inline constexpr uint32_t kEndless = 100'000'000;
+
 v1::GenerateRequest TextRequest(const std::string& text, uint32_t max_tokens);
 
 Generated Generate(v1::Generation::Stub& stub, const v1::GenerateRequest& request);

@@ -18,24 +18,24 @@
 namespace fmaserver::testing {
 namespace {
 
-const sessions::SessionName kStory{.tenant = kDefaultTenant, .id = "story"};
+const sessions::SessionName kBook{.tenant = kDefaultTenant, .id = "story"};
 constexpr int64_t kTokens = 12;  // that a turn generates
 constexpr int kMostTurns = 400;
 
-TestServiceOptions Options(const std::filesystem::path& dir) {
+TestServiceOptions OptionsIn(const std::filesystem::path& dir) {
   return {.engine = {.num_slots = 4, .max_queue = 100}, .sessions = {.dir = dir}, .opens = true};
 }
 
-std::string TurnText(int turn) { return Concat("turn ", 1000 + turn, " asks"); }
+std::string LineOf(int turn) { return Concat("turn ", 1000 + turn, " asks"); }
 
 /// How many turns the session has: all add as many tokens.
 int Turns(const sessions::SessionInfo& info) {
-  return static_cast<int>(info.tokens / (std::ssize(TurnText(0)) + kTokens));
+  return static_cast<int>(info.tokens / (std::ssize(LineOf(0)) + kTokens));
 }
 
 std::vector<int32_t> Ask(TestService& service, int turn) {
-  service::GenerateRequest request = TextRequest(TurnText(turn), kTokens);
-  request.session_id = kStory.id;
+  service::GenerateRequest request = TextRequest(LineOf(turn), kTokens);
+  request.session_id = kBook.id;
   GenerateCall call(service, std::move(request));
   Require(call.Run());
   std::vector<int32_t> tokens;
@@ -49,7 +49,7 @@ std::vector<int32_t> Ask(TestService& service, int turn) {
 
 /// Of the archive that the next turn begins with.
 std::string ArchiveDigest(TestService& service) {
-  const auto turn = service.sessions().BeginTurn(kStory);
+  const auto turn = service.sessions().BeginTurn(kBook);
   Require(turn.status());
   Sha256 hash;
   for (const engine::ArchiveChunkPtr& chunk : (*turn)->state().archive) {
@@ -67,8 +67,8 @@ struct Expected {
 };
 
 Expected Undisturbed() {
-  TestService service(Options({}));
-  Require(service.sessions().Create(kStory, {}).status());
+  TestService service(OptionsIn({}));
+  Require(service.sessions().Create(kBook, {}).status());
   Expected expected;
   for (int turn = 0; turn < kMostTurns; ++turn) {
     expected.answers.push_back(Ask(service, turn));
@@ -79,14 +79,14 @@ Expected Undisturbed() {
 
 /// Adds turns for ever, and reports how many there are after each.
 [[noreturn]] void Serve(const std::filesystem::path& dir, int report) {
-  TestService service(Options(dir));
+  TestService service(OptionsIn(dir));
   for (;;) {
-    const auto info = service.sessions().Get(kStory);
+    const auto info = service.sessions().Get(kBook);
     Require(info.status());
     const int turns = Turns(*info);
     if (turns == kMostTurns) pause();
     // Links and removals are interrupted too.
-    const auto forks = service.sessions().Fork(kStory, 2);
+    const auto forks = service.sessions().Fork(kBook, 2);
     Require(forks.status());
     Require(service.sessions().Delete({kDefaultTenant, forks->front().id}));
     (void)Ask(service, turns);
@@ -121,16 +121,16 @@ TEST(ArchiveCrash, TheLastAcknowledgedTurnIsThereBitForBit) {
   const Expected expected = Undisturbed();
   const TempFolder folder;
   {
-    TestService service(Options(folder.path()));
-    Require(service.sessions().Create(kStory, {}).status());
+    TestService service(OptionsIn(folder.path()));
+    Require(service.sessions().Create(kBook, {}).status());
   }
   std::mt19937_64 random(5);
   for (int round = 0; round < 25 && !::testing::Test::HasFailure(); ++round) {
     SCOPED_TRACE(round);
     const int acknowledged =
         ServeAndKill(folder.path(), std::uniform_int_distribution<int64_t>(0, 40'000)(random));
-    TestService service(Options(folder.path()));
-    const auto info = service.sessions().Get(kStory);
+    TestService service(OptionsIn(folder.path()));
+    const auto info = service.sessions().Get(kBook);
     ASSERT_TRUE(info.ok()) << info.status();
     const int turns = Turns(*info);
     EXPECT_GE(turns, acknowledged);
@@ -141,7 +141,7 @@ TEST(ArchiveCrash, TheLastAcknowledgedTurnIsThereBitForBit) {
     const auto page = service.sessions().List(kDefaultTenant, "", 10'000);
     ASSERT_TRUE(page.ok()) << page.status();
     for (const sessions::SessionInfo& fork : page->sessions) {
-      if (fork.id == kStory.id) continue;
+      if (fork.id == kBook.id) continue;
       EXPECT_TRUE(service.sessions().BeginTurn({kDefaultTenant, fork.id}).ok());
       Require(service.sessions().Delete({kDefaultTenant, fork.id}));
     }

@@ -16,6 +16,7 @@ namespace fmaserver::testing {
 
 using Text = std::vector<int32_t>;
 
+inline const sessions::SessionName kTalk{kDefaultTenant, "talk"};
 inline constexpr int64_t kSlotBytes = 192;
 inline constexpr int64_t kVocabSize = 1000;
 

@@ -25,6 +25,7 @@ using ::testing::ElementsAre;
 using testing::Gate;
 using testing::GatedShelf;
 using ::testing::HasSubstr;
+using testing::kTalk;
 using testing::NextTokens;
 using testing::OpenStore;
 using testing::RunTurn;
@@ -33,16 +34,14 @@ using testing::TempFolder;
 using testing::TestClock;
 using testing::Text;
 
-const SessionName kName{kDefaultTenant, "talk"};
-
-void Create(SessionStore& store, const SessionName& name = kName) {
+void Create(SessionStore& store, const SessionName& name = kTalk) {
   const auto info = store.Create(name, {});
   ASSERT_TRUE(info.ok()) << info.status();
 }
 
 // Runs turns with these numbers of tokens.
 Text Talk(SessionStore& store, const std::vector<int64_t>& counts,
-          const SessionName& name = kName) {
+          const SessionName& name = kTalk) {
   Text text;
   Create(store, name);
   for (const int64_t count : counts) {
@@ -83,60 +82,60 @@ TEST(StoreTest, NamesAreChecked) {
 TEST(StoreTest, LifetimesAreChecked) {
   const auto store = OpenStore({});
   for (const double ttl : {-1.0, 1.1e9, std::numeric_limits<double>::quiet_NaN()}) {
-    EXPECT_EQ(store->Create(kName, {.ttl_seconds = ttl}).status().code(),
+    EXPECT_EQ(store->Create(kTalk, {.ttl_seconds = ttl}).status().code(),
               absl::StatusCode::kInvalidArgument);
   }
   Create(*store);
-  EXPECT_EQ(store->Update(kName, {.ttl_seconds = -1}).status().code(),
+  EXPECT_EQ(store->Update(kTalk, {.ttl_seconds = -1}).status().code(),
             absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(store->Get(kName)->ttl_seconds, 86'400);
-  EXPECT_EQ(store->Update(kName, {.ttl_seconds = 5})->ttl_seconds, 5);
-  EXPECT_TRUE(store->Update(kName, {.pinned = true})->pinned);
-  EXPECT_EQ(store->Get(kName)->ttl_seconds, 5);
+  EXPECT_EQ(store->Get(kTalk)->ttl_seconds, 86'400);
+  EXPECT_EQ(store->Update(kTalk, {.ttl_seconds = 5})->ttl_seconds, 5);
+  EXPECT_TRUE(store->Update(kTalk, {.pinned = true})->pinned);
+  EXPECT_EQ(store->Get(kTalk)->ttl_seconds, 5);
 }
 
 TEST(StoreTest, ASecondTurnIsAborted) {
   const auto store = OpenStore({});
   Text text = Talk(*store, {5});
-  auto turn = store->BeginTurn(kName);
+  auto turn = store->BeginTurn(kTalk);
   ASSERT_TRUE(turn.ok());
-  EXPECT_EQ(store->Get(kName)->place, SessionPlace::kActive);
-  EXPECT_EQ(store->BeginTurn(kName).status().code(), absl::StatusCode::kAborted);
-  EXPECT_EQ(store->Rewind(kName, 1).status().code(), absl::StatusCode::kAborted);
-  EXPECT_EQ(store->Update(kName, {}).status().code(), absl::StatusCode::kAborted);
-  EXPECT_EQ(store->Delete(kName).code(), absl::StatusCode::kAborted);
-  const auto child = store->Fork(kName, 1);
+  EXPECT_EQ(store->Get(kTalk)->place, SessionPlace::kActive);
+  EXPECT_EQ(store->BeginTurn(kTalk).status().code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(store->Rewind(kTalk, 1).status().code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(store->Update(kTalk, {}).status().code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(store->Delete(kTalk).code(), absl::StatusCode::kAborted);
+  const auto child = store->Fork(kTalk, 1);
   ASSERT_TRUE(child.ok()) << child.status();
   turn->reset();
-  EXPECT_EQ(store->Get(kName)->place, SessionPlace::kInMemory);
-  EXPECT_TRUE(RunTurn(*store, kName, text, {1, 2}).ok());
+  EXPECT_EQ(store->Get(kTalk)->place, SessionPlace::kInMemory);
+  EXPECT_TRUE(RunTurn(*store, kTalk, text, {1, 2}).ok());
   EXPECT_EQ(store->Get({kDefaultTenant, child->front().id})->tokens, 5);
 }
 
 TEST(StoreTest, AStateThatDoesNotFitIsRefused) {
   const auto store = OpenStore({});
   const Text text = Talk(*store, {5});
-  auto turn = store->BeginTurn(kName);
+  auto turn = store->BeginTurn(kTalk);
   EXPECT_EQ((*turn)
                 ->Commit({1}, engine::SnapshotPtr(std::make_shared<engine::Snapshot>(5, 10)))
                 .status()
                 .code(),
             absl::StatusCode::kInvalidArgument);
-  turn = store->BeginTurn(kName);
+  turn = store->BeginTurn(kTalk);
   EXPECT_EQ((*turn)
                 ->Commit({1}, engine::SnapshotPtr(
                                   std::make_shared<engine::Snapshot>(7, testing::kSlotBytes)))
                 .status()
                 .code(),
             absl::StatusCode::kInvalidArgument);
-  turn = store->BeginTurn(kName);
+  turn = store->BeginTurn(kTalk);
   testing::ExpectTurnOf(**turn, text);
 }
 
 TEST(StoreTest, HistoryReachesBackOverTheLog) {
   const auto store = OpenStore({});
   Text text = Talk(*store, {3'000, 3'000});
-  auto turn = store->BeginTurn(kName);
+  auto turn = store->BeginTurn(kTalk);
   EXPECT_EQ((*turn)->pending().size(), 1);
   EXPECT_EQ((*turn)->history().size(), Turn::kHistoryTokens - 1);
   testing::ExpectTurnOf(**turn, text);
@@ -145,15 +144,15 @@ TEST(StoreTest, HistoryReachesBackOverTheLog) {
 TEST(StoreTest, ATurnWithoutTokensOfItsOwnReadsOneAgain) {
   const auto store = OpenStore({});
   Create(*store);
-  EXPECT_EQ(store->BeginTurn(kName, 1).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(store->BeginTurn(kTalk, 1).status().code(), absl::StatusCode::kFailedPrecondition);
   Text text = NextTokens({}, 8, 1);
   {
-    auto turn = store->BeginTurn(kName);
+    auto turn = store->BeginTurn(kTalk);
     (*turn)->AddPoint(StateAfter(text, 3));
     ASSERT_TRUE((*turn)->Commit(text, StateAfter(text, 8)).ok());
   }
-  EXPECT_TRUE((*store->BeginTurn(kName))->pending().empty());
-  auto turn = store->BeginTurn(kName, 1);
+  EXPECT_TRUE((*store->BeginTurn(kTalk))->pending().empty());
+  auto turn = store->BeginTurn(kTalk, 1);
   ASSERT_TRUE(turn.ok()) << turn.status();
   EXPECT_EQ((*turn)->state().slot->tokens(), 3);
   testing::ExpectTurnOf(**turn, text);
@@ -162,35 +161,35 @@ TEST(StoreTest, ATurnWithoutTokensOfItsOwnReadsOneAgain) {
 TEST(StoreTest, RewindLandsWhereTheLogReaches) {
   const auto store = OpenStore({.log_tokens = 10});
   Text text = Talk(*store, {20, 4, 4});  // states after 19, 23, 27; log from 18 on
-  EXPECT_THAT(store->Get(kName)->rewind_points, ElementsAre(19, 23, 27));
-  EXPECT_EQ(store->Get(kName)->log_begin, 18);
+  EXPECT_THAT(store->Get(kTalk)->rewind_points, ElementsAre(19, 23, 27));
+  EXPECT_EQ(store->Get(kTalk)->log_begin, 18);
   for (const int64_t tokens : {28, 27, 26, 23, 22, 19}) {
-    const auto info = store->Rewind(kName, tokens);
+    const auto info = store->Rewind(kTalk, tokens);
     ASSERT_TRUE(info.ok()) << info.status();
     EXPECT_EQ(info->tokens, tokens);
     text.resize(tokens);
-    testing::ExpectTurnOf(**store->BeginTurn(kName), text);
+    testing::ExpectTurnOf(**store->BeginTurn(kTalk), text);
   }
   // There is no state before 19, so token 18 of the log is of no use.
-  EXPECT_EQ(store->Rewind(kName, 18)->tokens, 0);
-  EXPECT_THAT(store->Get(kName)->rewind_points, ElementsAre());
+  EXPECT_EQ(store->Rewind(kTalk, 18)->tokens, 0);
+  EXPECT_THAT(store->Get(kTalk)->rewind_points, ElementsAre());
 }
 
 TEST(StoreTest, AnInterruptedTurnIsDroppedByAnother) {
   const auto store = OpenStore({});
   Text text = Talk(*store, {5});
-  auto turn = store->BeginTurn(kName);
+  auto turn = store->BeginTurn(kTalk);
   Text more = text;
   more.push_back(9);
   const auto token = (*turn)->Interrupt({9}, StateAfter(more, 5), {"r", 1, 1});
   ASSERT_TRUE(token.ok());
-  EXPECT_EQ(store->Get(kName)->resume_token, *token);
+  EXPECT_EQ(store->Get(kTalk)->resume_token, *token);
   // A turn that fails leaves it.
-  turn = store->BeginTurn(kName);
+  turn = store->BeginTurn(kTalk);
   turn->reset();
-  EXPECT_EQ(store->Get(kName)->resume_token, *token);
-  ASSERT_TRUE(RunTurn(*store, kName, more, {1, 2}).ok());
-  EXPECT_EQ(store->Get(kName)->resume_token, "");
+  EXPECT_EQ(store->Get(kTalk)->resume_token, *token);
+  ASSERT_TRUE(RunTurn(*store, kTalk, more, {1, 2}).ok());
+  EXPECT_EQ(store->Get(kTalk)->resume_token, "");
   EXPECT_EQ(store->BeginResume(kDefaultTenant, *token).status().code(),
             absl::StatusCode::kNotFound);
 }
@@ -198,10 +197,10 @@ TEST(StoreTest, AnInterruptedTurnIsDroppedByAnother) {
 TEST(StoreTest, ForksHoldNoInterruptedTurnAndAreNotPinned) {
   const auto store = OpenStore({});
   Text text = Talk(*store, {5});
-  ASSERT_TRUE(store->Update(kName, {.ttl_seconds = 77, .pinned = true}).ok());
-  auto turn = store->BeginTurn(kName);
+  ASSERT_TRUE(store->Update(kTalk, {.ttl_seconds = 77, .pinned = true}).ok());
+  auto turn = store->BeginTurn(kTalk);
   ASSERT_TRUE((*turn)->Interrupt({}, {}, {"r", 1, 0}).ok());
-  const auto children = store->Fork(kName, 1000);
+  const auto children = store->Fork(kTalk, 1000);
   ASSERT_TRUE(children.ok());
   EXPECT_EQ(children->size(), 1000);
   for (const SessionInfo& child : *children) {
@@ -212,7 +211,7 @@ TEST(StoreTest, ForksHoldNoInterruptedTurnAndAreNotPinned) {
   // A thousand and one sessions, and one state.
   EXPECT_LT(store->Stats().memory_bytes, 2 * testing::kSlotBytes);
   for (const int64_t count : {0, 1001}) {
-    EXPECT_EQ(store->Fork(kName, count).status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(store->Fork(kTalk, count).status().code(), absl::StatusCode::kInvalidArgument);
   }
 }
 
@@ -225,21 +224,21 @@ TEST(StoreTest, SessionsExpireUnlessPinned) {
   Talk(*store, {5});
   ASSERT_TRUE(store->Create(pinned, {.ttl_seconds = 10, .pinned = true}).ok());
   ASSERT_TRUE(store->Create(eternal, {.ttl_seconds = 0}).ok());
-  ASSERT_TRUE(store->Update(kName, {.ttl_seconds = 10}).ok());
-  auto turn = store->BeginTurn(kName);
+  ASSERT_TRUE(store->Update(kTalk, {.ttl_seconds = 10}).ok());
+  auto turn = store->BeginTurn(kTalk);
   clock.Advance(11);
   store->Sweep();
-  EXPECT_TRUE(store->Get(kName).ok()) << "a live turn keeps it";
+  EXPECT_TRUE(store->Get(kTalk).ok()) << "a live turn keeps it";
   turn->reset();
   clock.Advance(9);
-  EXPECT_EQ(store->Get(kName)->idle_seconds, 9);
+  EXPECT_EQ(store->Get(kTalk)->idle_seconds, 9);
   clock.Advance(2);
   EXPECT_EQ(store->CountOf(kDefaultTenant), 3);
   store->Sweep("another");
   EXPECT_EQ(store->CountOf(kDefaultTenant), 3);
   store->Sweep(kDefaultTenant);
   EXPECT_EQ(store->CountOf(kDefaultTenant), 2);
-  EXPECT_EQ(store->Get(kName).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(store->Get(kTalk).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(testing::CountFiles(folder.path(), ".session"), 2);
   EXPECT_EQ(testing::CountFiles(folder.path(), ".state"), 0);
   EXPECT_TRUE(store->Get(pinned).ok());
@@ -253,7 +252,7 @@ TEST(StoreTest, TheSweeperFindsExpiredSessionsByItself) {
       testing::FakeModel(), {.dir = folder.path() / "s", .sweep_seconds = 0.001}, nullptr,
       [&seconds] { return Clock::time_point(std::chrono::seconds(seconds)); });
   ASSERT_TRUE(store.ok());
-  ASSERT_TRUE((*store)->Create(kName, {.ttl_seconds = 10}).ok());
+  ASSERT_TRUE((*store)->Create(kTalk, {.ttl_seconds = 10}).ok());
   seconds = 11;
   while ((*store)->Stats().in_memory > 0) std::this_thread::yield();
   EXPECT_EQ(testing::CountFiles(folder.path(), ".session"), 0);
@@ -266,15 +265,15 @@ TEST(StoreTest, ForksAndExportsRaceWithTheEndOfATurn) {
   const Text text = Talk(*store, {9});
   std::atomic<bool> stop = false;
   std::thread turns([&] {
-    while (!stop) (void)store->BeginTurn(kName);
+    while (!stop) (void)store->BeginTurn(kTalk);
   });
   for (int i = 0; i < 30; ++i) {
-    const auto children = store->Fork(kName, 20);
+    const auto children = store->Fork(kTalk, 20);
     ASSERT_TRUE(children.ok()) << children.status();
     for (const SessionInfo& child : *children) {
       EXPECT_TRUE(store->Delete({kDefaultTenant, child.id}).ok());
     }
-    const auto blob = store->Export(kName, false);
+    const auto blob = store->Export(kTalk, false);
     ASSERT_TRUE(blob.ok()) << blob.status();
     EXPECT_TRUE(testing::ReadAll(**blob, 1000).ok());
   }
@@ -287,10 +286,10 @@ TEST(StoreTest, AForkThatIsSlowOutlivesTheTurnBesideIt) {
   Gate gate;
   const auto store = OpenGated(folder, gate, {.memory_bytes = 0});
   const Text text = Talk(*store, {9});
-  auto turn = store->BeginTurn(kName);
+  auto turn = store->BeginTurn(kTalk);
   ASSERT_TRUE(turn.ok());
   gate.Close();
-  auto children = std::async(std::launch::async, [&] { return store->Fork(kName, 1); });
+  auto children = std::async(std::launch::async, [&] { return store->Fork(kTalk, 1); });
   gate.AwaitWaiting(1);
   turn->reset();  // memory is short, and yet the parent stays in it for the fork
   gate.Open();
@@ -306,7 +305,7 @@ TEST(StoreTest, AShelfThatHangsStopsNeitherTurnsNorStatistics) {
   const SessionName other{kDefaultTenant, "other"};
   Talk(*store, {9});
   Talk(*store, {4}, other);
-  auto live = store->BeginTurn(kName);
+  auto live = store->BeginTurn(kTalk);
   ASSERT_TRUE(live.ok());
   gate.Close();
   auto stuck = std::async(std::launch::async, [&] { return store->Get(other); });
@@ -316,7 +315,7 @@ TEST(StoreTest, AShelfThatHangsStopsNeitherTurnsNorStatistics) {
   auto rest = std::async(std::launch::async, [&] {
     EXPECT_EQ(store->Stats().active, 1);
     EXPECT_EQ(store->CountOf(kDefaultTenant), 2);
-    EXPECT_EQ(store->Get(kName)->place, SessionPlace::kActive);
+    EXPECT_EQ(store->Get(kTalk)->place, SessionPlace::kActive);
     live->reset();
     EXPECT_EQ(store->Stats().active, 0);
   });
@@ -332,14 +331,14 @@ TEST(StoreTest, AShelfThatFailsCostsDurabilityOnly) {
   const auto store = OpenGated(folder, gate);
   Text text = Talk(*store, {9});
   gate.FailWith(absl::UnavailableError("no network"));
-  const auto info = RunTurn(*store, kName, text, {1, 2});
+  const auto info = RunTurn(*store, kTalk, text, {1, 2});
   ASSERT_TRUE(info.ok()) << info.status();
   EXPECT_FALSE(info->durable);
   EXPECT_EQ(store->Get({kDefaultTenant, "unknown"}).status().code(),
             absl::StatusCode::kUnavailable);
   gate.FailWith(absl::OkStatus());
-  EXPECT_TRUE(RunTurn(*store, kName, text, {3})->durable);
-  testing::ExpectTurnOf(**OpenStore({.dir = folder.path() / "s"})->BeginTurn(kName), text);
+  EXPECT_TRUE(RunTurn(*store, kTalk, text, {3})->durable);
+  testing::ExpectTurnOf(**OpenStore({.dir = folder.path() / "s"})->BeginTurn(kTalk), text);
 }
 
 TEST(StoreTest, ASessionThatCouldNotBeRemovedStillLeavesMemory) {
@@ -349,13 +348,13 @@ TEST(StoreTest, ASessionThatCouldNotBeRemovedStillLeavesMemory) {
   const SessionName other{kDefaultTenant, "other"};
   const Text text = Talk(*store, {9});
   gate.FailWith(absl::UnavailableError("no network"));
-  EXPECT_EQ(store->Delete(kName).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(store->Delete(kTalk).code(), absl::StatusCode::kUnavailable);
   gate.FailWith(absl::OkStatus());
-  EXPECT_EQ(store->Get(kName)->place, SessionPlace::kInMemory);
+  EXPECT_EQ(store->Get(kTalk)->place, SessionPlace::kInMemory);
   Talk(*store, {2, 2, 2}, other);
-  EXPECT_EQ(store->Get(kName)->place, SessionPlace::kOnDisk);
+  EXPECT_EQ(store->Get(kTalk)->place, SessionPlace::kOnDisk);
   EXPECT_LE(store->Stats().memory_bytes, 3 * testing::kSlotBytes);
-  testing::ExpectTurnOf(**store->BeginTurn(kName), text);
+  testing::ExpectTurnOf(**store->BeginTurn(kTalk), text);
 }
 
 TEST(StoreTest, SessionsAreCountedWithoutTheShelf) {
@@ -375,7 +374,7 @@ TEST(StoreTest, SessionsAreCountedWithoutTheShelf) {
 TEST(StoreTest, CallsAndStatisticsAgreeOnWhatIsInMemory) {
   const TempFolder folder;
   const auto check = [](SessionStore& store, SessionPlace expected) {
-    EXPECT_EQ(store.Get(kName)->place, expected);
+    EXPECT_EQ(store.Get(kTalk)->place, expected);
     EXPECT_EQ(store.Stats().in_memory, expected == SessionPlace::kInMemory ? 1 : 0);
     EXPECT_EQ(store.Stats().on_disk, expected == SessionPlace::kOnDisk ? 1 : 0);
   };
@@ -384,10 +383,10 @@ TEST(StoreTest, CallsAndStatisticsAgreeOnWhatIsInMemory) {
   check(*store, SessionPlace::kInMemory);
   store = OpenStore({.dir = folder.path() / "s", .memory_bytes = 0});
   check(*store, SessionPlace::kOnDisk);
-  ASSERT_TRUE(store->Update(kName, {.pinned = true}).ok());
+  ASSERT_TRUE(store->Update(kTalk, {.pinned = true}).ok());
   store = OpenStore({.dir = folder.path() / "s"});
   Text text;
-  ASSERT_TRUE(RunTurn(*store, kName, text, {1, 2, 3}).ok());
+  ASSERT_TRUE(RunTurn(*store, kTalk, text, {1, 2, 3}).ok());
   check(*store, SessionPlace::kInMemory);
 }
 
@@ -395,24 +394,24 @@ TEST(StoreTest, AResumeThatAnotherServerForestalledIsRefused) {
   const TempFolder folder;
   const auto store = OpenStore({.dir = folder.path() / "s"});
   Text text = Talk(*store, {5});
-  auto turn = store->BeginTurn(kName);
+  auto turn = store->BeginTurn(kTalk);
   text.push_back(9);
   const auto token = (*turn)->Interrupt({9}, StateAfter(text, 5), {"r", 1, 1});
   ASSERT_TRUE(token.ok());
   const auto other = OpenStore({.dir = folder.path() / "s"});
-  ASSERT_TRUE(RunTurn(*other, kName, text, {1, 2}).ok());
+  ASSERT_TRUE(RunTurn(*other, kTalk, text, {1, 2}).ok());
   EXPECT_EQ(store->BeginResume(kDefaultTenant, *token).status().code(),
             absl::StatusCode::kNotFound);
-  testing::ExpectTurnOf(**store->BeginTurn(kName), text);
+  testing::ExpectTurnOf(**store->BeginTurn(kTalk), text);
 }
 
 TEST(StoreTest, AnInterruptedRequestKeepsItsFormat) {
   const TempFolder folder;
   for (const RequestFormat format : {RequestFormat::kApiMessage, RequestFormat::kServiceRecord}) {
     auto store = OpenStore({.dir = folder.path() / "s"});
-    (void)store->Delete(kName);
+    (void)store->Delete(kTalk);
     Text text = Talk(*store, {5});
-    auto turn = store->BeginTurn(kName);
+    auto turn = store->BeginTurn(kTalk);
     text.push_back(9);
     const auto token = (*turn)->Interrupt({9}, StateAfter(text, 5), {"r", 1, 1, format});
     ASSERT_TRUE(token.ok());
@@ -438,11 +437,11 @@ TEST(StoreTest, AnArchiveThatDoesNotFitIsRefused) {
         engine::Archive{chunk(0, 5, 0)}, engine::Archive{chunk(0, 5, 10), chunk(4, 9, 10)},
         engine::Archive{chunk(0, 5, 10), chunk(5, 9, 10)},
         engine::Archive{chunk(0, 5, 10), chunk(5, 10, 11)}}) {
-    auto turn = store->BeginTurn(kName);
+    auto turn = store->BeginTurn(kTalk);
     const auto info = (*turn)->Commit(text, {StateAfter(text, 11), archive});
     EXPECT_EQ(info.status().code(), absl::StatusCode::kInvalidArgument) << info.status();
   }
-  EXPECT_EQ(store->Get(kName)->tokens, 0);
+  EXPECT_EQ(store->Get(kTalk)->tokens, 0);
 }
 
 TEST(StoreTest, WithoutADirectoryRewindPointsGoFirst) {
@@ -452,7 +451,7 @@ TEST(StoreTest, WithoutADirectoryRewindPointsGoFirst) {
   EXPECT_EQ(store->Get(other)->rewind_points.size(), 4);
   Talk(*store, {2, 2, 2, 2});
   EXPECT_EQ(store->Get(other)->rewind_points.size(), 1) << "used longer ago";
-  EXPECT_EQ(store->Get(kName)->rewind_points.size(), 4);
+  EXPECT_EQ(store->Get(kTalk)->rewind_points.size(), 4);
   EXPECT_LE(store->Stats().memory_bytes, 7 * testing::kSlotBytes);
 }
 
@@ -460,7 +459,7 @@ TEST(StoreTest, WithoutADirectoryAFullMemoryTakesNoMoreSessions) {
   const auto store = OpenStore({.memory_bytes = 2 * testing::kSlotBytes});
   const std::vector<SessionName> names = {{kDefaultTenant, "0"}, {kDefaultTenant, "1"}};
   for (const SessionName& name : names) Talk(*store, {3}, name);
-  EXPECT_EQ(store->Create(kName, {}).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(store->Create(kTalk, {}).status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(store->Fork(names[0], 1).status().code(), absl::StatusCode::kResourceExhausted);
   // Existing sessions go on.
   Text text = NextTokens({}, 3, 1);
@@ -472,8 +471,8 @@ TEST(StoreTest, WithoutADirectoryAFullMemoryTakesNoMoreSessions) {
 TEST(StoreTest, ThereIsAMostOfSessions) {
   const auto store = OpenStore({.max_sessions = 2});
   Create(*store);
-  EXPECT_EQ(store->Fork(kName, 2).status().code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_TRUE(store->Fork(kName, 1).ok());
+  EXPECT_EQ(store->Fork(kTalk, 2).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(store->Fork(kTalk, 1).ok());
   const auto refused = store->Create({kDefaultTenant, "third"}, {});
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("is 3; allowed: up to 2"));
@@ -518,10 +517,10 @@ TEST(StoreTest, TheObserverIsTold) {
   Text text = Talk(**store, {4});
   EXPECT_EQ(counter.saves, 2);
   EXPECT_EQ(counter.restores, 0);
-  EXPECT_TRUE(RunTurn(**store, kName, text, {1}).ok());
+  EXPECT_TRUE(RunTurn(**store, kTalk, text, {1}).ok());
   EXPECT_EQ(counter.restores, 1);
-  ASSERT_TRUE((*store)->Fork(kName, 3).ok());
-  ASSERT_TRUE((*store)->Rewind(kName, 2).ok());
+  ASSERT_TRUE((*store)->Fork(kTalk, 3).ok());
+  ASSERT_TRUE((*store)->Rewind(kTalk, 2).ok());
   EXPECT_EQ(counter.forks, 3);
   EXPECT_EQ(counter.rewinds, 1);
 }

@@ -10,12 +10,12 @@
 namespace fmaserver::sessions {
 namespace {
 
+using testing::kTalk;
 using testing::TestClock;
 
 constexpr int64_t kBudget = 1000;
-const SessionName kName{kDefaultTenant, "talk"};
 
-Point PointOf(int64_t tokens, int64_t bytes = 100) {
+Point TablePoint(int64_t tokens, int64_t bytes = 100) {
   std::vector<PartPtr> chunks;
   return MakePoint(engine::SnapshotPtr(std::make_shared<engine::Snapshot>(tokens, bytes)), true,
                    chunks);
@@ -32,13 +32,13 @@ Holding HoldingOf(std::vector<Point> points, double ttl_seconds = 0) {
 
 class SessionTableTest : public ::testing::Test {
  protected:
-  ChangeClaim TakeToChange(const SessionName& name = kName) {
+  ChangeClaim TakeToChange(const SessionName& name = kTalk) {
     return std::get<ChangeClaim>(table_.Take(name));
   }
-  void Make(const SessionName& name = kName, double ttl_seconds = 0) {
-    table_.Set(TakeToChange(name), HoldingOf({PointOf(5)}, ttl_seconds));
+  void Make(const SessionName& name = kTalk, double ttl_seconds = 0) {
+    table_.Set(TakeToChange(name), HoldingOf({TablePoint(5)}, ttl_seconds));
   }
-  bool Exists(const SessionName& name = kName) { return table_.Exists(TakeToChange(name)); }
+  bool Exists(const SessionName& name = kTalk) { return table_.Exists(TakeToChange(name)); }
 
   TestClock clock_;
   SessionTable table_{kBudget, clock_.now()};
@@ -63,8 +63,8 @@ TEST_F(SessionTableTest, ANameThatIsOnlyClaimedIsNoSession) {
 TEST_F(SessionTableTest, ReadersShareASessionWithItsTurn) {
   Make();
   const TurnClaim turn = table_.ToTurn(TakeToChange());
-  const SessionTable::AnyClaim first = table_.Take(kName);
-  const SessionTable::AnyClaim second = table_.Take(kName);
+  const SessionTable::AnyClaim first = table_.Take(kTalk);
+  const SessionTable::AnyClaim second = table_.Take(kTalk);
   ASSERT_TRUE(std::holds_alternative<ReadClaim>(first));
   ASSERT_TRUE(std::holds_alternative<ReadClaim>(second));
   EXPECT_EQ(table_.InfoOf(std::get<ReadClaim>(first)).place, SessionPlace::kActive);
@@ -74,8 +74,8 @@ TEST_F(SessionTableTest, ReadersShareASessionWithItsTurn) {
 TEST_F(SessionTableTest, AChangeWaitsForReadersAndNewOnesWaitForIt) {
   Make();
   std::optional<ReadClaim> reader = table_.ToRead(TakeToChange());
-  auto change =
-      std::async(std::launch::async, [&] { table_.Set(TakeToChange(), HoldingOf({PointOf(9)})); });
+  auto change = std::async(std::launch::async,
+                           [&] { table_.Set(TakeToChange(), HoldingOf({TablePoint(9)})); });
   // The reader sees what it claimed for as long as it holds the claim.
   EXPECT_EQ(table_.HoldingOf(*reader).contents.tokens, 5);
   reader.reset();
@@ -86,12 +86,12 @@ TEST_F(SessionTableTest, AChangeWaitsForReadersAndNewOnesWaitForIt) {
 TEST_F(SessionTableTest, ATurnThatBecomesAChangeWaitsForReaders) {
   Make();
   TurnClaim turn = table_.ToTurn(TakeToChange());
-  std::optional<SessionTable::AnyClaim> reader = table_.Take(kName);
+  std::optional<SessionTable::AnyClaim> reader = table_.Take(kTalk);
   std::atomic<bool> changing = false;
   auto change = std::async(std::launch::async, [&] {
     ChangeClaim claim = table_.ToChange(std::move(turn));
     changing = true;
-    table_.Set(claim, HoldingOf({PointOf(9)}));
+    table_.Set(claim, HoldingOf({TablePoint(9)}));
     return table_.End(std::move(claim));
   });
   EXPECT_EQ(table_.HoldingOf(std::get<ReadClaim>(*reader)).contents.tokens, 5);
@@ -102,7 +102,7 @@ TEST_F(SessionTableTest, ATurnThatBecomesAChangeWaitsForReaders) {
 }
 
 TEST_F(SessionTableTest, NothingClaimedLeavesMemory) {
-  Holding holding = HoldingOf({PointOf(5, 2 * kBudget)});
+  Holding holding = HoldingOf({TablePoint(5, 2 * kBudget)});
   holding.durable = true;
   const std::vector<PartPtr> parts = PartsOf(holding.contents);
   std::optional<ReadClaim> reader;
@@ -135,7 +135,7 @@ TEST_F(SessionTableTest, SessionsAreCountedByTenant) {
 }
 
 TEST_F(SessionTableTest, ASessionExpiresWhenNobodyHasUsedItForItsTime) {
-  Make(kName, 10);
+  Make(kTalk, 10);
   clock_.Advance(9);
   EXPECT_TRUE(table_.Expired({}).empty());
   (void)table_.ToRead(TakeToChange());  // a use
@@ -143,7 +143,7 @@ TEST_F(SessionTableTest, ASessionExpiresWhenNobodyHasUsedItForItsTime) {
   EXPECT_TRUE(table_.Expired({}).empty());
   EXPECT_EQ(table_.InfoOf(TakeToChange()).idle_seconds, 9);  // a look is none
   clock_.Advance(2);
-  EXPECT_EQ(table_.Expired({}), std::vector<SessionName>{kName});
+  EXPECT_EQ(table_.Expired({}), std::vector<SessionName>{kTalk});
   EXPECT_EQ(table_.Expired(kDefaultTenant).size(), 1);
   EXPECT_TRUE(table_.Expired("alice").empty());
   EXPECT_TRUE(table_.IsExpired(TakeToChange()));
@@ -155,7 +155,7 @@ TEST_F(SessionTableTest, ASessionExpiresWhenNobodyHasUsedItForItsTime) {
 }
 
 TEST_F(SessionTableTest, WhoeverReadsKeepsASessionFromExpiring) {
-  Make(kName, 10);
+  Make(kTalk, 10);
   const ReadClaim reader = table_.ToRead(TakeToChange());
   clock_.Advance(11);
   EXPECT_TRUE(table_.Expired({}).empty());

@@ -12,8 +12,8 @@ namespace fmaserver::page {
 namespace {
 
 using testing::HasSubstr;
-using testing::Not;
-using testing::StartsWith;
+using ::testing::Not;
+using ::testing::StartsWith;
 
 TEST(PageTest, IsTheFileItself) {
   std::ifstream file(std::filesystem::path(FMA_SOURCE_DIR) / "server/openai/page/index.html",

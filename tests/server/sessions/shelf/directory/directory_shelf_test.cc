@@ -17,6 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::CountFiles;
 using ::testing::HasSubstr;
+using testing::kTalk;
 using testing::NextTokens;
 using testing::OpenStore;
 using testing::ReadFile;
@@ -26,16 +27,15 @@ using testing::TempFolder;
 using testing::Text;
 using testing::WriteFile;
 
-const SessionName kName{kDefaultTenant, "talk"};
 const SessionName kOther{kDefaultTenant, "other"};
 
 class DirectoryTest : public ::testing::Test {
  protected:
   DirectoryTest() : store_(Open()) {
-    EXPECT_TRUE(store_->Create(kName, {}).ok());
+    EXPECT_TRUE(store_->Create(kTalk, {}).ok());
     EXPECT_TRUE(store_->Create(kOther, {}).ok());
-    EXPECT_TRUE(RunTurn(*store_, kName, text_, NextTokens(text_, 9, 1)).ok());
-    EXPECT_TRUE(RunTurn(*store_, kName, text_, NextTokens(text_, 4, 1)).ok());
+    EXPECT_TRUE(RunTurn(*store_, kTalk, text_, NextTokens(text_, 9, 1)).ok());
+    EXPECT_TRUE(RunTurn(*store_, kTalk, text_, NextTokens(text_, 4, 1)).ok());
     EXPECT_TRUE(RunTurn(*store_, kOther, other_text_, NextTokens(text_, 5, 2)).ok());
   }
 
@@ -43,7 +43,7 @@ class DirectoryTest : public ::testing::Test {
 
   fs::path TenantFolder() const { return dir_ / kDefaultTenant; }
 
-  // The newest state of kName, then its older ones.
+  // The newest state of kTalk, then its older ones.
   fs::path StateFile(int64_t tokens) const {
     for (const auto& entry : fs::directory_iterator(TenantFolder())) {
       const std::string name = entry.path().filename().string();
@@ -72,27 +72,27 @@ class DirectoryTest : public ::testing::Test {
 };
 
 TEST_F(DirectoryTest, ARestartForgetsNothing) {
-  const auto before = store_->Get(kName);
+  const auto before = store_->Get(kTalk);
   store_.reset();
   store_ = Open();
-  const auto after = store_->Get(kName);
+  const auto after = store_->Get(kTalk);
   ASSERT_TRUE(after.ok()) << after.status();
   EXPECT_EQ(after->tokens, before->tokens);
   EXPECT_EQ(after->rewind_points, before->rewind_points);
   EXPECT_EQ(after->place, SessionPlace::kOnDisk);
   EXPECT_TRUE(after->durable);
-  testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
+  testing::ExpectTurnOf(**store_->BeginTurn(kTalk), text_);
 }
 
 TEST_F(DirectoryTest, ForksStillShareAfterARestart) {
-  ASSERT_TRUE(store_->Fork(kName, 10).ok());
+  ASSERT_TRUE(store_->Fork(kTalk, 10).ok());
   const int64_t disk_bytes = store_->Stats().disk_bytes;
   EXPECT_EQ(disk_bytes, 3 * testing::kSlotBytes);
   store_.reset();
   store_ = Open();
   EXPECT_EQ(store_->Stats().disk_bytes, disk_bytes);
   // The children survive without the parent.
-  ASSERT_TRUE(store_->Delete(kName).ok());
+  ASSERT_TRUE(store_->Delete(kTalk).ok());
   const auto page = store_->List(kDefaultTenant, "", 100);
   ASSERT_EQ(page->sessions.size(), 11);
   for (const SessionInfo& info : page->sessions) {
@@ -111,7 +111,7 @@ TEST_F(DirectoryTest, ADamagedStateIsSetAside) {
     Flip(file, at);
     store_ = Open();
     for (int attempt = 0; attempt < 2; ++attempt) {
-      const auto turn = store_->BeginTurn(kName);
+      const auto turn = store_->BeginTurn(kTalk);
       EXPECT_EQ(turn.status().code(), absl::StatusCode::kDataLoss);
       EXPECT_THAT(std::string(turn.status().message()), HasSubstr(file.string()));
     }
@@ -119,7 +119,7 @@ TEST_F(DirectoryTest, ADamagedStateIsSetAside) {
     EXPECT_FALSE(fs::exists(file));
     testing::ExpectTurnOf(**store_->BeginTurn(kOther), other_text_);
     ASSERT_TRUE(WriteFile(file, sound));
-    testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
+    testing::ExpectTurnOf(**store_->BeginTurn(kTalk), text_);
   }
 }
 
@@ -127,12 +127,12 @@ TEST_F(DirectoryTest, AnEarlierStateServesWhenTheHeadIsDamaged) {
   Flip(StateFile(12), 300);
   store_.reset();
   store_ = Open();
-  EXPECT_EQ(store_->BeginTurn(kName).status().code(), absl::StatusCode::kDataLoss);
-  const auto info = store_->Rewind(kName, 11);
+  EXPECT_EQ(store_->BeginTurn(kTalk).status().code(), absl::StatusCode::kDataLoss);
+  const auto info = store_->Rewind(kTalk, 11);
   ASSERT_TRUE(info.ok()) << info.status();
   EXPECT_EQ(info->tokens, 11);
   text_.resize(11);
-  EXPECT_TRUE(RunTurn(*store_, kName, text_, {5, 6}).ok());
+  EXPECT_TRUE(RunTurn(*store_, kTalk, text_, {5, 6}).ok());
 }
 
 TEST_F(DirectoryTest, ADamagedRecordIsSetAside) {
@@ -147,9 +147,9 @@ TEST_F(DirectoryTest, ADamagedRecordIsSetAside) {
     store_ = Open();
     // Damage in the header is found when the directory is listed, other damage when the file is
     // read.
-    const absl::StatusCode code = store_->BeginTurn(kName).status().code();
+    const absl::StatusCode code = store_->BeginTurn(kTalk).status().code();
     EXPECT_TRUE(code == absl::StatusCode::kNotFound || code == absl::StatusCode::kDataLoss);
-    EXPECT_EQ(store_->Get(kName).status().code(), absl::StatusCode::kNotFound);
+    EXPECT_EQ(store_->Get(kTalk).status().code(), absl::StatusCode::kNotFound);
     EXPECT_TRUE(fs::exists(file.string() + ".damaged"));
     testing::ExpectTurnOf(**store_->BeginTurn(kOther), other_text_);
   }
@@ -166,13 +166,13 @@ TEST_F(DirectoryTest, TheStatesOfADamagedRecordAreKept) {
     Flip(file, at);
     for (int start = 0; start < 3; ++start) {
       store_ = Open();
-      EXPECT_FALSE(store_->BeginTurn(kName).ok());
+      EXPECT_FALSE(store_->BeginTurn(kTalk).ok());
       EXPECT_EQ(CountFiles(dir_, ".state"), states) << start;
       store_.reset();
     }
     ASSERT_TRUE(WriteFile(file, sound));
     store_ = Open();
-    testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
+    testing::ExpectTurnOf(**store_->BeginTurn(kTalk), text_);
     store_.reset();
     fs::remove(file.string() + ".damaged");
     ASSERT_TRUE(WriteFile(file, sound));
@@ -196,7 +196,7 @@ TEST_F(DirectoryTest, ALockThatCannotBeHadIsAFailure) {
       ASSERT_GE(dup2(unlockable.get(), std::stoi(entry.path().filename())), 0);
     }
   }
-  const auto info = RunTurn(*store_, kName, text_, {1, 2});
+  const auto info = RunTurn(*store_, kTalk, text_, {1, 2});
   ASSERT_TRUE(info.ok()) << info.status();
   EXPECT_FALSE(info->durable);
   const absl::Status removed = store_->Delete(kOther);
@@ -212,7 +212,7 @@ TEST_F(DirectoryTest, ATornFileIsNeverHalfLoaded) {
     store_.reset();
     ASSERT_TRUE(WriteFile(file, sound.substr(0, size)));
     store_ = Open();
-    EXPECT_EQ(store_->Get(kName).status().code(), absl::StatusCode::kNotFound) << size;
+    EXPECT_EQ(store_->Get(kTalk).status().code(), absl::StatusCode::kNotFound) << size;
   }
 }
 
@@ -228,7 +228,7 @@ TEST_F(DirectoryTest, AStateOfAnotherSessionIsNoticed) {
   fs::copy_file(other, head, fs::copy_options::overwrite_existing);
   store_.reset();
   store_ = Open();
-  EXPECT_EQ(store_->BeginTurn(kName).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(store_->BeginTurn(kTalk).status().code(), absl::StatusCode::kDataLoss);
 }
 
 TEST_F(DirectoryTest, WhatIsNotASessionIsLeftAlone) {
@@ -242,7 +242,7 @@ TEST_F(DirectoryTest, WhatIsNotASessionIsLeftAlone) {
   EXPECT_TRUE(fs::exists(TenantFolder() / "notes.txt"));
   EXPECT_TRUE(fs::exists(TenantFolder() / "not a name.session"));
   EXPECT_TRUE(fs::exists(dir_ / "no tenant" / "deep"));
-  testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
+  testing::ExpectTurnOf(**store_->BeginTurn(kTalk), text_);
 }
 
 TEST_F(DirectoryTest, WhatACrashLeftIsRemoved) {
@@ -265,47 +265,47 @@ TEST_F(DirectoryTest, AnotherModelLeavesTheSessionsAlone) {
     auto other = SessionStore::Open(model, {.dir = dir_}, nullptr);
     ASSERT_TRUE(other.ok());
     EXPECT_TRUE((*other)->List(kDefaultTenant, "", 10)->sessions.empty());
-    EXPECT_FALSE((*other)->Get(kName).ok());
+    EXPECT_FALSE((*other)->Get(kTalk).ok());
     // Its name cannot be taken either.
-    EXPECT_FALSE((*other)->Create(kName, {}).ok());
+    EXPECT_FALSE((*other)->Create(kTalk, {}).ok());
     EXPECT_EQ(CountFiles(dir_, ""), files);
   }
   store_ = Open();
-  testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
+  testing::ExpectTurnOf(**store_->BeginTurn(kTalk), text_);
 }
 
 TEST_F(DirectoryTest, TwoServersSeeEachOthersSessions) {
   const auto second = Open();
-  testing::ExpectTurnOf(**second->BeginTurn(kName), text_);
-  ASSERT_TRUE(RunTurn(*second, kName, text_, {1, 2, 3}).ok());
-  testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
+  testing::ExpectTurnOf(**second->BeginTurn(kTalk), text_);
+  ASSERT_TRUE(RunTurn(*second, kTalk, text_, {1, 2, 3}).ok());
+  testing::ExpectTurnOf(**store_->BeginTurn(kTalk), text_);
   ASSERT_TRUE(store_->Create({kDefaultTenant, "new"}, {}).ok());
   EXPECT_EQ(second->List(kDefaultTenant, "", 10)->sessions.size(), 3);
   EXPECT_EQ(second->Create({kDefaultTenant, "new"}, {}).status().code(),
             absl::StatusCode::kAlreadyExists);
-  ASSERT_TRUE(store_->Delete(kName).ok());
-  EXPECT_EQ(second->Get(kName).status().code(), absl::StatusCode::kNotFound);
+  ASSERT_TRUE(store_->Delete(kTalk).ok());
+  EXPECT_EQ(second->Get(kTalk).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(second->List(kDefaultTenant, "", 10)->sessions.size(), 2);
 }
 
 TEST_F(DirectoryTest, TheFasterServerWins) {
   const auto second = Open();
-  auto slow = store_->BeginTurn(kName);
+  auto slow = store_->BeginTurn(kTalk);
   ASSERT_TRUE(slow.ok());
-  ASSERT_TRUE(RunTurn(*second, kName, text_, {1, 2, 3}).ok());
+  ASSERT_TRUE(RunTurn(*second, kTalk, text_, {1, 2, 3}).ok());
   const auto info = (*slow)->Commit({4}, {});
   EXPECT_EQ(info.status().code(), absl::StatusCode::kAborted);
   EXPECT_THAT(std::string(info.status().message()), HasSubstr("another server"));
-  testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
+  testing::ExpectTurnOf(**store_->BeginTurn(kTalk), text_);
 }
 
 TEST_F(DirectoryTest, AStartDoesNotDisturbAServerAtWork) {
-  auto turn = store_->BeginTurn(kName);
+  auto turn = store_->BeginTurn(kTalk);
   const auto second = Open();
   EXPECT_EQ(CountFiles(dir_, ".session"), 2);
   ASSERT_TRUE((*turn)->Commit({4}, {}).ok());
   text_.push_back(4);
-  testing::ExpectTurnOf(**second->BeginTurn(kName), text_);
+  testing::ExpectTurnOf(**second->BeginTurn(kTalk), text_);
 }
 
 TEST_F(DirectoryTest, AFullDiskCostsDurabilityOnly) {
@@ -316,17 +316,17 @@ TEST_F(DirectoryTest, AFullDiskCostsDurabilityOnly) {
     {
       const testing::FullDisk full(bytes);
       for (int i = 0; i < 12; ++i) {
-        const auto info = RunTurn(*store_, kName, text_, {1, 2});
+        const auto info = RunTurn(*store_, kTalk, text_, {1, 2});
         ASSERT_TRUE(info.ok()) << info.status();
         EXPECT_FALSE(info->durable);
       }
       EXPECT_FALSE(store_->Create({"full", "session"}, {})->durable);
       EXPECT_EQ(CountFiles(dir_, ""), files) << "nothing half written is left";
       // Another server sees what was saved before.
-      testing::ExpectTurnOf(**Open()->BeginTurn(kName), saved);
+      testing::ExpectTurnOf(**Open()->BeginTurn(kTalk), saved);
     }
     // The next change saves everything.
-    EXPECT_TRUE(RunTurn(*store_, kName, text_, {3})->durable);
+    EXPECT_TRUE(RunTurn(*store_, kTalk, text_, {3})->durable);
     ASSERT_TRUE(store_->Delete({"full", "session"}).ok());
     int64_t states = 0;
     const auto page = store_->List(kDefaultTenant, "", 10);
@@ -335,18 +335,18 @@ TEST_F(DirectoryTest, AFullDiskCostsDurabilityOnly) {
       states += std::ssize(info.rewind_points);
     }
     EXPECT_EQ(CountFiles(dir_, ".state"), states) << "nor is what was given up meanwhile";
-    testing::ExpectTurnOf(**Open()->BeginTurn(kName), text_);
+    testing::ExpectTurnOf(**Open()->BeginTurn(kTalk), text_);
   }
 }
 
 TEST_F(DirectoryTest, AForkOnAFullDiskOutlivesItsParent) {
   const auto children = [this] {
     const testing::FullDisk full(0);
-    return store_->Fork(kName, 2);
+    return store_->Fork(kTalk, 2);
   }();
   ASSERT_TRUE(children.ok()) << children.status();
   EXPECT_FALSE(children->front().durable);
-  ASSERT_TRUE(store_->Delete(kName).ok());
+  ASSERT_TRUE(store_->Delete(kTalk).ok());
   const SessionName child{kDefaultTenant, children->front().id};
   EXPECT_TRUE(RunTurn(*store_, child, text_, {1, 2})->durable);
   testing::ExpectTurnOf(**Open()->BeginTurn(child), text_);
@@ -358,15 +358,15 @@ TEST_F(DirectoryTest, AForkOnAFullDiskTakesItsStatesIntoMemory) {
   EXPECT_EQ(store_->Stats().memory_bytes, 0);
   const auto children = [this] {
     const testing::FullDisk full(0);
-    return store_->Fork(kName, 1);
+    return store_->Fork(kTalk, 1);
   }();
   ASSERT_TRUE(children.ok()) << children.status();
   const SessionName child{kDefaultTenant, children->front().id};
   EXPECT_FALSE(children->front().durable);
   // The parent leaves memory, and then is deleted.
-  testing::ExpectTurnOf(**store_->BeginTurn(kName), text_);
+  testing::ExpectTurnOf(**store_->BeginTurn(kTalk), text_);
   testing::ExpectTurnOf(**store_->BeginTurn(child), text_);
-  ASSERT_TRUE(store_->Delete(kName).ok());
+  ASSERT_TRUE(store_->Delete(kTalk).ok());
   testing::ExpectTurnOf(**store_->BeginTurn(child), text_);
   EXPECT_TRUE(RunTurn(*store_, child, text_, {1, 2})->durable);
   testing::ExpectTurnOf(**Open()->BeginTurn(child), text_);

@@ -35,13 +35,12 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::CountFiles;
+using testing::kTalk;
 using testing::NextTokens;
 using testing::OpenStore;
 using testing::RunTurn;
 using testing::TempFolder;
 using testing::Text;
-
-const SessionName kName{kDefaultTenant, "talk"};
 
 TEST(SaveTest, AfterACrashAnOldRecordFindsItsStates) {
   const TempFolder folder;
@@ -49,19 +48,19 @@ TEST(SaveTest, AfterACrashAnOldRecordFindsItsStates) {
   const fs::path record = folder.path() / "s" / kDefaultTenant / "talk.session";
   Text text;
   auto store = OpenStore(options);
-  ASSERT_TRUE(store->Create(kName, {}).ok());
-  ASSERT_TRUE(RunTurn(*store, kName, text, NextTokens(text, 9, 1)).ok());
+  ASSERT_TRUE(store->Create(kTalk, {}).ok());
+  ASSERT_TRUE(RunTurn(*store, kTalk, text, NextTokens(text, 9, 1)).ok());
   const std::string old_record = testing::ReadFile(record);
   const Text old_text = text;
   // The parts are synced, but then the sync of the record's name fails.
   folders_to_sync = 1;
-  const auto info = RunTurn(*store, kName, text, NextTokens(text, 9, 1));
+  const auto info = RunTurn(*store, kTalk, text, NextTokens(text, 9, 1));
   ASSERT_TRUE(info.ok()) << info.status();
   EXPECT_FALSE(info->durable);
   EXPECT_EQ(CountFiles(folder.path(), ".state"), 2);
   store.reset();
   ASSERT_TRUE(testing::WriteFile(record, old_record));
-  testing::ExpectTurnOf(**OpenStore(options)->BeginTurn(kName), old_text);
+  testing::ExpectTurnOf(**OpenStore(options)->BeginTurn(kTalk), old_text);
 }
 
 TEST(SaveTest, WhatWasKeptForSafetyGoesWithTheNextSave) {
@@ -69,13 +68,13 @@ TEST(SaveTest, WhatWasKeptForSafetyGoesWithTheNextSave) {
   const SessionOptions options{.dir = folder.path() / "s", .rewind_points = 0};
   Text text;
   const auto store = OpenStore(options);
-  ASSERT_TRUE(store->Create(kName, {}).ok());
-  ASSERT_TRUE(RunTurn(*store, kName, text, NextTokens(text, 9, 1)).ok());
+  ASSERT_TRUE(store->Create(kTalk, {}).ok());
+  ASSERT_TRUE(RunTurn(*store, kTalk, text, NextTokens(text, 9, 1)).ok());
   folders_to_sync = 1;
-  EXPECT_FALSE(RunTurn(*store, kName, text, NextTokens(text, 9, 1))->durable);
-  EXPECT_TRUE(RunTurn(*store, kName, text, NextTokens(text, 9, 1))->durable);
+  EXPECT_FALSE(RunTurn(*store, kTalk, text, NextTokens(text, 9, 1))->durable);
+  EXPECT_TRUE(RunTurn(*store, kTalk, text, NextTokens(text, 9, 1))->durable);
   EXPECT_EQ(CountFiles(folder.path(), ".state"), 1);
-  testing::ExpectTurnOf(**OpenStore(options)->BeginTurn(kName), text);
+  testing::ExpectTurnOf(**OpenStore(options)->BeginTurn(kTalk), text);
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
+using testing::kTalk;
 using testing::NextTokens;
 using testing::OpenStore;
 using testing::ReadFile;
@@ -26,11 +27,9 @@ using testing::RunArchivedTurn;
 using testing::TempFolder;
 using testing::Text;
 
-const SessionName kName{kDefaultTenant, "talk"};
-
 class VolumeTest : public ::testing::Test {
  protected:
-  VolumeTest() : store_(Open()) { EXPECT_TRUE(store_->Create(kName, {}).ok()); }
+  VolumeTest() : store_(Open()) { EXPECT_TRUE(store_->Create(kTalk, {}).ok()); }
 
   SessionOptions Options() const { return {.dir = dir_, .rewind_points = 3, .log_tokens = 16}; }
   std::unique_ptr<SessionStore> Open() { return OpenStore(Options()); }
@@ -45,10 +44,10 @@ class VolumeTest : public ::testing::Test {
     EXPECT_TRUE(info.ok()) << info.status();
     return info.ok() ? *info : SessionInfo();
   }
-  SessionInfo Turn() { return Turn(*store_, kName, text_); }
+  SessionInfo Turn() { return Turn(*store_, kTalk, text_); }
 
   /// The volumes of a session, each with its size.
-  std::map<fs::path, int64_t> Volumes(const std::string& session = kName.id) const {
+  std::map<fs::path, int64_t> Volumes(const std::string& session = kTalk.id) const {
     std::map<fs::path, int64_t> volumes;
     for (const auto& entry : fs::directory_iterator(dir_ / kDefaultTenant)) {
       const std::string name = entry.path().filename().string();
@@ -87,7 +86,7 @@ TEST_F(VolumeTest, Turn200WritesWhatTurn5Writes) {
   ASSERT_EQ(volumes.size(), 1U);
   EXPECT_EQ(volumes.begin()->second % (2'000 / 5 - 1), 0) << "nothing but its chunks";
   Reopen();
-  ExpectTurn(*store_, kName, text_);
+  ExpectTurn(*store_, kTalk, text_);
 }
 
 TEST_F(VolumeTest, AVolumeTakesNoMoreThanItMay) {
@@ -97,20 +96,20 @@ TEST_F(VolumeTest, AVolumeTakesNoMoreThanItMay) {
   ASSERT_TRUE(shelf.ok()) << shelf.status();
   auto small = SessionStore::Open(testing::FakeModel(), options, *std::move(shelf), nullptr);
   ASSERT_TRUE(small.ok()) << small.status();
-  for (int turn = 0; turn < 10; ++turn) Turn(**small, kName, text_);
+  for (int turn = 0; turn < 10; ++turn) Turn(**small, kTalk, text_);
   const auto volumes = Volumes();
   EXPECT_GT(volumes.size(), 4U);
   for (const auto& [file, bytes] : volumes) EXPECT_LT(bytes, 900) << file;
-  EXPECT_EQ(RunArchivedTurn(**small, kName, text_, NextTokens(text_, 100, 1))->durable, true);
+  EXPECT_EQ(RunArchivedTurn(**small, kTalk, text_, NextTokens(text_, 100, 1))->durable, true);
   Reopen();
-  ExpectTurn(*store_, kName, text_);
+  ExpectTurn(*store_, kTalk, text_);
 }
 
 // A link for each volume, however many chunks there are.
 TEST_F(VolumeTest, ForksShareVolumesAndGoOnAlone) {
   for (int turn = 0; turn < 20; ++turn) Turn();
   const int64_t before = testing::BytesWritten();
-  const auto forks = store_->Fork(kName, 100);
+  const auto forks = store_->Fork(kTalk, 100);
   ASSERT_TRUE(forks.ok()) << forks.status();
   EXPECT_LT(testing::BytesWritten() - before, 1'000) << "one record for all";
   const fs::path volume = Volumes().begin()->first;
@@ -127,9 +126,9 @@ TEST_F(VolumeTest, ForksShareVolumesAndGoOnAlone) {
   Turn(*store_, child, child_text, /*salt=*/2);
   EXPECT_EQ(Volumes(child.id).size(), 2U);
   Reopen();
-  ExpectTurn(*store_, kName, text_);
+  ExpectTurn(*store_, kTalk, text_);
   ExpectTurn(*store_, child, child_text);
-  ASSERT_TRUE(store_->Delete(kName).ok());
+  ASSERT_TRUE(store_->Delete(kTalk).ok());
   EXPECT_EQ(Volumes().size(), 0U);
   ExpectTurn(*store_, child, child_text);
 }
@@ -137,7 +136,7 @@ TEST_F(VolumeTest, ForksShareVolumesAndGoOnAlone) {
 // A backup that knows no links, or a file system without them.
 TEST_F(VolumeTest, CopiesOfAVolumeDoNotMeet) {
   Turn();
-  const SessionName child{kDefaultTenant, store_->Fork(kName, 1)->front().id};
+  const SessionName child{kDefaultTenant, store_->Fork(kTalk, 1)->front().id};
   store_.reset();
   fs::copy(dir_, folder_.path() / "copy", fs::copy_options::recursive);
   fs::remove_all(dir_);
@@ -149,10 +148,10 @@ TEST_F(VolumeTest, CopiesOfAVolumeDoNotMeet) {
   Turn();
   // Both in memory, with chunks of the same tokens.
   ExpectTurn(*store_, child, child_text);
-  ExpectTurn(*store_, kName, text_);
+  ExpectTurn(*store_, kTalk, text_);
   Reopen();
   ExpectTurn(*store_, child, child_text);
-  ExpectTurn(*store_, kName, text_);
+  ExpectTurn(*store_, kTalk, text_);
 }
 
 // What a crash leaves belongs to nobody, and nothing is written behind it.
@@ -163,12 +162,12 @@ TEST_F(VolumeTest, ATailThatNoRecordListsIsIgnored) {
   std::ofstream(volume, std::ios::app | std::ios::binary) << std::string(70, 'x');
   const auto size = fs::file_size(volume);
   store_ = Open();
-  ExpectTurn(*store_, kName, text_);
+  ExpectTurn(*store_, kTalk, text_);
   Turn();
   EXPECT_EQ(Volumes().size(), 2U);
   EXPECT_EQ(fs::file_size(volume), size);
   Reopen();
-  ExpectTurn(*store_, kName, text_);
+  ExpectTurn(*store_, kTalk, text_);
 }
 
 // A server that still has the chunks that another server has rewound must not take its new ones for
@@ -178,34 +177,34 @@ TEST_F(VolumeTest, ANumberNeverGetsOtherBytes) {
   Turn();
   const int64_t first_turn = std::ssize(text_);
   Turn();
-  ExpectTurn(*other, kName, text_);
-  ExpectTurn(*store_, kName, text_);
-  ASSERT_TRUE(other->Rewind(kName, first_turn).ok());
+  ExpectTurn(*other, kTalk, text_);
+  ExpectTurn(*store_, kTalk, text_);
+  ASSERT_TRUE(other->Rewind(kTalk, first_turn).ok());
   text_.resize(static_cast<size_t>(first_turn));
-  Turn(*other, kName, text_, /*salt=*/7);
-  ExpectTurn(*store_, kName, text_);
+  Turn(*other, kTalk, text_, /*salt=*/7);
+  ExpectTurn(*store_, kTalk, text_);
 }
 
 TEST_F(VolumeTest, TwoServersTakeTurns) {
   const auto other = Open();
-  for (int turn = 0; turn < 6; ++turn) Turn(turn % 2 == 0 ? *store_ : *other, kName, text_);
+  for (int turn = 0; turn < 6; ++turn) Turn(turn % 2 == 0 ? *store_ : *other, kTalk, text_);
   EXPECT_EQ(Volumes().size(), 1U);
-  ExpectTurn(*store_, kName, text_);
+  ExpectTurn(*store_, kTalk, text_);
 }
 
 // The slower server's chunks are gone with its turn.
 TEST_F(VolumeTest, TheFasterServerWins) {
   Turn();
   const auto other = Open();
-  auto slow = store_->BeginTurn(kName);
+  auto slow = store_->BeginTurn(kTalk);
   ASSERT_TRUE(slow.ok());
-  Turn(*other, kName, text_);
+  Turn(*other, kTalk, text_);
   const auto volumes = Volumes();
   const Text wrong = NextTokens(text_, 10, 9);
   const auto lost = (*slow)->Commit(wrong, testing::ArchivedAfter(text_, 15, {}));
   EXPECT_EQ(lost.status().code(), absl::StatusCode::kAborted) << lost.status();
   EXPECT_EQ(Volumes(), volumes);
-  ExpectTurn(*store_, kName, text_);
+  ExpectTurn(*store_, kTalk, text_);
 }
 
 TEST_F(VolumeTest, AFullDiskLeavesNoTail) {
@@ -219,7 +218,7 @@ TEST_F(VolumeTest, AFullDiskLeavesNoTail) {
   EXPECT_TRUE(Turn().durable);
   EXPECT_EQ(Volumes().size(), 1U);
   Reopen();
-  ExpectTurn(*store_, kName, text_);
+  ExpectTurn(*store_, kTalk, text_);
 }
 
 TEST_F(VolumeTest, ADamagedChunkIsNamedAndTheOthersStay) {
@@ -236,17 +235,17 @@ TEST_F(VolumeTest, ADamagedChunkIsNamedAndTheOthersStay) {
     ASSERT_TRUE(testing::WriteFile(volume, damaged));
     const auto store = Open();
     for (int attempt = 0; attempt < 2; ++attempt) {
-      const auto turn = store->BeginTurn(kName);
+      const auto turn = store->BeginTurn(kTalk);
       EXPECT_EQ(turn.status().code(), absl::StatusCode::kDataLoss) << turn.status();
       EXPECT_THAT(std::string(turn.status().message()), HasSubstr(volume.string()));
     }
   }
   ASSERT_TRUE(testing::WriteFile(volume, sound.substr(0, sound.size() - 5)));
   store_ = Open();
-  EXPECT_EQ(store_->BeginTurn(kName).status().code(), absl::StatusCode::kDataLoss);
-  ASSERT_TRUE(store_->Rewind(kName, first_turn).ok());
+  EXPECT_EQ(store_->BeginTurn(kTalk).status().code(), absl::StatusCode::kDataLoss);
+  ASSERT_TRUE(store_->Rewind(kTalk, first_turn).ok());
   text_.resize(static_cast<size_t>(first_turn));
-  ExpectTurn(*store_, kName, text_);
+  ExpectTurn(*store_, kTalk, text_);
 }
 
 // Builds that were never released listed every chunk.
@@ -264,7 +263,7 @@ TEST_F(VolumeTest, TheLayoutBeforeIsRefusedByItsVersion) {
   ASSERT_TRUE(testing::WriteFile(record, bytes));
   const auto volumes = Volumes();
   store_ = Open();
-  const absl::Status status = store_->Get(kName).status();
+  const absl::Status status = store_->Get(kTalk).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(status.message()), HasSubstr("format version is 2; allowed: 1, 3 or 4"));
   EXPECT_EQ(Volumes(), volumes) << "left alone";
