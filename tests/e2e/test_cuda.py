@@ -39,6 +39,15 @@ def test_server_continues_greedily(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tokens == case["greedy"]
 
 
+def test_auto_takes_the_cpu_for_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
+    with Service("--weights", "int4", model=GOLDEN / "modern_hierarchical") as server:
+        assert "no GPU: int8 and int4 weights are for the CPU alone" in server.log()
+        assert "device cpu" in server.log()
+        words = ("generate", "--token-ids", "[1, 2, 3]", "--max-tokens", 3, "--ignore-eos")
+        assert server.run(*words)[0] == 0
+
+
 def test_the_devices_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
     with Service("--device", "cuda:0", "--slots", 3, model=GOLDEN / "average") as server:
