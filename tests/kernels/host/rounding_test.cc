@@ -41,7 +41,7 @@ std::vector<float> OnceOf4Bits(int64_t count, int least, int most, std::mt19937&
   return numbers;
 }
 
-double SquaredError(const std::vector<float>& numbers, BlockKind kind) {
+double ErrorOfRounding(const std::vector<float>& numbers, BlockKind kind) {
   double error = 0;
   for (int64_t first = 0; first < std::ssize(numbers); first += kWeightBlock) {
     const auto block = Quantise(std::span(numbers).subspan(first, kWeightBlock), kind);
@@ -79,9 +79,10 @@ TEST(RoundingTest, MinimaAreTakenWhereTheyMakeErrorsMuchSmaller) {
   EXPECT_FALSE(KindFor(View(plain, 40), WeightFormat::kInt4).has_minima);
   EXPECT_TRUE(KindFor(View(quantised, 40), WeightFormat::kInt4).has_minima);
   EXPECT_FALSE(KindFor(View(quantised, 40), WeightFormat::kInt8).has_minima);
-  EXPECT_LT(SquaredError(plain, kWithMinima), 0.9 * SquaredError(plain, {WeightFormat::kInt4}));
-  EXPECT_LT(SquaredError(quantised, kWithMinima),
-            0.01 * SquaredError(quantised, {WeightFormat::kInt4}));
+  EXPECT_LT(ErrorOfRounding(plain, kWithMinima),
+            0.9 * ErrorOfRounding(plain, {WeightFormat::kInt4}));
+  EXPECT_LT(ErrorOfRounding(quantised, kWithMinima),
+            0.01 * ErrorOfRounding(quantised, {WeightFormat::kInt4}));
 }
 
 /// 7 rows of 2 blocks and a part of one: the sample has fewer than it may.
