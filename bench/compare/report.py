@@ -128,8 +128,9 @@ def draw(comparison: Comparison, file: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
+    contexts = sorted({each.context for each in comparison.alone})
     figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.6))
     for panel, what in zip(panels, ("decode", "prefill"), strict=True):
         for colour, kind in enumerate(dict.fromkeys(each.kind for each in comparison.alone)):
@@ -139,7 +140,11 @@ def draw(comparison: Comparison, file: Path) -> None:
                 label = f"{KINDS[kind]}, {name}"
                 panel.plot([each.context for each in found], rates, style, color=f"C{colour}", label=label)
         panel.set(xscale="log", yscale="log", xlabel="tokens of context", title=f"{what}, tokens a processor second")
-        panel.grid(alpha=0.3, which="both")
+        panel.set_xticks(contexts, [f"{context:,}" for context in contexts])
+        panel.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter("{x:,.0f}")
+        panel.minorticks_off()
+        panel.grid(alpha=0.3)
     panels[0].legend(fontsize=7, loc="lower left")
     figure.tight_layout()
     figure.savefig(file, dpi=110)
