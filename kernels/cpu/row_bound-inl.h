@@ -28,7 +28,7 @@
 
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
-#include "kernels/cpu/prefetch-inl.h"
+#include "kernels/cpu/prefetch.h"
 #include "kernels/cpu/sketch-inl.h"
 #include "kernels/cpu/sketch_bound-inl.h"
 #include "kernels/fma/archive_layout.h"
