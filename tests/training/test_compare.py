@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from compare import measure, recipe, report, run
+from compare import recipe, report, run
 from compare.attentions import KINDS, make_attention
 from compare.attentions.nystrom import pseudo_inverse
+from compare.measure import measure
 from fma_training.attention import FmaAttention
 from fma_training.config import FmaConfig, FmaSettings
 from fma_training.model import make_model
@@ -224,9 +225,14 @@ def test_the_runner_trains_once_and_reports(corpus: Path, tmp_path: Path, capsys
     assert all(part in printed for part in ("| full attention | ", "| 3 |", "| 0.25 |", "window: the same near"))
 
 
-def test_a_step_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    found = measure.measure("decoder/window", 128, 1)
-    assert found["seconds"] > 0 and found["peak_bytes"] >= 0
+def test_a_step_is_measured_within_a_limit() -> None:
+    row = recipe.load("decoder/full")
+    short, long = (measure(row, length, limit_gib=64) for length in (128, 1024))
+    # The weights alone of 4 heads and 2 layers take 32 MiB at 1,024 tokens.
+    assert short["seconds"] > 0 and long["peak_bytes"] > short["peak_bytes"] + (32 << 20)
+    assert measure(row, 16384, limit_gib=2) == {
+        "recipe": row.name, "length": 16384, "too_large": True, "limit_gib": 2,
+    }  # fmt: skip
 
 
 def test_other_attention_keeps_the_model() -> None:

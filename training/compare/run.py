@@ -13,9 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -30,6 +27,7 @@ from fma_training.scoring import Score, answer_nats, windows_of
 from fma_training.tokenizer import ByteTokenizer
 
 from . import recipe as recipes
+from .measure import measure
 from .recipe import Recipe
 
 
@@ -79,16 +77,6 @@ def score(trainer: train.Trainer, edges: list[int]) -> list[Score]:
     return scores
 
 
-def measure_row(recipe: Recipe, length: int, limit_gib: int) -> dict[str, Any]:
-    """Memory and time of a step, in a process of its own."""
-    words = [sys.executable, "-m", "compare.measure", recipe.name, str(length), "--limit-gib", str(limit_gib)]
-    place = {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, env={**os.environ, **place}, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(words)} failed:\n{done.stderr}")
-    return {"recipe": recipe.name, "length": length, **json.loads(done.stdout)}
-
-
 def once(file: Path, title: str, make: Callable[[], dict[str, Any]]) -> None:
     """Writes what `make` returns, unless the file is there."""
     if file.is_file():
@@ -119,7 +107,7 @@ def _measure(arguments: argparse.Namespace) -> None:
         for name in arguments.rows:
             recipe = recipes.load(name)
             file = arguments.out / "measured" / f"{name.replace('/', '-')}-{length}.json"
-            once(file, f"{name}, {length} tokens", partial(measure_row, recipe, length, arguments.limit_gib))
+            once(file, f"{name}, {length} tokens", partial(measure, recipe, length, arguments.limit_gib))
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
