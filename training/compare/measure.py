@@ -1,7 +1,8 @@
 """Memory and time of one row's training step at one length.
 
-A step is the forward and backward pass of one sequence. Time is the least processor time of some steps, on one thread.
-Memory is the resident peak of a process of its own above what it held before the first step.
+A step is the forward and backward pass of one sequence. All rows have MLPs of one width here: weights that grow with the
+context would leave them nothing of an equal number of parameters. Time is the least processor time of some steps, on one
+thread. Memory is the resident peak of a process of its own above what it held before the first step.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def _measure(recipe: Recipe, length: int, limit_gib: int) -> dict[str, Any]:
 
 
 def _steps(recipe: Recipe, length: int) -> dict[str, Any]:
-    model = recipe.make_model(length)
+    model = recipe.make_wide_model(length)
     model.model.blocks_at_once = recipe.blocks_at_once
     rng = np.random.default_rng(0)
     windows = torch.from_numpy(rng.integers(0, 256, (1, length + 1)))

@@ -40,8 +40,8 @@ class Recipe:
         return make_attention(self.attention, self.options)
 
     def config(self, context: int) -> FmaConfig:
-        """The model for a context: levels reach its beginning, and parameters are as many as the reference's."""
-        config = self._config_of_width(context, self.model["intermediate_size"])
+        """The model for a context, whose beginning its levels reach, with as many parameters as the reference."""
+        config = self.wide_config(context)
         if not self.equal_parameters or self.name.endswith(f"/{REFERENCE}"):
             return config
         target = parameters(load(f"{self.name.split('/')[0]}/{REFERENCE}").make_model(context))
@@ -55,13 +55,16 @@ class Recipe:
     def make_model(self, context: int) -> FmaModel:
         return self._of(self.config(context))
 
+    def make_wide_model(self, context: int) -> FmaModel:
+        """The MLPs are those of the reference, whatever the attention's own weights add."""
+        return self._of(self.wide_config(context))
+
     def _of(self, config: FmaConfig) -> FmaModel:
         return make_model(config, attention=self.make_attention())
 
-    def _config_of_width(self, context: int, width: int) -> FmaConfig:
+    def wide_config(self, context: int) -> FmaConfig:
         levels = max(1, (context // self.fma["group_size"]).bit_length() - 2)
-        settings = FmaSettings(**{**self.fma, "num_levels": levels})
-        return FmaConfig(**{**self.model, "intermediate_size": width, "fma": settings})
+        return FmaConfig(**{**self.model, "fma": FmaSettings(**{**self.fma, "num_levels": levels})})
 
 
 def parameters(model: FmaModel) -> int:

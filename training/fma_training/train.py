@@ -251,9 +251,10 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--weight-decay", type=float, default=0.1, help="on matrices only (default %(default)s)")
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=1, help="CPU threads (default %(default)s)")
-    add("--bf16", action="store_true", help="products in bfloat16, sums and norms in float32")
+    either = argparse.BooleanOptionalAction
+    add("--bf16", action=either, default=False, help="products in bfloat16, sums and norms in float32")
     compiles = "torch.compile the layers (PyTorch 2.2 and a C++ compiler)"
-    add("--compile", action=argparse.BooleanOptionalAction, help=compiles)
+    add("--compile", action=either, default=False, help=compiles)
     add("--log-every", type=int, default=10, help="steps (default %(default)s)")
     add("--valid-every", type=int, default=200, help="steps (default %(default)s)")
     add("--valid-windows", type=int, default=64, help="windows per validation (default %(default)s)")
