@@ -1,8 +1,8 @@
 """Memory and time of one row's training step at one length.
 
-A step is the forward and backward pass of one sequence. All rows have MLPs of one width here: weights that grow with the
-context would leave them nothing of an equal number of parameters. Time is the least processor time of some steps, on one
-thread. Memory is the resident peak of a process of its own above what it held before the first step.
+A step is the forward and backward pass of one sequence. All rows have MLPs of one width here: weights that grow with
+the context would leave them nothing of an equal number of parameters. Time is the least processor time of some steps,
+on one thread. Memory is the resident peak of a process of its own above what it held before the first step.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
     python3 -m compare.run train --corpus CORPUS --out RESULTS --rows encoder/fma encoder/full --seeds 0 --steps 2000
 
 RESULTS gets one JSON file for each row and seed, and for each row and length. Interrupted training goes on from its
-last saved state. Several of these programs may run beside each other with different rows. Make tables of RESULTS
-with compare.report.
+last saved state. Other numbers of steps belong in other folders. Several of these programs may run beside each other
+with different rows. Make tables of RESULTS with compare.report.
 """
 
 from __future__ import annotations
