@@ -81,8 +81,8 @@ def load(name: str) -> Recipe:
         raise ValueError(refusal("recipe", name, ", ".join(names())))
     shared = _read(f"{name.split('/')[0]}.toml")
     own = _read(f"{name}.toml")
-    fma = {**shared.pop("fma"), **own.pop("fma", {})}
-    return Recipe(name=name, fma=fma, **shared, **own)
+    merged = {table: {**shared.pop(table), **own.pop(table, {})} for table in ("training", "fma")}
+    return Recipe(name=name, **merged, **shared, **own)
 
 
 def _read(file: str) -> dict[str, Any]:
