@@ -14,6 +14,7 @@ from compare import recipe, report, run
 from compare.attentions import KINDS, make_attention
 from compare.attentions.nystrom import pseudo_inverse
 from compare.measure import measure
+from compare.recall import DISTANCES, answer_distances, recall
 from fma_training.attention import FmaAttention
 from fma_training.config import FmaConfig, FmaSettings
 from fma_training.model import make_model
@@ -216,13 +217,37 @@ def test_the_runner_trains_once_and_reports(corpus: Path, tmp_path: Path, capsys
     times = [file.stat().st_mtime_ns for file in files]
     run.main([*words, "--batch", "1", "--seeds", "0", "1"])
     assert [file.stat().st_mtime_ns for file in files] == times
+    recalling = ["recall", *words[1:6], "decoder/window", "--steps", "1", "--batch", "1", "--seeds", "0"]
+    run.main(recalling)
     measured = {"recipe": "decoder/full", "length": 1024, "peak_bytes": 3 << 20, "seconds": 0.25, "steps": 1}
     (tmp_path / "out" / "measured").mkdir()
     (tmp_path / "out" / "measured" / "decoder-full-1024.json").write_text(json.dumps(measured))
     capsys.readouterr()
     report.main([str(tmp_path / "out")])
     printed = capsys.readouterr().out
-    assert all(part in printed for part in ("| full attention | ", "| 3 |", "| 0.25 |", "window: the same near"))
+    parts = ("| full attention | ", "| 3 |", "| 0.25 |", "window: the same near", "| 448 |")
+    assert all(part in printed for part in parts)
+
+
+def test_names_come_back_at_their_distances() -> None:
+    windows = torch.from_numpy(np.random.default_rng(0).integers(32, 127, (6, 513)))
+    questions = recall(windows, np.random.default_rng(1))
+    assert questions.places is not None and questions.inputs.shape == (6, 512)
+    distances = np.array(DISTANCES)[answer_distances(6)]
+    assert questions.answers.shape == distances.shape
+    for row, text, places, answers, far in zip(
+        questions.inputs, windows, questions.places, questions.answers, distances
+    ):
+        assert torch.equal(row[places + 1], answers) and torch.equal(row[places + 1 - far], answers)
+        assert ((answers >= ord("a")) & (answers <= ord("z"))).all()
+        first = places[::3] + 1  # of each value; before it the question's mark and two letters
+        assert (row[first - 3] == 2).all() and (row[first - 3 - far[::3]] == 1).all()
+        assert torch.equal(row[first - 2], row[first - 2 - far[::3]])
+        # No name lies over another: whatever is not a name is the text as it was.
+        names = {int(place) + offset - back for place, gap in zip(first, far[::3]) for offset in range(-3, 3)
+                 for back in (0, int(gap))}  # fmt: skip
+        rest = [i for i in range(512) if i not in names]
+        assert len(names) == 2 * 6 * len(DISTANCES) and torch.equal(row[rest], text[rest])
 
 
 def test_a_step_is_measured_within_a_limit() -> None:

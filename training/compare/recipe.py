@@ -33,8 +33,16 @@ class Recipe:
     blocks_at_once: int | None = None  # as in fma_training.train, when memory and time are measured
 
     @property
+    def file_name(self) -> str:
+        return self.name.replace("/", "-")
+
+    @property
     def context(self) -> int:
         return int(self.training["context"])
+
+    def changed(self, training: dict[str, Any]) -> Recipe:
+        """The same with other options of training."""
+        return replace(self, training={**self.training, **training})
 
     def make_attention(self) -> MakeAttention:
         return make_attention(self.attention, self.options)
@@ -81,8 +89,13 @@ def load(name: str) -> Recipe:
         raise ValueError(refusal("recipe", name, ", ".join(names())))
     shared = _read(f"{name.split('/')[0]}.toml")
     own = _read(f"{name}.toml")
-    merged = {table: {**shared.pop(table), **own.pop(table, {})} for table in ("training", "fma")}
-    return Recipe(name=name, **merged, **shared, **own)
+    training, fma = ({**shared.pop(table), **own.pop(table, {})} for table in ("training", "fma"))
+    return Recipe(name=name, training=training, fma=fma, **shared, **own)
+
+
+def recall_task() -> dict[str, Any]:
+    """`rows`, those that a recall of names is worth looking at, and `training`, what they change for it."""
+    return _read("recall.toml")
 
 
 def _read(file: str) -> dict[str, Any]:

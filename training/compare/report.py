@@ -33,16 +33,16 @@ class Row:
     def bits(self) -> float:
         return float(np.mean([model["bits"] for model in self.models]))
 
-    @property
-    def by_position(self) -> list[float]:
-        return np.mean([model["bits_by_position"] for model in self.models], 0).tolist()
+    def mean(self, what: str) -> list[float]:
+        """Of numbers by position, or by distance."""
+        return np.mean([model[what] for model in self.models], 0).tolist()
 
 
-def trained(results: Path, family: str) -> list[Row]:
+def trained(results: Path, family: str, folder: str = "trained") -> list[Row]:
     """The best row first."""
     rows = []
     for name in (name for name in recipes.names() if name.startswith(f"{family}/")):
-        files = sorted((results / "trained").glob(f"{name.replace('/', '-')}-[0-9]*.json"))
+        files = sorted((results / folder).glob(f"{name.replace('/', '-')}-[0-9]*.json"))
         if files:
             rows.append(Row(name, recipes.load(name).title, [json.loads(file.read_text("utf-8")) for file in files]))
     return sorted(rows, key=lambda row: row.bits)
@@ -65,9 +65,15 @@ def quality_table(rows: list[Row]) -> str:
     for row in rows:
         seeds = " ".join(f"{model['bits']:.3f}" for model in row.models)
         above = "" if row.name.endswith(f"/{REFERENCE}") else f"{row.bits - reference:+.3f}"
-        places = [f"{bits:.3f}" for bits in row.by_position]
+        places = [f"{bits:.3f}" for bits in row.mean("bits_by_position")]
         lines.append([row.title, f"{row.models[0]['parameters']:,}", f"{row.bits:.3f}", above, seeds, *places])
     return _table(["attention", "parameters", "mean", "above full", "seeds", *ranges], lines)
+
+
+def recall_table(rows: list[Row]) -> str:
+    distances = [f"{distance:,}" for distance in rows[0].models[0]["distances"]]
+    lines = [[row.title, f"{row.bits:.2f}", *(f"{bits:.2f}" for bits in row.mean("bits_by_distance"))] for row in rows]
+    return _table(["attention", "mean", *distances], lines)
 
 
 def seeds_note(rows: list[Row]) -> str:
@@ -122,14 +128,12 @@ def draw(results: Path, file: Path) -> None:
         colours = {name: f"C{i % 10}" for i, name in enumerate(n for n in recipes.names() if n.startswith(family))}
         for row in rows:
             middles = np.mean([row.models[0]["edges"][:-1], row.models[0]["edges"][1:]], 0)
-            ours = "o-" if row.name.startswith(f"{family}/fma") else "x--"
-            line[0].plot(middles, row.by_position, ours, color=colours[row.name], label=row.title, markersize=4)
+            style = _style(row.name, colours)
+            line[0].plot(middles, row.mean("bits_by_position"), label=row.title, **style)
         for panel, what, unit in ((line[1], "peak_bytes", 2**20), (line[2], "seconds", 1)):
             for name in dict.fromkeys(each["recipe"] for each in costs):
                 points = sorted((e["length"], e[what] / unit) for e in costs if e["recipe"] == name and what in e)
-                ours = "o-" if name.startswith(f"{family}/fma") else "x--"
-                label = recipes.load(name).title
-                panel.plot(*zip(*points), ours, color=colours[name], label=label, markersize=4)
+                panel.plot(*zip(*points), label=recipes.load(name).title, **_style(name, colours))
             panel.set(xscale="log", yscale="log", xlabel="tokens")
             panel.legend(fontsize=6)
         line[0].set(xlabel="position", ylabel=family, title="bits per byte")
@@ -143,6 +147,12 @@ def draw(results: Path, file: Path) -> None:
     pyplot.close(figure)
 
 
+def _style(name: str, colours: dict[str, str]) -> dict[str, Any]:
+    """FMA in full lines with dots, the others dashed with crosses."""
+    ours = {"linestyle": "-", "marker": "o"} if "/fma" in name else {"linestyle": "--", "marker": "x"}
+    return {**ours, "color": colours[name], "markersize": 4}
+
+
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="the folder that compare.run wrote")
@@ -151,6 +161,8 @@ def main(words: list[str] | None = None) -> None:
     for family in FAMILIES:
         if rows := trained(arguments.results, family):
             print(f"Bits per byte of {family}s\n\n{quality_table(rows)}\n{seeds_note(rows)}")
+        if rows := trained(arguments.results, family, "recalled"):
+            print(f"Bits per letter of names that come back, by distance\n\n{recall_table(rows)}\n{seeds_note(rows)}")
         if costs := measured(arguments.results, family):
             print(f"Peak memory of a {family}'s step, MiB\n\n{cost_table(costs, 'peak_bytes')}")
             print(f"Processor time of a {family}'s step, s\n\n{cost_table(costs, 'seconds')}")

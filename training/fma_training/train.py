@@ -28,7 +28,7 @@ from .config import FmaConfig
 from .data import cached_tokens, on_device, random_windows
 from .loss import language_model_loss
 from .model import MakeAttention, fma_attention, make_model
-from .objective import Questions, make_objective
+from .objective import Objective, Questions, make_objective
 from .optimizer import make_optimizers
 from .schedule import Schedule
 from .scoring import Score, answer_nats, token_sizes, windows_of
@@ -49,6 +49,7 @@ class Trainer:
         tokenizer: Tokenizer,
         arguments: argparse.Namespace,
         attention: MakeAttention = fma_attention,
+        objective: Objective | None = None,
     ) -> None:
         self.arguments = arguments
         self.workers = Workers()
@@ -61,7 +62,7 @@ class Trainer:
         self.model = make_model(config, arguments.level_bias_columns, attention).to(self.device)
         self.model.model.blocks_at_once = arguments.blocks_at_once
         self.model.model.checkpoint_layers = arguments.checkpoint_layers
-        self.objective = make_objective(config)
+        self.objective = objective or make_objective(config)
         if arguments.compile:
             for layer in self.model.model.layers:
                 layer.compile(dynamic=False)  # all layers share what is compiled for the first
