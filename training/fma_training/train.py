@@ -115,8 +115,11 @@ class Trainer:
         return self.arguments.minutes - self.minutes_before - self._minutes()
 
     def _minutes(self) -> float:
-        """Minutes of this call, by the first process's clock."""
-        return self.workers.agree((time.monotonic() - self.began) / 60)
+        """Minutes of this call, by the first process's clock; all processes must ask together."""
+        return self.workers.agree(self._own_minutes())
+
+    def _own_minutes(self) -> float:
+        return (time.monotonic() - self.began) / 60
 
     def validate(self) -> float:
         """Bits per byte of the tokens to predict in the first --valid-windows windows of the validation text."""
@@ -134,7 +137,6 @@ class Trainer:
 
     def save_state(self) -> None:
         """Writes everything a resumed run needs; an interrupted save leaves the old state."""
-        minutes = self.minutes_before + self._minutes()
         if not self.workers.first:
             return
         state = {
@@ -142,7 +144,7 @@ class Trainer:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "seconds": self.seconds,
-            "minutes": minutes,
+            "minutes": self.minutes_before + self._own_minutes(),
         }
         path = self.arguments.work / STATE_FILE
         torch.save(state, path.with_suffix(".partial"))
