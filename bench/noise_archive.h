@@ -4,13 +4,16 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
+#include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
+#include "kernels/cpu/huge_pages.h"
 #include "kernels/fma/element.h"
-#include "kernels/plain_archive.h"
 
 namespace fmaserver::bench {
 
@@ -19,23 +22,32 @@ class NoiseArchive {
  public:
   /// The backend outlives the archive.
   NoiseArchive(kernels::Backend& backend, const kernels::ArchiveLayout& layout)
-      : backend_(&backend), archive_(backend, layout) {}
+      : backend_(&backend), layout_(layout) {}
 
   /// The groups of a sequence of `tokens` tokens.
   absl::StatusOr<std::span<kernels::ArchiveGroup* const>> Reach(int64_t tokens) {
-    const auto groups = archive_.Reach(tokens);
-    if (!groups.ok()) return groups.status();
-    for (; filled_ < groups->size(); ++filled_) {
-      kernels::ArchiveGroup& group = *(*groups)[filled_];
-      const std::vector<std::byte> noise = Noise(archive_.layout().TokenBytes());
-      std::ranges::copy(noise, group.tokens);
-      absl::Status status = backend_->RestoreSketches(Sketches(archive_.layout()), group);
+    const int64_t count = layout_.Groups(tokens);
+    while (std::ssize(groups_) < count) {
+      absl::Status status = AddGroup();
       if (!status.ok()) return status;
     }
-    return groups;
+    return std::span(groups_).first(static_cast<size_t>(count));
   }
 
  private:
+  absl::Status AddGroup() {
+    // As a server has them.
+    tokens_.push_back(kernels::TryAllocateInHugePages(layout_.TokenBytes()));
+    if (tokens_.back() == nullptr) return absl::ResourceExhaustedError("no memory for tokens");
+    const std::span tokens(tokens_.back().get(), static_cast<size_t>(layout_.TokenBytes()));
+    std::ranges::copy(Noise(layout_.TokenBytes()), tokens.data());
+    auto group = backend_->MakeGroup(layout_, tokens);
+    if (!group.ok()) return group.status();
+    groups_.push_back(group->get());
+    owned_.push_back(*std::move(group));
+    return backend_->RestoreSketches(Sketches(layout_), *groups_.back());
+  }
+
   /// Numbers of about 1/64 in either type, of both signs.
   std::vector<std::byte> Noise(int64_t bytes) {
     std::vector<std::byte> noise(static_cast<size_t>(bytes));
@@ -80,8 +92,10 @@ class NoiseArchive {
   }
 
   kernels::Backend* backend_;
-  kernels::PlainArchive archive_;
-  size_t filled_ = 0;  // groups
+  kernels::ArchiveLayout layout_;
+  std::vector<kernels::BlockPart> tokens_;
+  std::vector<std::unique_ptr<kernels::ArchiveGroup>> owned_;
+  std::vector<kernels::ArchiveGroup*> groups_;
   uint64_t state_ = 1;
 };
 

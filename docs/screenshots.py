@@ -16,19 +16,24 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from browser import Page, browser  # noqa: E402
-from programs import DEMO_MODEL  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from service import Service, eventually  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
+TALE = (ROOT / "tests" / "data" / "validation-excerpt.txt").read_text()
+
+
+def write(page: Page) -> None:
+    """A tale of some thousand tokens, continued."""
+    page.ready().set(temperature=0.7, top_p=0.9, repetition_penalty=1.05, seed=5, max_tokens=120)
+    page.paste(TALE[: TALE.rindex("\n\n", 0, 30_000)])
+    page.go()
+    page.end()
 
 
 def write_and_fork(page: Page) -> None:
-    """A page of a book, continued, with two branches."""
-    page.ready().set(temperature=0.7, top_p=0.9, repetition_penalty=1.05, seed=5, max_tokens=120)
-    page.type((DEMO_MODEL / "page.txt").read_text().rstrip())
-    page.go()
-    page.end()
+    """The same, with two branches."""
+    write(page)
     for seed in (6, 8):
         page.set(seed=seed)
         page.find("#another").click()
@@ -41,7 +46,9 @@ def look_at_a_token(page: Page) -> None:
     """The one of the last hundred that surprised the most."""
     tokens = page.all("#path .token")[-100:-30]
     surprise = [token.get_attribute("class")[7:8] for token in tokens]
-    ActionChains(page.driver).move_to_element(tokens[surprise.index(max(surprise))]).perform()
+    token = tokens[surprise.index(max(surprise))]
+    page.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", token)
+    ActionChains(page.driver).move_to_element(token).perform()
     page.until("!document.getElementById('popover').hidden")
 
 
@@ -65,6 +72,10 @@ def main() -> None:
                 write_and_fork(page)
                 look_at_a_token(page)
                 take(page, "page-dark" if dark else "page-light")
+        with browser(f"127.0.0.1:{server.openai_port}", 390, 844) as page:
+            write(page)
+            look_at_a_token(page)
+            take(page, "page-phone")
 
 
 if __name__ == "__main__":

@@ -141,10 +141,9 @@ struct SlotHandle {
 class ArchiveGroup {
  public:
   virtual ~ArchiveGroup() = default;
-  /// ArchiveLayout's two blocks of bytes, both in host memory, or null where a backend keeps its
-  /// own copy of the sketches (SaveSketches).
+  /// ArchiveLayout's block of tokens, in host memory. Where the sketches lie is the backend's own
+  /// business (SaveSketches).
   std::byte* tokens = nullptr;
-  std::byte* sketches = nullptr;
 };
 
 /// Rows [position, position + rows) of the sequence whose cache is `slot`. A slot appears in at
@@ -293,14 +292,8 @@ class Backend {
 
   /// The same for the sketches of a group, layout.SketchBytes() bytes. Its tokens are in host
   /// memory anyway.
-  virtual absl::Status SaveSketches(const ArchiveGroup& group, std::span<std::byte> out) {
-    std::copy_n(group.sketches, out.size(), out.data());
-    return absl::OkStatus();
-  }
-  virtual absl::Status RestoreSketches(std::span<const std::byte> in, ArchiveGroup& group) {
-    std::copy_n(in.data(), in.size(), group.sketches);
-    return absl::OkStatus();
-  }
+  virtual absl::Status SaveSketches(const ArchiveGroup& group, std::span<std::byte> out) = 0;
+  virtual absl::Status RestoreSketches(std::span<const std::byte> in, ArchiveGroup& group) = 0;
 
   /// Chooses tokens without copying the logits; null when this backend's logits are in host memory
   /// anyway.

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/engine/device_choice.h"
 #include "server/engine/engine.h"
 #include "server/metrics/device_metrics.h"
 #include "server/metrics/metrics.h"
@@ -55,8 +56,11 @@ void LogModel(const models::ServedModel& served) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<kernels::Backend>> ModelLoader::MakeBackend() {
-  auto device = devices_.MakeBackend(flags_.device);
+absl::StatusOr<std::shared_ptr<kernels::Backend>> ModelLoader::MakeBackend(
+    const model::Checkpoint& checkpoint) {
+  const std::string name = engine::DeviceFor(checkpoint, weights_, flags_.device);
+  if (name != flags_.device) spdlog::info("no GPU: int8 and int4 weights are for the CPU alone");
+  auto device = devices_.MakeBackend(name);
   if (!device.ok()) return device.status();
   if (!device->why.empty()) spdlog::info("no GPU: {}", device->why);
   return std::move(device->backend);
@@ -120,7 +124,7 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadNow(
     const models::ModelSource& source) {
   const auto checkpoint = model::Checkpoint::Open(source.folder);
   if (!checkpoint.ok()) return checkpoint.status();
-  auto backend = MakeBackend();
+  auto backend = MakeBackend(*checkpoint);
   if (!backend.ok()) return backend.status();
   auto room = budget_.Reserve(source.name, MemoryOf(*checkpoint, **backend));
   if (!room.ok()) return room.status();

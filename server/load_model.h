@@ -45,7 +45,8 @@ class ModelLoader {
   /// What the doors hold of requests and answers, at most.
   static int64_t BufferBytes(const Flags& flags);
   absl::StatusOr<std::unique_ptr<models::ServedModel>> LoadNow(const models::ModelSource& source);
-  absl::StatusOr<std::shared_ptr<kernels::Backend>> MakeBackend();
+  absl::StatusOr<std::shared_ptr<kernels::Backend>> MakeBackend(
+      const model::Checkpoint& checkpoint);
   ModelMemory MemoryOf(const model::Checkpoint& checkpoint, const kernels::Backend& backend) const;
   engine::EngineOptions OptionsForEngine() const;
   std::filesystem::path SessionFolder(const std::string& name) const;

@@ -183,6 +183,7 @@ void AddChatCommand(CLI::App& app, RunCommand& run) {
   options->generate.max_tokens = kMaxTokens;
   AddSamplingOptions(command, options->generate);
   AddArchiveOptions(command, options->generate);
+  AddSharesOption(command, options->generate);
   AddServerOptions(command, options->connection);
   command.callback([options, &run] { run = [options] { return RunChat(*options); }; });
 }

@@ -81,7 +81,7 @@ absl::Status Conversation::Ask(v1::ChatRequest request) {
         if (!readers_left) context.TryCancel();
       });
   if (answered) WriteOutput("\n");
-  printer.PrintPassages();
+  printer.PrintTables();
   return status;
 }
 

@@ -176,6 +176,12 @@ void AddArchiveOptions(CLI::App& command, GenerateOptions& options) {
             "1 to 100");
 }
 
+void AddSharesOption(CLI::App& command, GenerateOptions& options) {
+  command.add_flag("--shares", options.attention_shares,
+                   "Show how much attention sinks, near field, each level and opened units got, by "
+                   "layer");
+}
+
 void AddGenerateOptions(CLI::App& command, GenerateOptions& options) {
   AddInputOptions(command, options.input);
   AddSamplingOptions(command, options);
@@ -185,9 +191,7 @@ void AddGenerateOptions(CLI::App& command, GenerateOptions& options) {
   AddNumber(command, "--priority", options.priority,
             "Lower is served first, -100 to 100 (server: 0)");
   command.add_flag("--echo", options.echo, "Print the prompt before its continuation");
-  command.add_flag("--shares", options.attention_shares,
-                   "Show how much attention sinks, near field, each level and opened units got, by "
-                   "layer; with --json for every token");
+  AddSharesOption(command, options);
   command.add_flag("--logprobs", options.logprobs, "With --json: each token's log-probability");
   AddNumber(command, "--top-logprobs", options.top_logprobs,
             "With --json: alternatives to list at every token, 0 to 100");

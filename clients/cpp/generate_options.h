@@ -59,6 +59,8 @@ void AddSamplingOptions(CLI::App& command, GenerateOptions& options);
 
 /// Only whether units of an archive may be opened.
 void AddArchiveOptions(CLI::App& command, GenerateOptions& options);
+/// Only whether it is shown how attention was divided.
+void AddSharesOption(CLI::App& command, GenerateOptions& options);
 
 /// Reads the input. INVALID_ARGUMENT or NOT_FOUND says what is wrong with an option.
 absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateOptions& options);

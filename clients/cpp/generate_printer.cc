@@ -219,7 +219,9 @@ std::string GeneratePrinter::CacheLine() const {
       static_cast<double>(full_bytes) / static_cast<double>(model_.slot_bytes()));
 }
 
-void GeneratePrinter::PrintPassages() const { absl::FPrintF(stderr, "%s", passages_.Table()); }
+void GeneratePrinter::PrintTables() const {
+  absl::FPrintF(stderr, "%s%s", passages_.Table(), attention_.Table());
+}
 
 void GeneratePrinter::PrintSummary(bool interrupted) {
   bar_.Clear();
@@ -239,8 +241,7 @@ void GeneratePrinter::PrintSummary(bool interrupted) {
   if (!resume_token_.empty()) {
     absl::FPrintF(stderr, "the server stopped; go on with --resume %s\n", resume_token_);
   }
-  PrintPassages();
-  absl::FPrintF(stderr, "%s", attention_.Table());
+  PrintTables();
   if (!finished_) return;
   absl::FPrintF(stderr, "prompt %s; generated %s\n%s",
                 Speed(prompt, usage_.prefill_seconds(), prompt),

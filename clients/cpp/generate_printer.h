@@ -29,8 +29,9 @@ class GeneratePrinter {
   /// lines, which hold it all.
   void PrintSummary(bool interrupted);
 
-  /// On standard error: what the text was read from, if the server says.
-  void PrintPassages() const;
+  /// On standard error: what the text was read from, and how attention was divided, as far as the
+  /// server says.
+  void PrintTables() const;
 
  private:
   bool PrintJson(const v1::GenerateResponse& response) const;

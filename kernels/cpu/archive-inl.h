@@ -15,18 +15,13 @@
 
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/prefetch-inl.h"
 #include "kernels/cpu/sketch-inl.h"
+#include "kernels/cpu/sketch_pool.h"
 #include "kernels/fma/element.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
-
-/// For what lies anywhere: processors do not look ahead beyond a page by themselves. Into the
-/// second cache, because the first can wait for fewer lines at a time.
-inline void Prefetch(const std::byte* from, int64_t bytes) {
-  constexpr int64_t kCacheLine = 64;
-  for (int64_t i = 0; i < bytes; i += kCacheLine) __builtin_prefetch(from + i, 0, 2);
-}
 
 /// The forms in which queries and keys of units meet; the first is not rotated where nothing far
 /// is.
@@ -50,6 +45,7 @@ class ArchiveHead {
         layout_(step.archive),
         rotary_(weights.rotary.get()),
         groups_(segment.archive),
+        sketches_(step.SketchesOf(segment)),
         index_(layout_.HeadIndex(layer, kv_head)),
         head_(head),
         scratch_(scratch),
@@ -75,10 +71,10 @@ class ArchiveHead {
     if (spec_.max_distance > 0 && FormOf(group, fine_group) == UnitForm::kPlaced) {
       return PlacedSketches(group);
     }
-    return groups_[group]->sketches + index_ * layout_.HeadSketchBytes();
+    return ArchivedSketches(group);
   }
 
-  void PrefetchTokens(int64_t unit) const {
+  HWY_INLINE void PrefetchTokens(int64_t unit) const {
     Prefetch(reinterpret_cast<const std::byte*>(Keys(unit)), layout_.UnitTokenBytes());
   }
 
@@ -142,6 +138,10 @@ class ArchiveHead {
   }
 
  private:
+  std::byte* ArchivedSketches(int64_t group) const {
+    return sketches_[group] + index_ * SketchPool::StrideOf(layout_.HeadSketchBytes());
+  }
+
   std::byte* PlacedSketches(int64_t group) const {
     return head_ + slot_.sketches_offset +
            group % spec_.GroupsInPlace() * layout_.HeadSketchBytes();
@@ -151,7 +151,7 @@ class ArchiveHead {
     const int64_t u = layout_.unit_tokens;
     const int64_t column = slot_.NearColumn(group * layout_.hierarchy.group_size + i * u);
     const int64_t sketch_at = i * layout_.Sketch().bytes;
-    std::byte* sketch = groups_[group]->sketches + index_ * layout_.HeadSketchBytes() + sketch_at;
+    std::byte* sketch = ArchivedSketches(group) + sketch_at;
     auto* tokens = reinterpret_cast<T*>(groups_[group]->tokens + index_ * layout_.HeadTokenBytes() +
                                         i * layout_.UnitTokenBytes());
     const UnitKeys keys = {scratch_.open.keys.get(), scratch_.open.unit_stride};
@@ -216,6 +216,7 @@ class ArchiveHead {
   const ArchiveLayout& layout_;
   const Rotary* const rotary_;  // null: nothing is rotated
   const std::span<ArchiveGroup* const> groups_;
+  const std::span<std::byte* const> sketches_;  // of the groups
   const int64_t index_;
   std::byte* const head_;
   AttentionScratch& scratch_;

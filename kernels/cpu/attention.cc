@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "kernels/cpu/attention_shares.h"
+#include "kernels/cpu/host_group.h"
 #include "kernels/cpu/pointwise.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/fma/attention_parts.h"
@@ -407,7 +408,7 @@ HWY_EXPORT(RunScan);
 namespace {
 
 /// Units of an archive at which a block of the most rows looks together, if not all of a group.
-constexpr int64_t kUnitsTogether = 240;
+constexpr int64_t kUnitsTogether = 480;
 
 /// Scores of one query.
 int64_t ScoreColumns(const AttentionSpec& spec, const SlotLayout& layout) {
@@ -474,22 +475,42 @@ ScanScratch::ScanScratch(const AttentionSpec& spec, int64_t block_rows, int64_t 
 }
 
 BoundScratch::BoundScratch(const ScanScratch& scan, int64_t unit_stride)
-    : reach(AllocateAligned<float>(scan.dim)),
+    : stride(SlotLayout::RoundUp(scan.queries, kColumns)),
+      columns(AllocateAligned<float>(scan.dim * stride)),
+      reach(AllocateAligned<float>(scan.dim)),
       gains(AllocateAligned<float>(scan.dim)),
       means(AllocateAligned<float>(scan.dim)),
       levels_of(AllocateAligned<uint32_t>(scan.dim)),
       factors(AllocateAligned<float>(unit_stride)),
       hidden(AllocateAligned<float>(unit_stride)),
       levels(AllocateAligned<int32_t>(scan.dim / 4 * unit_stride)) {
-  const int64_t queries = SlotLayout::RoundUp(scan.queries, kRowTile);
+  std::fill_n(columns.get(), scan.dim * stride, 0.0F);
   numbers = AllocateAligned<int32_t>(scan.queries * scan.dim / 4);
-  starts = AllocateAligned<int32_t>(queries);
-  centres = AllocateAligned<float>(queries);
-  unit_slacks = AllocateAligned<int32_t>(queries);
+  starts = AllocateAligned<int32_t>(stride);
+  centres = AllocateAligned<float>(stride);
+  unit_slacks = AllocateAligned<int32_t>(stride);
   for (AlignedArray<float>* of_queries : {&rests, &slacks, &mean_slacks, &scales, &steps}) {
-    *of_queries = AllocateAligned<float>(queries);
-    std::fill_n(of_queries->get(), queries, 0.0F);
+    *of_queries = AllocateAligned<float>(stride);
+    std::fill_n(of_queries->get(), stride, 0.0F);
   }
+}
+
+RowBoundScratch::RowBoundScratch(int64_t heads, int64_t dim)
+    : reach(AllocateAligned<float>(dim)),
+      plain(AllocateAligned<float>(heads * dim)),
+      gained(AllocateAligned<float>(heads * dim)),
+      numbers(AllocateAligned<int8_t>(kBatch * kRowTile * dim)),
+      starts(AllocateAligned<int32_t>(kBatch * kRowTile)),
+      centres(AllocateAligned<float>(kBatch * kRowTile)),
+      lanes(AllocateAligned<float>(kBatch * SlotLayout::kLane)) {
+  // Heads come in whole tiles.
+  const int64_t padded = SlotLayout::RoundUp(heads, kRowTile);
+  for (AlignedArray<float>* of_heads : {&steps, &scales, &slacks, &mean_slacks}) {
+    *of_heads = AllocateAligned<float>(padded);
+    std::fill_n(of_heads->get(), padded, 0.0F);
+  }
+  // The last batch may have less.
+  std::fill_n(lanes.get(), kBatch * SlotLayout::kLane, 0.0F);
 }
 
 OpenScratch::OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, int64_t block_rows)
@@ -503,6 +524,7 @@ OpenScratch::OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, in
   queries = AllocateAligned<float>(heads * spec.head_dim);
   scan = ScanScratch(spec, block_rows, unit_stride);
   bound = BoundScratch(scan, unit_stride);
+  row_bound = RowBoundScratch(heads, scan.dim);
   const int64_t units = std::max(kUnitsTogether, spec.hierarchy.group_size / u);
   most_bounds = block_rows * SlotLayout::RoundUp(units, SlotLayout::kLane);
   bounds = AllocateAligned<float>(most_bounds);
@@ -517,7 +539,14 @@ AttentionStep::AttentionStep(const AttentionSpec& attention, const SlotLayout& s
     : spec(attention),
       layout(slot),
       archive(attention, slot.num_layers, slot.type),
-      segments(std::move(parts)) {}
+      segments(std::move(parts)) {
+  for (const SlotSegment& segment : segments) {
+    std::vector<std::byte*>& sketches = sketches_.emplace_back();
+    for (const ArchiveGroup* group : segment.archive) {
+      sketches.push_back(kernels::SketchesOf(*group).first);
+    }
+  }
+}
 
 void AttentionStep::RotateBy(Rotary* rotary, ThreadPool& pool) {
   if (rotary == nullptr || rotary == rotary_) return;

@@ -99,12 +99,16 @@ struct ScanScratch {
   std::vector<float> best;         ///< [rows]
 };
 
-/// The same while bounds are made; see sketch_bound-inl.h. Of queries there are numbers for whole
-/// tiles of kRowTile.
+/// The same while bounds are made; see sketch_bound-inl.h. Of queries there are numbers for a
+/// multiple of kColumns.
 struct BoundScratch {
+  static constexpr int64_t kColumns = 64;
+
   BoundScratch() = default;
   BoundScratch(const ScanScratch& scan, int64_t unit_stride);
 
+  int64_t stride = 0;                 ///< of queries
+  AlignedArray<float> columns;        ///< [D, stride]: of the scaled queries
   AlignedArray<float> reach;          ///< [D]: what deviations reach
   AlignedArray<float> gains;          ///< [D]: 127 divided by that
   AlignedArray<int32_t> numbers;      ///< [D / 4, queries]: X of four channels, 8 bits each
@@ -123,6 +127,27 @@ struct BoundScratch {
   AlignedArray<int32_t> levels;       ///< [D / 4, unit_stride]: 128 + Y of four channels
 };
 
+/// The same for the queries of a single row and some units at once; see row_bound-inl.h. Channels
+/// are in the order of its Halves.
+struct RowBoundScratch {
+  static constexpr int64_t kBatch = 16;
+
+  RowBoundScratch() = default;
+  RowBoundScratch(int64_t heads, int64_t dim);
+
+  AlignedArray<float> reach;        ///< [D]: the largest deviations of some units
+  AlignedArray<float> plain;        ///< [heads, D]: queries
+  AlignedArray<float> gained;       ///< [heads, D]: the same so that numbers have 8 bits
+  AlignedArray<float> steps;        ///< [heads]: makes scores of products with means
+  AlignedArray<float> scales;       ///< [heads]: makes scores of sums of products
+  AlignedArray<float> slacks;       ///< [heads]: added to sums of products
+  AlignedArray<float> mean_slacks;  ///< [heads]: added to products with means
+  AlignedArray<int8_t> numbers;     ///< [kBatch, kRowTile, D]: X
+  AlignedArray<int32_t> starts;     ///< [kBatch, kRowTile]: what sums of products begin with
+  AlignedArray<float> centres;      ///< [kBatch, kRowTile]: added to scores
+  AlignedArray<float> lanes;        ///< [kBatch, 16]
+};
+
 /// Working memory of one thread for models that open units; of others it is empty.
 struct OpenScratch {
   OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, int64_t block_rows);
@@ -135,6 +160,7 @@ struct OpenScratch {
   std::vector<double> products;  ///< [u]
   ScanScratch scan;
   BoundScratch bound;
+  RowBoundScratch row_bound;
   std::vector<TopUnits> opened;            ///< of each row of a block
   int64_t most_bounds = 0;                 ///< of all rows
   std::vector<const std::byte*> sketches;  ///< of a piece; null where there are only sinks
@@ -181,6 +207,11 @@ class AttentionStep {
   /// Makes `scans`, when it has yet to be made; a part has at most `most_rows` rows.
   void DivideScans(int threads, int64_t most_rows);
 
+  /// The archived sketches of one of the segments, group by group: those of head 0.
+  std::span<std::byte* const> SketchesOf(const SlotSegment& segment) const {
+    return sketches_[&segment - segments.data()];
+  }
+
   /// Of row `row` of the step's matrices, by its position.
   Rotation RotationAt(int64_t row) const { return rotations_.data() + row * spec.head_dim; }
 
@@ -191,8 +222,9 @@ class AttentionStep {
   std::optional<DividedScans> scans;
 
  private:
-  const Rotary* rotary_ = nullptr;  // of rotations_
-  std::vector<float> rotations_;    // [rows, d]
+  const Rotary* rotary_ = nullptr;                 // of rotations_
+  std::vector<float> rotations_;                   // [rows, d]
+  std::vector<std::vector<std::byte*>> sketches_;  // of each segment
 };
 
 /// See Backend::Attend. Without data in `out` only the slots change. `scratch` has one entry per

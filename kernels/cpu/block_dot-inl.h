@@ -43,6 +43,18 @@ HWY_INLINE IntVec LowerNibbles(IntVec codes) {
 }
 HWY_INLINE IntVec UpperNibbles(IntVec codes) { return LowerNibbles(hn::ShiftRight<4>(codes)); }
 
+/// Codes 0..15 summed as bytes are.
+template <class Arithmetic>
+struct NibblesAreBytes {
+  using NibbleSum = IntVec;
+
+  static HWY_INLINE NibbleSum StartNibbles(IntVec start) { return start; }
+  static HWY_INLINE NibbleSum AddNibbles(NibbleSum sum, IntVec weights, IntVec inputs) {
+    return Arithmetic::AddBytes(sum, weights, inputs);
+  }
+  static HWY_INLINE IntVec EndNibbles(NibbleSum sum, IntVec /*start*/) { return sum; }
+};
+
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
 
 /// Pairs of products as int16, which 8 groups of nibbles cannot exceed: 8 * 2 * 15 * 127 < 2^15.
@@ -100,15 +112,8 @@ struct PairArithmetic {
 
 /// One instruction. Highway has no set of instructions with AVX-512 VNNI that every compiler
 /// accepts, so it is written out, for processors that have it.
-struct VnniArithmetic {
+struct VnniArithmetic : NibblesAreBytes<VnniArithmetic> {
   static constexpr int32_t kBytesAreOver = 128;
-  using NibbleSum = IntVec;
-
-  static HWY_INLINE NibbleSum StartNibbles(IntVec start) { return start; }
-  static HWY_INLINE NibbleSum AddNibbles(NibbleSum sum, IntVec weights, IntVec inputs) {
-    return AddBytes(sum, weights, inputs);
-  }
-  static HWY_INLINE IntVec EndNibbles(NibbleSum sum, IntVec /*start*/) { return sum; }
 
   static HWY_INLINE IntVec AddBytes(IntVec sum, IntVec weights, IntVec inputs) {
     asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(weights.raw), "v"(inputs.raw));
@@ -119,15 +124,8 @@ struct VnniArithmetic {
 #elif HWY_TARGET != HWY_AVX2
 
 /// For any processor.
-struct PlainArithmetic {
+struct PlainArithmetic : NibblesAreBytes<PlainArithmetic> {
   static constexpr int32_t kBytesAreOver = 128;
-  using NibbleSum = IntVec;
-
-  static HWY_INLINE NibbleSum StartNibbles(IntVec start) { return start; }
-  static HWY_INLINE NibbleSum AddNibbles(NibbleSum sum, IntVec weights, IntVec inputs) {
-    return AddBytes(sum, weights, inputs);
-  }
-  static HWY_INLINE IntVec EndNibbles(NibbleSum sum, IntVec /*start*/) { return sum; }
 
   static HWY_INLINE IntVec AddBytes(IntVec sum, IntVec weights, IntVec inputs) {
     const hn::RebindToUnsigned<IntTag> du;

@@ -311,7 +311,7 @@ void LoadRow(const HostMatrix& weight, int64_t row, std::vector<float>& numbers)
 
 /// Fills a strip with rows of `weight` from `row` on.
 absl::Status PackStrip(const HostMatrix& weight, int64_t row, const WeightStrip& strip) {
-  const int64_t blocks = BlockLinear::Blocks(weight.cols);
+  const int64_t blocks = BlocksOfRow(weight.cols);
   std::vector<float> numbers(weight.cols);
   for (int64_t out = 0; out < strip.outs; ++out) {
     if (!InBlocks(weight.format)) LoadRow(weight, row + out, numbers);
@@ -324,7 +324,7 @@ absl::Status PackStrip(const HostMatrix& weight, int64_t row, const WeightStrip&
       const int64_t first = b * kWeightBlock;
       const auto part =
           std::span(numbers).subspan(first, std::min(kWeightBlock, weight.cols - first));
-      const absl::StatusOr<WeightBlock> block = Quantise(part, strip.format);
+      const absl::StatusOr<WeightBlock> block = Quantise(part, {strip.format, strip.has_minima});
       if (!block.ok()) return block.status();
       PutBlock(*block, strip, out, to);
     }
@@ -337,7 +337,7 @@ absl::Status PackStrip(const HostMatrix& weight, int64_t row, const WeightStrip&
 BlockInput::BlockInput(bool use_vnni) : vnni_(use_vnni && HasVnni()) {}
 
 void BlockInput::Round(ThreadPool& pool, Matrix x) {
-  row_blocks_ = BlockLinear::Blocks(x.cols);
+  row_blocks_ = BlocksOfRow(x.cols);
   if (x.rows * row_blocks_ > size_) {
     size_ = x.rows * row_blocks_;
     blocks_ = AllocateAligned<InputBlock>(size_);
@@ -350,8 +350,10 @@ void BlockInput::Round(ThreadPool& pool, Matrix x) {
 void BlockLinear::AddStrips(const HostLinear& part, std::optional<WeightFormat> format,
                             int64_t first_out) {
   const HostMatrix& weight = part.weight;
-  WeightStrip strip{.format = InBlocks(weight.format) ? weight.format : format.value(),
-                    .has_minima = weight.minima != nullptr};
+  const BlockKind kind = InBlocks(weight.format)
+                             ? BlockKind{weight.format, weight.minima != nullptr}
+                             : KindFor(weight, format.value());
+  WeightStrip strip{.format = kind.format, .has_minima = kind.has_minima};
   for (int64_t row = 0; row < weight.rows; row += kStrip) {
     strip.first_out = first_out + row;
     strip.outs = std::min(kStrip, weight.rows - row);
@@ -361,14 +363,14 @@ void BlockLinear::AddStrips(const HostLinear& part, std::optional<WeightFormat> 
 
 absl::Status BlockLinear::Allocate() {
   int64_t bytes = 0;
-  for (const WeightStrip& strip : strips_) bytes += Blocks(in) * strip.BlockBytes();
+  for (const WeightStrip& strip : strips_) bytes += BlocksOfRow(in) * strip.BlockBytes();
   auto data = AllocateWeights(bytes);
   if (!data.ok()) return data.status();
   data_ = *std::move(data);
   std::byte* next = data_.get();
   for (WeightStrip& strip : strips_) {
     strip.data = next;
-    next += Blocks(in) * strip.BlockBytes();
+    next += BlocksOfRow(in) * strip.BlockBytes();
   }
   return absl::OkStatus();
 }
@@ -411,7 +413,7 @@ void BlockLinear::Multiply(ThreadPool& pool, Matrix x, bool accumulate, Matrix y
   pool.ParallelFor(runs, [&](int64_t run, int) {
     for (int64_t i = run * strips / runs; i < (run + 1) * strips / runs; ++i) {
       const float* bias = bias_ == nullptr ? nullptr : bias_.get() + strips_[i].first_out;
-      HWY_DYNAMIC_DISPATCH(LinearStrip)(strips_[i], *input_, Blocks(in), bias, accumulate, y);
+      HWY_DYNAMIC_DISPATCH(LinearStrip)(strips_[i], *input_, BlocksOfRow(in), bias, accumulate, y);
     }
   });
 }

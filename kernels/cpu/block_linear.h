@@ -21,7 +21,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "kernels/cpu/linear.h"
-#include "kernels/host/quantise.h"
+#include "kernels/host/rounding.h"
 
 namespace fmaserver::kernels::cpu {
 
@@ -65,7 +65,9 @@ struct WeightStrip {
   int64_t outs = 0;       ///< at most kStrip; the others are zero
 
   int64_t CodesOffset() const { return (has_minima ? 2 : 1) * kStrip * SizeOf(WeightFormat::kF16); }
-  int64_t BlockBytes() const { return CodesOffset() + RowBytes(format, kWeightBlock) * kStrip; }
+  int64_t BlockBytes() const {
+    return kStrip * RowBytes(BlockKind{format, has_minima}, kWeightBlock);
+  }
 };
 
 class BlockLinear : public CpuLinear {
@@ -74,8 +76,8 @@ class BlockLinear : public CpuLinear {
   using ForEach = absl::FunctionRef<void(int64_t count, absl::FunctionRef<void(int64_t i)> body)>;
 
   /// Parts share `in`. Those in blocks keep their bits, each in its format; others are rounded to
-  /// `format`, which must be there then. Products use `input`. RESOURCE_EXHAUSTED, or as
-  /// Quantise().
+  /// KindFor(part, format), and `format` must be there then. Products use `input`.
+  /// RESOURCE_EXHAUSTED, or as Quantise().
   static absl::StatusOr<std::unique_ptr<BlockLinear>> Pack(std::span<const HostLinear> stacked,
                                                            std::optional<WeightFormat> format,
                                                            std::shared_ptr<BlockInput> input,
@@ -83,8 +85,6 @@ class BlockLinear : public CpuLinear {
 
   void Multiply(ThreadPool& pool, Matrix x, bool accumulate, Matrix y) const override;
   float At(int64_t o, int64_t i) const override;
-
-  static int64_t Blocks(int64_t in) { return (in + kWeightBlock - 1) / kWeightBlock; }
 
  private:
   /// Adds the strips of a part, without their data.

@@ -16,12 +16,14 @@
 #include "kernels/cpu/block_linear.h"
 #include "kernels/cpu/encoder_attention.h"
 #include "kernels/cpu/fair_mutex.h"
+#include "kernels/cpu/host_group.h"
 #include "kernels/cpu/huge_pages.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/panel_linear.h"
 #include "kernels/cpu/pointwise.h"
 #include "kernels/cpu/rotary.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/sketch_pool.h"
 #include "kernels/cpu/tentative_rows.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu/tile_linear.h"
@@ -59,8 +61,7 @@ class HostBuffer : public Buffer {
 
 class HostSlots : public SlotMemory {
  public:
-  HostSlots(AlignedArray<std::byte> memory, const SlotLayout& slot, int32_t slots)
-      : memory_(std::move(memory)) {
+  HostSlots(BlockPart memory, const SlotLayout& slot, int32_t slots) : memory_(std::move(memory)) {
     layout = slot;
     count = slots;
   }
@@ -71,25 +72,7 @@ class HostSlots : public SlotMemory {
   }
 
  private:
-  AlignedArray<std::byte> memory_;
-};
-
-class HostGroup : public ArchiveGroup {
- public:
-  /// `of_sketches`: taken from `pool` with `bytes`.
-  HostGroup(std::byte* of_tokens, std::byte* of_sketches, int64_t bytes,
-            std::shared_ptr<PartPool> pool)
-      : bytes_(bytes), pool_(std::move(pool)) {
-    tokens = of_tokens;
-    sketches = of_sketches;
-  }
-  ~HostGroup() override { pool_->Give(sketches, bytes_); }
-  HostGroup(const HostGroup&) = delete;
-  HostGroup& operator=(const HostGroup&) = delete;
-
- private:
-  const int64_t bytes_;
-  const std::shared_ptr<PartPool> pool_;
+  BlockPart memory_;
 };
 
 class CpuBackend : public Backend {
@@ -117,17 +100,17 @@ class CpuBackend : public Backend {
   absl::StatusOr<std::unique_ptr<SlotMemory>> AllocateSlots(const SlotLayout& layout,
                                                             int32_t count) override {
     const int64_t bytes = layout.slot_bytes * count;
-    AlignedArray<std::byte> memory = TryAllocateAligned<std::byte>(bytes);
+    BlockPart memory = TryAllocateInHugePages(bytes);
     if (memory == nullptr) return NoMemory(bytes);
     return std::make_unique<HostSlots>(std::move(memory), layout, count);
   }
 
   absl::StatusOr<std::unique_ptr<ArchiveGroup>> MakeGroup(const ArchiveLayout& layout,
                                                           std::span<std::byte> tokens) override {
-    const int64_t bytes = layout.SketchBytes();
-    std::byte* sketches = sketches_->TryTake(bytes);
-    if (sketches == nullptr) return NoMemory(bytes);
-    return std::make_unique<HostGroup>(tokens.data(), sketches, bytes, sketches_);
+    const int64_t heads = int64_t{layout.num_layers} * layout.num_kv_heads;
+    const SketchColumn column = sketches_->TryTake(heads, layout.HeadSketchBytes());
+    if (column.first == nullptr) return NoMemory(layout.SketchBytes());
+    return std::make_unique<HostGroup>(tokens.data(), column, sketches_);
   }
 
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
@@ -244,6 +227,22 @@ class CpuBackend : public Backend {
     return absl::OkStatus();
   }
 
+  absl::Status SaveSketches(const ArchiveGroup& group, std::span<std::byte> out) override {
+    const SketchColumn& column = SketchesOf(group);
+    for (int64_t head = 0; head < column.heads; ++head) {
+      std::copy_n(column.Head(head), column.head_bytes, &out[head * column.head_bytes]);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status RestoreSketches(std::span<const std::byte> in, ArchiveGroup& group) override {
+    const SketchColumn& column = SketchesOf(group);
+    for (int64_t head = 0; head < column.heads; ++head) {
+      std::copy_n(&in[head * column.head_bytes], column.head_bytes, column.Head(head));
+    }
+    return absl::OkStatus();
+  }
+
  private:
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackInBlocks(std::span<const HostLinear> stacked,
                                                               std::optional<WeightFormat> format) {
@@ -265,7 +264,7 @@ class CpuBackend : public Backend {
   const std::shared_ptr<cpu::TileInput> tile_input_;  // null: products on vectors only
   const std::shared_ptr<cpu::BlockInput> block_input_;
   std::shared_ptr<cpu::Rotary> rotary_;  // of the layers that were packed last
-  const std::shared_ptr<PartPool> sketches_ = std::make_shared<PartPool>();
+  const std::shared_ptr<SketchPool> sketches_ = std::make_shared<SketchPool>();
   std::optional<cpu::AttentionStep> step_;
   cpu::TentativeRows tentative_;
   absl::Status status_;                         // of the step

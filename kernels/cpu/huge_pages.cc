@@ -51,29 +51,4 @@ BlockPart TryAllocateInHugePages(int64_t bytes) {
   return {block, part};
 }
 
-std::byte* PartPool::TryTake(int64_t bytes) {
-  const std::lock_guard lock(mutex_);
-  std::vector<std::byte*>& free = free_[bytes];
-  if (free.empty() && !Grow(bytes)) return nullptr;
-  std::byte* part = free.back();
-  free.pop_back();
-  return part;
-}
-
-void PartPool::Give(std::byte* part, int64_t bytes) {
-  const std::lock_guard lock(mutex_);
-  free_[bytes].push_back(part);
-}
-
-/// Adds free parts of this size.
-bool PartPool::Grow(int64_t bytes) {
-  const int64_t stride = SlotLayout::RoundUp(bytes, SlotLayout::kAlignment);
-  const int64_t parts = std::max<int64_t>(1, kHugePage / stride);
-  BlockPart block = TryAllocateInHugePages(parts * stride);
-  if (block == nullptr) return false;
-  for (int64_t i = parts - 1; i >= 0; --i) free_[bytes].push_back(block.get() + i * stride);
-  blocks_.push_back(std::move(block));
-  return true;
-}
-
 }  // namespace fmaserver::kernels

@@ -4,10 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <mutex>
-#include <vector>
 
 namespace fmaserver::kernels {
 
@@ -18,22 +15,5 @@ using BlockPart = std::shared_ptr<std::byte[]>;
 /// has them; what is never written takes up to one of them. Null when there is not enough memory.
 /// Parts that are allocated one after the other share blocks. Thread-safe.
 BlockPart TryAllocateInHugePages(int64_t bytes);
-
-/// Parts that come and go, of few different sizes: what was given back is used again, and its
-/// memory stays until the pool is destroyed. Thread-safe.
-class PartPool {
- public:
-  /// As TryAllocateInHugePages().
-  std::byte* TryTake(int64_t bytes);
-  /// Of the `bytes` that it was taken with.
-  void Give(std::byte* part, int64_t bytes);
-
- private:
-  bool Grow(int64_t bytes);
-
-  std::mutex mutex_;
-  std::vector<BlockPart> blocks_;
-  std::map<int64_t, std::vector<std::byte*>> free_;  // by size
-};
 
 }  // namespace fmaserver::kernels

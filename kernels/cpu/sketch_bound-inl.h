@@ -63,6 +63,52 @@ inline constexpr std::array<uint8_t, 64> CodeShifts() {
   return shifts;
 }
 
+inline constexpr float kUp = 1.0001F;  // more than rounding takes from sums of squares
+inline constexpr float kHuge = 1e15F;  // numbers beyond this could overflow
+inline constexpr float kTiny = 1e-20F;
+
+/// The size of numbers, 0 where they are none or huge.
+FMA_BOUND_INLINE __m512 Tame(__m512 numbers) {
+  const __m512 sizes = _mm512_abs_ps(numbers);
+  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(sizes, _mm512_set1_ps(kHuge), _CMP_LE_OQ), sizes);
+}
+
+/// The sum of each vector's lanes.
+FMA_BOUND_INLINE __m128 SumsOfLanes(const __m512 (&v)[kRowTile]) {
+  static_assert(kRowTile == 4);
+  const __m512 a = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+  const __m512 b = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+  const __m512 four = _mm512_add_ps(_mm512_shuffle_ps(a, b, _MM_SHUFFLE(1, 0, 1, 0)),
+                                    _mm512_shuffle_ps(a, b, _MM_SHUFFLE(3, 2, 3, 2)));
+  const __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(four), 1));
+  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(four), upper);
+  return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+
+/// The largest number in each of 16 vectors.
+FMA_BOUND_INLINE __m512 LargestOfLanes(const float* vectors) {
+  __m512 pairs[8];
+  for (int i = 0; i < 8; ++i) {
+    const __m512 a = _mm512_load_ps(vectors + 32 * i);
+    const __m512 b = _mm512_load_ps(vectors + 32 * i + 16);
+    pairs[i] = _mm512_max_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  }
+  __m512 fours[4];
+  for (int i = 0; i < 4; ++i) {
+    fours[i] =
+        _mm512_max_ps(_mm512_shuffle_ps(pairs[2 * i], pairs[2 * i + 1], _MM_SHUFFLE(1, 0, 1, 0)),
+                      _mm512_shuffle_ps(pairs[2 * i], pairs[2 * i + 1], _MM_SHUFFLE(3, 2, 3, 2)));
+  }
+  __m512 eights[2];
+  for (int i = 0; i < 2; ++i) {
+    eights[i] = _mm512_max_ps(
+        _mm512_shuffle_f32x4(fours[2 * i], fours[2 * i + 1], _MM_SHUFFLE(1, 0, 1, 0)),
+        _mm512_shuffle_f32x4(fours[2 * i], fours[2 * i + 1], _MM_SHUFFLE(3, 2, 3, 2)));
+  }
+  return _mm512_max_ps(_mm512_shuffle_f32x4(eights[0], eights[1], _MM_SHUFFLE(2, 0, 2, 0)),
+                       _mm512_shuffle_f32x4(eights[0], eights[1], _MM_SHUFFLE(3, 1, 3, 1)));
+}
+
 /// T: the cache's element type.
 template <typename T>
 class SketchBound {
@@ -125,9 +171,6 @@ class SketchBound {
   static constexpr int64_t kLanes = 16;
   static constexpr float kMost = 127.0F;  // of numbers of 8 bits
   static constexpr float kNever = -std::numeric_limits<float>::infinity();
-  static constexpr float kUp = 1.0001F;  // more than rounding takes from sums of squares
-  static constexpr float kHuge = 1e15F;  // numbers beyond this could overflow
-  static constexpr float kTiny = 1e-20F;
   static constexpr float kStep = 0.151F / (kMost / 10);  // of Y, in deviations
   static constexpr int64_t kSamples = 16;
   static constexpr float kReach = 2.5F;  // deviations rarely are so many times their mean
@@ -136,12 +179,6 @@ class SketchBound {
   FMA_BOUND_INLINE static __m512 Load(const BFloat16* from) {
     const __m256i numbers = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(numbers), 16));
-  }
-
-  /// The size of numbers, 0 where they are none or huge.
-  FMA_BOUND_INLINE static __m512 Tame(__m512 numbers) {
-    const __m512 sizes = _mm512_abs_ps(numbers);
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(sizes, _mm512_set1_ps(kHuge), _CMP_LE_OQ), sizes);
   }
 
   /// Sets what numbers of these units may reach: channel by channel some times the mean deviation,
@@ -189,6 +226,9 @@ class SketchBound {
       const __m512i number = _mm512_cvtps_epi32(x);
       const __m512 rest = _mm512_sub_ps(x, _mm512_cvtepi32_ps(number));
       const __m512 query = _mm512_load_ps(scaled + c);
+      for (int64_t i = 0; i < kLanes; ++i) {
+        work_.columns[(c + i) * work_.stride + index] = scaled[c + i];
+      }
       rests = _mm512_fmadd_ps(rest, rest, rests);
       squares = _mm512_fmadd_ps(x, x, squares);
       plain = _mm512_fmadd_ps(query, query, plain);
@@ -221,7 +261,8 @@ class SketchBound {
     // In scores, a half for each channel's number times a level of 10 at most.
     const float of_numbers = kMost / 10 * 5 * dim * gain * most_reach_;
     work_.slacks[index] = kUp * (of_levels + of_floats + of_numbers) + 1;
-    work_.mean_slacks[index] = kUp * (dim / 16 + 8) * 0x1p-23F * root_ * mean_limit_ * plain;
+    // Here the products with means are added one by one.
+    work_.mean_slacks[index] = kUp * (dim + 8) * 0x1p-23F * root_ * mean_limit_ * plain;
   }
 
   /// Not 0 in lanes where numbers are not in [0, most] or no numbers: as integers, all these are
@@ -280,27 +321,40 @@ class SketchBound {
     return bad;
   }
 
-  /// What is added to each query's sums and scores. `length`: no vector Y of a token is longer.
+  /// Sets what is added to each query's sums and scores. `length`: no vector Y of a token is
+  /// longer.
   FMA_BOUND_INLINE void MatchMeans(float length) {
-    const float* scaled = &scan_.scaled[form_ * scan_.queries * dim_];
-    static_assert(kRowTile == 4);
-    for (int64_t query = 0; query < count_; query += kRowTile, scaled += kRowTile * dim_) {
-      __m512 sums[kRowTile] = {};
-      const int64_t rows = std::min<int64_t>(kRowTile, count_ - query);
-      for (int64_t r = 0; r < rows; ++r) {
-        for (int64_t c = 0; c < dim_; c += kLanes) {
-          sums[r] = _mm512_fmadd_ps(_mm512_load_ps(scaled + r * dim_ + c),
-                                    _mm512_load_ps(&work_.means[c]), sums[r]);
-        }
-      }
-      const __m128 products = _mm_add_ps(SumsOfLanes(sums), _mm_load_ps(&work_.mean_slacks[query]));
-      _mm_store_ps(&work_.centres[query],
-                   _mm_fmadd_ps(products, _mm_load_ps(&work_.steps[query]), _mm_set1_ps(1e-30F)));
-      const __m128 slacks = _mm_fmadd_ps(_mm_load_ps(&work_.rests[query]), _mm_set1_ps(length),
-                                         _mm_load_ps(&work_.slacks[query]));
-      _mm_store_si128(reinterpret_cast<__m128i*>(&work_.unit_slacks[query]),
-                      _mm_cvtps_epi32(slacks));
+    constexpr int kMany = BoundScratch::kColumns / kLanes;
+    if (count_ <= kLanes) return MatchMeans<1>(0, length);
+    for (int64_t query = 0; query < count_; query += BoundScratch::kColumns) {
+      MatchMeans<kMany>(query, length);
     }
+  }
+
+  /// Of kVecs vectors of queries.
+  template <int kVecs>
+  FMA_BOUND_INLINE void MatchMeans(int64_t query, float length) {
+    const float* columns = &work_.columns[query];
+    __m512 sums[kVecs] = {};
+    for (int64_t c = 0; c < dim_; ++c, columns += work_.stride) {
+      const __m512 mean = _mm512_set1_ps(work_.means[c]);
+      for (int v = 0; v < kVecs; ++v) {
+        sums[v] = _mm512_fmadd_ps(_mm512_load_ps(columns + v * kLanes), mean, sums[v]);
+      }
+    }
+    for (int v = 0; v < kVecs; ++v) SetCentres(query + v * kLanes, sums[v], length);
+  }
+
+  /// Of 16 queries, from their products with means on.
+  FMA_BOUND_INLINE void SetCentres(int64_t query, __m512 products, float length) {
+    const __m512 most = _mm512_add_ps(products, _mm512_load_ps(&work_.mean_slacks[query]));
+    _mm512_store_ps(
+        &work_.centres[query],
+        _mm512_fmadd_ps(most, _mm512_load_ps(&work_.steps[query]), _mm512_set1_ps(1e-30F)));
+    const __m512 slacks =
+        _mm512_fmadd_ps(_mm512_load_ps(&work_.rests[query]), _mm512_set1_ps(length),
+                        _mm512_load_ps(&work_.slacks[query]));
+    _mm512_store_si512(&work_.unit_slacks[query], _mm512_cvtps_epi32(slacks));
   }
 
   /// Levels of all channels as bytes, for many queries.
@@ -350,16 +404,6 @@ class SketchBound {
       tile.rest_of_row += tile.heads;
       ++tile.row;
     }
-  }
-
-  FMA_BOUND_INLINE static __m128 SumsOfLanes(const __m512 (&v)[kRowTile]) {
-    const __m512 a = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
-    const __m512 b = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
-    const __m512 four = _mm512_add_ps(_mm512_shuffle_ps(a, b, _MM_SHUFFLE(1, 0, 1, 0)),
-                                      _mm512_shuffle_ps(a, b, _MM_SHUFFLE(3, 2, 3, 2)));
-    const __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(four), 1));
-    const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(four), upper);
-    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
   }
 
   template <bool kStored, int kRows, int kVecs>

@@ -21,6 +21,7 @@
 #include "hwy/highway.h"
 #include "kernels/cpu/archive-inl.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/row_bound-inl.h"
 #include "kernels/cpu/sketch_bound-inl.h"
 #include "kernels/cpu/sketch_scan-inl.h"
 
@@ -40,7 +41,8 @@ class UnitChoice {
         scratch_(scratch),
         work_(scratch.open),
         scan_(layout_, work_),
-        bound_(layout_, work_) {}
+        bound_(layout_, work_),
+        row_bound_(layout_, work_) {}
 
   /// For the first `rows` queries of the scratch, in `fine_group`.
   void Begin(int64_t rows, int64_t fine_group) {
@@ -87,12 +89,13 @@ class UnitChoice {
   void LookAt(GroupRange groups, UnitForm form) {
     form_ = static_cast<int>(form);
     first_unit_ = groups.first * layout_.UnitsPerGroup();
-    work_.sketches.clear();
-    for (int64_t group = groups.first; group < groups.end; ++group) {
+    const int64_t bytes = layout_.Sketch().bytes;
+    const int64_t of_group = layout_.UnitsPerGroup();
+    work_.sketches.resize((groups.end - groups.first) * of_group);
+    const std::byte** to = work_.sketches.data();
+    for (int64_t group = groups.first; group < groups.end; ++group, to += of_group) {
       const std::byte* sketch = archive_.Sketches(group, fine_group_);
-      for (int64_t i = 0; i < layout_.UnitsPerGroup(); ++i, sketch += layout_.Sketch().bytes) {
-        work_.sketches.push_back(sketch);
-      }
+      for (int64_t i = 0; i < of_group; ++i) to[i] = sketch + i * bytes;
     }
     // Units of sinks only are never opened.
     for (int64_t i = 0; SinksOf(i) == layout_.unit_tokens; ++i) work_.sketches[i] = nullptr;
@@ -122,14 +125,34 @@ class UnitChoice {
     }
   }
 
-  void PrefetchSketch(int64_t i) const {
+  HWY_INLINE void PrefetchSketch(int64_t i) const {
     if (i >= std::ssize(work_.sketches) || work_.sketches[i] == nullptr) return;
-    Prefetch(work_.sketches[i], layout_.Sketch().bytes);
+    const int64_t bytes = layout_.Sketch().bytes;
+    // Where sketches lie in a row processors do it themselves, and better.
+    if (i > 0 && work_.sketches[i] - work_.sketches[i - 1] == bytes) return;
+    Prefetch(work_.sketches[i], bytes);
   }
 
   void SetBounds(int64_t units) {
-    bound_.SetQueries(form_, rows_ * heads_, work_.sketches);
     stride_ = SlotLayout::RoundUp(units, SlotLayout::kLane);
+    if (rows_ == 1 && RowBound<T>::Serves(layout_)) {
+      SetRowBounds(units);
+    } else {
+      SetBlockBounds(units);
+    }
+    for (int64_t i = units; i < stride_; ++i) Fill(work_.bounds.get() + i, kDone);
+  }
+
+  void SetRowBounds(int64_t units) {
+    float* bounds = work_.bounds.get();
+    row_bound_.Match(form_, heads_, work_.sketches, bounds);
+    for (int64_t i = 0; i < units && SinksOf(i) > 0; ++i) {
+      bounds[i] = work_.sketches[i] == nullptr ? kDone : kInfinity;
+    }
+  }
+
+  void SetBlockBounds(int64_t units) {
+    bound_.SetQueries(form_, rows_ * heads_, work_.sketches);
     for (int64_t i = 0; i < units; ++i) {
       const std::byte* sketch = work_.sketches[i];
       float* bounds = work_.bounds.get() + i;
@@ -140,7 +163,6 @@ class UnitChoice {
         Fill(bounds, sketch == nullptr ? kDone : kInfinity);
       }
     }
-    for (int64_t i = units; i < stride_; ++i) Fill(work_.bounds.get() + i, kDone);
   }
 
   /// The bounds of one unit and each row.
@@ -188,6 +210,7 @@ class UnitChoice {
   OpenScratch& work_;
   SketchScan<T> scan_;
   SketchBound<T> bound_;
+  RowBound<T> row_bound_;
 
   // Of the block:
   int64_t rows_ = 0;

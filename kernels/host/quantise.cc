@@ -7,14 +7,12 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/host/host_element.h"
+#include "kernels/host/quantise_numbers.h"
 
 namespace fmaserver::kernels {
 namespace {
 
-constexpr float kMostOfFloat16 = 65504.0F;
 constexpr int kInt4Offset = 8;
-
-using Numbers = std::array<float, kWeightBlock>;
 
 /// What a code stands for, in units of the scale, is code + offset, least..most.
 struct CodeRange {
@@ -24,22 +22,16 @@ struct CodeRange {
 constexpr CodeRange kInt8Range = {-127, 127};
 constexpr CodeRange kInt4Range = {-kInt4Offset, 15 - kInt4Offset};
 
-/// To the nearest integer, of ties to even, for numbers below 2^22: a sum that has no bits behind
-/// the point.
-inline float Round(float x) {
-  constexpr float kShift = 0x1.8p23F;
-  return (x + kShift) - kShift;
-}
-
 /// numbers * inverse, rounded and cut to the range.
-void Multiples(const Numbers& numbers, float inverse, CodeRange range, Numbers& multiples) {
+void Multiples(const BlockNumbers& numbers, float inverse, CodeRange range,
+               BlockNumbers& multiples) {
   for (int64_t i = 0; i < kWeightBlock; ++i) {
-    multiples[i] = Round(std::clamp(numbers[i] * inverse, range.least, range.most));
+    multiples[i] = RoundToInteger(std::clamp(numbers[i] * inverse, range.least, range.most));
   }
 }
 
 /// The number that is farthest from zero.
-float Extreme(const Numbers& numbers) {
+float Extreme(const BlockNumbers& numbers) {
   float extreme = 0;
   for (const float x : numbers) {
     if (std::abs(x) > std::abs(extreme)) extreme = x;
@@ -50,23 +42,19 @@ float Extreme(const Numbers& numbers) {
 /// The scale with which multiples of it in kInt4Range come nearest to the numbers, in the least
 /// squares: of several ways to round them, that which explains most of their squares, with the
 /// scale that fits it best.
-float Int4Scale(const Numbers& numbers, float extreme) {
+float Int4Scale(const BlockNumbers& numbers, float extreme) {
   // A scale below extreme / -8 cuts the extreme off and is finer for the others; one above leaves
   // the range unused.
   constexpr int kTries = 8;
   constexpr float kStep = 0.125F;
-  Numbers multiples;
+  BlockNumbers multiples;
   float best = 0;
   float scale = 0;
   for (int i = -kTries; i <= kTries; ++i) {
     const float inverse = (kInt4Range.least - kStep * static_cast<float>(i)) / extreme;
     Multiples(numbers, inverse, kInt4Range, multiples);
-    float product = 0;
-    float square = 0;
-    for (int64_t j = 0; j < kWeightBlock; ++j) {
-      product += numbers[j] * multiples[j];
-      square += multiples[j] * multiples[j];
-    }
+    const float product = SumOverBlock([&](int64_t j) { return numbers[j] * multiples[j]; });
+    const float square = SumOverBlock([&](int64_t j) { return multiples[j] * multiples[j]; });
     if (square > 0 && product * product > best * square) {
       best = product * product / square;
       scale = product / square;
@@ -85,8 +73,7 @@ float WeightBlock::At(int64_t i) const {
 }
 
 absl::StatusOr<WeightBlock> Quantise(std::span<const float> numbers, WeightFormat format) {
-  Numbers all = {};
-  std::ranges::copy(numbers, all.begin());
+  const BlockNumbers all = WholeBlock(numbers);
   const bool is_int8 = format == WeightFormat::kInt8;
   const CodeRange range = is_int8 ? kInt8Range : kInt4Range;
   const float extreme = Extreme(all);
@@ -103,7 +90,7 @@ absl::StatusOr<WeightBlock> Quantise(std::span<const float> numbers, WeightForma
     block.scale = FromFloat<Float16>(std::clamp(scale, -kMostOfFloat16, kMostOfFloat16));
   }
   const float unit = ToFloat(block.scale);
-  Numbers multiples = {};
+  BlockNumbers multiples = {};
   if (unit != 0) Multiples(all, 1.0F / unit, range, multiples);
   for (int64_t i = 0; i < kWeightBlock; ++i) {
     block.codes[i] = static_cast<int8_t>(multiples[i] + (is_int8 ? 0 : kInt4Offset));

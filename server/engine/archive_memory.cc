@@ -65,6 +65,9 @@ absl::StatusOr<std::unique_ptr<ArchiveMemory>> ArchiveMemory::Create(
     return absl::ResourceExhaustedError(
         Concat("archive: ", stride * places, " bytes cannot be addressed: ", std::strerror(errno)));
   }
+  // Units are read here and there: small pages would take longer to find than to read.
+  if (file < 0)
+    static_cast<void>(madvise(base, static_cast<size_t>(stride * places), MADV_HUGEPAGE));
   std::move(close_file).Cancel();
   return absl::WrapUnique(
       new ArchiveMemory(dir, file, static_cast<std::byte*>(base), bytes, stride, places));

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "kernels/fma/element.h"
 #include "kernels/host/host_element.h"
+#include "kernels/host/rounding.h"
 #include "model_loader/expected_tensors.h"
 #include "model_loader/tensor_names.h"
 
@@ -22,11 +23,13 @@ namespace {
 
 using kernels::WeightFormat;
 
-/// The integers of `type`, if it has some.
-std::optional<WeightFormat> BlocksOf(WeightType type) {
-  if (type == WeightType::kInt8) return WeightFormat::kInt8;
-  if (type == WeightType::kInt4) return WeightFormat::kInt4;
-  return std::nullopt;
+/// The integers that the weight `name` is rounded to, if `type` has some. Embedding and output
+/// layer, where errors of 4 bits cost most, keep 8.
+std::optional<WeightFormat> BlocksOf(WeightType type, std::string_view name) {
+  if (type != WeightType::kInt8 && type != WeightType::kInt4) return std::nullopt;
+  const bool has_8 =
+      name == model::WeightOf(model::kEmbedTokens) || name == model::WeightOf(model::kLmHead);
+  return type == WeightType::kInt8 || has_8 ? WeightFormat::kInt8 : WeightFormat::kInt4;
 }
 
 /// One of those that a WeightType is about.
@@ -44,12 +47,21 @@ std::vector<LargeTensor> LargeTensors(const model::Checkpoint& checkpoint) {
   return large;
 }
 
-/// Bytes of a row of so many numbers: whole blocks, each with its scale.
-int64_t LoadedRowBytes(WeightFormat format, int64_t numbers) {
-  if (!kernels::InBlocks(format)) return kernels::RowBytes(format, numbers);
-  const int64_t blocks = (numbers + kernels::kWeightBlock - 1) / kernels::kWeightBlock;
-  return blocks *
-         (kernels::RowBytes(format, kernels::kWeightBlock) + kernels::SizeOf(WeightFormat::kF16));
+kernels::HostMatrix AsMatrix(const model::TensorView& tensor) {
+  const int64_t rows = tensor.shape.size() == 1 ? 1 : tensor.shape.front();
+  const int64_t numbers_of_each = tensor.dtype == WeightFormat::kInt4 ? 2 : 1;
+  return {.data = tensor.data,
+          .format = tensor.dtype,
+          .rows = rows,
+          .cols = tensor.NumElements() * numbers_of_each / rows};
+}
+
+/// Bytes of a row of a plain weight once it is loaded as `type`.
+int64_t LoadedRowBytes(WeightType type, const LargeTensor& tensor) {
+  const kernels::HostMatrix weight = AsMatrix(tensor.view);
+  const auto blocks = BlocksOf(type, tensor.name);
+  if (!blocks.has_value()) return kernels::RowBytes(WeightFormat::kBF16, weight.cols);
+  return kernels::RowBytes(kernels::KindFor(weight, *blocks), weight.cols);
 }
 
 absl::Status CheckType(const model::Checkpoint& checkpoint, WeightType type) {
@@ -103,15 +115,6 @@ class WeightLoader {
     return layer;
   }
 
-  static kernels::HostMatrix AsMatrix(const model::TensorView& tensor) {
-    const int64_t rows = tensor.shape.size() == 1 ? 1 : tensor.shape.front();
-    const int64_t numbers_of_each = tensor.dtype == WeightFormat::kInt4 ? 2 : 1;
-    return {.data = tensor.data,
-            .format = tensor.dtype,
-            .rows = rows,
-            .cols = tensor.NumElements() * numbers_of_each / rows};
-  }
-
   kernels::HostMatrix Required(const std::string& name) const {
     return AsMatrix(checkpoint_.Tensor(name));
   }
@@ -148,7 +151,7 @@ class WeightLoader {
       }
       parts.push_back({weight, IfPresent(model::BiasOf(module))});
     }
-    const std::optional<WeightFormat> blocks = BlocksOf(type_);
+    const std::optional<WeightFormat> blocks = BlocksOf(type_, model::WeightOf(modules.front()));
     return Keep(blocks.has_value() ? backend_.PackQuantised(parts, *blocks)
                                    : backend_.PackLinear(parts));
   }
@@ -244,10 +247,10 @@ bool Rounds(const model::Checkpoint& checkpoint, WeightType type) {
 int64_t LoadedBytes(const model::Checkpoint& checkpoint, WeightType type) {
   int64_t bytes = checkpoint.WeightBytes();
   if (type == WeightType::kAsStored) return bytes;
-  const WeightFormat format = BlocksOf(type).value_or(WeightFormat::kBF16);
-  for (const auto& [name, view] : LargeTensors(checkpoint)) {
+  for (const LargeTensor& tensor : LargeTensors(checkpoint)) {
+    const model::TensorView& view = tensor.view;
     if (kernels::InBlocks(view.dtype)) continue;
-    bytes += view.shape.front() * LoadedRowBytes(format, view.shape.back());
+    bytes += view.shape.front() * LoadedRowBytes(type, tensor);
     bytes -= view.NumElements() * kernels::SizeOf(view.dtype);
   }
   return bytes;

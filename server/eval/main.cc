@@ -25,6 +25,7 @@
 #include "kernels/device.h"
 #include "model_loader/checkpoint.h"
 #include "nlohmann/json.hpp"
+#include "server/engine/device_choice.h"
 #include "server/engine/model.h"
 #include "server/eval/encode.h"
 #include "server/eval/evaluation.h"
@@ -183,12 +184,13 @@ void PrintResult(const Evaluation& result, std::optional<int64_t> bytes, int64_t
 absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const Flags& flags,
                                                          const model::Checkpoint& checkpoint,
                                                          int32_t chunk) {
-  absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(flags.device, flags.threads);
-  if (!device.ok()) return device.status();
   engine::ModelOptions options;
   options.max_rows = chunk;
   options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);  // CLI11 checked it
   options.weights = *engine::WeightTypeNamed(flags.weights);
+  const std::string name = engine::DeviceFor(checkpoint, options.weights, flags.device);
+  absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(name, flags.threads);
+  if (!device.ok()) return device.status();
   return engine::Model::Load(checkpoint, std::move(device->backend), options);
 }
 

@@ -7,7 +7,6 @@
 #include "absl/strings/str_join.h"
 #include "base/refusal.h"
 #include "base/text.h"
-#include "server/openai/fields.h"
 
 namespace fmaserver::openai {
 namespace {
@@ -43,6 +42,11 @@ constexpr Field kChat[] = {
      }},
     {"logprobs", [](const Value& v, GenerateJob& j) { return v.To(j.logprobs); }},
     {"top_logprobs", [](const Value& v, GenerateJob& j) { return v.To(j.top_logprobs); }},
+    {"max_completion_tokens",
+     [](const Value& v, GenerateJob& j) { return v.To(j.max_completion_tokens.emplace()); }},
+};
+
+constexpr Field kAbsentFromChat[] = {
     {"add_generation_prompt", MustBeTrue},
     {"continue_final_message", MustBeFalse},
     {"echo", MustBeFalse},
@@ -51,20 +55,17 @@ constexpr Field kChat[] = {
     {"documents", MustBeUnset},
 };
 
-absl::Status CompleteChat(const json& body, GenerateJob& job) {
+absl::Status CompleteChat(GenerateJob& job) {
   if (job.prompts.empty()) {
     return Refusal("messages", Words{"missing"}, "a list of one message or more");
   }
   if (job.top_logprobs != 0 && !job.logprobs) {
     return Refusal("top_logprobs", job.top_logprobs, "0, unless logprobs is true");
   }
-  const auto is_set = [&](const char* name) {
-    return body.contains(name) && !body[name].is_null();
-  };
-  int64_t& max_tokens = job.request.options.max_tokens;
-  if (!is_set("max_tokens")) max_tokens = kChatTokens;
-  if (!is_set("max_completion_tokens")) return absl::OkStatus();
-  return Value{"max_completion_tokens", body["max_completion_tokens"]}.To(max_tokens);
+  if (job.max_completion_tokens.has_value()) {
+    job.request.options.max_tokens = *job.max_completion_tokens;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -101,9 +102,13 @@ absl::Status ReadMessages(const Value& value, service::Conversation& messages) {
   return absl::OkStatus();
 }
 
+std::span<const Field> ChatFields() { return kChat; }
+
 absl::Status ReadChat(const json& body, GenerateJob& job) {
-  absl::Status status = ReadFields(body, {kChat, CommonFields()}, job);
-  return status.ok() ? CompleteChat(body, job) : status;
+  job.request.options.max_tokens = kChatTokens;
+  absl::Status status =
+      ReadFields(body, {kChat, kAbsentFromChat, CommonFields(), AbsentFields()}, job);
+  return status.ok() ? CompleteChat(job) : status;
 }
 
 }  // namespace fmaserver::openai

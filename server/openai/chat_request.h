@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "nlohmann/json.hpp"
+#include "server/openai/fields.h"
 #include "server/openai/generate_job.h"
 #include "server/openai/value.h"
 #include "server/service/chat.h"
@@ -13,6 +14,9 @@ namespace fmaserver::openai {
 
 /// Tokens of an answer, at most, where a chat does not say.
 inline constexpr int64_t kChatTokens = 4096;
+
+/// What a chat has besides the fields of all requests.
+std::span<const Field> ChatFields();
 
 /// Fills `job`, which has its vocabulary. INVALID_ARGUMENT names the field.
 absl::Status ReadChat(const nlohmann::json& body, GenerateJob& job);

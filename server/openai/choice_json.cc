@@ -133,6 +133,8 @@ Json SourcesOf(const std::vector<std::vector<engine::Source>>& sources) {
       unit["end_token"] = source.end;
       unit["share"] = Finite(source.share);
       unit["text"] = source.text;
+      unit["first_byte"] = source.bytes.has_value() ? Json(source.bytes->begin) : Json();
+      unit["end_byte"] = source.bytes.has_value() ? Json(source.bytes->end) : Json();
     }
   }
   return list;

@@ -6,7 +6,6 @@
 
 #include "base/refusal.h"
 #include "base/text.h"
-#include "server/openai/fields.h"
 
 namespace fmaserver::openai {
 namespace {
@@ -52,8 +51,9 @@ constexpr Field kCompletion[] = {
     {"best_of", [](const Value& v, GenerateJob& j) { return v.To(j.best_of.emplace()); }},
     {"add_special_tokens",
      [](const Value& v, GenerateJob& j) { return v.To(j.add_special_tokens); }},
-    {"suffix", MustBeUnset},
 };
+
+constexpr Field kAbsentFromCompletions[] = {{"suffix", MustBeUnset}};
 
 /// The text that stands before the output.
 absl::StatusOr<std::string> EchoOf(const service::Input& input,
@@ -88,8 +88,11 @@ absl::Status CompletePrompts(GenerateJob& job) {
 
 }  // namespace
 
+std::span<const Field> CompletionFields() { return kCompletion; }
+
 absl::Status ReadCompletion(const json& body, GenerateJob& job) {
-  absl::Status status = ReadFields(body, {kCompletion, CommonFields()}, job);
+  absl::Status status =
+      ReadFields(body, {kCompletion, kAbsentFromCompletions, CommonFields(), AbsentFields()}, job);
   return status.ok() ? CompletePrompts(job) : status;
 }
 

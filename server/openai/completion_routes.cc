@@ -32,22 +32,18 @@ absl::StatusOr<Asked> ReadAsked(service::Service& service, const Request& reques
 void Answer(Hall& hall, bool chat, Request request, std::shared_ptr<Responder> responder) {
   const size_t bytes = request.body.size();
   const auto call = request.call;
-  const auto refuse = [call](const absl::Status& status, Responder& to) {
-    call->SetStatus(status);
-    to.Answer(ErrorResponse(status));
-  };
-  const absl::Status status = hall.service.Read(
-      bytes, [&hall, chat, refuse, request = std::move(request), responder]() mutable {
+  const absl::Status status =
+      hall.service.Read(bytes, [&hall, chat, request = std::move(request), responder]() mutable {
         auto asked = ReadAsked(hall.service, request, chat);
         request.body.clear();
-        hall.loop.Post([&hall, refuse, asked = std::move(asked), request = std::move(request),
+        hall.loop.Post([&hall, asked = std::move(asked), request = std::move(request),
                         responder = std::move(responder)]() mutable {
-          if (!asked.ok()) return refuse(asked.status(), *responder);
+          if (!asked.ok()) return Refuse(asked.status(), *request.call, *responder);
           GenerationAnswer::Start(hall, std::move(asked->job), asked->at_once, std::move(request),
                                   std::move(responder));
         });
       });
-  if (!status.ok()) refuse(status, *responder);
+  if (!status.ok()) Refuse(status, *call, *responder);
 }
 
 }  // namespace

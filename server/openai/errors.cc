@@ -130,6 +130,11 @@ Response ErrorResponse(const absl::Status& status) {
   return response;
 }
 
+void Refuse(const absl::Status& status, service::Call& call, Responder& responder) {
+  call.SetStatus(status);
+  responder.Answer(ErrorResponse(status));
+}
+
 std::string ErrorBody(const absl::Status& status) { return ErrorResponse(status).body; }
 
 std::string_view ReasonOf(int http_status) {

@@ -15,6 +15,9 @@ namespace fmaserver::openai {
 /// becomes Retry-After.
 Response ErrorResponse(const absl::Status& status);
 
+/// Answers with it, and ends `call` with it.
+void Refuse(const absl::Status& status, service::Call& call, Responder& responder);
+
 /// The same body with a status of HTTP that no absl::Status has, such as 405.
 Response ErrorResponse(int http_status, std::string_view message);
 

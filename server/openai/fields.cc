@@ -142,7 +142,9 @@ constexpr Field kCommon[] = {
     {"return_token_ids", [](const Value& v, GenerateJob& j) { return v.To(j.return_token_ids); }},
     {"return_tokens_as_token_ids",
      [](const Value& v, GenerateJob& j) { return v.To(j.tokens_as_ids); }},
-    // What changes the answer, and is not there.
+};
+
+constexpr Field kAbsent[] = {
     {"response_format", ReadResponseFormat},
     {"tool_choice", ReadToolChoice},
     {"skip_special_tokens", MustBeTrue},
@@ -159,6 +161,9 @@ constexpr Field kCommon[] = {
     {"guided_grammar", MustBeUnset},
     {"logprob_token_ids", MustBeUnset},
     {"truncate_prompt_tokens", MustBeUnset},
+    {"prompt_embeds", MustBeUnset},
+    {"repetition_detection", MustBeUnset},
+    {"watermarking", MustBeUnset},
     {"logits_processors", MustBeUnset},
     {"return_hidden_states", MustBeUnset},
     {"audio", MustBeUnset},
@@ -203,5 +208,7 @@ absl::Status ReadFields(const json& body, std::initializer_list<std::span<const 
 }
 
 std::span<const Field> CommonFields() { return kCommon; }
+
+std::span<const Field> AbsentFields() { return kAbsent; }
 
 }  // namespace fmaserver::openai

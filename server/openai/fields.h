@@ -21,9 +21,12 @@ struct Field {
 absl::Status ReadFields(const nlohmann::json& body,
                         std::initializer_list<std::span<const Field>> tables, GenerateJob& job);
 
-/// Of both completions and chats: how tokens are chosen and where they end, what else is asked of
-/// them, how the answer comes, and what this server refuses.
+/// Of completions, chats and responses: how tokens are chosen and where they end, what else is
+/// asked of them, and how the answer comes.
 std::span<const Field> CommonFields();
+
+/// Of all of them: what would change the answer, and is not there.
+std::span<const Field> AbsentFields();
 
 /// A field that must say nothing: refuses all but false, "", [], {} and what is named as usual.
 absl::Status MustBeUnset(const Value& value, GenerateJob& job);

@@ -34,6 +34,7 @@ struct GenerateJob {
   bool score_only = false;  ///< the prompt's scores are wanted, and no token after it
 
   std::optional<int32_t> best_of = {};
+  std::optional<int64_t> max_completion_tokens = {};  ///< wins over max_tokens
   bool logprobs = false;
   int32_t top_logprobs = 0;
   bool add_special_tokens = true;

@@ -209,8 +209,9 @@ void GenerationAnswer::Complete() {
 }
 
 void GenerationAnswer::SendWhole() {
-  // Of what is longer, others would notice the time.
-  const absl::Status status = hall_.service.Read(bytes_, [self = shared_from_this()] {
+  // Of what is longer, others would notice the time. The answer must end on the loop's thread, so
+  // that the reading thread gives its hold on it away.
+  const absl::Status status = hall_.service.Read(bytes_, [self = shared_from_this()]() mutable {
     Json answer = self->Envelope();
     Json& choices = answer["choices"] = Json::array();
     for (size_t i = 0; i < self->parts_.size(); ++i) {
@@ -219,7 +220,8 @@ void GenerationAnswer::SendWhole() {
     }
     answer["usage"] = UsageOf(self->UsageSoFar());
     Response response{.body = TextOf(answer), .headers = IgnoredFields(self->job_.ignored)};
-    self->hall_.loop.Post([self, response = std::move(response)]() mutable {
+    Loop& loop = self->hall_.loop;
+    loop.Post([self = std::move(self), response = std::move(response)]() mutable {
       self->LetGo();
       self->responder_->Answer(std::move(response));
     });

@@ -25,11 +25,13 @@ Json OrNull(const std::optional<T>& value) {
   return value.has_value() ? Json(*value) : Json();
 }
 
-Json UsageOf(const service::Answered& answered) {
+/// What was read of the input is in the state that is kept.
+Json UsageOf(const service::Answered& answered, bool is_kept) {
+  const auto written = is_kept ? answered.input_tokens - answered.cached_tokens : 0;
   Json json;
   json["input_tokens"] = answered.input_tokens;
   json["input_tokens_details"] = {{"cached_tokens", answered.cached_tokens},
-                                  {"cache_write_tokens", 0}};
+                                  {"cache_write_tokens", written}};
   json["output_tokens"] = answered.output_tokens;
   json["output_tokens_details"] = {{"reasoning_tokens", 0}};
   json["total_tokens"] = answered.input_tokens + answered.output_tokens;
@@ -118,7 +120,7 @@ Json ResponseForm::Finished(const service::Answered& answered) const {
     json["incomplete_details"] = {{"reason", "time_limit"}};
   }
   json["output"] = Json::array({Message(StatusOf(answered), &answered.text)});
-  json["usage"] = UsageOf(answered);
+  json["usage"] = UsageOf(answered, base_["store"].get<bool>());
   return json;
 }
 

@@ -7,7 +7,6 @@
 #include "base/refusal.h"
 #include "base/text.h"
 #include "server/openai/chat_request.h"
-#include "server/openai/fields.h"
 
 namespace fmaserver::openai {
 namespace {
@@ -158,12 +157,15 @@ constexpr Field kResponse[] = {
     {"reasoning", ReadReasoning},
     {"include", ReadInclude},
     {"stream_options", IgnoreStreamOptions},
+};
+
+constexpr Field kAbsentFromResponses[] = {
     {"max_tokens", RefuseMaxTokens},
     {"max_completion_tokens", RefuseMaxTokens},
-    // What changes the answer, and is not there.
     {"n", MustBe<1>},
     {"top_logprobs", MustBe<0>},
     {"sources", MustBe<0>},
+    {"attention_shares", MustBeFalse},
     {"background", MustBeFalse},
     {"logprobs", MustBeFalse},
     {"echo", MustBeFalse},
@@ -178,12 +180,17 @@ constexpr Field kResponse[] = {
 
 }  // namespace
 
+std::span<const Field> ResponseFields() { return kResponse; }
+
+std::span<const Field> AbsentFromResponses() { return kAbsentFromResponses; }
+
 absl::StatusOr<GenerateJob> ReadResponse(const json& body, const service::Vocabulary& vocabulary) {
   GenerateJob job;
   job.vocabulary = vocabulary;
   job.request.options.sampling = service::DefaultSampling(vocabulary);
   job.request.options.max_tokens = kChatTokens;
-  absl::Status status = ReadFields(body, {kResponse, CommonFields()}, job);
+  absl::Status status =
+      ReadFields(body, {kResponse, kAbsentFromResponses, CommonFields(), AbsentFields()}, job);
   if (!status.ok()) return status;
   if (job.request.options.max_tokens < 1) {
     return Refusal("max_output_tokens", job.request.options.max_tokens, "1 or more");

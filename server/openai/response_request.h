@@ -2,14 +2,20 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
+#include "server/openai/fields.h"
 #include "server/openai/generate_job.h"
 #include "server/service/tokens.h"
 
 namespace fmaserver::openai {
+
+/// What a response has besides the fields of all requests, and which of those it has not.
+std::span<const Field> ResponseFields();
+std::span<const Field> AbsentFromResponses();
 
 /// What `body` asks of a model with this vocabulary. INVALID_ARGUMENT names the field.
 absl::StatusOr<GenerateJob> ReadResponse(const nlohmann::json& body,

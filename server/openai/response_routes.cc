@@ -66,8 +66,7 @@ void Start(Hall& hall, absl::StatusOr<GenerateJob> job, Request request,
   if (job.ok()) {
     return ResponseAnswer::Start(hall, *std::move(job), std::move(request), std::move(responder));
   }
-  request.call->SetStatus(job.status());
-  responder->Answer(ErrorResponse(job.status()));
+  Refuse(job.status(), *request.call, *responder);
 }
 
 void StartBehind(Hall& hall, GenerateJob job, const Request& request,
@@ -101,9 +100,7 @@ void AnswerResponse(Hall& hall, Request request, const std::shared_ptr<Responder
           Start(hall, std::move(job), std::move(request), std::move(responder));
         });
       });
-  if (status.ok()) return;
-  call->SetStatus(status);
-  responder->Answer(ErrorResponse(status));
+  if (!status.ok()) Refuse(status, *call, *responder);
 }
 
 /// Does something with the model that keeps the response `id`, and what that keeps.
@@ -157,17 +154,13 @@ Handler OnDisk(Hall& hall, KeptTask task) {
             responder->Answer(body.ok() ? Response{.body = *body} : ErrorResponse(body.status()));
           });
         });
-    if (status.ok()) return;
-    call->SetStatus(status);
-    responder->Answer(ErrorResponse(status));
+    if (!status.ok()) Refuse(status, *call, *responder);
   };
 }
 
 /// POST /v1/responses/ID/cancel, and what others have beside it.
-void Refuse(const Request& request, const std::shared_ptr<Responder>& responder) {
-  const absl::Status status = NoSuchPath(request.path);
-  request.call->SetStatus(status);
-  responder->Answer(ErrorResponse(status));
+void RefusePath(const Request& request, const std::shared_ptr<Responder>& responder) {
+  Refuse(NoSuchPath(request.path), *request.call, *responder);
 }
 
 }  // namespace
@@ -179,7 +172,7 @@ void AddResponseRoutes(Hall& hall, Router& router) {
               }});
   router.Add({"GET", kResponsePath, &service::kOpenAiGetResponse, OnDisk(hall, GetKept)});
   router.Add({"DELETE", kResponsePath, &service::kOpenAiDeleteResponse, OnDisk(hall, DeleteKept)});
-  router.Add({"POST", kResponsePath, &service::kOpenAiGetResponse, Refuse});
+  router.Add({"POST", kResponsePath, &service::kOpenAiGetResponse, RefusePath});
 }
 
 }  // namespace fmaserver::openai

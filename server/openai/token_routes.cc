@@ -129,9 +129,7 @@ Handler Later(Hall& hall, Task task) {
             responder->Answer(response);
           });
         });
-    if (status.ok()) return;
-    call->SetStatus(status);
-    responder->Answer(ErrorResponse(status));
+    if (!status.ok()) Refuse(status, *call, *responder);
   };
 }
 

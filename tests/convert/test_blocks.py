@@ -70,6 +70,14 @@ def test_blocks_of_gguf_keep_their_bits(kind: str, wish: str, tmp_path: Path) ->
         assert (f"{name}_minima" in ours) == (kind == "Q4_1")
 
 
+def test_they_are_for_the_cpu_where_there_is_a_gpu_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_quantised(tmp_path / "x.gguf", KINDS["Q4_1"])
+    main([str(tmp_path / "x.gguf"), str(tmp_path / "kept"), "--near", "8", "--weights", "as-is"])
+    alone = logits(tmp_path / "kept", tmp_path, "--device", "cpu")
+    monkeypatch.setenv("FMA_CUDA_LIBRARY", str(BIN / "libfma_cuda_emulated.so"))
+    assert np.array_equal(logits(tmp_path / "kept", tmp_path), alone)
+
+
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_0", "Q4_1"])
 def test_the_server_reads_them(kind: str, tmp_path: Path) -> None:
     """Of the copy in float32 only the server's rounding of activations to 8 bits sets them apart: little in the first
@@ -81,11 +89,38 @@ def test_the_server_reads_them(kind: str, tmp_path: Path) -> None:
     assert 0 < np.abs(kept - plain).max() < 0.03 * np.abs(plain).max()
 
 
+def write_plain_copy(source: Path, out: Path) -> dict[str, np.ndarray]:
+    """The numbers of a GGUF file in float32, which are returned, its matrices in bfloat16."""
+    reader = gguf.GGUFReader(source)
+    metadata = {key: field.contents() for key, field in reader.fields.items() if not key.startswith("GGUF.")}
+    tensors = {t.name: gguf.quants.dequantize(t.data, t.tensor_type) for t in reader.tensors}
+    kinds = {name: gguf.GGMLQuantizationType.BF16 for name, tensor in tensors.items() if tensor.ndim == 2}
+    write_gguf(out, metadata, tensors, kinds)
+    return tensors
+
+
+def test_int4_keeps_8_bits_at_both_ends_and_finds_the_integers_that_a_copy_had(tmp_path: Path) -> None:
+    """Only the rounding of the copy to bfloat16 sets them apart: 2^-9 of the largest number of a block."""
+    write_quantised(tmp_path / "x.gguf", KINDS["Q4_1"])
+    tensors = write_plain_copy(tmp_path / "x.gguf", tmp_path / "copy.gguf")
+    main([str(tmp_path / "copy.gguf"), str(tmp_path / "out"), "--near", "8", "--weights", "int4"])
+    ours = read(tmp_path / "out")
+    assert ours["model.embed_tokens.weight"].dtype == np.int8
+    for name in [f"model.layers.0.{part}_proj.weight" for part in ("self_attn.v", "mlp.gate", "mlp.up", "mlp.down")]:
+        assert f"{name}_minima" in ours, name
+        off = np.abs(numbers(ours, name) - tensors[gguf_name(name)]).reshape(-1, 32).max(axis=1)
+        assert (off < 2**-8 * np.abs(tensors[gguf_name(name)]).reshape(-1, 32).max(axis=1)).all(), name
+
+
+@pytest.mark.parametrize("before", ["BF16", "Q4_1"])
 @pytest.mark.parametrize("kind", ["int8", "int4"])
-def test_rounding_is_the_servers_bit_for_bit(kind: str, tmp_path: Path) -> None:
-    write_quantised(tmp_path / "x.gguf", gguf.GGMLQuantizationType.BF16)
+def test_rounding_is_the_servers_bit_for_bit(kind: str, before: str, tmp_path: Path) -> None:
+    write_quantised(tmp_path / "once.gguf", gguf.GGMLQuantizationType[before])
+    write_plain_copy(tmp_path / "once.gguf", tmp_path / "x.gguf")
     for name, options in (("integers", ("--weights", kind)), ("plain", ())):
         main([str(tmp_path / "x.gguf"), str(tmp_path / name), "--near", "8", *options])
+    has_minima = any(name.endswith("_minima") for name in read(tmp_path / "integers"))
+    assert has_minima == (kind == "int4" and before == "Q4_1")
     written = logits(tmp_path / "integers", tmp_path)
     assert np.array_equal(written, logits(tmp_path / "plain", tmp_path, "--weights", kind))
     assert not np.array_equal(written, logits(tmp_path / "plain", tmp_path))
@@ -104,8 +139,8 @@ def test_the_demo_model_rounds_well(kind: str, bound: float) -> None:
 def test_what_integers_cannot_hold_is_refused(tmp_path: Path) -> None:
     tensors = write_quantised(tmp_path / "x.gguf", gguf.GGMLQuantizationType.F32)
     tensors["blk.0.ffn_up.weight"][3, 4] = 1e8
-    metadata = {key: field.contents() for key, field in gguf.GGUFReader(tmp_path / "x.gguf").fields.items()}
-    metadata = {key: value for key, value in metadata.items() if not key.startswith("GGUF.")}
+    fields = gguf.GGUFReader(tmp_path / "x.gguf").fields.items()
+    metadata = {key: field.contents() for key, field in fields if not key.startswith("GGUF.")}
     write_gguf(tmp_path / "y.gguf", metadata, tensors)
     with pytest.raises(SystemExit, match=r"up_proj.weight: a number is 1e\+08; allowed: up to 8.31901e\+06 in int8"):
         main([str(tmp_path / "y.gguf"), str(tmp_path / "out"), "--near", "8", "--weights", "int8"])

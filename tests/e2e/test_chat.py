@@ -163,6 +163,14 @@ def test_lines_of_a_script(server: str) -> None:
     assert done.stdout.startswith(script(server, "Hello\n").stdout)
 
 
+def test_shares_are_shown_after_each_answer(server: str) -> None:
+    done = script(server, "Hello\nAnd then?\n", "--shares")
+    assert done.returncode == 0, done.stderr
+    layers = re.findall(r"^ *(\d+|all) +[\d.]+", done.stderr, re.MULTILINE)
+    assert layers == [*"012345", "all"] * 2, done.stderr
+    assert "layer" not in script(server, "Hello\n").stderr
+
+
 def test_a_script_ends_where_it_is_refused(server: str) -> None:
     done = script(server, "/rewind\nHello\n")
     assert done.returncode == 3

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BIN, GOLDEN, run
+from conftest import BIN, GOLDEN
 from service import Service
 from test_golden import evaluate, log_softmax
 
@@ -30,26 +29,23 @@ def test_server_continues_greedily(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = GOLDEN / "paper_conv"
     case = json.loads((folder / "case.json").read_text())
     prompt = case["tokens"][: case["greedy_prompt_len"]]
-    command = [BIN / "fma-server", "--model", folder, "--listen", "127.0.0.1:0", "--slots", "2"]
-    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            log = ""
-            while not (listening := re.search(r"listening on .*, port (\d+)", log)):
-                line = server.stdout.readline()
-                assert line, log
-                log += line
-            assert "device cuda:0, block emulator" in log
-            answer = run(
-                BIN / "fma", "generate", "--server", f"127.0.0.1:{listening.group(1)}", "--json",
-                "--temperature", "0", "--ignore-eos", "--max-tokens", len(case["greedy"]),
-                "--token-ids", json.dumps(prompt),
-            )  # fmt: skip
-        finally:
-            server.terminate()
-        assert server.wait(timeout=60) == 0
+    with Service("--slots", 2, model=folder) as server:
+        assert "device cuda:0, block emulator" in server.log()
+        words = ("--json", "--temperature", 0, "--ignore-eos", "--max-tokens", len(case["greedy"]))
+        code, answer, errors = server.run("generate", *words, "--token-ids", json.dumps(prompt))
+        assert code == 0, errors
+        assert server.stop() == 0
     tokens = [token for line in answer.splitlines() for token in json.loads(line).get("token_ids", [])]
     assert tokens == case["greedy"]
+
+
+def test_auto_takes_the_cpu_for_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
+    with Service("--weights", "int4", model=GOLDEN / "modern_hierarchical") as server:
+        assert "no GPU: int8 and int4 weights are for the CPU alone" in server.log()
+        assert "device cpu" in server.log()
+        words = ("generate", "--token-ids", "[1, 2, 3]", "--max-tokens", 3, "--ignore-eos")
+        assert server.run(*words)[0] == 0
 
 
 def test_the_devices_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

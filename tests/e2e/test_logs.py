@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 
-from programs import BIN, DEMO_MODEL
+from programs import BIN, DEMO_MODEL, port_in
 from service import Service, eventually
 
 
@@ -59,7 +59,7 @@ def test_a_log_that_nobody_reads_holds_up_neither_calls_nor_the_end() -> None:
         assert server.stdout is not None
         pipe_bytes = fcntl.fcntl(server.stdout, fcntl.F_SETPIPE_SZ, 4096)
         lines = iter(server.stdout.readline, "")
-        port = next(found[1] for line in lines if (found := re.search(r"listening on .*, port (\d+)", line)))
+        port = port_in(lines)
         tokenize = [BIN / "fma", "tokenize", "words", "--server", f"127.0.0.1:{port}"]
         for _ in range(pipe_bytes // 100):  # a line has more than 100 characters
             assert subprocess.run(tokenize, stdout=subprocess.DEVNULL, check=False).returncode == 0

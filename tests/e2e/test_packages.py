@@ -14,6 +14,7 @@ import pytest
 from certificates import Authority
 from conftest import BIN, DEMO_MODEL, ROOT, run
 from programs import serve
+from service import Service
 
 BUILD = BIN.parent
 VERSION = re.search(r"^project\(\w+ VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text(), re.M)[1]
@@ -74,22 +75,12 @@ def test_the_tarball_runs_in_any_folder(packed: Path, tmp_path: Path) -> None:
     (moved / "lib" / "libfma_cuda.so").write_text("not a library")
     tls = ("--tls-cert", "pki/fma.internal.pem", "--tls-key", "pki/fma.internal.key")
     model = f"share/fma-server/models/{DEMO_MODEL.name}"
-    command = ["bin/fma-server", "--model", model, "--listen", "127.0.0.1:0", "--threads", "1", *tls]
-    with subprocess.Popen(command, cwd=moved, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            log = ""
-            while not (port := re.search(r"listening on .*, port (\d+)", log)):
-                line = server.stdout.readline()
-                assert line, log
-                log += line
-            words = ["health", "--server", f"127.0.0.1:{port[1]}", "--tls-ca", "pki/ca.pem"]
-            answer = subprocess.run(["bin/fma", *words], cwd=moved, capture_output=True, text=True, check=False)
-            assert (answer.returncode, answer.stdout) == (0, "SERVING\n"), answer.stderr
-        finally:
-            server.terminate()
-        assert server.wait(timeout=60) == 0
-    assert re.search(r"no GPU: cannot load the CUDA backend: .*/a b/lib/libfma_cuda\.so", log), log
+    with Service("--threads", 1, *tls, program="bin/fma-server", model=model, cwd=moved) as server:
+        words = ["health", "--server", server.address, "--tls-ca", "pki/ca.pem"]
+        answer = subprocess.run(["bin/fma", *words], cwd=moved, capture_output=True, text=True, check=False)
+        assert (answer.returncode, answer.stdout) == (0, "SERVING\n"), answer.stderr
+        assert server.stop() == 0
+        assert re.search(r"no GPU: cannot load the CUDA backend: .*/a b/lib/libfma_cuda\.so", server.log())
 
 
 def test_debian_packages(packed: Path, tmp_path: Path) -> None:

@@ -267,6 +267,23 @@ def test_a_chat(tmp_path: Path) -> None:
         assert page.complaints() == []
 
 
+def test_a_card_never_covers_its_word(server: Service) -> None:
+    """Words that begin a line have left their space at the end of the line above."""
+    with browser(f"127.0.0.1:{server.openai_port}", 360, 780) as page:
+        page.ready().set(max_tokens=60, temperature=0)
+        page.type(BEGINNING)
+        page.go()
+        page.end()
+        covered = page.ask("""[...document.querySelectorAll('#path .token')]
+            .filter((token) => token.getClientRects().length === 2).map((token) => {
+              token.focus();
+              const word = [...token.getClientRects()][1];
+              const card = document.getElementById('popover').getBoundingClientRect();
+              return word.bottom > card.top && word.top < card.bottom;
+            })""")
+        assert len(covered) > 3 and not any(covered)
+
+
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [360, 1360])
 def test_it_fits_and_can_be_read(server: Service, width: int, dark: bool) -> None:

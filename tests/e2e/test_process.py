@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -16,15 +15,11 @@ from pathlib import Path
 
 import pytest
 from namespaces import as_process_one
-from programs import BIN, DEMO_MODEL, GOLDEN, free_port
+from programs import BIN, DEMO_MODEL, GOLDEN, free_port, port_in
 from service import Service, eventually
 from test_http import write_large_model
 
 SERVER = [str(BIN / "fma-server"), "--model", str(GOLDEN / "average"), "--listen", "127.0.0.1:0"]
-
-
-def port_in(lines: Iterator[str]) -> str:
-    return next(found[1] for line in lines if (found := re.search(r"listening on .*, port (\d+)", line)))
 
 
 def fma(*words: object, port: object) -> subprocess.CompletedProcess[str]:

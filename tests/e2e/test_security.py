@@ -250,6 +250,20 @@ def test_ids_of_the_client_go_into_the_log() -> None:
         assert "broken" not in server.log() and "two words" not in server.log()
 
 
+def test_refusals_have_the_ids_of_their_calls(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(entry("alice", "a"))
+    streams = ("Generation/Generate", "Generation/Chat", "Generation/Score", "Sessions/Export", "Sessions/Import")
+    others = ("Generation/Tokenize", "Generation/ListModels", "Sessions/Get", "Sessions/Fork")
+    with Service("--tokens", tokens) as server:
+        for code, token in (("UNAUTHENTICATED", "b"), ("INVALID_ARGUMENT", "a")):
+            for method in (*streams, *others):
+                who = {"authorization": f"Bearer {token}", "x_request_id": f"id-of-{method[-4:]}"}
+                refused = call(server, f"/fma.v1.{method}", b"\xff", **who)
+                assert refused.code().name == code, method
+                assert dict(refused.initial_metadata())["x-request-id"] == f"id-of-{method[-4:]}", method
+
+
 def test_requests_for_more_than_allowed_are_refused() -> None:
     limits = ("--max-prompt-tokens", 5, "--max-stop-strings", 1, "--max-samples", 2)
     with Service(*limits) as server:

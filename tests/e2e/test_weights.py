@@ -32,7 +32,7 @@ def test_bits_per_byte_of_the_demo_model() -> None:
     plain = bits_per_byte("as-is")
     assert plain == bits_per_byte("bf16"), "what the checkpoint has"
     assert abs(bits_per_byte("int8") / plain - 1) < 0.002
-    assert abs(bits_per_byte("int4") / plain - 1) < 0.02
+    assert abs(bits_per_byte("int4") / plain - 1) < 0.01
 
 
 @pytest.mark.parametrize("weights", BOUNDS)
@@ -55,7 +55,7 @@ def test_a_server_answers_in_fewer_bytes() -> None:
         bytes_of = [
             json.loads(each.run("models", "--json")[1].splitlines()[0])["weight_bytes"] for each in (plain, server)
         ]
-        assert 0.27 < int(bytes_of[1]) / int(bytes_of[0]) < 0.32
+        assert 0.32 < int(bytes_of[1]) / int(bytes_of[0]) < 0.34
         assert server.scrape()['fma_weights_bytes{model_name="fma-books-11m"}'] == int(bytes_of[1])
 
 

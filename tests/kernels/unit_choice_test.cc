@@ -141,8 +141,8 @@ class UnitChoiceTest : public AttentionTest {
 
   /// One round. Returns how many choices were compared.
   template <typename T>
-  int Compare(const Manner& manner, std::mt19937& random) {
-    const kernels::AttentionSpec spec = DrawSpec(random);
+  int Compare(const kernels::AttentionSpec& spec, int32_t rows, const Manner& manner,
+              std::mt19937& random) {
     SCOPED_TRACE(Describe(spec));
     const kernels::CacheType type =
         sizeof(T) == 4 ? kernels::CacheType::kF32 : kernels::CacheType::kBF16;
@@ -151,7 +151,6 @@ class UnitChoiceTest : public AttentionTest {
     const auto weights = *backend().PackAttention(spec, {});
     const int64_t groups = 2 + 700 / archived.UnitsPerGroup();
     const int64_t position = (groups + 1) * spec.hierarchy.group_size;
-    const auto rows = 1 + static_cast<int32_t>(random() % spec.hierarchy.group_size);
     auto qkv = RandomFloats((position + rows) * spec.QkvColumns(), 1.0F, random);
     TestArchive archive(archived);
     archive.Reach(backend(), position + rows);
@@ -195,17 +194,37 @@ class UnitChoiceTest : public AttentionTest {
   }
 };
 
+constexpr std::array<Manner, 5> kManners = {
+    Manner{0, 0, 0}, {0.5, 0.3, 0}, {2, 0.1, 0}, {0.3, 0.1, 30}, {1, 1.5, 0}};
+
 TEST_P(UnitChoiceTest, TheBestOfManyAreOpened) {
-  constexpr std::array<Manner, 5> kManners = {
-      Manner{0, 0, 0}, {0.5, 0.3, 0}, {2, 0.1, 0}, {0.3, 0.1, 30}, {1, 1.5, 0}};
   std::mt19937 random(1);
   int compared = 0;
   for (int round = 0; round < Rounds(60); ++round) {
     const Manner& manner = kManners[round % kManners.size()];
-    compared += round % 2 == 0 ? Compare<float>(manner, random)
-                               : Compare<kernels::BFloat16>(manner, random);
+    const kernels::AttentionSpec spec = DrawSpec(random);
+    const auto rows = 1 + static_cast<int32_t>(random() % spec.hierarchy.group_size);
+    compared += round % 2 == 0 ? Compare<float>(spec, rows, manner, random)
+                               : Compare<kernels::BFloat16>(spec, rows, manner, random);
   }
   EXPECT_GE(compared, Rounds(60));
+}
+
+/// Of shapes for which a single row has bounds of its own.
+TEST_P(UnitChoiceTest, ASingleRowOpensTheBestOfMany) {
+  std::mt19937 random(2);
+  int compared = 0;
+  for (int round = 0; round < Rounds(40); ++round) {
+    const Manner& manner = kManners[round % kManners.size()];
+    kernels::AttentionSpec spec = DrawSpec(random);
+    spec.head_dim = round % 3 == 0 ? 128 : 64;
+    spec.open_size = 32;
+    spec.hierarchy.group_size = 32 * (1 + round % 2);
+    spec.hierarchy.sink_tokens %= spec.hierarchy.group_size;
+    compared += round % 4 < 2 ? Compare<float>(spec, 1, manner, random)
+                              : Compare<kernels::BFloat16>(spec, 1, manner, random);
+  }
+  EXPECT_GE(compared, Rounds(40));
 }
 
 FMA_ON_EVERY_BACKEND(UnitChoiceTest);

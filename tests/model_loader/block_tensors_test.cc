@@ -23,16 +23,10 @@ using testing::StoredTensor;
 
 /// 64 wide, with 10 inner channels, so that all but the down projections have whole blocks.
 ModelConfig Config() {
-  ModelConfig config;
-  config.vocab_size = 11;
+  ModelConfig config = testing::TinyConfig();
   config.hidden_size = 64;
-  config.intermediate_size = 10;
   config.num_layers = 1;
-  config.max_position_embeddings = 32;
-  config.attention.num_heads = 4;
-  config.attention.num_kv_heads = 2;
   config.attention.head_dim = 16;
-  config.attention.hierarchy = {.group_size = 4, .rank = 2, .num_levels = 3, .sink_tokens = 0};
   return config;
 }
 

@@ -19,23 +19,10 @@ using nlohmann::json;
 using testing::ExpectRefusal;
 using testing::StoredTensor;
 using testing::TempFolder;
+using testing::TinyConfig;
 using testing::WriteFile;
 
 namespace fs = std::filesystem;
-
-ModelConfig TinyConfig() {
-  ModelConfig config;
-  config.vocab_size = 11;
-  config.hidden_size = 6;
-  config.intermediate_size = 10;
-  config.num_layers = 2;
-  config.max_position_embeddings = 32;
-  config.attention.num_heads = 4;
-  config.attention.num_kv_heads = 2;
-  config.attention.head_dim = 4;
-  config.attention.hierarchy = {.group_size = 4, .rank = 2, .num_levels = 3, .sink_tokens = 0};
-  return config;
-}
 
 /// A valid checkpoint in memory that a test damages before it is written.
 class Draft {

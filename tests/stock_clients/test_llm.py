@@ -15,6 +15,10 @@ MODELS = """
 - model_id: chat
   model_name: books
   api_base: {url}/v1
+- model_id: responses
+  model_name: books
+  api_base: {url}/v1
+  responses: true
 """
 
 
@@ -34,7 +38,7 @@ def run(*words: object, home: Path) -> str:
 
 def test_llm_continues_and_chats(url: str, tmp_path: Path) -> None:
     (tmp_path / "extra-openai-models.yaml").write_text(MODELS.format(url=url))
-    for model in ("completion", "chat"):
+    for model in ("completion", "chat", "responses"):
         for way in ((), ("--no-stream",)):
             assert run("llm", "-m", model, "It was a dark", "-o", "max_tokens", 20, *way, home=tmp_path).strip()
 

@@ -15,11 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from programs import DEMO_MODEL, ROOT, free_port
+from programs import DEMO_MODEL, free_port, hugging_face_folder
 from service import Service, eventually
 
 MODEL = DEMO_MODEL.name
-TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +27,6 @@ def workers() -> Iterator[list[Service]]:
     with Service(*flags) as first, Service(*flags) as second:
         yield [first, second]
         assert first.stop() == second.stop() == 0
-
-
-def write_tokenizer(folder: Path) -> None:
-    """The demo model's tokenizer as the router reads it."""
-    command = ["/usr/bin/python3", "-m", "fma_training.tokenizer_json", DEMO_MODEL / "tokenizer.model"]
-    subprocess.run([*command, folder / "tokenizer.json"], cwd=ROOT / "training", check=True)
-    config = json.loads((DEMO_MODEL / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": config["vocab_size"]}))
-    (folder / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": TEMPLATE})
-    )
 
 
 class Router:
@@ -86,8 +74,7 @@ def start_router(tokenizer: Path, *workers: str) -> Iterator[Router]:
 
 @pytest.fixture(scope="module")
 def router(workers: list[Service], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
-    folder = tmp_path_factory.mktemp("tokenizer")
-    write_tokenizer(folder)
+    folder = hugging_face_folder(tmp_path_factory.mktemp("router") / "tokenizer")
     with start_router(folder, *(f"grpc://{worker.address}" for worker in workers)) as found:
         yield found
 
@@ -145,8 +132,8 @@ def test_refusals_come_through(router: Router) -> None:
 
 
 def test_a_worker_that_drains_gets_nothing_more(tmp_path: Path) -> None:
-    write_tokenizer(tmp_path)
-    with Service("--slots", 1) as worker, start_router(tmp_path, f"grpc://{worker.address}") as router:
+    folder = hugging_face_folder(tmp_path / "tokenizer")
+    with Service("--slots", 1) as worker, start_router(folder, f"grpc://{worker.address}") as router:
         assert router.chat("It was", **OPTIONS)[0] == 200
         assert worker.stop() == 0
         assert eventually(lambda: router.chat("It was", **OPTIONS)[0] in (502, 503))

@@ -154,6 +154,20 @@ StoredTensor RandomTensor(const model::ExpectedTensor& expected, kernels::Weight
 
 }  // namespace
 
+model::ModelConfig TinyConfig() {
+  model::ModelConfig config;
+  config.vocab_size = 11;
+  config.hidden_size = 6;
+  config.intermediate_size = 10;
+  config.num_layers = 2;
+  config.max_position_embeddings = 32;
+  config.attention.num_heads = 4;
+  config.attention.num_kv_heads = 2;
+  config.attention.head_dim = 4;
+  config.attention.hierarchy = {.group_size = 4, .rank = 2, .num_levels = 3, .sink_tokens = 0};
+  return config;
+}
+
 std::string ConfigJson(const model::ModelConfig& config) {
   const kernels::AttentionSpec& spec = config.attention;
   json object = {

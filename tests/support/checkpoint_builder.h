@@ -11,6 +11,9 @@
 
 namespace fmaserver::testing {
 
+/// The least that has everything: 2 layers of 4 heads, a vocabulary of 11.
+model::ModelConfig TinyConfig();
+
 /// A config.json that ParseModelConfig turns back into `config`.
 std::string ConfigJson(const model::ModelConfig& config);
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,6 +47,20 @@ def chat_model(folder: Path) -> Path:
     return folder
 
 
+def hugging_face_folder(folder: Path) -> Path:
+    """The demo model's tokenizer, in a new folder, as Hugging Face's libraries read it."""
+    folder.mkdir()
+    command = ["/usr/bin/python3", "-m", "fma_training.tokenizer_json", DEMO_MODEL / "tokenizer.model"]
+    subprocess.run([*command, folder / "tokenizer.json"], cwd=ROOT / "training", check=True)
+    config = json.loads((DEMO_MODEL / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": config["vocab_size"]}))
+    template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": template})
+    )
+    return folder
+
+
 def wait_or_kill(process: subprocess.Popen[str]) -> int:
     """The exit code of a program that should end within a minute; a negative one if it did not."""
     try:
@@ -55,6 +70,14 @@ def wait_or_kill(process: subprocess.Popen[str]) -> int:
         return process.wait()
 
 
+def port_in(log: Iterable[str]) -> str:
+    """The port of a server whose lines of the log come; no more of them are taken than it needs."""
+    for line in log:
+        if found := re.search(r"listening on .*, port (\d+)", line):
+            return found[1]
+    pytest.fail("fma-server ended before it listened")
+
+
 @contextmanager
 def serve(model: Path, *flags: object, listen: str = "127.0.0.1:0") -> Iterator[str]:
     """HOST:PORT of a server of `model`; it must end with exit code 0 on SIGTERM."""
@@ -62,15 +85,11 @@ def serve(model: Path, *flags: object, listen: str = "127.0.0.1:0") -> Iterator[
     words = [str(word) for word in command]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
         assert server.stdout is not None
-        for line in server.stdout:
-            if found := re.search(r"listening on .*, port (\d+)", line):
-                break
-        else:
-            pytest.fail("fma-server ended before it listened")
+        port = port_in(server.stdout)
         # Read the rest of the log: a full pipe would stop the server.
         threading.Thread(target=server.stdout.read, daemon=True).start()
         try:
-            yield f"127.0.0.1:{found.group(1)}"
+            yield f"127.0.0.1:{port}"
         finally:
             server.terminate()
             code = wait_or_kill(server)

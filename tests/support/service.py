@@ -36,14 +36,16 @@ class Service:
         env: dict[str, str] | None = None,
         before: Sequence[str] = (),
         listen: str = "127.0.0.1:0",
+        program: object = BIN / "fma-server",
+        cwd: Path | None = None,
     ):
         """`before` are words before the command."""
         self._log = tempfile.NamedTemporaryFile("r", suffix=".log")
-        command = [*before, BIN / "fma-server", "--model", model, "--listen", listen]
+        command = [*before, program, "--model", model, "--listen", listen]
         command += [*(() if "--http" in flags else ("--http", "127.0.0.1:0")), *flags]
         with open(self._log.name, "w") as log:
             self.process = subprocess.Popen(
-                [str(word) for word in command], stdout=log, stderr=log, env={**os.environ, **(env or {})}
+                [str(word) for word in command], stdout=log, stderr=log, env={**os.environ, **(env or {})}, cwd=cwd
             )
         self.http_port = self._port(r"HTTP on .*?, port (\d+)")
         self.grpc_port = self._port(r"listening on .*?, port (\d+)") if ready else 0

@@ -17,6 +17,7 @@ __all__ = [
     "Score",
     "SessionInfo",
     "SessionTurn",
+    "Source",
     "TokenLogprob",
     "TokenScore",
     "Tokens",

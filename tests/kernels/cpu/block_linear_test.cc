@@ -14,7 +14,7 @@
 #include "hwy/targets.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/simd.h"
-#include "kernels/host/quantise.h"
+#include "kernels/host/rounding.h"
 
 namespace fmaserver::kernels {
 namespace {
@@ -227,15 +227,21 @@ TEST_P(BlockLinearTest, ARowDoesNotDependOnItsNeighboursOrOnThreads) {
 /// Inputs that are not whole blocks count as if zeros followed them.
 TEST_P(BlockLinearTest, RoundsPlainWeightsAsQuantiseDoes) {
   std::mt19937 random(3);
-  for (const WeightFormat format : {WeightFormat::kInt8, WeightFormat::kInt4}) {
+  for (const Kind kind : kKinds) {
+    const BlockKind block_kind = {kind == Kind::kInt8 ? WeightFormat::kInt8 : WeightFormat::kInt4,
+                                  kind == Kind::kInt4Minima};
     for (const int64_t in : {1, 31, 64, 77}) {
+      if (in == 1 && kind != Kind::kInt8) continue;  // any number is 4 bits with a minimum
       const int64_t out = 45;
       std::normal_distribution<float> normal(0, 0.02F);
       std::vector<float> weight(out * in);
       for (float& number : weight) number = normal(random);
+      if (block_kind.has_minima) {
+        for (float& number : weight) number = 1 + std::round(number * 100) / 16;
+      }
       const HostLinear host{
           {.data = reinterpret_cast<const std::byte*>(weight.data()), .rows = out, .cols = in}, {}};
-      const auto packed = backend().PackQuantised({&host, 1}, format);
+      const auto packed = backend().PackQuantised({&host, 1}, block_kind.format);
       ASSERT_TRUE(packed.ok()) << packed.status();
       std::vector<int64_t> ids(out);
       for (int64_t i = 0; i < out; ++i) ids[i] = i;
@@ -244,7 +250,7 @@ TEST_P(BlockLinearTest, RoundsPlainWeightsAsQuantiseDoes) {
       const auto rounded = [&](int64_t o, int64_t i) {
         const int64_t first = i / 32 * 32;
         const auto row = std::span(weight).subspan(o * in, in);
-        return Quantise(row.subspan(first, std::min<int64_t>(32, in - first)), format)
+        return Quantise(row.subspan(first, std::min<int64_t>(32, in - first)), block_kind)
             ->At(i - first);
       };
       // The last column of the weight times 127, which is rounded to itself.

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <set>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -31,19 +30,6 @@ TEST(HugePages, PartsDoNotOverlapAndOutliveEachOther) {
 
 TEST(HugePages, WhatCannotBeHadIsNull) {
   EXPECT_EQ(TryAllocateInHugePages(std::numeric_limits<int64_t>::max() / 4), nullptr);
-  PartPool pool;
-  EXPECT_EQ(pool.TryTake(std::numeric_limits<int64_t>::max() / 4), nullptr);
-}
-
-TEST(HugePages, APoolUsesAgainWhatItGotBack) {
-  PartPool pool;
-  constexpr int64_t kBytes = 150'000;
-  std::set<std::byte*> taken;
-  for (int i = 0; i < 50; ++i) taken.insert(pool.TryTake(kBytes));
-  EXPECT_EQ(taken.size(), 50);
-  EXPECT_EQ(taken.count(pool.TryTake(kBytes / 2)), 0);
-  for (std::byte* part : taken) pool.Give(part, kBytes);
-  for (int i = 0; i < 50; ++i) EXPECT_EQ(taken.count(pool.TryTake(kBytes)), 1);
 }
 
 }  // namespace

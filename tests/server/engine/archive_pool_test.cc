@@ -20,6 +20,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/host_group.h"
 #include "server/engine/sequence_archive.h"
 #include "tests/server/engine/engine_fixture.h"
 #include "tests/support/full_disk.h"
@@ -58,7 +59,8 @@ void Fill(const engine::ArchiveChunk& chunk, uint64_t seed) {
     std::generate_n(at, bytes, [&] { return static_cast<std::byte>(random()); });
   };
   fill(chunk.group()->tokens, OpeningLayout().TokenBytes());
-  fill(chunk.group()->sketches, OpeningLayout().SketchBytes());
+  const kernels::SketchColumn& sketches = kernels::SketchesOf(*chunk.group());
+  for (int64_t i = 0; i < sketches.heads; ++i) fill(sketches.Head(i), sketches.head_bytes);
 }
 
 TEST(ArchivePool, GroupsCountFromTheirReservationToTheirLastHolder) {
@@ -310,7 +312,7 @@ TEST(ArchivePool, TakesTheBytesOfTheFormula) {
   const kernels::ArchiveLayout layout(spec, 30, kernels::CacheType::kBF16);
   EXPECT_EQ(layout.TokenBytes(), 64 * 30 * 3 * 2 * 64 * 2);
   EXPECT_EQ(layout.SketchBytes(), 30 * 3 * 2 * (2 * 64 * 2 + 32 * 2 + 16 * 32));
-  constexpr int64_t kMany = 40;
+  constexpr int64_t kMany = kernels::SketchPool::kGroups;
   auto pool = ArchivePool::Create(*kernels::MakeCpuBackend(1), layout,
                                   {.bytes = kMany * layout.GroupBytes()});
   ASSERT_TRUE(pool.ok()) << pool.status();
@@ -321,7 +323,10 @@ TEST(ArchivePool, TakesTheBytesOfTheFormula) {
   for (int64_t i = 0; i < kMany; ++i) {
     archive.push_back((*reserve)->Take(64 * i));
     std::fill_n(archive.back()->group()->tokens, layout.TokenBytes(), std::byte{1});
-    std::fill_n(archive.back()->group()->sketches, layout.SketchBytes(), std::byte{1});
+    const kernels::SketchColumn& sketches = kernels::SketchesOf(*archive.back()->group());
+    for (int64_t head = 0; head < sketches.heads; ++head) {
+      std::fill_n(sketches.Head(head), sketches.head_bytes, std::byte{1});
+    }
   }
   const auto share = static_cast<double>(ResidentBytes() - before) /
                      static_cast<double>(kMany * layout.GroupBytes());

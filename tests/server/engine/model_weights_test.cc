@@ -8,6 +8,8 @@
 
 #include "gtest/gtest.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/host/rounding.h"
+#include "model_loader/expected_tensors.h"
 #include "server/engine/model.h"
 #include "server/engine/slot_pool.h"
 #include "tests/server/engine/engine_fixture.h"
@@ -75,6 +77,13 @@ TEST(ModelWeightsTest, BytesAreThoseOfTheFormats) {
   const int64_t int4 = engine::LoadedBytes(checkpoint, WeightType::kInt4);
   EXPECT_LT(int8, stored);
   EXPECT_LT(int4, int8);
+  int64_t products = 0;  // blocks of all but the embedding, which keeps 8 bits
+  for (const model::ExpectedTensor& tensor : model::ExpectedTensors(checkpoint.config())) {
+    const bool is_product = tensor.may_be_in_blocks && tensor.name != "model.embed_tokens.weight" &&
+                            tensor.name != "lm_head.weight";
+    if (is_product) products += tensor.shape[0] * kernels::BlocksOfRow(tensor.shape[1]);
+  }
+  EXPECT_EQ(int8 - int4, products * kernels::kWeightBlock / 2);
 }
 
 }  // namespace

@@ -302,6 +302,35 @@ TEST(CompletionTest, TellsHowEachTokenDividedItsAttention) {
   EXPECT_EQ(streamed, whole);
 }
 
+TEST(CompletionTest, TellsWhereEachTokenWasReadFrom) {
+  const Door door(
+      {.config = testing::OpeningModelConfig(), .engine = {.archive = {.bytes = 64 << 20}}});
+  std::string prompt;
+  for (int i = 0; i < 120; ++i) prompt += static_cast<char>('a' + i % 26);
+  const json request = {{"prompt", prompt}, {"max_tokens", 9}, {"seed", 7}};
+  EXPECT_FALSE(Complete(door, request)["choices"][0].contains("sources"));
+  const json asking = With(request, "sources", 2);
+  const json whole = Complete(door, asking)["choices"][0]["sources"];
+  ASSERT_EQ(whole.size(), 9U);
+  for (const json& token : whole) {
+    ASSERT_EQ(token.size(), 2U);
+    for (const json& unit : token) {
+      const auto begin = unit["first_byte"].get<size_t>();
+      const auto end = unit["end_byte"].get<size_t>();
+      EXPECT_EQ(unit["text"], prompt.substr(begin, end - begin));
+      EXPECT_EQ(unit["end_token"].get<int>() - unit["first_token"].get<int>(), 2);
+      EXPECT_GT(unit["share"].get<double>(), 0);
+    }
+  }
+  json streamed = json::array();
+  for (const json& event : Stream(door, asking)) {
+    for (const json& token : event["choices"][0].value("sources", json::array())) {
+      streamed.push_back(token);
+    }
+  }
+  EXPECT_EQ(streamed, whole);
+}
+
 TEST(CompletionTest, GivesTokensBesideText) {
   const Door door;
   json request = {{"prompt", "abc"}, {"max_tokens", 2}, {"return_token_ids", true}};

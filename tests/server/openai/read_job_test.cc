@@ -178,6 +178,7 @@ TEST(ReadJobTest, MessagesAreTextsOrPartsOfText) {
   EXPECT_EQ(messages[1].content, "Hello");
   EXPECT_EQ(messages[2].content, "");
   EXPECT_EQ(job->request.options.max_tokens, 9);
+  EXPECT_TRUE(job->ignored.empty());
   EXPECT_EQ(
       Read(R"({"messages": [{"role": "user", "content": "a"}]})", true)->request.options.max_tokens,
       kChatTokens);

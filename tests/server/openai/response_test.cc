@@ -89,6 +89,7 @@ TEST(ResponseTest, AnswersInTheShapeThatClientsKnow) {
   const json& usage = response["usage"];
   EXPECT_EQ(usage["output_tokens"], 8);
   EXPECT_EQ(usage["input_tokens_details"]["cached_tokens"], 0);
+  EXPECT_EQ(usage["input_tokens_details"]["cache_write_tokens"], usage["input_tokens"]);
   EXPECT_EQ(usage["total_tokens"].get<int>(), usage["input_tokens"].get<int>() + 8);
   EXPECT_EQ(BodyOf(Get(door.port(), PathOf(response))), response) << "as it was answered";
 }
@@ -169,9 +170,11 @@ TEST(ResponseTest, TheWholeConversationAtOnceHasTheSameAnswer) {
 TEST(ResponseTest, OnlyTheNewMessagesAreRead) {
   const Door door(ChatDoor());
   const auto read = [](const json& response) {
-    const json& usage = response["usage"];
-    return usage["input_tokens"].get<int>() -
-           usage["input_tokens_details"]["cached_tokens"].get<int>();
+    const json& details = response["usage"]["input_tokens_details"];
+    const int read =
+        response["usage"]["input_tokens"].get<int>() - details["cached_tokens"].get<int>();
+    EXPECT_EQ(details["cache_write_tokens"], read);
+    return read;
   };
   json last = Respond(door, {{"instructions", "Be brief."}});
   int second = 0;
@@ -209,6 +212,7 @@ TEST(ResponseTest, WhatIsNotStoredIsNotKept) {
   const json follow = {{"input", "Two?"}, {"previous_response_id", first["id"]}};
   const json unkept = Respond(door, Plus(follow, {{"store", false}}));
   EXPECT_EQ(unkept["store"], false);
+  EXPECT_EQ(unkept["usage"]["input_tokens_details"]["cache_write_tokens"], 0);
   EXPECT_EQ(TextOf(unkept), TextOf(Respond(door, follow)));
   BodyOf(Get(door.port(), PathOf(unkept)), 404);
   EXPECT_EQ(StreamOf(door, {{"store", false}}).back().type, "response.incomplete");

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .elements import Bytes, count_not_finite
+from .elements import Bytes, Floats, count_not_finite
+from .minima import minima_pay, quantised_with_minima
 from .quantise import BLOCK, Quantised, largest, quantised
 from .refusal import Refused, refusal
 from .tensor import StoredTensor, Tensor, rows_columns
@@ -19,6 +20,8 @@ CODES = {"int8": "I8", "int4": "U8"}  # the formats of codes in a file
 # GGUF's formats that are kept, and whether their blocks have minima. A block has its scale, its minimum, its codes.
 _KEPT = {"Q8_0": ("int8", False), "Q4_0": ("int4", False), "Q4_1": ("int4", True)}
 _LARGE = re.compile(r"(.*_proj|model\.embed_tokens|lm_head)\.weight")
+_ENDS = ("model.embed_tokens.weight", "lm_head.weight")  # which keep 8 bits, because errors of 4 cost most there
+_SAMPLE_ROWS, _SAMPLE_BLOCKS = 8, 32  # of each row
 _HALF = 2  # bytes of a float16
 
 
@@ -42,10 +45,11 @@ class BlockWeight:
 
     def _quantised(self, start: int, stop: int) -> Quantised:
         x = self.source.rows(start, stop, "F32").view(np.float32)
-        most = float(np.abs(x).max(initial=0))
-        if most > largest(self.kind):
-            raise refusal(f"{self.name}: a number", f"{most:g}", f"up to {largest(self.kind):g} in {self.kind}")
-        return quantised(x, self.kind)
+        most, limit = float(np.abs(x).max(initial=0)), largest(self.kind, self.has_minima)
+        if most > limit:
+            how = f"{self.kind} with minima" if self.has_minima else self.kind
+            raise refusal(f"{self.name}: a number", f"{most:g}", f"up to {limit:g} in {how}")
+        return quantised_with_minima(x) if self.has_minima else quantised(x, self.kind)
 
     def _split(self, start: int, stop: int) -> Quantised:
         assert isinstance(self.source, StoredTensor)
@@ -91,7 +95,22 @@ def block_weight(name: str, tensor: Tensor, wish: str | None) -> BlockWeight | N
     if isinstance(tensor, StoredTensor) and tensor.format.name in _KEPT:
         kind, has_minima = _KEPT[tensor.format.name]
         return BlockWeight(tensor, kind, name, kept=True, has_minima=has_minima)
-    return None if wish == AS_IS else BlockWeight(tensor, wish, name, kept=False)
+    if wish == AS_IS:
+        return None
+    kind = "int8" if name in _ENDS else wish
+    return BlockWeight(tensor, kind, name, kept=False, has_minima=kind == "int4" and minima_pay(_sample(tensor)))
+
+
+def _sample(tensor: Tensor) -> Floats:
+    """Some blocks of a weight, from rows all over it: the server's choice."""
+    rows, columns = rows_columns(tensor.shape)
+    count = min(_SAMPLE_ROWS, rows)
+    chosen = []
+    for row in (i * rows // count for i in range(count)):
+        start = row // tensor.step * tensor.step
+        numbers = tensor.rows(start, min(start + tensor.step, rows), "F32").view(np.float32)
+        chosen.append(numbers[row - start, : min(columns, _SAMPLE_BLOCKS * BLOCK)])
+    return np.concatenate(chosen).reshape(-1, BLOCK)
 
 
 def written(name: str, weight: BlockWeight) -> dict[str, tuple[Tensor, str]]:

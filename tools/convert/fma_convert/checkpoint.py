@@ -26,6 +26,7 @@ from .tokens import id_or_list
 
 KEEP = "keep"
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", KEEP: ""}
+Written = dict[str, tuple[Tensor, str]]
 _SPARE_BYTES = 64 << 20  # for what stands beside the weights
 
 
@@ -38,14 +39,13 @@ class Numbers:
 
 
 def write_checkpoint(
-    out: Path, source: Source, far: FarField, numbers: Numbers, written: Callable[[int], object]
+    out: Path, source: Source, far: FarField, tensors: Written, written: Callable[[int], object]
 ) -> None:
     """Makes the folder `out`, whole or not at all. `written` is told of every slice's bytes."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise refusal(str(out), "there already", "a new folder, or an empty one")
     out.parent.mkdir(parents=True, exist_ok=True)
-    tensors = written_tensors(source, numbers)
-    _check_space(out.parent, weight_bytes(source, numbers) + sum(map(len, source.texts.tokenizer.values())))
+    _check_space(out.parent, weight_bytes(tensors) + sum(map(len, source.texts.tokenizer.values())))
     partial = Path(tempfile.mkdtemp(prefix=f"{out.name}.partial-", dir=out.parent))
     try:
         text = json.dumps(config(source.decoder, far, _main_format(tensors)), indent=2)
@@ -96,9 +96,9 @@ def config(decoder: Decoder, far: FarField, torch_dtype: str) -> dict[str, Any]:
     return {**values, "fma": far.config()}
 
 
-def written_tensors(source: Source, numbers: Numbers) -> dict[str, tuple[Tensor, str]]:
+def written_tensors(source: Source, numbers: Numbers) -> Written:
     """The tensors of the file, with their formats."""
-    tensors: dict[str, tuple[Tensor, str]] = {}
+    tensors: Written = {}
     for name, tensor in source.tensors.items():
         weight = block_weight(name, tensor, numbers.weights)
         if weight is not None:
@@ -108,11 +108,11 @@ def written_tensors(source: Source, numbers: Numbers) -> dict[str, tuple[Tensor,
     return tensors
 
 
-def weight_bytes(source: Source, numbers: Numbers) -> int:
-    return sum(math.prod(tensor.shape) * WRITTEN[kind] for tensor, kind in written_tensors(source, numbers).values())
+def weight_bytes(tensors: Written) -> int:
+    return sum(math.prod(tensor.shape) * WRITTEN[kind] for tensor, kind in tensors.values())
 
 
-def _main_format(tensors: dict[str, tuple[Tensor, str]]) -> str:
+def _main_format(tensors: Written) -> str:
     """That of the first product, or of the norms where products are integers."""
     names = {kind: name for name, kind in DTYPES.items()}
     kinds = [tensors[name][1] for name in ("model.layers.0.self_attn.q_proj.weight", "model.norm.weight")]

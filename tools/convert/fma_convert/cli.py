@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from .arguments import parse_arguments
 from .card import cost_table, far_field_in_words, in_words
-from .checkpoint import Numbers, weight_bytes, write_checkpoint
+from .checkpoint import Numbers, weight_bytes, write_checkpoint, written_tensors
 from .far_field import FarField, Wishes, choose
 from .refusal import Refused
 from .source import Source, open_source
@@ -57,10 +57,10 @@ def convert(arguments: argparse.Namespace) -> None:
     )
     far = choose(wishes, source.decoder)
     print(summary(source, far), flush=True)
-    numbers = Numbers(arguments.dtype, arguments.weights)
-    total = weight_bytes(source, numbers)
+    tensors = written_tensors(source, Numbers(arguments.dtype, arguments.weights))
+    total = weight_bytes(tensors)
     with tqdm(total=total, unit="B", unit_scale=True, delay=_PROGRESS_AFTER, desc="weights", disable=None) as bar:
-        write_checkpoint(arguments.out, source, far, numbers, bar.update)
+        write_checkpoint(arguments.out, source, far, tensors, bar.update)
     print(f"{arguments.out}: {in_words(total)} of weights. Serve it: fma-server --model {arguments.out}")
 
 

@@ -1,6 +1,6 @@
-"""Writes the numbers of a quantised GGUF file as bfloat16 or float16: what llama.cpp reads beside our converted model.
+"""Writes the numbers of a GGUF file in another format, so that llama.cpp reads the very weights that fma-convert takes.
 
-    dequantise.py SmolLM2-135M-Instruct.Q4_1.gguf SmolLM2-135M-Instruct.BF16.gguf
+    gguf_copy.py SmolLM2-135M-Instruct.Q4_1.gguf SmolLM2-135M-Instruct.BF16.gguf --type bf16
 """
 
 from __future__ import annotations
@@ -11,11 +11,18 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-TYPES = {"bf16": gguf.GGMLQuantizationType.BF16, "f16": gguf.GGMLQuantizationType.F16}
+# Of the matrices, and of the embedding, which llama.cpp keeps finer than 4 bits too.
+TYPES = {
+    "bf16": ("BF16", "BF16"),
+    "f16": ("F16", "F16"),
+    "q8_0": ("Q8_0", "Q8_0"),
+    "q4_0": ("Q4_0", "Q8_0"),
+}
+EMBEDDINGS = ("token_embd.weight", "output.weight")
 ABOUT_THE_FILE = ("GGUF.", "general.architecture", "general.file_type", "general.quantization_version")
 
 
-def dequantise(source: Path, out: Path, kind: str) -> None:
+def write_copy(source: Path, out: Path, kind: str) -> None:
     reader = gguf.GGUFReader(source)
     writer = gguf.GGUFWriter(out, str(reader.fields["general.architecture"].contents()))
     for name, field in reader.fields.items():
@@ -27,8 +34,8 @@ def dequantise(source: Path, out: Path, kind: str) -> None:
         if values.ndim == 1:  # llama.cpp keeps norms in float32
             writer.add_tensor(tensor.name, values)
         else:
-            packed = gguf.quants.quantize(values, TYPES[kind])
-            writer.add_tensor(tensor.name, packed, raw_dtype=TYPES[kind])
+            wanted = gguf.GGMLQuantizationType[TYPES[kind][tensor.name in EMBEDDINGS]]
+            writer.add_tensor(tensor.name, gguf.quants.quantize(values, wanted), raw_dtype=wanted)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -41,7 +48,7 @@ def main() -> None:
     options.add_argument("out", type=Path, help="the GGUF file to write")
     options.add_argument("--type", choices=TYPES, default="bf16", help="of the matrices' numbers")
     arguments = options.parse_args()
-    dequantise(arguments.source, arguments.out, arguments.type)
+    write_copy(arguments.source, arguments.out, arguments.type)
 
 
 if __name__ == "__main__":
