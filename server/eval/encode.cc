@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "command_line/output.h"
 #include "kernels/device.h"
+#include "server/engine/device_choice.h"
 #include "server/eval/npy_writer.h"
 
 namespace fmaserver::eval {
@@ -84,8 +85,8 @@ class Windows {
 
 absl::Status Encode(const model::Checkpoint& checkpoint, std::span<const int32_t> tokens,
                     const EncodeOptions& options) {
-  absl::StatusOr<kernels::ChosenBackend> device =
-      kernels::MakeBackend(options.device, options.threads);
+  const std::string name = engine::DeviceFor(checkpoint, options.encoder.weights, options.device);
+  absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(name, options.threads);
   if (!device.ok()) return device.status();
   const auto encoder =
       engine::Encoder::Load(checkpoint, std::move(device->backend), options.encoder);

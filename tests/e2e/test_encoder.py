@@ -83,6 +83,14 @@ def test_options_of_decoders_are_refused(options: tuple[str, ...], message: str)
     assert message in refusal_of(BIN / "fma-eval", "--model", folder, "--token-ids", folder / "case.json", *options)
 
 
+def test_a_gpu_is_left_alone_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMA_CUDA_LIBRARY", str(BIN / "libfma_cuda_emulated.so"))
+    folder = ENCODERS / CASES[0]
+    command = (BIN / "fma-eval", "--model", folder, "--token-ids", folder / "case.json", "--device")
+    assert "tokens/s" in run(*command, "auto")
+    assert "this device cannot run encoders" in refusal_of(*command, "cuda:0")
+
+
 def test_a_decoder_has_no_embedding(tmp_path: Path) -> None:
     folder = GOLDEN / "modern_hierarchical"
     arguments = ("--token-ids", folder / "case.json", "--embedding", tmp_path / "out.npy")
