@@ -24,7 +24,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Streamed:
-    """One answer: when it was asked for, and when each message of it came, which may have several tokens."""
+    """One answer: when it was asked for, and when each message of it came: with several tokens, or none at the end."""
 
     tokens: int
     asked: Moment

@@ -15,7 +15,7 @@
 
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
-#include "kernels/cpu/prefetch-inl.h"
+#include "kernels/cpu/prefetch.h"
 #include "kernels/cpu/sketch-inl.h"
 #include "kernels/cpu/sketch_pool.h"
 #include "kernels/fma/element.h"

@@ -28,7 +28,7 @@
 
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
-#include "kernels/cpu/prefetch-inl.h"
+#include "kernels/cpu/prefetch.h"
 #include "kernels/cpu/sketch-inl.h"
 #include "kernels/cpu/sketch_bound-inl.h"
 #include "kernels/fma/archive_layout.h"
@@ -67,6 +67,42 @@ inline constexpr ByteTable PackedChannels() {
     from[i] = static_cast<uint8_t>(channel % 32 / 8 * 16 + channel / 32 * 8 + of_eight);
   }
   return from;
+}
+
+/// The sum of each vector's lanes.
+FMA_BOUND_INLINE __m128 SumsOfLanes(const __m512 (&v)[kRowTile]) {
+  static_assert(kRowTile == 4);
+  const __m512 a = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+  const __m512 b = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+  const __m512 four = _mm512_add_ps(_mm512_shuffle_ps(a, b, _MM_SHUFFLE(1, 0, 1, 0)),
+                                    _mm512_shuffle_ps(a, b, _MM_SHUFFLE(3, 2, 3, 2)));
+  const __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(four), 1));
+  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(four), upper);
+  return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+
+/// The largest number in each of 16 vectors.
+FMA_BOUND_INLINE __m512 LargestOfLanes(const float* vectors) {
+  __m512 pairs[8];
+  for (int i = 0; i < 8; ++i) {
+    const __m512 a = _mm512_load_ps(vectors + 32 * i);
+    const __m512 b = _mm512_load_ps(vectors + 32 * i + 16);
+    pairs[i] = _mm512_max_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  }
+  __m512 fours[4];
+  for (int i = 0; i < 4; ++i) {
+    fours[i] =
+        _mm512_max_ps(_mm512_shuffle_ps(pairs[2 * i], pairs[2 * i + 1], _MM_SHUFFLE(1, 0, 1, 0)),
+                      _mm512_shuffle_ps(pairs[2 * i], pairs[2 * i + 1], _MM_SHUFFLE(3, 2, 3, 2)));
+  }
+  __m512 eights[2];
+  for (int i = 0; i < 2; ++i) {
+    eights[i] = _mm512_max_ps(
+        _mm512_shuffle_f32x4(fours[2 * i], fours[2 * i + 1], _MM_SHUFFLE(1, 0, 1, 0)),
+        _mm512_shuffle_f32x4(fours[2 * i], fours[2 * i + 1], _MM_SHUFFLE(3, 2, 3, 2)));
+  }
+  return _mm512_max_ps(_mm512_shuffle_f32x4(eights[0], eights[1], _MM_SHUFFLE(2, 0, 2, 0)),
+                       _mm512_shuffle_f32x4(eights[0], eights[1], _MM_SHUFFLE(3, 1, 3, 1)));
 }
 
 /// T: the cache's element type.

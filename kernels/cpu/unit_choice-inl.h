@@ -21,6 +21,7 @@
 #include "hwy/highway.h"
 #include "kernels/cpu/archive-inl.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/prefetch.h"
 #include "kernels/cpu/row_bound-inl.h"
 #include "kernels/cpu/sketch_bound-inl.h"
 #include "kernels/cpu/sketch_scan-inl.h"

@@ -11,7 +11,7 @@ namespace {
 constexpr uintptr_t kTokensAlignment = 16;  // what kernels load at once
 constexpr int64_t kCopyBytes = int64_t{1} << 20;
 
-std::byte* SketchesOf(const ArchiveGroup& group) {
+std::byte* SketchesOnDevice(const ArchiveGroup& group) {
   return static_cast<const DeviceArchiveGroup&>(group).view().sketches;
 }
 
@@ -50,13 +50,13 @@ absl::StatusOr<std::unique_ptr<SketchCopier>> SketchCopier::Create(int device) {
 absl::Status SketchCopier::Save(const ArchiveGroup& group, std::span<std::byte> out) {
   const std::lock_guard lock(mutex_);
   if (absl::Status status = UseDevice(device_); !status.ok()) return status;
-  return transfer_.Out(*stream_, SketchesOf(group), out);
+  return transfer_.Out(*stream_, SketchesOnDevice(group), out);
 }
 
 absl::Status SketchCopier::Restore(std::span<const std::byte> in, ArchiveGroup& group) {
   const std::lock_guard lock(mutex_);
   if (absl::Status status = UseDevice(device_); !status.ok()) return status;
-  return transfer_.In(*stream_, in, SketchesOf(group));
+  return transfer_.In(*stream_, in, SketchesOnDevice(group));
 }
 
 }  // namespace fmaserver::kernels::cuda

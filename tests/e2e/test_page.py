@@ -288,7 +288,7 @@ def test_a_card_never_covers_its_word(server: Service) -> None:
 @pytest.mark.parametrize("width", [360, 1360])
 def test_it_fits_and_can_be_read(server: Service, width: int, dark: bool) -> None:
     with browser(f"127.0.0.1:{server.openai_port}", width, 780, dark) as page:
-        page.ready().set(max_tokens=30)
+        page.ready().set(max_tokens=30, temperature=0)
         page.type("W" * 300 + " " + BEGINNING)
         page.go()
         page.end()

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from programs import hugging_face_folder
 from service import Service
+from tool import run_tool
 
 REQUESTS = 4
 
@@ -25,19 +23,10 @@ def profile(url: str, tokenizer: Path, folder: Path, *words: object) -> dict[str
     """What it reports of a run, in which no request failed."""
     how = ("--model", "books", "--url", url, "--streaming", "--tokenizer", tokenizer, "--concurrency", 2)
     where = ("--output-artifact-dir", folder, "--ui", "none", "--no-gpu-telemetry")
-    command = [Path(sys.executable).with_name("aiperf"), "profile", *how, *where, *words]
-    done = subprocess.run(
-        [str(word) for word in command],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-        # With HF_HUB_OFFLINE it takes no folder. Nothing answers at this address.
-        env={**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    # With HF_HUB_OFFLINE it takes no folder. Nothing answers at this address.
+    printed = run_tool("aiperf", "profile", *how, *where, *words, timeout=600, HF_ENDPOINT="http://127.0.0.1:9")
     report = json.loads((folder / "profile_export_aiperf.json").read_text())
-    assert report.get("error_request_count", {}).get("avg", 0) == 0, done.stdout
+    assert report.get("error_request_count", {}).get("avg", 0) == 0, printed
     return report
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from programs import hugging_face_folder
+from tool import run_tool
 
 OUTPUT_TOKENS = 20
 
@@ -31,15 +29,7 @@ def benchmark(backend: str, data: str, requests: int, tokenizer: Path, folder: P
         "--data": f"kind=synthetic_text,prompt_tokens=50,output_tokens={OUTPUT_TOKENS},{data}",
         "--output": f"kind=json,path={report}",
     }
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("guidellm")), "run", "--disable-console", *sum(words.items(), ())],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_tool("guidellm", "run", "--disable-console", *sum(words.items(), ()), timeout=600, HF_HUB_OFFLINE="1")
     found = json.loads(report.read_text())["benchmarks"][0]["requests"]
     assert not found["errored"], found["errored"][0]["info"]
     assert len(found["successful"]) == requests

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from tool import run_tool
 
 MODELS = """
 - model_id: completion
@@ -22,18 +21,8 @@ MODELS = """
 """
 
 
-def run(*words: object, home: Path) -> str:
-    program = Path(sys.executable).with_name(str(words[0]))
-    done = subprocess.run(
-        [str(program), *(str(word) for word in words[1:])],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={**os.environ, "LLM_USER_PATH": str(home), "OPENAI_API_KEY": "any"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def run(name: str, *words: object, home: Path) -> str:
+    return run_tool(name, *words, timeout=300, LLM_USER_PATH=str(home), OPENAI_API_KEY="any")
 
 
 def test_llm_continues_and_chats(url: str, tmp_path: Path) -> None:

@@ -34,10 +34,10 @@ std::unique_ptr<engine::Model> MakeModel(const model::ModelConfig& config, uint6
 /// Records what a request's sink was told. Thread-safe.
 class Recorder {
  public:
-  /// Blocks until the request is over; false after ten seconds.
+  /// Blocks until the request is over; false after a minute.
   bool Wait() {
     std::unique_lock lock(mutex_);
-    return over_.wait_for(lock, std::chrono::seconds(10), [this] { return is_over_; });
+    return over_.wait_for(lock, std::chrono::minutes(1), [this] { return is_over_; });
   }
   void End(std::optional<absl::Status> error) {
     const std::lock_guard lock(mutex_);

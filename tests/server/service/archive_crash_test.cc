@@ -18,7 +18,6 @@
 namespace fmaserver::testing {
 namespace {
 
-const sessions::SessionName kBook{.tenant = kDefaultTenant, .id = "story"};
 constexpr int64_t kTokens = 12;  // that a turn generates
 constexpr int kMostTurns = 400;
 
@@ -35,7 +34,7 @@ int Turns(const sessions::SessionInfo& info) {
 
 std::vector<int32_t> Ask(TestService& service, int turn) {
   service::GenerateRequest request = TextRequest(LineOf(turn), kTokens);
-  request.session_id = kBook.id;
+  request.session_id = kStory.id;
   GenerateCall call(service, std::move(request));
   Require(call.Run());
   std::vector<int32_t> tokens;
@@ -49,7 +48,7 @@ std::vector<int32_t> Ask(TestService& service, int turn) {
 
 /// Of the archive that the next turn begins with.
 std::string ArchiveDigest(TestService& service) {
-  const auto turn = service.sessions().BeginTurn(kBook);
+  const auto turn = service.sessions().BeginTurn(kStory);
   Require(turn.status());
   Sha256 hash;
   for (const engine::ArchiveChunkPtr& chunk : (*turn)->state().archive) {
@@ -68,7 +67,7 @@ struct Expected {
 
 Expected Undisturbed() {
   TestService service(OptionsIn({}));
-  Require(service.sessions().Create(kBook, {}).status());
+  Require(service.sessions().Create(kStory, {}).status());
   Expected expected;
   for (int turn = 0; turn < kMostTurns; ++turn) {
     expected.answers.push_back(Ask(service, turn));
@@ -81,12 +80,12 @@ Expected Undisturbed() {
 [[noreturn]] void Serve(const std::filesystem::path& dir, int report) {
   TestService service(OptionsIn(dir));
   for (;;) {
-    const auto info = service.sessions().Get(kBook);
+    const auto info = service.sessions().Get(kStory);
     Require(info.status());
     const int turns = Turns(*info);
     if (turns == kMostTurns) pause();
     // Links and removals are interrupted too.
-    const auto forks = service.sessions().Fork(kBook, 2);
+    const auto forks = service.sessions().Fork(kStory, 2);
     Require(forks.status());
     Require(service.sessions().Delete({kDefaultTenant, forks->front().id}));
     (void)Ask(service, turns);
@@ -122,7 +121,7 @@ TEST(ArchiveCrash, TheLastAcknowledgedTurnIsThereBitForBit) {
   const TempFolder folder;
   {
     TestService service(OptionsIn(folder.path()));
-    Require(service.sessions().Create(kBook, {}).status());
+    Require(service.sessions().Create(kStory, {}).status());
   }
   std::mt19937_64 random(5);
   for (int round = 0; round < 25 && !::testing::Test::HasFailure(); ++round) {
@@ -130,7 +129,7 @@ TEST(ArchiveCrash, TheLastAcknowledgedTurnIsThereBitForBit) {
     const int acknowledged =
         ServeAndKill(folder.path(), std::uniform_int_distribution<int64_t>(0, 40'000)(random));
     TestService service(OptionsIn(folder.path()));
-    const auto info = service.sessions().Get(kBook);
+    const auto info = service.sessions().Get(kStory);
     ASSERT_TRUE(info.ok()) << info.status();
     const int turns = Turns(*info);
     EXPECT_GE(turns, acknowledged);
@@ -141,7 +140,7 @@ TEST(ArchiveCrash, TheLastAcknowledgedTurnIsThereBitForBit) {
     const auto page = service.sessions().List(kDefaultTenant, "", 10'000);
     ASSERT_TRUE(page.ok()) << page.status();
     for (const sessions::SessionInfo& fork : page->sessions) {
-      if (fork.id == kBook.id) continue;
+      if (fork.id == kStory.id) continue;
       EXPECT_TRUE(service.sessions().BeginTurn({kDefaultTenant, fork.id}).ok());
       Require(service.sessions().Delete({kDefaultTenant, fork.id}));
     }

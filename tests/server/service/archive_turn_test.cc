@@ -17,7 +17,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const sessions::SessionName kStory{.tenant = kDefaultTenant, .id = "story"};
 const sessions::SessionName kSecond{.tenant = kDefaultTenant, .id = "second"};
 
 int64_t GroupBytes() {

@@ -23,6 +23,8 @@
 
 namespace fmaserver::testing {
 
+inline const sessions::SessionName kStory{.tenant = kDefaultTenant, .id = "story"};
+
 /// Bytes are tokens. It can be made to wait, as for a text of many megabytes, and counts its calls.
 class GatedTokenizer final : public model::Tokenizer {
  public:
