@@ -21,7 +21,8 @@ bool HasIntegers(const model::Checkpoint& checkpoint) {
 std::string DeviceFor(const model::Checkpoint& checkpoint, WeightType type,
                       const std::string& device) {
   const bool rounds = type == WeightType::kInt8 || type == WeightType::kInt4;
-  return device == "auto" && (rounds || HasIntegers(checkpoint)) ? "cpu" : device;
+  const bool needs_cpu = rounds || !checkpoint.config().attention.causal || HasIntegers(checkpoint);
+  return device == "auto" && needs_cpu ? "cpu" : device;
 }
 
 }  // namespace fmaserver::engine

@@ -1,4 +1,4 @@
-// Which device a checkpoint's weights can be computed on.
+// Which device a checkpoint can be computed on.
 #pragma once
 
 #include <string>
@@ -9,7 +9,8 @@
 namespace fmaserver::engine {
 
 /// The name of a device (kernels/device.h) for a checkpoint that is loaded as `type`: `device`, but
-/// "cpu" instead of "auto" when weights are then integers, which the CPU alone multiplies.
+/// "cpu" instead of "auto" for what the CPU alone computes: weights that are then integers, and
+/// encoders.
 std::string DeviceFor(const model::Checkpoint& checkpoint, WeightType type,
                       const std::string& device);
 
