@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -59,6 +60,13 @@ class TestArchive {
 
 class AttentionTest : public BackendTest {
  protected:
+  /// One of the types of cache that the backend keeps, another in every round.
+  kernels::CacheType TypeOfRound(int round) const {
+    constexpr std::array kTypes = {kernels::CacheType::kF32, kernels::CacheType::kBF16,
+                                   kernels::CacheType::kInt8};
+    return kTypes[round % (IsCuda() ? 2 : 3)];
+  }
+
   /// A slot like a fresh or used one, in which everything may be wrong: all its numbers are NaN.
   std::unique_ptr<kernels::SlotMemory> PoisonedSlot(const kernels::SlotLayout& layout) {
     auto slot = backend().AllocateSlots(layout, 1);
