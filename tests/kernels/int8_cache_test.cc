@@ -7,6 +7,7 @@
 #include <limits>
 #include <random>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -178,44 +179,18 @@ std::vector<float> NumbersThatFit(int64_t rows, const kernels::AttentionSpec& sp
   return numbers;
 }
 
-kernels::AttentionSpec Selector() {
-  kernels::AttentionSpec spec;
-  spec.num_heads = 4;
-  spec.num_kv_heads = 2;
-  spec.head_dim = 16;
-  spec.hierarchy = {.group_size = 8, .rank = 3, .num_levels = 3, .sink_tokens = 2};
-  spec.downsampling = kernels::Downsampling::kSelect;
-  spec.positions = kernels::PositionEmbedding::kNone;
-  spec.select_lag = 2;
-  spec.select_novel = 1;
-  return spec;
-}
-
-TEST_P(Int8CacheTest, SelectedTokensThatFitAreExact) {
-  std::mt19937 random(6);
-  const kernels::AttentionSpec spec = Selector();
-  ReferenceAttention layer = RandomAttention(spec, random);
-  layer.query_norm.clear();  // normed keys would not fit
-  layer.key_norm.clear();
-  const auto weights = PackFor(backend(), layer);
-  const auto qkv = NumbersThatFit(100, spec, random);
-  const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kInt8);
-  const auto decoded = Feed(*weights, spec, layout, qkv, [] { return 1; });
-  const auto expected = layer.Evaluate(qkv);
-  ASSERT_EQ(decoded.size(), expected.size()) << "a choice is not clear: take another seed";
-  for (size_t i = 0; i < decoded.size(); ++i) ASSERT_NEAR(decoded[i], expected[i], 2e-5) << i;
-}
-
-/// An archive that is all opened: no choice can turn.
-TEST_P(Int8CacheTest, OpenedTokensThatFitAreExact) {
-  for (const int32_t dim : {16, 18}) {
+/// Choices and what they move, through the levels and, with `open_units`, an archive that is all
+/// opened, so that no choice of units can turn.
+TEST_P(Int8CacheTest, TokensThatFitAreExact) {
+  for (const auto& [dim, open_units] : {std::pair(16, 0), {16, 30}, {18, 30}}) {
     std::mt19937 random(6);
     kernels::AttentionSpec spec = Selector();
     spec.head_dim = dim;
-    spec.open_units = 30;
+    spec.positions = kernels::PositionEmbedding::kNone;
+    spec.open_units = open_units;
     spec.open_size = 4;
     ReferenceAttention layer = RandomAttention(spec, random);
-    layer.query_norm.clear();
+    layer.query_norm.clear();  // normed keys would not fit
     layer.key_norm.clear();
     const auto weights = PackFor(backend(), layer);
     const auto qkv = NumbersThatFit(100, spec, random);
@@ -231,8 +206,6 @@ TEST_P(Int8CacheTest, OpenedTokensThatFitAreExact) {
 TEST_P(Int8CacheTest, KeysThatAreTurnedBackStayWithinTheirRounding) {
   std::mt19937 random(4);
   kernels::AttentionSpec spec = Selector();
-  spec.positions = kernels::PositionEmbedding::kRope;
-  spec.far_positions = kernels::FarPositions::kOwn;
   spec.max_distance = 32;
   spec.select_novel = 0;
   spec.hierarchy.rank = 6;  // all that are no sinks
@@ -247,25 +220,6 @@ TEST_P(Int8CacheTest, KeysThatAreTurnedBackStayWithinTheirRounding) {
   const auto expected = Feed(*weights, spec, exact, qkv, [] { return 5; });
   const auto found = Feed(*weights, spec, rounded, qkv, [] { return 5; });
   for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 0.05) << i;
-}
-
-TEST_P(Int8CacheTest, AnyBytesOfASlotAreSafe) {
-  std::mt19937 random(5);
-  kernels::AttentionSpec spec = Selector();
-  spec.positions = kernels::PositionEmbedding::kRope;
-  spec.far_positions = kernels::FarPositions::kOwn;
-  spec.max_distance = 4 * spec.hierarchy.group_size;
-  const ReferenceAttention layer = RandomAttention(spec, random);
-  const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kInt8);
-  const auto weights = PackFor(backend(), layer);
-  const auto qkv = RandomFloats(300 * spec.QkvColumns(), 1.0F, random);
-  for (int round = 0; round < 20; ++round) {
-    const auto slot = PoisonedSlot(layout);
-    std::vector<std::byte> bytes(layout.slot_bytes);
-    for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
-    ASSERT_TRUE(backend().RestoreSlot(bytes, {slot.get()}).ok());
-    Step(*weights, spec, {{slot.get(), 150 + round, 100, &qkv}});
-  }
 }
 
 TEST_P(Int8CacheOnCudaTest, IsRefused) {
