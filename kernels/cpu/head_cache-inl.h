@@ -13,25 +13,11 @@
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/cache_vectors-inl.h"
+#include "kernels/cpu/downsample-inl.h"
 #include "kernels/cpu/load-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
-
-HWY_INLINE FloatVec ScaleAt(float scale, int64_t) { return hn::Set(FloatTag(), scale); }
-HWY_INLINE FloatVec ScaleAt(const float* scale, int64_t c) { return LoadFloats(scale + c); }
-
-/// sums += scale * x over `n` channels, a multiple of SlotLayout::kLane. `scale` is a float for all
-/// channels or a pointer to one per channel.
-template <typename Scale>
-HWY_INLINE void MulAddTo(Scale scale, const float* HWY_RESTRICT x, int64_t n,
-                         float* HWY_RESTRICT sums) {
-  const FloatTag d;
-  for (int64_t c = 0; c < n; c += static_cast<int64_t>(hn::Lanes(d))) {
-    hn::Store(hn::MulAdd(ScaleAt(scale, c), hn::Load(d, x + c), hn::Load(d, sums + c)), d,
-              sums + c);
-  }
-}
 
 /// T: the slot's element type.
 template <typename T>
@@ -96,34 +82,9 @@ class HeadCache {
   }
 
   void AddInput(int level, int64_t input, const float* key, const float* value) {
-    AddInput(/*of_keys=*/true, level, input, key, key_sums_ + layout_.SumIndex(level));
-    AddInput(/*of_keys=*/false, level, input, value, value_sums_ + layout_.SumIndex(level));
-  }
-
-  /// Adds input number `input` of a level's open group to its running sums [p, D]. The first input
-  /// starts the sums, so what a fresh slot or the group before left there does not matter.
-  void AddInput(bool of_keys, int level, int64_t input, const float* x, float* sums) const {
-    const int64_t rank = layout_.hierarchy.rank;
-    const int64_t dim = layout_.padded_dim;
-    if (spec_.downsampling == Downsampling::kAverage) {
-      if (input == 0) std::fill_n(sums, rank * dim, 0.0F);
-      MulAddTo(1.0F, x, dim, sums + input / layout_.hierarchy.TokensPerSummary(level) * dim);
-      return;
-    }
-    const DownsamplingLayout& at = weights_.downsampling_layout;
-    const int index = DownsamplingIndex(spec_, level);
-    const float* weights = weights_.Downsampling(of_keys);
-    if (input == 0) std::copy_n(weights + at.Bias(index), rank * dim, sums);
-    const float* tap = weights + at.Taps(index, input);
-    for (int64_t r = 0; r < rank; ++r) {
-      if (at.mixed == 1) {
-        MulAddTo(tap + r * dim, x, dim, sums + r * dim);
-      } else {
-        for (int64_t c = 0; c < at.mixed; ++c) {
-          MulAddTo(x[c], tap + (r * at.mixed + c) * dim, dim, sums + r * dim);
-        }
-      }
-    }
+    const int64_t sums = layout_.SumIndex(level);
+    AddToSummaries(weights_, Downsampled::kKeys, level, input, key, key_sums_ + sums);
+    AddToSummaries(weights_, Downsampled::kValues, level, input, value, value_sums_ + sums);
   }
 
   void CloseGroup(int level, int64_t group) {

@@ -1,4 +1,4 @@
-// Which device can compute with a checkpoint's weights and keep a cache.
+// Which device a checkpoint can be computed on, and its cache be kept on.
 #pragma once
 
 #include <string>
@@ -14,8 +14,8 @@ struct DeviceChoice {
   std::string why;   ///< what was wrong with the GPU that "auto" might have found; empty: nothing
 };
 
-/// For a checkpoint that is loaded as `type`: `device`, but "cpu" instead of "auto" when weights
-/// are then integers, or the cache is to be, which the CPU alone can do.
+/// For a checkpoint that is loaded as `type`: `device`, but "cpu" instead of "auto" for what the
+/// CPU alone does: weights that are then integers, encoders, and a cache of integers.
 DeviceChoice DeviceFor(const model::Checkpoint& checkpoint, WeightType type,
                        kernels::CacheType cache, const std::string& device);
 
