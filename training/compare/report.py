@@ -158,14 +158,14 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("results", type=Path, help="the folder that compare.run wrote")
     parser.add_argument("--figure", type=Path, help="a picture to draw, which needs Matplotlib")
     arguments = parser.parse_args(words)
-    for family in FAMILIES:
+    for family, article in zip(FAMILIES, ("a", "an")):
         if rows := trained(arguments.results, family):
             print(f"Bits per byte of {family}s\n\n{quality_table(rows)}\n{seeds_note(rows)}")
         if rows := trained(arguments.results, family, "recalled"):
             print(f"Bits per letter of names that come back, by distance\n\n{recall_table(rows)}\n{seeds_note(rows)}")
         if costs := measured(arguments.results, family):
-            print(f"Peak memory of a {family}'s step, MiB\n\n{cost_table(costs, 'peak_bytes')}")
-            print(f"Processor time of a {family}'s step, s\n\n{cost_table(costs, 'seconds')}")
+            print(f"Peak memory of {article} {family}'s step, MiB\n\n{cost_table(costs, 'peak_bytes')}")
+            print(f"Processor time of {article} {family}'s step, s\n\n{cost_table(costs, 'seconds')}")
     if arguments.figure:
         draw(arguments.results, arguments.figure)
 
