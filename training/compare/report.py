@@ -78,6 +78,8 @@ def recall_table(rows: list[Row]) -> str:
 
 def seeds_note(rows: list[Row]) -> str:
     deviation = seed_deviation(rows)
+    if np.isnan(deviation):
+        return "One seed.\n"
     fewest = min(len(row.models) for row in rows)
     # The difference of two means of k models has the deviation sqrt(2 / k) times that of one.
     threshold = 2 * deviation * np.sqrt(2 / fewest)
@@ -103,10 +105,10 @@ def _order(cells: dict[tuple[str, int], Found], name: str, lengths: list[int], w
 
 
 def _cost(found: Found | None, what: str) -> str:
-    if found is None:
-        return "–"
-    if found.get("too_large"):
+    if found is not None and found.get("too_large"):
         return f"above {found['limit_gib']} GiB"
+    if found is None or what not in found:
+        return "–"
     return f"{found[what] / 2**20:,.0f}" if what == "peak_bytes" else f"{found[what]:.2f}"
 
 
