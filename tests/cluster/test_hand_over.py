@@ -1,0 +1,169 @@
+"""Three real servers on one directory of sessions, behind a real Envoy and a real HAProxy: replicas are drained,
+killed, removed and added while conversations run, and every conversation has exactly the tokens of an undisturbed one.
+Run by scripts/balancers, which prints how long the longest pauses were."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from balancers import Balancer, Envoy, HAProxy
+from conversations import TOKENS, TURNS, Conversation, make_conversations
+from service import Service
+
+CONVERSATIONS = int(os.environ.get("FMA_CONVERSATIONS", "50"))
+#: How many seconds after a fault a pause is put down to it.
+AFTERMATH = 5.0
+
+pytestmark = pytest.mark.timeout(1200)
+
+
+class Progress:
+    """How many tokens all conversations have; faults wait for it, so that none comes too early or too late."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._tokens = 0
+
+    def arrived(self, tokens: int) -> None:
+        with self._changed:
+            self._tokens += tokens
+            self._changed.notify_all()
+
+    def wait(self, part: float) -> None:
+        goal = part * CONVERSATIONS * len(TURNS) * TOKENS
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._tokens >= goal, timeout=900)
+
+
+class Fleet:
+    """Replicas on one directory of sessions, as long as the test lasts."""
+
+    def __init__(self, sessions: Path) -> None:
+        self._sessions = sessions
+        self.all: list[Service] = []
+
+    def start(self) -> Service:
+        """A replica that holds few sessions in memory, and drains faster than turns end."""
+        flags = ("--session-dir", self._sessions, "--session-memory", "64M", "--drain-seconds", 0.2)
+        self.all.append(Service("--threads", 1, *flags))
+        return self.all[-1]
+
+    def close(self) -> None:
+        for replica in self.all:
+            replica.__exit__()
+
+
+def make_trouble(fleet: Fleet, balancer: Balancer, progress: Progress) -> dict[str, float]:
+    """What was done to the three replicas, and when."""
+    times: dict[str, float] = {}
+    first, second, third = fleet.all
+    progress.wait(0.2)
+    times["drain"] = time.monotonic()
+    assert first.stop() == 0
+    balancer.remove(first)
+    balancer.add(fleet.start())
+
+    progress.wait(0.45)
+    times["kill -9"] = time.monotonic()
+    second.signal(signal.SIGKILL)
+    second.process.wait()
+    balancer.remove(second)
+    balancer.add(fleet.start())
+
+    progress.wait(0.7)
+    times["remove"] = time.monotonic()
+    balancer.remove(third)
+    assert third.stop() == 0
+    return times
+
+
+class Trouble(threading.Thread):
+    """make_trouble beside the conversations; join() raises what it raised."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__()
+        self._arguments = arguments
+        self._error: BaseException | None = None
+        self.times: dict[str, float] = {}
+
+    def run(self) -> None:
+        try:
+            self.times = make_trouble(*self._arguments)  # type: ignore[arg-type]
+        except BaseException as error:
+            self._error = error
+
+    def join(self, timeout: float | None = None) -> None:
+        super().join(timeout)
+        if self._error is not None:
+            raise self._error
+
+
+def run_all(address: str, conversations: list[Conversation], arrived: Callable[[int], None]) -> None:
+    async def together() -> None:
+        await asyncio.gather(*(conversation.run(address, arrived) for conversation in conversations))
+
+    asyncio.run(together())
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    running = Fleet(tmp_path / "sessions")
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[Conversation]:
+    """The same conversations with one server and nothing between."""
+    running = Fleet(tmp_path_factory.mktemp("undisturbed") / "sessions")
+    conversations = make_conversations("undisturbed", CONVERSATIONS)
+    try:
+        run_all(running.start().address, conversations, lambda _: None)
+    finally:
+        running.close()
+    assert [conversation.repeated for conversation in conversations] == [[]] * CONVERSATIONS
+    return conversations
+
+
+@pytest.mark.parametrize("kind", [Envoy, HAProxy])
+def test_no_conversation_is_lost(
+    kind: Callable[[Path, list[Service]], Balancer], fleet: Fleet, undisturbed: list[Conversation], tmp_path: Path
+) -> None:
+    balancer = kind(tmp_path, [fleet.start() for _ in range(3)])
+    conversations = make_conversations("disturbed", CONVERSATIONS)
+    progress = Progress()
+    trouble = Trouble(fleet, balancer, progress)
+    trouble.start()
+    try:
+        run_all(balancer.address, conversations, progress.arrived)
+    finally:
+        trouble.join()
+        balancer.stop()
+    assert [c.answers for c in conversations] == [c.answers for c in undisturbed]
+    assert sum(bool(c.repeated) for c in conversations) > 0, "nobody noticed that a replica was killed"
+    served = [replica.log().count("method=Generate") for replica in fleet.all]
+    assert min(served) > 0, "a replica had nothing to do"
+    report(kind, undisturbed, conversations, trouble.times, served)
+
+
+def report(
+    kind: object, undisturbed: list[Conversation], conversations: list[Conversation], times: dict[str, float],
+    served: list[int],
+) -> None:  # fmt: skip
+    name = getattr(kind, "__name__", "")
+    print(f"\n{name}: {CONVERSATIONS} conversations, turns of each replica {served}")
+    print(f"  longest pause without any trouble: {max(c.longest_pause() for c in undisturbed):.2f} s")
+    for trouble, begin in times.items():
+        longest = max(c.longest_pause(begin, begin + AFTERMATH) for c in conversations)
+        print(f"  longest pause in the {AFTERMATH:.0f} s after {trouble}: {longest:.2f} s")
+    reasons = [reason for c in conversations for reason in c.repeated]
+    print(f"  calls that were made again: {len(reasons)}")
+    for reason in sorted(set(reasons)):
+        print(f"    {reasons.count(reason)} times {reason[:160]}")
