@@ -12,7 +12,7 @@ from fma_client import AlreadyExistsError, AsyncClient, AsyncSession, FmaError, 
 from grpc import StatusCode
 
 TURNS = ("It was a dark and stormy night when the old captain", " But she answered him,", " In the morning they")
-TOKENS = 60
+TOKENS = 150
 
 #: What a call ends with when its replica, or the way to it, is gone, or while another call uses the session.
 GONE = {StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCode.CANCELLED, StatusCode.UNKNOWN, StatusCode.ABORTED}
@@ -75,8 +75,8 @@ class Conversation:
         return True
 
     async def _again(self, call: Callable[[], Awaitable[T]], done: type[FmaError] | None = None) -> T | None:
-        """The answer of a call, by whichever replica there is. None where the next call is refused as `done`, because one
-        whose answer was lost had done it all."""
+        """The answer of a call, by whichever replica there is. None where the second call is refused as `done`: the
+        first one, whose answer was lost, had done it all."""
         end = time.monotonic() + 120
         lost = False
         while True:

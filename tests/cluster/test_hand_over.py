@@ -160,8 +160,9 @@ def report(
     name = getattr(kind, "__name__", "")
     print(f"\n{name}: {CONVERSATIONS} conversations, turns of each replica {served}")
     print(f"  longest pause without any trouble: {max(c.longest_pause() for c in undisturbed):.2f} s")
-    for trouble, begin in times.items():
-        longest = max(c.longest_pause(begin, begin + AFTERMATH) for c in conversations)
+    ends = [*list(times.values())[1:], float("inf")]
+    for (trouble, begin), end in zip(times.items(), ends):
+        longest = max(c.longest_pause(begin, min(end, begin + AFTERMATH)) for c in conversations)
         print(f"  longest pause in the {AFTERMATH:.0f} s after {trouble}: {longest:.2f} s")
     reasons = [reason for c in conversations for reason in c.repeated]
     print(f"  calls that were made again: {len(reasons)}")
