@@ -27,7 +27,7 @@ class Conversation:
     name: str
     seed: int
     answers: list[list[int]] = field(default_factory=list)
-    arrivals: list[float] = field(default_factory=list)  #: when tokens came
+    arrivals: list[float] = field(default_factory=list)  #: when tokens came that had not come before
     repeated: list[str] = field(default_factory=list)  #: why calls were made again
 
     def longest_pause(self, begin: float = 0, end: float = float("inf")) -> float:
@@ -61,13 +61,15 @@ class Conversation:
         options = {"max_tokens": TOKENS, "ignore_eos": True, "temperature": 1.0, "seed": self.seed + number}
         try:
             async for delta in session.generate(text, **options):
+                known = len(answer)
                 for token in delta.token_ids:
                     if tokens == len(answer):
                         answer.append(token)
                     assert answer[tokens] == token, f"{self.name}, turn {number}, token {tokens}"
                     tokens += 1
-                self.arrivals.append(time.monotonic())
-                arrived(len(delta.token_ids))
+                if len(answer) > known:
+                    self.arrivals.append(time.monotonic())
+                    arrived(len(answer) - known)
         except FmaError as error:
             self._note(error)
             return False

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from balancers import Balancer, Envoy, HAProxy
 from conversations import TOKENS, TURNS, Conversation, make_conversations
-from service import Service
+from fma_client import Client
+from service import Service, eventually
 
 CONVERSATIONS = int(os.environ.get("FMA_CONVERSATIONS", "50"))
 #: How many seconds after a fault a pause is put down to it.
@@ -151,6 +152,35 @@ def test_no_conversation_is_lost(
     served = [replica.log().count("method=Generate") for replica in fleet.all]
     assert min(served) > 0, "a replica had nothing to do"
     report(kind, undisturbed, conversations, trouble.times, served)
+
+
+def generate_calls(replica: Service) -> int:
+    return round(replica.sum(r'fma_calls_total\{.*"Generate".*\}'))
+
+
+@pytest.mark.parametrize("kind", [Envoy, HAProxy])
+def test_a_session_stays_with_its_replica(
+    kind: Callable[[Path, list[Service]], Balancer], fleet: Fleet, tmp_path: Path
+) -> None:
+    replicas = [fleet.start() for _ in range(3)]
+    balancer = kind(tmp_path, replicas)
+    turns = 3
+    served: set[int] = set()
+    try:
+        with Client(balancer.address) as client:
+            for number in range(12):
+                before = [generate_calls(replica) for replica in replicas]
+                session = client.create_session(f"story-{number}")
+                for _ in range(turns):
+                    session.generate("It was", max_tokens=1).read()
+                # A call is counted when its end has been written.
+                assert eventually(lambda: sum(map(generate_calls, replicas)) == sum(before) + turns)  # noqa: B023
+                more = [generate_calls(replica) - old for replica, old in zip(replicas, before)]
+                assert sorted(more) == [0, 0, turns]
+                served.add(more.index(turns))
+    finally:
+        balancer.stop()
+    assert len(served) > 1, "all sessions are on one replica"
 
 
 def report(
