@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TypeVar
 
 from fma_client import AlreadyExistsError, AsyncClient, AsyncSession, FmaError, NotFoundError, SessionInfo
 from grpc import StatusCode
 
 TURNS = ("It was a dark and stormy night when the old captain", " But she answered him,", " In the morning they")
-TOKENS = 150
+TOKENS = 100
 
 #: What a call ends with when its replica, or the way to it, is gone, or while another call uses the session.
 GONE = {StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCode.CANCELLED, StatusCode.UNKNOWN, StatusCode.ABORTED}
@@ -27,13 +28,9 @@ class Conversation:
     name: str
     seed: int
     answers: list[list[int]] = field(default_factory=list)
-    arrivals: list[float] = field(default_factory=list)  #: when tokens came that had not come before
+    messages: list[float] = field(default_factory=list)  #: when tokens came
+    news: list[float] = field(default_factory=list)  #: when tokens came that had not come before
     repeated: list[str] = field(default_factory=list)  #: why calls were made again
-
-    def longest_pause(self, begin: float = 0, end: float = float("inf")) -> float:
-        """Seconds between two arrivals, of those pauses that overlap the time from `begin` to `end`."""
-        pairs = zip(self.arrivals, self.arrivals[1:])
-        return max((later - sooner for sooner, later in pairs if sooner < end and later > begin), default=0)
 
     async def run(self, address: str, arrived: Callable[[int], None]) -> None:
         """All turns, through `address`; `arrived` is told how many tokens came."""
@@ -67,8 +64,9 @@ class Conversation:
                         answer.append(token)
                     assert answer[tokens] == token, f"{self.name}, turn {number}, token {tokens}"
                     tokens += 1
+                self.messages.append(time.monotonic())
                 if len(answer) > known:
-                    self.arrivals.append(time.monotonic())
+                    self.news.append(self.messages[-1])
                     arrived(len(answer) - known)
         except FmaError as error:
             self._note(error)
@@ -97,6 +95,11 @@ class Conversation:
         if error.code not in GONE:
             raise error
         self.repeated.append(str(error))
+
+
+def longest_pause(times: list[float], begin: float = 0, end: float = float("inf")) -> float:
+    """Seconds between two of the times, of those pauses that overlap the time from `begin` to `end`."""
+    return max((later - sooner for sooner, later in pairwise(times) if sooner < end and later > begin), default=0)
 
 
 def make_conversations(prefix: str, count: int) -> list[Conversation]:

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 from balancers import Balancer, Envoy, HAProxy
-from conversations import TOKENS, TURNS, Conversation, make_conversations
+from conversations import TOKENS, TURNS, Conversation, longest_pause, make_conversations
 from fma_client import Client
 from service import Service, eventually
 
 CONVERSATIONS = int(os.environ.get("FMA_CONVERSATIONS", "50"))
 #: How many seconds after a fault a pause is put down to it.
 AFTERMATH = 5.0
+FOR_EVER = float("inf")
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -183,19 +184,25 @@ def test_a_session_stays_with_its_replica(
     assert len(served) > 1, "all sessions are on one replica"
 
 
+def longest(conversations: list[Conversation], begin: float, end: float) -> str:
+    """Of all conversations in this time, until tokens came, and until tokens came that had not come before."""
+    messages = max(longest_pause(conversation.messages, begin, end) for conversation in conversations)
+    news = max(longest_pause(conversation.news, begin, end) for conversation in conversations)
+    return f"{messages:.2f} s; until something new {news:.2f} s"
+
+
 def report(
     kind: object, undisturbed: list[Conversation], conversations: list[Conversation], times: dict[str, float],
     served: list[int],
 ) -> None:  # fmt: skip
     name = getattr(kind, "__name__", "")
     print(f"\n{name}: {CONVERSATIONS} conversations, turns of each replica {served}")
-    print(f"  longest pause with one server and no balancer: {max(c.longest_pause() for c in undisturbed):.2f} s")
-    before = max(c.longest_pause(end=min(times.values())) for c in conversations)
-    print(f"  longest pause before any trouble: {before:.2f} s")
-    ends = [*list(times.values())[1:], float("inf")]
-    for (trouble, begin), end in zip(times.items(), ends):
-        longest = max(c.longest_pause(begin, min(end, begin + AFTERMATH)) for c in conversations)
-        print(f"  longest pause in the {AFTERMATH:.0f} s after {trouble}: {longest:.2f} s")
+    print(f"  longest pause with one server and no balancer: {longest(undisturbed, 0, FOR_EVER)}")
+    starts = [*times.values(), FOR_EVER]
+    print(f"  longest pause before any trouble: {longest(conversations, 0, starts[0])}")
+    for trouble, begin, following in zip(times, starts, starts[1:]):
+        pause = longest(conversations, begin, min(following, begin + AFTERMATH))
+        print(f"  longest pause in the {AFTERMATH:.0f} s after {trouble}: {pause}")
     reasons = [reason for c in conversations for reason in c.repeated]
     print(f"  calls that were made again: {len(reasons)}")
     for reason in sorted(set(reasons)):
