@@ -10,12 +10,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 from balancers import Balancer, Envoy, HAProxy
 from conversations import TOKENS, TURNS, Conversation, longest_pause, make_conversations
-from fma_client import Client
+from fma_client import NO_RETRY, Client, UnavailableError
 from service import Service, eventually
 
 CONVERSATIONS = int(os.environ.get("FMA_CONVERSATIONS", "50"))
@@ -32,6 +33,7 @@ class Progress:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._tokens = 0
+        self._ended = False
 
     def arrived(self, tokens: int) -> None:
         with self._changed:
@@ -41,7 +43,14 @@ class Progress:
     def wait(self, part: float) -> None:
         goal = part * CONVERSATIONS * len(TURNS) * TOKENS
         with self._changed:
-            assert self._changed.wait_for(lambda: self._tokens >= goal, timeout=900)
+            self._changed.wait_for(lambda: self._tokens >= goal or self._ended, timeout=900)
+            assert self._tokens >= goal
+
+    def end(self) -> None:
+        """No more tokens will come."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
 
 
 class Fleet:
@@ -86,27 +95,6 @@ def make_trouble(fleet: Fleet, balancer: Balancer, progress: Progress) -> dict[s
     return times
 
 
-class Trouble(threading.Thread):
-    """make_trouble beside the conversations; join() raises what it raised."""
-
-    def __init__(self, *arguments: object) -> None:
-        super().__init__()
-        self._arguments = arguments
-        self._error: BaseException | None = None
-        self.times: dict[str, float] = {}
-
-    def run(self) -> None:
-        try:
-            self.times = make_trouble(*self._arguments)  # type: ignore[arg-type]
-        except BaseException as error:
-            self._error = error
-
-    def join(self, timeout: float | None = None) -> None:
-        super().join(timeout)
-        if self._error is not None:
-            raise self._error
-
-
 def run_all(address: str, conversations: list[Conversation], arrived: Callable[[int], None]) -> None:
     async def together() -> None:
         await asyncio.gather(*(conversation.run(address, arrived) for conversation in conversations))
@@ -141,18 +129,20 @@ def test_no_conversation_is_lost(
     balancer = kind(tmp_path, [fleet.start() for _ in range(3)])
     conversations = make_conversations("disturbed", CONVERSATIONS)
     progress = Progress()
-    trouble = Trouble(fleet, balancer, progress)
-    trouble.start()
-    try:
-        run_all(balancer.address, conversations, progress.arrived)
-    finally:
-        trouble.join()
-        balancer.stop()
+    with ThreadPoolExecutor(1) as beside:
+        trouble = beside.submit(make_trouble, fleet, balancer, progress)
+        try:
+            run_all(balancer.address, conversations, progress.arrived)
+        finally:
+            progress.end()
+            wait([trouble])
+            balancer.stop()
+    times = trouble.result()
     assert [c.answers for c in conversations] == [c.answers for c in undisturbed]
     assert sum(bool(c.repeated) for c in conversations) > 0, "nobody noticed that a replica was killed"
     served = [replica.log().count("method=Generate") for replica in fleet.all]
     assert min(served[:3]) > 0 and sum(served[3:]) > 0, f"a replica had nothing to do: {served}"
-    report(kind, undisturbed, conversations, trouble.times, served)
+    report(kind, undisturbed, conversations, times, served)
 
 
 def generate_calls(replica: Service) -> int:
@@ -182,6 +172,22 @@ def test_a_session_stays_with_its_replica(
     finally:
         balancer.stop()
     assert len(served) > 1, "all sessions are on one replica"
+
+
+@pytest.mark.parametrize("kind", [Envoy, HAProxy])
+def test_without_a_healthy_replica_calls_fail_at_once(
+    kind: Callable[[Path, list[Service]], Balancer], fleet: Fleet, tmp_path: Path
+) -> None:
+    replica = fleet.start()
+    balancer = kind(tmp_path, [replica])
+    try:
+        with Client(balancer.address, retry=NO_RETRY) as client:
+            assert client.generate("It was", max_tokens=1).read()
+            assert replica.stop() == 0
+            with pytest.raises(UnavailableError):
+                client.generate("It was", max_tokens=1, timeout=60).read()
+    finally:
+        balancer.stop()
 
 
 def longest(conversations: list[Conversation], begin: float, end: float) -> str:
