@@ -109,6 +109,11 @@ void AddEngineFlags(CLI::App& app, engine::EngineOptions& engine) {
   AddBytes(app, "--prefix-cache-memory", engine.prefix_cache_bytes,
            "Bytes for states of prompts, found again by prompts that begin alike; 0: none")
       ->group("Engine");
+  AddBytes(
+      app, "--encoder-memory", engine.encoder_bytes,
+      "Bytes for the texts that an encoder reads at the same time: they limit how long one may "
+      "be")
+      ->group("Engine");
   AddNumber(app, "--max-stall-seconds", engine.max_stall_seconds,
             "How long a reader may be behind before its request ends")
       ->check(CLI::Range(0.001, 1e9))
