@@ -26,6 +26,10 @@ std::string Mebibytes(int64_t bytes) {
   return fmt::format("{:.2f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
+kernels::CacheType CacheTypeOf(const Flags& flags) {
+  return *kernels::CacheTypeNamed(flags.cache_dtype);  // CLI11 checked it
+}
+
 void LogArchives(const engine::Engine& engine) {
   const engine::ArchivePool* archives = engine.archives().get();
   if (archives == nullptr) return;
@@ -72,12 +76,10 @@ void LogModel(const models::ServedModel& served) {
 
 absl::StatusOr<std::shared_ptr<kernels::Backend>> ModelLoader::MakeBackend(
     const model::Checkpoint& checkpoint) {
-  const std::string name = engine::DeviceFor(checkpoint, weights_, flags_.device);
-  if (name != flags_.device) {
-    spdlog::info("no GPU: {} are for the CPU alone",
-                 checkpoint.config().attention.causal ? "int8 and int4 weights" : "encoders");
-  }
-  auto device = devices_.MakeBackend(name);
+  const engine::DeviceChoice choice =
+      engine::DeviceFor(checkpoint, weights_, CacheTypeOf(flags_), flags_.device);
+  if (!choice.why.empty()) spdlog::info("no GPU: {}", choice.why);
+  auto device = devices_.MakeBackend(choice.name);
   if (!device.ok()) return device.status();
   if (!device->why.empty()) spdlog::info("no GPU: {}", device->why);
   return std::move(device->backend);
@@ -94,8 +96,7 @@ ModelMemory ModelLoader::MemoryOf(const model::Checkpoint& checkpoint,
     return {.weights = engine::LoadedBytes(checkpoint, weights_),
             .step = flags_.engine.encoder_bytes};
   }
-  const kernels::SlotLayout layout(config.attention, config.num_layers,
-                                   *kernels::CacheTypeNamed(flags_.cache_dtype));
+  const kernels::SlotLayout layout(config.attention, config.num_layers, CacheTypeOf(flags_));
   memory.weights = engine::LoadedBytes(checkpoint, weights_);
   // Slots that no memory holds are the engine's to refuse; here they need not overflow.
   constexpr int64_t kMostSlotBytes = int64_t{1} << 60;
@@ -187,7 +188,7 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadDecoder(
     const std::shared_ptr<kernels::Backend>& backend, std::shared_ptr<const void> room) {
   auto model = engine::Model::Load(checkpoint, backend,
                                    {.max_rows = engine::Engine::MaxRows(flags_.engine),
-                                    .cache_type = *kernels::CacheTypeNamed(flags_.cache_dtype),
+                                    .cache_type = CacheTypeOf(flags_),
                                     .weights = weights_});
   if (!model.ok()) return model.status();
 

@@ -117,8 +117,10 @@ std::string BitsPerByte(const model::Tokenizer* tokenizer, std::span<const int32
 
 absl::Status Encode(const model::Checkpoint& checkpoint, std::span<const int32_t> tokens,
                     const EncodeOptions& options) {
-  const std::string name = engine::DeviceFor(checkpoint, options.encoder.weights, options.device);
-  absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(name, options.threads);
+  const engine::DeviceChoice choice = engine::DeviceFor(
+      checkpoint, options.encoder.weights, kernels::CacheType::kF32, options.device);  // no cache
+  absl::StatusOr<kernels::ChosenBackend> device =
+      kernels::MakeBackend(choice.name, options.threads);
   if (!device.ok()) return device.status();
   const auto encoder =
       engine::Encoder::Load(checkpoint, std::move(device->backend), options.encoder);
