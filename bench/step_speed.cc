@@ -181,7 +181,7 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::ExistingDirectory);
   app.add_option("--device", flags.device, "auto, cpu or cuda:N");
   app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache")
-      ->check(CLI::IsMember({"f32", "bf16"}));
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
   app.add_option("--weights", flags.weights, "What the large weights are rounded to")
       ->check(CLI::IsMember({"as-is", "bf16", "int8", "int4"}));
   app.add_option("--threads", flags.threads, "Threads of the cpu device");

@@ -81,7 +81,8 @@ struct HostDownsampling {
 struct HostAttention {
   std::span<const HostDownsampling> keys;  ///< NumDownsamplingWeights(spec) of each
   std::span<const HostDownsampling> values;
-  HostMatrix level_bias;  ///< [H, columns]; null data: none
+  std::span<const HostDownsampling> queries = {};  ///< likewise, with query_downsampling only
+  HostMatrix level_bias;                           ///< [H, columns]; null data: none
   /// RMS norms [d] of every query head and of every key head; without weights there are none.
   HostNorm query_norm;
   HostNorm key_norm;
@@ -176,6 +177,11 @@ struct DeviceMemory {
   int64_t used = 0;
 };
 
+/// What backends say that run no encoders.
+inline absl::Status NoEncoders() {
+  return absl::UnimplementedError("this device cannot run encoders (fma.causal is false): use cpu");
+}
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -191,7 +197,8 @@ class Backend {
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) = 0;
 
   /// `count` > 0 slots, fewer than 2^63 bytes in all. Their contents are unspecified, because a
-  /// sequence never reads what it did not write. RESOURCE_EXHAUSTED.
+  /// sequence never reads what it did not write. RESOURCE_EXHAUSTED; UNIMPLEMENTED for a type of
+  /// cache that the backend cannot keep.
   virtual absl::StatusOr<std::unique_ptr<SlotMemory>> AllocateSlots(const SlotLayout& layout,
                                                                     int32_t count) = 0;
 
@@ -246,6 +253,26 @@ class Backend {
   /// qkv [n, QkvColumns()] as the product gave it, which is overwritten where heads are normed; out
   /// [n, H*d].
   virtual void Attend(const AttentionWeights& weights, int32_t layer, Matrix qkv, Matrix out) = 0;
+
+  /// The bytes that AttendBothWays() needs to work in, for sequences of these lengths: of the order
+  /// of their tokens.
+  virtual int64_t BothWaysBytes(const AttentionSpec& spec, std::span<const int64_t> lengths) const {
+    static_cast<void>(spec), static_cast<void>(lengths);
+    return 0;
+  }
+
+  /// The attention of an encoder's layer (spec.causal is false) over whole sequences, within a step
+  /// without segments. Rows of qkv and of out, as of Attend(), are the tokens of sequences of
+  /// `lengths` (each 1 or more), one sequence after the other; qkv is overwritten. `workspace` has
+  /// BothWaysBytes() or more. UNIMPLEMENTED for backends that run no encoders, which
+  /// PackAttention() says first.
+  virtual absl::Status AttendBothWays(const AttentionWeights& weights,
+                                      std::span<const int64_t> lengths, Matrix qkv,
+                                      Buffer& workspace, Matrix out) {
+    static_cast<void>(weights), static_cast<void>(lengths), static_cast<void>(qkv);
+    static_cast<void>(workspace), static_cast<void>(out);
+    return NoEncoders();
+  }
 
   /// out = act(in) for the GELUs; swiglu: in [n, 2F] is gate | up, out [n, F] = silu(gate) * up.
   virtual void Activate(MlpKind kind, Matrix in, Matrix out) = 0;

@@ -72,6 +72,7 @@ class Lister {
     }
     AddDownsampling(layer, kKeyDownsampling);
     AddDownsampling(layer, kValueDownsampling);
+    if (spec.query_downsampling) AddDownsampling(layer, kQueryDownsampling);
     if (spec.level_bias) {
       Add(WeightOf(LayerModule(layer, kLevelBias)), {spec.num_heads, spec.hierarchy.num_levels});
       tensors_.back().last_is_maximum = true;
@@ -79,7 +80,7 @@ class Lister {
     AddLinear(LayerModule(layer, kOutputProjection), hidden, query_columns, bias);
   }
 
-  void AddDownsampling(int layer, std::string_view keys_or_values) {
+  void AddDownsampling(int layer, std::string_view module_of_kind) {
     const kernels::AttentionSpec& spec = config_.attention;
     const int64_t outputs = int64_t{spec.head_dim} * spec.hierarchy.rank;
     const int64_t channels = spec.downsampling == kernels::Downsampling::kConv ? spec.head_dim : 1;
@@ -87,7 +88,7 @@ class Lister {
     // A model with shared levels may be served with one level and still bring the merge weights.
     const int allowed = spec.share_levels ? 2 : needed;
     for (int index = 0; index < allowed; ++index) {
-      const std::string module = DownsamplingModule(layer, keys_or_values, index);
+      const std::string module = DownsamplingModule(layer, module_of_kind, index);
       Add(WeightOf(module), {outputs, channels, kernels::DownsamplingInputs(spec, index + 1)},
           index < needed);
       Add(BiasOf(module), {outputs}, index < needed);
@@ -157,6 +158,9 @@ std::string WhyUnexpected(const ModelConfig& config, std::string_view name) {
   }
   if (has(kLevelBias) && !config.attention.level_bias) {
     return "\"fma.level_bias\" is false";
+  }
+  if (has(kQueryDownsampling) && !config.attention.query_downsampling) {
+    return "\"fma.query_downsampling\" is false";
   }
   if (has("_downsample.")) return WhyNoDownsampling(config.attention);
   if (has(kGateProjection) && config.mlp != kernels::MlpKind::kSwiglu)

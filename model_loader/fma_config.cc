@@ -2,17 +2,13 @@
 
 #include <array>
 #include <cstdint>
-#include <initializer_list>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "base/text.h"
 
 namespace fmaserver::model {
 namespace {
-
-using nlohmann::json;
 
 constexpr int64_t kMaxGroupSize = 4096;
 constexpr int64_t kMaxLevels = 40;
@@ -44,6 +40,7 @@ constexpr std::array<Choice<kernels::FarPositions>, 3> kFarPositions = {{
 
 constexpr std::string_view kWithoutSelect = " unless \"fma.downsampling\" is \"select\"";
 constexpr std::string_view kWithSelect = " with \"fma.downsampling\": \"select\"";
+constexpr std::string_view kInEncoders = " with \"fma.causal\": false";
 constexpr std::string_view kWithoutRope = " unless \"position_embedding\" is \"rope\"";
 
 /// Refuses the value that `key` has unless `allowed`. Without a problem so far what was read is
@@ -141,16 +138,20 @@ void ReadOpenedUnits(ConfigReader& reader, kernels::AttentionSpec& spec) {
           Concat("0 to ", kMaxOpenDistance, " with \"fma.open_units\""));
 }
 
-// What PyTorch computes and this server does not: docs/model.md, "PyTorch only so far". Their keys
-// may say that they are off.
-void RefuseUnserved(ConfigReader& reader) {
-  const std::array<std::pair<std::string_view, json>, 2> off = {
-      {{"causal", true}, {"query_downsampling", false}}};
-  for (const auto& [key, allowed] : off) {
-    const json* value = reader.Find(key);
-    Require(reader, value == nullptr || *value == allowed, key,
-            Concat(allowed.dump(), " in this server"));
+/// Whether queries see both sides, and what goes with that.
+void ReadDirections(ConfigReader& reader, kernels::AttentionSpec& spec) {
+  spec.causal = reader.Boolean("causal", true);
+  spec.query_downsampling = reader.Boolean("query_downsampling", false);
+  if (spec.causal) {
+    Require(reader, !spec.query_downsampling, "query_downsampling",
+            "false unless \"fma.causal\" is false");
+    return;
   }
+  Require(reader, !spec.Selects(), "downsampling", Concat("all but \"select\"", kInEncoders));
+  Require(reader, spec.padding == kernels::Padding::kMasked, "padding",
+          Concat("\"masked\"", kInEncoders));
+  Require(reader, spec.hierarchy.sink_tokens == 0, "sink_tokens", Concat("0", kInEncoders));
+  Require(reader, spec.max_distance == 0, "max_distance", Concat("0", kInEncoders));
 }
 
 }  // namespace
@@ -163,7 +164,7 @@ void ReadFma(ConfigReader& reader, kernels::AttentionSpec& spec) {
   ReadSelection(reader, spec);
   ReadMaxDistance(reader, spec);
   ReadOpenedUnits(reader, spec);
-  RefuseUnserved(reader);
+  ReadDirections(reader, spec);
   reader.RefuseOtherKeys();
 }
 

@@ -26,6 +26,9 @@ constexpr int64_t kMaxLayers = 1024;
 constexpr int64_t kMaxHeads = 1024;
 constexpr int64_t kMaxHeadDim = 1024;
 
+constexpr std::string_view kDecoder = "FmaForCausalLM";
+constexpr std::string_view kEncoder = "FmaForMaskedLM";
+
 constexpr std::array<Choice<kernels::PositionEmbedding>, 3> kPositionEmbeddings = {{
     {"learned", kernels::PositionEmbedding::kLearned},
     {"rope", kernels::PositionEmbedding::kRope},
@@ -65,16 +68,28 @@ constexpr std::array<std::string_view, 18> kForeignMaths = {
     "use_sliding_window",
 };
 
-void CheckArchitecture(ConfigReader& reader) {
+void CheckModelType(ConfigReader& reader) {
   const json* type = reader.Find("model_type");
   if (type == nullptr || *type != "fma") {
     reader.Refuse("model_type", type == nullptr ? "missing" : Excerpt(*type), "\"fma\"");
   }
+}
+
+/// The architecture must be that of the attention.
+void CheckArchitecture(ConfigReader& reader, bool causal) {
   const json* list = reader.Find("architectures");
   if (list == nullptr) return;
-  if (!list->is_array() || std::find(list->begin(), list->end(), "FmaForCausalLM") == list->end()) {
-    reader.Refuse("architectures", Excerpt(*list), "a list with \"FmaForCausalLM\"");
-  }
+  const std::string_view name = causal ? kDecoder : kEncoder;
+  if (list->is_array() && std::find(list->begin(), list->end(), name) != list->end()) return;
+  reader.Refuse(
+      "architectures", Excerpt(*list),
+      Concat("a list with \"", name, "\", because \"fma.causal\" is ", causal ? "true" : "false"));
+}
+
+/// Of an encoder, which has read `fma` already.
+void ReadMaskToken(ConfigReader& reader, ModelConfig& config) {
+  if (reader.Find("mask_token_id") == nullptr) return;
+  config.mask_token_id = reader.Integer32("mask_token_id", {0, config.vocab_size - 1});
 }
 
 void ReadSizes(ConfigReader& reader, ModelConfig& config) {
@@ -192,7 +207,7 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json_text, std::st
 
   ModelConfig config;
   ConfigReader reader(*object, origin, "");
-  CheckArchitecture(reader);
+  CheckModelType(reader);
   ReadSizes(reader, config);
   ReadHeads(reader, config, config.attention);
   ReadPositions(reader, config.attention);
@@ -209,6 +224,9 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json_text, std::st
   ConfigReader fma_reader(*fma, origin, "fma.");
   ReadFma(fma_reader, config.attention);
   if (!fma_reader.status().ok()) return fma_reader.status();
+  CheckArchitecture(reader, config.attention.causal);
+  if (!config.attention.causal) ReadMaskToken(reader, config);
+  if (!reader.status().ok()) return reader.status();
   return config;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,7 @@ struct ModelConfig {
   bool tie_word_embeddings = false;
   std::vector<int32_t> bos_token_ids;
   std::vector<int32_t> eos_token_ids;
+  std::optional<int32_t> mask_token_id;  ///< of encoders: what stands for a token to be guessed
   TokenizerKind tokenizer = TokenizerKind::kFile;
 
   kernels::AttentionSpec AttentionOf(int32_t layer) const;

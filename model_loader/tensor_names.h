@@ -21,6 +21,7 @@ inline constexpr std::string_view kQueryNorm = "self_attn.q_norm";
 inline constexpr std::string_view kKeyNorm = "self_attn.k_norm";
 inline constexpr std::string_view kKeyDownsampling = "self_attn.k_downsample";
 inline constexpr std::string_view kValueDownsampling = "self_attn.v_downsample";
+inline constexpr std::string_view kQueryDownsampling = "self_attn.q_downsample";
 inline constexpr std::string_view kLevelBias = "self_attn.level_bias";
 inline constexpr std::string_view kOutputProjection = "self_attn.o_proj";
 inline constexpr std::string_view kPostAttentionNorm = "post_attention_layernorm";

@@ -182,9 +182,11 @@ struct AttentionScratch {
   AlignedArray<float> distant_queries;  ///< [rows, d], rotated by max_distance, where there is one
   AlignedArray<float> scores;           ///< [rows, C and the columns of opened units]
   AlignedArray<float> far_bias;         ///< [queries per KV head, near_begin]
-  AlignedArray<float> key;              ///< [D]
+  AlignedArray<float> kept_weights;     ///< [kRowTile, C], only where the cache has scales
+  AlignedArray<float> key;              ///< [D], as the next zero behind the d-th number
   AlignedArray<float> rotated_key;      ///< [D]
   AlignedArray<float> value;            ///< [D]
+  AlignedArray<int8_t> rounded;         ///< [D]
   AlignedArray<float> outputs;          ///< [rows, D]
   AlignedArray<float> rotation;         ///< [d]
   AlignedArray<std::byte> head;         ///< a head block, which a tentative segment may change

@@ -17,7 +17,7 @@ absl::StatusOr<std::unique_ptr<PackedAttention>> PackedAttention::Pack(
   packed->query_norm = PackedNorm(weights.query_norm);
   packed->key_norm = PackedNorm(weights.key_norm);
   packed->downsampling_layout = DownsamplingLayout(spec);
-  const int64_t floats = 2 * packed->downsampling_layout.floats;
+  const int64_t floats = (spec.query_downsampling ? 3 : 2) * packed->downsampling_layout.floats;
   packed->downsampling = TryAllocateAligned<float>(floats);
   if (packed->downsampling == nullptr) {
     return absl::ResourceExhaustedError(

@@ -14,6 +14,9 @@
 
 namespace fmaserver::kernels::cpu {
 
+/// What summaries are made of.
+enum class Downsampled : uint8_t { kKeys, kValues, kQueries };
+
 class PackedAttention : public AttentionWeights {
  public:
   /// `rotary` is of `spec` and the weights' factors; null without rotary positions.
@@ -27,8 +30,8 @@ class PackedAttention : public AttentionWeights {
     return far_bias[head * spec.hierarchy.num_levels + level - 1];
   }
   /// Laid out as `downsampling_layout` says.
-  const float* Downsampling(bool of_keys) const {
-    return downsampling.get() + (of_keys ? 0 : downsampling_layout.floats);
+  const float* Downsampling(Downsampled kind) const {
+    return downsampling.get() + static_cast<int64_t>(kind) * downsampling_layout.floats;
   }
 
   AttentionSpec spec;
@@ -36,7 +39,7 @@ class PackedAttention : public AttentionWeights {
   PackedNorm query_norm;
   PackedNorm key_norm;
   DownsamplingLayout downsampling_layout;
-  AlignedArray<float> downsampling;  ///< [2, floats]: of keys, of values
+  AlignedArray<float> downsampling;  ///< [2 or 3, floats]: of keys, of values, perhaps of queries
   std::vector<float> far_bias;       ///< [H, L]
 };
 

@@ -90,9 +90,15 @@ void Scores(const float* queries, int64_t rows, int64_t dim, const T* keys, int6
   }
 }
 
-/// Turns scores into weights exp(score - max), in place, weighs the missing keys alike, and returns
-/// 1 / (the sum of all these weights). `count` is a multiple of SlotLayout::kLane.
-inline float Softmax(float* HWY_RESTRICT scores, int64_t count, std::span<MissingKeys> missing) {
+/// The largest score, and the sum of all weights exp(score - max).
+struct WeightSum {
+  float max = 0;
+  float total = 0;
+};
+
+/// Turns scores into weights exp(score - max), in place, and weighs the missing keys alike. `count`
+/// is a multiple of SlotLayout::kLane.
+inline WeightSum Weigh(float* HWY_RESTRICT scores, int64_t count, std::span<MissingKeys> missing) {
   const FloatTag d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   FloatVec max_lanes = hn::Load(d, scores);
@@ -114,7 +120,12 @@ inline float Softmax(float* HWY_RESTRICT scores, int64_t count, std::span<Missin
     keys.weight = static_cast<float>(keys.count) * std::exp(keys.score - max);
     total += keys.weight;
   }
-  return 1.0F / total;
+  return {max, total};
+}
+
+/// The same; returns 1 / (the sum of all weights).
+inline float Softmax(float* HWY_RESTRICT scores, int64_t count, std::span<MissingKeys> missing) {
+  return 1.0F / Weigh(scores, count, missing).total;
 }
 
 /// out[r][0 .. kVecs vectors) = sum over the runs of weight x value, column by column in order;

@@ -14,6 +14,7 @@
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/block_linear.h"
+#include "kernels/cpu/encoder_attention.h"
 #include "kernels/cpu/fair_mutex.h"
 #include "kernels/cpu/host_group.h"
 #include "kernels/cpu/huge_pages.h"
@@ -183,6 +184,19 @@ class CpuBackend : public Backend {
     const auto& packed = static_cast<const cpu::PackedAttention&>(weights);
     tentative_.Keep(*step_, packed, layer, qkv);
     cpu::Attend(pool_, *step_, packed, layer, qkv, out, scratch_);
+  }
+
+  int64_t BothWaysBytes(const AttentionSpec& spec,
+                        std::span<const int64_t> lengths) const override {
+    const cpu::EncoderLayout layout(spec, cpu::EncoderPlan(spec, lengths), pool_.threads());
+    return layout.floats * static_cast<int64_t>(sizeof(float));
+  }
+
+  absl::Status AttendBothWays(const AttentionWeights& weights, std::span<const int64_t> lengths,
+                              Matrix qkv, Buffer& workspace, Matrix out) override {
+    cpu::AttendBothWays(pool_, static_cast<const cpu::PackedAttention&>(weights), lengths, qkv,
+                        reinterpret_cast<float*>(workspace.data), out);
+    return absl::OkStatus();
   }
 
   void Activate(MlpKind kind, Matrix in, Matrix out) override {

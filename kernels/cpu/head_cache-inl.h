@@ -12,25 +12,12 @@
 
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/cache_vectors-inl.h"
+#include "kernels/cpu/downsample-inl.h"
 #include "kernels/cpu/load-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
-
-HWY_INLINE FloatVec ScaleAt(float scale, int64_t) { return hn::Set(FloatTag(), scale); }
-HWY_INLINE FloatVec ScaleAt(const float* scale, int64_t c) { return LoadFloats(scale + c); }
-
-/// sums += scale * x over `n` channels, a multiple of SlotLayout::kLane. `scale` is a float for all
-/// channels or a pointer to one per channel.
-template <typename Scale>
-HWY_INLINE void MulAddTo(Scale scale, const float* HWY_RESTRICT x, int64_t n,
-                         float* HWY_RESTRICT sums) {
-  const FloatTag d;
-  for (int64_t c = 0; c < n; c += static_cast<int64_t>(hn::Lanes(d))) {
-    hn::Store(hn::MulAdd(ScaleAt(scale, c), hn::Load(d, x + c), hn::Load(d, sums + c)), d,
-              sums + c);
-  }
-}
 
 /// T: the slot's element type.
 template <typename T>
@@ -43,13 +30,13 @@ class HeadCache {
         layout_(step.layout),
         rotary_(weights.rotary.get()),
         scratch_(scratch),
-        keys_(reinterpret_cast<T*>(head)),
-        values_(reinterpret_cast<T*>(head + layout_.values_offset)),
+        keys_(KeysOf<T>(layout_, head)),
+        values_(ValuesOf<T>(layout_, head)),
         key_sums_(reinterpret_cast<float*>(head + layout_.sums_offset)),
         value_sums_(key_sums_ + layout_.SumsPerKind()) {}
 
-  const T* keys() const { return keys_; }
-  const T* values() const { return values_; }
+  const KeyColumns<T>& keys() const { return keys_; }
+  const ValueRows<T>& values() const { return values_; }
 
   /// Writes the token at `position`: its key and value, [d] each. `rotation` is the key's, for this
   /// position.
@@ -90,43 +77,14 @@ class HeadCache {
   }
 
   void Store(int64_t column, const float* key, const float* value) {
-    for (int64_t c = 0; c < spec_.head_dim; ++c) {
-      keys_[c * layout_.columns + column] = FromFloat<T>(key[c]);
-    }
-    for (int64_t c = 0; c < layout_.padded_dim; ++c) {
-      values_[column * layout_.padded_dim + c] = FromFloat<T>(value[c]);
-    }
+    keys_.Store(column, key, scratch_.rounded.get());
+    values_.Store(column, value);
   }
 
   void AddInput(int level, int64_t input, const float* key, const float* value) {
-    AddInput(/*of_keys=*/true, level, input, key, key_sums_ + layout_.SumIndex(level));
-    AddInput(/*of_keys=*/false, level, input, value, value_sums_ + layout_.SumIndex(level));
-  }
-
-  /// Adds input number `input` of a level's open group to its running sums [p, D]. The first input
-  /// starts the sums, so what a fresh slot or the group before left there does not matter.
-  void AddInput(bool of_keys, int level, int64_t input, const float* x, float* sums) const {
-    const int64_t rank = layout_.hierarchy.rank;
-    const int64_t dim = layout_.padded_dim;
-    if (spec_.downsampling == Downsampling::kAverage) {
-      if (input == 0) std::fill_n(sums, rank * dim, 0.0F);
-      MulAddTo(1.0F, x, dim, sums + input / layout_.hierarchy.TokensPerSummary(level) * dim);
-      return;
-    }
-    const DownsamplingLayout& at = weights_.downsampling_layout;
-    const int index = DownsamplingIndex(spec_, level);
-    const float* weights = weights_.Downsampling(of_keys);
-    if (input == 0) std::copy_n(weights + at.Bias(index), rank * dim, sums);
-    const float* tap = weights + at.Taps(index, input);
-    for (int64_t r = 0; r < rank; ++r) {
-      if (at.mixed == 1) {
-        MulAddTo(tap + r * dim, x, dim, sums + r * dim);
-      } else {
-        for (int64_t c = 0; c < at.mixed; ++c) {
-          MulAddTo(x[c], tap + (r * at.mixed + c) * dim, dim, sums + r * dim);
-        }
-      }
-    }
+    const int64_t sums = layout_.SumIndex(level);
+    AddToSummaries(weights_, Downsampled::kKeys, level, input, key, key_sums_ + sums);
+    AddToSummaries(weights_, Downsampled::kValues, level, input, value, value_sums_ + sums);
   }
 
   void CloseGroup(int level, int64_t group) {
@@ -162,8 +120,8 @@ class HeadCache {
   const SlotLayout& layout_;
   const Rotary* const rotary_;  // null: nothing is rotated
   AttentionScratch& scratch_;
-  T* keys_;            // [d, C]
-  T* values_;          // [C, D]
+  const KeyColumns<T> keys_;
+  const ValueRows<T> values_;
   float* key_sums_;    // [L, p, D]
   float* value_sums_;  // [L, p, D]
 };

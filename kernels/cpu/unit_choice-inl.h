@@ -106,7 +106,8 @@ class UnitChoice {
     // Units of sinks only are never opened.
     for (int64_t i = 0; SinksOf(i) == layout_.unit_tokens; ++i) work_.sketches[i] = nullptr;
     const int64_t units = std::ssize(work_.sketches);
-    if (SketchBound<T>::Serves(layout_) && (work_.opened[0].IsFull() || units > spec_.open_units)) {
+    if (SketchBound<SketchNumber<T>>::Serves(layout_) &&
+        (work_.opened[0].IsFull() || units > spec_.open_units)) {
       SetBounds(units);
       Take(units);
     } else {
@@ -156,7 +157,7 @@ class UnitChoice {
 
   void SetBounds(int64_t units) {
     stride_ = SlotLayout::RoundUp(units, SlotLayout::kLane);
-    if (rows_ == 1 && RowBound<T>::Serves(layout_)) {
+    if (rows_ == 1 && RowBound<SketchNumber<T>>::Serves(layout_)) {
       SetRowBounds(units);
     } else {
       SetBlockBounds(units);
@@ -265,9 +266,9 @@ class UnitChoice {
   const ArchiveHead<T>& archive_;
   AttentionScratch& scratch_;
   OpenScratch& work_;
-  SketchScan<T> scan_;
-  SketchBound<T> bound_;
-  RowBound<T> row_bound_;
+  SketchScan<SketchNumber<T>> scan_;
+  SketchBound<SketchNumber<T>> bound_;
+  RowBound<SketchNumber<T>> row_bound_;
 
   // Of the block:
   int64_t rows_ = 0;

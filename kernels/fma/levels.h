@@ -8,6 +8,8 @@
 // w_l = m * 2^(l-1) tokens, so level 1's groups are the fine groups. A query in fine group g sees
 //   * the near field: every token up to itself of fine groups g-1 and g, exactly;
 //   * at each level l, with h = g >> (l-1): group h-2, and h-3 when h is odd, each as p summaries.
+// A query of an encoder sees the same on both sides: every token of fine groups g-1, g and g+1, and
+// also group h+2, and h+3 when h is even. Its last groups may lack tokens.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +27,11 @@ struct GroupRange {
     return missing > 0 ? missing : 0;
   }
   constexpr GroupRange Existing() const { return {first > 0 ? first : 0, end > 0 ? end : 0}; }
+  /// Those of the first `count` groups; perhaps none.
+  constexpr GroupRange Below(int64_t count) const {
+    const int64_t last = end < count ? end : count;
+    return {first < last ? first : last, last};
+  }
 };
 
 /// The hierarchy of one model. Valid when 1 <= p <= m, p divides m (unless tokens are selected),
@@ -50,6 +57,44 @@ struct Hierarchy {
     const int64_t group = GroupAt(level, fine_group);
     return {(group & ~int64_t{1}) - 2, group - 1};
   }
+
+  /// The groups after its own that an encoder's queries of `fine_group` see through summaries,
+  /// besides FarGroups(): at most two, as far as the sequence has them.
+  static constexpr GroupRange FarGroupsAfter(int level, int64_t fine_group) {
+    const int64_t group = GroupAt(level, fine_group);
+    return {group + 2, (group | 1) + 3};
+  }
+
+  /// The most groups of a level that an encoder's query sees on both sides together.
+  static constexpr int kMostFarGroups = 3;
+
+  /// The fine groups, its own among them, whose tokens an encoder's queries of `fine_group` see in
+  /// a sequence that has so many.
+  static constexpr GroupRange NearGroups(int64_t fine_group, int64_t count) {
+    return GroupRange{fine_group - 1, fine_group + 2}.Existing().Below(count);
+  }
+
+  /// Groups of `level` that have a token of a sequence of `length` tokens.
+  constexpr int64_t GroupsWithTokens(int level, int64_t length) const {
+    return (length + GroupTokens(level) - 1) / GroupTokens(level);
+  }
+
+  /// How many levels an encoder's queries see something of: where the first and the last group are
+  /// no neighbours.
+  constexpr int VisibleLevels(int64_t length) const {
+    int levels = 0;
+    while (levels < num_levels && GroupsWithTokens(levels + 1, length) > 2) ++levels;
+    return levels;
+  }
+
+  /// Each summary of a group stands for a share of its tokens. The shares of a level are counted
+  /// through all groups, so summary r of a group is that of share group * p + r. p divides m.
+  constexpr int64_t ShareOf(int level, int64_t position) const {
+    return position / TokensPerSummary(level);
+  }
+
+  /// The share of the next level in which a share lies.
+  static constexpr int64_t ParentShare(int64_t share) { return share / 2; }
 
   /// Whether the level-l group that holds the token before `position` ends right there.
   constexpr bool CompletesGroup(int level, int64_t position) const {

@@ -36,6 +36,10 @@ struct AttentionSpec {
   int32_t open_units = 0;  ///< select: B, units of the far past that a query opens; 0: none
   int32_t open_size = 32;  ///< select: u, tokens of a unit; divides m when units are opened
 
+  bool causal = true;  ///< false: an encoder's, whose queries see both sides
+  bool query_downsampling =
+      false;  ///< encoders only: far summaries are asked by shares, not tokens
+
   constexpr int32_t QueriesPerKvHead() const { return num_heads / num_kv_heads; }
   /// Columns of the fused product: queries, then keys, then values.
   constexpr int64_t QkvColumns() const { return int64_t{num_heads + 2 * num_kv_heads} * head_dim; }

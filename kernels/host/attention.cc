@@ -67,6 +67,9 @@ void PackDownsampling(const AttentionSpec& spec, const HostAttention& weights,
   for (int index = 0; index < NumDownsamplingWeights(spec); ++index) {
     PackOne(spec, weights.keys[index], at, index, packed);
     PackOne(spec, weights.values[index], at, index, packed + at.floats);
+    if (spec.query_downsampling) {
+      PackOne(spec, weights.queries[index], at, index, packed + 2 * at.floats);
+    }
   }
 }
 

@@ -21,8 +21,8 @@ std::vector<double> RotaryFrequencies(const AttentionSpec& spec, std::span<const
 /// a^2/sqrt(d).
 float QueryScale(const AttentionSpec& spec);
 
-/// Writes the downsampling weights of keys, then of values, laid out as `at` says, to `packed` [2,
-/// at.floats], which must hold zeros.
+/// Writes the downsampling weights of keys, then of values, then with query_downsampling of
+/// queries, laid out as `at` says, to `packed` [2 or 3, at.floats], which must hold zeros.
 void PackDownsampling(const AttentionSpec& spec, const HostAttention& weights,
                       const DownsamplingLayout& at, float* packed);
 

@@ -35,6 +35,10 @@ ActivationColumns ColumnsOf(const model::ModelConfig& config) {
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const model::Checkpoint& checkpoint,
                                                    std::shared_ptr<kernels::Backend> backend,
                                                    ModelOptions options) {
+  if (!checkpoint.config().attention.causal) {
+    return Refusal(At(checkpoint.name(), "architectures"),
+                   Words{"FmaForMaskedLM, an encoder, which generates nothing"}, "FmaForCausalLM");
+  }
   if (options.max_rows < 1 || options.max_rows > kMaxRows) {
     return Refusal("max_rows", options.max_rows, FromTo(1, kMaxRows));
   }

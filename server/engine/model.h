@@ -38,8 +38,8 @@ struct StepSegment {
 /// Not thread-safe: one thread at a time.
 class Model {
  public:
-  /// Copies the weights into the backend. INVALID_ARGUMENT for options out of range; errors of
-  /// LoadWeights().
+  /// Copies the weights into the backend. INVALID_ARGUMENT for options out of range and for
+  /// encoders (encoder.h); errors of LoadWeights().
   static absl::StatusOr<std::unique_ptr<Model>> Load(const model::Checkpoint& checkpoint,
                                                      std::shared_ptr<kernels::Backend> backend,
                                                      ModelOptions options);

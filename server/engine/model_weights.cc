@@ -180,10 +180,15 @@ class WeightLoader {
         Downsamplings(layer, model::kKeyDownsampling);
     const std::vector<kernels::HostDownsampling> values =
         Downsamplings(layer, model::kValueDownsampling);
+    std::vector<kernels::HostDownsampling> queries;
+    if (config_.attention.query_downsampling) {
+      queries = Downsamplings(layer, model::kQueryDownsampling);
+    }
     const std::string level_bias = model::LayerModule(layer, model::kLevelBias);
     return Keep(backend_.PackAttention(config_.AttentionOf(layer),
                                        {.keys = keys,
                                         .values = values,
+                                        .queries = queries,
                                         .level_bias = IfPresent(model::WeightOf(level_bias)),
                                         .query_norm = HeadNorm(layer, model::kQueryNorm),
                                         .key_norm = HeadNorm(layer, model::kKeyNorm),
@@ -198,10 +203,10 @@ class WeightLoader {
   }
 
   std::vector<kernels::HostDownsampling> Downsamplings(int layer,
-                                                       std::string_view keys_or_values) const {
+                                                       std::string_view module_of_kind) const {
     std::vector<kernels::HostDownsampling> weights;
     for (int i = 0; i < kernels::NumDownsamplingWeights(config_.attention); ++i) {
-      const std::string module = model::DownsamplingModule(layer, keys_or_values, i);
+      const std::string module = model::DownsamplingModule(layer, module_of_kind, i);
       weights.push_back({Required(model::WeightOf(module)), Required(model::BiasOf(module))});
     }
     return weights;

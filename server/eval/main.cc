@@ -17,6 +17,7 @@
 #include "absl/strings/str_format.h"
 #include "base/json.h"
 #include "base/refusal.h"
+#include "base/text.h"
 #include "command_line/numbers.h"
 #include "command_line/output.h"
 #include "command_line/parse.h"
@@ -26,6 +27,7 @@
 #include "nlohmann/json.hpp"
 #include "server/engine/device_choice.h"
 #include "server/engine/model.h"
+#include "server/eval/encode.h"
 #include "server/eval/evaluation.h"
 #include "server/eval/npy_writer.h"
 
@@ -41,6 +43,8 @@ struct Flags {
   int32_t chunk = 256;
   std::string logits_file;
   std::string losses_file;
+  std::string embedding_file;
+  int64_t hide_every = 0;
   std::string cache_dtype = "f32";
   std::string weights = "as-is";
   std::string device = "auto";
@@ -65,14 +69,25 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
   app.add_option("--mode", flags.mode, "prefill: whole chunks at once; decode: one token at a time")
       ->check(CLI::IsMember({"prefill", "decode"}))
       ->capture_default_str();
-  AddNumber(app, "--chunk", flags.chunk, "Tokens of a chunk in prefill mode")
+  AddNumber(app, "--chunk", flags.chunk,
+            "Tokens of a chunk in prefill mode; of an encoder, rows of a product")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   app.add_option("--logits", flags.logits_file, "Write all logits to this .npy, [n, V] float32");
   app.add_option("--losses", flags.losses_file,
                  "Write -ln p of each scored token to this .npy, [scored tokens] float32");
-  app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache: f32 or bf16")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+  app.add_option("--embedding", flags.embedding_file,
+                 "Of an encoder: write the text's embedding to this .npy, [windows, D] float32");
+  AddNumber(
+      app, "--hide-every", flags.hide_every,
+      "Of an encoder: also its pseudo-perplexity, in K passes that each hide every K-th token "
+      "of a window; K of a window's length or more hides one token at a time, which is the "
+      "usual definition and takes as many passes as the window has tokens")
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 40))
+      ->type_name("K");
+  app.add_option("--cache-dtype", flags.cache_dtype,
+                 "Element type of the cache: f32, bf16, or int8 on the cpu")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
   app.add_option("--weights", flags.weights,
                  "The large weights, rounded when they are loaded; as-is: as the checkpoint has "
@@ -182,8 +197,9 @@ absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const Flags& flags,
   options.max_rows = chunk;
   options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);  // CLI11 checked it
   options.weights = *engine::WeightTypeNamed(flags.weights);
-  const std::string name = engine::DeviceFor(checkpoint, options.weights, flags.device);
-  absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(name, flags.threads);
+  const engine::DeviceChoice choice =
+      engine::DeviceFor(checkpoint, options.weights, options.cache_type, flags.device);
+  absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(choice.name, flags.threads);
   if (!device.ok()) return device.status();
   return engine::Model::Load(checkpoint, std::move(device->backend), options);
 }
@@ -195,21 +211,54 @@ absl::StatusOr<std::optional<NpyWriter>> Writer(const std::string& file,
   return NpyWriter::Create(file, shape);
 }
 
-absl::Status Run(const Flags& flags) {
-  const absl::StatusOr<model::Checkpoint> checkpoint = model::Checkpoint::Open(flags.model);
-  if (!checkpoint.ok()) return checkpoint.status();
-  const absl::StatusOr<std::vector<int32_t>> tokens = ReadTokens(flags, *checkpoint);
-  if (!tokens.ok()) return tokens.status();
+/// Refuses options that mean nothing to an encoder.
+absl::Status CheckEncoderFlags(const Flags& flags) {
+  constexpr std::string_view kEncoder = " for an encoder, which keeps no cache";
+  if (flags.mode == "decode") return Refusal("--mode", flags.mode, Concat("prefill", kEncoder));
+  if (flags.cache_dtype != "f32") {
+    return Refusal("--cache-dtype", flags.cache_dtype, Concat("f32", kEncoder));
+  }
+  if (flags.no_archive) return Refusal("--no-archive", Words{"set"}, Concat("not set", kEncoder));
+  if (flags.losses_file.empty() || flags.hide_every > 0) return absl::OkStatus();
+  return Refusal("--losses", flags.losses_file,
+                 "not set for an encoder, which sees the tokens that it would guess, unless "
+                 "--hide-every hides them");
+}
+
+absl::Status RunEncoder(const Flags& flags, const model::Checkpoint& checkpoint,
+                        const std::vector<int32_t>& tokens) {
+  if (absl::Status status = CheckEncoderFlags(flags); !status.ok()) return status;
+  EncodeOptions options;
+  options.context = flags.context;
+  options.device = flags.device;
+  options.threads = flags.threads;
+  options.encoder.slice_rows = flags.chunk;
+  options.encoder.weights = *engine::WeightTypeNamed(flags.weights);
+  options.logits_file = flags.logits_file;
+  options.embedding_file = flags.embedding_file;
+  options.hide_every = flags.hide_every;
+  options.losses_file = flags.losses_file;
+  return Encode(checkpoint, tokens, options);
+}
+
+absl::Status RunDecoder(const Flags& flags, const model::Checkpoint& checkpoint,
+                        const std::vector<int32_t>& tokens) {
+  if (!flags.embedding_file.empty()) {
+    return Refusal("--embedding", flags.embedding_file, "not set for a decoder (FmaForCausalLM)");
+  }
+  if (flags.hide_every > 0) {
+    return Refusal("--hide-every", flags.hide_every, "not set for a decoder (FmaForCausalLM)");
+  }
   EvaluationOptions options;
   options.context = flags.context;
   options.chunk = flags.mode == "decode" ? 1 : flags.chunk;
   options.opens = !flags.no_archive;
   const absl::StatusOr<std::unique_ptr<engine::Model>> model =
-      LoadModel(flags, *checkpoint, options.chunk);
+      LoadModel(flags, checkpoint, options.chunk);
   if (!model.ok()) return model.status();
 
   EvaluationHooks hooks;
-  const auto total = static_cast<int64_t>(tokens->size());
+  const auto total = static_cast<int64_t>(tokens.size());
   auto logits = Writer(flags.logits_file, {total, (*model)->config().vocab_size});
   if (!logits.ok()) return logits.status();
   if (logits->has_value()) hooks.on_logits = [&](auto rows) { (*logits)->Append(rows); };
@@ -220,16 +269,26 @@ absl::Status Run(const Flags& flags) {
   if (show_progress) {
     hooks.on_progress = [&](const Evaluation& so_far) { PrintProgress(so_far, total); };
   }
-  const absl::StatusOr<Evaluation> result = Evaluate(**model, *tokens, options, hooks);
+  const absl::StatusOr<Evaluation> result = Evaluate(**model, tokens, options, hooks);
   if (show_progress) std::fprintf(stderr, "\n");
   if (!result.ok()) return result.status();
   for (std::optional<NpyWriter>* writer : {&*logits, &*losses}) {
     if (!writer->has_value()) continue;
     if (absl::Status status = (*writer)->Close(); !status.ok()) return status;
   }
-  PrintResult(*result, ScoredBytes(*tokens, flags.context, checkpoint->tokenizer().get()),
+  PrintResult(*result, ScoredBytes(tokens, flags.context, checkpoint.tokenizer().get()),
               (*model)->slot_bytes());
   return absl::OkStatus();
+}
+
+absl::Status Run(const Flags& flags) {
+  const absl::StatusOr<model::Checkpoint> checkpoint = model::Checkpoint::Open(flags.model);
+  if (!checkpoint.ok()) return checkpoint.status();
+  const absl::StatusOr<std::vector<int32_t>> tokens = ReadTokens(flags, *checkpoint);
+  if (!tokens.ok()) return tokens.status();
+  const bool decodes = checkpoint->config().attention.causal;
+  return decodes ? RunDecoder(flags, *checkpoint, *tokens)
+                 : RunEncoder(flags, *checkpoint, *tokens);
 }
 
 }  // namespace

@@ -1,7 +1,10 @@
 // Visibility: the levels tile the past, and a slot keeps what will be seen.
 #include "kernels/fma/levels.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <set>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "kernels/fma/archive_layout.h"
@@ -40,6 +43,61 @@ TEST(Levels, TileThePastWithoutGapOrOverlap) {
     ASSERT_EQ(std::set<int64_t>(seen.begin(), seen.end()).size(), seen.size()) << "at " << t;
     if (t < kSmall.Horizon()) {
       ASSERT_EQ(*seen.begin(), 0) << "at " << t;
+    }
+  }
+}
+
+static_assert(Hierarchy::FarGroupsAfter(1, 4).first == 6 &&
+              Hierarchy::FarGroupsAfter(1, 4).end == 8);
+static_assert(Hierarchy::FarGroupsAfter(1, 5).first == 7 &&
+              Hierarchy::FarGroupsAfter(1, 5).end == 8);
+static_assert(Hierarchy::NearGroups(0, 1).first == 0 && Hierarchy::NearGroups(0, 1).end == 1);
+static_assert(Hierarchy::NearGroups(4, 9).first == 3 && Hierarchy::NearGroups(4, 9).end == 6);
+static_assert(kSmall.GroupsWithTokens(2, 16) == 2 && kSmall.GroupsWithTokens(2, 17) == 3);
+static_assert(kSmall.VisibleLevels(8) == 0 && kSmall.VisibleLevels(9) == 1);
+static_assert(kSmall.VisibleLevels(16) == 1 && kSmall.VisibleLevels(17) == 2);
+static_assert(kSmall.VisibleLevels(32) == 2 && kSmall.VisibleLevels(1000) == 3);
+
+/// How often a query of an encoder sees each of so many tokens, in groups that may lack some.
+std::vector<int> TimesSeen(int64_t t, int64_t length) {
+  std::vector<int> times(static_cast<size_t>(length));
+  const auto see = [&](GroupRange groups, int64_t width) {
+    for (int64_t s = groups.first * width; s < std::min(groups.end * width, length); ++s)
+      ++times[s];
+  };
+  const int64_t fine = kSmall.FineGroup(t);
+  see(Hierarchy::NearGroups(fine, kSmall.GroupsWithTokens(1, length)), 4);
+  for (int level = 1; level <= kSmall.VisibleLevels(length); ++level) {
+    const int64_t groups = kSmall.GroupsWithTokens(level, length);
+    see(Hierarchy::FarGroups(level, fine).Existing().Below(groups), kSmall.GroupTokens(level));
+    see(Hierarchy::FarGroupsAfter(level, fine).Below(groups), kSmall.GroupTokens(level));
+  }
+  return times;
+}
+
+TEST(Levels, OfEncodersTileBothSides) {
+  for (const int64_t length : {1, 4, 9, 31, 33, 50, 63, 64, 65, 100, 200}) {
+    for (int64_t t = 0; t < length; ++t) {
+      const std::vector<int> times = TimesSeen(t, length);
+      for (int64_t s = 0; s < length; ++s) {
+        // The top level's groups have 16 tokens: its list reaches over the parents' neighbours.
+        const bool in_view = std::abs(s / 32 - t / 32) <= 1;
+        ASSERT_EQ(times[s], in_view ? 1 : 0) << s << " by " << t << " of " << length;
+        if (length <= kSmall.Horizon()) {
+          ASSERT_TRUE(in_view);
+        }
+      }
+    }
+  }
+}
+
+TEST(Levels, SharesNest) {
+  for (int64_t t = 0; t < 100; ++t) {
+    for (int level = 1; level <= kSmall.num_levels; ++level) {
+      const int64_t width = kSmall.GroupTokens(level);
+      EXPECT_EQ(kSmall.ShareOf(level, t),
+                t / width * kSmall.rank + t % width * kSmall.rank / width);
+      EXPECT_EQ(Hierarchy::ParentShare(kSmall.ShareOf(level, t)), kSmall.ShareOf(level + 1, t));
     }
   }
 }
@@ -107,6 +165,27 @@ TEST(ArchiveLayout, TakesWhatTheSpecSays) {
   const ArchiveLayout archive(OpeningSpec(), 3, CacheType::kBF16);
   EXPECT_EQ(archive.TokenBytes(), 3 * 2 * 64 * 256);
   EXPECT_EQ(archive.SketchBytes(), 3 * 2 * 64 * 26);
+}
+
+// Integers have a scale for each key and value, and sketches of 16-bit numbers.
+TEST(ArchiveLayout, OfIntegersTakesALittleMoreThanHalf) {
+  const ArchiveLayout archive(OpeningSpec(), 3, CacheType::kInt8);
+  EXPECT_EQ(archive.TokenBytes(), 3 * 2 * 64 * (128 + 4));
+  EXPECT_EQ(archive.SketchBytes(), 3 * 2 * 64 * 26);
+}
+
+TEST(SlotLayout, OfIntegersHasAScaleForEachKeyAndValue) {
+  AttentionSpec spec;
+  spec.num_heads = spec.num_kv_heads = 2;
+  spec.head_dim = 64;
+  spec.hierarchy = {64, 4, 4, 0};
+  const SlotLayout halves(spec, 3, CacheType::kBF16);
+  const SlotLayout integers(spec, 3, CacheType::kInt8);
+  EXPECT_EQ(integers.columns, halves.columns);
+  EXPECT_EQ(halves.scales_offset, halves.sums_offset);
+  EXPECT_EQ(integers.sums_offset - integers.scales_offset, 2 * 2 * integers.columns);
+  EXPECT_EQ(halves.head_bytes - integers.head_bytes, 2 * (64 - 2) * integers.columns);
+  EXPECT_EQ(FullCacheBytesPerToken(integers), 2 * 3 * 2 * (64 + 2));
 }
 
 /// Whatever the sizes, numbers lie where the type wants them.

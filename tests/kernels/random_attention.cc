@@ -76,6 +76,17 @@ kernels::AttentionSpec RandomSpec(std::mt19937& random) {
   return spec;
 }
 
+kernels::AttentionSpec RandomEncoderSpec(std::mt19937& random) {
+  kernels::AttentionSpec spec = RandomSpec(random);
+  while (spec.Selects()) spec = RandomSpec(random);
+  spec.causal = false;
+  spec.query_downsampling = PickFrom(random, {false, true});
+  spec.hierarchy.sink_tokens = 0;
+  spec.padding = kernels::Padding::kMasked;
+  spec.max_distance = 0;
+  return spec;
+}
+
 kernels::AttentionSpec RandomOpeningSpec(std::span<const int32_t> group_sizes,
                                          std::mt19937& random) {
   kernels::AttentionSpec spec = RandomSpec(random);
@@ -107,6 +118,9 @@ ReferenceAttention RandomAttention(const kernels::AttentionSpec& spec, std::mt19
         {RandomFloats(outputs * taps, scale, random), RandomFloats(outputs, 0.1F, random)});
     layer.values.push_back(
         {RandomFloats(outputs * taps, scale, random), RandomFloats(outputs, 0.1F, random)});
+    if (!spec.query_downsampling) continue;
+    layer.queries.push_back(
+        {RandomFloats(outputs * taps, scale, random), RandomFloats(outputs, 0.1F, random)});
   }
   if (spec.level_bias) {
     layer.level_bias_columns = 1 + static_cast<int>(random() % spec.hierarchy.num_levels);
@@ -134,7 +148,8 @@ std::string Describe(const kernels::AttentionSpec& spec) {
       " padding ", static_cast<int>(spec.padding), " positions ", static_cast<int>(spec.positions),
       " far ", static_cast<int>(spec.far_positions), " lag ", spec.select_lag, " novel ",
       spec.select_novel, " distance ", spec.max_distance, " factor ", spec.rope_attention_factor,
-      " opens ", spec.open_units, " of ", spec.open_size);
+      " opens ", spec.open_units, " of ", spec.open_size, " causal ", spec.causal,
+      " asks by share ", spec.query_downsampling);
 }
 
 HostLayer::HostLayer(const ReferenceAttention& layer) : layer_(layer) {
@@ -144,6 +159,9 @@ HostLayer::HostLayer(const ReferenceAttention& layer) : layer_(layer) {
   }
   for (const ReferenceDownsampling& one : layer.values) {
     values_.push_back({AsHost(one.weight, outputs), AsHost(one.bias, 1)});
+  }
+  for (const ReferenceDownsampling& one : layer.queries) {
+    queries_.push_back({AsHost(one.weight, outputs), AsHost(one.bias, 1)});
   }
   if (!layer.level_bias.empty()) level_bias_ = AsHost(layer.level_bias, layer.spec.num_heads);
   if (layer.query_norm.empty()) return;

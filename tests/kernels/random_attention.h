@@ -18,6 +18,9 @@ std::vector<float> RandomFloats(int64_t count, float scale, std::mt19937& random
 /// A valid specification drawn over every option, small enough for the reference.
 kernels::AttentionSpec RandomSpec(std::mt19937& random);
 
+/// One of an encoder, of either kind.
+kernels::AttentionSpec RandomEncoderSpec(std::mt19937& random);
+
 /// One that opens units; `group_sizes` are those to draw from.
 kernels::AttentionSpec RandomOpeningSpec(std::span<const int32_t> group_sizes,
                                          std::mt19937& random);
@@ -32,13 +35,14 @@ class HostLayer {
  public:
   explicit HostLayer(const ReferenceAttention& layer);
   kernels::HostAttention view() const {
-    return {keys_, values_, level_bias_, query_norm_, key_norm_, layer_.rope_factors};
+    return {keys_, values_, queries_, level_bias_, query_norm_, key_norm_, layer_.rope_factors};
   }
 
  private:
   const ReferenceAttention& layer_;
   std::vector<kernels::HostDownsampling> keys_;
   std::vector<kernels::HostDownsampling> values_;
+  std::vector<kernels::HostDownsampling> queries_;
   kernels::HostMatrix level_bias_;
   kernels::HostNorm query_norm_;
   kernels::HostNorm key_norm_;

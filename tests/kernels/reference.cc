@@ -83,16 +83,24 @@ std::vector<std::vector<double>> ReferenceAttention::Summaries(const std::vector
     const int64_t column = spec.num_heads + (of_keys ? 0 : spec.num_kv_heads) + kv_head;
     for (int64_t j = 0; j < width; ++j) inputs.push_back(Vector(qkv, group * width + j, column));
   }
-  const auto taps = static_cast<int64_t>(inputs.size());
-  std::vector<std::vector<double>> summaries(p, std::vector<double>(d, 0.0));
   if (spec.downsampling == kernels::Downsampling::kAverage) {
+    const auto taps = static_cast<int64_t>(inputs.size());
+    std::vector<std::vector<double>> summaries(p, std::vector<double>(d, 0.0));
     for (int64_t j = 0; j < taps; ++j) {
       for (int c = 0; c < d; ++c) summaries[j * p / taps][c] += inputs[j][c] * p / taps;
     }
     return summaries;
   }
   const int index = spec.share_levels && level > 1 ? 1 : level - 1;
-  const ReferenceDownsampling& weights = (of_keys ? keys : values)[index];
+  return Downsample((of_keys ? keys : values)[index], inputs);
+}
+
+std::vector<std::vector<double>> ReferenceAttention::Downsample(
+    const ReferenceDownsampling& weights, const std::vector<std::vector<double>>& inputs) const {
+  const int p = spec.hierarchy.rank;
+  const int d = spec.head_dim;
+  const auto taps = static_cast<int64_t>(inputs.size());
+  std::vector<std::vector<double>> summaries(p, std::vector<double>(d, 0.0));
   for (int c = 0; c < d; ++c) {
     for (int r = 0; r < p; ++r) {
       double sum = weights.bias[c * p + r];

@@ -51,7 +51,8 @@ struct ReferenceAttention {
   std::vector<float> query_norm;  ///< [d] of every query head, as key_norm; empty: none
   std::vector<float> key_norm;
   float norm_eps = 0;
-  std::vector<double> rope_factors;  ///< [d/2]; empty: 1
+  std::vector<double> rope_factors;            ///< [d/2]; empty: 1
+  std::vector<ReferenceDownsampling> queries;  ///< with query_downsampling
 
   /// What the whole sequence qkv [n, (H + 2K) d] gives. Of models that select tokens only the rows
   /// before a choice that rounding could turn (reference_select.h).
@@ -66,6 +67,9 @@ struct ReferenceAttention {
   std::vector<double> Vector(const std::vector<float>& qkv, int64_t position, int64_t column) const;
   std::vector<double> Rotate(std::vector<double> x, double position) const;
   double LevelBias(int head, int level) const;
+  /// The p summaries that learned weights make of a group's inputs.
+  std::vector<std::vector<double>> Downsample(const ReferenceDownsampling& weights,
+                                              const std::vector<std::vector<double>>& inputs) const;
   /// What products of queries and keys are multiplied by.
   double ScoreScale() const;
 

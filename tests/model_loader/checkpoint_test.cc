@@ -294,6 +294,8 @@ INSTANTIATE_TEST_SUITE_P(
         {"SharedLevel", "model.layers.0.self_attn.k_downsample.2.weight",
          "\"fma.share_levels\" is true",
          [](ModelConfig& config) { config.attention.share_levels = true; }},
+        {"AsksByToken", "model.layers.0.self_attn.q_downsample.0.weight",
+         "\"fma.query_downsampling\" is false"},
         {"Average", "model.layers.0.self_attn.v_downsample.0.weight",
          "\"fma.downsampling\" is \"average\"",
          [](ModelConfig& config) {

@@ -161,7 +161,7 @@ TEST(ModelConfigTest, KeysOfOtherModelsMaySayThatTheyDoNothing) {
   EXPECT_TRUE(config.ok()) << config.status();
 }
 
-TEST(ModelConfigTest, WhatIsNotServedMayBeOff) {
+TEST(ModelConfigTest, WhatOtherModelsHaveMayBeOff) {
   json object = Valid();
   object["fma"].update(
       {{"causal", true}, {"max_distance", 0}, {"open_units", 0}, {"query_downsampling", false}});
@@ -354,7 +354,8 @@ INSTANTIATE_TEST_SUITE_P(
         {"Sinks", "/fma/sink_tokens", "9", {"\"fma.sink_tokens\" is 9", "0 to 8"}},
         {"FarPositions", "/fma/far_positions", "\"left\"", {"\"center\", \"none\""}},
         {"FarNoRope", "/position_embedding", "\"none\"", {"\"fma.far_positions\"", "rope"}},
-        {"Encoder", "/fma/causal", "false", {"\"fma.causal\" is false", "true in this server"}},
+        {"AsksByShare", "/fma/query_downsampling", "true", {"is true", "unless", "fma.causal"}},
+        {"CausalText", "/fma/causal", "\"no\"", {"\"fma.causal\" is \"no\"", "true or false"}},
         {"Distance", "/fma/max_distance", "32", {"\"fma.max_distance\" is 32", "not \"none\""}},
         {"ShortDistance", "/fma/max_distance", "31", {"is 31", "0, or 32 (4 times", "and more"}},
         {"NegativeDistance", "/fma/max_distance", "-1", {"\"fma.max_distance\" is -1"}},
@@ -392,6 +393,78 @@ INSTANTIATE_TEST_SUITE_P(
         {"OpenSizeAbsent", "/fma/open_units", "8", {"open_size\" is 32 where", "not divide"}},
     }),
     [](const auto& info) { return std::string(info.param.name); });
+
+json ValidEncoder() {
+  json object = Valid();
+  object["architectures"] = {"FmaForMaskedLM"};
+  object["mask_token_id"] = 299;
+  object["fma"].update(
+      {{"causal", false}, {"query_downsampling", true}, {"padding", "masked"}, {"sink_tokens", 0}});
+  return object;
+}
+
+TEST(ModelConfigTest, ReadsEncoders) {
+  const auto config = ParseModelConfig(ValidEncoder().dump(), "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_FALSE(config->attention.causal);
+  EXPECT_TRUE(config->attention.query_downsampling);
+  EXPECT_EQ(config->mask_token_id, 299);
+  const auto read_again = ParseModelConfig(testing::ConfigJson(*config), "written");
+  ASSERT_TRUE(read_again.ok()) << read_again.status();
+  EXPECT_EQ(read_again->attention, config->attention);
+  EXPECT_EQ(read_again->mask_token_id, 299);
+}
+
+TEST(ModelConfigTest, EncodersNeedNeitherMaskNorDownSampledQueries) {
+  json object = ValidEncoder();
+  object["fma"].erase("query_downsampling");
+  object["mask_token_id"] = nullptr;
+  object.erase("architectures");
+  const auto config = ParseModelConfig(object.dump(), "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_FALSE(config->attention.query_downsampling);
+  EXPECT_EQ(config->mask_token_id, std::nullopt);
+}
+
+class BadEncoderTest : public ::testing::TestWithParam<BadConfig> {};
+
+TEST_P(BadEncoderTest, IsRefused) { ExpectRefused(ValidEncoder(), GetParam()); }
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, BadEncoderTest,
+    ::testing::ValuesIn(std::vector<BadConfig>{
+        {"Decoder",
+         "/architectures",
+         "[\"FmaForCausalLM\"]",
+         {"\"architectures\" is [\"FmaForCausalLM\"]", "\"FmaForMaskedLM\"", "is false"}},
+        {"Causal", "/fma/causal", "true", {"\"fma.query_downsampling\" is true", "unless"}},
+        {"Padding", "/fma/padding", "\"zero_keys\"", {"is \"zero_keys\"", "\"masked\" with"}},
+        {"Sinks", "/fma/sink_tokens", "2", {"\"fma.sink_tokens\" is 2", "0 with", "fma.causal"}},
+        {"Distance", "/fma/max_distance", "32", {"\"fma.max_distance\" is 32"}},
+        {"Units", "/fma/open_units", "8", {"\"fma.open_units\" is 8"}},
+        {"Mask", "/mask_token_id", "300", {"\"mask_token_id\" is 300", "0 to 299"}},
+        {"MaskText", "/mask_token_id", "\"x\"", {"\"mask_token_id\" is \"x\""}},
+    }),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST(ModelConfigTest, EncodersSelectNoTokensAndHaveNoDistance) {
+  json object = ValidSelector();
+  object["architectures"] = {"FmaForMaskedLM"};
+  object["fma"].update({{"causal", false}, {"sink_tokens", 0}});
+  ExpectRefusal(ParseModelConfig(object.dump(), "c").status(),
+                {"\"fma.downsampling\" is \"select\"", "all but \"select\" with", "fma.causal"});
+  object = ValidEncoder();
+  object["fma"].update({{"far_positions", "center"}, {"max_distance", 32}});
+  ExpectRefusal(ParseModelConfig(object.dump(), "c").status(),
+                {"\"fma.max_distance\" is 32", "0 with", "fma.causal"});
+}
+
+TEST(ModelConfigTest, ADecoderIsNoMaskedModel) {
+  json object = Valid();
+  object["architectures"] = {"FmaForMaskedLM"};
+  ExpectRefusal(ParseModelConfig(object.dump(), "c").status(),
+                {"\"architectures\" is [\"FmaForMaskedLM\"]", "\"FmaForCausalLM\"", "is true"});
+}
 
 TEST(ModelConfigTest, WithoutRopeSelectedTokensHaveNoPositions) {
   json object = ValidSelector();

@@ -93,6 +93,10 @@ json FmaJson(const kernels::AttentionSpec& spec) {
     fma["open_units"] = spec.open_units;
     fma["open_size"] = spec.open_size;
   }
+  if (!spec.causal) {
+    fma["causal"] = false;
+    fma["query_downsampling"] = spec.query_downsampling;
+  }
   return fma;
 }
 
@@ -167,7 +171,7 @@ model::ModelConfig TinyConfig() {
 std::string ConfigJson(const model::ModelConfig& config) {
   const kernels::AttentionSpec& spec = config.attention;
   json object = {
-      {"architectures", {"FmaForCausalLM"}},
+      {"architectures", {spec.causal ? "FmaForCausalLM" : "FmaForMaskedLM"}},
       {"model_type", "fma"},
       {"vocab_size", config.vocab_size},
       {"hidden_size", config.hidden_size},
@@ -195,6 +199,7 @@ std::string ConfigJson(const model::ModelConfig& config) {
     object["layers_without_rope"] = config.layers_without_rope;
     if (!config.rope_factors.empty()) object["rope_factors"] = config.rope_factors;
   }
+  if (config.mask_token_id.has_value()) object["mask_token_id"] = *config.mask_token_id;
   if (config.tokenizer == model::TokenizerKind::kBytes) object["tokenizer"] = "bytes";
   return object.dump(1);
 }

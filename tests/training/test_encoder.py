@@ -17,7 +17,7 @@ from random_configs import random_encoder
 from reference_encoder import EncoderReference
 from test_model import SMALL, numpy_tensors, random_model
 
-GOLDEN_NEXT = GOLDEN.parent / "golden_next"  # kinds of models that only PyTorch knows so far
+GOLDEN_ENCODERS = GOLDEN.parent / "golden_encoders"
 
 ENCODER = replace(SMALL, fma=replace(SMALL.fma, causal=False), mask_token_id=3)
 LINEAR = {"query_downsampling": True}
@@ -50,13 +50,13 @@ def compare(model: FmaModel, tokens: list[int]) -> None:
 
 @pytest.mark.parametrize("case", ["encoder_grouped_conv", "encoder_linear"])
 def test_golden(case: str) -> None:
-    content = json.loads((GOLDEN_NEXT / case / "case.json").read_text("utf-8"))
-    model = load_model(GOLDEN_NEXT / case)
+    content = json.loads((GOLDEN_ENCODERS / case / "case.json").read_text("utf-8"))
+    model = load_model(GOLDEN_ENCODERS / case)
     assert isinstance(model, FmaForMaskedLM)
     tokens = torch.tensor([content["tokens"]])
     with torch.no_grad():
         logits, embedding = model(tokens)[0].log_softmax(-1).numpy(), model.embed(tokens)[0].numpy()
-    golden = torch.from_numpy(np.load(GOLDEN_NEXT / case / "logits.npy")).log_softmax(-1).numpy()
+    golden = torch.from_numpy(np.load(GOLDEN_ENCODERS / case / "logits.npy")).log_softmax(-1).numpy()
     assert np.abs(logits - golden).max() < 1e-4
     assert np.abs(embedding - content["embedding"]).max() < 1e-5
 

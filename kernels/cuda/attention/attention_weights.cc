@@ -68,6 +68,7 @@ absl::Status CheckUnits(const AttentionSpec& spec) {
 absl::StatusOr<std::unique_ptr<PackedAttention>> PackedAttention::Pack(const AttentionSpec& spec,
                                                                        const HostAttention& weights,
                                                                        Stream& stream) {
+  if (!spec.causal) return NoEncoders();
   if (absl::Status fits = CheckEntries(spec); !fits.ok()) return fits;
   if (absl::Status fits = CheckUnits(spec); !fits.ok()) return fits;
   const DownsamplingLayout at(spec);
