@@ -74,7 +74,7 @@ class HeadTask {
   void Scan(const DividedScans::Part& part, std::span<TopUnits> found) {
     ScaleQueries(part.first_row, part.rows);
     opened_.Begin(part.rows, layout_.hierarchy.FineGroup(segment_.position + part.first_row));
-    opened_.Look(part.groups);
+    opened_.Look(part.groups, {});
     for (int64_t row = 0; row < part.rows; ++row) found[row] = opened_.Found(row);
   }
 
@@ -126,9 +126,11 @@ class HeadTask {
     opened_at_ = far_end_ + layout_.columns - layout_.near_begin;
     opens_ = segment_.opens && opened_.Columns(fine_group) > 0;
     stride_ = opened_at_ + (opens_ ? opened_.Columns(fine_group) : 0);
+    // Choosing takes long enough to fetch what is scored then.
+    if (opens_) ChooseOpened(first, rows, fine_group);
     ScoreFar(position, rows);
     ScoreColumns(scratch_.near_queries.get(), 0, queries, layout_.near_begin, layout_.columns);
-    if (opens_) ScoreOpened(first, rows, fine_group);
+    if (opens_) opened_.Score(rows, scratch_.scores.get(), stride_, opened_at_);
     for (int64_t query = 0; query < queries; query += kRowTile) {
       const int64_t tile = std::min<int64_t>(kRowTile, queries - query);
       for (int64_t q = query; q < query + tile; ++q) {
@@ -178,7 +180,7 @@ class HeadTask {
     }
   }
 
-  void ScoreOpened(int64_t first, int64_t rows, int64_t fine_group) {
+  void ChooseOpened(int64_t first, int64_t rows, int64_t fine_group) {
     const DividedScans& scans = *step_.scans;
     opened_.Begin(rows, fine_group);
     for (int64_t row = 0; row < rows; ++row) {
@@ -186,9 +188,9 @@ class HeadTask {
         opened_.Offer(row, found);
       }
     }
-    opened_.Look({scans.Groups(segment_index_, kv_head_), fine_group - 1});
+    const std::span<const std::byte> keys(head_, static_cast<size_t>(layout_.values_offset));
+    opened_.Look({scans.Groups(segment_index_, kv_head_), fine_group - 1}, keys);
     opened_.Choose();
-    opened_.Score(rows, scratch_.scores.get(), stride_, opened_at_);
   }
 
   /// Every part of the far field by the form of the query that it is met with.
@@ -455,7 +457,10 @@ int64_t BlockRows(const AttentionSpec& spec, const SlotLayout& layout) {
   const int64_t rows = std::min<int64_t>(kMaxBlockRows, spec.hierarchy.group_size);
   if (!spec.Opens()) return rows;
   const int64_t scores = ScoreColumns(spec, layout) * spec.QueriesPerKvHead();
-  return std::clamp<int64_t>(kMaxOpenScores / scores, 1, rows);
+  const int64_t most = std::clamp<int64_t>(kMaxOpenScores / scores, 1, rows);
+  // Each block looks through the whole archive, so a fine group has few, of equal size.
+  const int64_t blocks = (rows + most - 1) / most;
+  return (rows + blocks - 1) / blocks;
 }
 
 }  // namespace

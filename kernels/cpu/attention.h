@@ -32,7 +32,7 @@ namespace fmaserver::kernels::cpu {
 inline constexpr int64_t kMaxBlockRows = 64;
 
 /// With opened units a block has no more rows than have this many scores, but at least one.
-inline constexpr int64_t kMaxOpenScores = 1 << 17;
+inline constexpr int64_t kMaxOpenScores = 1 << 18;
 
 /// Rows of a block that share the loads of keys and values.
 inline constexpr int kRowTile = 4;
@@ -166,6 +166,7 @@ struct OpenScratch {
   std::vector<const std::byte*> sketches;  ///< of a piece; null where there are only sinks
   AlignedArray<float> bounds;              ///< [rows, units of a piece]
   TopUnits likely;                         ///< of a piece, by bounds
+  std::vector<uint64_t> wanted;            ///< units of a piece: a bit for each row to score it
   std::vector<Visit> visits;               ///< of a block, by unit
   std::vector<Twin> twins;                 ///< of the rows of a block, one after the other
   std::vector<int64_t> first_twin;         ///< [rows + 1]
