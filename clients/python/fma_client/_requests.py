@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -50,6 +51,14 @@ def addressed(request: Any, model: str) -> Any:
     elif "model" in getattr(request, "DESCRIPTOR", _NO_MESSAGE).fields_by_name:
         request.model = model
     return request
+
+
+def session_hint(request: Any) -> tuple[tuple[str, str], ...]:
+    """Metadata by which a load balancer finds the replica that has the session in memory; none without a session."""
+    options = request.options if isinstance(request, generation.ChatRequest) else request
+    session_id = getattr(options, "session_id", "")
+    # The server says what is wrong with an id; one that is not allowed in metadata would not get that far.
+    return (("x-session-id", session_id),) if re.fullmatch(r"[\w.-]{1,128}", session_id, re.ASCII) else ()
 
 
 def _model(message: Any) -> Model:
