@@ -33,8 +33,8 @@ def sketch_bytes(config: dict[str, Any], tokens: int) -> int:
 
 def step_ms(model: Path, tokens: int, steps: int, *options: str) -> float:
     """The least processor time of a step."""
-    command = [str(BIN / "step_speed"), "--model", str(model), "--device", "cpu", "--cache-dtype", "bf16", "--threads", "1"]
-    command += ["--context", str(tokens), "--steps", str(steps), *options]
+    command = [str(BIN / "step_speed"), "--model", str(model), "--device", "cpu", "--threads", "1"]
+    command += ["--cache-dtype", "bf16", "--context", str(tokens), "--steps", str(steps), *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return float(json.loads(done.stdout)["processor_ms_least"])
 
