@@ -33,15 +33,15 @@ def sketch_bytes(config: dict[str, Any], tokens: int) -> int:
 
 def step_ms(model: Path, tokens: int, steps: int, *options: str) -> float:
     """The least processor time of a step."""
-    command = [BIN / "step_speed", "--model", model, "--device", "cpu", "--cache-dtype", "bf16", "--threads", "1"]
-    command += ["--context", str(tokens), "--steps", str(steps), *options]
+    command = [str(BIN / "step_speed"), "--model", str(model), "--device", "cpu", "--threads", "1"]
+    command += ["--cache-dtype", "bf16", "--context", str(tokens), "--steps", str(steps), *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return float(json.loads(done.stdout)["processor_ms_least"])
 
 
 def read_rate() -> float:
     """Bytes that one thread reads in a second."""
-    command = [BIN / "archive_scan", "--tokens", "32768", "--threads", "1"]
+    command = [str(BIN / "archive_scan"), "--tokens", "32768", "--threads", "1"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return 1e9 * max(float(rate) for rate in re.findall(r"read .*?([\d.]+) GB/s", done.stdout))
 
