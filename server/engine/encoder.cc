@@ -264,10 +264,10 @@ absl::StatusOr<std::vector<float>> Encoder::Embedding(const Encoding& encoding, 
   status.Update(backend_->EndStep());
   if (!status.ok()) return status;
   const double length = std::sqrt(std::inner_product(sums.begin(), sums.end(), sums.begin(), 0.0));
-  std::vector<float> embedding;
-  for (const double sum : sums) {
-    embedding.push_back(static_cast<float>(length > 0 ? sum / length : 0.0));
-  }
+  std::vector<float> embedding(sums.size());
+  std::ranges::transform(sums, embedding.begin(), [length](double sum) {
+    return static_cast<float>(length > 0 ? sum / length : 0.0);
+  });
   return embedding;
 }
 
