@@ -31,13 +31,12 @@ struct RoundedVector {
   explicit RoundedVector(std::span<const float> x) {
     double largest = 0;
     for (const float number : x) {
-      if (!std::isfinite(number)) largest = NAN;
-      if (!(std::abs(number) <= largest)) largest = std::abs(number);
-    }
-    if (std::isnan(largest)) {
-      scale = NAN;
-      numbers.assign(x.size(), 0);
-      return;
+      if (!std::isfinite(number)) {
+        scale = NAN;
+        numbers.assign(x.size(), 0);
+        return;
+      }
+      largest = std::max(largest, double{std::abs(number)});
     }
     const auto exact = static_cast<float>(largest) / 127.0F;
     scale = kernels::ToFloat(
