@@ -129,7 +129,11 @@ def test_a_store_that_hangs_does_not_stop_turns(undisturbed: list[list[int]], tm
         assert time.monotonic() - start < 60
         assert not is_durable(server)
         store.process.send_signal(signal.SIGCONT)
-        assert eventually(lambda: server.run("sessions", "update", "talk", "--ttl", 1000)[0] == 0 and is_durable(server))
+
+        def is_saved() -> bool:
+            return server.run("sessions", "update", "talk", "--ttl", 1000)[0] == 0 and is_durable(server)
+
+        assert eventually(is_saved)
         assert turn(server, TURNS - 1) == undisturbed[TURNS - 1]
 
 
