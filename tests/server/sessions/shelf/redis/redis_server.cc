@@ -7,8 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <thread>
 
 #include "base/text.h"
@@ -51,8 +51,6 @@ absl::StatusOr<std::unique_ptr<Connection>> Connect(const sessions::StoreOptions
 }
 
 }  // namespace
-
-bool HasRedis() { return std::filesystem::exists(kProgram); }
 
 RedisServer::RedisServer(std::vector<std::string> words)
     : words_(std::move(words)), port_(FreePort()) {
@@ -97,6 +95,11 @@ void RedisServer::Kill() {
   kill(process_, SIGKILL);
   waitpid(process_, nullptr, 0);
   process_ = -1;
+}
+
+int64_t RedisServer::Count(const std::string& pattern) const {
+  const std::string keys = Ask({"KEYS", pattern});
+  return keys.empty() ? 0 : 1 + std::count(keys.begin(), keys.end(), ' ');
 }
 
 void RedisServer::Pause() { kill(process_, SIGSTOP); }

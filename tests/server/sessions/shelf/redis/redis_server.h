@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -10,9 +11,6 @@
 #include "tests/support/temp_folder.h"
 
 namespace fmaserver::testing {
-
-/// Whether the program is there.
-bool HasRedis();
 
 class RedisServer {
  public:
@@ -30,6 +28,9 @@ class RedisServer {
   void Kill();   ///< SIGKILL
   void Pause();  ///< SIGSTOP
   void Resume();
+
+  /// How many keys match the pattern.
+  int64_t Count(const std::string& pattern) const;
 
   /// What it answers to a command, as text: lists have their elements separated by spaces.
   std::string Ask(const std::vector<std::string>& words) const;
