@@ -46,6 +46,7 @@ test:
 	scripts/venv
 	.venv/bin/python -m pytest -q -n 3 tests/clients/python
 	.venv/bin/python -m pytest -q tests/convert
+	.venv/bin/python -m pytest -q tests/cluster/test_manifests.py
 
 lint:
 	scripts/setup test

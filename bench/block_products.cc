@@ -16,10 +16,9 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
-#include "hwy/targets.h"
+#include "bench/instructions.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/huge_pages.h"
-#include "kernels/cpu/simd.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/fma/element.h"
 
@@ -122,18 +121,8 @@ void Measure(const Flags& flags, const Format& format, kernels::Backend& backend
   }
 }
 
-bool Choose(const std::string& instructions) {
-  if (instructions.empty()) return true;
-  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    if ((target & HWY_DISABLED_TARGETS) != 0 || instructions != hwy::TargetName(target)) continue;
-    hwy::SetSupportedTargetsForTest(target);
-    return true;
-  }
-  return false;
-}
-
 int Run(const Flags& flags) {
-  if (!Choose(flags.instructions)) {
+  if (!UseInstructions(flags.instructions)) {
     std::fprintf(stderr, "this processor has no %s\n", flags.instructions.c_str());
     return 1;
   }

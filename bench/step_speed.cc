@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "bench/instructions.h"
 #include "bench/noise_archive.h"
 #include "kernels/device.h"
 #include "model_loader/checkpoint.h"
@@ -34,6 +35,7 @@ struct Flags {
   std::string device = "auto";
   std::string cache_dtype = "f32";
   std::string weights = "as-is";
+  std::string instructions;
   int threads = 0;
   int32_t sequences = 1;
   int32_t rows = 1;
@@ -179,10 +181,12 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::ExistingDirectory);
   app.add_option("--device", flags.device, "auto, cpu or cuda:N");
   app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache")
-      ->check(CLI::IsMember({"f32", "bf16"}));
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
   app.add_option("--weights", flags.weights, "What the large weights are rounded to")
       ->check(CLI::IsMember({"as-is", "bf16", "int8", "int4"}));
   app.add_option("--threads", flags.threads, "Threads of the cpu device");
+  app.add_option("--instructions", flags.instructions,
+                 "AVX3, AVX2 or SCALAR in place of the best that there is");
   app.add_option("--sequences", flags.sequences, "Sequences in every step")
       ->check(CLI::Range(1, 1 << 16));
   app.add_option("--rows", flags.rows, "Tokens of each in a step: 1 decodes, more read a prompt")
@@ -202,6 +206,10 @@ int main(int argc, char** argv) {
   CLI::App app("Times the steps of a model.");
   fmaserver::bench::DeclareFlags(app, flags);
   CLI11_PARSE(app, argc, argv);
+  if (!fmaserver::bench::UseInstructions(flags.instructions)) {
+    std::fprintf(stderr, "step_speed: this processor has no %s\n", flags.instructions.c_str());
+    return 1;
+  }
   const absl::StatusOr<nlohmann::json> result = fmaserver::bench::Run(flags);
   if (!result.ok()) {
     std::fprintf(stderr, "step_speed: %s\n", std::string(result.status().message()).c_str());

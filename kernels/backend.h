@@ -197,7 +197,8 @@ class Backend {
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) = 0;
 
   /// `count` > 0 slots, fewer than 2^63 bytes in all. Their contents are unspecified, because a
-  /// sequence never reads what it did not write. RESOURCE_EXHAUSTED.
+  /// sequence never reads what it did not write. RESOURCE_EXHAUSTED; UNIMPLEMENTED for a type of
+  /// cache that the backend cannot keep.
   virtual absl::StatusOr<std::unique_ptr<SlotMemory>> AllocateSlots(const SlotLayout& layout,
                                                                     int32_t count) = 0;
 

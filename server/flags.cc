@@ -76,8 +76,9 @@ void AddModelFlags(CLI::App& app, Flags& flags) {
       ->group("Model");
   app.add_option(
          "--cache-dtype", flags.cache_dtype,
-         "Elements of the keys and values that are kept; bf16 halves them and is less exact")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+         "Elements of the keys and values that are kept: bf16 halves them and is less exact, int8, "
+         "on the cpu, halves them again")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->group("Model");
   app.add_option("--weights", flags.weights,
                  "The large weights, rounded when they are loaded: int8 and int4, on the cpu, take "
@@ -114,6 +115,11 @@ void AddEngineFlags(CLI::App& app, engine::EngineOptions& engine) {
       ->group("Engine");
   AddBytes(app, "--prefix-cache-memory", engine.prefix_cache_bytes,
            "Bytes for states of prompts, found again by prompts that begin alike; 0: none")
+      ->group("Engine");
+  AddBytes(
+      app, "--encoder-memory", engine.encoder_bytes,
+      "Bytes for the texts that an encoder reads at the same time: they limit how long one may "
+      "be")
       ->group("Engine");
   AddNumber(app, "--max-stall-seconds", engine.max_stall_seconds,
             "How long a reader may be behind before its request ends")

@@ -26,6 +26,10 @@ std::string Mebibytes(int64_t bytes) {
   return fmt::format("{:.2f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
+kernels::CacheType CacheTypeOf(const Flags& flags) {
+  return *kernels::CacheTypeNamed(flags.cache_dtype);  // CLI11 checked it
+}
+
 void LogArchives(const engine::Engine& engine) {
   const engine::ArchivePool* archives = engine.archives().get();
   if (archives == nullptr) return;
@@ -40,14 +44,28 @@ std::string WhereSaved(const sessions::SessionOptions& options) {
   return options.dir.empty() ? "none saved" : "saved in " + options.dir.string();
 }
 
+/// Of a decoder or an encoder.
+template <class AnyModel>
+void LogWeights(const models::ServedModel& served, const char* kind, const AnyModel& model) {
+  const model::Tokenizer* tokenizer = served.runner().tokenizer().get();
+  spdlog::info("{} {}: {} parameters in {}, tokenizer {}", kind, served.name(),
+               model.num_parameters(), Mebibytes(model.weight_bytes()),
+               tokenizer == nullptr ? "none" : tokenizer->Kind());
+  spdlog::info("device {}", model.device());
+}
+
+void LogEncoder(const models::ServedModel& served) {
+  const engine::EncoderEngine& engine = served.encoder();
+  LogWeights(served, "encoder", engine.encoder());
+  spdlog::info("texts of up to {} tokens, in {} at most", engine.MaxTokens(),
+               Mebibytes(engine.options().encoder_bytes));
+}
+
 void LogModel(const models::ServedModel& served) {
   const engine::Engine& engine = served.engine();
   const engine::Model& model = engine.model();
   const int32_t slots = engine.options().num_slots;
-  spdlog::info("model {}: {} parameters in {}, tokenizer {}", served.name(), model.num_parameters(),
-               Mebibytes(model.weight_bytes()),
-               engine.tokenizer() == nullptr ? "none" : engine.tokenizer()->Kind());
-  spdlog::info("device {}", model.device());
+  LogWeights(served, "model", model);
   spdlog::info("{} slots of {}: {} of sequence state, whatever the length", slots,
                Mebibytes(model.slot_bytes()), Mebibytes(slots * model.slot_bytes()));
   LogArchives(engine);
@@ -63,9 +81,10 @@ void LogModel(const models::ServedModel& served) {
 
 absl::StatusOr<std::shared_ptr<kernels::Backend>> ModelLoader::MakeBackend(
     const model::Checkpoint& checkpoint) {
-  const std::string name = engine::DeviceFor(checkpoint, weights_, flags_.device);
-  if (name != flags_.device) spdlog::info("no GPU: int8 and int4 weights are for the CPU alone");
-  auto device = devices_.MakeBackend(name);
+  const engine::DeviceChoice choice =
+      engine::DeviceFor(checkpoint, weights_, CacheTypeOf(flags_), flags_.device);
+  if (!choice.why.empty()) spdlog::info("no GPU: {}", choice.why);
+  auto device = devices_.MakeBackend(choice.name);
   if (!device.ok()) return device.status();
   if (!device->why.empty()) spdlog::info("no GPU: {}", device->why);
   return std::move(device->backend);
@@ -78,8 +97,11 @@ ModelMemory ModelLoader::MemoryOf(const model::Checkpoint& checkpoint,
   // The memory of a GPU is its own, and the device says when something does not fit.
   if (backend.MemoryInfo().has_value()) return memory;
   const model::ModelConfig& config = checkpoint.config();
-  const kernels::SlotLayout layout(config.attention, config.num_layers,
-                                   *kernels::CacheTypeNamed(flags_.cache_dtype));
+  if (!config.attention.causal) {
+    return {.weights = engine::LoadedBytes(checkpoint, weights_),
+            .step = flags_.engine.encoder_bytes};
+  }
+  const kernels::SlotLayout layout(config.attention, config.num_layers, CacheTypeOf(flags_));
   memory.weights = engine::LoadedBytes(checkpoint, weights_);
   // Slots that no memory holds are the engine's to refuse; here they need not overflow.
   constexpr int64_t kMostSlotBytes = int64_t{1} << 60;
@@ -133,9 +155,45 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadNow(
   if (!backend.ok()) return backend.status();
   auto room = budget_.Reserve(source.name, MemoryOf(*checkpoint, **backend));
   if (!room.ok()) return room.status();
-  auto model = engine::Model::Load(*checkpoint, *backend,
+  auto served = checkpoint->config().attention.causal
+                    ? LoadDecoder(source, *checkpoint, *backend, *std::move(room))
+                    : LoadEncoder(source, *checkpoint, *backend, *std::move(room));
+  if (!served.ok()) return served;
+  if (const std::string excess = budget_.Excess(); !excess.empty()) {
+    spdlog::warn("memory: {}", excess);
+  }
+  return served;
+}
+
+absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadEncoder(
+    const models::ModelSource& source, const model::Checkpoint& checkpoint,
+    const std::shared_ptr<kernels::Backend>& backend, std::shared_ptr<const void> room) {
+  auto encoder = engine::Encoder::Load(checkpoint, backend, {.weights = weights_});
+  if (!encoder.ok()) return encoder.status();
+  const auto counts = std::make_shared<metrics::Metrics>(
+      metrics::ModelFacts{.name = source.name,
+                          .slots = flags_.engine.num_slots,
+                          .weight_bytes = (*encoder)->weight_bytes(),
+                          .without_reason = "encoded"});
+  const auto device = std::make_shared<metrics::DeviceMetrics>(source.name, backend);
+  auto engine = engine::EncoderEngine::Create(*std::move(encoder), checkpoint.tokenizer(),
+                                              flags_.engine, counts);
+  if (!engine.ok()) return engine.status();
+  auto served = std::make_unique<models::ServedModel>(
+      source, *std::move(engine),
+      std::vector<std::shared_ptr<const void>>{device, std::move(room)});
+  exposition_.Add(counts);
+  exposition_.Add(device);
+  LogEncoder(*served);
+  return served;
+}
+
+absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadDecoder(
+    const models::ModelSource& source, const model::Checkpoint& checkpoint,
+    const std::shared_ptr<kernels::Backend>& backend, std::shared_ptr<const void> room) {
+  auto model = engine::Model::Load(checkpoint, backend,
                                    {.max_rows = engine::Engine::MaxRows(flags_.engine),
-                                    .cache_type = *kernels::CacheTypeNamed(flags_.cache_dtype),
+                                    .cache_type = CacheTypeOf(flags_),
                                     .weights = weights_});
   if (!model.ok()) return model.status();
 
@@ -145,17 +203,17 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadNow(
                           .slots = flags_.engine.num_slots,
                           .weight_bytes = (*model)->weight_bytes()});
   const auto session_counts = std::make_shared<metrics::SessionMetrics>(source.name);
-  const auto device = std::make_shared<metrics::DeviceMetrics>(source.name, *backend);
-  auto engine = engine::Engine::Create(*std::move(model), checkpoint->tokenizer(),
-                                       OptionsForEngine(), counts);
+  const auto device = std::make_shared<metrics::DeviceMetrics>(source.name, backend);
+  auto engine =
+      engine::Engine::Create(*std::move(model), checkpoint.tokenizer(), OptionsForEngine(), counts);
   if (!engine.ok()) return engine.status();
   sessions::SessionOptions options = flags_.sessions;
   options.dir = SessionFolder(source.name);
   const engine::Model& loaded = (*engine)->model();
   auto store = sessions::SessionStore::Open(
       {.fingerprint = sessions::ModelFingerprint(
-           checkpoint->Fingerprint(), loaded.layout(),
-           engine::Rounds(*checkpoint, weights_) ? engine::NameOf(weights_) : ""),
+           checkpoint.Fingerprint(), loaded.layout(),
+           engine::Rounds(checkpoint, weights_) ? engine::NameOf(weights_) : ""),
        .slot_bytes = loaded.slot_bytes(),
        .vocab_size = loaded.config().vocab_size,
        .archives = (*engine)->archives()},
@@ -166,15 +224,12 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadNow(
   counts->Watch((*engine)->archives());
   auto served = std::make_unique<models::ServedModel>(
       source, *std::move(engine), sessions,
-      std::vector<std::shared_ptr<const void>>{session_counts, device, *std::move(room)},
-      checkpoint->chat_template(), checkpoint->sampling_defaults());
+      std::vector<std::shared_ptr<const void>>{session_counts, device, std::move(room)},
+      checkpoint.chat_template(), checkpoint.sampling_defaults());
   exposition_.Add(counts);
   exposition_.Add(session_counts);
   exposition_.Add(device);
   LogModel(*served);
-  if (const std::string excess = budget_.Excess(); !excess.empty()) {
-    spdlog::warn("memory: {}", excess);
-  }
   return served;
 }
 

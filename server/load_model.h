@@ -45,6 +45,13 @@ class ModelLoader {
   /// What the doors hold of requests and answers, at most.
   static int64_t BufferBytes(const Flags& flags);
   absl::StatusOr<std::unique_ptr<models::ServedModel>> LoadNow(const models::ModelSource& source);
+  /// These two of an opened checkpoint, which has `room` in memory as long as it is served.
+  absl::StatusOr<std::unique_ptr<models::ServedModel>> LoadDecoder(
+      const models::ModelSource& source, const model::Checkpoint& checkpoint,
+      const std::shared_ptr<kernels::Backend>& backend, std::shared_ptr<const void> room);
+  absl::StatusOr<std::unique_ptr<models::ServedModel>> LoadEncoder(
+      const models::ModelSource& source, const model::Checkpoint& checkpoint,
+      const std::shared_ptr<kernels::Backend>& backend, std::shared_ptr<const void> room);
   absl::StatusOr<std::shared_ptr<kernels::Backend>> MakeBackend(
       const model::Checkpoint& checkpoint);
   ModelMemory MemoryOf(const model::Checkpoint& checkpoint, const kernels::Backend& backend) const;

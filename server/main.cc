@@ -111,7 +111,7 @@ absl::StatusOr<std::unique_ptr<openai::OpenAiServer>> StartOpenAi(const Flags& f
 /// Whether no model would take the next request.
 bool AllAreFull(const models::ModelRegistry& models) {
   return std::ranges::all_of(
-      models.List(), [](const models::ModelPtr& model) { return model->engine().IsFull(); });
+      models.List(), [](const models::ModelPtr& model) { return model->runner().IsFull(); });
 }
 
 /// Says on what the server relies, so that a setting that was lost is seen.

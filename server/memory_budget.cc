@@ -36,8 +36,10 @@ absl::StatusOr<std::shared_ptr<const void>> MemoryBudget::Reserve(const std::str
     return Refusal(
         Concat("memory of model \"", model, "\""),
         Words{Concat(Size(memory.Needed()), " (", Parts(memory), ")")},
-        Concat("up to ", Size(*limit_ - others), " of the ", Size(*limit_),
-               " that the control group of this process may use; fewer --slots take less"),
+        Concat(
+            "up to ", Size(*limit_ - others), " of the ", Size(*limit_),
+            " that the control group of this process may use; fewer --slots, or for an encoder a "
+            "smaller --encoder-memory, take less"),
         absl::StatusCode::kResourceExhausted);
   }
   Add(memory, +1, taken_);

@@ -21,7 +21,7 @@ namespace {
 
 bool DeviceFailed(const models::ModelRegistry& models) {
   return std::ranges::any_of(
-      models.List(), [](const models::ModelPtr& model) { return model->engine().DeviceFailed(); });
+      models.List(), [](const models::ModelPtr& model) { return model->runner().DeviceFailed(); });
 }
 
 void ReloadTokens(const access::Accesses& accesses) {

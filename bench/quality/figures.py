@@ -14,7 +14,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).parent / "results"
-WINDOW, SELECT, FULL, GREY = "#c2491d", "#1e3a8a", "#12936b", "#6b7280"
+WINDOW, SELECT, OPENED, FULL, GREY = "#c2491d", "#1e3a8a", "#7c3aed", "#12936b", "#6b7280"
 TITLES = {"agnes-grey": "Agnes Grey", "twenty-years-at-hull-house": "Twenty Years at Hull-House"}
 
 Rows = list[dict[str, Any]]
@@ -65,11 +65,17 @@ def loss_figure(rows: Rows) -> None:
     save(figure, "quality-loss.svg")
 
 
+def colour_of(shape: str) -> str:
+    if "open=" in shape:
+        return OPENED
+    return FULL if shape == "full" else WINDOW if shape.startswith("window") else SELECT
+
+
 def recall_figure(rows: Rows) -> None:
     figure, axes = plt.subplots(figsize=(7, 3.8))
     for shape in dict.fromkeys(row["shape"] for row in rows):
         marks = [row for row in rows if row["shape"] == shape]
-        colour = FULL if shape == "full" else WINDOW if shape.startswith("window") else SELECT
+        colour = colour_of(shape)
         means = [float(np.mean(row["losses"])) for row in marks]
         axes.plot([row["distance"] for row in marks], means, marker="o", color=colour, label=shape)
     axes.axhline(np.log(10), color=GREY, linestyle=":")
@@ -86,4 +92,4 @@ def recall_figure(rows: Rows) -> None:
 if __name__ == "__main__":
     plt.rcParams.update({"svg.hashsalt": "fma", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
     loss_figure(rows_of("loss-8k.json"))
-    recall_figure(rows_of("recall-near.json") + rows_of("recall-far.json"))
+    recall_figure(rows_of("recall-near.json") + rows_of("recall-far.json") + rows_of("recall-opened.json"))

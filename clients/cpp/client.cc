@@ -92,6 +92,7 @@ Client::Client(const std::string& address,
     : proxy_hint_(ProxyHint(address)),
       channel_(Connect(address, credentials, token)),
       generation_(v1::Generation::NewStub(channel_)),
+      encoders_(v1::Encoders::NewStub(channel_)),
       sessions_(v1::Sessions::NewStub(channel_)),
       admin_(v1::Admin::NewStub(channel_)),
       health_(grpc::health::v1::Health::NewStub(channel_)) {}
@@ -109,6 +110,16 @@ absl::Status Client::Chat(grpc::ClientContext& context, const v1::ChatRequest& r
 absl::Status Client::Score(grpc::ClientContext& context, const v1::ScoreRequest& request,
                            const ScoreHandler& handler) {
   return ReadAll(*generation_->Score(&context, request), handler);
+}
+
+absl::Status Client::Embed(grpc::ClientContext& context, const v1::EmbedRequest& request,
+                           const EmbedHandler& handler) {
+  return ReadAll(*encoders_->Embed(&context, request), handler);
+}
+
+absl::Status Client::FillMask(grpc::ClientContext& context, const v1::FillMaskRequest& request,
+                              const FillMaskHandler& handler) {
+  return ReadAll(*encoders_->FillMask(&context, request), handler);
 }
 
 absl::StatusOr<v1::TokenizeResponse> Client::Tokenize(grpc::ClientContext& context,

@@ -1,5 +1,5 @@
-// A C++ client of the Generation, Sessions and Admin services: calls in, absl::Status and messages
-// out.
+// A C++ client of the Generation, Encoders, Sessions and Admin services: calls in, absl::Status and
+// messages out.
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "fma/v1/admin.grpc.pb.h"
+#include "fma/v1/encoders.grpc.pb.h"
 #include "fma/v1/generation.grpc.pb.h"
 #include "fma/v1/sessions.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -31,6 +32,8 @@ class Client {
   /// Receives a stream's messages in order, on the calling thread.
   using GenerateHandler = std::function<void(const v1::GenerateResponse&)>;
   using ScoreHandler = std::function<void(const v1::ScoreResponse&)>;
+  using EmbedHandler = std::function<void(const v1::EmbedResponse&)>;
+  using FillMaskHandler = std::function<void(const v1::FillMaskResponse&)>;
   using ExportHandler = std::function<void(const v1::ExportSessionResponse&)>;
 
   /// Puts the next piece of a blob into its argument; false at the end.
@@ -50,6 +53,10 @@ class Client {
                     const GenerateHandler& handler);
   absl::Status Score(grpc::ClientContext& context, const v1::ScoreRequest& request,
                      const ScoreHandler& handler);
+  absl::Status Embed(grpc::ClientContext& context, const v1::EmbedRequest& request,
+                     const EmbedHandler& handler);
+  absl::Status FillMask(grpc::ClientContext& context, const v1::FillMaskRequest& request,
+                        const FillMaskHandler& handler);
 
   absl::StatusOr<v1::TokenizeResponse> Tokenize(grpc::ClientContext& context,
                                                 const v1::TokenizeRequest& request);
@@ -100,6 +107,7 @@ class Client {
   std::string proxy_hint_;  // of failed calls; empty: no proxy
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Generation::Stub> generation_;
+  std::unique_ptr<v1::Encoders::Stub> encoders_;
   std::unique_ptr<v1::Sessions::Stub> sessions_;
   std::unique_ptr<v1::Admin::Stub> admin_;
   std::unique_ptr<grpc::health::v1::Health::Stub> health_;

@@ -9,6 +9,7 @@ Examples:
   fma generate --prompt-file book.txt        ... from a file; '-' reads standard input
   fma chat                                   talk with a model that has a chat template
   fma score --top-logprobs 5 "Hello"         log-probabilities of a text
+  fma embed "The cat sat on the mat"         the vector that an encoder makes of a text
   fma models                                 what the server serves and what it costs
   fma health                                 whether the server takes requests
   fma sessions list                          the conversations that the server keeps
@@ -21,13 +22,16 @@ reachable, 130 interrupted.)";
 
 void AddCommands(CLI::App& app, RunCommand& run) {
   app.description(
-      "fma - generate, chat, score, tokenize and keep conversations with a running FMA Server");
+      "fma - generate, chat, score, embed, tokenize and keep conversations with a running FMA "
+      "Server");
   app.set_version_flag("--version", "fma " FMA_VERSION, "Print the version and exit");
   app.require_subcommand(1);
   app.footer(kToolFooter);
   AddGenerateCommand(app, run);
   AddChatCommand(app, run);
   AddScoreCommand(app, run);
+  AddEmbedCommand(app, run);
+  AddFillMaskCommand(app, run);
   AddTokenizeCommand(app, run);
   AddDetokenizeCommand(app, run);
   AddModelsCommand(app, run);

@@ -15,6 +15,8 @@ void AddCommands(CLI::App& app, RunCommand& run);
 void AddGenerateCommand(CLI::App& app, RunCommand& run);
 void AddChatCommand(CLI::App& app, RunCommand& run);
 void AddScoreCommand(CLI::App& app, RunCommand& run);
+void AddEmbedCommand(CLI::App& app, RunCommand& run);
+void AddFillMaskCommand(CLI::App& app, RunCommand& run);
 void AddTokenizeCommand(CLI::App& app, RunCommand& run);
 void AddDetokenizeCommand(CLI::App& app, RunCommand& run);
 void AddModelsCommand(CLI::App& app, RunCommand& run);

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -41,7 +42,11 @@ nlohmann::json ToJson(const v1::Model& model) {
           {"open_units", model.open_units()},
           {"archive_bytes_per_1000_tokens", model.archive_bytes_per_1000_tokens()},
           {"archive_budget_bytes", model.archive_budget_bytes()},
-          {"archive_used_bytes", model.archive_used_bytes()}};
+          {"archive_used_bytes", model.archive_used_bytes()},
+          {"encoder", model.encoder()},
+          {"mask_token_id",
+           model.has_mask_token_id() ? nlohmann::json(model.mask_token_id()) : nlohmann::json()},
+          {"hidden_size", model.hidden_size()}};
 }
 
 std::string LengthLimit(const v1::Model& model) {
@@ -56,17 +61,19 @@ std::string Sampling(const v1::SamplingParams& otherwise) {
                          otherwise.min_p(), otherwise.repetition_penalty());
 }
 
-std::string Table(const v1::Model& model) {
-  std::string text;
-  const auto row = [&text](const char* name, const std::string& value) {
-    absl::StrAppendFormat(&text, "%-16s  %s\n", name, value);
-  };
-  row("model", model.name());
-  if (model.aliases_size() > 0) row("also called", absl::StrJoin(model.aliases(), ", "));
-  row("parameters",
-      absl::StrCat(WithCommas(model.parameters()), " (", HumanBytes(model.weight_bytes()), ")"));
-  row("vocabulary", absl::StrCat(WithCommas(model.vocab_size()), " tokens"));
-  row("tokenizer", model.tokenizer().empty() ? "none: send token ids" : model.tokenizer());
+using Row = absl::FunctionRef<void(const char* name, const std::string& value)>;
+
+void AddEncoderRows(const v1::Model& model, Row row) {
+  row("kind", "encoder: for fma embed and fma fill-mask");
+  row("text length", absl::StrCat("up to ", LengthLimit(model)));
+  row("embedding", absl::StrCat(WithCommas(model.hidden_size()), " numbers"));
+  row("mask token",
+      model.has_mask_token_id() ? absl::StrCat("id ", model.mask_token_id()) : "none");
+  row("horizon", absl::StrCat(WithCommas(model.horizon_tokens()), " tokens"));
+  row("requests at once", WithCommas(model.num_slots()));
+}
+
+void AddDecoderRows(const v1::Model& model, Row row) {
   row("chat template", model.chat() ? "yes" : "none");
   row("sampling", Sampling(model.sampling()));
   row("sequence length", LengthLimit(model));
@@ -83,6 +90,20 @@ std::string Table(const v1::Model& model) {
   row("full KV cache", absl::StrCat(HumanBytes(model.full_cache_bytes_per_token()), " per token"));
   row("slots", absl::StrCat(WithCommas(model.num_slots()), " (",
                             HumanBytes(model.num_slots() * model.slot_bytes()), ")"));
+}
+
+std::string Table(const v1::Model& model) {
+  std::string text;
+  const auto row = [&text](const char* name, const std::string& value) {
+    absl::StrAppendFormat(&text, "%-16s  %s\n", name, value);
+  };
+  row("model", model.name());
+  if (model.aliases_size() > 0) row("also called", absl::StrJoin(model.aliases(), ", "));
+  row("parameters",
+      absl::StrCat(WithCommas(model.parameters()), " (", HumanBytes(model.weight_bytes()), ")"));
+  row("vocabulary", absl::StrCat(WithCommas(model.vocab_size()), " tokens"));
+  row("tokenizer", model.tokenizer().empty() ? "none: send token ids" : model.tokenizer());
+  model.encoder() ? AddEncoderRows(model, row) : AddDecoderRows(model, row);
   row("device", model.device());
   row("server", model.server_version());
   return text;

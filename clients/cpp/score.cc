@@ -5,13 +5,12 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "clients/cpp/commands.h"
 #include "clients/cpp/connection.h"
 #include "clients/cpp/input.h"
 #include "clients/cpp/output.h"
+#include "clients/cpp/shown_token.h"
 #include "clients/cpp/token_json.h"
 #include "command_line/numbers.h"
 #include "command_line/output.h"
@@ -42,13 +41,6 @@ json ToJson(const v1::ScoreSummary& summary) {
           {"scored_tokens", summary.scored_tokens()},
           {"total_logprob", summary.total_logprob()},
           {"seconds", summary.seconds()}};
-}
-
-// A token's text, or its id where the model has no tokenizer.
-template <class Token>
-std::string Shown(const Token& token) {
-  if (token.token().empty()) return absl::StrCat(token.token_id());
-  return absl::StrCat("\"", absl::Utf8SafeCHexEscape(token.token()), "\"");
 }
 
 std::string TokenLine(const v1::TokenScore& score) {

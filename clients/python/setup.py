@@ -11,7 +11,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parents[2]
 PROTO = ROOT / "proto"
 FILES = (
-    *(f"fma/v1/{name}.proto" for name in ("generation", "sessions", "admin")),
+    *(f"fma/v1/{name}.proto" for name in ("generation", "sessions", "admin", "encoders")),
     *("grpc/health/v1/health.proto", "google/rpc/status.proto", "google/rpc/error_details.proto"),
 )
 

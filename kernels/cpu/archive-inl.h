@@ -15,6 +15,7 @@
 
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/cache_vectors-inl.h"
 #include "kernels/cpu/prefetch.h"
 #include "kernels/cpu/sketch-inl.h"
 #include "kernels/cpu/sketch_pool.h"
@@ -78,57 +79,49 @@ class ArchiveHead {
     Prefetch(reinterpret_cast<const std::byte*>(Keys(unit)), layout_.UnitTokenBytes());
   }
 
-  /// Whether units consist of whole vectors, so that they can be read where they are.
+  /// Whether units can be read where they are: numbers without scales in whole vectors.
   bool IsWhole() const {
-    return layout_.unit_tokens % SlotLayout::kLane == 0 && spec_.head_dim == slot_.padded_dim;
+    return !kHasScales<T> && layout_.unit_tokens % SlotLayout::kLane == 0 &&
+           spec_.head_dim == slot_.padded_dim;
   }
   /// A unit's keys [d, u], which are not rotated.
-  const T* Keys(int64_t unit) const {
-    const int64_t units = layout_.UnitsPerGroup();
-    return reinterpret_cast<const T*>(groups_[unit / units]->tokens +
-                                      index_ * layout_.HeadTokenBytes() +
-                                      unit % units * layout_.UnitTokenBytes());
-  }
+  const T* Keys(int64_t unit) const { return KeysOfUnit(unit).Channel(0); }
   /// Its values [u, d].
-  const T* Values(int64_t unit) const {
-    return Keys(unit) + int64_t{layout_.unit_tokens} * spec_.head_dim;
-  }
+  const T* Values(int64_t unit) const { return ValuesOfUnit(unit).data(); }
 
   /// Sets `keys`, columns [0, u), to the keys of a unit; `turned`: by their places in their group.
   void ReadKeys(int64_t unit, bool turned, UnitKeys keys) const {
-    const T* from = Keys(unit);
+    const KeyColumns<T> from = KeysOfUnit(unit);
     const int64_t u = layout_.unit_tokens;
     const int64_t half = turned ? rotary_->half() : 0;
     const int64_t place = unit % layout_.UnitsPerGroup() * u;
     for (int64_t pair = 0; pair < half; ++pair) {
-      const T* HWY_RESTRICT from_low = from + pair * u;
-      const T* HWY_RESTRICT from_high = from + (half + pair) * u;
+      const T* HWY_RESTRICT from_low = from.Channel(pair);
+      const T* HWY_RESTRICT from_high = from.Channel(half + pair);
       float* HWY_RESTRICT low = keys.Channel(pair);
       float* HWY_RESTRICT high = keys.Channel(half + pair);
       const float* HWY_RESTRICT cosines = rotary_->Offsets(pair) + place;
       const float* HWY_RESTRICT sines = rotary_->Offsets(half + pair) + place;
       for (int64_t i = 0; i < u; ++i) {
-        const float own = ToFloat(from_low[i]);
-        const float other = ToFloat(from_high[i]);
+        const float own = ToFloat(from_low[i]) * from.Scale(i);
+        const float other = ToFloat(from_high[i]) * from.Scale(i);
         low[i] = own * cosines[i] - other * sines[i];
         high[i] = other * cosines[i] + own * sines[i];
       }
     }
     for (int64_t c = 2 * half; c < spec_.head_dim; ++c) {
-      const T* HWY_RESTRICT from_channel = from + c * u;
-      float* HWY_RESTRICT to = keys.Channel(c);
-      for (int64_t i = 0; i < u; ++i) to[i] = ToFloat(from_channel[i]);
+      from.ReadChannel(c, 0, u, keys.Channel(c));
     }
   }
 
   /// Sets `values` [u, D] to those of a unit.
   void ReadValues(int64_t unit, float* values) const {
-    const T* HWY_RESTRICT from = Values(unit);
+    const ValueRows<T> rows = ValuesOfUnit(unit);
     for (int64_t i = 0; i < layout_.unit_tokens; ++i) {
+      const T* HWY_RESTRICT from = rows.Row(i);
       float* HWY_RESTRICT to = values + i * slot_.padded_dim;
-      for (int64_t c = 0; c < spec_.head_dim; ++c) to[c] = ToFloat(from[c]);
+      for (int64_t c = 0; c < spec_.head_dim; ++c) to[c] = ToFloat(from[c]) * rows.Scale(i);
       std::fill(to + spec_.head_dim, to + slot_.padded_dim, 0.0F);
-      from += spec_.head_dim;
     }
   }
 
@@ -138,6 +131,27 @@ class ArchiveHead {
   }
 
  private:
+  std::byte* UnitTokens(int64_t unit) const {
+    const int64_t units = layout_.UnitsPerGroup();
+    return groups_[unit / units]->tokens + index_ * layout_.HeadTokenBytes() +
+           unit % units * layout_.UnitTokenBytes();
+  }
+  KeyColumns<T> KeysOfUnit(int64_t unit) const {
+    return {reinterpret_cast<T*>(UnitTokens(unit)), ScalesOfUnit(unit), spec_.head_dim,
+            layout_.unit_tokens};
+  }
+  ValueRows<T> ValuesOfUnit(int64_t unit) const {
+    const int64_t u = layout_.unit_tokens;
+    BFloat16* scales = ScalesOfUnit(unit);
+    return {reinterpret_cast<T*>(UnitTokens(unit)) + u * spec_.head_dim,
+            scales == nullptr ? nullptr : scales + u, spec_.head_dim};
+  }
+  BFloat16* ScalesOfUnit(int64_t unit) const {
+    if (!kHasScales<T>) return nullptr;
+    const int64_t numbers = 2 * int64_t{layout_.unit_tokens} * spec_.head_dim;
+    return reinterpret_cast<BFloat16*>(UnitTokens(unit) + numbers * int64_t{sizeof(T)});
+  }
+
   std::byte* ArchivedSketches(int64_t group) const {
     return sketches_[group] + index_ * SketchPool::StrideOf(layout_.HeadSketchBytes());
   }
@@ -152,8 +166,7 @@ class ArchiveHead {
     const int64_t column = slot_.NearColumn(group * layout_.hierarchy.group_size + i * u);
     const int64_t sketch_at = i * layout_.Sketch().bytes;
     std::byte* sketch = ArchivedSketches(group) + sketch_at;
-    auto* tokens = reinterpret_cast<T*>(groups_[group]->tokens + index_ * layout_.HeadTokenBytes() +
-                                        i * layout_.UnitTokenBytes());
+    const int64_t unit = group * layout_.UnitsPerGroup() + i;
     const UnitKeys keys = {scratch_.open.keys.get(), scratch_.open.unit_stride};
     CopyFromRing(column, keys);
     const bool placed = spec_.FarIsRotated();
@@ -164,28 +177,31 @@ class ArchiveHead {
     }
     if (placed) CopyFromRing(column, keys);  // sketching has used them up
     TurnBack(group, i * u, keys);
-    for (int64_t c = 0; c < spec_.head_dim; ++c) {
-      float* key = keys.Channel(c);
-      for (int64_t token = 0; token < u; ++token) {
-        tokens[c * u + token] = FromFloat<T>(key[token]);
-        key[token] = ToFloat(tokens[c * u + token]);
-      }
-    }
+    StoreKeys(unit, keys);
     if (!placed || spec_.max_distance > 0) sketcher_.Make(keys, sketch);
-    const T* values = reinterpret_cast<const T*>(head_ + slot_.values_offset);
-    tokens += u * spec_.head_dim;
+    const ValueRows<T> values = ValuesOf<T>(slot_, head_);
     for (int64_t token = 0; token < u; ++token) {
-      std::copy_n(values + (column + token) * slot_.padded_dim, spec_.head_dim,
-                  tokens + token * spec_.head_dim);
+      ValuesOfUnit(unit).CopyFrom(values, column + token, token);
+    }
+  }
+
+  /// Makes `keys` what is stored, which is rounded.
+  void StoreKeys(int64_t unit, UnitKeys keys) const {
+    const KeyColumns<T> stored = KeysOfUnit(unit);
+    float* key = scratch_.key.get();
+    for (int64_t token = 0; token < layout_.unit_tokens; ++token) {
+      for (int64_t c = 0; c < spec_.head_dim; ++c) key[c] = keys.Channel(c)[token];
+      stored.Store(token, key, scratch_.rounded.get());
+    }
+    for (int64_t c = 0; c < spec_.head_dim; ++c) {
+      stored.ReadChannel(c, 0, layout_.unit_tokens, keys.Channel(c));
     }
   }
 
   void CopyFromRing(int64_t column, UnitKeys keys) const {
-    const T* from = reinterpret_cast<const T*>(head_) + column;
+    const KeyColumns<T> ring = KeysOf<T>(slot_, head_);
     for (int64_t c = 0; c < spec_.head_dim; ++c) {
-      float* HWY_RESTRICT to = keys.Channel(c);
-      for (int64_t i = 0; i < layout_.unit_tokens; ++i) to[i] = ToFloat(from[i]);
-      from += slot_.columns;
+      ring.ReadChannel(c, column, layout_.unit_tokens, keys.Channel(c));
     }
   }
 
@@ -220,7 +236,7 @@ class ArchiveHead {
   const int64_t index_;
   std::byte* const head_;
   AttentionScratch& scratch_;
-  const Sketcher<T> sketcher_;
+  const Sketcher<SketchNumber<T>> sketcher_;
 };
 
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE

@@ -21,6 +21,7 @@
 
 #include "hwy/highway.h"
 #include "kernels/cpu/block_attention-inl.h"
+#include "kernels/cpu/cache_vectors-inl.h"
 #include "kernels/cpu/head_cache-inl.h"
 #include "kernels/cpu/open_units-inl.h"
 #include "kernels/cpu/selected_tokens-inl.h"
@@ -73,7 +74,7 @@ class HeadTask {
   void Scan(const DividedScans::Part& part, std::span<TopUnits> found) {
     ScaleQueries(part.first_row, part.rows);
     opened_.Begin(part.rows, layout_.hierarchy.FineGroup(segment_.position + part.first_row));
-    opened_.Look(part.groups);
+    opened_.Look(part.groups, {});
     for (int64_t row = 0; row < part.rows; ++row) found[row] = opened_.Found(row);
   }
 
@@ -125,9 +126,11 @@ class HeadTask {
     opened_at_ = far_end_ + layout_.columns - layout_.near_begin;
     opens_ = segment_.opens && opened_.Columns(fine_group) > 0;
     stride_ = opened_at_ + (opens_ ? opened_.Columns(fine_group) : 0);
+    // Choosing takes long enough to fetch what is scored then.
+    if (opens_) ChooseOpened(first, rows, fine_group);
     ScoreFar(position, rows);
     ScoreColumns(scratch_.near_queries.get(), 0, queries, layout_.near_begin, layout_.columns);
-    if (opens_) ScoreOpened(first, rows, fine_group);
+    if (opens_) opened_.Score(rows, scratch_.scores.get(), stride_, opened_at_);
     for (int64_t query = 0; query < queries; query += kRowTile) {
       const int64_t tile = std::min<int64_t>(kRowTile, queries - query);
       for (int64_t q = query; q < query + tile; ++q) {
@@ -177,7 +180,7 @@ class HeadTask {
     }
   }
 
-  void ScoreOpened(int64_t first, int64_t rows, int64_t fine_group) {
+  void ChooseOpened(int64_t first, int64_t rows, int64_t fine_group) {
     const DividedScans& scans = *step_.scans;
     opened_.Begin(rows, fine_group);
     for (int64_t row = 0; row < rows; ++row) {
@@ -185,9 +188,9 @@ class HeadTask {
         opened_.Offer(row, found);
       }
     }
-    opened_.Look({scans.Groups(segment_index_, kv_head_), fine_group - 1});
+    const std::span<const std::byte> keys(head_, static_cast<size_t>(layout_.values_offset));
+    opened_.Look({scans.Groups(segment_index_, kv_head_), fine_group - 1}, keys);
     opened_.Choose();
-    opened_.Score(rows, scratch_.scores.get(), stride_, opened_at_);
   }
 
   /// Every part of the far field by the form of the query that it is met with.
@@ -211,8 +214,15 @@ class HeadTask {
   /// Scores of queries [first, end) against columns [from, to), which lie in one part.
   void ScoreColumns(const float* forms, int64_t first, int64_t end, int64_t from, int64_t to) {
     const int64_t place = from < layout_.near_begin ? from : from - layout_.near_begin + far_end_;
-    Scores(forms + first * spec_.head_dim, end - first, spec_.head_dim, cache_.keys() + from,
-           layout_.columns, to - from, scratch_.scores.get() + first * stride_ + place, stride_);
+    float* scores = scratch_.scores.get() + first * stride_ + place;
+    const KeyColumns<T>& keys = cache_.keys();
+    Scores(forms + first * spec_.head_dim, end - first, spec_.head_dim, keys.Channel(0) + from,
+           layout_.columns, to - from, scores, stride_);
+    if constexpr (kHasScales<T>) {
+      for (int64_t row = first; row < end; ++row, scores += stride_) {
+        MultiplyBy(keys.scales() + from, to - from, scores, scores);
+      }
+    }
   }
 
   void Receive(int64_t row, int64_t position) {
@@ -329,9 +339,27 @@ class HeadTask {
   /// Sets the outputs of `count` queries of the block, up to 1 / the sum of weights, to what the
   /// slot's values give.
   void WeighColumns(int64_t query, int64_t count) {
-    WeightedRows(count, scratch_.scores.get() + query * stride_, stride_, scratch_.runs,
-                 cache_.values(), layout_.padded_dim,
+    const float* weights = scratch_.scores.get() + query * stride_;
+    int64_t stride = stride_;
+    if constexpr (kHasScales<T>) {
+      stride = far_end_ + layout_.columns - layout_.near_begin;
+      weights = ScaledWeights(weights, count, stride);
+    }
+    WeightedRows(count, weights, stride, scratch_.runs, cache_.values().data(), layout_.padded_dim,
                  scratch_.outputs.get() + query * layout_.padded_dim);
+  }
+
+  /// The first `columns` weights of `count` queries, each times the scale of its value: for numbers
+  /// that are still to be multiplied by it.
+  const float* ScaledWeights(const float* weights, int64_t count, int64_t columns) const {
+    const BFloat16* scales = cache_.values().scales();
+    float* scaled = scratch_.kept_weights.get();
+    for (int64_t i = 0; i < count; ++i, weights += stride_, scaled += columns) {
+      MultiplyBy(scales, far_end_, weights, scaled);
+      MultiplyBy(scales + layout_.near_begin, columns - far_end_, weights + far_end_,
+                 scaled + far_end_);
+    }
+    return scratch_.kept_weights.get();
   }
 
   /// Of the block's queries, the first of which is row `first` of the segment.
@@ -371,26 +399,35 @@ class HeadTask {
   bool opens_ = false;
 };
 
+/// Calls `use` with an element of a cache of type `type`.
+template <typename Use>
+void WithElement(CacheType type, const Use& use) {
+  switch (type) {
+    case CacheType::kF32:
+      return use(float{});
+    case CacheType::kBF16:
+      return use(BFloat16{});
+    case CacheType::kInt8:
+      return use(int8_t{});
+  }
+}
+
 void RunScan(AttentionStep& step, const PackedAttention& weights, int32_t layer, int64_t part,
              Matrix qkv, AttentionScratch& scratch) {
   const DividedScans::Part& of = step.scans->parts()[part];
   const std::span<TopUnits> found = step.scans->Found(of);
-  if (step.layout.type == CacheType::kF32) {
-    HeadTask<float>(step, weights, layer, of.segment, of.kv_head, qkv, {}, scratch).Scan(of, found);
-  } else {
-    HeadTask<BFloat16>(step, weights, layer, of.segment, of.kv_head, qkv, {}, scratch)
+  WithElement(step.layout.type, [&](auto element) {
+    HeadTask<decltype(element)>(step, weights, layer, of.segment, of.kv_head, qkv, {}, scratch)
         .Scan(of, found);
-  }
+  });
 }
 
 void RunHeadTask(const AttentionStep& step, const PackedAttention& weights, int32_t layer,
                  int64_t segment, int32_t kv_head, Matrix qkv, Matrix out,
                  AttentionScratch& scratch) {
-  if (step.layout.type == CacheType::kF32) {
-    HeadTask<float>(step, weights, layer, segment, kv_head, qkv, out, scratch).Run();
-  } else {
-    HeadTask<BFloat16>(step, weights, layer, segment, kv_head, qkv, out, scratch).Run();
-  }
+  WithElement(step.layout.type, [&](auto element) {
+    HeadTask<decltype(element)>(step, weights, layer, segment, kv_head, qkv, out, scratch).Run();
+  });
 }
 
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
@@ -420,7 +457,10 @@ int64_t BlockRows(const AttentionSpec& spec, const SlotLayout& layout) {
   const int64_t rows = std::min<int64_t>(kMaxBlockRows, spec.hierarchy.group_size);
   if (!spec.Opens()) return rows;
   const int64_t scores = ScoreColumns(spec, layout) * spec.QueriesPerKvHead();
-  return std::clamp<int64_t>(kMaxOpenScores / scores, 1, rows);
+  const int64_t most = std::clamp<int64_t>(kMaxOpenScores / scores, 1, rows);
+  // Each block looks through the whole archive, so a fine group has few, of equal size.
+  const int64_t blocks = (rows + most - 1) / most;
+  return (rows + blocks - 1) / blocks;
 }
 
 }  // namespace
@@ -434,9 +474,12 @@ AttentionScratch::AttentionScratch(const AttentionSpec& spec, const SlotLayout& 
   if (spec.max_distance > 0) distant_queries = AllocateAligned<float>(rows * spec.head_dim);
   scores = AllocateAligned<float>(rows * ScoreColumns(spec, layout));
   far_bias = AllocateAligned<float>(heads * layout.near_begin);
-  key = AllocateAligned<float>(layout.padded_dim);
-  rotated_key = AllocateAligned<float>(layout.padded_dim);
-  value = AllocateAligned<float>(layout.padded_dim);
+  if (ScaleSize(layout.type) > 0) kept_weights = AllocateAligned<float>(kRowTile * layout.columns);
+  for (AlignedArray<float>* vector : {&key, &rotated_key, &value}) {
+    *vector = AllocateAligned<float>(layout.padded_dim);
+    std::fill_n(vector->get(), layout.padded_dim, 0.0F);
+  }
+  rounded = AllocateAligned<int8_t>(layout.padded_dim);
   outputs = AllocateAligned<float>(rows * layout.padded_dim);
   rotation = AllocateAligned<float>(spec.head_dim);
   head = AllocateAligned<std::byte>(layout.head_bytes);

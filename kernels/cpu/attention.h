@@ -32,7 +32,7 @@ namespace fmaserver::kernels::cpu {
 inline constexpr int64_t kMaxBlockRows = 64;
 
 /// With opened units a block has no more rows than have this many scores, but at least one.
-inline constexpr int64_t kMaxOpenScores = 1 << 17;
+inline constexpr int64_t kMaxOpenScores = 1 << 18;
 
 /// Rows of a block that share the loads of keys and values.
 inline constexpr int kRowTile = 4;
@@ -166,6 +166,7 @@ struct OpenScratch {
   std::vector<const std::byte*> sketches;  ///< of a piece; null where there are only sinks
   AlignedArray<float> bounds;              ///< [rows, units of a piece]
   TopUnits likely;                         ///< of a piece, by bounds
+  std::vector<uint64_t> wanted;            ///< units of a piece: a bit for each row to score it
   std::vector<Visit> visits;               ///< of a block, by unit
   std::vector<Twin> twins;                 ///< of the rows of a block, one after the other
   std::vector<int64_t> first_twin;         ///< [rows + 1]
@@ -181,9 +182,11 @@ struct AttentionScratch {
   AlignedArray<float> distant_queries;  ///< [rows, d], rotated by max_distance, where there is one
   AlignedArray<float> scores;           ///< [rows, C and the columns of opened units]
   AlignedArray<float> far_bias;         ///< [queries per KV head, near_begin]
-  AlignedArray<float> key;              ///< [D]
+  AlignedArray<float> kept_weights;     ///< [kRowTile, C], only where the cache has scales
+  AlignedArray<float> key;              ///< [D], as the next zero behind the d-th number
   AlignedArray<float> rotated_key;      ///< [D]
   AlignedArray<float> value;            ///< [D]
+  AlignedArray<int8_t> rounded;         ///< [D]
   AlignedArray<float> outputs;          ///< [rows, D]
   AlignedArray<float> rotation;         ///< [d]
   AlignedArray<std::byte> head;         ///< a head block, which a tentative segment may change

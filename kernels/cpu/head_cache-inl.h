@@ -12,6 +12,7 @@
 
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/cache_vectors-inl.h"
 #include "kernels/cpu/downsample-inl.h"
 #include "kernels/cpu/load-inl.h"
 
@@ -29,13 +30,13 @@ class HeadCache {
         layout_(step.layout),
         rotary_(weights.rotary.get()),
         scratch_(scratch),
-        keys_(reinterpret_cast<T*>(head)),
-        values_(reinterpret_cast<T*>(head + layout_.values_offset)),
+        keys_(KeysOf<T>(layout_, head)),
+        values_(ValuesOf<T>(layout_, head)),
         key_sums_(reinterpret_cast<float*>(head + layout_.sums_offset)),
         value_sums_(key_sums_ + layout_.SumsPerKind()) {}
 
-  const T* keys() const { return keys_; }
-  const T* values() const { return values_; }
+  const KeyColumns<T>& keys() const { return keys_; }
+  const ValueRows<T>& values() const { return values_; }
 
   /// Writes the token at `position`: its key and value, [d] each. `rotation` is the key's, for this
   /// position.
@@ -76,12 +77,8 @@ class HeadCache {
   }
 
   void Store(int64_t column, const float* key, const float* value) {
-    for (int64_t c = 0; c < spec_.head_dim; ++c) {
-      keys_[c * layout_.columns + column] = FromFloat<T>(key[c]);
-    }
-    for (int64_t c = 0; c < layout_.padded_dim; ++c) {
-      values_[column * layout_.padded_dim + c] = FromFloat<T>(value[c]);
-    }
+    keys_.Store(column, key, scratch_.rounded.get());
+    values_.Store(column, value);
   }
 
   void AddInput(int level, int64_t input, const float* key, const float* value) {
@@ -123,8 +120,8 @@ class HeadCache {
   const SlotLayout& layout_;
   const Rotary* const rotary_;  // null: nothing is rotated
   AttentionScratch& scratch_;
-  T* keys_;            // [d, C]
-  T* values_;          // [C, D]
+  const KeyColumns<T> keys_;
+  const ValueRows<T> values_;
   float* key_sums_;    // [L, p, D]
   float* value_sums_;  // [L, p, D]
 };

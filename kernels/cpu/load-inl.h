@@ -33,6 +33,12 @@ HWY_INLINE FloatVec LoadFloats(const Float16* from) {
   return hn::PromoteTo(FloatTag(), hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(from)));
 }
 
+HWY_INLINE FloatVec LoadFloats(const int8_t* from) {
+  const hn::Rebind<int8_t, FloatTag> d8;
+  const hn::RebindToSigned<FloatTag> d32;
+  return hn::ConvertTo(FloatTag(), hn::PromoteTo(d32, hn::LoadU(d8, from)));
+}
+
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

@@ -58,8 +58,9 @@ class OpenUnits {
     fine_group_ = fine_group;
     choice_.Begin(rows, fine_group);
   }
-  /// Offers the units of `groups` to them.
-  void Look(GroupRange groups) { choice_.Look(groups); }
+  /// Offers the units of `groups` to them. A single row fetches `next`, and the tokens of the best
+  /// units, meanwhile; where that is empty, somebody else reads them.
+  void Look(GroupRange groups, std::span<const std::byte> next) { choice_.Look(groups, next); }
   /// Offers units to one of them that were found elsewhere.
   void Offer(int64_t row, const TopUnits& found) {
     for (const auto& [score, unit] : found.best()) work_.opened[row].Offer(unit, score);

@@ -123,9 +123,12 @@ class RowBound {
 
   /// Sets bounds[i] to a bound for the first `heads` queries of the scan in form number `form` and
   /// unit i, none of whose tokens is a sink; infinity where there is none, and for null. Numbers
-  /// are written up to a multiple of 16.
+  /// are written up to a multiple of 16. Meanwhile `next`, which is read after it, is fetched.
   FMA_BOUND_CODE void Match(int form, int64_t heads, std::span<const std::byte* const> sketches,
-                            float* bounds) {
+                            std::span<const std::byte> next, float* bounds) {
+    next_ = next;
+    const size_t share = next.size() / std::max<size_t>(1, sketches.size());
+    next_of_unit_ = SlotLayout::RoundUp(static_cast<int64_t>(share) + 1, kCacheLine);
     SetReach(sketches);
     bool usable = true;
     for (int64_t head = 0; head < heads; ++head) usable &= SetQuery(form, head);
@@ -278,9 +281,16 @@ class RowBound {
       const int i = std::countr_zero(left);
       const size_t ahead = i + kBatch;
       if (head == 0 && ahead < sketches.size()) Prefetch(sketches[ahead], layout_.bytes);
+      if (head == 0) PrefetchNext();
       MatchUnit<kRows>(head, i, sketches[i]);
     }
     return bounded;
+  }
+
+  FMA_BOUND_INLINE void PrefetchNext() {
+    const auto bytes = std::min(next_of_unit_, std::ssize(next_));
+    Prefetch(next_.data(), bytes);
+    next_ = next_.subspan(bytes);
   }
 
   int8_t* NumbersOf(int64_t unit) const { return &work_.numbers[unit * kRowTile * dim_]; }
@@ -428,6 +438,8 @@ class RowBound {
   RowBoundScratch& work_;
   float mean_limit_ = 0;
   float reach_limit_ = 0;
+  std::span<const std::byte> next_;  // what is left of it
+  int64_t next_of_unit_ = 0;         // bytes that each unit fetches
 };
 
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
@@ -445,7 +457,7 @@ class RowBound {
   static bool Serves(const ArchiveLayout& /*layout*/) { return false; }
   RowBound(const ArchiveLayout& /*layout*/, OpenScratch& /*scratch*/) {}
   void Match(int /*form*/, int64_t /*heads*/, std::span<const std::byte* const> /*sketches*/,
-             float* /*bounds*/) {}
+             std::span<const std::byte> /*next*/, float* /*bounds*/) {}
 };
 
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE

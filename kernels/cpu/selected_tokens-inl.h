@@ -15,6 +15,7 @@
 
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/cache_vectors-inl.h"
 #include "kernels/cpu/load-inl.h"
 #include "kernels/cpu/novelty.h"
 #include "kernels/cpu/selection.h"
@@ -59,8 +60,8 @@ class SelectedTokens {
         rotary_(weights.rotary.get()),
         scratch_(scratch),
         work_(scratch.selection),
-        keys_(reinterpret_cast<T*>(head)),
-        values_(reinterpret_cast<T*>(head + layout_.values_offset)),
+        keys_(KeysOf<T>(layout_, head)),
+        values_(ValuesOf<T>(layout_, head)),
         received_(reinterpret_cast<double*>(head + layout_.received_offset)),
         positions_(reinterpret_cast<int64_t*>(head + layout_.positions_offset)),
         novelty_(reinterpret_cast<float*>(head + layout_.novelty_offset)) {}
@@ -114,10 +115,9 @@ class SelectedTokens {
                  layout_.hierarchy.rank - spec_.select_novel, spec_.select_novel, work_.chosen);
     const int64_t to = layout_.FarColumn(level, group);
     MoveKeys(from, spec_.FarIsRotated(level), to);
-    const int64_t dim = layout_.padded_dim;
     for (int64_t r = 0; r < layout_.hierarchy.rank; ++r) {
       const int32_t place = work_.chosen[r];
-      std::copy_n(values_ + (from.column + place) * dim, dim, values_ + (to + r) * dim);
+      values_.CopyFrom(values_, from.column + place, to + r);
       received_[to + r] = received_[from.column + place];
       positions_[to + r] = from.positions[place];
       novelty_[to + r] = from.novelty[place];
@@ -149,9 +149,7 @@ class SelectedTokens {
   void FindNoveltyOf(int64_t column) {
     NoveltyScratch& novelty = work_.novelty;
     for (int64_t c = 0; c < novelty.dim; ++c) {
-      const T* from = keys_ + c * layout_.columns + column;
-      double* to = novelty.keys.get() + c * novelty.key_stride;
-      for (int64_t i = 0; i < novelty.tokens; ++i) to[i] = ToFloat(from[i]);
+      keys_.ReadChannel(c, column, novelty.tokens, novelty.keys.get() + c * novelty.key_stride);
     }
     const int64_t half = rotary_ == nullptr ? 0 : rotary_->half();
     for (int64_t pair = 0; pair < half; ++pair) {
@@ -171,11 +169,7 @@ class SelectedTokens {
 
   /// The chosen of `from` to the columns from `to` on.
   void MoveKeys(const Candidates& from, bool rotated, int64_t to) {
-    for (int32_t c = 0; c < spec_.head_dim; ++c) {
-      T* row = keys_ + c * layout_.columns;
-      for (const int32_t place : work_.chosen) row[to++] = row[from.column + place];
-      to -= layout_.hierarchy.rank;
-    }
+    keys_.CopyTo(to, from.column, work_.chosen);
     if (rotated == from.rotated) return;
     for (const int32_t place : work_.chosen) TurnBack(to++, from.positions[place]);
   }
@@ -183,9 +177,7 @@ class SelectedTokens {
   /// Undoes the rotation by `position` of a key.
   void TurnBack(int64_t column, int64_t position) {
     float* key = scratch_.key.get();
-    for (int32_t c = 0; c < spec_.head_dim; ++c) {
-      key[c] = ToFloat(keys_[c * layout_.columns + column]);
-    }
+    keys_.Load(column, key);
     // Positions come from the slot, so they may be anything where somebody has changed its bytes.
     const auto m = static_cast<uint64_t>(layout_.hierarchy.group_size);
     const uint64_t group_start = static_cast<uint64_t>(position) / m * m;
@@ -196,9 +188,7 @@ class SelectedTokens {
     const auto offset = static_cast<int64_t>(static_cast<uint64_t>(position) - group_start);
     rotary_->Undo(scratch_.rotation.get(), key, key);
     rotary_->Undo(rotary_->Offset(offset), key, key);
-    for (int32_t c = 0; c < spec_.head_dim; ++c) {
-      keys_[c * layout_.columns + column] = FromFloat<T>(key[c]);
-    }
+    keys_.Store(column, key, scratch_.rounded.get());
   }
 
   /// Tokens [first, end), which lie in one half of the ring; `sums` are of its columns.
@@ -212,8 +202,8 @@ class SelectedTokens {
   const Rotary* const rotary_;  // null: nothing is rotated
   AttentionScratch& scratch_;
   SelectionScratch& work_;
-  T* keys_;                                                    // [d, C]
-  T* values_;                                                  // [C, D]
+  const KeyColumns<T> keys_;
+  const ValueRows<T> values_;
   double* received_;                                           // [C]
   int64_t* positions_;                                         // [near_begin]
   float* novelty_;                                             // [near_begin]

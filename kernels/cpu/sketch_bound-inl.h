@@ -288,10 +288,19 @@ class SketchBound {
   /// Sets what is added to each query's sums and scores. `length`: no vector Y of a token is
   /// longer.
   FMA_BOUND_INLINE void MatchMeans(float length) {
-    constexpr int kMany = BoundScratch::kColumns / kLanes;
-    if (count_ <= kLanes) return MatchMeans<1>(0, length);
-    for (int64_t query = 0; query < count_; query += BoundScratch::kColumns) {
+    constexpr int64_t kMany = BoundScratch::kColumns / kLanes;
+    static_assert(kMany == 4);
+    int64_t query = 0;
+    for (; query + (kMany - 1) * kLanes < count_; query += kMany * kLanes) {
       MatchMeans<kMany>(query, length);
+    }
+    const int64_t left = count_ - query;
+    if (left > 2 * kLanes) {
+      MatchMeans<3>(query, length);
+    } else if (left > kLanes) {
+      MatchMeans<2>(query, length);
+    } else if (left > 0) {
+      MatchMeans<1>(query, length);
     }
   }
 

@@ -108,8 +108,8 @@ class SketchScan {
     }
   }
 
-  /// Reads a sketch, of which the first `sinks` tokens are never met.
-  void SetUnit(const std::byte* sketch, int64_t sinks) {
+  /// Reads a sketch, of which the first `sinks` tokens are never met, for so many queries.
+  void SetUnit(const std::byte* sketch, int64_t sinks, int64_t queries) {
     const FloatTag d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
     CopyFloats(sketch, dim_, work_.means.get());
@@ -131,6 +131,8 @@ class SketchScan {
     std::fill_n(work_.hidden.get(), sinks, kNever);
     std::fill_n(work_.hidden.get() + sinks, tokens_ - sinks, 0.0F);
     codes_ = reinterpret_cast<const uint8_t*>(sketch + layout_.codes_offset);
+    stored_ = queries > kRowTile;
+    if (stored_) Unpack();
   }
 
   /// Sets the work's `best` of `count` rows from `first` on to the largest product of any of the
@@ -139,8 +141,7 @@ class SketchScan {
   void Match(int form, int64_t first, int64_t count, int64_t heads) const {
     Forget(first, count);
     const Queries queries = {form, first * heads, (first + count) * heads, heads};
-    if (count * heads > kRowTile) {
-      Unpack();
+    if (stored_) {
       InTiles(queries, [&](auto tile, int64_t query) { MatchTile<true, tile>(queries, query); });
     } else {
       InTiles(queries, [&](auto tile, int64_t query) { MatchTile<false, tile>(queries, query); });
@@ -351,6 +352,7 @@ class SketchScan {
   OpenScratch& scratch_;
   ScanScratch& work_;
   const uint8_t* codes_ = nullptr;  // of the unit
+  bool stored_ = false;             // its levels are in the work
 };
 
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE

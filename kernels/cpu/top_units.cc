@@ -5,9 +5,12 @@
 namespace fmaserver::kernels::cpu {
 namespace {
 
-bool IsBetter(const TopUnits::Scored& a, const TopUnits::Scored& b) {
-  return a.score != b.score ? a.score > b.score : a.unit < b.unit;
-}
+// A type of its own, so that the heap's functions have it inline: units are offered often.
+struct Better {
+  bool operator()(const TopUnits::Scored& a, const TopUnits::Scored& b) const {
+    return a.score != b.score ? a.score > b.score : a.unit < b.unit;
+  }
+};
 
 }  // namespace
 
@@ -15,11 +18,11 @@ void TopUnits::Insert(const Scored& offered) {
   if (!IsFull()) {
     best_.push_back(offered);
   } else {
-    if (!IsBetter(offered, best_.front())) return;
-    std::ranges::pop_heap(best_, IsBetter);
+    if (!Better()(offered, best_.front())) return;
+    std::ranges::pop_heap(best_, Better());
     best_.back() = offered;
   }
-  std::ranges::push_heap(best_, IsBetter);
+  std::ranges::push_heap(best_, Better());
 }
 
 void TopUnits::Finish() { std::ranges::sort(best_, {}, &Scored::unit); }

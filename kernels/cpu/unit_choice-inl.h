@@ -13,10 +13,12 @@
 #endif
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
+#include <utility>
 
 #include "hwy/highway.h"
 #include "kernels/cpu/archive-inl.h"
@@ -52,9 +54,11 @@ class UnitChoice {
     for (int64_t row = 0; row < rows; ++row) work_.opened[row].Clear();
   }
 
-  /// Offers the units of `groups` to the rows.
-  void Look(GroupRange groups) {
+  /// Offers the units of `groups` to the rows. `next`: OpenUnits::Look.
+  void Look(GroupRange groups, std::span<const std::byte> next) {
     if (groups.first >= groups.end) return;
+    // What many rows read is in the cache after the first.
+    fetches_ = rows_ == 1 && !next.empty();
     for (const UnitForm form : {UnitForm::kPlaced, UnitForm::kDistant}) {
       if (form == UnitForm::kDistant && spec_.max_distance == 0) break;
       scan_.SetQueries(static_cast<int>(form), QueriesIn(form, spec_, scratch_), rows_ * heads_);
@@ -66,6 +70,7 @@ class UnitChoice {
       while (end < groups.end && end - first < most && archive_.FormOf(end, fine_group_) == form) {
         ++end;
       }
+      next_ = fetches_ && end == groups.end ? next : std::span<const std::byte>();
       LookAt({first, end}, form);
       first = end;
     }
@@ -101,13 +106,14 @@ class UnitChoice {
     // Units of sinks only are never opened.
     for (int64_t i = 0; SinksOf(i) == layout_.unit_tokens; ++i) work_.sketches[i] = nullptr;
     const int64_t units = std::ssize(work_.sketches);
-    if (SketchBound<T>::Serves(layout_) && (work_.opened[0].IsFull() || units > spec_.open_units)) {
+    if (SketchBound<SketchNumber<T>>::Serves(layout_) &&
+        (work_.opened[0].IsFull() || units > spec_.open_units)) {
       SetBounds(units);
-      for (int64_t row = 0; row < rows_; ++row) Take(row);
+      Take(units);
     } else {
       for (int64_t i = 0; i < units; ++i) {
         PrefetchSketch(i + kUnitsAhead);
-        Score(i, 0, rows_);
+        Score(i, AllRows());
       }
     }
   }
@@ -115,15 +121,30 @@ class UnitChoice {
   /// How many of the first tokens of unit `i` of the piece are sinks.
   int64_t SinksOf(int64_t i) const { return archive_.SinksOf(first_unit_ + i); }
 
-  /// Offers unit `i` of the piece to rows.
-  void Score(int64_t i, int64_t first_row, int64_t rows) {
+  /// A bit for each row of the block.
+  uint64_t AllRows() const { return ~uint64_t{0} >> (kMaxBlockRows - rows_); }
+
+  /// Offers unit `i` of the piece to those of the rows whose bits are set. They share its levels.
+  void Score(int64_t i, uint64_t rows) {
     const std::byte* sketch = work_.sketches[i];
     if (sketch == nullptr) return;
-    scan_.SetUnit(sketch, SinksOf(i));
-    scan_.Match(form_, first_row, rows, heads_);
-    for (int64_t row = first_row; row < first_row + rows; ++row) {
-      work_.opened[row].Offer(first_unit_ + i, work_.scan.best[row]);
+    scan_.SetUnit(sketch, SinksOf(i), std::popcount(rows) * heads_);
+    while (rows != 0) {
+      const int64_t first = std::countr_zero(rows);
+      const int64_t count = std::countr_one(rows >> first);
+      scan_.Match(form_, first, count, heads_);
+      for (int64_t row = first; row < first + count; ++row) {
+        Offer(i, row);
+        rows &= ~(uint64_t{1} << row);
+      }
     }
+  }
+
+  void Offer(int64_t i, int64_t row) {
+    TopUnits& opened = work_.opened[row];
+    const float score = work_.scan.best[row];
+    if (fetches_ && opened.MayTake(score)) archive_.PrefetchTokens(first_unit_ + i);
+    opened.Offer(first_unit_ + i, score);
   }
 
   HWY_INLINE void PrefetchSketch(int64_t i) const {
@@ -136,7 +157,7 @@ class UnitChoice {
 
   void SetBounds(int64_t units) {
     stride_ = SlotLayout::RoundUp(units, SlotLayout::kLane);
-    if (rows_ == 1 && RowBound<T>::Serves(layout_)) {
+    if (rows_ == 1 && RowBound<SketchNumber<T>>::Serves(layout_)) {
       SetRowBounds(units);
     } else {
       SetBlockBounds(units);
@@ -146,7 +167,7 @@ class UnitChoice {
 
   void SetRowBounds(int64_t units) {
     float* bounds = work_.bounds.get();
-    row_bound_.Match(form_, heads_, work_.sketches, bounds);
+    row_bound_.Match(form_, heads_, work_.sketches, next_, bounds);
     for (int64_t i = 0; i < units && SinksOf(i) > 0; ++i) {
       bounds[i] = work_.sketches[i] == nullptr ? kDone : kInfinity;
     }
@@ -171,30 +192,66 @@ class UnitChoice {
     for (int64_t row = 0; row < rows_; ++row) bounds[row * stride_] = value;
   }
 
-  /// Scores the units of the piece that a row may open: the likely ones first, so that few of the
-  /// others count then.
-  void Take(int64_t row) {
-    TopUnits& opened = work_.opened[row];
-    float* bounds = &work_.bounds[row * stride_];
+  /// Scores the units of the piece that rows may open: the likely ones first, so that few of the
+  /// others count then. Neighbouring rows want many of the same units, and score them together.
+  void Take(int64_t units) {
+    work_.wanted.assign(stride_, 0);
+    for (int64_t row = 0; row < rows_; ++row) WantLikely(row);
+    for (int64_t i = 0; i < units; ++i) ScoreWanted(i);
+    for (int64_t first = 0; first < stride_; first += SlotLayout::kLane) {
+      const int64_t end = first + SlotLayout::kLane;
+      bool any = false;
+      for (int64_t row = 0; row < rows_; ++row) {
+        ForThose(
+            row, first, end, [&] { return work_.opened[row].Bar(); },
+            [&](int64_t i) {
+              Want(i, row);
+              any = true;
+            });
+      }
+      for (int64_t i = first; any && i < end; ++i) {
+        Reconsider(i);
+        ScoreWanted(i);
+      }
+    }
+  }
+
+  float& BoundOf(int64_t i, int64_t row) { return work_.bounds[row * stride_ + i]; }
+  void Want(int64_t i, int64_t row) { work_.wanted[i] |= uint64_t{1} << row; }
+
+  void WantLikely(int64_t row) {
+    const TopUnits& opened = work_.opened[row];
     TopUnits& likely = work_.likely;
     likely.Clear();
     ForThose(
-        bounds, [&] { return std::max(opened.Bar(), likely.Bar()); },
-        [&](int64_t i) { likely.Offer(i, bounds[i]); });
+        row, 0, stride_, [&] { return std::max(opened.Bar(), likely.Bar()); },
+        [&](int64_t i) { likely.Offer(i, BoundOf(i, row)); });
     for (const auto& [bound, i] : likely.best()) {
-      Score(i, row, 1);
-      bounds[i] = kDone;
+      Want(i, row);
+      BoundOf(i, row) = kDone;
     }
-    ForThose(
-        bounds, [&] { return opened.Bar(); }, [&](int64_t i) { Score(i, row, 1); });
   }
 
-  /// Calls use(i) for the units of the piece whose bounds are not below bar(), which may rise.
+  /// Those rows no longer want unit `i` whose bars have risen above its bound.
+  void Reconsider(int64_t i) {
+    for (uint64_t rows = work_.wanted[i]; rows != 0; rows &= rows - 1) {
+      const int row = std::countr_zero(rows);
+      if (BoundOf(i, row) < work_.opened[row].Bar()) work_.wanted[i] ^= uint64_t{1} << row;
+    }
+  }
+
+  void ScoreWanted(int64_t i) {
+    if (work_.wanted[i] != 0) Score(i, std::exchange(work_.wanted[i], 0));
+  }
+
+  /// Calls use(i) for the units [first, end) of the piece whose bounds for the row are not below
+  /// bar(), which may rise.
   template <class Bar, class Use>
-  void ForThose(const float* bounds, const Bar& bar, const Use& use) const {
+  void ForThose(int64_t row, int64_t first, int64_t end, const Bar& bar, const Use& use) const {
     const FloatTag d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-    for (int64_t first = 0; first < stride_; first += lanes) {
+    const float* bounds = &work_.bounds[row * stride_];
+    for (; first < end; first += lanes) {
       const auto below = hn::Lt(hn::Load(d, bounds + first), hn::Set(d, bar()));
       if (hn::AllTrue(d, below)) continue;
       for (int64_t i = first; i < first + lanes; ++i) {
@@ -209,18 +266,20 @@ class UnitChoice {
   const ArchiveHead<T>& archive_;
   AttentionScratch& scratch_;
   OpenScratch& work_;
-  SketchScan<T> scan_;
-  SketchBound<T> bound_;
-  RowBound<T> row_bound_;
+  SketchScan<SketchNumber<T>> scan_;
+  SketchBound<SketchNumber<T>> bound_;
+  RowBound<SketchNumber<T>> row_bound_;
 
   // Of the block:
   int64_t rows_ = 0;
   int64_t fine_group_ = 0;
+  bool fetches_ = false;  // the tokens of the best units too
 
   // Of the piece:
   int form_ = 0;
   int64_t first_unit_ = 0;
-  int64_t stride_ = 0;  // from one row's bounds to the next's
+  int64_t stride_ = 0;               // from one row's bounds to the next's
+  std::span<const std::byte> next_;  // to fetch meanwhile
 };
 
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE

@@ -7,16 +7,17 @@
 // bytes, because a step reads all sketches but few of the tokens:
 //
 //   tokens    [num_layers][num_kv_heads][m / u units] of one contiguous read each: a unit's keys
-//             [d, u] elements, which are not rotated and lie as in a slot, then its values [u, d]
+//             [d, u] elements, which are not rotated and lie as in a slot, then its values [u, d],
+//             then the scales [2, u] of both where elements are integers
 //   sketches  [num_layers][num_kv_heads][m / u units] of unit_sketch_bytes:
-//               mean       [d] elements; of the keys as queries will meet them for good: rotated by
+//               mean       [d] numbers; of the keys as queries will meet them for good: rotated by
 //                          their positions, but not when max_distance is set or nothing far is
-//               deviation  [d] elements; the root mean square of the keys less their mean
-//               factors    [u] elements; f of every token
+//               deviation  [d] numbers; the root mean square of the keys less their mean
+//               factors    [u] numbers; f of every token
 //               codes      [ceil(d / 4), u] bytes; of four channels of a token, two bits each from
 //                          the lowest on: bit 0 is set below the mean, bit 1 from 0.98 deviations
 //                          on
-//             padded to whole elements
+//             padded to whole numbers, which are elements, or bfloat16 where those are integers
 //
 // While a max_distance says that the newest groups are met by their own positions, their sketches
 // in that form lie in the slot (SlotLayout::sketches_offset). Source: docs/model.md, "Opened
@@ -66,12 +67,12 @@ struct ArchiveLayout {
 
   explicit constexpr operator bool() const { return unit_tokens > 0; }
 
-  constexpr SketchLayout Sketch() const { return {head_dim, unit_tokens, type}; }
+  constexpr SketchLayout Sketch() const { return {head_dim, unit_tokens, SketchTypeOf(type)}; }
   constexpr int64_t UnitsPerGroup() const {
     return unit_tokens > 0 ? hierarchy.group_size / unit_tokens : 0;
   }
   constexpr int64_t UnitTokenBytes() const {
-    return 2 * int64_t{unit_tokens} * head_dim * SizeOf(type);
+    return 2 * int64_t{unit_tokens} * VectorBytes(type, head_dim);
   }
   /// Of one KV head's tokens, and of their sketches, in one group.
   constexpr int64_t HeadTokenBytes() const { return UnitsPerGroup() * UnitTokenBytes(); }

@@ -6,6 +6,7 @@
 //
 //   keys    [d, C]       elements; transposed, so that the lanes of a score are columns
 //   values  [C, D]       elements; D = d rounded up to kLane
+//   scales  [2, C]       bfloat16; of keys, then of values; only where elements are integers
 //   sums    [2, L, p, D] float32; of keys, then of values
 //
 //   columns: [0, s)                  sink tokens
@@ -61,6 +62,7 @@ struct SlotLayout {
   int64_t columns = 0;        ///< C
   int64_t padded_dim = 0;     ///< D
   int64_t values_offset = 0;  ///< in bytes from the head block, as are the next
+  int64_t scales_offset = 0;
   int64_t sums_offset = 0;
   int64_t received_offset = 0;
   int64_t positions_offset = 0;
@@ -139,7 +141,8 @@ struct SlotLayout {
 
   constexpr void PlaceArrays(int64_t sketch_bytes) {
     values_offset = RoundUp(columns * head_dim * SizeOf(type), kAlignment);
-    sums_offset = RoundUp(values_offset + columns * padded_dim * SizeOf(type), kAlignment);
+    scales_offset = RoundUp(values_offset + columns * padded_dim * SizeOf(type), kAlignment);
+    sums_offset = RoundUp(scales_offset + 2 * columns * ScaleSize(type), kAlignment);
     received_offset = sums_offset + 2 * SumsPerKind() * int64_t{sizeof(float)};
     positions_offset = received_offset + (selects ? columns : 0) * int64_t{sizeof(double)};
     const int64_t far = selects ? near_begin : 0;
@@ -152,8 +155,8 @@ struct SlotLayout {
 
 /// Bytes that each token adds to an ordinary cache of keys and values of the same model.
 constexpr int64_t FullCacheBytesPerToken(const SlotLayout& layout) {
-  return 2 * int64_t{layout.num_layers} * layout.num_kv_heads * layout.head_dim *
-         SizeOf(layout.type);
+  return 2 * int64_t{layout.num_layers} * layout.num_kv_heads *
+         VectorBytes(layout.type, layout.head_dim);
 }
 
 }  // namespace fmaserver::kernels

@@ -18,11 +18,16 @@ bool HasIntegers(const model::Checkpoint& checkpoint) {
 
 }  // namespace
 
-std::string DeviceFor(const model::Checkpoint& checkpoint, WeightType type,
-                      const std::string& device) {
+DeviceChoice DeviceFor(const model::Checkpoint& checkpoint, WeightType type,
+                       kernels::CacheType cache, const std::string& device) {
+  if (device != "auto") return {device, ""};
   const bool rounds = type == WeightType::kInt8 || type == WeightType::kInt4;
-  const bool needs_cpu = rounds || !checkpoint.config().attention.causal || HasIntegers(checkpoint);
-  return device == "auto" && needs_cpu ? "cpu" : device;
+  if (rounds || HasIntegers(checkpoint)) {
+    return {"cpu", "int8 and int4 weights are for the CPU alone"};
+  }
+  if (!checkpoint.config().attention.causal) return {"cpu", "encoders are for the CPU alone"};
+  if (cache == kernels::CacheType::kInt8) return {"cpu", "a cache in int8 is for the CPU alone"};
+  return {device, ""};
 }
 
 }  // namespace fmaserver::engine

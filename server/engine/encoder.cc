@@ -74,7 +74,9 @@ Encoder::Encoder(const model::Checkpoint& checkpoint, std::shared_ptr<kernels::B
     : config_(checkpoint.config()),
       backend_(std::move(backend)),
       options_(options),
-      weights_(std::move(weights)) {}
+      weights_(std::move(weights)),
+      num_parameters_(checkpoint.NumParameters()),
+      weight_bytes_(LoadedBytes(checkpoint, options.weights)) {}
 
 absl::StatusOr<kernels::Matrix> Encoder::Allocate(int64_t rows, int64_t cols,
                                                   std::unique_ptr<kernels::Buffer>& memory) {
@@ -115,37 +117,39 @@ void Encoder::ForSlices(int64_t rows, Body body) const {
   }
 }
 
-absl::StatusOr<Encoding> Encoder::Encode(std::span<const std::span<const int32_t>> texts) {
+absl::StatusOr<Encoding> Encoder::Begin(std::span<const std::span<const int32_t>> texts) {
   if (absl::Status status = Validate(texts, config_); !status.ok()) return status;
   Encoding encoding;
-  std::vector<int64_t> lengths;
+  encoding.work_ = std::make_unique<Encoding::Work>();
+  Encoding::Work& work = *encoding.work_;
   for (const std::span<const int32_t> text : texts) {
-    lengths.push_back(static_cast<int64_t>(text.size()));
-    encoding.first_rows_.push_back(encoding.rows() + lengths.back());
+    work.lengths.push_back(static_cast<int64_t>(text.size()));
+    encoding.first_rows_.push_back(encoding.rows() + work.lengths.back());
   }
   const auto [hidden, columns, attended_columns] = WholeColumns(config_);
-  std::unique_ptr<kernels::Buffer> of_qkv;
-  std::unique_ptr<kernels::Buffer> of_attended;
   const auto x = Allocate(encoding.rows(), hidden, encoding.memory_);
-  const auto qkv = Allocate(encoding.rows(), columns, of_qkv);
-  const auto attended = Allocate(encoding.rows(), attended_columns, of_attended);
-  const auto workspace = backend_->Allocate(backend_->BothWaysBytes(config_.attention, lengths));
+  const auto qkv = Allocate(encoding.rows(), columns, work.of_qkv);
+  const auto attended = Allocate(encoding.rows(), attended_columns, work.of_attended);
+  auto workspace = backend_->Allocate(backend_->BothWaysBytes(config_.attention, work.lengths));
   for (const absl::Status& status :
        {x.status(), qkv.status(), attended.status(), workspace.status()}) {
     if (!status.ok()) return status;
   }
   encoding.x_ = *x;
+  work.qkv = *qkv;
+  work.attended = *attended;
+  work.workspace = *std::move(workspace);
   backend_->BeginStep(config_.attention, {});
   Embed(texts, *x);
-  absl::Status status = backend_->EndStep();
-  const Whole whole{*x, *qkv, *attended, **workspace, lengths};
-  for (int32_t layer = 0; layer < config_.num_layers && status.ok(); ++layer) {
-    // A step for each layer: those of other models go between them.
-    backend_->BeginStep(config_.attention, {});
-    status = Layer(layer, whole);
-    status.Update(backend_->EndStep());
+  if (absl::Status status = backend_->EndStep(); !status.ok()) return status;
+  return encoding;
+}
+
+absl::StatusOr<Encoding> Encoder::Encode(std::span<const std::span<const int32_t>> texts) {
+  auto encoding = Begin(texts);
+  while (encoding.ok() && !encoding->done()) {
+    if (absl::Status status = Advance(*encoding); !status.ok()) return status;
   }
-  if (!status.ok()) return status;
   return encoding;
 }
 
@@ -164,24 +168,54 @@ void Encoder::Embed(std::span<const std::span<const int32_t>> texts, kernels::Ma
   }
 }
 
-absl::Status Encoder::Layer(int32_t index, const Whole& whole) {
-  const LayerWeights& layer = weights_.layers[index];
-  ForSlices(whole.x.rows, [&](int64_t first, int64_t rows) {
-    const kernels::Matrix normed = Rows(normed_, 0, rows);
-    backend_->Norm(Rows(whole.x, first, rows), *layer.input_norm, normed);
-    backend_->Linear(normed, *layer.qkv, /*accumulate=*/false, Rows(whole.qkv, first, rows));
-  });
-  if (absl::Status status = backend_->AttendBothWays(*layer.attention, whole.lengths, whole.qkv,
-                                                     whole.workspace, whole.attended);
-      !status.ok()) {
-    return status;
+// A step for each piece: those of other models go between them.
+absl::Status Encoder::Advance(Encoding& encoding) {
+  absl::Status status;
+  backend_->BeginStep(config_.attention, {});
+  for (int64_t rows = 0; rows < kPieceRows && status.ok() && !encoding.done();) {
+    const absl::StatusOr<int64_t> more = AdvanceStage(encoding);
+    status = more.status();
+    rows += more.value_or(0);
   }
-  ForSlices(whole.x.rows, [&](int64_t first, int64_t rows) {
-    const kernels::Matrix x = Rows(whole.x, first, rows);
-    backend_->Linear(Rows(whole.attended, first, rows), *layer.output, /*accumulate=*/true, x);
+  status.Update(backend_->EndStep());
+  return status;
+}
+
+absl::StatusOr<int64_t> Encoder::AdvanceStage(Encoding& encoding) {
+  using Stage = Encoding::Stage;
+  Encoding::Work& work = *encoding.work_;
+  const LayerWeights& layer = weights_.layers[work.layer];
+  if (work.stage == Stage::kAttend) {
+    absl::Status status = backend_->AttendBothWays(*layer.attention, work.lengths, work.qkv,
+                                                   *work.workspace, work.attended);
+    if (!status.ok()) return status;
+    work.stage = Stage::kFeedForward;
+    return encoding.rows();
+  }
+  const int64_t rows = std::min<int64_t>(options_.slice_rows, encoding.rows() - work.row);
+  const kernels::Matrix x = Rows(encoding.x_, work.row, rows);
+  if (work.stage == Stage::kProject) {
+    Project(layer, x, Rows(work.qkv, work.row, rows));
+  } else {
+    backend_->Linear(Rows(work.attended, work.row, rows), *layer.output, /*accumulate=*/true, x);
     FeedForward(layer, x);
-  });
-  return absl::OkStatus();
+  }
+  work.row += rows;
+  if (work.row < encoding.rows()) return rows;
+  work.row = 0;
+  if (work.stage == Stage::kProject) {
+    work.stage = Stage::kAttend;
+  } else {
+    work.stage = Stage::kProject;
+    if (++work.layer == config_.num_layers) encoding.work_.reset();
+  }
+  return rows;
+}
+
+void Encoder::Project(const LayerWeights& layer, kernels::Matrix x, kernels::Matrix qkv) {
+  const kernels::Matrix normed = Rows(normed_, 0, x.rows);
+  backend_->Norm(x, *layer.input_norm, normed);
+  backend_->Linear(normed, *layer.qkv, /*accumulate=*/false, qkv);
 }
 
 void Encoder::FeedForward(const LayerWeights& layer, kernels::Matrix x) {

@@ -24,20 +24,37 @@ struct EncoderOptions {
   WeightType weights = WeightType::kAsStored;
 };
 
-/// What Encoder::Encode() made of several texts.
+/// Several texts that an Encoder reads: Begin() makes one, Advance() reads on until it is done().
 class Encoding {
  public:
   int64_t rows() const { return first_rows_.back(); }  ///< tokens of all texts
   int64_t texts() const { return static_cast<int64_t>(first_rows_.size()) - 1; }
   /// The row of a text's first token. The tokens of texts lie one after the other.
   int64_t FirstRow(int64_t text) const { return first_rows_[text]; }
+  /// All layers have been computed: there are logits and embeddings now.
+  bool done() const { return work_ == nullptr; }
 
  private:
   friend class Encoder;
 
+  enum class Stage : uint8_t { kProject, kAttend, kFeedForward };
+  /// What a layer works in, for all tokens at once, and where it is.
+  struct Work {
+    std::unique_ptr<kernels::Buffer> of_qkv;
+    std::unique_ptr<kernels::Buffer> of_attended;
+    std::unique_ptr<kernels::Buffer> workspace;
+    kernels::Matrix qkv;       // [rows, (H + 2K) d]
+    kernels::Matrix attended;  // [rows, H d]
+    std::vector<int64_t> lengths;
+    int32_t layer = 0;
+    Stage stage = Stage::kProject;
+    int64_t row = 0;  // the first that the stage has not computed
+  };
+
   std::unique_ptr<kernels::Buffer> memory_;
   kernels::Matrix x_;  // [rows, D], before the last norm
   std::vector<int64_t> first_rows_ = {0};
+  std::unique_ptr<Work> work_;  // until it is done
 };
 
 /// Not thread-safe: one thread at a time.
@@ -49,16 +66,25 @@ class Encoder {
                                                        std::shared_ptr<kernels::Backend> backend,
                                                        EncoderOptions options);
 
-  /// The most bytes that Encode() holds for texts of these lengths, each 1 or more. The Encoding
-  /// keeps a part of them.
+  /// The most bytes that an Encoding holds for texts of these lengths, each 1 or more. Once it is
+  /// done it keeps a part of them.
   int64_t BytesFor(std::span<const int64_t> lengths) const;
 
-  /// Reads one or more texts, each of which sees only itself. INVALID_ARGUMENT for an empty text, a
-  /// token outside [0, V), a text longer than the model's learned positions, and more than 2^31 - 1
-  /// tokens in all. RESOURCE_EXHAUSTED.
+  /// Begins to read one or more texts, each of which sees only itself. INVALID_ARGUMENT for an
+  /// empty text, a token outside [0, V), a text longer than the model's learned positions, and more
+  /// than 2^31 - 1 tokens in all. RESOURCE_EXHAUSTED.
+  absl::StatusOr<Encoding> Begin(std::span<const std::span<const int32_t>> texts);
+
+  /// Reads on, as one step: kPieceRows rows through a part of a layer, or the attention of a layer
+  /// for all rows. After an error the encoding is of no use.
+  absl::Status Advance(Encoding& encoding);
+  static constexpr int64_t kPieceRows = 2048;
+
+  /// Begins, and reads to the end.
   absl::StatusOr<Encoding> Encode(std::span<const std::span<const int32_t>> texts);
 
-  /// Of 1 to slice_rows rows, [rows, V] in host memory; valid until the next call.
+  /// These two of an encoding that is done. Of 1 to slice_rows rows, [rows, V] in host memory;
+  /// valid until the next call.
   absl::StatusOr<std::span<const float>> Logits(const Encoding& encoding,
                                                 std::span<const int32_t> rows);
 
@@ -66,26 +92,22 @@ class Encoder {
   absl::StatusOr<std::vector<float>> Embedding(const Encoding& encoding, int64_t text);
 
   const model::ModelConfig& config() const { return config_; }
+  int64_t num_parameters() const { return num_parameters_; }
+  int64_t weight_bytes() const { return weight_bytes_; }
+  std::string device() const { return backend_->Description(); }
   const EncoderOptions& options() const { return options_; }
 
  private:
   Encoder(const model::Checkpoint& checkpoint, std::shared_ptr<kernels::Backend> backend,
           EncoderOptions options, ModelWeights weights);
 
-  /// What a layer works in, for all tokens at once.
-  struct Whole {
-    kernels::Matrix x;         // [n, D]
-    kernels::Matrix qkv;       // [n, (H + 2K) d]
-    kernels::Matrix attended;  // [n, H d]
-    kernels::Buffer& workspace;
-    std::span<const int64_t> lengths;
-  };
-
   absl::Status AllocateSlices();
   absl::StatusOr<kernels::Matrix> Allocate(int64_t rows, int64_t cols,
                                            std::unique_ptr<kernels::Buffer>& memory);
   void Embed(std::span<const std::span<const int32_t>> texts, kernels::Matrix x);
-  absl::Status Layer(int32_t index, const Whole& whole);
+  /// One slice of a stage, or the attention. Returns how many rows that were.
+  absl::StatusOr<int64_t> AdvanceStage(Encoding& encoding);
+  void Project(const LayerWeights& layer, kernels::Matrix x, kernels::Matrix qkv);
   void FeedForward(const LayerWeights& layer, kernels::Matrix x);
   /// Calls body(first, rows) for slices of `rows` rows.
   template <typename Body>
@@ -95,6 +117,8 @@ class Encoder {
   const std::shared_ptr<kernels::Backend> backend_;
   const EncoderOptions options_;
   const ModelWeights weights_;
+  const int64_t num_parameters_;
+  const int64_t weight_bytes_;
 
   // Of a slice, [slice_rows, ...].
   std::vector<std::unique_ptr<kernels::Buffer>> buffers_;

@@ -16,11 +16,6 @@
 namespace fmaserver::engine {
 namespace {
 
-Rejection WhyRejected(const absl::Status& refusal) {
-  if (absl::IsResourceExhausted(refusal)) return Rejection::kQueueFull;
-  return absl::IsUnavailable(refusal) ? Rejection::kDraining : Rejection::kInvalid;
-}
-
 absl::StatusOr<std::shared_ptr<ArchivePool>> MakeArchives(const Model& model,
                                                           const ArchiveOptions& options) {
   if (!model.archive_layout() || options.bytes == 0) return nullptr;

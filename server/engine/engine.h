@@ -26,6 +26,7 @@
 #include "server/engine/prefix_cache.h"
 #include "server/engine/request.h"
 #include "server/engine/request_queue.h"
+#include "server/engine/request_runner.h"
 #include "server/engine/sequence.h"
 #include "server/engine/slot_pool.h"
 #include "server/engine/stall_timer.h"
@@ -34,7 +35,7 @@
 namespace fmaserver::engine {
 
 /// Thread-safe. The destructor cancels what is still running.
-class Engine {
+class Engine final : public RequestRunner {
  public:
   /// Rows that the model must take in one step: a decode row per slot and the prompt budget.
   static constexpr int32_t MaxRows(const EngineOptions& options) {
@@ -47,7 +48,7 @@ class Engine {
   static absl::StatusOr<std::unique_ptr<Engine>> Create(
       std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
       const EngineOptions& options, std::shared_ptr<EngineObserver> observer = nullptr);
-  ~Engine();
+  ~Engine() override;
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
@@ -60,41 +61,29 @@ class Engine {
   /// Whether Submit may wait for a disk.
   bool SubmitMayWait() const { return archives_ != nullptr && archives_->MayWait(); }
 
-  /// Asks, before a request has cost anything, whether it would be taken now: OK, or the refusal
-  /// that Submit would give. A refusal is reported to the observer.
-  absl::Status CheckAdmission();
+  absl::Status CheckAdmission() override;
+  void CountRejection(Rejection why) override { observer_->OnRejected(why); }
+  bool IsFull() const override { return queue_.IsFull(); }
+  void Cancel(RequestId id) override { queue_.Cancel(id); }
+  void Wake() override { queue_.Wake(); }
 
-  /// Counts a request that was refused before it came to Submit.
-  void CountRejection(Rejection why) { observer_->OnRejected(why); }
-
-  /// Whether the next request would be refused because slots and queue are full. Any thread.
-  bool IsFull() const { return queue_.IsFull(); }
-
-  /// Ends a request within one step: its sink gets OnError(CANCELLED) unless it had finished.
-  void Cancel(RequestId id) { queue_.Cancel(id); }
-
-  /// Says that a sink that had no room has room again.
-  void Wake() { queue_.Wake(); }
-
-  /// Refuses new work, waits up to `grace` for the running requests, then interrupts the rest:
-  /// OnInterrupted for those with keep_state, else UNAVAILABLE. Returns when none is left.
-  void Drain(absl::Duration grace) { queue_.Drain(grace); }
+  /// What does not end within `grace` is interrupted: OnInterrupted for requests with keep_state,
+  /// else UNAVAILABLE.
+  void Drain(absl::Duration grace) override { queue_.Drain(grace); }
 
   const Model& model() const { return *model_; }
   /// Null when all requests are served in constant memory.
   const std::shared_ptr<ArchivePool>& archives() const { return archives_; }
-  /// Null when the model is served by token ids.
-  const std::shared_ptr<const model::Tokenizer>& tokenizer() const { return tokenizer_; }
+  const model::ModelConfig& config() const override { return model_->config(); }
+  const std::shared_ptr<const model::Tokenizer>& tokenizer() const override { return tokenizer_; }
   const EngineOptions& options() const { return options_; }
 
-  /// What there is to do. Cheap; never waits for a step.
-  LoadReport Load() const;
+  LoadReport Load() const override;
 
   /// Slots that no request holds right now.
   int32_t FreeSlots() const { return options_.num_slots - Load().running; }
 
-  /// Whether the device failed during a step; every later step would fail too.
-  bool DeviceFailed() const { return device_failed_; }
+  bool DeviceFailed() const override { return device_failed_; }
 
  private:
   /// A sequence that holds a slot.

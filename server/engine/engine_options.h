@@ -15,6 +15,7 @@ struct EngineOptions {
   int64_t prefix_cache_bytes = int64_t{512} << 20;  ///< for states of prompts; 0: no state is kept
   double max_stall_seconds = 60;  ///< how long a reader may be behind before its request ends
   ArchiveOptions archive = {};    ///< of a model that opens units
+  int64_t encoder_bytes = int64_t{1} << 30;  ///< of an encoder: for the texts that are being read
 };
 
 /// INVALID_ARGUMENT names what is out of range.

@@ -37,8 +37,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const model::Checkpoint& chec
                                                    ModelOptions options) {
   if (!checkpoint.config().attention.causal) {
     return Refusal(At(checkpoint.name(), "architectures"),
-                   Words{"FmaForMaskedLM, an encoder, which generates nothing"},
-                   "FmaForCausalLM in this program; fma-eval reads encoders");
+                   Words{"FmaForMaskedLM, an encoder, which generates nothing"}, "FmaForCausalLM");
   }
   if (options.max_rows < 1 || options.max_rows > kMaxRows) {
     return Refusal("max_rows", options.max_rows, FromTo(1, kMaxRows));

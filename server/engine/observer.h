@@ -30,7 +30,7 @@ struct LoadReport {
 /// How one request ended, all its samples together.
 struct EndReport {
   absl::StatusCode code = absl::StatusCode::kOk;  ///< kCancelled, kUnavailable, ... when it failed
-  std::optional<FinishReason> reason;             ///< when code is kOk; absent: a text was scored
+  std::optional<FinishReason> reason;  ///< when code is kOk; absent: nothing is generated
   Usage usage;
   double end_to_end_seconds = 0;  ///< from arrival
 };

@@ -16,6 +16,8 @@
 
 namespace fmaserver::engine {
 
+using RequestId = uint64_t;
+
 /// How the next token is chosen. Filters apply in the order allowed_token_ids, banned_token_ids,
 /// logit_bias, repetition_penalty, frequency_penalty, presence_penalty, temperature, min_p, top_k,
 /// top_p; greedy sampling uses those before temperature.

@@ -9,45 +9,52 @@
 
 namespace fmaserver::engine {
 
-RequestId RequestQueue::NextId() {
+template <class Item>
+RequestId QueueOf<Item>::NextId() {
   const std::lock_guard lock(mutex_);
   return ++last_id_;
 }
 
-absl::Status RequestQueue::Push(std::unique_ptr<Sequence> sequence) {
+template <class Item>
+absl::Status QueueOf<Item>::Push(std::unique_ptr<Item> item) {
   {
     const std::lock_guard lock(mutex_);
     if (absl::Status refusal = Refusal(); !refusal.ok()) return refusal;
-    waiting_.emplace(KeyOf(*sequence), std::move(sequence));
+    waiting_.emplace(KeyOf(*item), std::move(item));
   }
   work_.notify_one();
   return absl::OkStatus();
 }
 
-absl::Status RequestQueue::CheckAdmission() const {
+template <class Item>
+absl::Status QueueOf<Item>::CheckAdmission() const {
   const std::lock_guard lock(mutex_);
   return Refusal();
 }
 
-bool RequestQueue::IsFull() const {
+template <class Item>
+bool QueueOf<Item>::IsFull() const {
   const std::lock_guard lock(mutex_);
   return Full();
 }
 
 /// Needs mutex_, as do the next two.
-absl::Status RequestQueue::Refusal() const {
+template <class Item>
+absl::Status QueueOf<Item>::Refusal() const {
   if (draining_) return absl::UnavailableError("the server is shutting down; try another one");
   return Full() ? WhenFull() : absl::OkStatus();
 }
 
-bool RequestQueue::Full() const {
+template <class Item>
+bool QueueOf<Item>::Full() const {
   const int64_t free = num_slots_ - running_;
   return static_cast<int64_t>(waiting_.size()) >= free + max_waiting_;
 }
 
 /// The hint is when the queue will have moved up by one, if slots are held as long as they were
 /// recently.
-absl::Status RequestQueue::WhenFull() const {
+template <class Item>
+absl::Status QueueOf<Item>::WhenFull() const {
   constexpr double kLeastSeconds = 0.1;
   constexpr double kMostSeconds = 60;
   absl::Status status = absl::ResourceExhaustedError(
@@ -59,7 +66,8 @@ absl::Status RequestQueue::WhenFull() const {
   return status;
 }
 
-void RequestQueue::Cancel(RequestId id) {
+template <class Item>
+void QueueOf<Item>::Cancel(RequestId id) {
   {
     const std::lock_guard lock(mutex_);
     cancelled_.push_back(id);
@@ -67,13 +75,15 @@ void RequestQueue::Cancel(RequestId id) {
   work_.notify_one();
 }
 
-void RequestQueue::Wake() {
+template <class Item>
+void QueueOf<Item>::Wake() {
   // The loop either sees the change when it is about to wait, or is already waiting and is woken.
   { const std::lock_guard lock(mutex_); }
   work_.notify_one();
 }
 
-void RequestQueue::Drain(absl::Duration grace) {
+template <class Item>
+void QueueOf<Item>::Drain(absl::Duration grace) {
   std::unique_lock lock(mutex_);
   draining_ = true;
   const auto none_left = [this] { return NoneLeft(); };
@@ -83,7 +93,8 @@ void RequestQueue::Drain(absl::Duration grace) {
   idle_.wait(lock, none_left);
 }
 
-void RequestQueue::Stop() {
+template <class Item>
+void QueueOf<Item>::Stop() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
@@ -91,15 +102,18 @@ void RequestQueue::Stop() {
   work_.notify_one();
 }
 
-RequestQueue::Counts RequestQueue::Count() const {
+template <class Item>
+typename QueueOf<Item>::Counts QueueOf<Item>::Count() const {
   const std::lock_guard lock(mutex_);
   Counts counts{
       .running = running_, .waiting = static_cast<int32_t>(waiting_.size()), .draining = draining_};
-  for (const auto& [key, sequence] : waiting_) counts.prompt_tokens += sequence->PromptLeft();
+  for (const auto& [key, item] : waiting_) counts.prompt_tokens += item->PromptLeft();
   return counts;
 }
 
-RequestQueue::Orders RequestQueue::Await(int32_t running, const std::function<bool()>& can_step) {
+template <class Item>
+typename QueueOf<Item>::Orders QueueOf<Item>::Await(int32_t running,
+                                                    const std::function<bool()>& can_step) {
   // Readers that are behind must be looked at now and then.
   constexpr std::chrono::seconds kStallCheck(1);
   std::unique_lock lock(mutex_);
@@ -124,44 +138,58 @@ RequestQueue::Orders RequestQueue::Await(int32_t running, const std::function<bo
 }
 
 /// Needs mutex_.
-RequestQueue::Sequences RequestQueue::TakeDropped(const Orders& orders) {
-  Sequences dropped;
+template <class Item>
+typename QueueOf<Item>::Items QueueOf<Item>::TakeDropped(const Orders& orders) {
+  Items dropped;
   if (!orders.evict && orders.cancelled.empty()) return dropped;
-  for (auto& [key, sequence] : waiting_) {
-    if (orders.evict || std::ranges::count(orders.cancelled, sequence->id()) > 0) {
-      dropped.push_back(std::move(sequence));
+  for (auto& [key, item] : waiting_) {
+    if (orders.evict || std::ranges::count(orders.cancelled, item->id()) > 0) {
+      dropped.push_back(std::move(item));
     }
   }
-  std::erase_if(waiting_, [](const auto& item) { return item.second == nullptr; });
+  std::erase_if(waiting_, [](const auto& entry) { return entry.second == nullptr; });
   return dropped;
 }
 
-void RequestQueue::SetRunning(int32_t running) {
+template <class Item>
+void QueueOf<Item>::SetRunning(int32_t running) {
   const std::lock_guard lock(mutex_);
   running_ = running;
 }
 
-std::unique_ptr<Sequence> RequestQueue::Pop() {
+template <class Item>
+std::unique_ptr<Item> QueueOf<Item>::Pop() {
   const std::lock_guard lock(mutex_);
   if (waiting_.empty()) return nullptr;
   ++running_;
   return std::move(waiting_.extract(waiting_.begin()).mapped());
 }
 
-bool RequestQueue::IsNext(const Sequence& sequence) const {
+template <class Item>
+bool QueueOf<Item>::IsNext(const Item& item) const {
   const std::lock_guard lock(mutex_);
-  return waiting_.empty() || KeyOf(sequence) <= waiting_.begin()->first;
+  return waiting_.empty() || KeyOf(item) <= waiting_.begin()->first;
 }
 
-void RequestQueue::Return(std::unique_ptr<Sequence> fork) {
+template <class Item>
+void QueueOf<Item>::Return(std::unique_ptr<Item> fork) {
   const std::lock_guard lock(mutex_);
   waiting_.emplace(KeyOf(*fork), std::move(fork));
 }
 
-void RequestQueue::AddServiceTime(double seconds) {
+template <class Item>
+void QueueOf<Item>::AddServiceTime(double seconds) {
   constexpr double kNewestWeight = 0.1;
   const std::lock_guard lock(mutex_);
   mean_service_seconds_ += kNewestWeight * (seconds - mean_service_seconds_);
+}
+
+template class QueueOf<Sequence>;
+template class QueueOf<EncodeJob>;
+
+Rejection WhyRejected(const absl::Status& refusal) {
+  if (absl::IsResourceExhausted(refusal)) return Rejection::kQueueFull;
+  return absl::IsUnavailable(refusal) ? Rejection::kDraining : Rejection::kInvalid;
 }
 
 }  // namespace fmaserver::engine

@@ -12,18 +12,22 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/engine/encode_job.h"
+#include "server/engine/observer.h"
 #include "server/engine/sequence.h"
 
 namespace fmaserver::engine {
 
-/// One thread, the engine's loop, serves what the others submit. The most urgent priority comes
-/// first; within one priority, the request that arrived first.
-class RequestQueue {
+/// One thread, an engine's loop, serves what the others submit: items that have an id, a priority
+/// and PromptLeft(). The most urgent priority comes first; within one priority, the request that
+/// arrived first.
+template <class Item>
+class QueueOf {
  public:
-  using Sequences = std::vector<std::unique_ptr<Sequence>>;
+  using Items = std::vector<std::unique_ptr<Item>>;
 
-  /// `num_slots` sequences run at once; `max_waiting` may wait besides those that find a free slot.
-  RequestQueue(int32_t num_slots, int32_t max_waiting)
+  /// `num_slots` items run at once; `max_waiting` may wait besides those that find a free slot.
+  QueueOf(int32_t num_slots, int32_t max_waiting)
       : num_slots_(num_slots), max_waiting_(max_waiting) {}
 
   // Any thread.
@@ -31,7 +35,7 @@ class RequestQueue {
   RequestId NextId();
 
   /// RESOURCE_EXHAUSTED, with kRetryAfterSeconds, when too many wait; UNAVAILABLE after Drain().
-  absl::Status Push(std::unique_ptr<Sequence> sequence);
+  absl::Status Push(std::unique_ptr<Item> item);
 
   /// What Push would return now.
   absl::Status CheckAdmission() const;
@@ -66,7 +70,7 @@ class RequestQueue {
     bool stop = false;
     bool evict = false;                ///< end everything that runs or waits
     std::vector<RequestId> cancelled;  ///< end these
-    Sequences dropped = {};            ///< those to end that waited; they have left the queue
+    Items dropped = {};                ///< those to end that waited; they have left the queue
   };
 
   /// Waits until there are orders, or a request and a slot for it, or `can_step` is true; while
@@ -77,14 +81,14 @@ class RequestQueue {
   void SetRunning(int32_t running);
 
   /// The next sequence, which counts as running from now on; null when none waits.
-  std::unique_ptr<Sequence> Pop();
+  std::unique_ptr<Item> Pop();
 
-  /// Whether no waiting sequence comes before `sequence` and its forks.
-  bool IsNext(const Sequence& sequence) const;
+  /// Whether no waiting sequence comes before `item` and its forks.
+  bool IsNext(const Item& item) const;
 
   /// Puts a fork without a slot into the queue. It belongs to a request that was already taken, so
   /// it is never refused.
-  void Return(std::unique_ptr<Sequence> fork);
+  void Return(std::unique_ptr<Item> fork);
 
   /// Says how long a sequence held its slot, which decides how soon a refused caller should come
   /// again.
@@ -92,13 +96,13 @@ class RequestQueue {
 
  private:
   using Key = std::pair<int32_t, RequestId>;
-  static Key KeyOf(const Sequence& sequence) { return {sequence.priority(), sequence.id()}; }
+  static Key KeyOf(const Item& item) { return {item.priority(), item.id()}; }
 
   bool NoneLeft() const { return loop_idle_ && waiting_.empty(); }
   absl::Status Refusal() const;
   bool Full() const;
   absl::Status WhenFull() const;
-  Sequences TakeDropped(const Orders& orders);
+  Items TakeDropped(const Orders& orders);
 
   const int32_t num_slots_;
   const int32_t max_waiting_;
@@ -106,7 +110,7 @@ class RequestQueue {
   mutable std::mutex mutex_;
   std::condition_variable work_;
   std::condition_variable idle_;
-  std::multimap<Key, std::unique_ptr<Sequence>> waiting_;  // guarded by mutex_, as are all below
+  std::multimap<Key, std::unique_ptr<Item>> waiting_;  // guarded by mutex_, as are all below
   std::vector<RequestId> cancelled_;
   RequestId last_id_ = 0;
   int32_t running_ = 0;
@@ -116,5 +120,12 @@ class RequestQueue {
   bool evict_ = false;
   bool stop_ = false;
 };
+
+/// Of decoders, and of encoders, whose slots cost nothing.
+using RequestQueue = QueueOf<Sequence>;
+using EncodeQueue = QueueOf<EncodeJob>;
+
+/// Why the queue, or a check before it, refused a request.
+Rejection WhyRejected(const absl::Status& refusal);
 
 }  // namespace fmaserver::engine

@@ -19,8 +19,6 @@
 
 namespace fmaserver::engine {
 
-using RequestId = uint64_t;
-
 /// What a step computed from one sequence's rows.
 struct StepOutcome {
   std::span<const float> logits =

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -14,6 +15,7 @@
 #include "kernels/device.h"
 #include "server/engine/device_choice.h"
 #include "server/eval/npy_writer.h"
+#include "server/eval/pseudo_likelihood.h"
 
 namespace fmaserver::eval {
 namespace {
@@ -31,6 +33,11 @@ class Windows {
       if (!writer.ok()) return writer.status();
       logits_ = *std::move(writer);
     }
+    if (!options_.losses_file.empty()) {
+      auto writer = NpyWriter::Create(options_.losses_file, {tokens});
+      if (!writer.ok()) return writer.status();
+      losses_ = *std::move(writer);
+    }
     if (options_.embedding_file.empty()) return absl::OkStatus();
     auto writer = NpyWriter::Create(options_.embedding_file, {windows, config.hidden_size});
     if (!writer.ok()) return writer.status();
@@ -43,7 +50,9 @@ class Windows {
     const absl::StatusOr<engine::Encoding> encoding = encoder_.Encode({&window, 1});
     if (!encoding.ok()) return encoding.status();
     seconds_ += SecondsBetween(start, std::chrono::steady_clock::now());
-    if (absl::Status status = WriteLogits(*encoding); !status.ok()) return status;
+    absl::Status status = WriteLogits(*encoding);
+    if (status.ok()) status = Guess(window);
+    if (!status.ok()) return status;
     if (!embedding_.has_value()) return absl::OkStatus();
     const auto embedding = encoder_.Embedding(*encoding, 0);
     if (!embedding.ok()) return embedding.status();
@@ -54,11 +63,14 @@ class Windows {
   absl::Status Close() {
     absl::Status status = logits_.has_value() ? logits_->Close() : absl::OkStatus();
     if (embedding_.has_value()) status.Update(embedding_->Close());
+    if (losses_.has_value()) status.Update(losses_->Close());
     return status;
   }
 
   /// Without what the files take.
   double seconds() const { return seconds_; }
+  /// Of all tokens, each hidden once; with hide_every.
+  double nats() const { return nats_; }
 
  private:
   absl::Status WriteLogits(const engine::Encoding& encoding) {
@@ -74,19 +86,41 @@ class Windows {
     return absl::OkStatus();
   }
 
+  absl::Status Guess(std::span<const int32_t> window) {
+    if (options_.hide_every == 0) return absl::OkStatus();
+    const auto losses = PseudoLosses(encoder_, window, options_.hide_every);
+    if (!losses.ok()) return losses.status();
+    for (const float loss : *losses) nats_ += loss;
+    if (losses_.has_value()) losses_->Append(*losses);
+    return absl::OkStatus();
+  }
+
   engine::Encoder& encoder_;
   const EncodeOptions& options_;
   std::optional<NpyWriter> logits_;
   std::optional<NpyWriter> embedding_;
+  std::optional<NpyWriter> losses_;
   double seconds_ = 0;
+  double nats_ = 0;
 };
+
+/// "" without a tokenizer, or where tokens have no bytes.
+std::string BitsPerByte(const model::Tokenizer* tokenizer, std::span<const int32_t> tokens,
+                        double bits) {
+  if (tokenizer == nullptr) return {};
+  int64_t bytes = 0;
+  for (const int32_t token : tokens) bytes += std::ssize(tokenizer->TokenBytes(token));
+  return bytes == 0 ? "" : absl::StrFormat("pseudo-bits per byte  %.6f\n", bits / bytes);
+}
 
 }  // namespace
 
 absl::Status Encode(const model::Checkpoint& checkpoint, std::span<const int32_t> tokens,
                     const EncodeOptions& options) {
-  const std::string name = engine::DeviceFor(checkpoint, options.encoder.weights, options.device);
-  absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(name, options.threads);
+  const engine::DeviceChoice choice = engine::DeviceFor(
+      checkpoint, options.encoder.weights, kernels::CacheType::kF32, options.device);  // no cache
+  absl::StatusOr<kernels::ChosenBackend> device =
+      kernels::MakeBackend(choice.name, options.threads);
   if (!device.ok()) return device.status();
   const auto encoder =
       engine::Encoder::Load(checkpoint, std::move(device->backend), options.encoder);
@@ -100,6 +134,12 @@ absl::Status Encode(const model::Checkpoint& checkpoint, std::span<const int32_t
   }
   status.Update(windows.Close());
   if (!status.ok()) return status;
+  if (options.hide_every > 0) {
+    const double bits = windows.nats() / std::log(2.0);
+    WriteOutput(BitsPerByte(checkpoint.tokenizer().get(), tokens, bits));
+    WriteOutput(absl::StrFormat("pseudo-perplexity     %.4f\n",
+                                std::exp(windows.nats() / static_cast<double>(total))));
+  }
   WriteOutput(absl::StrFormat("tokens          %d\ntokens/s        %.1f\nmemory bytes    %d\n",
                               total, static_cast<double>(total) / windows.seconds(),
                               (*encoder)->BytesFor({&length, 1})));

@@ -19,6 +19,8 @@ struct EncodeOptions {
   engine::EncoderOptions encoder;
   std::filesystem::path logits_file;     ///< [n, V]; empty: none
   std::filesystem::path embedding_file;  ///< [windows, D]; empty: none
+  int64_t hide_every = 0;                ///< stride of PseudoLosses(); 0: none
+  std::filesystem::path losses_file;     ///< [n], with hide_every; empty: none
 };
 
 /// Reads the tokens, one or more, writes the files and prints how much and how fast.

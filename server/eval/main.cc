@@ -44,6 +44,7 @@ struct Flags {
   std::string logits_file;
   std::string losses_file;
   std::string embedding_file;
+  int64_t hide_every = 0;
   std::string cache_dtype = "f32";
   std::string weights = "as-is";
   std::string device = "auto";
@@ -77,8 +78,16 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
                  "Write -ln p of each scored token to this .npy, [scored tokens] float32");
   app.add_option("--embedding", flags.embedding_file,
                  "Of an encoder: write the text's embedding to this .npy, [windows, D] float32");
-  app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache: f32 or bf16")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+  AddNumber(
+      app, "--hide-every", flags.hide_every,
+      "Of an encoder: also its pseudo-perplexity, in K passes that each hide every K-th token "
+      "of a window; K of a window's length or more hides one token at a time, which is the "
+      "usual definition and takes as many passes as the window has tokens")
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 40))
+      ->type_name("K");
+  app.add_option("--cache-dtype", flags.cache_dtype,
+                 "Element type of the cache: f32, bf16, or int8 on the cpu")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
   app.add_option("--weights", flags.weights,
                  "The large weights, rounded when they are loaded; as-is: as the checkpoint has "
@@ -188,8 +197,9 @@ absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const Flags& flags,
   options.max_rows = chunk;
   options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);  // CLI11 checked it
   options.weights = *engine::WeightTypeNamed(flags.weights);
-  const std::string name = engine::DeviceFor(checkpoint, options.weights, flags.device);
-  absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(name, flags.threads);
+  const engine::DeviceChoice choice =
+      engine::DeviceFor(checkpoint, options.weights, options.cache_type, flags.device);
+  absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(choice.name, flags.threads);
   if (!device.ok()) return device.status();
   return engine::Model::Load(checkpoint, std::move(device->backend), options);
 }
@@ -209,9 +219,10 @@ absl::Status CheckEncoderFlags(const Flags& flags) {
     return Refusal("--cache-dtype", flags.cache_dtype, Concat("f32", kEncoder));
   }
   if (flags.no_archive) return Refusal("--no-archive", Words{"set"}, Concat("not set", kEncoder));
-  if (flags.losses_file.empty()) return absl::OkStatus();
+  if (flags.losses_file.empty() || flags.hide_every > 0) return absl::OkStatus();
   return Refusal("--losses", flags.losses_file,
-                 "not set for an encoder, which sees the tokens that it would guess");
+                 "not set for an encoder, which sees the tokens that it would guess, unless "
+                 "--hide-every hides them");
 }
 
 absl::Status RunEncoder(const Flags& flags, const model::Checkpoint& checkpoint,
@@ -225,6 +236,8 @@ absl::Status RunEncoder(const Flags& flags, const model::Checkpoint& checkpoint,
   options.encoder.weights = *engine::WeightTypeNamed(flags.weights);
   options.logits_file = flags.logits_file;
   options.embedding_file = flags.embedding_file;
+  options.hide_every = flags.hide_every;
+  options.losses_file = flags.losses_file;
   return Encode(checkpoint, tokens, options);
 }
 
@@ -232,6 +245,9 @@ absl::Status RunDecoder(const Flags& flags, const model::Checkpoint& checkpoint,
                         const std::vector<int32_t>& tokens) {
   if (!flags.embedding_file.empty()) {
     return Refusal("--embedding", flags.embedding_file, "not set for a decoder (FmaForCausalLM)");
+  }
+  if (flags.hide_every > 0) {
+    return Refusal("--hide-every", flags.hide_every, "not set for a decoder (FmaForCausalLM)");
   }
   EvaluationOptions options;
   options.context = flags.context;

@@ -42,7 +42,7 @@ absl::Status CheckVersion(const std::string& version) {
 }
 
 bool IsReady(const models::ServedModel& model) {
-  const engine::LoadReport load = model.engine().Load();
+  const engine::LoadReport load = model.runner().Load();
   return !load.draining && !load.failed;
 }
 

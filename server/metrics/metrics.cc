@@ -88,7 +88,7 @@ Metrics::Metrics(const ModelFacts& facts, Now now)
   for (size_t i = 0; i < kFinishReasons; ++i) {
     finished_[i] = &finished.Add({{"reason", kReasonLabels[i]}});
   }
-  scored_ = &finished.Add({{"reason", "scored"}});
+  without_reason_ = &finished.Add({{"reason", facts.without_reason}});
   auto& next_token = HistogramFamily("fma_inter_token_latency_seconds",
                                      "Between two tokens of a sequence, by context length.");
   for (size_t i = 0; i < kContextBuckets.size(); ++i) {
@@ -181,7 +181,7 @@ void Metrics::OnEnd(const engine::EndReport& end) {
   prefill_.Observe(end.usage.prefill_seconds);
   request_prompt_tokens_.Observe(prompt);
   context_length_.Observe(prompt + generated);
-  if (!end.reason) return scored_->Increment();
+  if (!end.reason) return without_reason_->Increment();
   finished_[static_cast<size_t>(*end.reason)]->Increment();
   decode_.Observe(end.usage.decode_seconds);
   request_generated_tokens_.Observe(generated);

@@ -24,10 +24,11 @@ namespace fmaserver::metrics {
 
 /// What is known about the model before the first request.
 struct ModelFacts {
-  std::string name;  ///< the label model_name of every series
-  kernels::SlotLayout layout;
+  std::string name;                 ///< the label model_name of every series
+  kernels::SlotLayout layout = {};  ///< an encoder has none, and its slots hold nothing
   int32_t slots = 0;
   int64_t weight_bytes = 0;
+  const char* without_reason = "scored";  ///< how requests are counted that generate nothing
 };
 
 /// Thread-safe. Every series exists from the start, at zero, so that rates and dashboards have data
@@ -89,7 +90,7 @@ class Metrics final : public engine::EngineObserver, public prometheus::Collecta
   Counter& cache_hits_;
   Counter& cancelled_;
   std::array<Counter*, kFinishReasons> finished_{};
-  Counter* scored_ = nullptr;
+  Counter* without_reason_ = nullptr;
   prometheus::Family<Counter>& failed_;
   prometheus::Family<Counter>& rejected_;
 

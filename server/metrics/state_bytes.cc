@@ -20,8 +20,9 @@ int64_t SumBytes(const kernels::SlotLayout& layout) {
 StateBytes StateBytesOf(const kernels::SlotLayout& layout) {
   const kernels::Hierarchy& hierarchy = layout.hierarchy;
   const int64_t heads = int64_t{layout.num_layers} * layout.num_kv_heads;
-  // A column is a key of d elements and a value of d elements; anything more is padding.
-  const int64_t column = heads * 2 * layout.head_dim * kernels::SizeOf(layout.type);
+  // A column is a key of d elements and a value of d elements, with their scales; anything more is
+  // padding.
+  const int64_t column = heads * 2 * kernels::VectorBytes(layout.type, layout.head_dim);
   StateBytes bytes;
   bytes.near_field = column * 2 * hierarchy.group_size;
   bytes.sinks = column * hierarchy.sink_tokens;

@@ -107,7 +107,7 @@ absl::Status ModelRegistry::Unload(const std::string& name, absl::Duration grace
   absl::StatusOr<Entry> entry = Take(name);
   if (!entry.ok()) return entry.status();
   const Names names = NamesOf(entry->model->name(), entry->model->aliases());
-  entry->model->engine().Drain(grace);
+  entry->model->runner().Drain(grace);
   entry->model.reset();
   const auto released = entry->released.wait_for(absl::ToChronoNanoseconds(patience_));
   if (released == std::future_status::ready) {
@@ -150,7 +150,7 @@ std::vector<ModelPtr> ModelRegistry::List() const {
 void ModelRegistry::Drain(absl::Duration grace) const {
   std::vector<std::jthread> drains;
   for (const ModelPtr& model : List()) {
-    drains.emplace_back([model, grace] { model->engine().Drain(grace); });
+    drains.emplace_back([model, grace] { model->runner().Drain(grace); });
   }
 }
 

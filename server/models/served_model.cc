@@ -21,4 +21,10 @@ ServedModel::ServedModel(ModelSource source, std::unique_ptr<engine::Engine> eng
       });
 }
 
+ServedModel::ServedModel(ModelSource source, std::unique_ptr<engine::EncoderEngine> encoder,
+                         std::vector<std::shared_ptr<const void>> companions)
+    : source_(std::move(source)),
+      companions_(std::move(companions)),
+      encoder_(std::move(encoder)) {}
+
 }  // namespace fmaserver::models

@@ -211,6 +211,7 @@ Json ChoiceOf(const GenerateJob& job, int64_t index, const Part& part, Shown& sh
 }
 
 Json MaxLengthOf(const models::ServedModel& model) {
+  if (model.is_encoder()) return model.encoder().MaxTokens();
   const int64_t length = model.engine().model().config().MaxSequenceLength();
   return length == std::numeric_limits<int64_t>::max() ? Json() : Json(length);
 }

@@ -69,7 +69,8 @@ void GenerationAnswer::StartPrompt(size_t index) {
   if (request.prompt.messages.has_value()) bytes = service::BytesOf(*request.prompt.messages);
   ++running_;
   prompt.generation = service::Generation::Start(
-      hall_.service, model, prompt.call, WireTo(hall_.loop, shared_from_this(), index), bytes,
+      hall_.service, model, prompt.call,
+      std::make_shared<LoopWire<GenerateEvent>>(hall_.loop, shared_from_this(), index), bytes,
       [request = std::move(request)]() mutable { return std::move(request); });
 }
 

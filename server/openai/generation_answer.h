@@ -13,8 +13,8 @@
 #include "server/openai/event_stream.h"
 #include "server/openai/exchange.h"
 #include "server/openai/generate_job.h"
-#include "server/openai/generation_wire.h"
 #include "server/openai/hall.h"
+#include "server/openai/loop_wire.h"
 #include "server/openai/part.h"
 #include "server/service/generation.h"
 

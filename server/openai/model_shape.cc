@@ -26,9 +26,22 @@ void AddCosts(const engine::Engine& engine, Json& json) {
   json["open_size"] = model.config().attention.open_size;
 }
 
+Json ShapeOfEncoder(const model::ModelConfig& config) {
+  const kernels::Hierarchy& hierarchy = config.attention.hierarchy;
+  Json json;
+  json["encoder"] = true;
+  json["hidden_size"] = config.hidden_size;
+  json["group_size"] = hierarchy.group_size;
+  json["rank"] = hierarchy.rank;
+  json["levels"] = hierarchy.num_levels;
+  json["layers"] = config.num_layers;
+  return json;
+}
+
 }  // namespace
 
 Json ShapeOf(const models::ServedModel& served) {
+  if (served.is_encoder()) return ShapeOfEncoder(served.encoder().config());
   const engine::Engine& engine = served.engine();
   const kernels::SlotLayout& layout = engine.model().layout();
   Json json;

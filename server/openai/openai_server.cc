@@ -17,6 +17,7 @@
 #include "server/net/socket_address.h"
 #include "server/openai/completion_routes.h"
 #include "server/openai/connection.h"
+#include "server/openai/embedding_routes.h"
 #include "server/openai/page_routes.h"
 #include "server/openai/response_routes.h"
 #include "server/openai/status_routes.h"
@@ -89,6 +90,7 @@ void OpenAiServer::AddRoutes() {
   AddTokenRoutes(hall_, router_);
   AddCompletionRoutes(hall_, router_);
   AddResponseRoutes(hall_, router_);
+  AddEmbeddingRoutes(hall_, router_);
 }
 
 absl::StatusOr<std::unique_ptr<OpenAiServer>> OpenAiServer::Start(

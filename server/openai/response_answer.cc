@@ -48,7 +48,8 @@ void ResponseAnswer::StartCall() {
                     .child = job_.response.store ? form_->id() : std::string(),
                     .note = note};
   generation_ = service::Generation::Start(
-      hall_.service, model, request_.call, WireTo(hall_.loop, shared_from_this(), 0), bytes,
+      hall_.service, model, request_.call,
+      std::make_shared<LoopWire<GenerateEvent>>(hall_.loop, shared_from_this(), 0), bytes,
       [request = std::move(request)]() mutable { return std::move(request); });
 }
 

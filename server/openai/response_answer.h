@@ -10,8 +10,8 @@
 #include "server/openai/event_stream.h"
 #include "server/openai/exchange.h"
 #include "server/openai/generate_job.h"
-#include "server/openai/generation_wire.h"
 #include "server/openai/hall.h"
+#include "server/openai/loop_wire.h"
 #include "server/openai/response_form.h"
 #include "server/service/generation.h"
 

@@ -61,10 +61,6 @@ Handler Ask(std::function<Response(const Request&)> answer) {
   };
 }
 
-Response NoEmbeddings(const Request& /*request*/) {
-  return ErrorResponse(404, "no served model makes embeddings: those here generate text");
-}
-
 }  // namespace
 
 void AddStatusRoutes(Hall& hall, Router& router) {
@@ -82,7 +78,6 @@ void AddStatusRoutes(Hall& hall, Router& router) {
       {"GET", "/v1/models/", &service::kOpenAiModels, Ask([&hall, created](const Request& request) {
          return Get(hall.service, request, created);
        })});
-  router.Add({"POST", "/v1/embeddings", &service::kOpenAiModels, Ask(NoEmbeddings)});
 }
 
 }  // namespace fmaserver::openai

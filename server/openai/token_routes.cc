@@ -140,7 +140,7 @@ Json ControlTextOf(const model::Tokenizer& tokenizer, std::span<const int32_t> i
 
 /// What clients ask of a tokenizer before they use it.
 absl::StatusOr<Json> Describe(const models::ServedModel& model) {
-  const model::Tokenizer* tokenizer = model.engine().tokenizer().get();
+  const model::Tokenizer* tokenizer = model.runner().tokenizer().get();
   if (tokenizer == nullptr) {
     return Refusal("the model's tokenizer", Words{"missing"}, "models that have one",
                    absl::StatusCode::kNotFound);
@@ -149,7 +149,7 @@ absl::StatusOr<Json> Describe(const models::ServedModel& model) {
   json["tokenizer_class"] = tokenizer->Kind();
   json["vocab_size"] = tokenizer->VocabSize();
   json["bos_token"] = ControlTextOf(*tokenizer, tokenizer->Frame().before);
-  json["eos_token"] = ControlTextOf(*tokenizer, model.engine().model().config().eos_token_ids);
+  json["eos_token"] = ControlTextOf(*tokenizer, model.runner().config().eos_token_ids);
   json["pad_token"] = nullptr;
   return json;
 }

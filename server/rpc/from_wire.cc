@@ -27,7 +27,8 @@ absl::Status AssignTokens(absl::string_view field, const Ids& ids, const Vocabul
   return absl::OkStatus();
 }
 
-// GenerateRequest and ScoreRequest carry the same choice of text or ids under different names.
+// GenerateRequest, ScoreRequest and EncoderInput carry the same choice of text or ids under
+// different names.
 template <class Message>
 absl::StatusOr<service::Input> InputOf(Message& message, const Vocabulary& vocabulary) {
   service::Input input;
@@ -104,6 +105,17 @@ absl::Status SetExtras(const v1::GenerateRequest& message, engine::GenerateReque
   return status;
 }
 
+template <class Message>
+absl::Status SetTexts(Message& message, const Vocabulary& vocabulary,
+                      service::EncodeRequest& request) {
+  for (v1::EncoderInput& input : *message.mutable_inputs()) {
+    auto text = InputOf(input, vocabulary);
+    if (!text.ok()) return At(Concat("inputs[", request.texts.size(), "]"), text.status());
+    request.texts.push_back(*std::move(text));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<service::GenerateRequest> ResumeOf(v1::GenerateRequest message) {
   service::GenerateRequest request;
   request.resume_token = std::move(*message.mutable_resume_token());
@@ -160,6 +172,24 @@ absl::StatusOr<service::ScoreRequest> FromWire(v1::ScoreRequest message,
   if (!text.ok()) return text.status();
   request.text = *std::move(text);
   request.no_archive = message.no_archive();
+  return request;
+}
+
+absl::StatusOr<service::EncodeRequest> FromWire(v1::EmbedRequest message,
+                                                const Vocabulary& vocabulary) {
+  service::EncodeRequest request{.truncate = message.truncate()};
+  if (absl::Status status = SetTexts(message, vocabulary, request); !status.ok()) return status;
+  return request;
+}
+
+absl::StatusOr<service::EncodeRequest> FromWire(v1::FillMaskRequest message,
+                                                const Vocabulary& vocabulary) {
+  const uint32_t top = message.has_top() ? message.top() : service::kDefaultCandidates;
+  if (top < 1 || top > engine::kMaxTopLogprobs) {
+    return Refusal("top", top, FromTo(1, engine::kMaxTopLogprobs));
+  }
+  service::EncodeRequest request{.candidates = static_cast<int32_t>(top), .mask = message.mask()};
+  if (absl::Status status = SetTexts(message, vocabulary, request); !status.ok()) return status;
   return request;
 }
 

@@ -5,7 +5,9 @@
 #pragma once
 
 #include "absl/status/statusor.h"
+#include "fma/v1/encoders.pb.h"
 #include "fma/v1/generation.pb.h"
+#include "server/service/encode_request.h"
 #include "server/service/generate_request.h"
 #include "server/service/tokens.h"
 
@@ -18,5 +20,9 @@ absl::StatusOr<service::GenerateRequest> FromWire(v1::ChatRequest message,
                                                   const service::Vocabulary& vocabulary);
 absl::StatusOr<service::ScoreRequest> FromWire(v1::ScoreRequest message,
                                                const service::Vocabulary& vocabulary);
+absl::StatusOr<service::EncodeRequest> FromWire(v1::EmbedRequest message,
+                                                const service::Vocabulary& vocabulary);
+absl::StatusOr<service::EncodeRequest> FromWire(v1::FillMaskRequest message,
+                                                const service::Vocabulary& vocabulary);
 
 }  // namespace fmaserver::rpc

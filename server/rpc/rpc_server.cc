@@ -103,16 +103,17 @@ RpcServer::RpcServer(service::Service& service, const ServiceMakers& more)
     : service_(service),
       generation_(service),
       sessions_(service),
+      encoders_(service),
       more_(MakeAll(more, service)),
       reflection_(ServiceNames()) {
   if (service.policy().admins != nullptr) admin_.emplace(service);
 }
 
 std::vector<std::string> RpcServer::ServiceNames() const {
-  std::vector<std::string> names = {v1::Generation::service_full_name(),
-                                    v1::Sessions::service_full_name(), "grpc.health.v1.Health",
-                                    "grpc.reflection.v1.ServerReflection",
-                                    "grpc.reflection.v1alpha.ServerReflection"};
+  std::vector<std::string> names = {
+      v1::Generation::service_full_name(),   v1::Sessions::service_full_name(),
+      v1::Encoders::service_full_name(),     "grpc.health.v1.Health",
+      "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"};
   if (service_.policy().admins != nullptr) names.push_back(v1::Admin::service_full_name());
   for (const NamedService& other : more_) names.push_back(other.name);
   return names;
@@ -147,6 +148,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(service::Service& se
   builder.SetMaxReceiveMessageSize(service.policy().limits.request_bytes);
   builder.RegisterService(&server->generation_);
   builder.RegisterService(&server->sessions_);
+  builder.RegisterService(&server->encoders_);
   if (server->admin_.has_value()) builder.RegisterService(&*server->admin_);
   for (const NamedService& other : server->more_) builder.RegisterService(other.service.get());
   SetChannelArguments(builder, options);
@@ -183,6 +185,7 @@ void RpcServer::SetServing(bool serving) {
   health->SetServingStatus("", serving);
   health->SetServingStatus(v1::Generation::service_full_name(), serving);
   health->SetServingStatus(v1::Sessions::service_full_name(), serving);
+  health->SetServingStatus(v1::Encoders::service_full_name(), serving);
   for (const NamedService& other : more_) health->SetServingStatus(other.name, serving);
 }
 

@@ -15,6 +15,7 @@
 #include "server/net/acceptor.h"
 #include "server/net/connection_table.h"
 #include "server/rpc/admin_service.h"
+#include "server/rpc/encoders_service.h"
 #include "server/rpc/generation_service.h"
 #include "server/rpc/more_services.h"
 #include "server/rpc/reflection_service.h"
@@ -63,6 +64,7 @@ class RpcServer {
   service::Service& service_;
   GenerationService generation_;
   SessionsService sessions_;
+  EncodersService encoders_;
   std::optional<AdminService> admin_;  // none: the server has no administrators
   std::vector<NamedService> more_;
   ReflectionService reflection_;  // describes those above

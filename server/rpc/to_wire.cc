@@ -178,7 +178,87 @@ struct FillResponse {
   }
 };
 
+void DescribeEncoder(const engine::EncoderEngine& engine, v1::Model& message) {
+  const engine::Encoder& encoder = engine.encoder();
+  message.set_encoder(true);
+  message.set_max_sequence_length(engine.MaxTokens());
+  if (const auto mask = encoder.config().mask_token_id) message.set_mask_token_id(*mask);
+  message.set_parameters(encoder.num_parameters());
+  message.set_weight_bytes(encoder.weight_bytes());
+  message.set_num_slots(engine.options().num_slots);
+  message.set_device(encoder.device());
+}
+
+void DescribeDecoder(const models::ServedModel& served, v1::Model& message) {
+  const engine::Engine& engine = served.engine();
+  const engine::Model& model = engine.model();
+  message.set_max_sequence_length(MaxSequenceLengthOnWire(model.config()));
+  message.set_parameters(model.num_parameters());
+  message.set_weight_bytes(model.weight_bytes());
+  message.set_slot_bytes(model.slot_bytes());
+  message.set_full_cache_bytes_per_token(model.full_cache_bytes_per_token());
+  message.set_num_slots(engine.options().num_slots);
+  message.set_device(model.device());
+  const model::SamplingDefaults& sampling = served.sampling_defaults();
+  message.mutable_sampling()->set_temperature(sampling.temperature);
+  message.mutable_sampling()->set_top_k(static_cast<uint32_t>(sampling.top_k));
+  message.mutable_sampling()->set_top_p(sampling.top_p);
+  message.mutable_sampling()->set_min_p(sampling.min_p);
+  message.mutable_sampling()->set_repetition_penalty(sampling.repetition_penalty);
+  message.set_chat(engine.tokenizer() != nullptr && served.chat_template() != nullptr);
+  if (const engine::ArchivePool* archives = engine.archives().get(); archives != nullptr) {
+    message.set_open_units(model.config().attention.open_units);
+    message.set_archive_bytes_per_1000_tokens(archives->BytesPer1000Tokens());
+    message.set_archive_budget_bytes(archives->budget_bytes());
+    message.set_archive_used_bytes(archives->used_bytes());
+  }
+}
+
+v1::EncoderSummary ToWire(const service::EncodeSummary& summary) {
+  v1::EncoderSummary message;
+  message.set_tokens(summary.tokens);
+  message.set_queue_seconds(summary.queue_seconds);
+  message.set_seconds(summary.seconds);
+  return message;
+}
+
 }  // namespace
+
+v1::EmbedResponse EmbeddingToWire(const service::EncodeEvent& event) {
+  v1::EmbedResponse response;
+  if (const auto* summary = std::get_if<service::EncodeSummary>(&event)) {
+    *response.mutable_summary() = ToWire(*summary);
+    return response;
+  }
+  const auto& [text, truncated_tokens] = std::get<service::TextEncoded>(event);
+  v1::Embedding& embedding = *response.mutable_embedding();
+  embedding.set_index(static_cast<uint32_t>(text.index));
+  embedding.mutable_values()->Add(text.embedding.begin(), text.embedding.end());
+  embedding.set_tokens(text.tokens);
+  embedding.set_truncated_tokens(truncated_tokens);
+  return response;
+}
+
+v1::FillMaskResponse FilledToWire(const service::EncodeEvent& event,
+                                  const model::Tokenizer* tokenizer) {
+  v1::FillMaskResponse response;
+  if (const auto* summary = std::get_if<service::EncodeSummary>(&event)) {
+    *response.mutable_summary() = ToWire(*summary);
+    return response;
+  }
+  const engine::EncodedText& text = std::get<service::TextEncoded>(event).text;
+  v1::FilledText& filled = *response.mutable_text();
+  filled.set_index(static_cast<uint32_t>(text.index));
+  filled.set_tokens(text.tokens);
+  for (const engine::FilledMask& mask : text.masks) {
+    v1::FilledMask& message = *filled.add_masks();
+    message.set_position(mask.position);
+    for (const engine::TokenLogprob& candidate : mask.candidates) {
+      *message.add_candidates() = ToWire(candidate, tokenizer);
+    }
+  }
+  return response;
+}
 
 v1::GenerateResponse ToWire(const service::GenerateEvent& event,
                             const model::Tokenizer* tokenizer) {
@@ -219,37 +299,22 @@ grpc::ByteBuffer SerializeTokens(std::span<const int32_t> tokens,
 }
 
 v1::Model DescribeModel(const models::ServedModel& served) {
-  const engine::Engine& engine = served.engine();
-  const engine::Model& model = engine.model();
-  const model::ModelConfig& config = model.config();
+  const engine::RequestRunner& runner = served.runner();
+  const model::ModelConfig& config = runner.config();
   v1::Model message;
   message.set_name(served.name());
   message.mutable_aliases()->Add(served.aliases().begin(), served.aliases().end());
   message.set_vocab_size(config.vocab_size);
-  message.set_max_sequence_length(MaxSequenceLengthOnWire(config));
+  message.set_hidden_size(config.hidden_size);
   message.set_horizon_tokens(config.attention.hierarchy.Horizon());
-  if (engine.tokenizer() != nullptr) message.set_tokenizer(std::string(engine.tokenizer()->Kind()));
+  if (runner.tokenizer() != nullptr) message.set_tokenizer(std::string(runner.tokenizer()->Kind()));
   message.mutable_bos_token_ids()->Add(config.bos_token_ids.begin(), config.bos_token_ids.end());
   message.mutable_eos_token_ids()->Add(config.eos_token_ids.begin(), config.eos_token_ids.end());
-  message.set_parameters(model.num_parameters());
-  message.set_weight_bytes(model.weight_bytes());
-  message.set_slot_bytes(model.slot_bytes());
-  message.set_full_cache_bytes_per_token(model.full_cache_bytes_per_token());
-  message.set_num_slots(engine.options().num_slots);
-  message.set_device(model.device());
   message.set_server_version(FMA_VERSION);
-  const model::SamplingDefaults& sampling = served.sampling_defaults();
-  message.mutable_sampling()->set_temperature(sampling.temperature);
-  message.mutable_sampling()->set_top_k(static_cast<uint32_t>(sampling.top_k));
-  message.mutable_sampling()->set_top_p(sampling.top_p);
-  message.mutable_sampling()->set_min_p(sampling.min_p);
-  message.mutable_sampling()->set_repetition_penalty(sampling.repetition_penalty);
-  message.set_chat(engine.tokenizer() != nullptr && served.chat_template() != nullptr);
-  if (const engine::ArchivePool* archives = engine.archives().get(); archives != nullptr) {
-    message.set_open_units(config.attention.open_units);
-    message.set_archive_bytes_per_1000_tokens(archives->BytesPer1000Tokens());
-    message.set_archive_budget_bytes(archives->budget_bytes());
-    message.set_archive_used_bytes(archives->used_bytes());
+  if (served.is_encoder()) {
+    DescribeEncoder(served.encoder(), message);
+  } else {
+    DescribeDecoder(served, message);
   }
   return message;
 }

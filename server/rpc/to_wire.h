@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <span>
 
+#include "fma/v1/encoders.pb.h"
 #include "fma/v1/generation.pb.h"
 #include "model_loader/tokenizer.h"
 #include "server/models/served_model.h"
+#include "server/service/encode_event.h"
 #include "server/service/generate_event.h"
 #include "server/service/score_event.h"
 
@@ -17,6 +19,11 @@ namespace fmaserver::rpc {
 /// `tokenizer` may be null: then tokens come without their bytes.
 v1::GenerateResponse ToWire(const service::GenerateEvent& event, const model::Tokenizer* tokenizer);
 v1::ScoreResponse ToWire(const service::ScoreEvent& event, const model::Tokenizer* tokenizer);
+
+/// The same event, of the one call and of the other.
+v1::EmbedResponse EmbeddingToWire(const service::EncodeEvent& event);
+v1::FillMaskResponse FilledToWire(const service::EncodeEvent& event,
+                                  const model::Tokenizer* tokenizer);
 
 /// The bytes of a TokenizeResponse, made without the message: as such it would take 50 bytes and
 /// more for each token.

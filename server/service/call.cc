@@ -22,7 +22,7 @@ void LiveCalls::AwaitNone() {
 }
 
 Call::Call(const CallPolicy& policy, const CallKind& kind, CallMetadata metadata)
-    : policy_(policy), start_(Clock::now()) {
+    : policy_(policy), kind_(kind), start_(Clock::now()) {
   policy_.live->Add();
   metadata = Checked(std::move(metadata));
   report_.method = kind.method;

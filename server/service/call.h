@@ -48,7 +48,7 @@ struct CallPolicy {
 /// time, except for SetStatus.
 class Call {
  public:
-  /// `policy.access` and `policy.observer` are not null.
+  /// `policy.access` and `policy.observer` are not null. `kind` outlives the call.
   Call(const CallPolicy& policy, const CallKind& kind, CallMetadata metadata);
   ~Call();
   Call(const Call&) = delete;
@@ -60,6 +60,7 @@ class Call {
   const absl::Status& admission() const { return admission_; }
 
   const std::string& request_id() const { return report_.request_id; }
+  const CallKind& kind() const { return kind_; }
 
   /// Only for admitted calls.
   const std::string& tenant() const { return lease_->tenant().name(); }
@@ -85,6 +86,7 @@ class Call {
   absl::Status Admit(const CallKind& kind, const std::string& authorization);
 
   const CallPolicy& policy_;
+  const CallKind& kind_;
   const Clock::time_point start_;
   CallReport report_;
   absl::Status admission_;

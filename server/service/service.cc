@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/refusal.h"
+
 namespace fmaserver::service {
 namespace {
 
@@ -17,6 +19,18 @@ CallPolicy Complete(CallPolicy policy) {
   if (policy.observer == nullptr) policy.observer = std::make_shared<CallObserver>();
   if (policy.access == nullptr) policy.access = access::Access::ForEverybody();
   return policy;
+}
+
+absl::Status CheckKind(const models::ServedModel& model, ForModels wanted) {
+  const bool is_encoder = model.is_encoder();
+  if (wanted == ForModels::kAll || is_encoder == (wanted == ForModels::kEncoders)) {
+    return absl::OkStatus();
+  }
+  const char* kind = is_encoder ? "an encoder, which generates nothing" : "a decoder";
+  const char* allowed = is_encoder ? "a decoder (FmaForCausalLM); Embed and FillMask read encoders"
+                                   : "an encoder (FmaForMaskedLM)";
+  return Refusal(Concat("model \"", model.name(), "\""), Words{kind}, allowed,
+                 absl::StatusCode::kFailedPrecondition);
 }
 
 }  // namespace
@@ -35,7 +49,9 @@ std::shared_ptr<Call> Service::Begin(const CallKind& kind, CallMetadata metadata
 
 absl::StatusOr<models::ModelPtr> Service::Find(const std::string& model, Call& call) const {
   auto found = models_.Find(model);
-  if (found.ok()) call.SetModel((*found)->name());
+  if (!found.ok()) return found;
+  call.SetModel((*found)->name());
+  if (absl::Status status = CheckKind(**found, call.kind().models); !status.ok()) return status;
   return found;
 }
 

@@ -33,6 +33,7 @@ class Service {
   std::shared_ptr<Call> Begin(const CallKind& kind, CallMetadata metadata);
 
   /// The model of this name, which is then the one that `call` means; the registry's errors.
+  /// FAILED_PRECONDITION for a model that calls of this kind are not for.
   absl::StatusOr<models::ModelPtr> Find(const std::string& model, Call& call) const;
 
   /// Runs `task`, which parses and encodes a request of `bytes`: at once when that is quick, so

@@ -30,7 +30,7 @@ class StreamingCall {
   void OnWritten(const absl::Status& status) {
     if (!status.ok()) Abandon(status);
     if (!outbox_.Written()) return;
-    if (const models::ModelPtr model = model_.lock()) model->engine().Wake();
+    if (const models::ModelPtr model = model_.lock()) model->runner().Wake();
   }
 
   /// The reader is gone, or its deadline passed.
@@ -53,7 +53,7 @@ class StreamingCall {
     if (!status.ok()) return Close(status);
     model_ = *model;
     // The engine counts its own refusals.
-    status = (*model)->engine().CheckAdmission();
+    status = (*model)->runner().CheckAdmission();
     if (!status.ok()) return Close(status);
     status = service_.Read(bytes, [model = *model, task = std::move(task)] { task(model); });
     if (!status.ok()) Refuse(*model, status, engine::Rejection::kQueueFull);
@@ -61,7 +61,7 @@ class StreamingCall {
 
   /// Ends the call because of its request, which `model` was not asked to run.
   void Refuse(const models::ModelPtr& model, const absl::Status& status, engine::Rejection why) {
-    model->engine().CountRejection(why);
+    model->runner().CountRejection(why);
     Close(status);
   }
 
@@ -101,7 +101,7 @@ class StreamingCall {
 
  private:
   void Cancel(engine::RequestId id) {
-    if (const models::ModelPtr model = model_.lock()) model->engine().Cancel(id);
+    if (const models::ModelPtr model = model_.lock()) model->runner().Cancel(id);
   }
 
   Service& service_;

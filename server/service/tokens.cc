@@ -8,10 +8,12 @@
 namespace fmaserver::service {
 
 Vocabulary VocabularyOf(const models::ServedModel& model) {
-  return {.tokenizer = model.engine().tokenizer(),
-          .size = model.engine().model().config().vocab_size,
+  const model::ModelConfig& config = model.runner().config();
+  return {.tokenizer = model.runner().tokenizer(),
+          .size = config.vocab_size,
           .chat_template = model.chat_template(),
-          .sampling = model.sampling_defaults()};
+          .sampling = model.sampling_defaults(),
+          .mask_token = config.mask_token_id};
 }
 
 absl::Status IdNotAllowed(std::string_view field, uint32_t id, const Vocabulary& vocabulary) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,6 +25,7 @@ struct Vocabulary {
   int64_t size = 0;                                   ///< V
   std::shared_ptr<const chat::ChatTemplate> chat_template = {};  ///< null: there are no chats
   model::SamplingDefaults sampling = {};                         ///< for what a request leaves open
+  std::optional<int32_t> mask_token = {};  ///< of encoders: stands for a token to be guessed
 };
 
 Vocabulary VocabularyOf(const models::ServedModel& model);

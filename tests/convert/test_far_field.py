@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from fma_convert.decoder import Decoder
-from fma_convert.far_field import FarField, Wishes, choose, full_cache_bytes
+from fma_convert.far_field import CACHE_TYPES, FarField, Wishes, choose, full_cache_bytes
 from fma_convert.refusal import Refused
 from fma_convert.rope import RopeScaling
 
@@ -28,14 +28,17 @@ def test_costs() -> None:
     assert far.entries == 128 + 4 + 2 * 32 * 7 and far.horizon == 16384
     vectors = 30 * 3 * 2 * 64 * far.entries
     marks = 30 * 3 * (128 * 4 + 2 * 32 * 7 * 12)
-    assert far.session_bytes(SMOLLM2, 2) == 2 * vectors + marks
-    assert full_cache_bytes(SMOLLM2, 8192, 2) == 180 << 20
+    halves, integers = CACHE_TYPES["bf16"], CACHE_TYPES["int8"]
+    assert far.session_bytes(SMOLLM2, halves) == 2 * vectors + marks
+    assert far.session_bytes(SMOLLM2, integers) == vectors + vectors // 64 * 2 + marks
+    assert full_cache_bytes(SMOLLM2, 8192, halves) == 180 << 20
     # 256 bytes of keys and values and 26 of sketches for each token, layer and KV head; all but the last two groups.
-    assert far.archive_bytes(SMOLLM2, 32768 + 5, 2) == (32768 - 64) * 30 * 3 * (256 + 26)
-    assert far.archive_bytes(SMOLLM2, 100, 2) == 0
-    in_place = replace(far, max_distance=3072).session_bytes(SMOLLM2, 2) - far.session_bytes(SMOLLM2, 2)
+    assert far.archive_bytes(SMOLLM2, 32768 + 5, halves) == (32768 - 64) * 30 * 3 * (256 + 26)
+    assert far.archive_bytes(SMOLLM2, 32768 + 5, integers) == (32768 - 64) * 30 * 3 * (132 + 26)
+    assert far.archive_bytes(SMOLLM2, 100, halves) == 0
+    in_place = replace(far, max_distance=3072).session_bytes(SMOLLM2, halves) - far.session_bytes(SMOLLM2, halves)
     assert in_place == 46 * 64 * 30 * 3 * 26
-    assert replace(far, open_units=0).archive_bytes(SMOLLM2, 32768, 2) == 0
+    assert replace(far, open_units=0).archive_bytes(SMOLLM2, 32768, halves) == 0
 
 
 @pytest.mark.parametrize("tokens", [1, 1023, 1024, 1025, 8192, 100_000, 1 << 20, 1 << 33])
@@ -46,16 +49,17 @@ def test_the_fewest_levels_that_reach(tokens: int) -> None:
 
 
 @pytest.mark.parametrize("megabytes", [36, 40, 64, 100, 150, 700, 5000])
-@pytest.mark.parametrize("cache, number", [("f32", 4), ("bf16", 2)])
-def test_a_budget_is_kept_and_used(megabytes: int, cache: str, number: int) -> None:
+@pytest.mark.parametrize("cache", ["f32", "bf16", "int8"])
+def test_a_budget_is_kept_and_used(megabytes: int, cache: str) -> None:
     far = choose(Wishes(session_memory=megabytes << 20, cache=cache), SMOLLM2)
-    assert far.session_bytes(SMOLLM2, number) <= megabytes << 20
+    kind = CACHE_TYPES[cache]
+    assert far.session_bytes(SMOLLM2, kind) <= megabytes << 20
     assert far.near % 32 == 0 and far.near <= 2048 and far.max_distance >= 4 * far.near
     if far.near < 2048:
         larger = choose(Wishes(near=far.near + 32), SMOLLM2)
-        assert far.rank == far.near // 2 and larger.session_bytes(SMOLLM2, number) > megabytes << 20
+        assert far.rank == far.near // 2 and larger.session_bytes(SMOLLM2, kind) > megabytes << 20
     elif far.rank < 2044:
-        assert replace(far, rank=far.rank + 1).session_bytes(SMOLLM2, number) > megabytes << 20
+        assert replace(far, rank=far.rank + 1).session_bytes(SMOLLM2, kind) > megabytes << 20
 
 
 def test_distances_stay_within_what_was_trained() -> None:

@@ -48,6 +48,13 @@ def test_auto_takes_the_cpu_for_integers(monkeypatch: pytest.MonkeyPatch) -> Non
         assert server.run(*words)[0] == 0
 
 
+def test_auto_takes_the_cpu_for_a_cache_in_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
+    with Service("--cache-dtype", "int8", model=GOLDEN / "modern_hierarchical") as server:
+        assert "no GPU: a cache in int8 is for the CPU alone" in server.log()
+        assert "device cpu" in server.log()
+
+
 def test_the_devices_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
     with Service("--device", "cuda:0", "--slots", 3, model=GOLDEN / "average") as server:

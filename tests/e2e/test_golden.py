@@ -58,12 +58,14 @@ def test_losses_are_those_of_the_logits(context: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not selects(case)])
-def test_bf16_cache_stays_close(case: str, tmp_path: Path) -> None:
-    """Every key and value of two layers has 8 bits of mantissa: log-probabilities change by tenths at most.
+@pytest.mark.parametrize(("cache", "bound"), [("bf16", 0.3), ("int8", 0.6)])
+def test_a_rounded_cache_stays_close(case: str, cache: str, bound: float, tmp_path: Path) -> None:
+    """Every key and value of two layers has 8 bits, of its own or of its vector: log-probabilities change by tenths at
+    most.
 
     Not with selected tokens: a choice that rounding changes alters all that follows (tests/kernels/select_test.cc has
     numbers that fit).
     """
     golden = np.load(GOLDEN / case / "logits.npy")
-    logits = evaluate(case, tmp_path / "logits.npy", "--cache-dtype", "bf16")
-    assert np.abs(log_softmax(logits) - log_softmax(golden)).max() <= 0.3
+    logits = evaluate(case, tmp_path / "logits.npy", "--cache-dtype", cache)
+    assert np.abs(log_softmax(logits) - log_softmax(golden)).max() <= bound

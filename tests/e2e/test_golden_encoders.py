@@ -63,6 +63,34 @@ def test_a_window_is_a_text_of_its_own(case: str, tmp_path: Path) -> None:
     assert np.array_equal(np.load(alone), windows[50:100])
 
 
+def test_hidden_tokens_are_guessed_one_at_a_time_or_many(tmp_path: Path) -> None:
+    tokens = content("encoder_linear")["tokens"][:40]
+    ids = tmp_path / "ids.json"
+
+    def guesses(stride: int) -> tuple[str, np.ndarray]:
+        ids.write_text(json.dumps(tokens), "utf-8")
+        losses = tmp_path / "losses.npy"
+        words = ("--token-ids", ids, "--hide-every", stride, "--losses", losses, "--device", "cpu")
+        return run(BIN / "fma-eval", "--model", ENCODERS / "encoder_linear", *words), np.load(losses)
+
+    def expected(stride: int) -> np.ndarray:
+        losses = np.zeros(len(tokens))
+        for hidden in range(min(stride, len(tokens))):
+            masked = [95 if i % stride == hidden else token for i, token in enumerate(tokens)]
+            ids.write_text(json.dumps(masked), "utf-8")
+            out = tmp_path / "masked.npy"
+            run(BIN / "fma-eval", "--model", ENCODERS / "encoder_linear", "--token-ids", ids, "--logits", out)
+            row = log_softmax(np.load(out))
+            for i in range(hidden, len(tokens), stride):
+                losses[i] = -row[i, tokens[i]]
+        return losses
+
+    for stride in (7, 1000):
+        printed, losses = guesses(stride)
+        assert np.abs(losses - expected(stride)).max() <= 1e-5
+        assert f"pseudo-perplexity     {np.exp(losses.astype(np.float64).mean()):.3f}" in printed
+
+
 def refusal_of(*arguments: object) -> str:
     failed = subprocess.run([str(a) for a in arguments], capture_output=True, text=True, timeout=60)
     assert failed.returncode != 0 and failed.stdout == ""
@@ -93,14 +121,9 @@ def test_a_gpu_is_left_alone_unless_it_is_named(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_decoder_has_no_embedding(tmp_path: Path) -> None:
     folder = GOLDEN / "modern_hierarchical"
-    arguments = ("--token-ids", folder / "case.json", "--embedding", tmp_path / "out.npy")
-    assert "not set for a decoder" in refusal_of(BIN / "fma-eval", "--model", folder, *arguments)
-
-
-def test_the_server_says_what_reads_encoders() -> None:
-    message = refusal_of(BIN / "fma-server", "--model", ENCODERS / CASES[0], "--listen", "127.0.0.1:0")
-    assert f"{CASES[0]}: architectures is FmaForMaskedLM, an encoder" in message
-    assert "fma-eval reads encoders" in message
+    for option in (("--embedding", tmp_path / "out.npy"), ("--hide-every", 7)):
+        arguments = ("--token-ids", folder / "case.json", *option)
+        assert "not set for a decoder" in refusal_of(BIN / "fma-eval", "--model", folder, *arguments)
 
 
 def test_too_many_tokens_for_learned_positions_are_refused(tmp_path: Path) -> None:

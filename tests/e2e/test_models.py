@@ -159,7 +159,7 @@ def test_what_the_memory_does_not_hold_is_refused_or_warned_of(tmp_path: Path) -
         assert "memory:" not in server.log()
 
 
-@pytest.mark.parametrize(("kind", "slot_bytes"), [("f32", 2_211_840), ("bf16", 1_277_952)])
+@pytest.mark.parametrize(("kind", "slot_bytes"), [("f32", 2_211_840), ("bf16", 1_277_952), ("int8", 825_600)])
 def test_a_slot_of_the_bundled_model_has_its_documented_size(kind: str, slot_bytes: int) -> None:
     assert f"{slot_bytes:,} bytes" in (ROOT / "docs" / "operations.md").read_text()
     with Service("--cache-dtype", kind, "--slots", 2) as server:

@@ -79,7 +79,7 @@ def test_models_health_and_version(server: Service) -> None:
         assert ask(connection, "/health")[0].status == 200
         assert ask(connection, "/version")[1]["version"]
         answer, body = ask(connection, "/v1/embeddings", {"input": "x"})
-        assert answer.status == 404 and "embeddings" in body["error"]["message"]
+        assert answer.status == 400 and "is a decoder; allowed: an encoder" in body["error"]["message"]
 
 
 def test_calls_are_counted_and_logged(server: Service) -> None:

@@ -85,5 +85,7 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     words = (BIN / "fma-eval", "--model", case, "--token-ids", case / "case.json")
     assert "as-is,bf16,int8,int4" in refusal(*words, "--weights", "int3")
     monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
+    message = refusal(*words, "--cache-dtype", "int8", "--device", "cuda:0")
+    assert "this device cannot keep keys and values in int8; allowed: a cache in f32, bf16" in message
     message = refusal(*words, "--weights", "int8", "--device", "cuda:0")
     assert "this device cannot multiply by int8 or int4 weights; allowed: weights in F32, F16, BF16" in message

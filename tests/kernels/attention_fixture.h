@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -57,8 +58,29 @@ class TestArchive {
   std::vector<kernels::ArchiveGroup*> groups_;
 };
 
+/// A small one that selects tokens.
+inline kernels::AttentionSpec Selector() {
+  kernels::AttentionSpec spec;
+  spec.num_heads = 4;
+  spec.num_kv_heads = 2;
+  spec.head_dim = 16;
+  spec.hierarchy = {.group_size = 8, .rank = 3, .num_levels = 3, .sink_tokens = 2};
+  spec.downsampling = kernels::Downsampling::kSelect;
+  spec.far_positions = kernels::FarPositions::kOwn;
+  spec.select_lag = 2;
+  spec.select_novel = 1;
+  return spec;
+}
+
 class AttentionTest : public BackendTest {
  protected:
+  /// One of the types of cache that the backend keeps, another in every round.
+  kernels::CacheType TypeOfRound(int round) const {
+    constexpr std::array kTypes = {kernels::CacheType::kF32, kernels::CacheType::kBF16,
+                                   kernels::CacheType::kInt8};
+    return kTypes[round % (IsCuda() ? 2 : 3)];
+  }
+
   /// A slot like a fresh or used one, in which everything may be wrong: all its numbers are NaN.
   std::unique_ptr<kernels::SlotMemory> PoisonedSlot(const kernels::SlotLayout& layout) {
     auto slot = backend().AllocateSlots(layout, 1);

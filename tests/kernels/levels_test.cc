@@ -167,6 +167,27 @@ TEST(ArchiveLayout, TakesWhatTheSpecSays) {
   EXPECT_EQ(archive.SketchBytes(), 3 * 2 * 64 * 26);
 }
 
+// Integers have a scale for each key and value, and sketches of 16-bit numbers.
+TEST(ArchiveLayout, OfIntegersTakesALittleMoreThanHalf) {
+  const ArchiveLayout archive(OpeningSpec(), 3, CacheType::kInt8);
+  EXPECT_EQ(archive.TokenBytes(), 3 * 2 * 64 * (128 + 4));
+  EXPECT_EQ(archive.SketchBytes(), 3 * 2 * 64 * 26);
+}
+
+TEST(SlotLayout, OfIntegersHasAScaleForEachKeyAndValue) {
+  AttentionSpec spec;
+  spec.num_heads = spec.num_kv_heads = 2;
+  spec.head_dim = 64;
+  spec.hierarchy = {64, 4, 4, 0};
+  const SlotLayout halves(spec, 3, CacheType::kBF16);
+  const SlotLayout integers(spec, 3, CacheType::kInt8);
+  EXPECT_EQ(integers.columns, halves.columns);
+  EXPECT_EQ(halves.scales_offset, halves.sums_offset);
+  EXPECT_EQ(integers.sums_offset - integers.scales_offset, 2 * 2 * integers.columns);
+  EXPECT_EQ(halves.head_bytes - integers.head_bytes, 2 * (64 - 2) * integers.columns);
+  EXPECT_EQ(FullCacheBytesPerToken(integers), 2 * 3 * 2 * (64 + 2));
+}
+
 /// Whatever the sizes, numbers lie where the type wants them.
 TEST(ArchiveLayout, SketchesAreWholeElements) {
   for (const CacheType type : {CacheType::kF32, CacheType::kBF16}) {

@@ -67,8 +67,7 @@ TEST_P(OpenTest, EverySlicingLeavesTheSameBits) {
     const kernels::AttentionSpec spec = RandomOpeningSpec(groups, random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const kernels::SlotLayout layout(
-        spec, 1, round % 2 == 0 ? kernels::CacheType::kF32 : kernels::CacheType::kBF16);
+    const kernels::SlotLayout layout(spec, 1, TypeOfRound(round));
     const auto weights = PackFor(backend(), layer);
     const int64_t n = Enough(spec);
     const auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);

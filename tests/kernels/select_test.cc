@@ -16,19 +16,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-kernels::AttentionSpec Selector() {
-  kernels::AttentionSpec spec;
-  spec.num_heads = 4;
-  spec.num_kv_heads = 2;
-  spec.head_dim = 16;
-  spec.hierarchy = {.group_size = 8, .rank = 3, .num_levels = 3, .sink_tokens = 2};
-  spec.downsampling = kernels::Downsampling::kSelect;
-  spec.far_positions = kernels::FarPositions::kOwn;
-  spec.select_lag = 2;
-  spec.select_novel = 1;
-  return spec;
-}
-
 using SelectTest = AttentionTest;
 
 TEST_P(SelectTest, ABf16CacheOfNumbersThatFitIsExact) {
@@ -56,8 +43,7 @@ TEST_P(SelectTest, EverySlicingLeavesTheSameBits) {
     while (!spec.Selects()) spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const kernels::SlotLayout layout(
-        spec, 1, round % 2 == 0 ? kernels::CacheType::kF32 : kernels::CacheType::kBF16);
+    const kernels::SlotLayout layout(spec, 1, TypeOfRound(round));
     const auto weights = PackFor(backend(), layer);
     const int64_t n = std::min<int64_t>(2 * spec.hierarchy.Horizon() + 3, 150);
     const auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);
@@ -126,10 +112,10 @@ TEST_P(SelectTest, AnyBytesOfASlotAreSafe) {
   kernels::AttentionSpec spec = Selector();
   spec.max_distance = 4 * spec.hierarchy.group_size;
   const ReferenceAttention layer = RandomAttention(spec, random);
-  const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kBF16);
   const auto weights = PackFor(backend(), layer);
   const auto qkv = RandomFloats(300 * spec.QkvColumns(), 1.0F, random);
   for (int round = 0; round < 20; ++round) {
+    const kernels::SlotLayout layout(spec, 1, TypeOfRound(round));
     const auto slot = PoisonedSlot(layout);
     std::vector<std::byte> bytes(layout.slot_bytes);
     for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());

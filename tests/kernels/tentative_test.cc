@@ -52,8 +52,7 @@ TEST_P(TentativeTest, CommitIsFeedingWhatIsCommitted) {
     const kernels::AttentionSpec spec = RandomSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const kernels::SlotLayout layout(
-        spec, 1, round % 2 == 0 ? kernels::CacheType::kF32 : kernels::CacheType::kBF16);
+    const kernels::SlotLayout layout(spec, 1, TypeOfRound(round));
     const auto weights = PackFor(backend(), layer);
     const float tolerance = layout.type == kernels::CacheType::kF32 ? 2e-5F : 0.05F;
     const int64_t horizons = 2 * spec.hierarchy.Horizon() + 3;

@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
+from encoders import byte_encoder
 from programs import chat_model
 from service import Service
 
@@ -26,6 +27,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture(scope="session")
 def url(server: Service) -> str:
     return f"http://127.0.0.1:{server.openai_port}"
+
+
+@pytest.fixture(scope="session")
+def encoder_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A model that reads bytes and gives vectors."""
+    folder = byte_encoder(tmp_path_factory.mktemp("models") / "reader")
+    with Service("--openai", "127.0.0.1:0", model=folder) as running:
+        yield f"http://127.0.0.1:{running.openai_port}"
 
 
 @pytest.fixture(scope="session")

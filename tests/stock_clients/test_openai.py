@@ -121,8 +121,22 @@ def test_errors_have_their_classes(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as wrong:
         client.completions.create(model="books", prompt=PROMPT, top_p=2)
     assert wrong.value.param == "top_p"
-    with pytest.raises(openai.NotFoundError, match="embeddings"):
+    with pytest.raises(openai.BadRequestError, match='model "books" is a decoder'):
         client.embeddings.create(model="books", input="x")
+
+
+def test_embeddings(encoder_url: str) -> None:
+    with openai.OpenAI(base_url=f"{encoder_url}/v1", api_key="any") as client:
+        # Without a format the package asks for base64, and decodes it.
+        both = client.embeddings.create(model="reader", input=["a text", "b"])
+        assert [item.index for item in both.data] == [0, 1] and both.usage.prompt_tokens == 7
+        numbers = client.embeddings.create(model="reader", input="b", encoding_format="float", dimensions=32)
+        assert numbers.data[0].embedding == both.data[1].embedding
+        assert abs(sum(value * value for value in numbers.data[0].embedding) - 1) < 1e-5
+        assert client.embeddings.create(model="reader", input=[[98]]).data[0].embedding == both.data[1].embedding
+        with pytest.raises(openai.BadRequestError) as wrong:
+            client.embeddings.create(model="reader", input="b", dimensions=16)
+        assert wrong.value.param == "dimensions"
 
 
 def test_unknown_fields_are_named(client: openai.OpenAI) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from fma_training import evaluate, export, train
 from fma_training.checkpoint import load_model
 from fma_training.config import FmaSettings
@@ -205,3 +209,15 @@ def test_orthogonalised_singular_values_are_near_one(shape: tuple[int, int]) -> 
     matrices = torch.stack([torch.randn(shape), 100 * torch.randn(shape)])
     for values in torch.linalg.svdvals(orthogonalise(matrices)):
         assert 0.5 < values.median() < 1.4 and values.max() < 1.5
+
+
+def test_the_recipe_for_a_gpu_goes_on_where_it_was(corpus: Path, tmp_path: Path) -> None:
+    work = run(corpus, tmp_path / "run", 1, "--level-bias-columns", "6", "--optimizer", "muon")
+    (work / "tokenizer.model").touch()  # would be trained; a config of bytes needs none
+    place = {**os.environ, "CONFIG": str(corpus / "config.json"), "PYTHON": sys.executable}
+    small = "--context 64 --batch 2 --micro-batch 1 --no-bf16 --no-compile --max-steps 1".split()
+    recipe = [str(ROOT / "training" / "gpu-recipe"), str(corpus), str(work), *small]
+    done = subprocess.run(recipe, env=place, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "step 1 resumed\nstep 2 stopped" in done.stdout
+    assert load_model(work / "model").config == BYTES

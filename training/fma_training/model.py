@@ -6,6 +6,7 @@ Module names are the tensor names of a checkpoint, so `state_dict()` is what is 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,17 @@ from .select_attention import SelectAttention
 from .summary_attention import SummaryAttention
 
 INITIAL_DEVIATION = 0.02
+
+MakeAttention = Callable[[FmaConfig, int, int], FmaAttention]  # of a layer, with so many columns of level bias
+
+
+def fma_attention(config: FmaConfig, layer: int, level_bias_columns: int) -> FmaAttention:
+    """The attention that the config asks for."""
+    if config.fma.selects:
+        return SelectAttention(config, layer, level_bias_columns)
+    if config.fma.query_downsampling:
+        return DownsampledQueryAttention(config, layer, level_bias_columns)
+    return SummaryAttention(config, layer, level_bias_columns)
 
 
 class Mlp(nn.Module):
@@ -42,10 +54,10 @@ class Mlp(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, config: FmaConfig, index: int, level_bias_columns: int) -> None:
+    def __init__(self, config: FmaConfig, attention: FmaAttention) -> None:
         super().__init__()
         self.input_layernorm = hidden_norm(config)
-        self.self_attn = _attention(config, index, level_bias_columns)
+        self.self_attn = attention
         self.post_attention_layernorm = hidden_norm(config)
         self.mlp = Mlp(config)
 
@@ -55,13 +67,14 @@ class Layer(nn.Module):
 
 
 class Transformer(nn.Module):
-    def __init__(self, config: FmaConfig, level_bias_columns: int) -> None:
+    def __init__(self, config: FmaConfig, level_bias_columns: int, attention: MakeAttention) -> None:
         super().__init__()
         self.config = config
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         if config.position_embedding == "learned":
             self.embed_positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        self.layers = nn.ModuleList(Layer(config, i, level_bias_columns) for i in range(config.num_hidden_layers))
+        layers = range(config.num_hidden_layers)
+        self.layers = nn.ModuleList(Layer(config, attention(config, i, level_bias_columns)) for i in layers)
         self.norm = hidden_norm(config)
         # Both limit the memory of training; what was not kept is computed again in the backward pass.
         self.blocks_at_once: int | None = None  # blocks whose scores are in memory; None: all
@@ -104,10 +117,12 @@ class Transformer(nn.Module):
 class FmaModel(nn.Module):
     """A language model. `level_bias_columns` is that of the checkpoint; L when left out."""
 
-    def __init__(self, config: FmaConfig, level_bias_columns: int | None = None) -> None:
+    def __init__(
+        self, config: FmaConfig, level_bias_columns: int | None = None, attention: MakeAttention = fma_attention
+    ) -> None:
         super().__init__()
         self.config = config
-        self.model = Transformer(config, level_bias_columns or config.fma.num_levels)
+        self.model = Transformer(config, level_bias_columns or config.fma.num_levels, attention)
         if not config.tie_word_embeddings:
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.reset_parameters()
@@ -145,15 +160,9 @@ class FmaForMaskedLM(FmaModel):
         return F.normalize(self.model(tokens).mean(1), dim=-1)
 
 
-def make_model(config: FmaConfig, level_bias_columns: int | None = None) -> FmaModel:
-    """The model of the config's architecture, with random weights."""
+def make_model(
+    config: FmaConfig, level_bias_columns: int | None = None, attention: MakeAttention = fma_attention
+) -> FmaModel:
+    """The model of the config's architecture, with random weights; another attention may be put in."""
     kind = FmaForCausalLM if config.fma.causal else FmaForMaskedLM
-    return kind(config, level_bias_columns)
-
-
-def _attention(config: FmaConfig, layer: int, level_bias_columns: int) -> FmaAttention:
-    if config.fma.selects:
-        return SelectAttention(config, layer, level_bias_columns)
-    if config.fma.query_downsampling:
-        return DownsampledQueryAttention(config, layer, level_bias_columns)
-    return SummaryAttention(config, layer, level_bias_columns)
+    return kind(config, level_bias_columns, attention)

@@ -22,16 +22,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .arrays import Integers
 from .checks import Words, refusal
 from .config import FmaConfig
 from .data import cached_tokens, on_device, random_windows
 from .loss import language_model_loss
-from .model import make_model
-from .objective import Questions, make_objective
+from .model import MakeAttention, fma_attention, make_model
+from .objective import Objective, Questions, make_objective
 from .optimizer import make_optimizers
 from .schedule import Schedule
 from .scoring import Score, answer_nats, token_sizes, windows_of
 from .tokenizer import ByteTokenizer, SentencePieceTokenizer, Tokenizer
+from .workers import Workers
 
 STATE_FILE = "state.pt"
 LOG_FILE = "log.txt"
@@ -41,25 +43,38 @@ CLIP_NORM = 1.0
 class Trainer:
     """Model, optimizers, data and progress of one run."""
 
-    def __init__(self, config: FmaConfig, tokenizer: Tokenizer, arguments: argparse.Namespace) -> None:
+    def __init__(
+        self,
+        config: FmaConfig,
+        tokenizer: Tokenizer,
+        arguments: argparse.Namespace,
+        attention: MakeAttention = fma_attention,
+        objective: Objective | None = None,
+    ) -> None:
         self.arguments = arguments
+        self.workers = Workers()
+        shares = f"multiples of the {self.workers.count} processes"
+        parts = arguments.batch // arguments.micro_batch
+        if parts % self.workers.count:
+            raise SystemExit(refusal("--batch / --micro-batch", parts, shares))
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(arguments.seed)
-        self.model = make_model(config, arguments.level_bias_columns).to(self.device)
+        self.model = make_model(config, arguments.level_bias_columns, attention).to(self.device)
         self.model.model.blocks_at_once = arguments.blocks_at_once
         self.model.model.checkpoint_layers = arguments.checkpoint_layers
-        self.objective = make_objective(config)
+        self.objective = objective or make_objective(config)
         if arguments.compile:
             for layer in self.model.model.layers:
                 layer.compile(dynamic=False)  # all layers share what is compiled for the first
         self.optimizers = make_optimizers(self.model, arguments.optimizer, arguments.lr, arguments.weight_decay)
-        self.train_tokens = on_device(cached_tokens(arguments.corpus, "train", tokenizer, arguments.work), self.device)
-        self.valid_tokens = cached_tokens(arguments.corpus, "valid", tokenizer, arguments.work)
+        train_tokens, self.valid_tokens = self._tokens(tokenizer)
+        self.train_tokens = on_device(train_tokens, self.device)
         self.sizes = token_sizes(tokenizer, config.vocab_size)
         decay = arguments.decay_steps + 1 if arguments.minutes is None else arguments.decay_minutes
         self.schedule = Schedule(arguments.warmup_steps, decay)
         self.step = 0
         self.seconds = 0.0
+        self.minutes_before = 0.0
         self.began = time.monotonic()
         if (arguments.work / STATE_FILE).is_file():
             self._load_state()
@@ -68,7 +83,7 @@ class Trainer:
         """Trains to the end, or until --max-minutes of this call have passed."""
         arguments = self.arguments
         saved = reported = time.monotonic()
-        steps = 0
+        steps, first_step = 0, self.step
         last = self._left() <= 0
         while not last:
             started = time.monotonic()
@@ -81,14 +96,15 @@ class Trainer:
                 reported, steps = time.monotonic(), 0
             self.seconds += time.monotonic() - started
             if self.step % arguments.valid_every == 0 or last:
-                self._log(f"step {self.step} validation {self.validate():.4f} bits per byte")
+                if self.workers.first:
+                    self._log(f"step {self.step} validation {self.validate():.4f} bits per byte")
                 reported = time.monotonic()
-            out_of_time = time.monotonic() - self.began > 60 * arguments.max_minutes
-            if time.monotonic() - saved > 60 * arguments.save_minutes or out_of_time:
+            stops = self._minutes() > arguments.max_minutes or self.step - first_step >= arguments.max_steps
+            if time.monotonic() - saved > 60 * arguments.save_minutes or stops:
                 self.save_state()
                 saved = reported = time.monotonic()
-            if out_of_time:
-                self._log(f"step {self.step} stopped after {arguments.max_minutes} minutes")
+            if stops:
+                self._log(f"step {self.step} stopped; the same command goes on")
                 return
         self.save_state()
 
@@ -96,7 +112,14 @@ class Trainer:
         """Steps up to the end, or minutes under --minutes."""
         if self.arguments.minutes is None:
             return self.arguments.steps - self.step
-        return self.arguments.minutes - (time.monotonic() - self.began) / 60
+        return self.arguments.minutes - self.minutes_before - self._minutes()
+
+    def _minutes(self) -> float:
+        """Minutes of this call, by the first process's clock; all processes must ask together."""
+        return self.workers.agree(self._own_minutes())
+
+    def _own_minutes(self) -> float:
+        return (time.monotonic() - self.began) / 60
 
     def validate(self) -> float:
         """Bits per byte of the tokens to predict in the first --valid-windows windows of the validation text."""
@@ -114,15 +137,29 @@ class Trainer:
 
     def save_state(self) -> None:
         """Writes everything a resumed run needs; an interrupted save leaves the old state."""
+        if not self.workers.first:
+            return
         state = {
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "seconds": self.seconds,
+            "minutes": self.minutes_before + self._own_minutes(),
         }
         path = self.arguments.work / STATE_FILE
         torch.save(state, path.with_suffix(".partial"))
         path.with_suffix(".partial").replace(path)
+
+    def _tokens(self, tokenizer: Tokenizer) -> tuple[Integers, Integers]:
+        """The texts' tokens; the first process makes their files, and the others find them."""
+        arguments = self.arguments
+        if not self.workers.first:
+            self.workers.wait()
+        folder = arguments.token_cache or arguments.work
+        train, valid = (cached_tokens(arguments.corpus, split, tokenizer, folder) for split in ("train", "valid"))
+        if self.workers.first:
+            self.workers.wait()
+        return train, valid
 
     def _load_state(self) -> None:
         # The state is this trainer's own file; a pickle from elsewhere could run code.
@@ -131,6 +168,7 @@ class Trainer:
         for optimizer, saved in zip(self.optimizers, state["optimizers"]):
             optimizer.load_state_dict(saved)
         self.step, self.seconds = state["step"], state["seconds"]
+        self.minutes_before = state.get("minutes", 0.0)
         self._log(f"step {self.step} resumed")
 
     def _train_step(self) -> tuple[Tensor, Questions]:
@@ -141,7 +179,9 @@ class Trainer:
         windows = random_windows(self.train_tokens, arguments.batch, arguments.context, rng)
         questions = self.objective(windows, rng)
         parts = questions.split(arguments.micro_batch)
-        loss = torch.stack([self._accumulate(part, len(parts)) for part in parts]).sum()
+        own = parts[self.workers.rank :: self.workers.count]
+        loss = self.workers.sum(torch.stack([self._accumulate(part, len(parts)) for part in own]).sum())
+        self.workers.sum_gradients(self.model.parameters())
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
         lr = arguments.lr * self.schedule.factor(self.step, self._left())
         for optimizer in self.optimizers:
@@ -183,6 +223,8 @@ class Trainer:
         )
 
     def _log(self, line: str) -> None:
+        if not self.workers.first:
+            return
         print(line, flush=True)
         with (self.arguments.work / LOG_FILE).open("a", encoding="utf-8") as log:
             log.write(line + "\n")
@@ -194,6 +236,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--config", type=Path, required=True, help="config.json of the model to train")
     add("--corpus", type=Path, required=True, help="folder of *-train*.txt and *-valid*.txt, plain or .xz")
     add("--work", type=Path, required=True, help="folder of this run: tokens, state, log")
+    add("--token-cache", type=Path, help="folder of the tokens, for runs that share them (default: --work)")
     add("--tokenizer", type=Path, help='tokenizer.model; not needed when the config says "tokenizer": "bytes"')
     add("--level-bias-columns", type=int, help="levels that the context reaches, when the config has more")
     add("--context", type=int, default=2048, help="tokens per window (default %(default)s)")
@@ -202,7 +245,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--steps", type=int, default=1000, help="the last step of the schedule (default %(default)s)")
     add("--warmup-steps", type=int, default=50, help="(default %(default)s)")
     add("--decay-steps", type=int, default=200, help="steps of linear decay at the end (default %(default)s)")
-    add("--minutes", type=float, help="end after so many minutes of this call, in place of --steps")
+    add("--minutes", type=float, help="end after so many minutes, in all calls together, in place of --steps")
     add("--decay-minutes", type=float, default=1, help="minutes of linear decay under --minutes (default %(default)s)")
     add("--blocks-at-once", type=int, help="blocks of queries whose scores are in memory; all when left out")
     add("--checkpoint-layers", action="store_true", help="keep layers' inputs alone and make the rest again")
@@ -211,13 +254,16 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--weight-decay", type=float, default=0.1, help="on matrices only (default %(default)s)")
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=1, help="CPU threads (default %(default)s)")
-    add("--bf16", action="store_true", help="products in bfloat16, sums and norms in float32")
-    add("--compile", action="store_true", help="torch.compile the layers (PyTorch 2.2 and a C++ compiler)")
+    either = argparse.BooleanOptionalAction
+    add("--bf16", action=either, default=False, help="products in bfloat16, sums and norms in float32")
+    compiles = "torch.compile the layers (PyTorch 2.2 and a C++ compiler)"
+    add("--compile", action=either, default=False, help=compiles)
     add("--log-every", type=int, default=10, help="steps (default %(default)s)")
     add("--valid-every", type=int, default=200, help="steps (default %(default)s)")
     add("--valid-windows", type=int, default=64, help="windows per validation (default %(default)s)")
     add("--save-minutes", type=float, default=3, help="minutes between saved states (default %(default)s)")
-    add("--max-minutes", type=float, default=float("inf"), help="stop cleanly after so many minutes")
+    add("--max-minutes", type=float, default=float("inf"), help="stop this call after so many minutes")
+    add("--max-steps", type=int, default=float("inf"), help="stop this call after so many steps")
     arguments = parser.parse_args(words)
     if arguments.batch % arguments.micro_batch:
         parser.error(refusal("--micro-batch", arguments.micro_batch, f"divisors of --batch ({arguments.batch})"))
@@ -247,7 +293,9 @@ def main(words: list[str] | None = None) -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     config = FmaConfig.load(arguments.config)
     tokenizer = _tokenizer(config, arguments.tokenizer)
-    Trainer(config, tokenizer, arguments).run()
+    trainer = Trainer(config, tokenizer, arguments)
+    trainer.run()
+    trainer.workers.leave()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from ._cli_encode import add_embed, add_fill_mask, embed, fill_mask
 from ._cli_files import OutputLostError, export
 from ._cli_options import (
     UsageError,
@@ -254,13 +255,17 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--tokens", action="store_true", help="Print every token")
     score.add_argument("--top-logprobs", type=whole, default=0, help="Alternatives to list at every token")
     score.add_argument("--no-archive", action="store_true", help="Be served in constant memory")
+    embeds = command("embed", "A vector for each text, made by an encoder", embed)
+    add_embed(embeds)
+    fills = command("fill-mask", "The most likely tokens at the masks of a text", fill_mask)
+    add_fill_mask(fills)
     tokenize = command("tokenize", "The token ids of a text", _tokenize)
     add_input(tokenize, token_ids=False)
     detokenize = command("detokenize", "The text of token ids", _detokenize)
     detokenize.add_argument("ids", type=whole, nargs="*")
     models = command("models", "What the server serves and what a sequence costs", _models)
     health = command("health", "Whether the server takes requests", _health)
-    for each in (generate, score, tokenize, detokenize, models, health):
+    for each in (generate, score, embeds, fills, tokenize, detokenize, models, health):
         add_connection(each)
     _add_admin(command("admin", "Load and unload models of a running server", _admin))
     _add_sessions(command("sessions", "Conversations that the server keeps", _sessions))

@@ -27,7 +27,7 @@ _REASONS = {
 }
 
 
-def _alternatives(tokens: Any) -> tuple[TokenLogprob, ...]:
+def alternatives(tokens: Any) -> tuple[TokenLogprob, ...]:
     return tuple(copy_fields(TokenLogprob, token) for token in tokens)
 
 
@@ -43,7 +43,7 @@ def _shares(layers: Any) -> tuple[LayerShares, ...]:
 
 def token_score(message: Any) -> TokenScore:
     logprob = message.logprob if message.HasField("logprob") else None
-    return copy_fields(TokenScore, message, logprob=logprob, top=_alternatives(message.top))
+    return copy_fields(TokenScore, message, logprob=logprob, top=alternatives(message.top))
 
 
 def _usage(message: Any) -> Usage:
@@ -82,7 +82,7 @@ class Assembly:
         return self.completions[index]
 
     def _delta(self, message: Any) -> Delta:
-        top = tuple(_alternatives(item.tokens) for item in message.top_logprobs)
+        top = tuple(alternatives(item.tokens) for item in message.top_logprobs)
         sources = tuple(tuple(map(_source, item.sources)) for item in message.sources)
         shares = tuple(_shares(item.layers) for item in message.attention_shares)
         delta = copy_fields(Delta, message, top_logprobs=top, sources=sources, attention_shares=shares)

@@ -12,7 +12,7 @@ import grpc
 from . import errors
 from ._connection import Tls, connect, metadata
 from ._proxy import proxy_hint
-from ._requests import Ask, addressed
+from ._requests import Ask, addressed, session_hint
 from ._wire import METHODS, bind
 from .retry import NO_RETRY, Attempts, Retry
 
@@ -34,7 +34,8 @@ class Channel:
 
     def start(self, rpc: str, request: Any, timeout: float | None) -> Any:
         """One attempt at an RPC: the answer, or the stream of answers."""
-        return self._methods[rpc](addressed(request, self.model), timeout=timeout, metadata=self._metadata)
+        sent = self._metadata + session_hint(request)
+        return self._methods[rpc](addressed(request, self.model), timeout=timeout, metadata=sent)
 
     def delay_after(self, error: grpc.RpcError, attempts: Attempts, *, started: bool = False) -> float:
         """Seconds to wait before the next attempt; raises what `error` stands for when there must be none.

@@ -15,6 +15,8 @@ from ._cli_files import write_output
 from .types import (
     Completion,
     Delta,
+    Embedding,
+    FilledText,
     LayerShares,
     Model,
     Score,
@@ -228,6 +230,17 @@ def write_score_json(score: Score) -> None:
     write_json({"event": "summary", **{k: v for k, v in asdict(score).items() if k != "tokens"}})
 
 
+def write_embedding(embedding: Embedding) -> None:
+    write(" ".join(f"{value:.9g}" for value in embedding.values) + "\n")
+
+
+def write_filled(text: FilledText) -> None:
+    for mask in text.masks:
+        write(f"mask at token {mask.position:,}\n")
+        for candidate in mask.candidates:
+            write(b"%9.4f  %s\n" % (candidate.logprob, _shown(candidate)))
+
+
 def write_tokens(tokens: Tokens) -> None:
     for token_id, token in zip(tokens.token_ids, tokens.tokens):
         write(b'%7d  "%s"\n' % (token_id, escape(token)))
@@ -244,14 +257,20 @@ def _archive_rows(model: Model) -> list[tuple[str, str]]:
     ]
 
 
-def write_model(model: Model) -> None:
+def _encoder_rows(model: Model) -> list[tuple[str, str]]:
+    return [
+        ("kind", "encoder: for fma embed and fma fill-mask"),
+        ("text length", f"up to {model.max_sequence_length:,} tokens"),
+        ("embedding", f"{model.hidden_size:,} numbers"),
+        ("mask token", "none" if model.mask_token_id is None else f"id {model.mask_token_id}"),
+        ("horizon", f"{model.horizon_tokens:,} tokens"),
+        ("requests at once", f"{model.num_slots:,}"),
+    ]
+
+
+def _decoder_rows(model: Model) -> list[tuple[str, str]]:
     limit = f"{model.max_sequence_length:,} tokens" if model.max_sequence_length else "unlimited"
-    for name, value in (
-        ("model", model.name),
-        *([("also called", ", ".join(model.aliases))] if model.aliases else []),
-        ("parameters", f"{model.parameters:,} ({human_bytes(model.weight_bytes)})"),
-        ("vocabulary", f"{model.vocab_size:,} tokens"),
-        ("tokenizer", model.tokenizer or "none: send token ids"),
+    return [
         ("chat template", "yes" if model.chat else "none"),
         ("sampling", ", ".join(f"{name} {value:g}" for name, value in asdict(model.sampling).items())),
         ("sequence length", limit),
@@ -261,6 +280,17 @@ def write_model(model: Model) -> None:
         *_archive_rows(model),
         ("full KV cache", f"{human_bytes(model.full_cache_bytes_per_token)} per token"),
         ("slots", f"{model.num_slots:,} ({human_bytes(model.num_slots * model.slot_bytes)})"),
+    ]
+
+
+def write_model(model: Model) -> None:
+    for name, value in (
+        ("model", model.name),
+        *([("also called", ", ".join(model.aliases))] if model.aliases else []),
+        ("parameters", f"{model.parameters:,} ({human_bytes(model.weight_bytes)})"),
+        ("vocabulary", f"{model.vocab_size:,} tokens"),
+        ("tokenizer", model.tokenizer or "none: send token ids"),
+        *(_encoder_rows(model) if model.encoder else _decoder_rows(model)),
         ("device", model.device),
         ("server", model.server_version),
     ):

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
-from ._assembly import token_score
-from ._wire import admin, generation, health, sessions
+from ._assembly import alternatives, token_score
+from ._wire import admin, encoders, generation, health, sessions
 from .options import Prompt, set_prompt
-from .types import Model, Place, Sampling, Score, SessionInfo, Tokens, copy_fields
+from .types import (
+    Embedding,
+    FilledMask,
+    FilledText,
+    Model,
+    Place,
+    Sampling,
+    Score,
+    SessionInfo,
+    Tokens,
+    copy_fields,
+)
 
 T = TypeVar("T")
 
@@ -41,8 +53,17 @@ def addressed(request: Any, model: str) -> Any:
     return request
 
 
+def session_hint(request: Any) -> tuple[tuple[str, str], ...]:
+    """Metadata by which a load balancer finds the replica that has the session in memory; none without a session."""
+    options = request.options if isinstance(request, generation.ChatRequest) else request
+    session_id = getattr(options, "session_id", "")
+    # The server says what is wrong with an id; one that is not allowed in metadata would not get that far.
+    return (("x-session-id", session_id),) if re.fullmatch(r"[\w.-]{1,128}", session_id, re.ASCII) else ()
+
+
 def _model(message: Any) -> Model:
-    return copy_fields(Model, message, sampling=copy_fields(Sampling, message.sampling))
+    mask = message.mask_token_id if message.HasField("mask_token_id") else None
+    return copy_fields(Model, message, sampling=copy_fields(Sampling, message.sampling), mask_token_id=mask)
 
 
 def _session_info(message: Any) -> SessionInfo:
@@ -73,6 +94,41 @@ def score_of(responses: list[Any]) -> Score:
     """What the whole stream of a score says."""
     tokens = tuple(token_score(token) for response in responses for token in response.scores.tokens)
     return copy_fields(Score, responses[-1].summary, tokens=tokens)
+
+
+def _add_inputs(request: Any, inputs: Iterable[Prompt]) -> None:
+    if isinstance(inputs, str | bytes):
+        raise TypeError("the texts are one text; allowed: a list of texts, or of lists of token ids")
+    for text in inputs:
+        set_prompt(request.inputs.add(), text)
+
+
+def embed(inputs: Iterable[Prompt], truncate: bool) -> encoders.EmbedRequest:
+    request = encoders.EmbedRequest(truncate=truncate)
+    _add_inputs(request, inputs)
+    return request
+
+
+def embeddings_of(responses: list[Any]) -> list[Embedding]:
+    """Those of a whole stream, in the order of their texts."""
+    found = sorted((r.embedding for r in responses if r.HasField("embedding")), key=lambda each: each.index)
+    return [copy_fields(Embedding, each) for each in found]
+
+
+def fill_mask(inputs: Iterable[Prompt], mask: str, top: int | None) -> encoders.FillMaskRequest:
+    request = encoders.FillMaskRequest(mask=mask, top=top)
+    _add_inputs(request, inputs)
+    return request
+
+
+def filled_of(responses: list[Any]) -> list[FilledText]:
+    """Those of a whole stream, in the order of their texts."""
+    found = sorted((r.text for r in responses if r.HasField("text")), key=lambda each: each.index)
+    return [FilledText(each.tokens, tuple(_filled_mask(mask) for mask in each.masks)) for each in found]
+
+
+def _filled_mask(message: Any) -> FilledMask:
+    return FilledMask(message.position, alternatives(message.candidates))
 
 
 def model() -> Ask[Model]:

@@ -15,6 +15,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 if TYPE_CHECKING:
     from ._stubs.fma.v1 import admin_pb2 as admin
+    from ._stubs.fma.v1 import encoders_pb2 as encoders
     from ._stubs.fma.v1 import generation_pb2 as generation
     from ._stubs.fma.v1 import sessions_pb2 as sessions
     from ._stubs.google.rpc import error_details_pb2 as error_details
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ._stubs.grpc.health.v1 import health_pb2 as health
 
 __all__ = [
-    "METHODS", "Method", "admin", "bind", "error_details", "generation", "health", "sessions", "status",
+    "METHODS", "Method", "admin", "bind", "encoders", "error_details", "generation", "health", "sessions", "status",
 ]  # fmt: skip
 
 
@@ -47,6 +48,7 @@ if not TYPE_CHECKING:
     _pool = _load()
     admin = _module(_pool, "fma/v1/admin.proto")
     generation = _module(_pool, "fma/v1/generation.proto")
+    encoders = _module(_pool, "fma/v1/encoders.proto")
     sessions = _module(_pool, "fma/v1/sessions.proto")
     health = _module(_pool, "grpc/health/v1/health.proto")
     error_details = _module(_pool, "google/rpc/error_details.proto")
@@ -78,6 +80,8 @@ METHODS = {
     "Detokenize": _generation("Detokenize", "unary_unary", generation.DetokenizeResponse),
     "GetModel": _generation("GetModel", "unary_unary", generation.Model),
     "ListModels": _generation("ListModels", "unary_unary", generation.ListModelsResponse),
+    "Embed": Method("/fma.v1.Encoders/Embed", "unary_stream", encoders.EmbedResponse),
+    "FillMask": Method("/fma.v1.Encoders/FillMask", "unary_stream", encoders.FillMaskResponse),
     "Create": _sessions("Create", sessions.Session, idempotent=False),
     "Get": _sessions("Get", sessions.Session, idempotent=True),
     "List": _sessions("List", sessions.ListSessionsResponse, idempotent=True),

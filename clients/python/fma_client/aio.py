@@ -17,7 +17,7 @@ from ._progress import Progress
 from ._wire import generation
 from .options import GenerateOptions, Messages, OnProgress, Prompt, make_chat, make_request
 from .retry import Retry
-from .types import Completion, Delta, Model, Score, SessionInfo, Tokens
+from .types import Completion, Delta, Embedding, FilledText, Model, Score, SessionInfo, Tokens
 
 __all__ = ["AsyncClient", "AsyncGeneration", "AsyncSession"]
 
@@ -202,6 +202,18 @@ class AsyncClient:
     ) -> Score:
         request = _requests.score(text, top_logprobs, no_archive)
         return _requests.score_of([response async for response in self._calls.read("Score", request, timeout)])
+
+    async def embed(
+        self, inputs: Iterable[Prompt], *, truncate: bool = False, timeout: float | None = None
+    ) -> list[Embedding]:
+        request = _requests.embed(inputs, truncate)
+        return _requests.embeddings_of([response async for response in self._calls.read("Embed", request, timeout)])
+
+    async def fill_mask(
+        self, inputs: Iterable[Prompt], *, mask: str = "", top: int | None = None, timeout: float | None = None
+    ) -> list[FilledText]:
+        request = _requests.fill_mask(inputs, mask, top)
+        return _requests.filled_of([response async for response in self._calls.read("FillMask", request, timeout)])
 
     async def tokenize(self, text: str, *, timeout: float | None = None) -> Tokens:
         return await self._calls.ask(_requests.tokenize(text), timeout)

@@ -16,7 +16,7 @@ from .generation import Generation
 from .options import GenerateOptions, Messages, OnProgress, Prompt, make_chat, make_request
 from .retry import Retry
 from .session import Session
-from .types import Model, Score, SessionInfo, Tokens
+from .types import Embedding, FilledText, Model, Score, SessionInfo, Tokens
 
 __all__ = ["Client"]
 
@@ -107,6 +107,27 @@ class Client:
         """
         request = _requests.score(text, top_logprobs, no_archive)
         return _requests.score_of(list(self._calls.read("Score", request, timeout)))
+
+    def embed(
+        self, inputs: Iterable[Prompt], *, truncate: bool = False, timeout: float | None = None
+    ) -> list[Embedding]:
+        """A vector for each of some texts, or lists of token ids, in their order; of an encoder.
+
+        A text that is too long is refused, or with `truncate` its first tokens alone are read.
+        """
+        request = _requests.embed(inputs, truncate)
+        return _requests.embeddings_of(list(self._calls.read("Embed", request, timeout)))
+
+    def fill_mask(
+        self, inputs: Iterable[Prompt], *, mask: str = "", top: int | None = None, timeout: float | None = None
+    ) -> list[FilledText]:
+        """The `top` most likely tokens (server: 5) at every mask of some texts; of an encoder.
+
+        `mask` says what in a text stands for a mask; choose one that nobody's text has by accident. In lists of token
+        ids it is Model.mask_token_id.
+        """
+        request = _requests.fill_mask(inputs, mask, top)
+        return _requests.filled_of(list(self._calls.read("FillMask", request, timeout)))
 
     def tokenize(self, text: str, *, timeout: float | None = None) -> Tokens:
         """

@@ -10,6 +10,9 @@ __all__ = [
     "CacheMiss",
     "Completion",
     "Delta",
+    "Embedding",
+    "FilledMask",
+    "FilledText",
     "FinishReason",
     "LayerShares",
     "Model",
@@ -171,6 +174,31 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Embedding:
+    """The vector of a text; its length is 1, so that a dot product of two is their cosine."""
+
+    values: tuple[float, ...]
+    tokens: int  #: that were read
+    truncated_tokens: int = 0  #: behind them, which were not
+
+
+@dataclass(frozen=True)
+class FilledMask:
+    """The most likely tokens at a mask, best first."""
+
+    position: int  #: among the text's tokens
+    candidates: tuple[TokenLogprob, ...]
+
+
+@dataclass(frozen=True)
+class FilledText:
+    """A text's masks, in its order."""
+
+    tokens: int
+    masks: tuple[FilledMask, ...]
+
+
+@dataclass(frozen=True)
 class Tokens:
     """A text as the model sees it: ids, and the bytes of each token."""
 
@@ -214,6 +242,9 @@ class Model:
     archive_bytes_per_1000_tokens: int = 0  #: what a sequence takes besides `slot_bytes`
     archive_budget_bytes: int = 0  #: of all archives together
     archive_used_bytes: int = 0
+    encoder: bool = False  #: for embed() and fill_mask() alone
+    mask_token_id: int | None = None  #: of an encoder: what stands for a token to be guessed
+    hidden_size: int = 0  #: numbers of an embedding
 
 
 @dataclass(frozen=True)

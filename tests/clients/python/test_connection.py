@@ -183,6 +183,20 @@ def test_hints_are_followed_even_in_a_session() -> None:
     assert len(gaps) == 2 and min(gaps) >= 0.2
 
 
+def test_balancers_are_told_the_session() -> None:
+    told: list[str | None] = []
+
+    def answer(request: object, context: grpc.ServicerContext) -> Iterator[object]:
+        told.append(dict(context.invocation_metadata()).get("x-session-id"))
+        yield generation.GenerateResponse(finished=generation.Finished(reason="FINISH_REASON_LENGTH"))
+
+    with stock_server({"Generate": answer}) as address, Client(address) as client:
+        client.session("story-1").generate("x").read()
+        client.generate("x").read()
+        client.session("no id \n").generate("x").read()  # what is wrong with it is the server's to say
+    assert told == ["story-1", None, None]
+
+
 async def test_hints_are_followed_with_asyncio() -> None:
     server = FullAtFirst(refusals=1, seconds=0.1)
     with stock_server({"Generate": server}) as address:

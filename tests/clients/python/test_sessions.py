@@ -109,16 +109,21 @@ def test_blobs_carry_a_session_over(client: Client) -> None:
             client.import_session(bytes(damaged))
 
 
-def test_another_kind_of_cache_takes_no_blob(client: Client) -> None:
+@pytest.mark.parametrize("kind", ["bf16", "int8"])
+def test_another_kind_of_cache_takes_no_blob(client: Client, kind: str) -> None:
     with client.create_session() as chat:
         chat.generate(FIRST, **GREEDY).read()
         blob = b"".join(chat.export())
-    with serve(DEMO_MODEL, "--threads", 1, "--cache-dtype", "bf16") as address, Client(address) as half:
-        assert half.model().slot_bytes < client.model().slot_bytes
-        with half.create_session() as own:
+    with serve(DEMO_MODEL, "--threads", 1, "--cache-dtype", kind) as address, Client(address) as less:
+        assert less.model().slot_bytes < client.model().slot_bytes
+        with less.create_session() as own:
             assert len(own.generate(FIRST, **GREEDY).read()[0].token_ids) == GREEDY["max_tokens"]
+            mine = b"".join(own.export())
+            expected = own.generate(SECOND, **GREEDY).read()[0].token_ids
+        with less.import_session(mine) as copy:
+            assert copy.generate(SECOND, **GREEDY).read()[0].token_ids == expected
         with pytest.raises(fma_client.FmaError, match="model"):
-            half.import_session(blob)
+            less.import_session(blob)
 
 
 def test_two_calls_at_once_do_not_mix(client: Client) -> None:

@@ -35,7 +35,7 @@ def channel(address: str):
 
 def test_reflection_names_the_services(channel: grpc.Channel) -> None:
     services = ProtoReflectionDescriptorDatabase(channel).get_services()
-    expected = {"fma.v1.Generation", "fma.v1.Sessions", "grpc.health.v1.Health"}
+    expected = {"fma.v1.Generation", "fma.v1.Sessions", "fma.v1.Encoders", "grpc.health.v1.Health"}
     assert {*expected, "grpc.reflection.v1alpha.ServerReflection"} <= {*services}
 
 

@@ -179,7 +179,7 @@ TEST(EncoderRefusals, DecodersAreNotEncodersNorTheReverse) {
   const auto checkpoint = model::Checkpoint::Open(folder.path());
   ASSERT_TRUE(checkpoint.ok());
   const auto model = engine::Model::Load(*checkpoint, *kernels::MakeCpuBackend(1), {});
-  ExpectRefusal(model.status(), {"architectures is FmaForMaskedLM, an encoder", "fma-eval"});
+  ExpectRefusal(model.status(), {"architectures is FmaForMaskedLM, an encoder", "FmaForCausalLM"});
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 #include <random>
 #include <sstream>
@@ -142,8 +143,9 @@ TEST(Metrics, StateBytesOfEveryLayoutAddUp) {
   std::mt19937 random(7);
   for (int i = 0; i < 2000; ++i) {
     const kernels::AttentionSpec spec = RandomSpec(random);
-    const kernels::SlotLayout layout(
-        spec, 3, i % 2 == 0 ? kernels::CacheType::kF32 : kernels::CacheType::kBF16);
+    constexpr std::array kTypes = {kernels::CacheType::kF32, kernels::CacheType::kBF16,
+                                   kernels::CacheType::kInt8};
+    const kernels::SlotLayout layout(spec, 3, kTypes[i % kTypes.size()]);
     const StateBytes bytes = StateBytesOf(layout);
     EXPECT_EQ(bytes.near_field + bytes.sinks + bytes.far + bytes.sums + bytes.padding,
               layout.slot_bytes);

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/openai/chat_request.h"
 #include "server/openai/completion_request.h"
+#include "server/openai/embedding_request.h"
 #include "server/openai/response_request.h"
 #include "tests/support/temp_folder.h"
 
@@ -65,6 +66,14 @@ TEST(OpenApiTest, DescribesCompletions) {
 TEST(OpenApiTest, DescribesChats) {
   ExpectDescribed(Described({"Choosing", "Common", "ChatRequest"}),
                   In({CommonFields(), ChatFields()}), In({AbsentFields()}));
+}
+
+TEST(OpenApiTest, DescribesEmbeddings) {
+  Names taken;
+  for (const EmbeddingField& field : EmbeddingFields()) taken.emplace(field.name);
+  Names described = Described({"EmbeddingRequest"});
+  EXPECT_TRUE(described.erase("user") == 1) << "a field without effect that all clients know";
+  EXPECT_EQ(described, taken);
 }
 
 TEST(OpenApiTest, DescribesResponses) {

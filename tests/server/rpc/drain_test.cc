@@ -28,7 +28,7 @@ std::string CheckHealth(TestServer& server, const std::string& service) {
 
 TEST(DrainTest, HealthFollowsServing) {
   TestServer server;
-  for (const char* service : {"", "fma.v1.Generation", "fma.v1.Sessions"}) {
+  for (const char* service : {"", "fma.v1.Generation", "fma.v1.Sessions", "fma.v1.Encoders"}) {
     EXPECT_EQ(CheckHealth(server, service), kServing);
     server.rpc().SetServing(false);
     EXPECT_EQ(CheckHealth(server, service), kNotServing);
@@ -55,7 +55,7 @@ TEST_P(ReflectionTest, ListsTheServices) {
   constexpr int kListServices = 7;
   const std::string list = Ask(kListServices, "*");
   for (const char* service :
-       {"fma.v1.Generation", "fma.v1.Sessions", "grpc.health.v1.Health",
+       {"fma.v1.Generation", "fma.v1.Sessions", "fma.v1.Encoders", "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}) {
     EXPECT_THAT(list, HasSubstr(service));
   }

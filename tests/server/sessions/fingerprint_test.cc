@@ -23,6 +23,9 @@ TEST(FingerprintTest, EverythingThatGivesBytesAMeaningCounts) {
       prints.insert(ModelFingerprint("a", kernels::SlotLayout(spec, 2, kernels::CacheType::kBF16)))
           .second);
   EXPECT_TRUE(
+      prints.insert(ModelFingerprint("a", kernels::SlotLayout(spec, 2, kernels::CacheType::kInt8)))
+          .second);
+  EXPECT_TRUE(
       prints.insert(ModelFingerprint("a", kernels::SlotLayout(spec, 3, kernels::CacheType::kF32)))
           .second);
   const kernels::SlotLayout layout(spec, 2, kernels::CacheType::kF32);

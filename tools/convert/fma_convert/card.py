@@ -9,6 +9,7 @@ from .source import Source
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _NAME_CHARACTERS = 100
+_CACHES = ("f32", "bf16")  # of the table of costs
 
 
 def in_words(size: int) -> str:
@@ -23,15 +24,15 @@ def cost_table(source: Source, far: FarField) -> list[list[str]]:
     """Rows of texts, the first of headings: what a session and its archive take beside a full cache, by tokens and type
     of cache."""
     kinds = ["full cache", "session", *(["archive"] if far.open_units else [])]
-    rows = [["tokens", *(f"{kind}, {cache}" for cache in CACHE_TYPES for kind in kinds)]]
+    rows = [["tokens", *(f"{kind}, {cache}" for cache in _CACHES for kind in kinds)]]
     lengths = {4096, 32768, 131072, source.decoder.max_length, far.horizon}
     for tokens in sorted(length for length in lengths if length <= far.horizon):
         row = [f"{tokens:,}"]
-        for number in CACHE_TYPES.values():
-            row += [in_words(full_cache_bytes(source.decoder, tokens, number))]
-            row += [in_words(far.session_bytes(source.decoder, number))]
+        for cache in (CACHE_TYPES[name] for name in _CACHES):
+            row += [in_words(full_cache_bytes(source.decoder, tokens, cache))]
+            row += [in_words(far.session_bytes(source.decoder, cache))]
             if far.open_units:
-                row += [in_words(far.archive_bytes(source.decoder, tokens, number))]
+                row += [in_words(far.archive_bytes(source.decoder, tokens, cache))]
         rows.append(row)
     return rows
 

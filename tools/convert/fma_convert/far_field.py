@@ -11,7 +11,6 @@ from typing import Any
 from .decoder import Decoder
 from .refusal import refusal
 
-CACHE_TYPES = {"f32": 4, "bf16": 2}  # the server's --cache-dtype, and the bytes of a number
 DEFAULT_NEAR = 256
 DEFAULT_TOKENS = 1 << 20
 DEFAULT_SINKS = 4
@@ -22,6 +21,21 @@ MAX_NEAR = 4096
 _MAX_LEVELS = 40
 _STEP = 32  # near fields that are chosen here are multiples of it
 _NEAR_MARKS, _FAR_MARKS = 4, 12  # bytes: attention received; with it novelty and position
+
+
+@dataclass(frozen=True)
+class CacheType:
+    """How a cache keeps keys and values; all in bytes."""
+
+    number: int
+    scale: int = 0  # of each key and value
+    sketch_number: int = 2
+
+    def vector(self, decoder: Decoder) -> int:
+        return decoder.head_dim * self.number + self.scale
+
+
+CACHE_TYPES = {"f32": CacheType(4, sketch_number=4), "bf16": CacheType(2), "int8": CacheType(1, scale=2)}
 
 
 @dataclass(frozen=True)
@@ -45,26 +59,27 @@ class FarField:
         """What a state keeps of tokens, for a layer and KV head."""
         return 2 * self.near + self.sinks + 2 * self.rank * self.levels
 
-    def session_bytes(self, decoder: Decoder, number: int) -> int:
-        """About what the server needs for one session; `number` is the bytes of a number in its cache."""
-        vectors = 2 * decoder.head_dim * number * self.entries
+    def session_bytes(self, decoder: Decoder, cache: CacheType) -> int:
+        """About what the server needs for one session."""
+        vectors = 2 * cache.vector(decoder) * self.entries
         marks = 2 * self.near * _NEAR_MARKS + 2 * self.rank * self.levels * _FAR_MARKS
-        sketches = self._groups_in_place() * self._group_sketches(decoder, number)
+        sketches = self._groups_in_place() * self._group_sketches(decoder, cache)
         return decoder.num_layers * decoder.num_kv_heads * (vectors + marks + sketches)
 
-    def archive_bytes(self, decoder: Decoder, tokens: int, number: int) -> int:
+    def archive_bytes(self, decoder: Decoder, tokens: int, cache: CacheType) -> int:
         """What a session's archive takes after `tokens` tokens, exactly: keys, values and sketches of whole groups that
         have left the near field."""
         if self.open_units == 0:
             return 0
-        group = 2 * decoder.head_dim * number * self.near + self._group_sketches(decoder, number)
+        group = 2 * cache.vector(decoder) * self.near + self._group_sketches(decoder, cache)
         return max(0, tokens // self.near - 1) * decoder.num_layers * decoder.num_kv_heads * group
 
     def _groups_in_place(self) -> int:
         """Of the newest archived groups, whose sketches a session has in the form of their places too."""
         return self.max_distance // self.near - 2 if self.open_units and self.max_distance else 0
 
-    def _group_sketches(self, decoder: Decoder, number: int) -> int:
+    def _group_sketches(self, decoder: Decoder, cache: CacheType) -> int:
+        number = cache.sketch_number
         numbers = (2 * decoder.head_dim + self.open_size) * number
         codes = -(-decoder.head_dim // 4) * self.open_size
         return self.near // self.open_size * -(-(numbers + codes) // number) * number
@@ -88,9 +103,9 @@ class FarField:
         return {key: value for key, value in values.items() if value is not None}
 
 
-def full_cache_bytes(decoder: Decoder, tokens: int, number: int) -> int:
+def full_cache_bytes(decoder: Decoder, tokens: int, cache: CacheType) -> int:
     """An ordinary cache of keys and values."""
-    return 2 * decoder.head_dim * number * decoder.num_layers * decoder.num_kv_heads * tokens
+    return 2 * cache.vector(decoder) * decoder.num_layers * decoder.num_kv_heads * tokens
 
 
 @dataclass(frozen=True)
@@ -170,10 +185,10 @@ def _largest(wishes: Wishes, decoder: Decoder, limit: int) -> FarField:
     shapes = [_shape(wishes, decoder, m, _half(m, wishes.sinks)) for m in range(first, limit + 1, _STEP)]
     largest = shapes[-1].near
     shapes += [_shape(wishes, decoder, largest, p) for p in range(shapes[-1].rank + 1, largest - wishes.sinks + 1)]
-    number = CACHE_TYPES[wishes.cache]
-    fitting = [shape for shape in shapes if shape.session_bytes(decoder, number) <= (wishes.session_memory or 0)]
+    cache = CACHE_TYPES[wishes.cache]
+    fitting = [shape for shape in shapes if shape.session_bytes(decoder, cache) <= (wishes.session_memory or 0)]
     if fitting:
         return fitting[-1]
-    least = shapes[0].session_bytes(decoder, number)
+    least = shapes[0].session_bytes(decoder, cache)
     allowed = f"at least {least} bytes for this model ({wishes.cache})"
     raise refusal("--session-memory", str(wishes.session_memory), allowed)

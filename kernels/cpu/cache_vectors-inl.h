@@ -1,0 +1,191 @@
+// Keys and values as a cache keeps them, and how float32 becomes them. kernels/fma/cache_type.h
+// says how integers are rounded.
+
+#if defined(FMA_KERNELS_CPU_CACHE_VECTORS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FMA_KERNELS_CPU_CACHE_VECTORS_INL_H_
+#undef FMA_KERNELS_CPU_CACHE_VECTORS_INL_H_
+#else
+#define FMA_KERNELS_CPU_CACHE_VECTORS_INL_H_
+#endif
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include "hwy/highway.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/load-inl.h"
+#include "kernels/fma/element.h"
+#include "kernels/fma/slot_layout.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
+
+/// Whether elements of this type need scales.
+template <typename T>
+inline constexpr bool kHasScales = std::is_same_v<T, int8_t>;
+
+/// The numbers of sketches (SketchTypeOf) beside elements of this type.
+template <typename T>
+using SketchNumber = std::conditional_t<kHasScales<T>, BFloat16, T>;
+
+/// The scale of a vector whose largest magnitude has the bits `largest`.
+inline BFloat16 ScaleFor(int32_t largest) {
+  constexpr int32_t kInfinity = 0x7F800000;
+  constexpr uint32_t kLeastNormal = 0x00800000;
+  if (largest >= kInfinity) return FromFloat<BFloat16>(std::numeric_limits<float>::quiet_NaN());
+  const auto bits = std::bit_cast<uint32_t>(std::bit_cast<float>(largest) / 127.0F);
+  if (bits < kLeastNormal) return {0};
+  return {static_cast<uint16_t>((bits + 0xFFFFU) >> 16)};
+}
+
+/// Rounds `n` numbers, a multiple of SlotLayout::kLane, to multiples of the scale that it returns.
+inline BFloat16 RoundVector(const float* HWY_RESTRICT x, int64_t n, int8_t* HWY_RESTRICT out) {
+  const FloatTag d;
+  const hn::RebindToSigned<FloatTag> integers;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  // As integers, magnitudes are in the same order, and NaN is the largest.
+  auto largest = hn::Zero(integers);
+  for (int64_t c = 0; c < n; c += lanes) {
+    largest = hn::Max(largest, hn::BitCast(integers, hn::Abs(hn::Load(d, x + c))));
+  }
+  const BFloat16 scale = ScaleFor(hn::GetLane(hn::MaxOfLanes(integers, largest)));
+  if (!(ToFloat(scale) > 0)) {
+    std::fill_n(out, n, int8_t{0});
+    return scale;
+  }
+  const FloatVec inverse = hn::Set(d, 1.0F / ToFloat(scale));
+  for (int64_t c = 0; c < n; c += lanes) {
+    const auto nearest = hn::NearestInt(hn::Mul(hn::Load(d, x + c), inverse));
+    const hn::Rebind<int8_t, FloatTag> bytes;
+    hn::StoreU(hn::DemoteTo(bytes, nearest), bytes, out + c);
+  }
+  return scale;
+}
+
+/// Keys [d, stride]: a column is a key. T: their type of element.
+template <typename T>
+class KeyColumns {
+ public:
+  KeyColumns(T* numbers, BFloat16* scales, int64_t dim, int64_t stride)
+      : numbers_(numbers), scales_(scales), dim_(dim), stride_(stride) {}
+
+  const T* Channel(int64_t c) const { return numbers_ + c * stride_; }
+  float Scale(int64_t column) const {
+    if constexpr (kHasScales<T>) return ToFloat(scales_[column]);
+    return 1.0F;
+  }
+  const BFloat16* scales() const { return scales_; }
+
+  /// `key` [D], zeros behind the d-th number; `rounded` [D] is for working.
+  void Store(int64_t column, const float* key, int8_t* rounded) const {
+    if constexpr (kHasScales<T>) {
+      scales_[column] = RoundVector(key, SlotLayout::RoundUp(dim_, SlotLayout::kLane), rounded);
+      for (int64_t c = 0; c < dim_; ++c) numbers_[c * stride_ + column] = rounded[c];
+    } else {
+      for (int64_t c = 0; c < dim_; ++c) numbers_[c * stride_ + column] = FromFloat<T>(key[c]);
+    }
+  }
+
+  /// Sets the first d numbers of `key`.
+  void Load(int64_t column, float* key) const {
+    const float scale = Scale(column);
+    for (int64_t c = 0; c < dim_; ++c) key[c] = ToFloat(numbers_[c * stride_ + column]) * scale;
+  }
+
+  /// Sets to[i] to channel c of column first + i, for `count` columns.
+  template <typename Number>
+  void ReadChannel(int64_t c, int64_t first, int64_t count, Number* HWY_RESTRICT to) const {
+    const T* HWY_RESTRICT from = Channel(c) + first;
+    for (int64_t i = 0; i < count; ++i) to[i] = ToFloat(from[i]) * Scale(first + i);
+  }
+
+  /// Copies the columns first + places[i] to the columns from `to` on.
+  template <typename Places>
+  void CopyTo(int64_t to, int64_t first, const Places& places) const {
+    for (int64_t c = 0; c < dim_; ++c) CopyNumbers(numbers_ + c * stride_, to, first, places);
+    if constexpr (kHasScales<T>) CopyNumbers(scales_, to, first, places);
+  }
+
+ private:
+  template <typename Number, typename Places>
+  static void CopyNumbers(Number* row, int64_t to, int64_t first, const Places& places) {
+    for (const auto place : places) row[to++] = row[first + place];
+  }
+
+  T* const numbers_;
+  BFloat16* const scales_;  // null where elements have none
+  const int64_t dim_;
+  const int64_t stride_;
+};
+
+/// Values [., D]: a row is a value. T: their type of element.
+template <typename T>
+class ValueRows {
+ public:
+  ValueRows(T* numbers, BFloat16* scales, int64_t padded_dim)
+      : numbers_(numbers), scales_(scales), dim_(padded_dim) {}
+
+  const T* data() const { return numbers_; }
+  float Scale(int64_t row) const {
+    if constexpr (kHasScales<T>) return ToFloat(scales_[row]);
+    return 1.0F;
+  }
+  const T* Row(int64_t row) const { return numbers_ + row * dim_; }
+  const BFloat16* scales() const { return scales_; }
+
+  /// `value` [D].
+  void Store(int64_t row, const float* value) const {
+    T* numbers = numbers_ + row * dim_;
+    if constexpr (kHasScales<T>) {
+      scales_[row] = RoundVector(value, dim_, numbers);
+    } else {
+      for (int64_t c = 0; c < dim_; ++c) numbers[c] = FromFloat<T>(value[c]);
+    }
+  }
+
+  /// Row `to` becomes row `row` of `from`, of which it may have less.
+  void CopyFrom(const ValueRows& from, int64_t row, int64_t to) const {
+    std::copy_n(from.Row(row), dim_, numbers_ + to * dim_);
+    if constexpr (kHasScales<T>) scales_[to] = from.scales_[row];
+  }
+
+ private:
+  T* const numbers_;
+  BFloat16* const scales_;  // null where elements have none
+  const int64_t dim_;
+};
+
+template <typename T>
+BFloat16* ScalesOf(const SlotLayout& layout, std::byte* head) {
+  return kHasScales<T> ? reinterpret_cast<BFloat16*>(head + layout.scales_offset) : nullptr;
+}
+
+/// Those of a head block.
+template <typename T>
+KeyColumns<T> KeysOf(const SlotLayout& layout, std::byte* head) {
+  return {reinterpret_cast<T*>(head), ScalesOf<T>(layout, head), layout.head_dim, layout.columns};
+}
+template <typename T>
+ValueRows<T> ValuesOf(const SlotLayout& layout, std::byte* head) {
+  BFloat16* scales = ScalesOf<T>(layout, head);
+  return {reinterpret_cast<T*>(head + layout.values_offset),
+          scales == nullptr ? nullptr : scales + layout.columns, layout.padded_dim};
+}
+
+/// out = numbers * scales, each of `count`, a multiple of SlotLayout::kLane. `out` may be
+/// `numbers`.
+inline void MultiplyBy(const BFloat16* scales, int64_t count, const float* numbers, float* out) {
+  const FloatTag d;
+  for (int64_t i = 0; i < count; i += static_cast<int64_t>(hn::Lanes(d))) {
+    hn::Store(hn::Mul(hn::Load(d, numbers + i), LoadFloats(scales + i)), d, out + i);
+  }
+}
+
+}  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,1 @@
+"""FMA beside other efficient attentions: the same model, data, steps and seeds for each."""
