@@ -10,6 +10,8 @@
 namespace fmaserver::bench {
 namespace {
 
+constexpr int32_t kByteMask = 256;
+
 /// Heads of 128 channels, swiglu, rope, hierarchical summaries with shared levels, m = 64, p = 4;
 /// it sees 4 * 64 * 2^(levels-1) tokens.
 model::ModelConfig Shape(int layers, int32_t hidden, int32_t intermediate, int32_t vocab,
@@ -48,6 +50,17 @@ void SelectTokens(kernels::AttentionSpec& attention) {
   attention.select_novel = attention.hierarchy.rank / 2;
 }
 
+/// The same shape as an encoder of bytes, with levels for a million tokens and more.
+void ReadBothSides(model::ModelConfig& config, bool by_share) {
+  config.attention.causal = false;
+  config.attention.query_downsampling = by_share;
+  config.attention.padding = kernels::Padding::kMasked;
+  config.attention.hierarchy.sink_tokens = 0;
+  config.attention.hierarchy.num_levels = 13;
+  config.tokenizer = model::TokenizerKind::kBytes;
+  config.mask_token_id = kByteMask;
+}
+
 }  // namespace
 }  // namespace fmaserver::bench
 
@@ -57,6 +70,7 @@ int main(int argc, char** argv) {
   int rank = 4;
   bool select = false;
   int open_units = 0;
+  std::string encoder;
   CLI::App app("Writes a checkpoint of random bfloat16 weights.");
   app.add_option("--shape", shape, "Which model")
       ->check(CLI::IsMember(fmaserver::bench::Shapes()))
@@ -67,6 +81,9 @@ int main(int argc, char** argv) {
   app.add_flag("--select", select, "Selected tokens in the place of learned summaries");
   app.add_option("--open-units", open_units, "With --select: units of 32 tokens that are opened")
       ->check(CLI::Range(0, 1024));
+  app.add_option("--encoder", encoder,
+                 "An encoder, whose queries ask by token, O(n log n), or by share, O(n)")
+      ->check(CLI::IsMember({"token", "share"}));
   app.add_option("--out", out, "Folder")->required();
   CLI11_PARSE(app, argc, argv);
   fmaserver::model::ModelConfig config = fmaserver::bench::Shapes().at(shape);
@@ -75,6 +92,7 @@ int main(int argc, char** argv) {
     fmaserver::bench::SelectTokens(config.attention);
     config.attention.open_units = open_units;
   }
+  if (!encoder.empty()) fmaserver::bench::ReadBothSides(config, encoder == "share");
   const absl::Status status = fmaserver::testing::WriteRandomCheckpoint(
       config, 1, fmaserver::kernels::WeightFormat::kBF16, out);
   if (!status.ok())

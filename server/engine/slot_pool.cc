@@ -46,6 +46,7 @@ absl::StatusOr<std::unique_ptr<SlotPool>> SlotPool::Create(kernels::Backend& bac
         absl::StrCat(num_slots, " slots of ", slot_bytes, " bytes: more than can be addressed"));
   }
   auto memory = backend.AllocateSlots(layout, num_slots);
+  if (absl::IsUnimplemented(memory.status())) return memory.status();  // fewer would not help
   if (!memory.ok()) {
     return absl::Status(
         memory.status().code(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.client
 import json
 import signal
@@ -231,3 +232,22 @@ def test_the_openai_door_embeds(server: Service) -> None:
 def test_the_openai_door_refuses(server: Service, body: object, status: int, message: str) -> None:
     found, answer = ask(server, body)
     assert found == status and message in answer["error"]["message"], answer
+
+
+def test_tokens_and_limits_are_those_of_other_calls(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"alice {hashlib.sha256(b'right').hexdigest()} tokens-per-minute=30\n")
+    limits = ("--max-text-bytes", 20, "--max-request-bytes", 2048, "--tokens", tokens)
+    with Service(*limits, model=byte_encoder(tmp_path / "bytes")) as server:
+        for word, token, code in (
+            (20 * "x", "wrong", "UNAUTHENTICATED"),
+            (21 * "x", "right", "INVALID_ARGUMENT"),
+            (2100 * "x", "right", "RESOURCE_EXHAUSTED"),
+        ):
+            exit_code, _, errors = server.run("embed", word, "--token", token)
+            assert exit_code == 3 and code in errors, errors
+        assert server.run("embed", 20 * "x", "--token", "right")[0] == 0
+        assert server.run("fill-mask", 19 * "x" + "_", "--mask", "_", "--token", "right", "--json")[0] == 0
+        exit_code, _, errors = server.run("embed", "x", "--token", "right")
+        assert exit_code == 3 and "RESOURCE_EXHAUSTED" in errors, errors
+        assert server.stop() == 0

@@ -34,7 +34,7 @@ def test_two_processes_are_one(corpus: Path, tmp_path: Path) -> None:
     command = [*torchrun, "-m", "fma_training.train", *words, *sizes, *course, *extra]
     place = {**os.environ, "PYTHONPATH": str(ROOT / "training"), "OMP_NUM_THREADS": "1"}
     for stopped in (["--max-steps", "2"], []):  # stopped half-way, then resumed
-        done = subprocess.run([*command, *stopped], env=place, capture_output=True, text=True, timeout=120)
+        done = subprocess.run([*command, *stopped], env=place, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
     assert len(losses(alone)) == 4
     assert losses(work) == pytest.approx(losses(alone), abs=2e-4)

@@ -78,6 +78,8 @@ def recall_table(rows: list[Row]) -> str:
 
 def seeds_note(rows: list[Row]) -> str:
     deviation = seed_deviation(rows)
+    if np.isnan(deviation):
+        return "One seed.\n"
     fewest = min(len(row.models) for row in rows)
     # The difference of two means of k models has the deviation sqrt(2 / k) times that of one.
     threshold = 2 * deviation * np.sqrt(2 / fewest)
@@ -103,10 +105,10 @@ def _order(cells: dict[tuple[str, int], Found], name: str, lengths: list[int], w
 
 
 def _cost(found: Found | None, what: str) -> str:
-    if found is None:
-        return "–"
-    if found.get("too_large"):
+    if found is not None and found.get("too_large"):
         return f"above {found['limit_gib']} GiB"
+    if found is None or what not in found:
+        return "–"
     return f"{found[what] / 2**20:,.0f}" if what == "peak_bytes" else f"{found[what]:.2f}"
 
 
@@ -122,10 +124,11 @@ def draw(results: Path, file: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(len(FAMILIES), 3, figsize=(13, 7.5))
+    figure, panels = pyplot.subplots(len(FAMILIES), 3, figsize=(15, 7.5))
     for line, family in zip(panels, FAMILIES):
         rows, costs = trained(results, family), measured(results, family)
-        colours = {name: f"C{i % 10}" for i, name in enumerate(n for n in recipes.names() if n.startswith(family))}
+        names = [name for name in recipes.names() if name.startswith(family)]
+        colours = {name: pyplot.get_cmap("tab20")(i % 20) for i, name in enumerate(names)}
         for row in rows:
             middles = np.mean([row.models[0]["edges"][:-1], row.models[0]["edges"][1:]], 0)
             style = _style(row.name, colours)
@@ -135,11 +138,10 @@ def draw(results: Path, file: Path) -> None:
                 points = sorted((e["length"], e[what] / unit) for e in costs if e["recipe"] == name and what in e)
                 panel.plot(*zip(*points), label=recipes.load(name).title, **_style(name, colours))
             panel.set(xscale="log", yscale="log", xlabel="tokens")
-            panel.legend(fontsize=6)
         line[0].set(xlabel="position", ylabel=family, title="bits per byte")
         line[1].set_title("peak memory of a step, MiB")
         line[2].set_title("processor time of a step, s")
-        line[0].legend(fontsize=6)
+        line[2].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
     for panel in panels.flat:
         panel.grid(alpha=0.3)
     figure.tight_layout()
@@ -147,7 +149,7 @@ def draw(results: Path, file: Path) -> None:
     pyplot.close(figure)
 
 
-def _style(name: str, colours: dict[str, str]) -> dict[str, Any]:
+def _style(name: str, colours: dict[str, Any]) -> dict[str, Any]:
     """FMA in full lines with dots, the others dashed with crosses."""
     ours = {"linestyle": "-", "marker": "o"} if "/fma" in name else {"linestyle": "--", "marker": "x"}
     return {**ours, "color": colours[name], "markersize": 4}
