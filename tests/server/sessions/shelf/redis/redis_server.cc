@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,7 +22,8 @@ namespace {
 using sessions::Connection;
 using sessions::Reply;
 
-constexpr char kProgram[] = "/usr/bin/redis-server";
+// The server is the same program under another name. Its own package would start it as a service.
+constexpr char kProgram[] = "/usr/bin/redis-check-rdb";
 
 int FreePort() {
   const FileDescriptor probe(socket(AF_INET, SOCK_STREAM, 0));
@@ -65,15 +67,16 @@ sessions::StoreOptions RedisServer::options() const {
 
 void RedisServer::Start() {
   std::vector<std::string> words = {
-      kProgram, "--port",        Concat(port_), "--bind",    "127.0.0.1",
-      "--dir",  folder_.path(),  "--save",      "",          "--appendonly",
-      "yes",    "--appendfsync", "always",      "--logfile", folder_.path() / "log"};
+      "redis-server", "--port",        Concat(port_), "--bind",    "127.0.0.1",
+      "--dir",        folder_.path(),  "--save",      "",          "--appendonly",
+      "yes",          "--appendfsync", "always",      "--logfile", folder_.path() / "log"};
   words.insert(words.end(), words_.begin(), words_.end());
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   process_ = fork();
   if (process_ == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  // also when the test crashes
     execv(kProgram, arguments.data());
     _exit(127);
   }
