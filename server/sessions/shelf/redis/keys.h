@@ -1,15 +1,14 @@
 // The names of everything that a store keeps for the sessions of one model:
 //
-//   PREFIX:store                    hash: `epoch`, random, made with the store; `generation`,
-//   counted up by every save PREFIX:ids:TENANT               sorted set: ids of its sessions, by
-//   when they expire PREFIX:session:TENANT:ID        hash: `version`; `record`, as in a file;
-//   `items`, names of what it holds;
-//                                   `ttl` in ms, 0 for never; `until`, when it expires, +inf for
-//                                   never
-//   PREFIX:state:TENANT:ID          string: the record of a slot
-//   PREFIX:chunks:TENANT:ID         string: a volume, records of chunks in a row; written once
-//   <either of these>:owners        sorted set: ids of the sessions that hold it, by when they
-//   expire
+//   PREFIX:store                hash: `epoch`, random, made with the store; `generation`, which
+//                               every save counts up
+//   PREFIX:ids:TENANT           sorted set: ids of its sessions, by when they expire
+//   PREFIX:session:TENANT:ID    hash: `version`; `record`, as in a file; `items`, the names of what
+//                               it holds; `ttl` in ms, 0 for never; `until`, when it expires,
+//                               +inf for never
+//   PREFIX:state:TENANT:ID      string: the record of a slot
+//   PREFIX:chunks:TENANT:ID     string: a volume, records of chunks in a row; written once
+//   <either of these>:owners    sorted set: ids of the sessions that hold it, by when they expire
 //
 // Times are the store's own, in ms since 1970. Everything expires with the last session that needs
 // it. The prefix is in braces, so that a cluster would keep all of it in one place.
