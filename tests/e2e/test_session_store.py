@@ -71,7 +71,7 @@ def turn(server: Service, number: int, session: str = "talk") -> list[int]:
 
 
 def is_durable(server: Service) -> bool:
-    return bool(json.loads(fma(server, "sessions", "get", "talk", "--json"))["durable"])
+    return bool(json.loads(fma(server, "sessions", "show", "talk", "--json"))["durable"])
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_store_that_is_away_costs_durability_only(undisturbed: list[list[int]]
             assert server.sum("fma_session_store_up") == 0
             with Service(*flags, model=MODEL) as other:  # which starts all the same
                 assert store.url in other.log()
-                code, _, errors = other.run("sessions", "get", "talk")
+                code, _, errors = other.run("sessions", "show", "talk")
                 assert code != 0 and store.url in errors
                 store.start()
                 assert turn(server, 2) == undisturbed[2]
@@ -148,7 +148,7 @@ def test_tls_and_logins(undisturbed: list[list[int]], tmp_path: Path) -> None:
     login = tmp_path / "login"
     login.write_text("fma hush\n")
     words = ("--tls-cert-file", pair.cert, "--tls-key-file", pair.key, "--tls-ca-cert-file", authority.cert)
-    words += ("--user", "fma on >hush ~* +@all", "--user", "default off")
+    words += ("--user", "fma", "on", ">hush", "~*", "+@all", "--user", "default", "off")
     with redis(tmp_path / "redis", *words, tls=True) as store:
         flags = ["--session-store", store.url, "--session-store-ca", authority.cert, "--session-store-login", login]
         flags += ["--session-store-cert", mine.cert, "--session-store-key", mine.key]
