@@ -11,6 +11,7 @@
 #include "command_line/numbers.h"
 #include "kernels/device.h"
 #include "server/config_file.h"
+#include "server/sessions/shelf/redis/store_options.h"
 
 namespace fmaserver {
 namespace {
@@ -26,6 +27,12 @@ std::string WhyNoListen(const std::string& text) {
 
 /// Nothing will do too.
 std::string WhyNoOther(const std::string& text) { return text.empty() ? "" : WhyNoListen(text); }
+
+/// Nothing will do too.
+std::string WhyNoStore(const std::string& text) {
+  if (text.empty()) return "";
+  return std::string(sessions::ParseStoreUrl("URL", text).status().message());
+}
 
 constexpr char kFooter[] = R"(
 Every option can also come from the environment, under the name shown with it, or from the file
@@ -120,11 +127,36 @@ void AddEngineFlags(CLI::App& app, engine::EngineOptions& engine) {
       ->group("Engine");
 }
 
+void AddStoreFlags(CLI::App& app, sessions::StoreOptions& store) {
+  app.add_option("--session-store", store.url,
+                 "A Redis or Valkey in which servers share their sessions, instead of "
+                 "--session-dir; rediss:// with TLS")
+      ->check(WhyNoStore)
+      ->type_name("redis://HOST:PORT[/DATABASE]")
+      ->group("Sessions");
+  const auto add_file = [&app](const char* name, std::string& file, const char* help) {
+    app.add_option(name, file, help)->type_name("FILE")->group("Sessions");
+  };
+  add_file("--session-store-login", store.login,
+           "One line, the user and the password for the store, with a space between them");
+  add_file("--session-store-ca", store.ca,
+           "Authorities, PEM, that a rediss:// store's certificate may be of; without it the "
+           "system's");
+  add_file("--session-store-cert", store.cert,
+           "The server's own certificate for the store and its chain, PEM");
+  add_file("--session-store-key", store.key, "Private key of that certificate, PEM");
+  AddNumber(app, "--session-store-timeout", store.timeout_seconds,
+            "Seconds after which the store counts as not answering")
+      ->check(CLI::Range(0.01, 600.0))
+      ->group("Sessions");
+}
+
 void AddSessionFlags(CLI::App& app, sessions::SessionOptions& sessions) {
   app.add_option("--session-dir", sessions.dir,
                  "Where sessions are saved; without it they end with the server")
       ->type_name("DIR")
       ->group("Sessions");
+  AddStoreFlags(app, sessions.store);
   AddBytes(app, "--session-memory", sessions.memory_bytes,
            "Bytes for sessions that wait for their next turn")
       ->group("Sessions");

@@ -39,6 +39,11 @@ void LogArchives(const engine::Engine& engine) {
                dir.empty() ? "in memory" : "tokens in " + dir.string());
 }
 
+std::string WhereSaved(const sessions::SessionOptions& options) {
+  if (!options.store.url.empty()) return "saved in " + options.store.url;
+  return options.dir.empty() ? "none saved" : "saved in " + options.dir.string();
+}
+
 /// Of a decoder or an encoder.
 template <class AnyModel>
 void LogWeights(const models::ServedModel& served, const char* kind, const AnyModel& model) {
@@ -66,7 +71,7 @@ void LogModel(const models::ServedModel& served) {
   LogArchives(engine);
   const sessions::SessionOptions& options = served.sessions().options();
   spdlog::info("sessions: {} in memory at most, {}", Mebibytes(options.memory_bytes),
-               options.dir.empty() ? "none saved" : "saved in " + options.dir.string());
+               WhereSaved(options));
   if (!options.dir.empty()) {
     spdlog::info("{} sessions found", served.sessions().Stats().on_disk);
   }

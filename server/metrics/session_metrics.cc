@@ -41,12 +41,31 @@ SessionMetrics::SessionMetrics(const std::string& model_name)
       restore_(AddHistogram("fma_session_restore_seconds", "Reading a session's state from disk.")),
       fork_(AddHistogram("fma_session_fork_seconds", "Forking a session, all children together.")),
       rewind_(AddHistogram("fma_session_rewind_seconds", "Setting a session back.")),
+      store_call_(AddHistogram("fma_session_store_call_seconds",
+                               "Calls of the session store on the network.")),
+      store_failures_(AddCounter("fma_session_store_failures_total",
+                                 "Calls that the session store on the network did not fulfil.")),
       save_failures_(AddCounter("fma_session_save_failures_total",
                                 "Sessions that could not be saved and go on in memory.")),
       forks_(AddCounter("fma_session_forks_total", "Sessions made by forking.")) {}
 
+void SessionMetrics::OnStoreCall(double seconds, bool answered) {
+  store_call_.Observe(seconds);
+  if (!answered) store_failures_.Increment();
+  store_state_ = answered ? StoreState::kAnswers : StoreState::kFails;
+}
+
 std::vector<MetricFamily> SessionMetrics::Collect() const {
   std::vector<MetricFamily> families = registry_.Collect();
+  if (const StoreState state = store_state_; state != StoreState::kUnused) {
+    families.push_back({"fma_session_store_up",
+                        "Whether the session store did what it was asked for last.",
+                        MetricType::Gauge,
+                        {}});
+    ClientMetric& metric = families.back().metric.emplace_back();
+    metric.label = {{"model_name", model_name_}};
+    metric.gauge.value = state == StoreState::kAnswers ? 1 : 0;
+  }
   const std::shared_ptr<const sessions::SessionStore> store = store_.lock();
   if (store == nullptr) return families;
   const sessions::SessionStats stats = store->Stats();

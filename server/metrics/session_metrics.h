@@ -6,6 +6,8 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -36,6 +38,7 @@ class SessionMetrics final : public sessions::SessionObserver, public prometheus
     fork_.Observe(seconds);
   }
   void OnRewind(double seconds) override { rewind_.Observe(seconds); }
+  void OnStoreCall(double seconds, bool answered) override;
 
  private:
   prometheus::Counter& AddCounter(const char* name, const char* help);
@@ -48,9 +51,14 @@ class SessionMetrics final : public sessions::SessionObserver, public prometheus
   prometheus::Histogram& restore_;
   prometheus::Histogram& fork_;
   prometheus::Histogram& rewind_;
+  prometheus::Histogram& store_call_;
+  prometheus::Counter& store_failures_;
   prometheus::Counter& save_failures_;
   prometheus::Counter& forks_;
   std::weak_ptr<const sessions::SessionStore> store_;
+
+  enum class StoreState : uint8_t { kUnused, kFails, kAnswers };
+  std::atomic<StoreState> store_state_ = StoreState::kUnused;  // of a store on the network
 };
 
 }  // namespace fmaserver::metrics

@@ -19,6 +19,11 @@
 namespace fmaserver::sessions {
 namespace {
 
+SessionObserver& Nobody() {
+  static SessionObserver nobody;
+  return nobody;
+}
+
 absl::Status CheckRange(std::string_view what, int64_t value, int64_t least, int64_t most) {
   if (value >= least && value <= most) return absl::OkStatus();
   return Refusal(what, value, FromTo(least, most));
@@ -49,7 +54,8 @@ absl::StatusOr<std::unique_ptr<SessionStore>> SessionStore::Open(SessionModel mo
                                                                  SessionObserver* observer,
                                                                  Now now) {
   if (absl::Status status = CheckOptions(model, options); !status.ok()) return status;
-  absl::StatusOr<std::unique_ptr<StateShelf>> shelf = OpenShelf(options, model);
+  if (observer == nullptr) observer = &Nobody();
+  absl::StatusOr<std::unique_ptr<StateShelf>> shelf = OpenShelf(options, model, *observer);
   if (!shelf.ok()) return shelf.status();
   return Open(std::move(model), std::move(options), *std::move(shelf), observer, std::move(now));
 }
@@ -59,11 +65,10 @@ absl::StatusOr<std::unique_ptr<SessionStore>> SessionStore::Open(SessionModel mo
                                                                  std::unique_ptr<StateShelf> shelf,
                                                                  SessionObserver* observer,
                                                                  Now now) {
-  static SessionObserver nobody;
   if (absl::Status status = CheckOptions(model, options); !status.ok()) return status;
-  auto store =
-      absl::WrapUnique(new SessionStore(std::move(model), std::move(options), std::move(shelf),
-                                        observer == nullptr ? nobody : *observer, std::move(now)));
+  auto store = absl::WrapUnique(
+      new SessionStore(std::move(model), std::move(options), std::move(shelf),
+                       observer == nullptr ? Nobody() : *observer, std::move(now)));
   if (absl::Status status = store->Recover(); !status.ok()) return status;
   store->StartSweeper();
   return store;

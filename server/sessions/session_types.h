@@ -11,6 +11,7 @@
 
 #include "base/names.h"
 #include "server/engine/archive.h"
+#include "server/sessions/shelf/redis/store_options.h"
 
 namespace fmaserver::sessions {
 
@@ -50,6 +51,7 @@ inline constexpr double kMaxTtlSeconds = 1e9;
 
 struct SessionOptions {
   std::filesystem::path dir = {};           ///< OpenShelf(); empty: sessions live in memory only
+  StoreOptions store = {};                  ///< the same; at most one of the two is given
   int64_t memory_bytes = int64_t{1} << 30;  ///< for parked states and token logs
   int64_t rewind_points = 8;                ///< per session, besides the head; 0..kMaxRewindPoints
   int64_t log_tokens = 65'536;              ///< last tokens kept of each; 1..kMaxLogTokens
@@ -127,6 +129,8 @@ class SessionObserver {
   virtual void OnRestore(double /*seconds*/) {}  ///< a state was read from disk
   virtual void OnFork(int64_t /*children*/, double /*seconds*/) {}
   virtual void OnRewind(double /*seconds*/) {}
+  /// A store on the network was called; `answered`: with what was asked for, within its time.
+  virtual void OnStoreCall(double /*seconds*/, bool /*answered*/) {}
 };
 
 }  // namespace fmaserver::sessions

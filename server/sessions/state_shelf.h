@@ -64,15 +64,16 @@ class OpenItem {
 ///
 /// Thread-safe. Calls may take as long as a disk or a network takes, and must end: a shelf on the
 /// network has deadlines of its own. Errors, besides those named below: UNAVAILABLE when the shelf
-/// fails; DATA_LOSS for a damaged session or part (a session or a slot is set aside, so that no
-/// later call meets it; a volume stays, because its other chunks are sound); FAILED_PRECONDITION
+/// fails; DATA_LOSS for a damaged session or part, which a shelf may set aside, so that no later
+/// call meets it, but no volume, because its other chunks are sound; FAILED_PRECONDITION
 /// for a record of another model or a newer format, which is left alone.
 class StateShelf {
  public:
   virtual ~StateShelf() = default;
 
-  /// All sessions on the shelf; called once, before all other calls. Removes what servers that
-  /// ended early have left behind, but nothing that a damaged record may list.
+  /// The sessions on the shelf, or none where there may be too many: those are found when they are
+  /// used. Called once, before all other calls. Removes what servers that ended early have left
+  /// behind, but nothing that a damaged record may list.
   virtual absl::StatusOr<std::vector<StoredSession>> Recover() = 0;
 
   /// Ids of the tenant's sessions, in any order.

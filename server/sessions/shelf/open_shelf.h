@@ -9,8 +9,10 @@
 
 namespace fmaserver::sessions {
 
-/// A shelf for sessions of `model`, or null where sessions live in memory only.
+/// A shelf for sessions of `model`, or null where sessions live in memory only. The observer
+/// outlives the shelf.
 absl::StatusOr<std::unique_ptr<StateShelf>> OpenShelf(const SessionOptions& options,
-                                                      const SessionModel& model);
+                                                      const SessionModel& model,
+                                                      SessionObserver& observer);
 
 }  // namespace fmaserver::sessions

@@ -7,6 +7,7 @@
 #include "base/id.h"
 #include "gtest/gtest.h"
 #include "tests/server/sessions/fake_states.h"
+#include "tests/server/sessions/shelf/redis/redis_server.h"
 #include "tests/support/temp_folder.h"
 
 namespace fmaserver::sessions {
@@ -24,11 +25,18 @@ struct World {
   int stores;  // on one directory
   int operations;
   bool archived = false;  // states have archives
+  bool redis = false;     // a store on the network keeps them
+
+  bool keeps() const { return directory || redis; }
 };
 
 class RandomTest : public ::testing::TestWithParam<World> {
  protected:
-  RandomTest() { Reopen(); }
+  RandomTest() {
+    // What it keeps after a crash is another test's.
+    if (GetParam().redis) redis_.emplace(std::vector<std::string>{"--appendonly", "no"});
+    Reopen();
+  }
 
   // On a file system in memory where there is one: this needs many operations, not a disk.
   static void SetUpTestSuite() {
@@ -44,6 +52,7 @@ class RandomTest : public ::testing::TestWithParam<World> {
     SessionOptions options{
         .memory_bytes = GetParam().memory_bytes, .rewind_points = 4, .log_tokens = 48};
     if (GetParam().directory) options.dir = folder_.path() / "sessions";
+    if (redis_) options.store = redis_->options();
     for (int i = 0; i < GetParam().stores; ++i) stores_.push_back(testing::OpenStore(options));
   }
 
@@ -124,7 +133,7 @@ class RandomTest : public ::testing::TestWithParam<World> {
     const auto info = turn.Commit(appended, StateOf(whole, read, archive));
     ASSERT_TRUE(info.ok()) << info.status();
     EXPECT_EQ(info->tokens, std::ssize(whole));
-    EXPECT_EQ(info->durable, GetParam().directory);
+    EXPECT_EQ(info->durable, GetParam().keeps());
     EXPECT_LE(std::ssize(info->rewind_points), 5);
     text = std::move(whole);
     committed_ = true;
@@ -146,7 +155,7 @@ class RandomTest : public ::testing::TestWithParam<World> {
         (*turn)->Interrupt(appended, StateOf(text, read, archive), {"request", 99, generated});
     turn->reset();
     ASSERT_TRUE(token.ok()) << token.status();
-    if (GetParam().directory && Draw(0, 1) == 0) Reopen();
+    if (GetParam().keeps() && Draw(0, 1) == 0) Reopen();
     if (Draw(0, 3) == 0) return;  // never taken up
 
     SessionStore& other = AnyStore();
@@ -175,7 +184,7 @@ class RandomTest : public ::testing::TestWithParam<World> {
     ASSERT_TRUE(infos.ok()) << infos.status();
     ASSERT_EQ(std::ssize(*infos), children);
     for (const SessionInfo& info : *infos) {
-      EXPECT_EQ(info.durable, GetParam().directory);
+      EXPECT_EQ(info.durable, GetParam().keeps());
       texts_[{name.tenant, info.id}] = texts_[name];
     }
   }
@@ -268,10 +277,16 @@ class RandomTest : public ::testing::TestWithParam<World> {
         EXPECT_EQ(stores_.front()->Stats().disk_bytes, parts.unique_bytes);
       }
     }
+    if (redis_) {
+      // Every session has its states, and every item somebody who holds it.
+      EXPECT_EQ(redis_->Count("*:session:*"), std::ssize(texts_));
+      EXPECT_EQ(redis_->Count("*:state:*") + redis_->Count("*:chunks:*"),
+                2 * redis_->Count("*:owners"));
+    }
     for (const auto& store : stores_) {
       const SessionStats stats = store->Stats();
       EXPECT_EQ(stats.active, 0);
-      if (GetParam().directory) {
+      if (GetParam().keeps()) {
         EXPECT_LE(stats.memory_bytes, GetParam().memory_bytes);
       }
     }
@@ -279,6 +294,7 @@ class RandomTest : public ::testing::TestWithParam<World> {
 
   const std::vector<std::string> tenants_ = {"alice", "bob"};
   TempFolder folder_;
+  std::optional<testing::RedisServer> redis_;
   std::mt19937_64 random_{20240607};
   std::vector<std::unique_ptr<SessionStore>> stores_;
   std::map<SessionName, Text> texts_;
@@ -307,7 +323,7 @@ TEST_P(RandomTest, AgreesWithPlainTexts) {
       CheckAll();
     } else if (draw == 98) {
       AnyStore().DropArchives("", [this] { return Draw(0, 4) == 0; });
-    } else if (GetParam().directory) {
+    } else if (GetParam().keeps()) {
       Reopen();
     }
   }
@@ -323,7 +339,9 @@ INSTANTIATE_TEST_SUITE_P(
                       World{"ArchivesInMemory", false, int64_t{1} << 30, 1, 10'000, true},
                       World{"Archives", true, int64_t{1} << 30, 1, 2'000, true},
                       World{"ArchivesInTinyMemory", true, 4'000, 1, 2'000, true},
-                      World{"SharedArchives", true, 30'000, 3, 2'000, true}),
+                      World{"SharedArchives", true, 30'000, 3, 2'000, true},
+                      World{"Redis", false, 20'000, 3, 1'000, false, true},
+                      World{"ArchivesInRedis", false, 30'000, 3, 1'000, true, true}),
     [](const ::testing::TestParamInfo<World>& info) { return std::string(info.param.name); });
 
 }  // namespace

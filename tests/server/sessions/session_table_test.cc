@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "gtest/gtest.h"
+#include "tests/server/sessions/fake_states.h"
 #include "tests/server/sessions/test_clock.h"
 
 namespace fmaserver::sessions {

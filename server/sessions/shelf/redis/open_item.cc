@@ -1,0 +1,40 @@
+#include "server/sessions/shelf/redis/open_item.h"
+
+#include "base/refusal.h"
+#include "base/text.h"
+#include "server/sessions/session_codec.h"
+#include "server/sessions/shelf/redis/redis_shelf.h"
+#include "server/sessions/shelf/redis/stored_record.h"
+
+namespace fmaserver::sessions {
+namespace {
+
+/// The bytes of the part's record; empty when the item is too short.
+std::string_view RecordOf(const Part& part, std::string_view bytes, const SessionModel& model) {
+  if (part.kind == Part::Kind::kSlot) return bytes;
+  const int64_t size = RecordBytes(PartHeader(part, model), part.bytes);
+  // Dividing cannot overflow.
+  if (part.number >= std::ssize(bytes) / size) return {};
+  return bytes.substr(static_cast<size_t>(part.number * size), static_cast<size_t>(size));
+}
+
+}  // namespace
+
+absl::StatusOr<engine::SnapshotPtr> ItemInMemory::Read(const Part& part) const {
+  std::shared_ptr<engine::Snapshot> snapshot;
+  absl::Status status = ReadStoredRecord(
+      RecordOf(part, bytes_, model_), model_.fingerprint,
+      [&](const internal::RecordHeader& found) -> absl::StatusOr<std::span<std::byte>> {
+        if (absl::Status checked = CheckPartHeader(found, part); !checked.ok()) return checked;
+        snapshot = std::make_shared<engine::Snapshot>(part.tokens, part.bytes);
+        return snapshot->mutable_bytes();
+      });
+  if (status.ok()) return snapshot;
+  if (status.code() == absl::StatusCode::kFailedPrecondition) {
+    // A session of this model lists it, so it cannot be another model's.
+    status = absl::InvalidArgumentError(status.message());
+  }
+  return StoredBadly(key_, At(Concat("state up to token ", part.tokens), status));
+}
+
+}  // namespace fmaserver::sessions
