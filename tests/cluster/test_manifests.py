@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
@@ -191,7 +192,8 @@ def test_what_is_referred_to_is_there(overlay: str) -> None:
     mounts = [mount["name"] for mount in container(overlay)["volumeMounts"]]
     assert sorted(volumes) == sorted(mounts)
     paths = tuple(mount["mountPath"] + "/" for mount in container(overlay)["volumeMounts"])
-    files = ("model", "session-dir", "tls-cert", "tls-key", "tls-client-ca", "tokens")
+    files = ("model", "session-dir", "session-store-login", "session-store-ca", "tls-cert", "tls-key", "tls-client-ca",
+             "tokens")  # fmt: skip
     for value in filter(None, (configuration(overlay)[name] for name in files)):
         assert f"{value}/".startswith(paths), value
     assert spec["serviceAccountName"] == only(overlay, "ServiceAccount")["metadata"]["name"]
@@ -216,6 +218,15 @@ def test_the_http_port_is_for_monitoring_alone(overlay: str) -> None:
     ]
     assert [service["spec"].get("clusterIP") for service in with_http] == ["None"]
     assert all(service["spec"].get("type", "ClusterIP") == "ClusterIP" for service in of_kind(overlay, "Service"))
+
+
+def test_the_policy_lets_servers_reach_their_store_and_no_other() -> None:
+    for overlay in OVERLAYS:
+        store = urlsplit(configuration(overlay)["session-store"])
+        rules = only(overlay, "NetworkPolicy")["spec"]["egress"]
+        reached = {port["port"] for rule in rules for port in rule["ports"]}
+        assert reached == ({store.port, 53} if store.hostname else set()), overlay
+        assert bool(store.hostname) != bool(configuration(overlay)["session-dir"]), "sessions are kept in one place"
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
