@@ -20,7 +20,7 @@ json Tokens(const Door& door, const std::string& text) {
 }
 
 TEST(TokenRoutesTest, TheSpellingOfAControlTokenAloneIsThatToken) {
-  Door door({.config = ChatModelConfig(), .tokenizer = ChatTokenizer()});
+  Door door(ChatDoor());
   const int32_t end = door.engine().model().config().eos_token_ids.front();
   const json info = json::parse(Get(door.port(), "/tokenizer_info").body);
   EXPECT_EQ(info["eos_token"], "<|end|>");
@@ -31,7 +31,7 @@ TEST(TokenRoutesTest, TheSpellingOfAControlTokenAloneIsThatToken) {
 }
 
 TEST(TokenRoutesTest, NoLimitIsForgottenForAControlToken) {
-  DoorOptions options{.config = ChatModelConfig(), .tokenizer = ChatTokenizer()};
+  DoorOptions options = ChatDoor();
   options.policy.limits.text_bytes = 3;
   const Door door(std::move(options));
   EXPECT_EQ(Post(door.port(), "/tokenize", R"({"prompt": "<|end|>"})").status, 400);
