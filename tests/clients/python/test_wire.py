@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 from fma_client import CacheMiss, FinishReason, GenerateOptions, Place, types
 from fma_client._assembly import Assembly
-from fma_client._wire import METHODS, admin, generation, health, sessions
+from fma_client._wire import METHODS, admin, encoders, generation, health, sessions
 from fma_client.options import make_request
 
 #: Fields of the messages that are not options of generate(): the prompt has an argument, a session its own class,
@@ -73,7 +73,7 @@ def test_a_reason_that_only_a_later_server_knows_is_none() -> None:
 
 def test_every_method_is_bound() -> None:
     found = {}
-    for file in (admin, generation, sessions, health):
+    for file in (admin, encoders, generation, sessions, health):
         for service in file.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 sides = [("unary", "stream")[stream] for stream in (method.client_streaming, method.server_streaming)]
