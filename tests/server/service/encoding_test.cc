@@ -179,6 +179,8 @@ TEST_F(EncodingTest, TenantsPayForWhatIsRead) {
         "ann 2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b "
         "tokens-per-minute=60\n");
   EXPECT_EQ(Run(Of("a")).code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(reports_->Await(service::kEmbed).tenant, "");
+  reports_->Forget();
   ASSERT_TRUE(Run(Of(std::string(64, 'x')), "reader", "Bearer secret").ok());
   EXPECT_EQ(reports_->Await(service::kEmbed).tenant, "ann");
   const absl::Status poor = Run(Of("a"), "reader", "Bearer secret");
