@@ -4,15 +4,6 @@
 #include <utility>
 
 namespace fmaserver::engine {
-namespace {
-
-int64_t TokensOf(const EncodeRequest& request) {
-  int64_t tokens = 0;
-  for (const std::vector<int32_t>& text : request.texts) tokens += std::ssize(text);
-  return tokens;
-}
-
-}  // namespace
 
 EncodeJob::EncodeJob(RequestId id, EncodeRequest request, std::shared_ptr<EncodeSink> sink,
                      EngineObserver& observer)
@@ -20,7 +11,7 @@ EncodeJob::EncodeJob(RequestId id, EncodeRequest request, std::shared_ptr<Encode
       request_(std::move(request)),
       sink_(std::move(sink)),
       observer_(observer),
-      tokens_(TokensOf(request_)),
+      tokens_(request_.Tokens()),
       times_(Clock::now()),
       tokens_left_(tokens_),
       unfinished_(std::ssize(request_.texts)) {}

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,13 @@ struct EncodeRequest {
   /// text has the model's mask token, which is once or more in each text, and together at most
   /// kMaxMasks times.
   int32_t candidates = 0;
+
+  /// Of all texts together.
+  int64_t Tokens() const {
+    int64_t tokens = 0;
+    for (const std::vector<int32_t>& text : texts) tokens += std::ssize(text);
+    return tokens;
+  }
 };
 
 /// The most likely tokens at one place of a text, best first.

@@ -35,9 +35,7 @@ void Encoding::Run(const models::ModelPtr& model, absl::StatusOr<EncodeRequest> 
   auto ready =
       ForEncoder(*std::move(request), VocabularyOf(*model), call().limits(), engine.MaxTokens());
   if (!ready.ok()) return Refuse(model, ready.status(), engine::Rejection::kInvalid);
-  int64_t tokens = 0;
-  for (const std::vector<int32_t>& text : ready->request.texts) tokens += std::ssize(text);
-  call().ChargePrompt(tokens);
+  call().ChargePrompt(ready->request.Tokens());
   truncated_ = std::move(ready->truncated);
   const auto id = engine.Submit(std::move(ready->request), shared_from_this());
   id.ok() ? Started(*id) : Close(id.status());

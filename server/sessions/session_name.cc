@@ -12,4 +12,8 @@ absl::Status CheckName(const SessionName& name) {
 
 std::string Describe(const SessionName& name) { return Concat("session ", Quoted(name.id)); }
 
+absl::Status ChangedByAnother(const SessionName& name) {
+  return absl::AbortedError(Concat(Describe(name), ": another server changed it meanwhile"));
+}
+
 }  // namespace fmaserver::sessions

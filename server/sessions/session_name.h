@@ -1,4 +1,4 @@
-// Names of sessions, checked and described.
+// Names of sessions, checked and described, and what shelves say of a session that has changed.
 #pragma once
 
 #include <string>
@@ -13,5 +13,8 @@ absl::Status CheckName(const SessionName& name);
 
 /// 'session "id"', for messages.
 std::string Describe(const SessionName& name);
+
+/// ABORTED: the session's record is not the one that the caller has seen.
+absl::Status ChangedByAnother(const SessionName& name);
 
 }  // namespace fmaserver::sessions

@@ -27,10 +27,6 @@ absl::Status Refused(const fs::path& file, const absl::Status& status) {
   return absl::DataLossError(Concat(file.string(), ": ", status.message(), "; set aside"));
 }
 
-absl::Status ChangedMeanwhile(const SessionName& name) {
-  return absl::AbortedError(Concat(Describe(name), ": another server changed it meanwhile"));
-}
-
 absl::Status ReadPart(const OpenFile& file, const Part& part, const SessionModel& model,
                       std::shared_ptr<engine::Snapshot>& bytes) {
   const auto allocate =
@@ -157,7 +153,7 @@ absl::StatusOr<std::shared_ptr<Tail>> DirectoryShelf::ReadTail(const SessionName
   if (!file.ok()) return file.status();
   const absl::StatusOr<FileStamp> stamp = StampOf(*file);
   if (!stamp.ok()) return stamp.status();
-  if (VersionOf(*stamp) != expected) return ChangedMeanwhile(name);
+  if (VersionOf(*stamp) != expected) return ChangedByAnother(name);
   internal::RecordHeader header;
   std::string payload;
   absl::Status status =
@@ -188,7 +184,7 @@ absl::StatusOr<std::unique_ptr<OpenItem>> DirectoryShelf::Open(const SessionName
 absl::Status DirectoryShelf::CheckVersion(const SessionName& name, const Version& expected) const {
   const absl::StatusOr<Version> found = VersionOf(RecordPath(name));
   if (!found.ok()) return found.status();
-  return *found == expected ? absl::OkStatus() : ChangedMeanwhile(name);
+  return *found == expected ? absl::OkStatus() : ChangedByAnother(name);
 }
 
 absl::Status DirectoryShelf::Remove(const SessionName& name, const Version& expected,

@@ -33,10 +33,6 @@ absl::Status StoredBadly(const std::string& key, const absl::Status& status) {
   return absl::DataLossError(message);
 }
 
-absl::Status ChangedByAnother(const SessionName& name) {
-  return absl::AbortedError(Concat(Describe(name), ": another server changed it meanwhile"));
-}
-
 absl::Status ForeignReply(const StoreClient& client) {
   return absl::UnavailableError(
       Concat("session store ", client.name(), ": its reply is not one of this server's scripts"));

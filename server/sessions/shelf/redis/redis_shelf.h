@@ -79,8 +79,6 @@ class RedisShelf final : public StateShelf {
 
 /// DATA_LOSS for what a record or an item says that is not so; passes on other errors.
 absl::Status StoredBadly(const std::string& key, const absl::Status& status);
-/// ABORTED.
-absl::Status ChangedByAnother(const SessionName& name);
 /// For a reply that no script gives: UNAVAILABLE.
 absl::Status ForeignReply(const StoreClient& client);
 

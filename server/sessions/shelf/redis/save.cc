@@ -7,6 +7,7 @@
 #include "base/id.h"
 #include "base/text.h"
 #include "server/sessions/session_codec.h"
+#include "server/sessions/session_name.h"
 #include "server/sessions/shelf/redis/redis_shelf.h"
 #include "server/sessions/shelf/redis/scripts.h"
 #include "server/sessions/shelf/redis/stored_record.h"
