@@ -27,7 +27,7 @@ def test_costs() -> None:
     far = FarField(near=64, rank=32, levels=7, sinks=4, novel=None, max_distance=0, open_units=16, open_size=32)
     assert far.entries == 128 + 4 + 2 * 32 * 7 and far.horizon == 16384
     vectors = 30 * 3 * 2 * 64 * far.entries
-    marks = 30 * 3 * (128 * 4 + 2 * 32 * 7 * 12)
+    marks = 30 * 3 * (128 * 8 + 2 * 32 * 7 * 20)
     halves, integers = CACHE_TYPES["bf16"], CACHE_TYPES["int8"]
     assert far.session_bytes(SMOLLM2, halves) == 2 * vectors + marks
     assert far.session_bytes(SMOLLM2, integers) == vectors + vectors // 64 * 2 + marks

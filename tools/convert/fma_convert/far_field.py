@@ -20,7 +20,7 @@ MAX_OPEN_UNITS = 1 << 16
 MAX_NEAR = 4096
 _MAX_LEVELS = 40
 _STEP = 32  # near fields that are chosen here are multiples of it
-_NEAR_MARKS, _FAR_MARKS = 4, 12  # bytes: attention received; with it novelty and position
+_NEAR_MARKS, _FAR_MARKS = 8, 20  # bytes: attention received; with it position and novelty
 
 
 @dataclass(frozen=True)
