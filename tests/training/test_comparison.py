@@ -14,7 +14,7 @@ from compare import recipe, report, run
 from compare.attentions import KINDS, make_attention
 from compare.attentions.nystrom import pseudo_inverse
 from compare.measure import measure
-from compare.recall import DISTANCES, answer_distances, recall
+from compare.recall import DISTANCES, NAMES, VALUES, answer_distances, recall
 from fma_training.attention import FmaAttention
 from fma_training.config import FmaConfig, FmaSettings
 from fma_training.model import make_model
@@ -230,7 +230,7 @@ def test_the_runner_trains_once_and_reports(corpus: Path, tmp_path: Path, capsys
 
 
 def test_names_come_back_at_their_distances() -> None:
-    windows = torch.from_numpy(np.random.default_rng(0).integers(32, 127, (6, 513)))
+    windows = torch.from_numpy(np.random.default_rng(0).integers(32, 256, (6, 513)))
     questions = recall(windows, np.random.default_rng(1))
     assert questions.places is not None and questions.inputs.shape == (6, 512)
     distances = np.array(DISTANCES)[answer_distances(6)]
@@ -239,15 +239,15 @@ def test_names_come_back_at_their_distances() -> None:
         questions.inputs, windows, questions.places, questions.answers, distances
     ):
         assert torch.equal(row[places + 1], answers) and torch.equal(row[places + 1 - far], answers)
-        assert ((answers >= ord("a")) & (answers <= ord("z"))).all()
-        first = places[::3] + 1  # of each value; before it the question's mark and two letters
-        assert (row[first - 3] == 2).all() and (row[first - 3 - far[::3]] == 1).all()
-        assert torch.equal(row[first - 2], row[first - 2 - far[::3]])
-        # No name lies over another: whatever is not a name is the text as it was.
-        names = {int(place) + offset - back for place, gap in zip(first, far[::3]) for offset in range(-3, 3)
-                 for back in (0, int(gap))}  # fmt: skip
-        rest = [i for i in range(512) if i not in names]
-        assert len(names) == 2 * 6 * len(DISTANCES) and torch.equal(row[rest], text[rest])
+        assert (answers >= VALUES[0]).all()
+        names = row[places]
+        assert torch.equal(names, row[places - far]) and (names >= NAMES[0]).all() and (names < VALUES[0]).all()
+        assert len(set(names.tolist())) == len(names)
+        # No pair lies over another: whatever is none is the text as it was, but for bytes that could be names.
+        pairs = {int(at) + byte for place, gap in zip(places, far) for at in (place, place - gap) for byte in (0, 1)}
+        rest = [i for i in range(512) if i not in pairs]
+        plain = torch.where(text >= NAMES[0], ord("?"), text)
+        assert len(pairs) == 2 * 2 * len(far) and torch.equal(row[rest], plain[rest])
 
 
 def test_a_step_is_measured_within_a_limit() -> None:

@@ -1,7 +1,9 @@
-"""Recall by distance: names with a value are written into a text, and asked for so many tokens later.
+"""Recall by distance: names with a value are written into a text, and come back so many tokens later, where their value
+is to be predicted.
 
-A name is a mark, two letters, and a value of three letters; later come another mark and the two letters, and the value
-is to be predicted. Everything else is the text that the row trains on, which nobody is asked for.
+A name is one byte and so is its value; both are bytes that an English text does not have. Everything else is the text
+that the row trains on, which nobody is asked for.
+(Associative recall of many pairs, as in arXiv 2312.04927.)
 """
 
 from __future__ import annotations
@@ -13,15 +15,16 @@ from fma_training.objective import Questions
 from torch import Tensor
 
 DISTANCES = (16, 32, 64, 128, 256, 448)  # from a name to the question
-_TOLD, _ASKED = 1, 2  # bytes that no text has
-_LETTERS = np.arange(ord("a"), ord("z") + 1)
-_KEY, _VALUE = 2, 3
-_SIZE = 1 + _KEY + _VALUE
+NAMES, VALUES = np.arange(128, 192), np.arange(192, 256)
+_EACH = 4  # names of a window for each distance
+_PAIR = 2
+_OTHER = ord("?")  # in place of the text's own bytes from 128 on
 
 
 def recall(windows: Tensor, rng: np.random.Generator) -> Questions:
-    """One name for each distance in every window [B, n + 1], in order of distance: answers [B, distances * value]."""
+    """_EACH names for each distance in every window [B, n + 1], by distance: answers [B, distances * _EACH]."""
     tokens = windows[:, :-1].cpu().numpy().copy()
+    tokens[tokens >= NAMES[0]] = _OTHER
     places = np.stack([_plant(row, rng) for row in tokens])
     given = torch.from_numpy(tokens).to(windows.device)
     asked = torch.from_numpy(places).to(windows.device)
@@ -31,21 +34,21 @@ def recall(windows: Tensor, rng: np.random.Generator) -> Questions:
 
 def answer_distances(windows: int) -> Integers:
     """The index in DISTANCES of each answer of `recall`, [windows, k]."""
-    return np.tile(np.repeat(np.arange(len(DISTANCES)), _VALUE), (windows, 1))
+    return np.tile(np.repeat(np.arange(len(DISTANCES)), _EACH), (windows, 1))
 
 
 def _plant(row: Integers, rng: np.random.Generator) -> Integers:
     """Writes names and questions into one window, none over another, and returns the places of the values asked for."""
+    distances = np.repeat(DISTANCES, _EACH)
+    names = rng.choice(NAMES, len(distances), replace=False)
+    values = rng.choice(VALUES, len(distances))
     taken = np.zeros(len(row), bool)
-    places: dict[int, Integers] = {}
-    for distance in sorted(DISTANCES, reverse=True):  # the longest first: it has the least choice
-        starts = rng.permutation(len(row) - distance - _SIZE + 1)
-        free = (s for s in starts if not (taken[s : s + _SIZE].any() or taken[s + distance :][:_SIZE].any()))
-        start = next(free)
-        name = rng.choice(_LETTERS, _KEY + _VALUE)
-        for at, mark in ((start, _TOLD), (start + distance, _ASKED)):
-            row[at] = mark
-            row[at + 1 : at + _SIZE] = name
-            taken[at : at + _SIZE] = True
-        places[distance] = start + distance + 1 + _KEY + np.arange(_VALUE)
-    return np.concatenate([places[distance] for distance in DISTANCES])
+    places = np.zeros(len(distances), np.int64)
+    for i in reversed(range(len(distances))):  # the longest distance first: it has the least choice
+        starts = rng.permutation(len(row) - distances[i] - _PAIR + 1)
+        start = next(s for s in starts if not (taken[s:][:_PAIR].any() or taken[s + distances[i] :][:_PAIR].any()))
+        for at in (start, start + distances[i]):
+            row[at : at + _PAIR] = names[i], values[i]
+            taken[at : at + _PAIR] = True
+        places[i] = start + distances[i] + 1
+    return places

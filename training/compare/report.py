@@ -164,7 +164,7 @@ def main(words: list[str] | None = None) -> None:
         if rows := trained(arguments.results, family):
             print(f"Bits per byte of {family}s\n\n{quality_table(rows)}\n{seeds_note(rows)}")
         if rows := trained(arguments.results, family, "recalled"):
-            print(f"Bits per letter of names that come back, by distance\n\n{recall_table(rows)}\n{seeds_note(rows)}")
+            print(f"Bits per value of names that come back, by distance\n\n{recall_table(rows)}\n{seeds_note(rows)}")
         if costs := measured(arguments.results, family):
             print(f"Peak memory of {article} {family}'s step, MiB\n\n{cost_table(costs, 'peak_bytes')}")
             print(f"Processor time of {article} {family}'s step, s\n\n{cost_table(costs, 'seconds')}")

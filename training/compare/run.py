@@ -67,7 +67,7 @@ def train_row(recipe: Recipe, seed: int, corpus: Path, out: Path) -> dict[str, A
 
 
 def recall_row(recipe: Recipe, seed: int, corpus: Path, out: Path) -> dict[str, Any]:
-    """Bits per letter of values that were told at a distance."""
+    """Bits per value of values that were told at a distance."""
     began = time.process_time()
     trainer = run_trainer(recipe, seed, corpus, out, recall)
     seconds = time.process_time() - began
@@ -143,7 +143,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     _training(commands.add_parser("train", help="bits per byte of each row and seed"), {}, recipes.names())
-    recalling = commands.add_parser("recall", help="bits per letter of names that come back, by distance")
+    recalling = commands.add_parser("recall", help="bits per value of names that come back, by distance")
     task = recipes.recall_task()
     _training(recalling, task["training"], task["rows"])
     recalling.set_defaults(row=recall_row, folder="recalled")
