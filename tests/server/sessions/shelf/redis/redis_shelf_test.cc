@@ -179,6 +179,22 @@ TEST_F(RedisTest, AStoreThatLostEverythingGetsItAgain) {
   ExpectTurn(*Open(redis), text);
 }
 
+// This server has read the newest of the states alone, and has no others in memory.
+TEST_F(RedisTest, RewindPointsThatAreLostAreForgotten) {
+  RedisServer redis;
+  Text text;
+  {
+    const auto first = Open(redis);
+    ASSERT_TRUE(first->Create(kTalk, {}).ok());
+    for (int i = 0; i < 3; ++i) Turn(*first, text);
+  }
+  const auto store = Open(redis);
+  ExpectTurn(*store, text);
+  redis.Ask({"FLUSHALL"});
+  Turn(*store, text);
+  ExpectTurn(*Open(redis), text);
+}
+
 TEST_F(RedisTest, ScriptsAreSentWholeOnceAlone) {
   RedisServer redis;
   const auto store = Open(redis);
