@@ -149,6 +149,11 @@ void AddStoreFlags(CLI::App& app, sessions::StoreOptions& store) {
             "Seconds after which the store counts as not answering")
       ->check(CLI::Range(0.01, 600.0))
       ->group("Sessions");
+  AddNumber(app, "--session-store-replicas", store.replicas,
+            "How many replicas of the store must have a save before it counts as durable; each "
+            "save waits for them up to a second")
+      ->check(CLI::Range(0, 100))
+      ->group("Sessions");
 }
 
 void AddSessionFlags(CLI::App& app, sessions::SessionOptions& sessions) {

@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "fma/internal/session_file.pb.h"
@@ -26,6 +27,10 @@ inline constexpr uint32_t kFirstRecordVersion = 1;
 inline constexpr uint32_t kArchiveRecordVersion = 3;  // 2 was never released
 inline constexpr uint32_t kNoteRecordVersion = 4;
 inline constexpr uint32_t kMaxRecordHeaderBytes = 1U << 22;
+
+/// Returns memory for the payload that the header announces, or why there is none.
+using AllocatePayload =
+    absl::FunctionRef<absl::StatusOr<std::span<std::byte>>(const internal::RecordHeader&)>;
 
 /// A record to write: these three, one after the other.
 struct SealedRecord {

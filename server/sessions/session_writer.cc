@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/text.h"
+#include "server/sessions/session_name.h"
 
 namespace fmaserver::sessions {
 namespace {
@@ -31,12 +33,27 @@ std::span<const PartPtr> NotSaved(const ChunkList& chunks, const std::vector<She
   return std::span(*chunks).subspan(static_cast<size_t>(count));
 }
 
+/// Drops rewind points of the plan's contents whose states are `lost`, and not in memory either.
+void ForgetPoints(const std::vector<ShelfItem>& lost, SavePlan& plan) {
+  std::vector<Point>& points = plan.contents.points;
+  std::vector<Point> left;
+  for (size_t i = 0; i < points.size(); ++i) {
+    const ShelfItem item{.kind = Part::Kind::kSlot, .id = points[i].slot->id};
+    const bool is_head = i + 1 == points.size();
+    if (is_head || plan.slots[i].bytes || !std::ranges::binary_search(lost, item)) {
+      left.push_back(std::move(points[i]));
+    }
+  }
+  points = std::move(left);
+}
+
 }  // namespace
 
-SavePlan SessionWriter::PlanFor(const Claim& source, SessionContents contents) const {
-  const Holding holding = table_.HoldingOf(source);
-  SavePlan plan{
-      .contents = std::move(contents), .source = source.name(), .expected = holding.version};
+SavePlan SessionWriter::PlanFor(const Claim& source, SessionContents contents,
+                                const std::vector<ShelfItem>& there) const {
+  SavePlan plan{.contents = std::move(contents),
+                .source = source.name(),
+                .expected = table_.HoldingOf(source).version};
   const auto with_bytes = [&](const std::vector<PartPtr>& parts) {
     std::vector<PartBytes> bytes = table_.BytesOf(source, parts);
     std::vector<PartToSave> to_save;
@@ -46,14 +63,34 @@ SavePlan SessionWriter::PlanFor(const Claim& source, SessionContents contents) c
   std::vector<PartPtr> slots;
   for (const Point& point : plan.contents.points) slots.push_back(point.slot);
   plan.slots = with_bytes(slots);
-  const std::span<const PartPtr> chunks = NotSaved(plan.contents.chunks, holding.saved);
+  const std::span<const PartPtr> chunks = NotSaved(plan.contents.chunks, there);
   plan.chunks = with_bytes({chunks.begin(), chunks.end()});
   return plan;
 }
 
-absl::StatusOr<Holding> SessionWriter::Save(SavePlan plan) {
+absl::StatusOr<Saved> SessionWriter::SaveAll(const Claim& source, SavePlan& plan) {
+  std::vector<ShelfItem> there = table_.HoldingOf(source).saved;
+  for (;;) {
+    absl::StatusOr<Saved> saved = shelf_->Save(plan);
+    if (!saved.ok() || saved->lost.empty()) return saved;
+    // What is in memory of it is written again.
+    std::vector<ShelfItem> left = Without(there, saved->lost);
+    if (left.size() == there.size()) {
+      return absl::UnavailableError(Concat(Describe(source.name()), ": the shelf has lost ",
+                                           saved->lost.size(), " of its states and archives"));
+    }
+    there = std::move(left);
+    ForgetPoints(saved->lost, plan);
+    SavePlan next = PlanFor(source, std::move(plan.contents), there);
+    next.targets = std::move(plan.targets);
+    next.dropped = std::move(plan.dropped);
+    plan = std::move(next);
+  }
+}
+
+absl::StatusOr<Holding> SessionWriter::Save(const Claim& source, SavePlan plan) {
   const Clock::time_point start = Clock::now();
-  absl::StatusOr<Saved> saved = shelf_->Save(plan);
+  absl::StatusOr<Saved> saved = SaveAll(source, plan);
   if (absl::IsAborted(saved.status())) return saved.status();
   Holding holding{.contents = std::move(plan.contents)};
   if (saved.ok()) {
@@ -90,10 +127,10 @@ absl::Status SessionWriter::Replace(const ChangeClaim& claim, SessionContents ne
     return absl::OkStatus();
   }
   Holding before = table_.HoldingOf(claim);
-  SavePlan plan = PlanFor(claim, std::move(next));
+  SavePlan plan = PlanFor(claim, std::move(next), before.saved);
   plan.targets = {claim.name()};
   plan.dropped = Without(before.saved, ItemsOf(plan.contents));
-  absl::StatusOr<Holding> after = Save(std::move(plan));
+  absl::StatusOr<Holding> after = Save(claim, std::move(plan));
   if (!after.ok()) return after.status();
   if (after->version == Version()) {  // the shelf has what it had
     after->version = std::move(before.version);
@@ -107,9 +144,9 @@ absl::Status SessionWriter::Add(const std::vector<ChangeClaim>& names, SessionCo
                                 const Claim& parent) {
   Holding holding{.contents = std::move(contents)};
   if (shelf_ != nullptr) {
-    SavePlan plan = PlanFor(parent, std::move(holding.contents));
+    SavePlan plan = PlanFor(parent, std::move(holding.contents), table_.HoldingOf(parent).saved);
     for (const ChangeClaim& name : names) plan.targets.push_back(name.name());
-    absl::StatusOr<Holding> saved = Save(std::move(plan));
+    absl::StatusOr<Holding> saved = Save(parent, std::move(plan));
     if (!saved.ok()) return saved.status();
     holding = *std::move(saved);
     if (!holding.durable) {

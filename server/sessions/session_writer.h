@@ -37,8 +37,11 @@ class SessionWriter {
   bool fails() const { return fails_; }
 
  private:
-  SavePlan PlanFor(const Claim& source, SessionContents contents) const;
-  absl::StatusOr<Holding> Save(SavePlan plan);
+  SavePlan PlanFor(const Claim& source, SessionContents contents,
+                   const std::vector<ShelfItem>& there) const;
+  absl::StatusOr<Holding> Save(const Claim& source, SavePlan plan);
+  /// Saves the plan, which is made anew when the shelf has lost something of it.
+  absl::StatusOr<Saved> SaveAll(const Claim& source, SavePlan& plan);
   void Report(const absl::Status& status, double seconds);
 
   SessionTable& table_;

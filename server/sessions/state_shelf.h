@@ -39,12 +39,15 @@ struct SavePlan {
 
 /// The result of saving.
 struct Saved {
-  Version version;      ///< of the records that all targets have from now on
-  absl::Status synced;  ///< OK: they survive a crash. The plan's dropped items are gone only then
+  Version version = {};      ///< of the records that all targets have from now on
+  absl::Status synced = {};  ///< OK: they survive a crash, and the plan's dropped items are gone
   /// Of the plan's contents, as they are from now on: a chunk that was written has become a part of
   /// the volume that it was written to, whose bytes are in memory as before.
-  ChunkList chunks;
-  std::string volume;
+  ChunkList chunks = {};
+  std::string volume = {};
+  /// Ascending: what the plan takes to be on the shelf and is not, because that has lost it. Then
+  /// nothing was saved, and everything else here says nothing.
+  std::vector<ShelfItem> lost = {};
 };
 
 /// An item that stays readable, whatever happens to its session and its record.

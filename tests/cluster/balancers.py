@@ -1,23 +1,30 @@
-"""The real Envoy and HAProxy, with the files of deploy/, before servers of this machine."""
+"""The real Envoy, HAProxy and vllm-router, with the files of deploy/, before servers of this machine."""
 
 from __future__ import annotations
 
 import csv
+import http.client
+import json
+import os
 import re
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
+from urllib.parse import quote
 
 import pytest
 import yaml
+from doors import GRPC, HTTP, Door
 from programs import ROOT, free_port
 from service import Service, eventually
 
 DEPLOY = ROOT / "deploy"
 ENVOY = ROOT / "build" / "envoy" / "bin" / "envoy"  # scripts/balancers installs it
 HAPROXY = Path("/usr/sbin/haproxy")
+VLLM_ROUTER = ROOT / "build" / "vllm-router" / "bin"  # likewise
 
 
 def replaced(text: str, *changes: tuple[str, str]) -> str:
@@ -31,6 +38,7 @@ def replaced(text: str, *changes: tuple[str, str]) -> str:
 class Balancer(Protocol):
     """A load balancer that runs."""
 
+    door: ClassVar[Door]  #: of the replicas
     address: str
 
     def add(self, replica: Service) -> None:
@@ -43,10 +51,10 @@ class Balancer(Protocol):
 
 
 class Process:
-    def __init__(self, folder: Path, *command: object) -> None:
+    def __init__(self, folder: Path, *command: object, env: Mapping[str, str] | None = None) -> None:
         self._log = folder / "balancer.log"
         with self._log.open("w") as log:
-            self.process = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
+            self.process = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log, env=env)
 
     def until(self, ready: Callable[[], bool]) -> None:
         done = eventually(lambda: self.process.poll() is not None or ready())
@@ -62,6 +70,8 @@ class Process:
 
 class Envoy:
     """deploy/envoy/envoy.yaml; replicas are added and removed by its file of replicas."""
+
+    door = GRPC
 
     def __init__(self, folder: Path, replicas: list[Service]) -> None:
         port, self._admin = free_port(), free_port()
@@ -119,6 +129,8 @@ class Envoy:
 class HAProxy:
     """deploy/haproxy/haproxy.cfg; replicas are added and removed on its socket."""
 
+    door = GRPC
+
     def __init__(self, folder: Path, replicas: list[Service]) -> None:
         port = free_port()
         self.address = f"127.0.0.1:{port}"
@@ -169,6 +181,48 @@ class HAProxy:
                 return read_all(connection)
         except OSError:
             return ""
+
+
+class VllmRouter:
+    """deploy/vllm-router/run; replicas are added and removed by requests."""
+
+    door = HTTP
+
+    def __init__(self, folder: Path, replicas: list[Service]) -> None:
+        port, metrics = free_port(), free_port()
+        self.address = f"127.0.0.1:{port}"
+        command = [DEPLOY / "vllm-router" / "run", "--host", "127.0.0.1", "--port", port, "--prometheus-port", metrics]
+        command += ["--worker-urls", *map(self._url, replicas)]
+        path = f"{VLLM_ROUTER}:{os.environ['PATH']}"
+        self._process = Process(folder, *command, env={**os.environ, "PATH": path})
+        self._process.until(lambda: all(self._healthy(replica) for replica in replicas))
+
+    def add(self, replica: Service) -> None:
+        assert self._ask("POST", f"/add_worker?url={quote(self._url(replica))}")[0] == 200
+        self._process.until(lambda: self._healthy(replica))
+
+    def remove(self, replica: Service) -> None:
+        assert self._ask("POST", f"/remove_worker?url={quote(self._url(replica))}")[0] == 200
+
+    def stop(self) -> None:
+        self._process.stop()
+
+    @staticmethod
+    def _url(replica: Service) -> str:
+        return f"http://{HTTP.address(replica)}"
+
+    def _healthy(self, replica: Service) -> bool:
+        try:
+            workers = json.loads(self._ask("GET", "/workers")[1])["workers"]
+        except (OSError, ValueError):
+            return False
+        return any(worker["url"] == self._url(replica) and worker["is_healthy"] for worker in workers)
+
+    def _ask(self, method: str, path: str) -> tuple[int, str]:
+        with closing(http.client.HTTPConnection(self.address, timeout=60)) as connection:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
 
 
 def read_all(connection: socket.socket) -> str:

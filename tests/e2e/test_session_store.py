@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -20,8 +21,8 @@ MODEL = GOLDEN / "select_open"
 TURNS = 6
 
 
-#: The server is the same program under another name; its own package would start it as a service.
-PROGRAM = "/usr/bin/redis-check-rdb"
+#: Debian's server is the same program under another name; its own package would start it as a service.
+PROGRAM = os.environ.get("FMA_REDIS_SERVER", "/usr/bin/redis-check-rdb")
 
 
 class Redis:
@@ -139,6 +140,24 @@ def test_a_store_that_hangs_does_not_stop_turns(undisturbed: list[list[int]], tm
 
         assert eventually(is_saved)
         assert turn(server, TURNS - 1) == undisturbed[TURNS - 1]
+
+
+def test_durable_may_mean_that_replicas_have_it(undisturbed: list[list[int]], tmp_path: Path) -> None:
+    with (
+        redis(tmp_path / "redis", "--repl-diskless-sync-delay", 0) as store,
+        Service("--session-store", store.url, "--session-store-replicas", 1, model=MODEL) as server,
+    ):
+        fma(server, "sessions", "create", "talk")
+        assert turn(server, 0) == undisturbed[0]
+        assert not is_durable(server)
+        with redis(tmp_path / "replica", "--replicaof", "127.0.0.1", store.port):
+
+            def is_saved() -> bool:
+                return server.run("sessions", "update", "talk", "--ttl", 1000)[0] == 0 and is_durable(server)
+
+            assert eventually(is_saved)
+            assert turn(server, 1) == undisturbed[1] and is_durable(server)
+        assert turn(server, 2) == undisturbed[2] and not is_durable(server)
 
 
 def test_tls_and_logins(undisturbed: list[list[int]], tmp_path: Path) -> None:

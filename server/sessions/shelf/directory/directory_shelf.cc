@@ -14,6 +14,7 @@
 #include "server/sessions/session_name.h"
 #include "server/sessions/shelf/directory/names.h"
 #include "server/sessions/shelf/directory/volume.h"
+#include "server/sessions/shelf/read_part.h"
 
 namespace fmaserver::sessions {
 namespace {
@@ -27,32 +28,19 @@ absl::Status Refused(const fs::path& file, const absl::Status& status) {
   return absl::DataLossError(Concat(file.string(), ": ", status.message(), "; set aside"));
 }
 
-absl::Status ReadPart(const OpenFile& file, const Part& part, const SessionModel& model,
-                      std::shared_ptr<engine::Snapshot>& bytes) {
-  const auto allocate =
-      [&](const internal::RecordHeader& found) -> absl::StatusOr<std::span<std::byte>> {
-    if (absl::Status status = CheckPartHeader(found, part); !status.ok()) return status;
-    bytes = std::make_shared<engine::Snapshot>(part.tokens, part.bytes);
-    return bytes->mutable_bytes();
-  };
-  return part.kind == Part::Kind::kSlot
-             ? ReadRecord(file, model.fingerprint, allocate)
-             : ReadRecord(file, PlaceOf(part, model), model.fingerprint, allocate);
-}
-
 // Its descriptor keeps the file readable, whatever happens to the name.
 class OpenItemFile final : public OpenItem {
  public:
   OpenItemFile(OpenFile file, const SessionModel& model) : file_(std::move(file)), model_(model) {}
 
   absl::StatusOr<engine::SnapshotPtr> Read(const Part& part) const override {
-    std::shared_ptr<engine::Snapshot> bytes;
-    absl::Status status = ReadPart(file_, part, model_, bytes);
-    if (status.ok()) return bytes;
-    if (status.code() == absl::StatusCode::kFailedPrecondition) {
-      // A session of this model lists it, so it cannot be another model's.
-      status = absl::InvalidArgumentError(status.message());
-    }
+    auto bytes = ReadPart(part, [&](AllocatePayload allocate) {
+      return part.kind == Part::Kind::kSlot
+                 ? ReadRecord(file_, model_.fingerprint, allocate)
+                 : ReadRecord(file_, PlaceOf(part, model_), model_.fingerprint, allocate);
+    });
+    if (bytes.ok()) return bytes;
+    const absl::Status& status = bytes.status();
     if (part.kind == Part::Kind::kSlot) return Refused(file_.path(), status);
     if (status.code() != absl::StatusCode::kInvalidArgument) return status;
     const std::string message =

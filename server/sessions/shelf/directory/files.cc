@@ -231,7 +231,7 @@ absl::Status MakeFolder(const fs::path& folder) {
 }
 
 absl::Status ReadRecord(const OpenFile& file, const RecordPlace& place, std::string_view model,
-                        const AllocatePayload& allocate) {
+                        AllocatePayload allocate) {
   RecordReader reader(model);
   FilePieces pieces(file, place, FilePieces::kPieceBytes);
   if (absl::Status status = ReadHeader(reader, pieces); !status.ok()) return status;
@@ -241,8 +241,7 @@ absl::Status ReadRecord(const OpenFile& file, const RecordPlace& place, std::str
   return ReadUntil(RecordReader::Event::kDone, reader, pieces);
 }
 
-absl::Status ReadRecord(const OpenFile& file, std::string_view model,
-                        const AllocatePayload& allocate) {
+absl::Status ReadRecord(const OpenFile& file, std::string_view model, AllocatePayload allocate) {
   const absl::StatusOr<FileStamp> stamp = StampOf(file);
   if (!stamp.ok()) return stamp.status();
   return ReadRecord(file, {.bytes = stamp->size}, model, allocate);

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -89,10 +88,6 @@ absl::Status SyncFolder(const std::filesystem::path& folder);
 /// Makes `folder` durably when it is missing; its parent must exist.
 absl::Status MakeFolder(const std::filesystem::path& folder);
 
-/// Returns memory for the payload that the header announces, or why there is none.
-using AllocatePayload =
-    std::function<absl::StatusOr<std::span<std::byte>>(const internal::RecordHeader&)>;
-
 /// Where in a file a record lies.
 struct RecordPlace {
   int64_t offset = 0;
@@ -103,9 +98,8 @@ struct RecordPlace {
 /// a place. `allocate` is never asked for a payload larger than the place. INVALID_ARGUMENT and
 /// FAILED_PRECONDITION mean what they mean for RecordReader.
 absl::Status ReadRecord(const OpenFile& file, const RecordPlace& place, std::string_view model,
-                        const AllocatePayload& allocate);
-absl::Status ReadRecord(const OpenFile& file, std::string_view model,
-                        const AllocatePayload& allocate);
+                        AllocatePayload allocate);
+absl::Status ReadRecord(const OpenFile& file, std::string_view model, AllocatePayload allocate);
 
 /// Reads only the header of a record that is the whole file, and checks the payload's size against
 /// the file's.

@@ -3,6 +3,7 @@
 #include "base/refusal.h"
 #include "base/text.h"
 #include "server/sessions/session_codec.h"
+#include "server/sessions/shelf/read_part.h"
 #include "server/sessions/shelf/redis/redis_shelf.h"
 #include "server/sessions/shelf/redis/stored_record.h"
 
@@ -21,20 +22,11 @@ std::string_view RecordOf(const Part& part, std::string_view bytes, const Sessio
 }  // namespace
 
 absl::StatusOr<engine::SnapshotPtr> ItemInMemory::Read(const Part& part) const {
-  std::shared_ptr<engine::Snapshot> snapshot;
-  absl::Status status = ReadStoredRecord(
-      RecordOf(part, bytes_, model_), model_.fingerprint,
-      [&](const internal::RecordHeader& found) -> absl::StatusOr<std::span<std::byte>> {
-        if (absl::Status checked = CheckPartHeader(found, part); !checked.ok()) return checked;
-        snapshot = std::make_shared<engine::Snapshot>(part.tokens, part.bytes);
-        return snapshot->mutable_bytes();
-      });
-  if (status.ok()) return snapshot;
-  if (status.code() == absl::StatusCode::kFailedPrecondition) {
-    // A session of this model lists it, so it cannot be another model's.
-    status = absl::InvalidArgumentError(status.message());
-  }
-  return StoredBadly(key_, At(Concat("state up to token ", part.tokens), status));
+  auto bytes = ReadPart(part, [&](AllocatePayload allocate) {
+    return ReadStoredRecord(RecordOf(part, bytes_, model_), model_.fingerprint, allocate);
+  });
+  if (bytes.ok()) return bytes;
+  return StoredBadly(key_, At(Concat("state up to token ", part.tokens), bytes.status()));
 }
 
 }  // namespace fmaserver::sessions

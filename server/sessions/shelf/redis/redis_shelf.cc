@@ -64,7 +64,7 @@ absl::StatusOr<std::vector<StoredSession>> RedisShelf::Recover() {
 
 absl::StatusOr<std::vector<std::string>> RedisShelf::Ids(const std::string& tenant) const {
   absl::StatusOr<Reply> reply =
-      client_->Call({"EVAL", IdsScript(), "1", keys_.Index(tenant)}, kMaxIdsBytes);
+      client_->Call(ScriptCall(IdsScript(), {keys_.Index(tenant)}, {}), kMaxIdsBytes);
   if (!reply.ok()) return reply.status();
   std::vector<std::string> ids;
   for (Reply& id : reply->list) {
@@ -76,13 +76,10 @@ absl::StatusOr<std::vector<std::string>> RedisShelf::Ids(const std::string& tena
 
 absl::StatusOr<RedisShelf::Found> RedisShelf::Fetch(const SessionName& name,
                                                     const Version& known) const {
-  const std::string store = keys_.Store();
-  const std::string session = keys_.Session(name);
-  const std::string index = keys_.Index(name.tenant);
-  const std::string stamps = open_saves_.Of(name);
-  absl::StatusOr<Reply> reply = client_->Call({"EVAL", ReadScript(), "3", store, session, index,
-                                               known.value, stamps, name.id, kExpirySlackMs},
-                                              kMaxRecordBytes);
+  absl::StatusOr<Reply> reply =
+      client_->Call(ScriptCall(ReadScript(), KeysOf(name),
+                               {known.value, open_saves_.Of(name), name.id, kExpirySlackMs}),
+                    kMaxRecordBytes);
   if (!reply.ok()) return reply.status();
   std::vector<Reply>& list = reply->list;
   if (list.empty() || list.size() > 2 || !list.front().is_text() || !list.back().is_text()) {
@@ -92,7 +89,9 @@ absl::StatusOr<RedisShelf::Found> RedisShelf::Fetch(const SessionName& name,
   if (list.size() == 1) return Found{.version = version, .record = {}, .is_known = true};
   if (version != Version()) return Found{.version = version, .record = std::move(list[1].text)};
   const std::string& epoch = list[1].text;
-  if (known == Version() || known.value.starts_with(Concat(epoch, "."))) {
+  const bool is_removed =
+      known.value.starts_with(Concat(epoch, ".")) && !open_saves_.Has(name, known);
+  if (known == Version() || is_removed) {
     return absl::NotFoundError(Concat(Describe(name), ": there is none"));
   }
   return absl::UnavailableError(Concat("session store ", client_->name(),
@@ -152,12 +151,8 @@ absl::StatusOr<std::unique_ptr<OpenItem>> RedisShelf::Open(const SessionName& na
 
 absl::Status RedisShelf::Remove(const SessionName& name, const Version& expected,
                                 const std::vector<ShelfItem>& /*items*/) {
-  const std::string store = keys_.Store();
-  const std::string session = keys_.Session(name);
-  const std::string index = keys_.Index(name.tenant);
-  const std::string stamps = open_saves_.Of(name);
   const absl::StatusOr<Reply> reply = client_->Call(
-      {"EVAL", RemoveScript(), "3", store, session, index, expected.value, stamps, name.id});
+      ScriptCall(RemoveScript(), KeysOf(name), {expected.value, open_saves_.Of(name), name.id}));
   if (!reply.ok()) return reply.status();
   if (reply->list.empty()) return ForeignReply(*client_);
   if (reply->list.front().text != "removed") return ChangedByAnother(name);

@@ -69,6 +69,10 @@ class RedisShelf final : public StateShelf {
     bool is_known = false;  ///< or that of a save of ours whose end was not known
   };
   absl::StatusOr<Found> Fetch(const SessionName& name, const Version& known) const;
+  /// Those that scripts.h wants: store, session, index.
+  std::vector<std::string> KeysOf(const SessionName& name) const {
+    return {keys_.Store(), keys_.Session(name), keys_.Index(name.tenant)};
+  }
 
   const std::unique_ptr<StoreClient> client_;
   const SessionModel model_;

@@ -1,4 +1,6 @@
 // RedisShelf::Save: write what is new with a short time to live, then one script.
+#include <algorithm>
+#include <optional>
 #include <set>
 #include <span>
 #include <utility>
@@ -9,6 +11,7 @@
 #include "server/sessions/session_codec.h"
 #include "server/sessions/session_name.h"
 #include "server/sessions/shelf/redis/redis_shelf.h"
+#include "server/sessions/shelf/redis/script.h"
 #include "server/sessions/shelf/redis/scripts.h"
 #include "server/sessions/shelf/redis/stored_record.h"
 
@@ -65,6 +68,8 @@ class RedisShelf::Saving {
   absl::Status SendRecord();
   absl::StatusOr<Saved> ReceiveAll();
   absl::StatusOr<Saved> Judge(const absl::StatusOr<Reply>& reply);
+  absl::Status Secure();
+  std::vector<ShelfItem> LostItems(const std::vector<Reply>& keys) const;
 
   RedisShelf& shelf_;
   const SavePlan& plan_;
@@ -72,6 +77,8 @@ class RedisShelf::Saving {
   const std::string stamp_ = RandomId();
   std::set<std::string> there_;  // keys of slots that the store has
   int64_t written_ = 0;          // items that were sent
+  std::optional<ScriptCall> record_;
+  int64_t key_bytes_ = 0;  // of all items, with what the protocol puts around them
   std::unique_ptr<Exchange> exchange_;
 };
 
@@ -138,7 +145,11 @@ absl::Status RedisShelf::Saving::SendChunks() {
 absl::Status RedisShelf::Saving::SendRecord() {
   contents_.volume.clear();  // nobody adds to a volume
   std::vector<std::string> items;
-  for (const ShelfItem& item : ItemsOf(contents_)) items.push_back(Key(item));
+  for (const ShelfItem& item : ItemsOf(contents_)) {
+    constexpr int64_t kAround = 16;
+    items.push_back(Key(item));
+    key_bytes_ += std::ssize(items.back()) + kAround;
+  }
   std::vector<std::string> targets;
   for (const SessionName& target : plan_.targets) {
     targets.push_back(target.id);
@@ -146,33 +157,56 @@ absl::Status RedisShelf::Saving::SendRecord() {
   }
   const SessionName& source = plan_.source;
   const std::string payload = SessionPayload(*contents_.tail);
-  const std::string record = BytesOf(
+  std::string record = BytesOf(
       SealRecord(SessionHeader(contents_, shelf_.model_), std::as_bytes(std::span(payload))));
-  return exchange_->Send({"EVAL", SaveScript(), "3", shelf_.keys_.Store(),
-                          shelf_.keys_.Session(source), shelf_.keys_.Index(source.tenant), stamp_,
-                          plan_.expected.value, shelf_.open_saves_.Of(source), source.id,
-                          absl::StrJoin(targets, " "), shelf_.keys_.Sessions(source.tenant),
-                          absl::StrJoin(items, " "), record, TtlMs(contents_)});
+  record_.emplace(SaveScript(), shelf_.KeysOf(source),
+                  std::vector<std::string>{
+                      stamp_, plan_.expected.value, shelf_.open_saves_.Of(source), source.id,
+                      absl::StrJoin(targets, " "), shelf_.keys_.Sessions(source.tenant),
+                      absl::StrJoin(items, " "), std::move(record), TtlMs(contents_)});
+  return exchange_->Send(*record_);
+}
+
+absl::Status RedisShelf::Saving::Secure() {
+  absl::Status status = exchange_->AwaitReplicas();
+  for (const SessionName& target : plan_.targets) {
+    if (status.ok()) {
+      shelf_.open_saves_.Forget(target);
+      continue;
+    }
+    // A replica that takes over may have what was there before, or nothing.
+    if (target == plan_.source) shelf_.open_saves_.Add(target, StampOf(plan_.expected));
+    shelf_.open_saves_.Add(target, stamp_);
+  }
+  return status;
+}
+
+std::vector<ShelfItem> RedisShelf::Saving::LostItems(const std::vector<Reply>& keys) const {
+  std::vector<ShelfItem> lost;
+  for (ShelfItem& item : ItemsOf(contents_)) {
+    const std::string key = Key(item);
+    const auto is_it = [&](const Reply& reply) { return reply.is_text() && reply.text == key; };
+    if (std::ranges::any_of(keys, is_it)) lost.push_back(std::move(item));
+  }
+  return lost;
 }
 
 absl::StatusOr<Saved> RedisShelf::Saving::Judge(const absl::StatusOr<Reply>& reply) {
   const std::string verdict =
       !reply.ok() || reply->list.empty() ? std::string() : reply->list.front().text;
-  const bool names = verdict == "saved" || verdict == "missing";
-  if (reply.ok() && names && (reply->list.size() != 2 || !reply->list[1].is_text())) {
+  if (verdict == "saved" && (reply->list.size() != 2 || !reply->list[1].is_text())) {
     return ForeignReply(*shelf_.client_);
   }
   if (verdict == "saved") {
-    for (const SessionName& target : plan_.targets) shelf_.open_saves_.Forget(target);
     return Saved{.version = {reply->list[1].text},
-                 .synced = absl::OkStatus(),
+                 .synced = Secure(),
                  .chunks = contents_.chunks,
                  .volume = {}};
   }
   if (verdict == "changed") return ChangedByAnother(plan_.source);
   if (verdict == "missing") {
-    return absl::UnavailableError(Concat("session store ", shelf_.client_->name(),
-                                         ": it does not have ", Quoted(reply->list[1].text)));
+    std::vector<ShelfItem> lost = LostItems(reply->list);
+    if (!lost.empty()) return Saved{.lost = std::move(lost)};
   }
   return reply.ok() ? ForeignReply(*shelf_.client_) : reply.status();
 }
@@ -184,12 +218,13 @@ absl::StatusOr<Saved> RedisShelf::Saving::ReceiveAll() {
     if (refused.ok()) refused = reply.status();
     if (!exchange_->answers()) return refused;
   }
-  const absl::StatusOr<Reply> reply = exchange_->Receive();
+  const absl::StatusOr<Reply> reply = exchange_->Receive(*record_, kShortReplyBytes + key_bytes_);
   if (!exchange_->answers()) return reply.status();
   for (const SessionName& target : plan_.targets) shelf_.open_saves_.Remove(target, stamp_);
   absl::StatusOr<Saved> saved = Judge(reply);
   // Without an item that it refused the store refuses the record too, for a less telling reason.
-  return absl::IsUnavailable(saved.status()) && !refused.ok() ? refused : saved;
+  const bool is_saved = saved.ok() && saved->lost.empty();
+  return is_saved || refused.ok() || absl::IsAborted(saved.status()) ? saved : refused;
 }
 
 absl::StatusOr<Saved> RedisShelf::Saving::Run() {

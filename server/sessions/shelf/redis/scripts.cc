@@ -18,9 +18,10 @@ local function seen(version, expected, stamps)
   local stamp = string.match(version, '[^.]*$')
   return stamp ~= '' and string.find(' ' .. stamps .. ' ', ' ' .. stamp .. ' ', 1, true) ~= nil
 end
--- Whether a session is not there because the store is no longer the one that had this version.
-local function lost(expected, epoch)
-  return expected ~= '' and string.match(expected, '^[^.]*') ~= epoch
+-- Whether a session is not there because the store is no longer the one that had this version, or is a
+-- replica that has not received the save that made it.
+local function lost(expected, epoch, stamps)
+  return expected ~= '' and (string.match(expected, '^[^.]*') ~= epoch or seen(expected, '', stamps))
 end
 local function live_until(key, time)
   if tostring(time) == '+inf' or tostring(time) == 'inf' then redis.call('PERSIST', key)
@@ -77,14 +78,16 @@ constexpr std::string_view kSave = R"(
 local stamp, expected, stamps, source, targets, sessions, items, record, ttl = unpack(ARGV)
 local version = redis.call('HGET', KEYS[2], 'version') or ''
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
-if not seen(version, expected, stamps) and not (version == '' and lost(expected, epoch)) then
+if not seen(version, expected, stamps) and not (version == '' and lost(expected, epoch, stamps)) then
   return {'changed'}
 end
 local held = {}
+local missing = {'missing'}
 for item in string.gmatch(items, '%S+') do
   held[item] = true
-  if redis.call('EXISTS', item) == 0 then return {'missing', item} end
+  if redis.call('EXISTS', item) == 0 then table.insert(missing, item) end
 end
+if missing[2] then return missing end
 for id in string.gmatch(targets, '%S+') do
   local there = redis.call('HGET', sessions .. id, 'version')
   if id ~= source and there and not seen(there, '', stamps) then return {'changed'} end
@@ -115,7 +118,8 @@ return {'saved', version}
 constexpr std::string_view kRemove = R"(
 local expected, stamps, id = unpack(ARGV)
 local version = redis.call('HGET', KEYS[2], 'version') or ''
-if version == '' and lost(expected, redis.call('HGET', KEYS[1], 'epoch')) then return {'removed'} end
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if version == '' and lost(expected, epoch, stamps) then return {'removed'} end
 if not seen(version, expected, stamps) then return {'changed'} end
 local start = now()
 for item in string.gmatch(redis.call('HGET', KEYS[2], 'items') or '', '%S+') do disown(item, id, start) end
@@ -128,11 +132,29 @@ constexpr std::string_view kIds = R"(
 return redis.call('ZRANGEBYSCORE', KEYS[1], string.format('%.0f', now()), '+inf')
 )";
 
+const Script& Made(std::string_view body) { return *new Script(Concat(kFunctions, body)); }
+
 }  // namespace
 
-std::string ReadScript() { return Concat(kFunctions, kRead); }
-std::string SaveScript() { return Concat(kFunctions, kSave); }
-std::string RemoveScript() { return Concat(kFunctions, kRemove); }
-std::string IdsScript() { return Concat(kFunctions, kIds); }
+// Made once, and never destroyed.
+const Script& ReadScript() {
+  static const Script& script = Made(kRead);
+  return script;
+}
+
+const Script& SaveScript() {
+  static const Script& script = Made(kSave);
+  return script;
+}
+
+const Script& RemoveScript() {
+  static const Script& script = Made(kRemove);
+  return script;
+}
+
+const Script& IdsScript() {
+  static const Script& script = Made(kIds);
+  return script;
+}
 
 }  // namespace fmaserver::sessions

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <utility>
 
 #include "absl/memory/memory.h"
@@ -17,11 +18,24 @@ Clock::duration Seconds(double seconds) {
   return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
+bool HasCode(std::string_view refusal, std::initializer_list<std::string_view> codes) {
+  return std::ranges::any_of(
+      codes, [&](std::string_view code) { return refusal.starts_with(Concat(code, " ")); });
+}
+
 /// Whether another connection may lead to another server, or to this one as another user.
 bool ConcernsConnection(std::string_view refusal) {
-  return std::ranges::any_of(
-      std::initializer_list<std::string_view>{"READONLY", "MASTERDOWN", "NOAUTH", "LOADING"},
-      [&](std::string_view code) { return refusal.starts_with(code); });
+  return HasCode(refusal, {"READONLY", "MASTERDOWN", "NOREPLICAS", "LOADING", "NOAUTH", "NOPERM",
+                           "CLUSTERDOWN", "MOVED"});
+}
+
+absl::Status Refused(std::string_view refusal) {
+  if (HasCode(refusal, {"CLUSTERDOWN", "MOVED", "ASK", "CROSSSLOT", "TRYAGAIN"})) {
+    return absl::UnavailableError(Concat("it is a cluster: ", Quoted(refusal),
+                                         "; allowed: a single server, or a primary with replicas "
+                                         "behind one address"));
+  }
+  return absl::UnavailableError(Concat("it refuses: ", Quoted(refusal)));
 }
 
 }  // namespace
@@ -40,15 +54,49 @@ absl::Status Exchange::Send(const Command& command) {
   return Failed(status);
 }
 
-absl::StatusOr<Reply> Exchange::Receive(int64_t most_bytes) {
+absl::StatusOr<Reply> Exchange::ReceiveAny(int64_t most_bytes) {
   absl::StatusOr<Reply> reply = connection_->Receive(most_bytes);
-  if (!reply.ok()) {
-    answers_ = false;
-    return Failed(reply.status());
+  if (reply.ok()) return reply;
+  answers_ = false;
+  return Failed(reply.status());
+}
+
+absl::StatusOr<Reply> Exchange::Judge(absl::StatusOr<Reply> reply) {
+  if (!reply.ok() || reply->kind != Reply::Kind::kError) return reply;
+  if (ConcernsConnection(reply->text)) {
+    connection_->GiveUp();
+    client_.DropIdle();
   }
-  if (reply->kind != Reply::Kind::kError) return reply;
-  if (ConcernsConnection(reply->text)) connection_->GiveUp();
-  return Failed(absl::UnavailableError(Concat("it refuses: ", Quoted(reply->text))));
+  return Failed(Refused(reply->text));
+}
+
+absl::StatusOr<Reply> Exchange::Receive(int64_t most_bytes) {
+  return Judge(ReceiveAny(most_bytes));
+}
+
+absl::StatusOr<Reply> Exchange::Receive(const ScriptCall& call, int64_t most_bytes) {
+  absl::StatusOr<Reply> reply = ReceiveAny(most_bytes);
+  if (reply.ok() && IsUnknownScript(*reply)) {
+    if (absl::Status status = Send(call.Whole()); !status.ok()) return status;
+    reply = ReceiveAny(most_bytes);
+  }
+  return Judge(std::move(reply));
+}
+
+absl::Status Exchange::AwaitReplicas() {
+  const int wanted = client_.options_.replicas;
+  if (wanted == 0) return absl::OkStatus();
+  constexpr double kMsPerSecond = 1000;
+  const double seconds = std::min(StoreClient::kPause, client_.options_.timeout_seconds / 2);
+  const std::string number = Concat(wanted);
+  const std::string ms = Concat(std::max<int64_t>(1, std::llround(seconds * kMsPerSecond)));
+  if (absl::Status status = Send({"WAIT", number, ms}); !status.ok()) return status;
+  const absl::StatusOr<Reply> reply = Receive();
+  if (!reply.ok()) return reply.status();
+  if (reply->kind == Reply::Kind::kNumber && reply->number >= wanted) return absl::OkStatus();
+  // No call has failed: the store has the save.
+  return client_.Unavailable(
+      Refusal("number of its replicas with the save", reply->number, Concat("from ", wanted)));
 }
 
 absl::StatusOr<std::unique_ptr<StoreClient>> StoreClient::Open(StoreOptions options,
@@ -96,6 +144,11 @@ std::unique_ptr<Connection> StoreClient::TakeIdle() {
     if (connection->IsIdle()) return connection;
   }
   return nullptr;
+}
+
+void StoreClient::DropIdle() {
+  const std::lock_guard lock(mutex_);
+  idle_.clear();
 }
 
 absl::StatusOr<std::unique_ptr<Connection>> StoreClient::Connect(Gate gate) {
@@ -153,6 +206,13 @@ absl::StatusOr<Reply> StoreClient::Call(const Command& command, int64_t most_byt
   if (!exchange.ok()) return exchange.status();
   if (absl::Status status = (*exchange)->Send(command); !status.ok()) return status;
   return (*exchange)->Receive(most_bytes);
+}
+
+absl::StatusOr<Reply> StoreClient::Call(const ScriptCall& call, int64_t most_bytes) {
+  const auto exchange = Begin();
+  if (!exchange.ok()) return exchange.status();
+  if (absl::Status status = (*exchange)->Send(call); !status.ok()) return status;
+  return (*exchange)->Receive(call, most_bytes);
 }
 
 }  // namespace fmaserver::sessions

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "server/sessions/session_types.h"
 #include "server/sessions/shelf/redis/connection.h"
+#include "server/sessions/shelf/redis/script.h"
 #include "server/sessions/shelf/redis/store_options.h"
 
 namespace fmaserver::sessions {
@@ -30,6 +31,15 @@ class Exchange {
   /// The next reply. What the store refuses is an error of this command alone.
   absl::StatusOr<Reply> Receive(int64_t most_bytes = kShortReplyBytes);
 
+  /// Runs a script, which the store may know already.
+  absl::Status Send(const ScriptCall& call) { return Send(call.ByDigest()); }
+  /// The reply to `call`, which was the last to be sent.
+  absl::StatusOr<Reply> Receive(const ScriptCall& call, int64_t most_bytes = kShortReplyBytes);
+
+  /// That StoreOptions::replicas have all that was written so far. Waits for them for half the
+  /// timeout, and kPause at most: a replica that is away delays every save.
+  absl::Status AwaitReplicas();
+
   /// Whether every reply that was awaited has come, be it a refusal.
   bool answers() const { return answers_; }
 
@@ -39,6 +49,8 @@ class Exchange {
       : client_(client), connection_(std::move(connection)), start_(start) {}
 
   absl::Status Failed(const absl::Status& status);
+  absl::StatusOr<Reply> ReceiveAny(int64_t most_bytes);
+  absl::StatusOr<Reply> Judge(absl::StatusOr<Reply> reply);
 
   StoreClient& client_;
   std::unique_ptr<Connection> connection_;
@@ -61,8 +73,9 @@ class StoreClient {
 
   absl::StatusOr<std::unique_ptr<Exchange>> Begin();
 
-  /// One command.
+  /// One command, or one script.
   absl::StatusOr<Reply> Call(const Command& command, int64_t most_bytes = kShortReplyBytes);
+  absl::StatusOr<Reply> Call(const ScriptCall& call, int64_t most_bytes = kShortReplyBytes);
 
   /// The store as messages call it.
   const std::string& name() const { return address_.text; }
@@ -81,6 +94,7 @@ class StoreClient {
   Gate Enter();
   absl::StatusOr<std::unique_ptr<Connection>> Connect(Gate gate);
   std::unique_ptr<Connection> TakeIdle();
+  void DropIdle();
   void Finish(std::unique_ptr<Connection> connection, const absl::Status& status, double seconds);
   absl::Status Unavailable(const absl::Status& why) const;
 

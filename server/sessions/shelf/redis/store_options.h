@@ -18,6 +18,8 @@ struct StoreOptions {
   /// How long connecting, sending a command or receiving a reply may take; longer when many bytes
   /// move, and none for so long that kBytesPerSecond could have.
   double timeout_seconds = 5;
+  /// How many of its replicas must have a save too, before it counts as durable.
+  int replicas = 0;
 };
 
 /// A store that moves fewer bytes in a second is taken for one that does not answer.

@@ -1,5 +1,8 @@
 #include "server/sessions/shelf/redis/stored_record.h"
 
+#include <cstddef>
+#include <span>
+
 #include "base/refusal.h"
 #include "base/text.h"
 
@@ -31,10 +34,8 @@ absl::StatusOr<internal::RecordHeader> ReadStoredHeader(std::string_view bytes,
   return reader.header();
 }
 
-absl::Status ReadStoredRecord(
-    std::string_view bytes, std::string_view model,
-    absl::FunctionRef<absl::StatusOr<std::span<std::byte>>(const internal::RecordHeader&)>
-        allocate) {
+absl::Status ReadStoredRecord(std::string_view bytes, std::string_view model,
+                              AllocatePayload allocate) {
   RecordReader reader(model);
   if (absl::Status status = ReadUntil(RecordReader::Event::kHeader, reader, bytes); !status.ok())
     return status;

@@ -1,12 +1,9 @@
 // Records whose bytes are in memory, as a store returns them.
 #pragma once
 
-#include <cstddef>
-#include <span>
 #include <string>
 #include <string_view>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/sessions/record.h"
@@ -22,9 +19,7 @@ absl::StatusOr<internal::RecordHeader> ReadStoredHeader(std::string_view bytes,
 
 /// Reads one record that has all the bytes. `allocate` checks the header and says where the payload
 /// goes.
-absl::Status ReadStoredRecord(
-    std::string_view bytes, std::string_view model,
-    absl::FunctionRef<absl::StatusOr<std::span<std::byte>>(const internal::RecordHeader&)>
-        allocate);
+absl::Status ReadStoredRecord(std::string_view bytes, std::string_view model,
+                              AllocatePayload allocate);
 
 }  // namespace fmaserver::sessions

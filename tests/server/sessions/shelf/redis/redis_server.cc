@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <thread>
 
 #include "base/text.h"
@@ -22,20 +23,9 @@ namespace {
 using sessions::Connection;
 using sessions::Reply;
 
-// The server is the same program under another name. Its own package would start it as a service.
+// Debian's server is the same program under another name. Its own package would start it as a
+// service.
 constexpr char kProgram[] = "/usr/bin/redis-check-rdb";
-
-int FreePort() {
-  const FileDescriptor probe(socket(AF_INET, SOCK_STREAM, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  auto* any = reinterpret_cast<sockaddr*>(&address);
-  EXPECT_EQ(bind(probe.get(), any, size), 0);
-  EXPECT_EQ(getsockname(probe.get(), any, &size), 0);
-  return ntohs(address.sin_port);
-}
 
 std::string TextOf(const Reply& reply) {
   if (reply.kind == Reply::Kind::kNumber) return Concat(reply.number);
@@ -54,6 +44,18 @@ absl::StatusOr<std::unique_ptr<Connection>> Connect(const sessions::StoreOptions
 
 }  // namespace
 
+int RedisServer::FreePort() {
+  const FileDescriptor probe(socket(AF_INET, SOCK_STREAM, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  auto* any = reinterpret_cast<sockaddr*>(&address);
+  EXPECT_EQ(bind(probe.get(), any, size), 0);
+  EXPECT_EQ(getsockname(probe.get(), any, &size), 0);
+  return ntohs(address.sin_port);
+}
+
 RedisServer::RedisServer(std::vector<std::string> words)
     : words_(std::move(words)), port_(FreePort()) {
   Start();
@@ -61,25 +63,46 @@ RedisServer::RedisServer(std::vector<std::string> words)
 
 RedisServer::~RedisServer() { Kill(); }
 
-sessions::StoreOptions RedisServer::options() const {
-  return {.url = Concat("redis://127.0.0.1:", port_), .timeout_seconds = 20};
+sessions::StoreOptions RedisServer::options() const { return OptionsFor(port_); }
+
+sessions::StoreOptions RedisServer::OptionsFor(int port) {
+  return {.url = Concat("redis://127.0.0.1:", port), .timeout_seconds = 20};
 }
 
-void RedisServer::Start() {
-  std::vector<std::string> words = {
-      "redis-server", "--port",        Concat(port_), "--bind",    "127.0.0.1",
-      "--dir",        folder_.path(),  "--save",      "",          "--appendonly",
-      "yes",          "--appendfsync", "always",      "--logfile", folder_.path() / "log"};
+void RedisServer::Begin(std::vector<std::string> more) {
+  std::vector<std::string> words = {"redis-server",
+                                    "--port",
+                                    Concat(port_),
+                                    "--bind",
+                                    "127.0.0.1",
+                                    "--dir",
+                                    folder_.path(),
+                                    "--save",
+                                    "",
+                                    "--appendonly",
+                                    "yes",
+                                    "--appendfsync",
+                                    "always",
+                                    "--repl-diskless-sync-delay",
+                                    "0",
+                                    "--logfile",
+                                    folder_.path() / "log"};
   words.insert(words.end(), words_.begin(), words_.end());
+  words.insert(words.end(), more.begin(), more.end());
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   process_ = fork();
   if (process_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);  // also when the test crashes
-    execv(kProgram, arguments.data());
+    const char* other = std::getenv("FMA_REDIS_SERVER");
+    execv(other != nullptr ? other : kProgram, arguments.data());
     _exit(127);
   }
+}
+
+void RedisServer::Start() {
+  Begin();
   // It listens after it has read what it kept, which it says as LOADING.
   const Clock::time_point end = Clock::now() + std::chrono::seconds(60);
   while (Clock::now() < end) {

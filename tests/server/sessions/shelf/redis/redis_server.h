@@ -1,4 +1,5 @@
-// A real redis-server that a test starts, stops and kills.
+// A real redis-server that a test starts, stops and kills; or the program that FMA_REDIS_SERVER
+// names, such as a valkey-server.
 #pragma once
 
 #include <sys/types.h>
@@ -24,7 +25,14 @@ class RedisServer {
   /// How to reach it, with a short time for answers.
   sessions::StoreOptions options() const;
 
+  int port() const { return port_; }
+  /// How to reach what listens on this port, likewise.
+  static sessions::StoreOptions OptionsFor(int port);
+  static int FreePort();
+
   void Start();
+  /// Without waiting until it answers; `more` are words for this time.
+  void Begin(std::vector<std::string> more = {});
   void Kill();   ///< SIGKILL
   void Pause();  ///< SIGSTOP
   void Resume();

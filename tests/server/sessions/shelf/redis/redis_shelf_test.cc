@@ -7,7 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/sessions/fake_states.h"
-#include "tests/server/sessions/shelf/redis/redis_server.h"
+#include "tests/server/sessions/shelf/redis/redis_fixture.h"
 
 namespace fmaserver::sessions {
 namespace {
@@ -16,35 +16,8 @@ using ::testing::HasSubstr;
 using testing::kTalk;
 using testing::NextTokens;
 using testing::RedisServer;
-using testing::RunArchivedTurn;
 using testing::RunTurn;
 using testing::Text;
-
-class RedisTest : public ::testing::Test {
- protected:
-  static std::unique_ptr<SessionStore> Open(const RedisServer& redis, double timeout = 20) {
-    SessionOptions options{.store = redis.options(), .rewind_points = 2};
-    options.store.timeout_seconds = timeout;
-    return testing::OpenStore(options);
-  }
-
-  /// That every item has owners, and the other way round.
-  static void ExpectTidy(const RedisServer& redis) {
-    EXPECT_EQ(redis.Count("*:state:*") + redis.Count("*:chunks:*"), 2 * redis.Count("*:owners"));
-  }
-
-  static void Turn(SessionStore& store, Text& text, bool durable = true) {
-    const auto info = RunArchivedTurn(store, kTalk, text, NextTokens(text, 10, 1));
-    ASSERT_TRUE(info.ok()) << info.status();
-    EXPECT_EQ(info->durable, durable);
-  }
-
-  static void ExpectTurn(SessionStore& store, const Text& text, const SessionName& name = kTalk) {
-    const auto turn = store.BeginTurn(name);
-    ASSERT_TRUE(turn.ok()) << turn.status();
-    testing::ExpectTurnOf(**turn, text, /*archived=*/true);
-  }
-};
 
 TEST_F(RedisTest, AnotherServerGoesOn) {
   const RedisServer redis;
@@ -200,10 +173,52 @@ TEST_F(RedisTest, AStoreThatLostEverythingGetsItAgain) {
   const auto store = Open(redis);
   Text text;
   ASSERT_TRUE(store->Create(kTalk, {}).ok());
-  ASSERT_TRUE(RunTurn(*store, kTalk, text, NextTokens(text, 9, 1)).ok());
+  for (int i = 0; i < 3; ++i) Turn(*store, text);
   redis.Ask({"FLUSHALL"});
-  EXPECT_TRUE(RunTurn(*store, kTalk, text, NextTokens(text, 9, 1))->durable);
-  testing::ExpectTurnOf(**Open(redis)->BeginTurn(kTalk), text);
+  Turn(*store, text);
+  ExpectTurn(*Open(redis), text);
+}
+
+// This server has read the newest of the states alone, and has no others in memory.
+TEST_F(RedisTest, RewindPointsThatAreLostAreForgotten) {
+  RedisServer redis;
+  Text text;
+  {
+    const auto first = Open(redis);
+    ASSERT_TRUE(first->Create(kTalk, {}).ok());
+    for (int i = 0; i < 3; ++i) Turn(*first, text);
+  }
+  const auto store = Open(redis);
+  ExpectTurn(*store, text);
+  redis.Ask({"FLUSHALL"});
+  Turn(*store, text);
+  ExpectTurn(*Open(redis), text);
+}
+
+TEST_F(RedisTest, ScriptsAreSentWholeOnceAlone) {
+  RedisServer redis;
+  const auto store = Open(redis);
+  Text text;
+  const auto whole = [&] {
+    const std::string stats = redis.Ask({"INFO", "commandstats"});
+    redis.Ask({"CONFIG", "RESETSTAT"});
+    const size_t at = stats.find("cmdstat_eval:calls=");
+    return at == std::string::npos ? 0 : std::stoi(stats.substr(stats.find('=', at) + 1));
+  };
+  ASSERT_TRUE(store->Create(kTalk, {}).ok());
+  Turn(*store, text);
+  EXPECT_EQ(whole(), 2) << "one that reads, one that saves";
+  for (int i = 0; i < 3; ++i) Turn(*store, text);
+  EXPECT_EQ(whole(), 0);
+  redis.Ask({"SCRIPT", "FLUSH"});
+  Turn(*store, text);
+  EXPECT_EQ(whole(), 2);
+  redis.Kill();
+  redis.Start();
+  Turn(*store, text);
+  EXPECT_EQ(whole(), 2);
+  ExpectTurn(*Open(redis), text);
+  ExpectTidy(redis);
 }
 
 TEST_F(RedisTest, ADamagedItemIsNamed) {
