@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -79,7 +80,12 @@ class CudaBackend : public Backend, private RowSampler {
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
       std::span<const HostLinear> stacked) override {
     if (absl::Status status = UseDevice(device_); !status.ok()) return status;
-    return PackedLinear::Pack(stacked, uploader_);
+    return PackedLinear::Pack(stacked, std::nullopt, uploader_);
+  }
+  absl::StatusOr<std::unique_ptr<LinearWeights>> PackQuantised(std::span<const HostLinear> stacked,
+                                                               WeightFormat format) override {
+    if (absl::Status status = UseDevice(device_); !status.ok()) return status;
+    return PackedLinear::Pack(stacked, format, uploader_);
   }
   absl::StatusOr<std::unique_ptr<NormWeights>> PackNorm(const HostNorm& norm) override {
     if (absl::Status status = UseDevice(device_); !status.ok()) return status;

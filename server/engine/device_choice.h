@@ -5,7 +5,6 @@
 
 #include "kernels/fma/cache_type.h"
 #include "model_loader/checkpoint.h"
-#include "server/engine/weight_type.h"
 
 namespace fmaserver::engine {
 
@@ -14,9 +13,9 @@ struct DeviceChoice {
   std::string why;   ///< what was wrong with the GPU that "auto" might have found; empty: nothing
 };
 
-/// For a checkpoint that is loaded as `type`: `device`, but "cpu" instead of "auto" for what the
-/// CPU alone does: weights that are then integers, encoders, and a cache of integers.
-DeviceChoice DeviceFor(const model::Checkpoint& checkpoint, WeightType type,
-                       kernels::CacheType cache, const std::string& device);
+/// `device`, but "cpu" instead of "auto" for what the CPU alone does: encoders and a cache of
+/// integers.
+DeviceChoice DeviceFor(const model::Checkpoint& checkpoint, kernels::CacheType cache,
+                       const std::string& device);
 
 }  // namespace fmaserver::engine

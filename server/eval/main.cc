@@ -198,7 +198,7 @@ absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const Flags& flags,
   options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);  // CLI11 checked it
   options.weights = *engine::WeightTypeNamed(flags.weights);
   const engine::DeviceChoice choice =
-      engine::DeviceFor(checkpoint, options.weights, options.cache_type, flags.device);
+      engine::DeviceFor(checkpoint, options.cache_type, flags.device);
   absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(choice.name, flags.threads);
   if (!device.ok()) return device.status();
   return engine::Model::Load(checkpoint, std::move(device->backend), options);

@@ -88,5 +88,3 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     message = refusal(*words, "--cache-dtype", "int8", "--device", "cuda:0")
     assert "this device cannot keep keys and values in int8; allowed: a cache in f32, bf16" in message
     assert "fewer slots" not in message
-    message = refusal(*words, "--weights", "int8", "--device", "cuda:0")
-    assert "this device cannot multiply by int8 or int4 weights; allowed: weights in F32, F16, BF16" in message
