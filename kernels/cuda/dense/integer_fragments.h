@@ -87,14 +87,17 @@ struct TilePart {
   Vec<uint32_t, 4> codes;
   Vec<int32_t, 4> sums;
 
-  /// Lanes of rows from `rows` on have zeros, as if these rows were zeros.
-  FMA_DEVICE static TilePart LoadFrom(const std::byte* unit, int64_t rows) {
+  /// Lanes of rows from `rows` on have zeros, as if these rows were zeros. Sums are loaded only
+  /// where somebody needs them.
+  FMA_DEVICE static TilePart LoadFrom(const std::byte* unit, int64_t rows, bool needs_sums) {
     TilePart part = {};
     if (LaneIndex() / 4 < rows) {
       part.codes = LoadConstant(reinterpret_cast<const Vec<uint32_t, 4>*>(unit) + LaneIndex());
     }
-    part.sums = LoadConstant(
-        reinterpret_cast<const Vec<int32_t, 4>*>(unit + TileUnit::kSumsOffset) + LaneIndex() % 4);
+    if (needs_sums) {
+      const auto* sums = reinterpret_cast<const Vec<int32_t, 4>*>(unit + TileUnit::kSumsOffset);
+      part.sums = LoadConstant(sums + LaneIndex() % 4);
+    }
     return part;
   }
 
@@ -109,13 +112,16 @@ struct TilePart {
 inline constexpr int kWholeBits = 0x4B400000;
 inline constexpr float kWhole = 0x1.8p23F;
 
+/// By how much codes are above what they stand for.
+template <int kBits, bool kMinima>
+inline constexpr int kCodesAreOver = kBits == 4 && !kMinima ? 8 : 0;
+
 /// The exact sums of a block's products of codes, as c.value (tensor_core.h). They are formed as
 /// floats' bits, because converting them would take longer than multiplying.
 template <int kBits, bool kMinima>
 FMA_DEVICE FragmentC SumsOfBlock(const StripPart<kBits, kMinima>& weights, const TilePart& x,
                                  int block) {
-  // By how much codes are above what they stand for.
-  constexpr int kOver = kBits == 4 && !kMinima ? 8 : 0;
+  constexpr int kOver = kCodesAreOver<kBits, kMinima>;
   IntegersC sums;
   FMA_UNROLL
   for (int i = 0; i < 4; ++i) sums.value[i] = kWholeBits - kOver * x.Sum(block, i % 2);

@@ -99,7 +99,8 @@ struct IntegerLinearKernel : IntegerProduct {
       const int64_t unit = first + depth * kWarps + WarpIndex();
       if (unit >= units) continue;
       loaded.weights[depth] = Part::LoadFrom(place.strip + unit * Part::kUnit.Bytes());
-      loaded.x[depth] = TilePart::LoadFrom(place.tile + unit * TileUnit::kBytes, place.rows);
+      loaded.x[depth] = TilePart::LoadFrom(place.tile + unit * TileUnit::kBytes, place.rows,
+                                           kCodesAreOver<kBits, kMinima> != 0);
     }
     return loaded;
   }

@@ -74,7 +74,8 @@ struct IntegerProductKernel : IntegerProduct {
     for (int i = 0; i < kTiles; ++i) {
       const int own = i < left.tiles ? i : left.tiles - 1;
       const std::byte* from = tile + own * units * TileUnit::kBytes;
-      const TilePart inputs = TilePart::LoadFrom(from, TileUnit::kRows);
+      const TilePart inputs =
+          TilePart::LoadFrom(from, TileUnit::kRows, kMinima || kCodesAreOver<kBits, kMinima> != 0);
       const auto scales = LoadConstant(
           reinterpret_cast<const Vec<float, 4>*>(from + TileUnit::kScalesOffset) + LaneIndex() % 4);
       FMA_UNROLL
