@@ -76,8 +76,8 @@ void AddModelFlags(CLI::App& app, Flags& flags) {
       ->group("Model");
   app.add_option(
          "--cache-dtype", flags.cache_dtype,
-         "Elements of the keys and values that are kept: bf16 halves them and is less exact, int8, "
-         "on the cpu, halves them again")
+         "Elements of the keys and values that are kept: bf16 halves them and is less exact, int8 "
+         "halves them again")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->group("Model");
   app.add_option("--weights", flags.weights,

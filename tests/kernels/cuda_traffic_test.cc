@@ -42,7 +42,7 @@ int64_t VisibleKeys(const kernels::Hierarchy& h, int64_t position) {
 int64_t FloorBytes(const kernels::AttentionSpec& spec, const kernels::SlotLayout& layout,
                    int64_t position) {
   const int64_t d = spec.head_dim;
-  const int64_t vector = 2 * d * kernels::SizeOf(layout.type);  // a key and a value
+  const int64_t vector = 2 * kernels::VectorBytes(layout.type, d);  // a key and a value
   const int64_t heads = spec.QueriesPerKvHead();
   const int64_t row = (heads + 2 + heads) * d * 4;
   const int64_t keys = VisibleKeys(spec.hierarchy, position);
@@ -98,6 +98,8 @@ TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
     for (const auto& [type, heads] :
          std::vector<std::pair<kernels::CacheType, int>>{{kernels::CacheType::kBF16, 1},
                                                          {kernels::CacheType::kBF16, 4},
+                                                         {kernels::CacheType::kInt8, 1},
+                                                         {kernels::CacheType::kInt8, 4},
                                                          {kernels::CacheType::kF32, 1},
                                                          {kernels::CacheType::kF32, 4}}) {
       kernels::AttentionSpec spec = selects ? Selecting() : Summarising();
