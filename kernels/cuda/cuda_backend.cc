@@ -63,9 +63,9 @@ class CudaBackend : public Backend, private RowSampler {
   absl::StatusOr<std::unique_ptr<SlotMemory>> AllocateSlots(const SlotLayout& layout,
                                                             int32_t count) override {
     if (layout.type == CacheType::kInt8 && layout.head_dim % 2 != 0) {
-      return absl::UnimplementedError(
-          absl::StrCat("this device cannot keep keys and values in int8 where heads have ",
-                       layout.head_dim, " channels; allowed: an even number, or a cache in f32, bf16"));
+      return absl::UnimplementedError(absl::StrCat(
+          "this device cannot keep keys and values in int8 where heads have ", layout.head_dim,
+          " channels; allowed: an even number, or a cache in f32, bf16"));
     }
     if (absl::Status status = UseDevice(device_); !status.ok()) return status;
     auto memory = Memory::Allocate(Memory::Kind::kDevice, layout.slot_bytes * count);

@@ -85,8 +85,7 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
       "usual definition and takes as many passes as the window has tokens")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 40))
       ->type_name("K");
-  app.add_option("--cache-dtype", flags.cache_dtype,
-                 "Element type of the cache")
+  app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
   app.add_option("--weights", flags.weights,

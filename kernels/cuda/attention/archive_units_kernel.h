@@ -226,7 +226,8 @@ struct ArchiveUnitsKernel : OpenParameters {
       products = WarpSum(products);
       const bool none = products == 0;
       if (LaneIndex() == 0) {
-        Store(factors + token, FromFloat<Number>(none ? 0.0F : static_cast<float>(squares / products)));
+        Store(factors + token,
+              FromFloat<Number>(none ? 0.0F : static_cast<float>(squares / products)));
       }
     }
   }
@@ -235,8 +236,7 @@ struct ArchiveUnitsKernel : OpenParameters {
   FMA_DEVICE void StoreTokens(const Keys& keys, T* to) const {
     const int dim = layout.head_dim;
     const int numbers = Tokens() * dim;
-    StoreElements(numbers, to,
-                  [&](int i) { return keys.Element(i % Tokens(), i / Tokens()); });
+    StoreElements(numbers, to, [&](int i) { return keys.Element(i % Tokens(), i / Tokens()); });
     StoreElements(numbers, to + numbers,
                   [&](int i) { return Load(keys.cache.ValueAt(keys.Column(i / dim), i % dim)); });
     if constexpr (kHasScales<T>) {

@@ -164,8 +164,7 @@ struct AttendUnitsKernel : OpenParameters {
     for (int i = ThreadIndex() * kVec; i < Tokens() * Dim(); i += kThreads * kVec) {
       const Piece piece = Load(reinterpret_cast<const Piece*>(values + i));
       for (int v = 0; v < kVec; ++v) {
-        memory.token.Set(i + v,
-                         ToFloat(piece.lane[v]) * ScaleOf(memory, false, (i + v) / Dim()));
+        memory.token.Set(i + v, ToFloat(piece.lane[v]) * ScaleOf(memory, false, (i + v) / Dim()));
       }
     }
   }

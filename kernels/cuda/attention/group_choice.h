@@ -172,8 +172,9 @@ class GroupChoice {
       const int low = c < half ? c : c - half;
       const Rotation back =
           RotationAt(-static_cast<double>(position), LoadConstant(attention_.frequencies + low));
-      const ChannelPair key = Rotate(back, {ToFloat(Load(cache_.KeyAt(source, low))) * scale,
-                                            ToFloat(Load(cache_.KeyAt(source, low + half))) * scale});
+      const ChannelPair key =
+          Rotate(back, {ToFloat(Load(cache_.KeyAt(source, low))) * scale,
+                        ToFloat(Load(cache_.KeyAt(source, low + half))) * scale});
       return c < half ? key.low : key.high;
     };
     cache_.StoreVectorAt(true, target, channel);

@@ -209,10 +209,10 @@ class HeadCache {
     const auto channel = [&](int c) {
       if (!turns) return Summary(of_keys, level, r, c);
       const int low = c < half ? c : c - half;
-      const Rotation rotation = RotationAt(h.SummaryCentre(level, group, r),
-                                           LoadConstant(attention_.frequencies + low));
-      const ChannelPair placed = Rotate(rotation, {Summary(of_keys, level, r, low),
-                                                   Summary(of_keys, level, r, low + half)});
+      const Rotation rotation =
+          RotationAt(h.SummaryCentre(level, group, r), LoadConstant(attention_.frequencies + low));
+      const ChannelPair placed = Rotate(
+          rotation, {Summary(of_keys, level, r, low), Summary(of_keys, level, r, low + half)});
       return c < half ? placed.low : placed.high;
     };
     StoreVectorAt(of_keys, layout_.FarColumn(level, group) + r, channel);

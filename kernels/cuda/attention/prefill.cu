@@ -89,7 +89,7 @@ absl::Status LaunchAs(Stream& stream, const PrefillParameters& parameters) {
 
 absl::Status LaunchPrefill(Stream& stream, const PrefillParameters& parameters) {
   return WithCacheElement(parameters.layout.type,
-                     [&]<typename T>(T) { return LaunchAs<T>(stream, parameters); });
+                          [&]<typename T>(T) { return LaunchAs<T>(stream, parameters); });
 }
 
 }  // namespace fmaserver::kernels::cuda

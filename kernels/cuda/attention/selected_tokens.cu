@@ -49,9 +49,9 @@ absl::Status LaunchWave(Stream& stream, const PrefillParameters& parameters, con
       parameters.layer,     parameters.qkv,    plan.scratch};
   const int64_t items = wave.blocks * spec.num_kv_heads;
   using Append = AppendRowsKernel<T>;
-  status.Update(Launch(
-      stream, {.blocks_x = items, .shared_bytes = Append::SharedMemory(parameters.layout)},
-      Append{of_blocks}));
+  status.Update(Launch(stream,
+                       {.blocks_x = items, .shared_bytes = Append::SharedMemory(parameters.layout)},
+                       Append{of_blocks}));
   const OpenParameters opening =
       OpeningOf(parameters, plan.rows + wave.first_row, blocks, wave.first_row);
   status.Update(LaunchOpening(stream, opening, wave.rows, wave.blocks));
@@ -85,7 +85,7 @@ absl::Status LaunchAs(Stream& stream, const PrefillParameters& parameters) {
 
 absl::Status LaunchSelectedTokens(Stream& stream, const PrefillParameters& parameters) {
   return WithCacheElement(parameters.layout.type,
-                     [&]<typename T>(T) { return LaunchAs<T>(stream, parameters); });
+                          [&]<typename T>(T) { return LaunchAs<T>(stream, parameters); });
 }
 
 }  // namespace fmaserver::kernels::cuda

@@ -43,8 +43,8 @@ class ShareSums {
 
   /// Adds the shares of all query heads to `to` [AttentionParts::Count()]. `find` returns the
   /// FoundKey of a VisibleKey, and is not asked for the row's own, which counts as it was before it
-  /// was rounded to an integer; `opened` is this thread's part of what opened units get from a query head,
-  /// counted among those of the KV head.
+  /// was rounded to an integer; `opened` is this thread's part of what opened units get from a
+  /// query head, counted among those of the KV head.
   template <typename T, typename Find, typename Opened>
   FMA_DEVICE void AddTo(float* to, const Find& find, const Opened& opened) const {
     PlaceToken(attention_, layout_, input_, position_, kv_head_, {key_, placed_key_, value_});

@@ -1,12 +1,13 @@
-// Prefill attention on tensor cores: bfloat16 and int8 slots with up to kDim channels for each head.
+// Prefill attention on tensor cores: bfloat16 and int8 slots with up to kDim channels for each
+// head.
 //
 // A block of four warps takes 64 queries (pairs of row and query head) of one KV head and walks
 // their list of keys part by part in tiles of 64. Queries, keys and
 // values lie in shared memory by rows; values are transposed when they are loaded into fragments. A
 // warp keeps the scores and the outputs of 16 queries in registers; the weights that come out of
 // the first product are, where they are, the left side of the second. Queries and weights are
-// rounded to bfloat16, sums are float32. Integers are bfloat16 as they are: their scales are applied
-// to scores, and to weights before these are rounded.
+// rounded to bfloat16, sums are float32. Integers are bfloat16 as they are: their scales are
+// applied to scores, and to weights before these are rounded.
 #pragma once
 
 #include <cstdint>
@@ -84,14 +85,14 @@ struct TensorAttentionKernel : PrefillParameters {
   struct Memory {
     FMA_DEVICE Memory() : Memory(SharedArena()) {}
 
-    Shared<BFloat16> query;              // [kQueries, kStride]
-    Shared<BFloat16> key;                // [kTile, kStride]
-    Shared<BFloat16> value;              // [kTile, kStride]
+    Shared<BFloat16> query;       // [kQueries, kStride]
+    Shared<BFloat16> key;         // [kTile, kStride]
+    Shared<BFloat16> value;       // [kTile, kStride]
     Shared<KeySource<T>> source;  // [kTile]
-    Shared<int> level;                   // [kTile]
-    Shared<int64_t> position;            // [kTile]
-    Shared<float> key_scale;             // [kScales]
-    Shared<float> value_scale;           // [kScales]
+    Shared<int> level;            // [kTile]
+    Shared<int64_t> position;     // [kTile]
+    Shared<float> key_scale;      // [kScales]
+    Shared<float> value_scale;    // [kScales]
 
    private:
     FMA_DEVICE explicit Memory(SharedArena arena)
