@@ -245,7 +245,8 @@ TEST(CudaTrafficTest, ProductsWithIntegersBesideTheirFloors) {
       backend->Linear(x, *weights, /*accumulate=*/false, y);
       (void)y.Read();
       const std::string of = std::to_string(rows) + (rows == 1 ? " row" : " rows");
-      Report("round_inputs", (of + ", 512 wide").c_str(), rows * (kF * kDim + kRounded));
+      const int64_t in_tiles = (rows + 7) / 8 * 8;
+      Report("round_inputs", (of + ", 512 wide").c_str(), rows * kF * kDim + in_tiles * kRounded);
       Report(rows > 32 ? "integer_product" : "integer_linear",
              (of + ", 512 to 1,024, " + kind.name).c_str(),
              weight_bytes + rows * (kRounded + kF * kWide));
