@@ -215,14 +215,9 @@ class Backend {
   virtual absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
       std::span<const HostLinear> stacked) = 0;
   /// The same, but weights that are not integers in blocks are first rounded to those of `format`
-  /// (kernels/host/quantise.h). INVALID_ARGUMENT for numbers that it cannot hold; UNIMPLEMENTED for
-  /// backends that do not multiply by integers.
+  /// (kernels/host/quantise.h). INVALID_ARGUMENT for numbers that it cannot hold.
   virtual absl::StatusOr<std::unique_ptr<LinearWeights>> PackQuantised(
-      std::span<const HostLinear> stacked, WeightFormat format) {
-    static_cast<void>(stacked), static_cast<void>(format);
-    return absl::UnimplementedError(
-        "this device cannot multiply by int8 or int4 weights; allowed: weights in F32, F16, BF16");
-  }
+      std::span<const HostLinear> stacked, WeightFormat format) = 0;
   virtual absl::StatusOr<std::unique_ptr<NormWeights>> PackNorm(const HostNorm& norm) = 0;
   virtual absl::StatusOr<std::unique_ptr<AttentionWeights>> PackAttention(
       const AttentionSpec& spec, const HostAttention& weights) = 0;

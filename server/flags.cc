@@ -76,14 +76,13 @@ void AddModelFlags(CLI::App& app, Flags& flags) {
       ->group("Model");
   app.add_option(
          "--cache-dtype", flags.cache_dtype,
-         "Elements of the keys and values that are kept: bf16 halves them and is less exact, int8, "
-         "on the cpu, halves them again")
+         "Elements of the keys and values that are kept: bf16 halves them and is less exact, int8 "
+         "halves them again")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->group("Model");
   app.add_option("--weights", flags.weights,
-                 "The large weights, rounded when they are loaded: int8 and int4, on the cpu, take "
-                 "a half and a quarter of bf16 and are less exact; as-is: as the checkpoint has "
-                 "them")
+                 "The large weights, rounded when they are loaded: int8 and int4 take a half and a "
+                 "quarter of bf16 and are less exact; as-is: as the checkpoint has them")
       ->check(CLI::IsMember({"as-is", "bf16", "int8", "int4"}))
       ->group("Model");
 }

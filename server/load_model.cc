@@ -81,8 +81,7 @@ void LogModel(const models::ServedModel& served) {
 
 absl::StatusOr<std::shared_ptr<kernels::Backend>> ModelLoader::MakeBackend(
     const model::Checkpoint& checkpoint) {
-  const engine::DeviceChoice choice =
-      engine::DeviceFor(checkpoint, weights_, CacheTypeOf(flags_), flags_.device);
+  const engine::DeviceChoice choice = engine::DeviceFor(checkpoint, flags_.device);
   if (!choice.why.empty()) spdlog::info("no GPU: {}", choice.why);
   auto device = devices_.MakeBackend(choice.name);
   if (!device.ok()) return device.status();

@@ -302,31 +302,13 @@ int8_t CodeAt(const WeightStrip& strip, int64_t out, int64_t i, const std::byte*
   return std::to_integer<int8_t>(i < kWeightBlock / 2 ? both & std::byte{0xF} : both >> 4);
 }
 
-/// A row of a plain weight as float32.
-void LoadRow(const HostMatrix& weight, int64_t row, std::vector<float>& numbers) {
-  for (int64_t i = 0; i < weight.cols; ++i) {
-    numbers[i] = ElementAsFloat(weight, row * weight.cols + i);
-  }
-}
-
 /// Fills a strip with rows of `weight` from `row` on.
 absl::Status PackStrip(const HostMatrix& weight, int64_t row, const WeightStrip& strip) {
-  const int64_t blocks = BlocksOfRow(weight.cols);
-  std::vector<float> numbers(weight.cols);
   for (int64_t out = 0; out < strip.outs; ++out) {
-    if (!InBlocks(weight.format)) LoadRow(weight, row + out, numbers);
-    for (int64_t b = 0; b < blocks; ++b) {
-      std::byte* to = strip.data + b * strip.BlockBytes();
-      if (InBlocks(weight.format)) {
-        PutBlock(BlockOf(weight, row + out, b), strip, out, to);
-        continue;
-      }
-      const int64_t first = b * kWeightBlock;
-      const auto part =
-          std::span(numbers).subspan(first, std::min(kWeightBlock, weight.cols - first));
-      const absl::StatusOr<WeightBlock> block = Quantise(part, {strip.format, strip.has_minima});
+    for (int64_t b = 0; b < BlocksOfRow(weight.cols); ++b) {
+      const auto block = RoundedBlock(weight, row + out, b, {strip.format, strip.has_minima});
       if (!block.ok()) return block.status();
-      PutBlock(*block, strip, out, to);
+      PutBlock(*block, strip, out, strip.data + b * strip.BlockBytes());
     }
   }
   return absl::OkStatus();
@@ -350,9 +332,7 @@ void BlockInput::Round(ThreadPool& pool, Matrix x) {
 void BlockLinear::AddStrips(const HostLinear& part, std::optional<WeightFormat> format,
                             int64_t first_out) {
   const HostMatrix& weight = part.weight;
-  const BlockKind kind = InBlocks(weight.format)
-                             ? BlockKind{weight.format, weight.minima != nullptr}
-                             : KindFor(weight, format.value());
+  const BlockKind kind = KindOf(weight, format);
   WeightStrip strip{.format = kind.format, .has_minima = kind.has_minima};
   for (int64_t row = 0; row < weight.rows; row += kStrip) {
     strip.first_out = first_out + row;

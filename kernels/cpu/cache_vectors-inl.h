@@ -9,15 +9,14 @@
 #endif
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <type_traits>
 
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/load-inl.h"
+#include "kernels/fma/cache_scale.h"
 #include "kernels/fma/element.h"
 #include "kernels/fma/slot_layout.h"
 
@@ -31,16 +30,6 @@ inline constexpr bool kHasScales = std::is_same_v<T, int8_t>;
 /// The numbers of sketches (SketchTypeOf) beside elements of this type.
 template <typename T>
 using SketchNumber = std::conditional_t<kHasScales<T>, BFloat16, T>;
-
-/// The scale of a vector whose largest magnitude has the bits `largest`.
-inline BFloat16 ScaleFor(int32_t largest) {
-  constexpr int32_t kInfinity = 0x7F800000;
-  constexpr uint32_t kLeastNormal = 0x00800000;
-  if (largest >= kInfinity) return FromFloat<BFloat16>(std::numeric_limits<float>::quiet_NaN());
-  const auto bits = std::bit_cast<uint32_t>(std::bit_cast<float>(largest) / 127.0F);
-  if (bits < kLeastNormal) return {0};
-  return {static_cast<uint16_t>((bits + 0xFFFFU) >> 16)};
-}
 
 /// Rounds `n` numbers, a multiple of SlotLayout::kLane, to multiples of the scale that it returns.
 inline BFloat16 RoundVector(const float* HWY_RESTRICT x, int64_t n, int8_t* HWY_RESTRICT out) {

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -61,9 +62,10 @@ class CudaBackend : public Backend, private RowSampler {
 
   absl::StatusOr<std::unique_ptr<SlotMemory>> AllocateSlots(const SlotLayout& layout,
                                                             int32_t count) override {
-    if (layout.type == CacheType::kInt8) {
-      return absl::UnimplementedError(
-          "this device cannot keep keys and values in int8; allowed: a cache in f32, bf16");
+    if (layout.type == CacheType::kInt8 && layout.head_dim % 2 != 0) {
+      return absl::UnimplementedError(absl::StrCat(
+          "this device cannot keep keys and values in int8 where heads have ", layout.head_dim,
+          " channels; allowed: an even number, or a cache in f32, bf16"));
     }
     if (absl::Status status = UseDevice(device_); !status.ok()) return status;
     auto memory = Memory::Allocate(Memory::Kind::kDevice, layout.slot_bytes * count);
@@ -79,7 +81,12 @@ class CudaBackend : public Backend, private RowSampler {
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
       std::span<const HostLinear> stacked) override {
     if (absl::Status status = UseDevice(device_); !status.ok()) return status;
-    return PackedLinear::Pack(stacked, uploader_);
+    return PackedLinear::Pack(stacked, std::nullopt, uploader_);
+  }
+  absl::StatusOr<std::unique_ptr<LinearWeights>> PackQuantised(std::span<const HostLinear> stacked,
+                                                               WeightFormat format) override {
+    if (absl::Status status = UseDevice(device_); !status.ok()) return status;
+    return PackedLinear::Pack(stacked, format, uploader_);
   }
   absl::StatusOr<std::unique_ptr<NormWeights>> PackNorm(const HostNorm& norm) override {
     if (absl::Status status = UseDevice(device_); !status.ok()) return status;

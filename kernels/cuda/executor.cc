@@ -5,16 +5,18 @@
 
 #include "kernels/cuda/attention/attention.h"
 #include "kernels/cuda/dense/dense.h"
+#include "kernels/cuda/dense/integer_layout.h"
+#include "kernels/cuda/dense/integers.h"
 
 namespace fmaserver::kernels::cuda {
 namespace {
 
-/// The bytes of the rounded inputs of `operation`; 0 when it needs none.
-int64_t RoundedBytes(const Operation& operation) {
-  const auto* linear = std::get_if<LinearOperation>(&operation);
-  if (linear == nullptr || linear->x.rows <= kFewRows) return 0;
-  if (linear->weights.format == WeightFormat::kF32) return 0;
-  return linear->x.rows * linear->weights.pitch * SizeOf(linear->weights.format);
+/// The bytes of the rounded inputs of `linear`; 0 when it needs none.
+int64_t RoundedBytes(const LinearOperation& linear) {
+  const DeviceWeight& weights = linear.weights;
+  if (InBlocks(weights.format)) return TilesBytes(linear.x.rows, weights.in);
+  if (linear.x.rows <= kFewRows || weights.format == WeightFormat::kF32) return 0;
+  return linear.x.rows * weights.pitch * SizeOf(weights.format);
 }
 
 }  // namespace
@@ -39,8 +41,13 @@ Executor::Executor(std::unique_ptr<Products> products, Memory overflow, Memory o
 
 absl::StatusOr<bool> Executor::Prepare(std::span<const Operation> operations) {
   int64_t bytes = 0;
-  for (const Operation& operation : operations) bytes = std::max(bytes, RoundedBytes(operation));
-  rounds_ = rounds_ || bytes > 0;
+  for (const Operation& operation : operations) {
+    const auto* linear = std::get_if<LinearOperation>(&operation);
+    if (linear == nullptr) continue;
+    const int64_t rounded = RoundedBytes(*linear);
+    bytes = std::max(bytes, rounded);
+    rounds_ = rounds_ || (rounded > 0 && !InBlocks(linear->weights.format));
+  }
   return GrowMemory(rounded_, Memory::Kind::kDevice, bytes);
 }
 
@@ -67,6 +74,10 @@ absl::Status Executor::Finish(Stream& stream) {
 }
 
 absl::Status Executor::RunOne(Stream& stream, const EmbedOperation& operation) {
+  if (InBlocks(operation.table.format)) {
+    return LaunchIntegerEmbed(stream, operation.ids, operation.table, operation.accumulate,
+                              operation.x);
+  }
   return LaunchEmbed(stream, operation.ids, operation.table, operation.accumulate, operation.x);
 }
 
@@ -103,6 +114,9 @@ absl::Status Executor::RunOne(Stream& stream, const SampleOperation& operation) 
 }
 
 absl::Status Executor::RunOne(Stream& stream, const LinearOperation& operation) {
+  if (InBlocks(operation.weights.format)) {
+    return LaunchIntegerLinear(stream, operation, rounded_.data());
+  }
   if (operation.x.rows > kFewRows) {
     absl::Status status = MultiplyManyRows(stream, operation);
     if (!absl::IsUnimplemented(status)) return status;

@@ -44,7 +44,7 @@ class Executor {
   absl::Status MultiplyManyRows(Stream& stream, const LinearOperation& operation);
 
   std::unique_ptr<Products> products_;
-  Memory rounded_;           // inputs of one product in its weights' element type
+  Memory rounded_;           // inputs of one product, as its weights need them
   Memory overflow_;          // int32: some input did not fit
   Memory overflow_on_host_;  // pinned
   bool rounds_ = false;      // whether operations since Finish() may raise overflow_

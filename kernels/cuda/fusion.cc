@@ -42,10 +42,13 @@ bool IsOverwritten(const Matrix& matrix, std::span<const Operation> operations) 
   return false;
 }
 
+bool HasIntegers(const LinearOperation& linear) { return InBlocks(linear.weights.format); }
+
 /// Puts `norm` into `linear`; false when the two do not fit together.
 bool FuseNorm(const NormOperation& norm, LinearOperation& linear) {
   const bool fits = norm.weights.kind == NormKind::kRmsNorm && norm.weights.bias == nullptr &&
-                    linear.x == norm.out && linear.x.rows <= kFewRows && !Overlap(linear.y, norm.x);
+                    linear.x == norm.out && (linear.x.rows <= kFewRows || HasIntegers(linear)) &&
+                    !Overlap(linear.y, norm.x);
   if (!fits) return false;
   linear.x = norm.x;
   linear.norm = norm.weights.weight;
@@ -53,12 +56,24 @@ bool FuseNorm(const NormOperation& norm, LinearOperation& linear) {
   return true;
 }
 
+/// The activation of what `linear` gives.
 bool FuseActivation(LinearOperation& linear, const ActivateOperation& activate) {
-  const bool fits = !linear.accumulate && linear.x.rows <= kFewRows && activate.in == linear.y &&
-                    !Overlap(linear.x, activate.out);
+  const bool fits = !linear.accumulate && linear.x.rows <= kFewRows && !HasIntegers(linear) &&
+                    activate.in == linear.y && !Overlap(linear.x, activate.out);
   if (!fits) return false;
   linear.y = activate.out;
   linear.activates = true;
+  linear.activation = activate.kind;
+  return true;
+}
+
+/// The activation of what `linear`, whose inputs are rounded anyway, takes.
+bool FuseActivation(const ActivateOperation& activate, LinearOperation& linear) {
+  const bool fits =
+      HasIntegers(linear) && linear.x == activate.out && !Overlap(linear.y, activate.in);
+  if (!fits) return false;
+  linear.x = activate.in;
+  linear.activates_x = true;
   linear.activation = activate.kind;
   return true;
 }
@@ -71,10 +86,13 @@ std::vector<Operation> Fused(std::vector<Operation> operations) {
   for (size_t i = 0; i < operations.size(); ++i) {
     const std::span rest = std::span(operations).subspan(i + 1);
     Operation& operation = operations[i];
-    if (const auto* norm = std::get_if<NormOperation>(&operation); norm != nullptr) {
-      auto* linear = rest.empty() ? nullptr : std::get_if<LinearOperation>(&rest[0]);
-      if (linear != nullptr && IsOverwritten(norm->out, rest.subspan(1)) &&
-          FuseNorm(*norm, *linear)) {
+    if (auto* linear = rest.empty() ? nullptr : std::get_if<LinearOperation>(&rest[0])) {
+      const std::span after = rest.subspan(1);
+      const auto* norm = std::get_if<NormOperation>(&operation);
+      if (norm != nullptr && IsOverwritten(norm->out, after) && FuseNorm(*norm, *linear)) continue;
+      const auto* activate = std::get_if<ActivateOperation>(&operation);
+      if (activate != nullptr && IsOverwritten(activate->out, after) &&
+          FuseActivation(*activate, *linear)) {
         continue;
       }
     }

@@ -11,6 +11,7 @@ set(FMA_CUDA_KERNELS
   ${_folder}/attention/report_shares.cu
   ${_folder}/attention/selected_tokens.cu
   ${_folder}/dense/dense.cu
+  ${_folder}/dense/integers.cu
   ${_folder}/sampling/sampling.cu)
 set(FMA_CUDA_HOST_SOURCES
   ${_folder}/archive_group.cc
@@ -18,6 +19,7 @@ set(FMA_CUDA_HOST_SOURCES
   ${_folder}/attention/attention_weights.cc
   ${_folder}/attention/slot_bytes.cc
   ${_folder}/cuda_backend.cc
+  ${_folder}/dense/integer_weights.cc
   ${_folder}/dense/weights.cc
   ${_folder}/executor.cc
   ${_folder}/fusion.cc

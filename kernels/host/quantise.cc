@@ -12,8 +12,6 @@
 namespace fmaserver::kernels {
 namespace {
 
-constexpr int kInt4Offset = 8;
-
 /// What a code stands for, in units of the scale, is code + offset, least..most.
 struct CodeRange {
   float least;

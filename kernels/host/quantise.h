@@ -13,6 +13,9 @@
 
 namespace fmaserver::kernels {
 
+/// What a code of kInt4 without a minimum is above what it stands for.
+inline constexpr int kInt4Offset = 8;
+
 /// One block: kInt8 codes are -128..127, kInt4 codes 0..15.
 struct WeightBlock {
   WeightFormat format = WeightFormat::kInt8;

@@ -104,6 +104,16 @@ bool AddError(const BlockNumbers& numbers, BlockKind kind, double& error) {
   return block.ok();
 }
 
+/// The numbers of a block of a plain weight, and zeros where its row ends before.
+BlockNumbers NumbersOf(const HostMatrix& weight, int64_t row, int64_t block) {
+  BlockNumbers numbers = {};
+  const int64_t first = block * kWeightBlock;
+  for (int64_t i = first; i < std::min(first + kWeightBlock, weight.cols); ++i) {
+    numbers[i - first] = ElementAsFloat(weight, row * weight.cols + i);
+  }
+  return numbers;
+}
+
 bool MinimaPay(const HostMatrix& weight) {
   // Enough to tell, and little beside the weight.
   constexpr int64_t kRows = 8;
@@ -115,11 +125,7 @@ bool MinimaPay(const HostMatrix& weight) {
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t row = r * weight.rows / rows;
     for (int64_t b = 0; b < blocks; ++b) {
-      BlockNumbers numbers = {};
-      const int64_t first = b * kWeightBlock;
-      for (int64_t i = first; i < std::min(first + kWeightBlock, weight.cols); ++i) {
-        numbers[i - first] = ElementAsFloat(weight, row * weight.cols + i);
-      }
+      const BlockNumbers numbers = NumbersOf(weight, row, b);
       if (!AddError(numbers, {WeightFormat::kInt4, false}, plain)) return false;
       if (!AddError(numbers, {WeightFormat::kInt4, true}, with_minima)) return false;
     }
@@ -131,6 +137,17 @@ bool MinimaPay(const HostMatrix& weight) {
 
 BlockKind KindFor(const HostMatrix& weight, WeightFormat format) {
   return {format, format == WeightFormat::kInt4 && MinimaPay(weight)};
+}
+
+BlockKind KindOf(const HostMatrix& weight, std::optional<WeightFormat> format) {
+  if (InBlocks(weight.format)) return {weight.format, weight.minima != nullptr};
+  return KindFor(weight, format.value());
+}
+
+absl::StatusOr<WeightBlock> RoundedBlock(const HostMatrix& weight, int64_t row, int64_t block,
+                                         BlockKind kind) {
+  if (InBlocks(weight.format)) return BlockOf(weight, row, block);
+  return Quantise(NumbersOf(weight, row, block), kind);
 }
 
 absl::StatusOr<WeightBlock> Quantise(std::span<const float> numbers, BlockKind kind) {

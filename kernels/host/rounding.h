@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "absl/status/statusor.h"
@@ -16,6 +17,8 @@ namespace fmaserver::kernels {
 struct BlockKind {
   WeightFormat format = WeightFormat::kInt8;
   bool has_minima = false;
+
+  bool operator==(const BlockKind&) const = default;
 };
 
 /// Blocks of a row of so many numbers, of which the last may be cut short.
@@ -35,8 +38,16 @@ constexpr int64_t RowBytes(BlockKind kind, int64_t numbers) {
 /// numbers were integers of 4 bits with minima before.
 BlockKind KindFor(const HostMatrix& weight, WeightFormat format);
 
+/// What a weight is packed as: integers in blocks stay what they are, others become
+/// KindFor(weight, format), for which `format` must be there.
+BlockKind KindOf(const HostMatrix& weight, std::optional<WeightFormat> format);
+
 /// The integers nearest to `numbers`, at most kWeightBlock; missing ones count as 0.
 /// INVALID_ARGUMENT for a number that is not finite or too large for float16 scales and minima.
 absl::StatusOr<WeightBlock> Quantise(std::span<const float> numbers, BlockKind kind);
+
+/// Block `block` of row `row` of a weight: as it is stored, or of a plain weight rounded to `kind`.
+absl::StatusOr<WeightBlock> RoundedBlock(const HostMatrix& weight, int64_t row, int64_t block,
+                                         BlockKind kind);
 
 }  // namespace fmaserver::kernels

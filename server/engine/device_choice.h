@@ -1,11 +1,9 @@
-// Which device a checkpoint can be computed on, and its cache be kept on.
+// Which device a checkpoint can be computed on.
 #pragma once
 
 #include <string>
 
-#include "kernels/fma/cache_type.h"
 #include "model_loader/checkpoint.h"
-#include "server/engine/weight_type.h"
 
 namespace fmaserver::engine {
 
@@ -14,9 +12,7 @@ struct DeviceChoice {
   std::string why;   ///< what was wrong with the GPU that "auto" might have found; empty: nothing
 };
 
-/// For a checkpoint that is loaded as `type`: `device`, but "cpu" instead of "auto" for what the
-/// CPU alone does: weights that are then integers, encoders, and a cache of integers.
-DeviceChoice DeviceFor(const model::Checkpoint& checkpoint, WeightType type,
-                       kernels::CacheType cache, const std::string& device);
+/// `device`, but "cpu" instead of "auto" for what the CPU alone does: encoders.
+DeviceChoice DeviceFor(const model::Checkpoint& checkpoint, const std::string& device);
 
 }  // namespace fmaserver::engine

@@ -117,8 +117,7 @@ std::string BitsPerByte(const model::Tokenizer* tokenizer, std::span<const int32
 
 absl::Status Encode(const model::Checkpoint& checkpoint, std::span<const int32_t> tokens,
                     const EncodeOptions& options) {
-  const engine::DeviceChoice choice = engine::DeviceFor(
-      checkpoint, options.encoder.weights, kernels::CacheType::kF32, options.device);  // no cache
+  const engine::DeviceChoice choice = engine::DeviceFor(checkpoint, options.device);
   absl::StatusOr<kernels::ChosenBackend> device =
       kernels::MakeBackend(choice.name, options.threads);
   if (!device.ok()) return device.status();

@@ -85,8 +85,7 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
       "usual definition and takes as many passes as the window has tokens")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 40))
       ->type_name("K");
-  app.add_option("--cache-dtype", flags.cache_dtype,
-                 "Element type of the cache: f32, bf16, or int8 on the cpu")
+  app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
   app.add_option("--weights", flags.weights,
@@ -197,8 +196,7 @@ absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const Flags& flags,
   options.max_rows = chunk;
   options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);  // CLI11 checked it
   options.weights = *engine::WeightTypeNamed(flags.weights);
-  const engine::DeviceChoice choice =
-      engine::DeviceFor(checkpoint, options.weights, options.cache_type, flags.device);
+  const engine::DeviceChoice choice = engine::DeviceFor(checkpoint, flags.device);
   absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(choice.name, flags.threads);
   if (!device.ok()) return device.status();
   return engine::Model::Load(checkpoint, std::move(device->backend), options);

@@ -39,20 +39,44 @@ def test_server_continues_greedily(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tokens == case["greedy"]
 
 
-def test_auto_takes_the_cpu_for_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("weights", ["int8", "int4"])
+def test_integers_give_nearly_the_logits_of_the_cpu(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The products are the same to the bit; what is between them is not, and may round an input to another integer."""
+    monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
+    case, out = "modern_hierarchical", tmp_path / "logits.npy"
+    words = ("--chunk", 40, "--weights", weights)
+    expected = log_softmax(evaluate(case, out, *words, "--device", "cpu"))
+    assert np.abs(log_softmax(evaluate(case, out, *words, "--device", "cuda:0")) - expected).max() <= 0.01
+    assert np.abs(log_softmax(evaluate(case, out, "--chunk", 40, "--device", "cpu")) - expected).max() > 0.05
+
+
+def test_auto_takes_the_gpu_for_integers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
     with Service("--weights", "int4", model=GOLDEN / "modern_hierarchical") as server:
-        assert "no GPU: int8 and int4 weights are for the CPU alone" in server.log()
-        assert "device cpu" in server.log()
+        assert "device cuda:0, block emulator" in server.log()
         words = ("generate", "--token-ids", "[1, 2, 3]", "--max-tokens", 3, "--ignore-eos")
         assert server.run(*words)[0] == 0
 
 
-def test_auto_takes_the_cpu_for_a_cache_in_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("mode", ["decode", "prefill"])
+def test_a_cache_in_int8_is_that_of_the_cpu(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
+    case, out = "modern_hierarchical", tmp_path / "logits.npy"
+    words = ("--mode", mode, "--cache-dtype", "int8")
+    expected = log_softmax(evaluate(case, out, *words, "--device", "cpu"))
+    # Queries and weights of a slice are rounded to bfloat16.
+    bound = 0.02 if mode == "decode" else 0.1
+    assert np.abs(log_softmax(evaluate(case, out, *words, "--device", "cuda:0")) - expected).max() <= bound
+
+
+def test_auto_takes_the_gpu_for_a_cache_in_int8(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
     with Service("--cache-dtype", "int8", model=GOLDEN / "modern_hierarchical") as server:
-        assert "no GPU: a cache in int8 is for the CPU alone" in server.log()
-        assert "device cpu" in server.log()
+        assert "device cuda:0, block emulator" in server.log()
+        words = ("generate", "--token-ids", "[1, 2, 3]", "--max-tokens", 3, "--ignore-eos")
+        assert server.run(*words)[0] == 0
 
 
 def test_the_devices_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,7 @@ bool DeviceArena::IsMapped(const std::byte* address, int64_t bytes) {
 void DeviceArena::Touch(const void* address, int64_t bytes, Access access, const Actor& actor,
                         const Phases& phases, Traffic& traffic, const Site& site) {
   if (reinterpret_cast<uintptr_t>(address) % std::min<int64_t>(bytes, 16) != 0 ||
-      bytes % kCellBytes != 0) {
+      (bytes % kCellBytes != 0 && access != Access::kLoad)) {
     Fail(absl::StrCat("misaligned access of ", bytes, " bytes"), &site);
   }
   const int64_t offset = OffsetOf(address);
@@ -111,7 +111,8 @@ void DeviceArena::Touch(const void* address, int64_t bytes, Access access, const
   const auto is_new = [&](uint32_t stamp) {
     return !phases.OfThisLaunch(stamp) || phases.BlockOf(stamp) != actor.block;
   };
-  for (int64_t i = offset / kCellBytes; i < (offset + bytes) / kCellBytes; ++i) {
+  // The load of a byte counts for its cell.
+  for (int64_t i = offset / kCellBytes; i <= (offset + bytes - 1) / kCellBytes; ++i) {
     Cell& cell = cells_[i];
     if (access != Access::kStore && is_new(cell.read_stamp)) traffic.loaded_bytes += kCellBytes;
     if (access != Access::kLoad && is_new(cell.write_stamp)) traffic.stored_bytes += kCellBytes;

@@ -74,11 +74,11 @@ inline kernels::AttentionSpec Selector() {
 
 class AttentionTest : public BackendTest {
  protected:
-  /// One of the types of cache that the backend keeps, another in every round.
-  kernels::CacheType TypeOfRound(int round) const {
+  /// One of the types of cache, another in every round.
+  static kernels::CacheType TypeOfRound(int round) {
     constexpr std::array kTypes = {kernels::CacheType::kF32, kernels::CacheType::kBF16,
                                    kernels::CacheType::kInt8};
-    return kTypes[round % (IsCuda() ? 2 : 3)];
+    return kTypes[round % 3];
   }
 
   /// A slot like a fresh or used one, in which everything may be wrong: all its numbers are NaN.

@@ -16,6 +16,7 @@ namespace fmaserver::testing {
 namespace {
 
 constexpr char kTiles[] = "cpu_AMX";
+constexpr char kVnni[] = "cpu_AVX3_VNNI";
 constexpr char kEmulated[] = "cuda_emulated";
 constexpr char kGpu[] = "cuda_gpu";
 
@@ -37,6 +38,10 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeByName(const std::string& 
   if (name == kEmulated) return kernels::cuda::MakeCudaBackend(0);
   if (name == kGpu) return kernels::LoadCudaBackend(0);
   if (name == kTiles) return kernels::MakeCpuBackend(2);
+  if (name == kVnni) {
+    Choose(HWY_AVX3);
+    return kernels::MakeCpuBackend(2);
+  }
   for (const int64_t target : CpuTargets()) {
     if (name == std::string("cpu_") + hwy::TargetName(target)) Choose(target);
   }
@@ -57,6 +62,14 @@ std::vector<std::string> CpuBackendNames() {
 std::vector<std::string> BackendNames() {
   std::vector<std::string> names = CpuBackendNames();
   for (std::string& name : CudaBackendNames()) names.push_back(std::move(name));
+  return names;
+}
+
+std::vector<std::string> IntegerBackendNames() {
+  std::vector<std::string> names = BackendNames();
+  for (const int64_t target : CpuTargets()) {
+    if (target == HWY_AVX3) names.emplace_back(kVnni);
+  }
   return names;
 }
 

@@ -42,7 +42,7 @@ int64_t VisibleKeys(const kernels::Hierarchy& h, int64_t position) {
 int64_t FloorBytes(const kernels::AttentionSpec& spec, const kernels::SlotLayout& layout,
                    int64_t position) {
   const int64_t d = spec.head_dim;
-  const int64_t vector = 2 * d * kernels::SizeOf(layout.type);  // a key and a value
+  const int64_t vector = 2 * kernels::VectorBytes(layout.type, d);  // a key and a value
   const int64_t heads = spec.QueriesPerKvHead();
   const int64_t row = (heads + 2 + heads) * d * 4;
   const int64_t keys = VisibleKeys(spec.hierarchy, position);
@@ -98,6 +98,8 @@ TEST(CudaTrafficTest, NineTenthsOfWhatDecodeMovesMustMove) {
     for (const auto& [type, heads] :
          std::vector<std::pair<kernels::CacheType, int>>{{kernels::CacheType::kBF16, 1},
                                                          {kernels::CacheType::kBF16, 4},
+                                                         {kernels::CacheType::kInt8, 1},
+                                                         {kernels::CacheType::kInt8, 4},
                                                          {kernels::CacheType::kF32, 1},
                                                          {kernels::CacheType::kF32, 4}}) {
       kernels::AttentionSpec spec = selects ? Selecting() : Summarising();
@@ -201,6 +203,54 @@ TEST(CudaTrafficTest, DenseKernelsBesideTheirFloors) {
     std::vector<kernels::SampledRow> sampled(rows);
     ASSERT_TRUE(backend->sampler()->Sample(logits, how, sampled).ok());
     report("sample", "4,096 logits, top_k 40", rows * (kF * kVocab + 8));
+  }
+}
+
+struct IntegerKind {
+  const char* name;
+  kernels::WeightFormat format;
+  bool has_minima;
+  double bytes;  ///< of a weight
+};
+
+std::unique_ptr<kernels::LinearWeights> IntegerWeights(kernels::Backend& backend, int64_t out,
+                                                       int64_t in, const IntegerKind& kind) {
+  const std::vector<std::byte> codes(out * kernels::RowBytes(kind.format, in), std::byte{0x57});
+  const std::vector<uint16_t> halves(out * in / kernels::kWeightBlock, 0x2C00);
+  const kernels::HostMatrix of_blocks{reinterpret_cast<const std::byte*>(halves.data()),
+                                      kernels::WeightFormat::kF16, out, in / kernels::kWeightBlock};
+  const kernels::HostLinear host{
+      {codes.data(), kind.format, out, in, &of_blocks, kind.has_minima ? &of_blocks : nullptr}, {}};
+  return *backend.PackLinear({&host, 1});
+}
+
+/// Of weights that are integers in blocks: a product for few rows and one for many, and the
+/// rounding of their inputs, which become a byte each and eight bytes for each block.
+TEST(CudaTrafficTest, ProductsWithIntegersBesideTheirFloors) {
+  std::printf("| kernel | of | floor | moved | floor / moved | in sectors |\n");
+  constexpr int64_t kDim = 512;
+  constexpr int64_t kWide = 1024;
+  constexpr int64_t kRounded = kDim + kDim / kernels::kWeightBlock * 8;  // bytes of a row
+  const auto backend = *kernels::cuda::MakeCudaBackend(0);
+  for (const IntegerKind& kind :
+       {IntegerKind{"int8", kernels::WeightFormat::kInt8, false, 1.0625},
+        IntegerKind{"int4", kernels::WeightFormat::kInt4, false, 0.5625},
+        IntegerKind{"int4 with minima", kernels::WeightFormat::kInt4, true, 0.625}}) {
+    const auto weights = IntegerWeights(*backend, kWide, kDim, kind);
+    const auto weight_bytes = static_cast<int64_t>(kind.bytes * kDim * kWide);
+    for (const int64_t rows : {1, 8, 64}) {
+      const DeviceMatrix x(*backend, rows, kDim);
+      const DeviceMatrix y(*backend, rows, kWide);
+      kernels::cuda::emulator::TrafficByKernel().clear();
+      backend->Linear(x, *weights, /*accumulate=*/false, y);
+      (void)y.Read();
+      const std::string of = std::to_string(rows) + (rows == 1 ? " row" : " rows");
+      const int64_t in_tiles = (rows + 7) / 8 * 8;
+      Report("round_inputs", (of + ", 512 wide").c_str(), rows * kF * kDim + in_tiles * kRounded);
+      Report(rows > 32 ? "integer_product" : "integer_linear",
+             (of + ", 512 to 1,024, " + kind.name).c_str(),
+             weight_bytes + rows * (kRounded + kF * kWide));
+    }
   }
 }
 

@@ -74,6 +74,29 @@ TEST_F(FusionTest, OtherNormsAreNotTakenIn) {
   }
 }
 
+TEST_F(FusionTest, ProductsWithIntegersTakeInWhatComesBefore) {
+  for (const int64_t rows : {2, 16}) {
+    std::vector<Operation> operations = Twice(rows);
+    operations.insert(operations.begin() + 3,
+                      LinearOperation{Activated(rows), {}, false, Normed(rows)});
+    for (Operation& operation : operations) {
+      auto* linear = std::get_if<LinearOperation>(&operation);
+      if (linear != nullptr) linear->weights.format = WeightFormat::kInt4;
+    }
+    LinearOperation up = std::get<LinearOperation>(operations[1]);
+    LinearOperation down = std::get<LinearOperation>(operations[3]);
+    up.x = X(rows);
+    up.norm = gains_.data();
+    down.x = Up(rows);
+    down.activates_x = true;
+    down.activation = MlpKind::kSwiglu;
+    const auto fused = Fused(operations);
+    ASSERT_EQ(fused.size(), 5);  // nothing overwrites what the second norm gives
+    EXPECT_EQ(fused[0], Operation(up));
+    EXPECT_EQ(fused[1], Operation(down));
+  }
+}
+
 TEST_F(FusionTest, SumsAreNotActivated) {
   std::vector<Operation> operations = Twice(1);
   std::get<LinearOperation>(operations[1]).accumulate = true;

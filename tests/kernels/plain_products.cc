@@ -48,7 +48,7 @@ class PlainProducts : public Products {
         return Run<BFloat16>(stream, product);
       case WeightFormat::kInt8:
       case WeightFormat::kInt4:
-        break;
+        break;  // have kernels of their own
     }
     return absl::UnimplementedError("no such element type");
   }

@@ -159,34 +159,6 @@ TEST_P(ProductsTest, EmbedTakesRowsOfTheTable) {
   }
 }
 
-/// What the CPU makes of them: tests/kernels/cpu/block_linear_test.cc.
-TEST_P(ProductsTest, IntegersAreMultipliedOnTheCpuAlone) {
-  const std::vector<std::byte> codes(64);
-  const std::vector<kernels::Float16> scale(2);
-  const kernels::HostMatrix scales{reinterpret_cast<const std::byte*>(scale.data()),
-                                   kernels::WeightFormat::kF16, 2, 1};
-  const std::vector<float> values(64);
-  const kernels::HostLinear plain{
-      {reinterpret_cast<const std::byte*>(values.data()), kernels::WeightFormat::kF32, 2, 32}, {}};
-  for (const kernels::WeightFormat format :
-       {kernels::WeightFormat::kInt8, kernels::WeightFormat::kInt4}) {
-    const kernels::HostLinear stored{{codes.data(), format, 2, 32, &scales}, {}};
-    // Beside a plain part, which has a stack widened to float32, as well as alone.
-    const kernels::HostLinear mixed[] = {plain, stored};
-    const absl::Status statuses[] = {backend().PackLinear({&stored, 1}).status(),
-                                     backend().PackLinear(mixed).status(),
-                                     backend().PackQuantised({&plain, 1}, format).status()};
-    for (const absl::Status& status : statuses) {
-      if (!IsCuda()) {
-        EXPECT_TRUE(status.ok()) << status;
-        continue;
-      }
-      EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << status;
-      EXPECT_NE(status.message().find("F32, F16, BF16"), std::string::npos) << status;
-    }
-  }
-}
-
 TEST_P(ProductsTest, NormsEqualPlainLoops) {
   std::mt19937 random(5);
   for (const kernels::NormKind kind :

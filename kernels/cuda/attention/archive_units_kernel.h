@@ -27,8 +27,8 @@ struct ArchiveUnitsKernel : OpenParameters {
   static constexpr int kWarps = kThreads / kWarpSize;
   static constexpr const char* kName = "archive_units";
 
-  static constexpr int64_t SharedMemory(const SlotLayout& layout) {
-    return 2 * SharedBytes<float>(layout.head_dim);
+  static constexpr int64_t SharedMemory(const AttentionSpec& spec) {
+    return 2 * SharedBytes<float>(spec.head_dim) + SharedBytes<float>(Scales(spec));
   }
 
   FMA_DEVICE void operator()() const {
@@ -43,11 +43,13 @@ struct ArchiveUnitsKernel : OpenParameters {
     const ArchiveHead head(spec, layout, archive + last.archive, slot_head, layer, kv_head);
     const auto i = static_cast<int>(BlockIndexY());
     const int64_t position = group * layout.hierarchy.group_size + int64_t{i} * spec.open_size;
-    const Keys placed = {*this, HeadCache<T>(attention, layout, slot_head), position, false};
-    const Keys plain = {*this, HeadCache<T>(attention, layout, slot_head), position,
+    const Memory memory(spec);
+    const HeadCache<T> cache(attention, layout, slot_head);
+    const Keys placed = {*this, cache, memory.scale, position, false};
+    const Keys plain = {*this, cache, memory.scale, position,
                         spec.positions == PositionEmbedding::kRope};
+    if (plain.turns) plain.FindScales();
     const bool is_placed = spec.FarIsRotated();
-    const Memory memory(layout);
     if (is_placed) {
       const bool moves = spec.GroupsInPlace() > 0;
       Sketch(memory, placed, head.Sketch(),
@@ -64,39 +66,83 @@ struct ArchiveUnitsKernel : OpenParameters {
   static constexpr float kInner = 0.453F;
   static constexpr float kOuter = 1.51F;
 
+  using Number = SketchNumber<T>;
+
+  static constexpr int Scales(const AttentionSpec& spec) {
+    return kHasScales<T> ? spec.open_size : 0;
+  }
+
   struct Memory {
-    FMA_DEVICE explicit Memory(const SlotLayout& layout) : Memory(SharedArena(), layout.head_dim) {}
+    FMA_DEVICE explicit Memory(const AttentionSpec& spec)
+        : Memory(SharedArena(), spec.head_dim, Scales(spec)) {}
 
     Shared<float> mean;       // [d]
     Shared<float> deviation;  // [d]
+    Shared<float> scale;      // [Scales()], of the keys that are turned back
 
    private:
-    FMA_DEVICE Memory(SharedArena arena, int dim)
-        : mean(arena.Take<float>(dim)), deviation(arena.Take<float>(dim)) {}
+    FMA_DEVICE Memory(SharedArena arena, int dim, int scales)
+        : mean(arena.Take<float>(dim)),
+          deviation(arena.Take<float>(dim)),
+          scale(arena.Take<float>(scales)) {}
   };
 
   /// The keys of a unit's tokens, the first of which is at `position`; `turns`: turned back by
   /// their positions and rounded, as an archive keeps them.
   struct Keys {
     const ArchiveUnitsKernel& kernel;
-    HeadCache<T> cache;
+    const HeadCache<T>& cache;
+    Shared<float> scale;  // [u]; of turned keys, once FindScales() has found them
     int64_t position;
     bool turns;
 
-    FMA_DEVICE T Element(int token, int channel) const {
-      const int64_t column = kernel.layout.NearColumn(position + token);
-      const T own = Load(cache.KeyAt(column, channel));
-      if (!turns) return own;
+    FMA_DEVICE int64_t Column(int token) const {
+      return kernel.layout.NearColumn(position + token);
+    }
+    FMA_DEVICE float Turned(int token, int channel) const {
       const int half = kernel.layout.head_dim / 2;
       const int low = channel < half ? channel : channel - half;
-      const ChannelPair pair = {ToFloat(Load(cache.KeyAt(column, low))),
-                                ToFloat(Load(cache.KeyAt(column, low + half)))};
+      const float of_slot = cache.KeyScale(Column(token));
+      const ChannelPair pair = {ToFloat(Load(cache.KeyAt(Column(token), low))) * of_slot,
+                                ToFloat(Load(cache.KeyAt(Column(token), low + half))) * of_slot};
       const ChannelPair back = Rotate(RotationAt(-static_cast<double>(position + token),
                                                  LoadConstant(kernel.attention.frequencies + low)),
                                       pair);
-      return FromFloat<T>(channel < half ? back.low : back.high);
+      return channel < half ? back.low : back.high;
     }
-    FMA_DEVICE float At(int token, int channel) const { return ToFloat(Element(token, channel)); }
+    /// A warp takes a token. All threads call it; it ends with a barrier.
+    FMA_DEVICE void FindScales() const {
+      if constexpr (kHasScales<T>) {
+        for (int token = WarpIndex(); token < kernel.Tokens(); token += kWarps) {
+          int32_t largest = 0;
+          for (int c = LaneIndex(); c < kernel.layout.head_dim; c += kWarpSize) {
+            const int32_t magnitude = Rounding::Magnitude(Turned(token, c));
+            largest = magnitude > largest ? magnitude : largest;
+          }
+          const Rounding round(WarpMax(largest));
+          if (LaneIndex() == 0) scale.Set(token, ToFloat(round.scale()));
+        }
+        SyncThreads();
+      }
+    }
+    FMA_DEVICE float Scale(int token) const {
+      if constexpr (kHasScales<T>) {
+        return turns ? scale.Get(token) : cache.KeyScale(Column(token));
+      } else {
+        return 1.0F;
+      }
+    }
+    FMA_DEVICE T Element(int token, int channel) const {
+      if (!turns) return Load(cache.KeyAt(Column(token), channel));
+      if constexpr (kHasScales<T>) {
+        return Rounding(FromFloat<BFloat16>(scale.Get(token)))(Turned(token, channel));
+      } else {
+        return FromFloat<T>(Turned(token, channel));
+      }
+    }
+    FMA_DEVICE float At(int token, int channel) const {
+      return ToFloat(Element(token, channel)) * Scale(token);
+    }
   };
 
   FMA_DEVICE int Tokens() const { return attention.spec.open_size; }
@@ -106,7 +152,7 @@ struct ArchiveUnitsKernel : OpenParameters {
     Describe(memory, keys, at, sketch);
     SyncThreads();
     Encode(memory, keys, at, sketch);
-    FindFactors(memory, keys, reinterpret_cast<T*>(sketch + at.factors_offset));
+    FindFactors(memory, keys, reinterpret_cast<Number*>(sketch + at.factors_offset));
     SyncThreads();
   }
 
@@ -118,15 +164,15 @@ struct ArchiveUnitsKernel : OpenParameters {
     for (int c = ThreadIndex(); c < layout.head_dim; c += kThreads) {
       double sum = 0;
       for (int i = 0; i < Tokens(); ++i) sum += keys.At(i, c);
-      const T mean = FromFloat<T>(static_cast<float>(sum / tokens));
+      const auto mean = FromFloat<Number>(static_cast<float>(sum / tokens));
       double squares = 0;
       for (int i = 0; i < Tokens(); ++i) {
         const auto z = static_cast<double>(keys.At(i, c) - ToFloat(mean));
         squares += z * z;
       }
-      const T deviation = FromFloat<T>(static_cast<float>(std::sqrt(squares / tokens)));
-      Store(reinterpret_cast<T*>(sketch) + c, mean);
-      Store(reinterpret_cast<T*>(sketch + at.deviation_offset) + c, deviation);
+      const auto deviation = FromFloat<Number>(static_cast<float>(std::sqrt(squares / tokens)));
+      Store(reinterpret_cast<Number*>(sketch) + c, mean);
+      Store(reinterpret_cast<Number*>(sketch + at.deviation_offset) + c, deviation);
       memory.mean.Set(c, ToFloat(mean));
       memory.deviation.Set(c, ToFloat(deviation));
     }
@@ -164,7 +210,7 @@ struct ArchiveUnitsKernel : OpenParameters {
   }
 
   /// A warp takes a token.
-  FMA_DEVICE void FindFactors(const Memory& memory, const Keys& keys, T* factors) const {
+  FMA_DEVICE void FindFactors(const Memory& memory, const Keys& keys, Number* factors) const {
     for (int token = WarpIndex(); token < Tokens(); token += kWarps) {
       double squares = 0;
       double products = 0;
@@ -180,21 +226,38 @@ struct ArchiveUnitsKernel : OpenParameters {
       products = WarpSum(products);
       const bool none = products == 0;
       if (LaneIndex() == 0) {
-        Store(factors + token, FromFloat<T>(none ? 0.0F : static_cast<float>(squares / products)));
+        Store(factors + token,
+              FromFloat<Number>(none ? 0.0F : static_cast<float>(squares / products)));
       }
     }
   }
 
-  /// Keys [d, u], then values [u, d].
+  /// Keys [d, u], then values [u, d], then the scales of both where elements have some.
   FMA_DEVICE void StoreTokens(const Keys& keys, T* to) const {
     const int dim = layout.head_dim;
     const int numbers = Tokens() * dim;
-    for (int i = ThreadIndex(); i < numbers; i += kThreads) {
-      Store(to + i, keys.Element(i % Tokens(), i / Tokens()));
+    StoreElements(numbers, to, [&](int i) { return keys.Element(i % Tokens(), i / Tokens()); });
+    StoreElements(numbers, to + numbers,
+                  [&](int i) { return Load(keys.cache.ValueAt(keys.Column(i / dim), i % dim)); });
+    if constexpr (kHasScales<T>) {
+      auto* scales = reinterpret_cast<BFloat16*>(to + 2 * numbers);
+      for (int i = ThreadIndex(); i < Tokens(); i += kThreads) {
+        Store(scales + i, FromFloat<BFloat16>(keys.Scale(i)));
+        Store(scales + Tokens() + i, Load(keys.cache.ScaleAt(false, keys.Column(i))));
+      }
     }
-    for (int i = ThreadIndex(); i < numbers; i += kThreads) {
-      const int64_t column = layout.NearColumn(keys.position + i / dim);
-      Store(to + numbers + i, Load(keys.cache.ValueAt(column, i % dim)));
+  }
+
+  /// element(0) .. element(count - 1); integers two at a time.
+  template <typename Of>
+  FMA_DEVICE void StoreElements(int count, T* to, const Of& element) const {
+    if constexpr (kHasScales<T>) {
+      for (int i = 2 * ThreadIndex(); i < count; i += 2 * kThreads) {
+        const int pair = (element(i) & 0xFF) | (element(i + 1) & 0xFF) << 8;
+        Store(reinterpret_cast<uint16_t*>(to + i), static_cast<uint16_t>(pair));
+      }
+    } else {
+      for (int i = ThreadIndex(); i < count; i += kThreads) Store(to + i, element(i));
     }
   }
 };

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/attention/archive_head.h"
+#include "kernels/cuda/attention/cache_vectors.h"
 #include "kernels/cuda/attention/open_notes.h"
 #include "kernels/cuda/attention/rotation.h"
 #include "kernels/cuda/attention/selected_rows.h"
@@ -30,7 +31,7 @@ struct AttendUnitsKernel : OpenParameters {
     const int64_t heads = spec.QueriesPerKvHead();
     return SharedBytes<float>(heads * spec.head_dim) +
            SharedBytes<float>(int64_t{spec.open_size} * spec.head_dim) +
-           SharedBytes<float>(heads * spec.open_size);
+           SharedBytes<float>(heads * spec.open_size) + SharedBytes<float>(Scales(spec.open_size));
   }
 
   FMA_DEVICE void operator()() const {
@@ -49,6 +50,14 @@ struct AttendUnitsKernel : OpenParameters {
         head.Tokens(group, static_cast<int>(unit % head.UnitsPerGroup())));
     const int64_t first = unit * spec.open_size;
     const Memory memory(spec);
+    if constexpr (kHasScales<T>) {
+      const auto* scales =
+          reinterpret_cast<const BFloat16*>(keys + 2 * int64_t{spec.open_size} * spec.head_dim);
+      for (int i = ThreadIndex(); i < Scales(spec.open_size); i += kThreads) {
+        memory.scale.Set(i, ToFloat(Load(scales + i)));
+      }
+      SyncThreads();
+    }
     PlaceQueries(memory, row, kv_head, distant ? QueryForm::kFar : PlacedForm(spec));
     LoadKeys(memory, keys, spec.FarIsRotated() && !distant, first);
     SyncThreads();
@@ -61,6 +70,9 @@ struct AttendUnitsKernel : OpenParameters {
   }
 
  private:
+  /// Of the keys, then of the values, of so many tokens.
+  static constexpr int Scales(int tokens) { return kHasScales<T> ? 2 * tokens : 0; }
+
   struct Memory {
     FMA_DEVICE explicit Memory(const AttentionSpec& spec)
         : Memory(SharedArena(), spec.QueriesPerKvHead(), spec.open_size, spec.head_dim) {}
@@ -68,12 +80,14 @@ struct AttendUnitsKernel : OpenParameters {
     Shared<float> query;   // [heads, d], scaled and turned
     Shared<float> token;   // keys [d, u], then values [u, d]
     Shared<float> weight;  // [heads, u]: scores, then weights
+    Shared<float> scale;   // [Scales()]
 
    private:
     FMA_DEVICE Memory(SharedArena arena, int heads, int tokens, int dim)
         : query(arena.Take<float>(heads * dim)),
           token(arena.Take<float>(tokens * dim)),
-          weight(arena.Take<float>(heads * tokens)) {}
+          weight(arena.Take<float>(heads * tokens)),
+          scale(arena.Take<float>(Scales(tokens))) {}
   };
 
   FMA_DEVICE int Tokens() const { return attention.spec.open_size; }
@@ -91,6 +105,12 @@ struct AttendUnitsKernel : OpenParameters {
     }
   }
 
+  /// Of a token's key, or of its value.
+  FMA_DEVICE float ScaleOf(const Memory& memory, bool of_key, int token) const {
+    if constexpr (kHasScales<T>) return memory.scale.Get(of_key ? token : Tokens() + token);
+    return 1.0F;
+  }
+
   /// `turns`: by their positions, which begin with `first`.
   FMA_DEVICE void LoadKeys(const Memory& memory, const T* keys, bool turns, int64_t first) const {
     using Piece = Vec<T, kVec>;
@@ -103,7 +123,9 @@ struct AttendUnitsKernel : OpenParameters {
       const int at = channel * Tokens() + token;
       const Piece low = Load(reinterpret_cast<const Piece*>(keys + at));
       if (!turns) {
-        for (int v = 0; v < kVec; ++v) memory.token.Set(at + v, ToFloat(low.lane[v]));
+        for (int v = 0; v < kVec; ++v) {
+          memory.token.Set(at + v, ToFloat(low.lane[v]) * ScaleOf(memory, true, token + v));
+        }
         continue;
       }
       const int other = at + half * Tokens();
@@ -111,7 +133,9 @@ struct AttendUnitsKernel : OpenParameters {
       const double frequency = LoadConstant(attention.frequencies + channel);
       for (int v = 0; v < kVec; ++v) {
         const Rotation by = RotationAt(static_cast<double>(first + token + v), frequency);
-        const ChannelPair pair = Rotate(by, {ToFloat(low.lane[v]), ToFloat(high.lane[v])});
+        const float scale = ScaleOf(memory, true, token + v);
+        const ChannelPair pair =
+            Rotate(by, {ToFloat(low.lane[v]) * scale, ToFloat(high.lane[v]) * scale});
         memory.token.Set(at + v, pair.low);
         memory.token.Set(other + v, pair.high);
       }
@@ -139,7 +163,9 @@ struct AttendUnitsKernel : OpenParameters {
     using Piece = Vec<T, kVec>;
     for (int i = ThreadIndex() * kVec; i < Tokens() * Dim(); i += kThreads * kVec) {
       const Piece piece = Load(reinterpret_cast<const Piece*>(values + i));
-      for (int v = 0; v < kVec; ++v) memory.token.Set(i + v, ToFloat(piece.lane[v]));
+      for (int v = 0; v < kVec; ++v) {
+        memory.token.Set(i + v, ToFloat(piece.lane[v]) * ScaleOf(memory, false, (i + v) / Dim()));
+      }
     }
   }
 

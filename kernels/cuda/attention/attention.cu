@@ -42,8 +42,8 @@ absl::Status LaunchAttention(Stream& stream, const DeviceAttention& attention,
                                   plan.decode_rows, plan.attention_shares));
   const DecodeLaunch decode = {attention, layout,   plan.decode, plan.decode_rows,
                                layer,     qkv.data, out.data};
-  status.Update(layout.type == CacheType::kF32 ? LaunchDecodeOf<float, false>(stream, decode)
-                                               : LaunchDecodeOf<BFloat16, false>(stream, decode));
+  status.Update(WithCacheElement(
+      layout.type, [&]<typename T>(T) { return LaunchDecodeOf<T, false>(stream, decode); }));
   if (plan.num_segments == 0) return status;
   status.Update(LaunchPrefill(stream, parameters));
   return status;

@@ -142,6 +142,7 @@ struct BlockAttentionKernel : PrefillParameters {
       for (int c = 0; c < layout.head_dim; ++c) {
         score += memory.query.Get(query * padded + c) * ToFloat(Load(source.key + c));
       }
+      score *= source.KeyScale();
       const int64_t row = queries.first_row + (queries.first + query) / heads;
       if (level > 0) {
         const int query_head = head.kv_head() * heads + (queries.first + query) % heads;
@@ -160,8 +161,9 @@ struct BlockAttentionKernel : PrefillParameters {
       const int query = i / padded;
       float sum = memory.sum.Get(i) * memory.softmax.Rescale(query);
       for (int key = 0; key < keys; ++key) {
-        const T* value = memory.source.Get(key).value + i % padded;
-        sum += memory.weight.Get(query * kTile + key) * ToFloat(Load(value));
+        const KeySource<T> source = memory.source.Get(key);
+        sum += memory.weight.Get(query * kTile + key) * source.ValueScale() *
+               ToFloat(Load(source.value + i % padded));
       }
       memory.sum.Set(i, sum);
     }

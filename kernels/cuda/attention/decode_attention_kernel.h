@@ -38,7 +38,7 @@
 namespace fmaserver::kernels::cuda {
 
 /// T: the slot's element type; kHeads: query heads of a pass, a power of two up to 8; kWide: a load
-/// brings 16 bytes of a key, because its channels fill such pieces; kSelects: tokens are selected.
+/// brings kWideElements channels of a key, which fill such pieces; kSelects: tokens are selected.
 template <typename T, int kHeads, bool kWide, bool kSelects>
 struct DecodeAttentionKernel {
   static constexpr int kThreads = 256;
@@ -46,7 +46,9 @@ struct DecodeAttentionKernel {
   static constexpr int kMinBlocks = kHeads == 1 ? 3 : kHeads == 8 && !kWide ? 1 : 2;
   static constexpr const char* kName = "decode_attention";
   static constexpr int kTile = 128;
-  static constexpr int kVec = kWide ? 16 / static_cast<int>(sizeof(T)) : 1;
+  /// 16 bytes; of integers eight channels, so that the key's lanes all have some.
+  static constexpr int kWideElements = kHasScales<T> ? 8 : 16 / static_cast<int>(sizeof(T));
+  static constexpr int kVec = kWide ? kWideElements : 1;
   static constexpr int kKeyLanes = 8;
   static constexpr int kKeyGroups = kThreads / kKeyLanes;
   static constexpr int kKeys = kTile / kKeyGroups;  ///< of a tile that a lane has a share of
@@ -77,7 +79,7 @@ struct DecodeAttentionKernel {
     const int64_t queries = 2 * SharedBytes<float>(kHeads * layout.padded_dim);
     const int64_t token = 3 * SharedBytes<float>(layout.padded_dim);
     const int64_t tile = 2 * SharedBytes<int>(kTile) + SharedBytes<int>(VisibleColumns::kParts) +
-                         SharedBytes<float>(kHeads * kTile);
+                         SharedBytes<float>(kHeads * kTile) + 2 * SharedBytes<float>(kScales);
     const int64_t sums = SharedBytes<float>(kHeads * Accumulators(layout));
     const int64_t kept =
         SharedBytes<float>(kHeads * Kept(layout)) + SharedBytes<float>(Kept(layout));
@@ -103,6 +105,8 @@ struct DecodeAttentionKernel {
   }
 
  private:
+  static constexpr int kScales = kHasScales<T> ? kTile : 0;
+
   /// Entries of the list whose scores are kept.
   static constexpr int64_t Kept(const SlotLayout& layout) {
     return kSelects ? MaxEntries(layout) : 0;
@@ -120,6 +124,8 @@ struct DecodeAttentionKernel {
     Shared<float> value;         // [D]
     Shared<int> column;          // [kTile]
     Shared<int> level;           // [kTile]
+    Shared<float> key_scale;     // [kScales], of the columns
+    Shared<float> value_scale;   // [kScales]
     Shared<int> part_end;        // [VisibleColumns::kParts]
     Shared<float> weight;        // [kHeads, kTile]: scores, then weights
     Shared<float> sum;           // [kHeads, Accumulators()]
@@ -136,6 +142,8 @@ struct DecodeAttentionKernel {
           value(arena.Take<float>(dim)),
           column(arena.Take<int>(kTile)),
           level(arena.Take<int>(kTile)),
+          key_scale(arena.Take<float>(kScales)),
+          value_scale(arena.Take<float>(kScales)),
           part_end(arena.Take<int>(VisibleColumns::kParts)),
           weight(arena.Take<float>(kHeads * kTile)),
           sum(arena.Take<float>(kHeads * accumulators)),
@@ -246,8 +254,13 @@ struct DecodeAttentionKernel {
       const int columns = left < kTile ? left : kTile;
       if (ThreadIndex() < columns) {
         const VisibleKey key = visible.At(tile + ThreadIndex());
-        memory.column.Set(ThreadIndex(), static_cast<int>(ColumnOf(layout, key)));
+        const int64_t column = ColumnOf(layout, key);
+        memory.column.Set(ThreadIndex(), static_cast<int>(column));
         memory.level.Set(ThreadIndex(), key.level);
+        if constexpr (kHasScales<T>) {
+          memory.key_scale.Set(ThreadIndex(), cache.KeyScale(column));
+          memory.value_scale.Set(ThreadIndex(), cache.ValueScale(column));
+        }
       }
       SyncThreads();
       Score(memory, cache, queries, tile, columns);
@@ -314,8 +327,9 @@ struct DecodeAttentionKernel {
       FMA_UNROLL
       for (int k = 0; k < kKeys; ++k) {
         const int at = group + k * kKeyGroups;
-        const float sum = SumOfKeyLanes(sums[h][k]);
+        float sum = SumOfKeyLanes(sums[h][k]);
         if (lane != h % kKeyLanes || at >= columns) continue;
+        if constexpr (kHasScales<T>) sum *= memory.key_scale.Get(at);
         const float score = h < queries.count ? sum + Bias(queries, h, memory.level.Get(at)) : 0.0F;
         memory.weight.Set(h * kTile + at, score);
         if constexpr (kSelects) {
@@ -366,7 +380,8 @@ struct DecodeAttentionKernel {
         if (j + i >= end) continue;
         FMA_UNROLL
         for (int h = 0; h < kHeads; ++h) {
-          const float weight = memory.weight.Get(h * kTile + j + i);
+          float weight = memory.weight.Get(h * kTile + j + i);
+          if constexpr (kHasScales<T>) weight *= memory.value_scale.Get(j + i);
           FMA_UNROLL
           for (int v = 0; v < kValues; ++v) sum[h][v] += weight * ToFloat(values[i].lane[v]);
         }

@@ -65,7 +65,8 @@ absl::Status LaunchDecodeHeads(Stream& stream, const DecodeLaunch& launch) {
 
 template <typename T, bool kSelects>
 absl::Status LaunchDecodeOf(Stream& stream, const DecodeLaunch& launch) {
-  const bool wide = launch.layout.head_dim * sizeof(T) % 16 == 0;
+  using Wide = DecodeAttentionKernel<T, 1, true, kSelects>;
+  const bool wide = launch.layout.head_dim % Wide::kWideElements == 0;
   return wide ? LaunchDecodeHeads<T, true, kSelects>(stream, launch)
               : LaunchDecodeHeads<T, false, kSelects>(stream, launch);
 }

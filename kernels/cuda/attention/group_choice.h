@@ -138,22 +138,19 @@ class GroupChoice {
     return attention_.spec.select_novel > 0 ? Load(novelty_ + from.skipped + i) : 0.0F;
   }
 
-  /// The chosen of `from` to the columns from `to` on.
+  /// The chosen of `from` to the columns from `to` on. A warp takes a token.
   FMA_DEVICE void Move(const Candidates& from, bool rotated, int64_t to) const {
-    const auto dim = static_cast<int>(layout_.padded_dim);
-    const bool turns = from.rotated && !rotated;
-    for (int i = ThreadIndex(); i < layout_.hierarchy.rank * dim; i += ThreadCount()) {
-      const int channel = i % dim;
-      const int place = place_.Get(i / dim);
+    for (int i = WarpIndex(); i < layout_.hierarchy.rank; i += ThreadCount() / kWarpSize) {
+      const int place = place_.Get(i);
       const int64_t source = from.column + place;
-      const int64_t target = to + i / dim;
-      cache_.StoreValueElement(target, channel, Load(cache_.ValueAt(source, channel)));
-      if (turns && channel < layout_.head_dim / 2) {
-        TurnBack(source, target, channel, PositionOf(from, place));
-      } else if (!turns && channel < layout_.head_dim) {
-        cache_.StoreKeyElement(target, channel, Load(cache_.KeyAt(source, channel)));
+      const int64_t target = to + i;
+      Copy(false, source, target);
+      if (from.rotated && !rotated) {
+        TurnBack(source, target, PositionOf(from, place));
+      } else {
+        Copy(true, source, target);
       }
-      if (channel != 0) continue;
+      if (LaneIndex() != 0) continue;
       Store(cache_.Received(target), Load(cache_.Received(source)));
       Store(cache_.Position(target), PositionOf(from, place));
       Store(cache_.Novelty(target), NoveltyOf(from, place));
@@ -161,16 +158,26 @@ class GroupChoice {
     SyncThreads();
   }
 
-  /// Undoes the rotation by `position` of a key's channels `low` and its partner. Positions come
-  /// from the slot, so they may be anything where somebody has changed its bytes.
-  FMA_DEVICE void TurnBack(int64_t source, int64_t target, int low, int64_t position) const {
-    const int high = low + layout_.head_dim / 2;
-    const Rotation back =
-        RotationAt(-static_cast<double>(position), LoadConstant(attention_.frequencies + low));
-    const ChannelPair key = Rotate(back, {ToFloat(Load(cache_.KeyAt(source, low))),
-                                          ToFloat(Load(cache_.KeyAt(source, high)))});
-    cache_.StoreKey(target, low, key.low);
-    cache_.StoreKey(target, high, key.high);
+  FMA_DEVICE void Copy(bool is_key, int64_t source, int64_t target) const {
+    cache_.CopyVectorTo(is_key, target, cache_.VectorAt(is_key, source),
+                        cache_.ScaleAt(is_key, source));
+  }
+
+  /// Undoes the rotation of a key by `position`. Positions come from the slot, so they may be
+  /// anything where somebody has changed its bytes.
+  FMA_DEVICE void TurnBack(int64_t source, int64_t target, int64_t position) const {
+    const int half = layout_.head_dim / 2;
+    const float scale = cache_.KeyScale(source);
+    const auto channel = [&](int c) {
+      const int low = c < half ? c : c - half;
+      const Rotation back =
+          RotationAt(-static_cast<double>(position), LoadConstant(attention_.frequencies + low));
+      const ChannelPair key =
+          Rotate(back, {ToFloat(Load(cache_.KeyAt(source, low))) * scale,
+                        ToFloat(Load(cache_.KeyAt(source, low + half))) * scale});
+      return c < half ? key.low : key.high;
+    };
+    cache_.StoreVectorAt(true, target, channel);
   }
 
   const DeviceAttention& attention_;

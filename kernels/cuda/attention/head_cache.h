@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/attention/attention_data.h"
+#include "kernels/cuda/attention/cache_vectors.h"
 #include "kernels/cuda/attention/rotation.h"
 #include "kernels/cuda/runtime/device.h"
 #include "kernels/fma/element.h"
@@ -39,18 +40,21 @@ class HeadCache {
     return Values() + column * layout_.padded_dim + channel;
   }
 
-  /// Writes the token at `position` to the ring, and to the sinks if it is one.
+  /// Of the key, or the value, in a column; 1 where elements have none.
+  FMA_DEVICE float KeyScale(int64_t column) const { return LoadScale<T>(ScaleAt(true, column)); }
+  FMA_DEVICE float ValueScale(int64_t column) const { return LoadScale<T>(ScaleAt(false, column)); }
+
+  /// Writes the token at `position` to the ring, and to the sinks if it is one. A warp takes a
+  /// vector.
   FMA_DEVICE void WriteToken(int64_t position, const TokenVectors& token) const {
-    const int64_t near = layout_.NearColumn(position);
-    const bool is_sink = position < layout_.hierarchy.sink_tokens;
-    const Shared<float> sink_key = attention_.spec.FarIsRotated() ? token.placed_key : token.key;
+    const int vectors = position < layout_.hierarchy.sink_tokens ? 4 : 2;
     FMA_NO_UNROLL
-    for (int c = ThreadIndex(); c < layout_.padded_dim; c += ThreadCount()) {
-      if (c < layout_.head_dim) StoreKey(near, c, token.placed_key.Get(c));
-      StoreValue(near, c, token.value.Get(c));
-      if (!is_sink) continue;
-      if (c < layout_.head_dim) StoreKey(position, c, sink_key.Get(c));
-      StoreValue(position, c, token.value.Get(c));
+    for (int i = WarpIndex(); i < vectors; i += ThreadCount() / kWarpSize) {
+      const bool near = i < 2;
+      const bool placed = near || attention_.spec.FarIsRotated();
+      const Shared<float> from = i % 2 != 0 ? token.value : placed ? token.placed_key : token.key;
+      const auto channel = [&](int c) { return from.Get(c); };
+      StoreVectorAt(i % 2 == 0, near ? layout_.NearColumn(position) : position, channel);
     }
   }
 
@@ -73,18 +77,18 @@ class HeadCache {
   }
 
   /// Turns the sums of every group that ends just before `position` into summaries, level 1 first.
-  /// Channels never mix, so each thread takes its own channels through all levels.
   FMA_DEVICE void CloseGroups(int64_t position) const {
     if (!layout_.hierarchy.CompletesGroup(1, position)) return;
-    const int dim = static_cast<int>(layout_.padded_dim);
-    const bool rotated = attention_.spec.FarIsRotated();
-    const int key_channels = rotated ? layout_.head_dim / 2 : layout_.head_dim;
+    if (attention_.spec.downsampling == Downsampling::kHierarchical) {
+      MergeGroups(position);
+      SyncThreads();
+    }
+    const Hierarchy& h = layout_.hierarchy;
+    int levels = 1;
+    while (levels < h.num_levels && h.CompletesGroup(levels + 1, position)) ++levels;
     FMA_NO_UNROLL
-    for (int i = ThreadIndex(); i < 2 * dim; i += ThreadCount()) {
-      const bool of_keys = i < dim;
-      const int channel = of_keys ? i : i - dim;
-      if (of_keys && channel >= key_channels) continue;
-      CloseChannel(of_keys, position, channel, of_keys && rotated ? channel + key_channels : -1);
+    for (int i = WarpIndex(); i < 2 * levels * h.rank; i += ThreadCount() / kWarpSize) {
+      StoreSummary(i % 2 == 0, 1 + i / 2 / h.rank, i / 2 % h.rank, position);
     }
   }
 
@@ -100,17 +104,25 @@ class HeadCache {
     return reinterpret_cast<float*>(head_ + layout_.novelty_offset) + column;
   }
 
-  FMA_DEVICE void StoreKey(int64_t column, int64_t channel, float key) const {
-    StoreKeyElement(column, channel, FromFloat<T>(key));
+  /// A warp writes a key [d] or a value [D] of channel(0), channel(1) and so on.
+  template <typename Channel>
+  FMA_DEVICE void StoreVectorAt(bool is_key, int64_t column, const Channel& channel) const {
+    StoreVector<T>(channel, Channels(is_key), VectorAt(is_key, column), ScaleAt(is_key, column));
   }
-  FMA_DEVICE void StoreValue(int64_t column, int64_t channel, float value) const {
-    StoreValueElement(column, channel, FromFloat<T>(value));
+  /// A warp copies one, whose scale is `scale` where it has one.
+  FMA_DEVICE void CopyVectorTo(bool is_key, int64_t column, const T* from,
+                               const BFloat16* scale) const {
+    CopyVector<T>(from, Channels(is_key), VectorAt(is_key, column));
+    if constexpr (kHasScales<T>) {
+      if (LaneIndex() == 0) Store(ScaleAt(is_key, column), Load(scale));
+    }
   }
-  FMA_DEVICE void StoreKeyElement(int64_t column, int64_t channel, T key) const {
-    Store(Keys() + column * layout_.head_dim + channel, key);
+  FMA_DEVICE T* VectorAt(bool is_key, int64_t column) const {
+    return is_key ? Keys() + column * layout_.head_dim : Values() + column * layout_.padded_dim;
   }
-  FMA_DEVICE void StoreValueElement(int64_t column, int64_t channel, T value) const {
-    Store(Values() + column * layout_.padded_dim + channel, value);
+  FMA_DEVICE BFloat16* ScaleAt(bool is_key, int64_t column) const {
+    return reinterpret_cast<BFloat16*>(head_ + layout_.scales_offset) +
+           (is_key ? column : layout_.columns + column);
   }
 
   /// The running sum of summary `r` of the open group of `level`.
@@ -121,6 +133,9 @@ class HeadCache {
   }
 
  private:
+  FMA_DEVICE int Channels(bool of_key) const {
+    return static_cast<int>(of_key ? layout_.head_dim : layout_.padded_dim);
+  }
   FMA_DEVICE T* Keys() const { return reinterpret_cast<T*>(head_); }
   FMA_DEVICE T* Values() const { return reinterpret_cast<T*>(head_ + layout_.values_offset); }
   FMA_DEVICE const float* Weights(bool of_keys) const {
@@ -164,19 +179,17 @@ class HeadCache {
     return LoadConstant(reinterpret_cast<const Float4*>(from));
   }
 
-  /// `partner` is the channel that rotates together with this one, -1 for none.
-  FMA_DEVICE void CloseChannel(bool of_keys, int64_t position, int channel, int partner) const {
+  /// Hands the sums of every group that ends just before `position` on to the level above.
+  /// Channels never mix, so each thread takes its own through all levels.
+  FMA_DEVICE void MergeGroups(int64_t position) const {
     const Hierarchy& h = layout_.hierarchy;
+    const int dim = static_cast<int>(layout_.padded_dim);
     FMA_NO_UNROLL
-    for (int level = 1; level <= h.num_levels && h.CompletesGroup(level, position); ++level) {
-      const int64_t group = position / h.GroupTokens(level) - 1;
-      StoreSummaries(of_keys, level, group, channel, partner);
-      const bool merges =
-          attention_.spec.downsampling == Downsampling::kHierarchical && level < h.num_levels;
-      if (!merges) continue;
+    for (int i = ThreadIndex(); i < 2 * dim; i += ThreadCount()) {
       FMA_NO_UNROLL
-      for (int c = channel; c >= 0; c = c == channel ? partner : -1) {
-        Merge(of_keys, level + 1, group & 1, c);
+      for (int level = 1; level < h.num_levels && h.CompletesGroup(level, position); ++level) {
+        const int64_t group = position / h.GroupTokens(level) - 1;
+        Merge(i < dim, level + 1, group & 1, i % dim);
       }
     }
   }
@@ -187,27 +200,22 @@ class HeadCache {
     return sum * (1.0F / static_cast<float>(layout_.hierarchy.TokensPerSummary(level)));
   }
 
-  FMA_DEVICE void StoreSummaries(bool of_keys, int level, int64_t group, int channel,
-                                 int partner) const {
+  /// A warp stores summary `r` of the group of `level` that ends just before `position`.
+  FMA_DEVICE void StoreSummary(bool of_keys, int level, int r, int64_t position) const {
     const Hierarchy& h = layout_.hierarchy;
-    const int64_t column = layout_.FarColumn(level, group);
-    FMA_NO_UNROLL
-    for (int r = 0; r < h.rank; ++r) {
-      const float own = Summary(of_keys, level, r, channel);
-      if (!of_keys) {
-        StoreValue(column + r, channel, own);
-      } else if (partner < 0) {
-        StoreKey(column + r, channel, own);
-      } else {
-        const float other = Summary(of_keys, level, r, partner);
-        const Rotation rotation = RotationAt(h.SummaryCentre(level, group, r),
-                                             LoadConstant(attention_.frequencies + channel));
-        const bool turns = attention_.spec.FarIsRotated(level);
-        const ChannelPair placed = turns ? Rotate(rotation, {own, other}) : ChannelPair{own, other};
-        StoreKey(column + r, channel, placed.low);
-        StoreKey(column + r, partner, placed.high);
-      }
-    }
+    const int64_t group = position / h.GroupTokens(level) - 1;
+    const bool turns = of_keys && attention_.spec.FarIsRotated(level);
+    const int half = layout_.head_dim / 2;
+    const auto channel = [&](int c) {
+      if (!turns) return Summary(of_keys, level, r, c);
+      const int low = c < half ? c : c - half;
+      const Rotation rotation =
+          RotationAt(h.SummaryCentre(level, group, r), LoadConstant(attention_.frequencies + low));
+      const ChannelPair placed = Rotate(
+          rotation, {Summary(of_keys, level, r, low), Summary(of_keys, level, r, low + half)});
+      return c < half ? placed.low : placed.high;
+    };
+    StoreVectorAt(of_keys, layout_.FarColumn(level, group) + r, channel);
   }
 
   /// Adds the p summaries that level - 1 just closed, child 0 or 1, to the sums of `level`.
@@ -233,7 +241,7 @@ class HeadCache {
 
   const DeviceAttention& attention_;
   const SlotLayout& layout_;
-  std::byte* const head_;  // keys [C, d], values [C, D], sums [2, L, p, D]; see slot_bytes.h
+  std::byte* const head_;  // keys [C, d], values [C, D], scales, sums; see slot_bytes.h
 };
 
 }  // namespace fmaserver::kernels::cuda

@@ -77,12 +77,13 @@ class NoveltyOfGroup {
     for (int i = ThreadIndex(); i < pairs * tokens_; i += ThreadCount()) {
       const int token = i / pairs;
       const int low = i % pairs;
-      const double own = ToFloat(Load(cache_.KeyAt(column + token, low)));
+      const float scale = cache_.KeyScale(column + token);
+      const double own = ToFloat(Load(cache_.KeyAt(column + token, low))) * scale;
       if (!turns) {
         Store(At(low, dim_ + token), own);
         continue;
       }
-      const double other = ToFloat(Load(cache_.KeyAt(column + token, pairs + low)));
+      const double other = ToFloat(Load(cache_.KeyAt(column + token, pairs + low))) * scale;
       const Rotation back =
           RotationAt(-static_cast<double>(token), LoadConstant(attention_.frequencies + low));
       Store(At(low, dim_ + token), own * back.cosine - other * back.sine);

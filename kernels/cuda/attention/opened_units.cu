@@ -44,7 +44,7 @@ template <typename T>
 absl::Status LaunchOpeningOf(Stream& stream, const OpenParameters& parameters, int64_t count,
                              int64_t blocks) {
   const AttentionSpec& spec = parameters.attention.spec;
-  absl::Status status = LaunchScan<T>(stream, parameters, blocks);
+  absl::Status status = LaunchScan<SketchNumber<T>>(stream, parameters, blocks);
   status.Update(Launch(
       stream,
       {.blocks_x = count * spec.num_kv_heads, .shared_bytes = ChooseUnitsKernel::SharedMemory()},
@@ -63,7 +63,7 @@ absl::Status LaunchArchivingOf(Stream& stream, const OpenParameters& parameters,
   return Launch(stream,
                 {.blocks_x = blocks * spec.num_kv_heads,
                  .blocks_y = spec.hierarchy.group_size / spec.open_size,
-                 .shared_bytes = Kernel::SharedMemory(parameters.layout)},
+                 .shared_bytes = Kernel::SharedMemory(spec)},
                 Kernel{parameters});
 }
 
@@ -90,9 +90,9 @@ OpenParameters OpeningOf(const PrefillParameters& parameters, const DecodeRow* r
 absl::Status LaunchOpening(Stream& stream, const OpenParameters& parameters, int64_t count,
                            int64_t blocks) {
   if (parameters.notes == nullptr) return absl::OkStatus();
-  return parameters.layout.type == CacheType::kF32
-             ? LaunchOpeningOf<float>(stream, parameters, count, blocks)
-             : LaunchOpeningOf<BFloat16>(stream, parameters, count, blocks);
+  return WithCacheElement(parameters.layout.type, [&]<typename T>(T) {
+    return LaunchOpeningOf<T>(stream, parameters, count, blocks);
+  });
 }
 
 absl::Status LaunchReport(Stream& stream, const OpenParameters& parameters, int64_t count,
@@ -104,9 +104,9 @@ absl::Status LaunchReport(Stream& stream, const OpenParameters& parameters, int6
 
 absl::Status LaunchArchiving(Stream& stream, const OpenParameters& parameters, int64_t blocks) {
   if (parameters.notes == nullptr) return absl::OkStatus();
-  return parameters.layout.type == CacheType::kF32
-             ? LaunchArchivingOf<float>(stream, parameters, blocks)
-             : LaunchArchivingOf<BFloat16>(stream, parameters, blocks);
+  return WithCacheElement(parameters.layout.type, [&]<typename T>(T) {
+    return LaunchArchivingOf<T>(stream, parameters, blocks);
+  });
 }
 
 }  // namespace fmaserver::kernels::cuda

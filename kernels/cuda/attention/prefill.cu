@@ -1,5 +1,7 @@
 #include "kernels/cuda/attention/prefill.h"
 
+#include <type_traits>
+
 #include "kernels/cuda/attention/block_attention_kernel.h"
 #include "kernels/cuda/attention/prefill_commit_kernel.h"
 #include "kernels/cuda/attention/prefill_summaries_kernel.h"
@@ -24,7 +26,9 @@ template <typename T>
 absl::Status LaunchSummaries(Stream& stream, const PrefillParameters& parameters) {
   const DevicePlan& plan = parameters.plan;
   const int levels = parameters.layout.hierarchy.num_levels;
-  absl::Status status = LaunchEach<PlaceTokensKernel<T>>(stream, parameters, plan.num_blocks);
+  using PlaceTokens = PlaceTokensKernel<T>;
+  absl::Status status = LaunchEach<PlaceTokens>(stream, parameters, plan.num_blocks, 1,
+                                                PlaceTokens::SharedMemory(parameters.layout));
   status.Update(LaunchEach<SumTokensKernel<T>>(stream, parameters, plan.num_groups));
   if (parameters.attention.spec.downsampling == Downsampling::kHierarchical && levels > 1) {
     using Merge = MergeSummariesKernel<T>;
@@ -47,9 +51,9 @@ absl::Status LaunchBlockAttention(Stream& stream, const PrefillParameters& param
                             Kernel::SharedMemory(parameters.layout));
 }
 
-template <int kDim>
+template <typename T, int kDim>
 absl::Status LaunchTensorAttention(Stream& stream, const PrefillParameters& parameters) {
-  using Kernel = TensorAttentionKernel<kDim>;
+  using Kernel = TensorAttentionKernel<T, kDim>;
   const int64_t queries =
       int64_t{QueryBlock::kMaxRows} * parameters.attention.spec.QueriesPerKvHead();
   return LaunchEach<Kernel>(stream, parameters, parameters.plan.num_blocks,
@@ -57,23 +61,22 @@ absl::Status LaunchTensorAttention(Stream& stream, const PrefillParameters& para
                             Kernel::SharedMemory());
 }
 
+template <typename T>
 absl::Status LaunchBlocks(Stream& stream, const PrefillParameters& parameters) {
-  const SlotLayout& layout = parameters.layout;
-  constexpr int kWide = 512;  // channels; with so many, shared memory holds only a few queries
-  if (layout.type == CacheType::kF32) {
-    return layout.padded_dim < kWide ? LaunchBlockAttention<float, 16>(stream, parameters)
-                                     : LaunchBlockAttention<float, 4>(stream, parameters);
+  const int64_t dim = parameters.layout.padded_dim;
+  if constexpr (!std::is_same_v<T, float>) {
+    if (dim <= 64) return LaunchTensorAttention<T, 64>(stream, parameters);
+    if (dim <= 128) return LaunchTensorAttention<T, 128>(stream, parameters);
   }
-  if (layout.padded_dim <= 64) return LaunchTensorAttention<64>(stream, parameters);
-  if (layout.padded_dim <= 128) return LaunchTensorAttention<128>(stream, parameters);
-  return layout.padded_dim < kWide ? LaunchBlockAttention<BFloat16, 16>(stream, parameters)
-                                   : LaunchBlockAttention<BFloat16, 4>(stream, parameters);
+  constexpr int kWide = 512;  // channels; with so many, shared memory holds only a few queries
+  return dim < kWide ? LaunchBlockAttention<T, 16>(stream, parameters)
+                     : LaunchBlockAttention<T, 4>(stream, parameters);
 }
 
 template <typename T>
 absl::Status LaunchAs(Stream& stream, const PrefillParameters& parameters) {
   absl::Status status = LaunchSummaries<T>(stream, parameters);
-  if (parameters.out != nullptr) status.Update(LaunchBlocks(stream, parameters));
+  if (parameters.out != nullptr) status.Update(LaunchBlocks<T>(stream, parameters));
   // Before slots lose the groups that rows see.
   status.Update(LaunchShareReport(stream, parameters));
   using Commit = PrefillCommitKernel<T>;
@@ -85,8 +88,8 @@ absl::Status LaunchAs(Stream& stream, const PrefillParameters& parameters) {
 }  // namespace
 
 absl::Status LaunchPrefill(Stream& stream, const PrefillParameters& parameters) {
-  return parameters.layout.type == CacheType::kF32 ? LaunchAs<float>(stream, parameters)
-                                                   : LaunchAs<BFloat16>(stream, parameters);
+  return WithCacheElement(parameters.layout.type,
+                          [&]<typename T>(T) { return LaunchAs<T>(stream, parameters); });
 }
 
 }  // namespace fmaserver::kernels::cuda

@@ -12,6 +12,7 @@ template <typename T>
 struct PrefillCommitKernel : PrefillParameters {
   static constexpr int kThreads = 256;
   static constexpr const char* kName = "prefill_commit";
+  static constexpr int kWarps = kThreads / kWarpSize;
   static constexpr int kTokenBlocks = 8;
 
   static constexpr int64_t BlocksY(const SlotLayout& layout) {
@@ -34,30 +35,26 @@ struct PrefillCommitKernel : PrefillParameters {
   /// Copies the share `part` of the tokens that the slot keeps.
   FMA_DEVICE void CopyTokens(const PrefillHead<T>& head, int part) const {
     const Hierarchy& h = layout.hierarchy;
-    const int start = part * kThreads + ThreadIndex();
-    constexpr int kStep = kTokenBlocks * kThreads;
-    const auto dim = static_cast<int>(layout.padded_dim);
+    const int start = part * kWarps + WarpIndex();
+    constexpr int kStep = kTokenBlocks * kWarps;
     // Only the last 2m tokens go to the ring, so no two go to the same place.
     const int64_t kept = head.end() - 2 * int64_t{h.group_size};
     const int64_t first = kept > head.position() ? kept : head.position();
-    const auto near = static_cast<int>(head.end() - first) * dim;
-    for (int i = start; i < near; i += kStep) {
-      const int64_t token = first + i / dim;
-      Copy(head, token - head.position(), layout.NearColumn(token), i % dim);
+    for (int64_t token = first + start; token < head.end(); token += kStep) {
+      Copy(head, token - head.position(), layout.NearColumn(token));
     }
     const int64_t sinks = h.sink_tokens < head.end() ? h.sink_tokens : head.end();
-    for (int64_t i = start; i < (sinks - head.position()) * dim; i += kStep) {
-      const int64_t token = head.position() + i / dim;
-      Copy(head, head.scratch.SinkEntry(token), token, i % dim);
+    for (int64_t token = head.position() + start; token < sinks; token += kStep) {
+      Copy(head, head.scratch.SinkEntry(token), token);
     }
   }
 
-  FMA_DEVICE void Copy(const PrefillHead<T>& head, int64_t entry, int64_t column,
-                       int64_t channel) const {
-    if (channel < layout.head_dim) {
-      head.cache.StoreKeyElement(column, channel, Load(head.PlacedKey(entry) + channel));
+  /// A warp copies the key and the value of an entry.
+  FMA_DEVICE void Copy(const PrefillHead<T>& head, int64_t entry, int64_t column) const {
+    for (const bool is_key : {true, false}) {
+      head.cache.CopyVectorTo(is_key, column, head.Placed(is_key, entry),
+                              head.PlacedScale(is_key, entry));
     }
-    head.cache.StoreValueElement(column, channel, Load(head.PlacedValue(entry) + channel));
   }
 
   FMA_DEVICE void CopySummaries(const PrefillHead<T>& head, int level) const {
@@ -66,11 +63,10 @@ struct PrefillCommitKernel : PrefillParameters {
     const int64_t completed = head.scratch.FirstCompleted(level);
     const int64_t first = kept > completed ? kept : completed;
     const int rank = layout.hierarchy.rank;
-    for (int64_t i = ThreadIndex(); i < (end - first) * rank * layout.padded_dim; i += kThreads) {
-      const int64_t group = first + i / (rank * layout.padded_dim);
-      const auto r = static_cast<int>(i / layout.padded_dim % rank);
-      Copy(head, head.scratch.SummaryEntry(level, group, r), layout.FarColumn(level, group) + r,
-           i % layout.padded_dim);
+    for (int64_t i = WarpIndex(); i < (end - first) * rank; i += kWarps) {
+      const int64_t group = first + i / rank;
+      const auto r = static_cast<int>(i % rank);
+      Copy(head, head.scratch.SummaryEntry(level, group, r), layout.FarColumn(level, group) + r);
     }
   }
 

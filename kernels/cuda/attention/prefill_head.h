@@ -22,11 +22,24 @@ struct PrefillParameters {
   float* out = nullptr;        ///< [., H*d]
 };
 
-/// Where a key [d] and a value [D] of T lie.
+/// Where a key [d] and a value [D] of T lie, and their scales.
 template <typename T>
 struct KeySource {
   const T* key;
   const T* value;
+
+  FMA_DEVICE float KeyScale() const { return 1.0F; }
+  FMA_DEVICE float ValueScale() const { return 1.0F; }
+};
+template <>
+struct KeySource<int8_t> {
+  const int8_t* key;
+  const int8_t* value;
+  float key_scale;
+  float value_scale;
+
+  FMA_DEVICE float KeyScale() const { return key_scale; }
+  FMA_DEVICE float ValueScale() const { return value_scale; }
 };
 
 template <typename T>
@@ -71,12 +84,20 @@ class PrefillHead {
     return Query(row, spec.num_heads + (of_keys ? 0 : spec.num_kv_heads) + kv_head_);
   }
 
-  FMA_DEVICE T* PlacedKey(int64_t entry) const {
-    return reinterpret_cast<T*>(base) + entry * parameters_.layout.padded_dim;
-  }
-  FMA_DEVICE T* PlacedValue(int64_t entry) const {
-    return reinterpret_cast<T*>(base + scratch.values_offset()) +
+  /// The key or the value [D] of an entry, and its scale.
+  FMA_DEVICE T* Placed(bool is_key, int64_t entry) const {
+    return reinterpret_cast<T*>(base + (is_key ? 0 : scratch.values_offset())) +
            entry * parameters_.layout.padded_dim;
+  }
+  FMA_DEVICE BFloat16* PlacedScale(bool is_key, int64_t entry) const {
+    return reinterpret_cast<BFloat16*>(base + scratch.scales_offset()) +
+           (is_key ? entry : scratch.entries() + entry);
+  }
+  /// A warp writes channel(0) .. channel(D - 1) as the key or the value of an entry.
+  template <typename Channel>
+  FMA_DEVICE void Place(bool is_key, int64_t entry, const Channel& channel) const {
+    StoreVector<T>(channel, static_cast<int>(parameters_.layout.padded_dim), Placed(is_key, entry),
+                   PlacedScale(is_key, entry));
   }
   /// The unrotated summary of a group that the slice completed, [D].
   FMA_DEVICE float* Raw(bool of_keys, int level, int64_t group, int r) const {
@@ -106,9 +127,16 @@ class PrefillHead {
       entry = key.level == VisibleKey::kSink ? scratch.SinkEntry(key.position)
                                              : key.position - position();
     }
-    if (entry >= 0) return {PlacedKey(entry), PlacedValue(entry)};
-    const int64_t column = ColumnOf(parameters_.layout, key);
-    return {cache.KeyAt(column, 0), cache.ValueAt(column, 0)};
+    const int64_t column = entry >= 0 ? 0 : ColumnOf(parameters_.layout, key);
+    const T* const own[] = {entry >= 0 ? Placed(true, entry) : cache.KeyAt(column, 0),
+                            entry >= 0 ? Placed(false, entry) : cache.ValueAt(column, 0)};
+    if constexpr (kHasScales<T>) {
+      return {own[0], own[1],
+              LoadScale<T>(entry >= 0 ? PlacedScale(true, entry) : cache.ScaleAt(true, column)),
+              LoadScale<T>(entry >= 0 ? PlacedScale(false, entry) : cache.ScaleAt(false, column))};
+    } else {
+      return {own[0], own[1]};
+    }
   }
 };
 

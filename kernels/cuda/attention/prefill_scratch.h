@@ -2,6 +2,7 @@
 // are newer than the slot, as the slot would hold them. One block of bytes for each KV head:
 //
 //   keys, values [entries, D]      elements; a row is a key, rotated where queries need it
+//   scales       [2, entries]      bfloat16; of keys, then of values; only beside integers
 //   raw          [2, summaries, D] float32; summaries of keys and of values, unrotated
 //   open         [2, L, p, D]      float32; running sums of the groups that stay open
 //
@@ -31,7 +32,8 @@ class PrefillScratch {
     entries_ = rows + summaries + (sinks > rows ? rows : sinks > 0 ? sinks : 0);
     constexpr int64_t kAlign = SlotLayout::kAlignment;
     values_ = SlotLayout::RoundUp(entries_ * dim_ * SizeOf(layout.type), kAlign);
-    raw_ = 2 * values_;
+    scales_ = 2 * values_;
+    raw_ = scales_ + SlotLayout::RoundUp(2 * entries_ * ScaleSize(layout.type), kAlign);
     open_ = raw_ + 2 * summaries * dim_ * int64_t{sizeof(float)};
     const int64_t end = open_ + 2 * layout.SumsPerKind() * int64_t{sizeof(float)};
     head_bytes_ = SlotLayout::RoundUp(end, kAlign);
@@ -39,8 +41,11 @@ class PrefillScratch {
 
   constexpr int64_t head_bytes() const { return head_bytes_; }
   constexpr int64_t values_offset() const { return values_; }
+  constexpr int64_t scales_offset() const { return scales_; }
   constexpr int64_t raw_offset() const { return raw_; }
   constexpr int64_t open_offset() const { return open_; }
+
+  constexpr int64_t entries() const { return entries_; }
 
   /// The groups of `level` that end in the slice are [FirstCompleted, EndCompleted).
   constexpr int64_t FirstCompleted(int level) const { return first_fine_ >> (level - 1); }
@@ -76,6 +81,7 @@ class PrefillScratch {
   int64_t summaries_ = 0;
   int64_t entries_ = 0;
   int64_t values_ = 0;  // in bytes, like the members below
+  int64_t scales_ = 0;
   int64_t raw_ = 0;
   int64_t open_ = 0;
   int64_t head_bytes_ = 0;

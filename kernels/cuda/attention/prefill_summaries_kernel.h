@@ -22,32 +22,24 @@ struct PlaceTokensKernel : PrefillParameters {
   static constexpr int kThreads = 256;
   static constexpr const char* kName = "place_tokens";
 
+  static constexpr int64_t SharedMemory(const SlotLayout& layout) {
+    return TokenOfWarp::SharedMemory(layout, kThreads);
+  }
+
   FMA_DEVICE void operator()() const {
     const auto [item, kv_head] = ThisBlock(attention.spec);
     const QueryBlock block = LoadBlock(plan.blocks + item);
     const PrefillHead<T> head(*this, block.segment, kv_head);
-    const int items = PlacedItems(attention, layout);
-    for (int i = ThreadIndex(); i < block.rows * items; i += kThreads) {
-      const int64_t row = block.first + i / items;
-      const auto place = [&](int channel, float key, float placed, float value) {
-        Place(head, row, channel, key, placed, value);
+    const TokenOfWarp token(layout);
+    for (int i = WarpIndex(); i < block.rows; i += kThreads / kWarpSize) {
+      const int64_t row = block.first + i;
+      const int64_t position = head.position() + row;
+      token.Fill(attention, position, head.Token(true, row), head.Token(false, row));
+      const auto store = [&](bool is_key, bool is_sink, const auto& channel) {
+        head.Place(is_key, is_sink ? head.scratch.SinkEntry(position) : row, channel);
       };
-      PlaceItem(attention, i % items, head.position() + row, head.Token(true, row),
-                head.Token(false, row), place);
+      StoreToken(attention, position, layout.hierarchy.sink_tokens, token, store);
     }
-  }
-
- private:
-  FMA_DEVICE void Place(const PrefillHead<T>& head, int64_t row, int channel, float key,
-                        float placed, float value) const {
-    Store(head.PlacedKey(row) + channel, FromFloat<T>(placed));
-    Store(head.PlacedValue(row) + channel, FromFloat<T>(value));
-    const int64_t position = head.position() + row;
-    if (position >= layout.hierarchy.sink_tokens) return;
-    const int64_t sink = head.scratch.SinkEntry(position);
-    const bool far_is_rotated = attention.spec.FarIsRotated();
-    Store(head.PlacedKey(sink) + channel, FromFloat<T>(far_is_rotated ? placed : key));
-    Store(head.PlacedValue(sink) + channel, FromFloat<T>(value));
   }
 };
 
@@ -257,35 +249,33 @@ struct PlaceSummariesKernel : PrefillParameters {
     const PrefillHead<T> head(*this, item, kv_head);
     const int level = static_cast<int>(BlockIndexY() / kParts) + 1;
     const int64_t groups = head.scratch.EndCompleted(level) - head.scratch.FirstCompleted(level);
-    const auto dim = static_cast<int>(layout.padded_dim);
-    const auto elements = static_cast<int>(groups) * layout.hierarchy.rank * dim;
+    const auto vectors = static_cast<int>(groups) * layout.hierarchy.rank * 2;
     const auto part = static_cast<int>(BlockIndexY() % kParts);
-    for (int i = part * kThreads + ThreadIndex(); i < elements; i += kParts * kThreads) {
-      Place(head, level, i / dim, i % dim);
+    constexpr int kWarps = kThreads / kWarpSize;
+    for (int i = part * kWarps + WarpIndex(); i < vectors; i += kParts * kWarps) {
+      Place(head, i % 2 == 0, level, i / 2);
     }
   }
 
  private:
   /// `summary` counts the summaries of the groups that the slice completed, which lie one after the
   /// other.
-  FMA_DEVICE void Place(const PrefillHead<T>& head, int level, int summary, int channel) const {
+  FMA_DEVICE void Place(const PrefillHead<T>& head, bool is_key, int level, int summary) const {
     const int rank = layout.hierarchy.rank;
     const int64_t group = head.scratch.FirstCompleted(level) + summary / rank;
     const int r = summary % rank;
-    const float* raw = head.Raw(true, level, group, r);
-    float key = Load(raw + channel);
-    if (attention.spec.FarIsRotated(level) && channel < layout.head_dim) {
-      const int half = layout.head_dim / 2;
-      const int low = channel < half ? channel : channel - half;
+    const float* raw = head.Raw(is_key, level, group, r);
+    const bool turns = is_key && attention.spec.FarIsRotated(level);
+    const int half = layout.head_dim / 2;
+    const auto channel = [&](int c) {
+      if (!turns || c >= layout.head_dim) return Load(raw + c);
+      const int low = c < half ? c : c - half;
       const Rotation rotation = RotationAt(layout.hierarchy.SummaryCentre(level, group, r),
                                            LoadConstant(attention.frequencies + low));
       const ChannelPair placed = Rotate(rotation, {Load(raw + low), Load(raw + half + low)});
-      key = channel < half ? placed.low : placed.high;
-    }
-    const int64_t entry = head.scratch.SummaryEntry(level, group, r);
-    Store(head.PlacedKey(entry) + channel, FromFloat<T>(key));
-    Store(head.PlacedValue(entry) + channel,
-          FromFloat<T>(Load(head.Raw(false, level, group, r) + channel)));
+      return c < half ? placed.low : placed.high;
+    };
+    head.Place(is_key, head.scratch.SummaryEntry(level, group, r), channel);
   }
 };
 

@@ -19,19 +19,17 @@ absl::Status LaunchShareKernel(Stream& stream, int64_t items, const Kernel& kern
 absl::Status LaunchShareReport(Stream& stream, const OpenParameters& parameters, int64_t count,
                                float* shares) {
   if (shares == nullptr) return absl::OkStatus();
-  return parameters.layout.type == CacheType::kF32
-             ? LaunchShareKernel(stream, count, ReportSharesKernel<float>{parameters, shares})
-             : LaunchShareKernel(stream, count, ReportSharesKernel<BFloat16>{parameters, shares});
+  return WithCacheElement(parameters.layout.type, [&]<typename T>(T) {
+    return LaunchShareKernel(stream, count, ReportSharesKernel<T>{parameters, shares});
+  });
 }
 
 absl::Status LaunchShareReport(Stream& stream, const PrefillParameters& parameters) {
   const DevicePlan& plan = parameters.plan;
   if (plan.attention_shares == nullptr) return absl::OkStatus();
-  return parameters.layout.type == CacheType::kF32
-             ? LaunchShareKernel(stream, plan.num_segments,
-                                 ReportSliceSharesKernel<float>{parameters})
-             : LaunchShareKernel(stream, plan.num_segments,
-                                 ReportSliceSharesKernel<BFloat16>{parameters});
+  return WithCacheElement(parameters.layout.type, [&]<typename T>(T) {
+    return LaunchShareKernel(stream, plan.num_segments, ReportSliceSharesKernel<T>{parameters});
+  });
 }
 
 }  // namespace fmaserver::kernels::cuda

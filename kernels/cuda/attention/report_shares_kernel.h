@@ -43,11 +43,11 @@ struct ReportSharesKernel : OpenParameters {
     const int count = opens ? OpenedUnits(spec, row.position) : 0;
     const OpenNotes of_units = Notes(i, kv_head);
     const OpenedPart opened(spec, of_units, count);
-    const auto find = [&](const VisibleKey& key) -> const T* {
+    const auto find = [&](const VisibleKey& key) -> FoundKey<T> {
       const int64_t column = ColumnOf(layout, key);
       const bool may_be_opened = count > 0 && key.level > 0;
-      if (may_be_opened && opened.PlaceOf(Load(cache.Position(column))) >= 0) return nullptr;
-      return cache.KeyAt(column, 0);
+      if (may_be_opened && opened.PlaceOf(Load(cache.Position(column))) >= 0) return {};
+      return {cache.KeyAt(column, 0), cache.KeyScale(column)};
     };
     const auto of_opened = [&](int head) {
       float share = 0;
@@ -73,7 +73,10 @@ struct ReportSliceSharesKernel : PrefillParameters {
     const int64_t first = Load(&plan.segments[segment].shares);
     if (first < 0) return;
     const PrefillHead<T> head(*this, segment, kv_head);
-    const auto find = [&](const VisibleKey& key) -> const T* { return head.Find(key).key; };
+    const auto find = [&](const VisibleKey& key) -> FoundKey<T> {
+      const KeySource<T> source = head.Find(key);
+      return {source.key, source.KeyScale()};
+    };
     const auto of_opened = [](int) { return 0.0F; };
     ShareSums(attention, layout, head.Query(head.rows() - 1, 0), head.end() - 1, kv_head)
         .AddTo<T>(plan.attention_shares + PlaceOfShares(attention.spec, first, layer, kv_head),

@@ -16,7 +16,8 @@
 
 namespace fmaserver::kernels::cuda {
 
-/// Blocks: (block of rows, KV head), and y: the units, dealt out to the warps of all y.
+/// Blocks: (block of rows, KV head), and y: the units, dealt out to the warps of all y. T: the
+/// sketches' type of number.
 template <typename T>
 struct ScanSketchesKernel : OpenParameters {
   static constexpr int kThreads = 128;

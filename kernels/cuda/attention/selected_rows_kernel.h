@@ -31,34 +31,28 @@ struct AppendRowsKernel : SelectedRowsParameters {
   static constexpr int kThreads = 256;
   static constexpr const char* kName = "append_rows";
 
+  static constexpr int64_t SharedMemory(const SlotLayout& layout) {
+    return TokenOfWarp::SharedMemory(layout, kThreads);
+  }
+
   FMA_DEVICE void operator()() const {
     const auto [item, kv_head] = ThisBlock(attention.spec);
     const QueryBlock block = LoadBlock(blocks + item);
-    const int items = PlacedItems(attention, layout);
-    for (int i = ThreadIndex(); i < block.rows * items; i += kThreads) {
-      const DecodeRow row = LoadRow(rows + block.first + i / items);
+    const TokenOfWarp token(layout);
+    for (int i = WarpIndex(); i < block.rows; i += kThreads / kWarpSize) {
+      const DecodeRow row = LoadRow(rows + block.first + i);
       const HeadCache<T> cache(attention, layout, HeadOf(layout, row, scratch, layer, kv_head));
       const float* key = qkv + row.row * attention.spec.QkvColumns() +
                          int64_t{attention.spec.num_heads + kv_head} * layout.head_dim;
-      const auto place = [&](int channel, float own, float placed, float value) {
-        Place(cache, row.position, channel, own, placed, value);
+      token.Fill(attention, row.position, key,
+                 key + int64_t{attention.spec.num_kv_heads} * layout.head_dim);
+      const int64_t near = layout.NearColumn(row.position);
+      const auto store = [&](bool is_key, bool is_sink, const auto& channel) {
+        cache.StoreVectorAt(is_key, is_sink ? row.position : near, channel);
       };
-      PlaceItem(attention, i % items, row.position, key,
-                key + int64_t{attention.spec.num_kv_heads} * layout.head_dim, place);
-      if (i % items == 0) Store(cache.Received(layout.NearColumn(row.position)), 0.0);
+      StoreToken(attention, row.position, layout.hierarchy.sink_tokens, token, store);
+      if (LaneIndex() == 0) Store(cache.Received(near), 0.0);
     }
-  }
-
- private:
-  FMA_DEVICE void Place(const HeadCache<T>& cache, int64_t position, int channel, float key,
-                        float placed, float value) const {
-    const int64_t near = layout.NearColumn(position);
-    const bool is_key = channel < layout.head_dim;
-    if (is_key) cache.StoreKey(near, channel, placed);
-    cache.StoreValue(near, channel, value);
-    if (position >= layout.hierarchy.sink_tokens) return;
-    if (is_key) cache.StoreKey(position, channel, attention.spec.FarIsRotated() ? placed : key);
-    cache.StoreValue(position, channel, value);
   }
 };
 

@@ -48,7 +48,10 @@ absl::Status LaunchWave(Stream& stream, const PrefillParameters& parameters, con
       parameters.attention, parameters.layout, plan.rows,   blocks,
       parameters.layer,     parameters.qkv,    plan.scratch};
   const int64_t items = wave.blocks * spec.num_kv_heads;
-  status.Update(Launch(stream, {.blocks_x = items}, AppendRowsKernel<T>{of_blocks}));
+  using Append = AppendRowsKernel<T>;
+  status.Update(Launch(stream,
+                       {.blocks_x = items, .shared_bytes = Append::SharedMemory(parameters.layout)},
+                       Append{of_blocks}));
   const OpenParameters opening =
       OpeningOf(parameters, plan.rows + wave.first_row, blocks, wave.first_row);
   status.Update(LaunchOpening(stream, opening, wave.rows, wave.blocks));
@@ -81,8 +84,8 @@ absl::Status LaunchAs(Stream& stream, const PrefillParameters& parameters) {
 }  // namespace
 
 absl::Status LaunchSelectedTokens(Stream& stream, const PrefillParameters& parameters) {
-  return parameters.layout.type == CacheType::kF32 ? LaunchAs<float>(stream, parameters)
-                                                   : LaunchAs<BFloat16>(stream, parameters);
+  return WithCacheElement(parameters.layout.type,
+                          [&]<typename T>(T) { return LaunchAs<T>(stream, parameters); });
 }
 
 }  // namespace fmaserver::kernels::cuda

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/attention/attention_data.h"
+#include "kernels/cuda/attention/cache_vectors.h"
 #include "kernels/cuda/attention/decode_inputs.h"
 #include "kernels/cuda/attention/softmax.h"
 #include "kernels/cuda/attention/visible_columns.h"
@@ -16,6 +17,13 @@
 #include "kernels/fma/element.h"
 
 namespace fmaserver::kernels::cuda {
+
+/// Where a key [d] lies, and its scale; null for one that is not met.
+template <typename T>
+struct FoundKey {
+  const T* key = nullptr;
+  float scale = 1;
+};
 
 /// All threads of a block call every function.
 class ShareSums {
@@ -33,10 +41,10 @@ class ShareSums {
                        const float* input, int64_t position, int kv_head)
       : ShareSums(SharedArena(), attention, layout, input, position, kv_head) {}
 
-  /// Adds the shares of all query heads to `to` [AttentionParts::Count()]. `find` returns where the
-  /// key [d] of a VisibleKey lies, which may be null for one that is not met, and is not asked for
-  /// the row's own; `opened` is this thread's part of what opened units get from a query head,
-  /// counted among those of the KV head.
+  /// Adds the shares of all query heads to `to` [AttentionParts::Count()]. `find` returns the
+  /// FoundKey of a VisibleKey, and is not asked for the row's own, which counts as it was before it
+  /// was rounded to an integer; `opened` is this thread's part of what opened units get from a
+  /// query head, counted among those of the KV head.
   template <typename T, typename Find, typename Opened>
   FMA_DEVICE void AddTo(float* to, const Find& find, const Opened& opened) const {
     PlaceToken(attention_, layout_, input_, position_, kv_head_, {key_, placed_key_, value_});
@@ -97,17 +105,26 @@ class ShareSums {
       const bool far = entry >= far_first && entry < far_end;
       const Shared<float>& query = far ? far_query_ : placed_query_;
       const bool own = level == VisibleKey::kNear && visible_key.position == position_;
-      const T* key = own ? nullptr : find(visible_key);
-      if (!own && key == nullptr) continue;
-      float score = Bias(head, level);
+      const FoundKey<T> found = own ? FoundKey<T>() : find(visible_key);
+      if (!own && found.key == nullptr) continue;
+      float score = 0;
       FMA_NO_UNROLL
       for (int c = 0; c < layout_.head_dim; ++c) {
-        const T element = own ? FromFloat<T>(placed_key_.Get(c)) : Load(key + c);
-        score += query.Get(c) * ToFloat(element);
+        score += query.Get(c) * (own ? Own<T>(c) : ToFloat(Load(found.key + c)));
       }
-      sums.Add(score, 1);
+      sums.Add(score * found.scale + Bias(head, level), 1);
     }
     return sums;
+  }
+
+  /// A channel of the row's own key.
+  template <typename T>
+  FMA_DEVICE float Own(int channel) const {
+    if constexpr (kHasScales<T>) {
+      return placed_key_.Get(channel);
+    } else {
+      return ToFloat(FromFloat<T>(placed_key_.Get(channel)));
+    }
   }
 
   FMA_DEVICE float Bias(int head, int level) const {

@@ -37,10 +37,13 @@ void TransposeKeysAs(const SlotLayout& layout, int64_t rows, int64_t cols, std::
 
 /// Transposes every key matrix of a slot from [rows, cols] to [cols, rows].
 void TransposeKeys(const SlotLayout& layout, int64_t rows, int64_t cols, std::byte* slot) {
-  if (layout.type == CacheType::kF32) {
-    TransposeKeysAs<uint32_t>(layout, rows, cols, slot);
-  } else {
-    TransposeKeysAs<uint16_t>(layout, rows, cols, slot);
+  switch (layout.type) {
+    case CacheType::kF32:
+      return TransposeKeysAs<uint32_t>(layout, rows, cols, slot);
+    case CacheType::kBF16:
+      return TransposeKeysAs<uint16_t>(layout, rows, cols, slot);
+    case CacheType::kInt8:
+      return TransposeKeysAs<uint8_t>(layout, rows, cols, slot);
   }
 }
 

@@ -1,11 +1,13 @@
-// Prefill attention on tensor cores: bfloat16 slots with up to kDim channels for each head.
+// Prefill attention on tensor cores: bfloat16 and int8 slots with up to kDim channels for each
+// head.
 //
 // A block of four warps takes 64 queries (pairs of row and query head) of one KV head and walks
 // their list of keys part by part in tiles of 64. Queries, keys and
 // values lie in shared memory by rows; values are transposed when they are loaded into fragments. A
 // warp keeps the scores and the outputs of 16 queries in registers; the weights that come out of
 // the first product are, where they are, the left side of the second. Queries and weights are
-// rounded to bfloat16, sums are float32.
+// rounded to bfloat16, sums are float32. Integers are bfloat16 as they are: their scales are
+// applied to scores, and to weights before these are rounded.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +20,7 @@
 namespace fmaserver::kernels::cuda {
 
 /// Blocks: (query block, KV head); y: the block's queries, kQueries at a time.
-template <int kDim>
+template <typename T, int kDim>
 struct TensorAttentionKernel : PrefillParameters {
   static constexpr int kThreads = 128;
   static constexpr int kMinBlocks = 4;
@@ -34,8 +36,8 @@ struct TensorAttentionKernel : PrefillParameters {
 
   static constexpr int64_t SharedMemory() {
     return SharedBytes<BFloat16>(kQueries * kStride) + 2 * SharedBytes<BFloat16>(kTile * kStride) +
-           SharedBytes<KeySource<BFloat16>>(kTile) + SharedBytes<int>(kTile) +
-           SharedBytes<int64_t>(kTile);
+           SharedBytes<KeySource<T>>(kTile) + SharedBytes<int>(kTile) +
+           SharedBytes<int64_t>(kTile) + 2 * SharedBytes<float>(kScales);
   }
 
   FMA_DEVICE void operator()() const {
@@ -47,7 +49,7 @@ struct TensorAttentionKernel : PrefillParameters {
     if (first >= all) return;
     const int count = all - first < kQueries ? all - first : kQueries;
     const Memory memory;
-    const PrefillHead<BFloat16> head(*this, block.segment, kv_head);
+    const PrefillHead<T> head(*this, block.segment, kv_head);
     const int64_t position = head.position() + block.first;
     const int64_t fine_group = layout.hierarchy.FineGroup(position);
     const VisibleColumns visible(attention.spec, layout, fine_group);
@@ -78,25 +80,30 @@ struct TensorAttentionKernel : PrefillParameters {
 
  private:
   using Eight = Vec<BFloat16, 8>;
+  static constexpr int kScales = kHasScales<T> ? kTile : 0;
 
   struct Memory {
     FMA_DEVICE Memory() : Memory(SharedArena()) {}
 
-    Shared<BFloat16> query;              // [kQueries, kStride]
-    Shared<BFloat16> key;                // [kTile, kStride]
-    Shared<BFloat16> value;              // [kTile, kStride]
-    Shared<KeySource<BFloat16>> source;  // [kTile]
-    Shared<int> level;                   // [kTile]
-    Shared<int64_t> position;            // [kTile]
+    Shared<BFloat16> query;       // [kQueries, kStride]
+    Shared<BFloat16> key;         // [kTile, kStride]
+    Shared<BFloat16> value;       // [kTile, kStride]
+    Shared<KeySource<T>> source;  // [kTile]
+    Shared<int> level;            // [kTile]
+    Shared<int64_t> position;     // [kTile]
+    Shared<float> key_scale;      // [kScales]
+    Shared<float> value_scale;    // [kScales]
 
    private:
     FMA_DEVICE explicit Memory(SharedArena arena)
         : query(arena.Take<BFloat16>(kQueries * kStride)),
           key(arena.Take<BFloat16>(kTile * kStride)),
           value(arena.Take<BFloat16>(kTile * kStride)),
-          source(arena.Take<KeySource<BFloat16>>(kTile)),
+          source(arena.Take<KeySource<T>>(kTile)),
           level(arena.Take<int>(kTile)),
-          position(arena.Take<int64_t>(kTile)) {}
+          position(arena.Take<int64_t>(kTile)),
+          key_scale(arena.Take<float>(kScales)),
+          value_scale(arena.Take<float>(kScales)) {}
   };
 
   /// A query that a lane has a part of.
@@ -115,7 +122,7 @@ struct TensorAttentionKernel : PrefillParameters {
     FragmentC output[kChannelGroups];
   };
 
-  FMA_DEVICE Row RowOf(const PrefillHead<BFloat16>& head, const QueryBlock& block, int first,
+  FMA_DEVICE Row RowOf(const PrefillHead<T>& head, const QueryBlock& block, int first,
                        int query) const {
     const int heads = attention.spec.QueriesPerKvHead();
     const int64_t row = block.first + (first + query) / heads;
@@ -124,7 +131,7 @@ struct TensorAttentionKernel : PrefillParameters {
   }
 
   /// Brings all queries into shared memory.
-  FMA_DEVICE void PlaceQueries(const Memory& memory, const PrefillHead<BFloat16>& head,
+  FMA_DEVICE void PlaceQueries(const Memory& memory, const PrefillHead<T>& head,
                                const QueryBlock& block, int first, int count,
                                QueryForm form) const {
     SyncThreads();
@@ -155,13 +162,18 @@ struct TensorAttentionKernel : PrefillParameters {
     }
   }
 
-  FMA_DEVICE void AttendTile(const Memory& memory, const PrefillHead<BFloat16>& head,
+  FMA_DEVICE void AttendTile(const Memory& memory, const PrefillHead<T>& head,
                              const VisibleColumns& visible, int tile, int end, Warp* warp) const {
     const int keys = end - tile < kTile ? end - tile : kTile;
     SyncThreads();  // the tile before has been read
     if (ThreadIndex() < keys) {
       const VisibleKey key = visible.At(tile + ThreadIndex());
-      memory.source.Set(ThreadIndex(), head.Find(key));
+      const KeySource<T> source = head.Find(key);
+      memory.source.Set(ThreadIndex(), source);
+      if constexpr (kHasScales<T>) {
+        memory.key_scale.Set(ThreadIndex(), source.KeyScale());
+        memory.value_scale.Set(ThreadIndex(), source.ValueScale());
+      }
       memory.level.Set(ThreadIndex(), key.level);
       memory.position.Set(ThreadIndex(), key.position);
     }
@@ -172,7 +184,19 @@ struct TensorAttentionKernel : PrefillParameters {
     Score(memory, score);
     MaskAndBias(memory, *warp, keys, score);
     Advance(score, warp);
+    if constexpr (kHasScales<T>) ScaleWeights(memory, keys, score);
     AddValues(memory, score, warp);
+  }
+
+  FMA_DEVICE void ScaleWeights(const Memory& memory, int keys, FragmentC* weight) const {
+    FMA_UNROLL
+    for (int group = 0; group < kKeyGroups; ++group) {
+      FMA_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        const int key = group * 8 + LaneIndex() % 4 * 2 + i % 2;
+        if (key < keys) weight[group].value[i] *= memory.value_scale.Get(key);
+      }
+    }
   }
 
   /// Loads eight channels for each item; keys past the end become zeros. The loads of kAtOnce items
@@ -191,10 +215,9 @@ struct TensorAttentionKernel : PrefillParameters {
         const int at = (first + i * kThreads) / kChannelGroups;
         const int channel = (first + i * kThreads) % kChannelGroups * 8;
         if (at >= keys || channel >= layout.head_dim) continue;
-        const KeySource<BFloat16> source = memory.source.Get(at);
-        key[i] = wide ? Load(reinterpret_cast<const Eight*>(source.key + channel))
-                      : LoadOdd(source.key, channel);
-        value[i] = Load(reinterpret_cast<const Eight*>(source.value + channel));
+        const KeySource<T> source = memory.source.Get(at);
+        key[i] = wide ? LoadEight(source.key + channel) : LoadOdd(source.key, channel);
+        value[i] = LoadEight(source.value + channel);
       }
       FMA_UNROLL
       for (int i = 0; i < kAtOnce; ++i) {
@@ -206,12 +229,28 @@ struct TensorAttentionKernel : PrefillParameters {
     }
   }
 
+  FMA_DEVICE static BFloat16 AsBFloat16(T element) {
+    if constexpr (kHasScales<T>) {
+      return FromFloat<BFloat16>(static_cast<float>(element));
+    } else {
+      return element;
+    }
+  }
+
+  FMA_DEVICE static Eight LoadEight(const T* from) {
+    const auto loaded = Load(reinterpret_cast<const Vec<T, 8>*>(from));
+    Eight eight;
+    FMA_UNROLL
+    for (int c = 0; c < 8; ++c) eight.lane[c] = AsBFloat16(loaded.lane[c]);
+    return eight;
+  }
+
   /// Loads from a slot whose keys need not be aligned.
-  FMA_DEVICE Eight LoadOdd(const BFloat16* key, int channel) const {
+  FMA_DEVICE Eight LoadOdd(const T* key, int channel) const {
     Eight eight = {};
     FMA_UNROLL
     for (int c = 0; c < 8; ++c) {
-      if (channel + c < layout.head_dim) eight.lane[c] = Load(key + channel + c);
+      if (channel + c < layout.head_dim) eight.lane[c] = AsBFloat16(Load(key + channel + c));
     }
     return eight;
   }
@@ -250,6 +289,7 @@ struct TensorAttentionKernel : PrefillParameters {
           one = -INFINITY;
           continue;
         }
+        if constexpr (kHasScales<T>) one *= memory.key_scale.Get(key);
         const Row& row = warp.row[i / 2];
         const int level = memory.level.Get(key);
         if (level > 0) {

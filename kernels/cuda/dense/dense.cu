@@ -23,9 +23,9 @@ absl::Status WithElement(WeightFormat format, const Function& function) {
       return function(BFloat16{});
     case WeightFormat::kInt8:
     case WeightFormat::kInt4:
-      break;
+      break;  // integers.cu
   }
-  return absl::InvalidArgumentError("no such element type");
+  return absl::InternalError("integers in blocks are no elements");
 }
 
 LaunchShape PointwiseShape(int64_t rows, int64_t cols) {

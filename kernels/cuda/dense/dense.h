@@ -11,7 +11,7 @@
 namespace fmaserver::kernels::cuda {
 
 /// A weight [out, in] in device memory. Rows are `pitch` elements apart, a multiple of 16 bytes,
-/// with zeros from `in` on. Does not own.
+/// with zeros from `in` on; integers in blocks lie as integer_layout.h says. Does not own.
 struct DeviceWeight {
   const void* data = nullptr;
   const float* bias = nullptr;  ///< [out]; null: none
@@ -19,6 +19,7 @@ struct DeviceWeight {
   int64_t out = 0;
   int64_t in = 0;
   int64_t pitch = 0;
+  bool has_minima = false;  ///< integers in blocks only
 
   bool operator==(const DeviceWeight&) const = default;
 };
@@ -35,8 +36,8 @@ struct DeviceNormWeight {
 /// The most rows that LaunchLinear takes.
 inline constexpr int64_t kFewRows = 8;
 
-/// See Backend::Linear. The other members are for up to kFewRows rows: operations before and after
-/// the product, done in the same pass.
+/// See Backend::Linear. The other members are operations before and after the product, done in the
+/// same pass: for up to kFewRows rows, and what comes before also for integers in blocks.
 struct LinearOperation {
   Matrix x;
   DeviceWeight weights;
@@ -45,6 +46,8 @@ struct LinearOperation {
   const float* norm = nullptr;  ///< not null: x is RMS-normalised with these weights first
   float norm_eps = 0;
   bool activates = false;  ///< y is activated, and has the columns of Backend::Activate's `out`
+  /// Integers in blocks only: x is activated first, and has the columns of Activate's `in`.
+  bool activates_x = false;
   MlpKind activation = MlpKind::kGelu;
 
   bool operator==(const LinearOperation&) const = default;
@@ -53,6 +56,7 @@ struct LinearOperation {
 absl::Status LaunchEmbed(Stream& stream, const int64_t* ids, const DeviceWeight& table,
                          bool accumulate, Matrix x);
 absl::Status LaunchNorm(Stream& stream, Matrix x, const DeviceNormWeight& weights, Matrix out);
+/// Not for integers in blocks, which have launchers of their own (integers.h).
 absl::Status LaunchLinear(Stream& stream, const LinearOperation& operation);
 absl::Status LaunchActivate(Stream& stream, MlpKind kind, Matrix in, Matrix out);
 absl::Status LaunchGather(Stream& stream, Matrix x, const int32_t* rows, Matrix out);

@@ -36,24 +36,29 @@ struct NormKernel {
     return sum;
   }
 
-  FMA_DEVICE void operator()() const {
-    SharedArena arena;
-    const Shared<float> partial = arena.Take<float>(kWarps);
-    const float* row = x + BlockIndex() * cols;
-    float* out_row = out + BlockIndex() * cols;
-    const auto count = static_cast<float>(cols);
-    float mean = 0;
-    if (kind == NormKind::kLayerNorm) {
-      float sum = 0;
-      for (int64_t i = ThreadIndex(); i < cols; i += kThreads) sum += Load(row + i);
-      mean = BlockSum(sum, partial) / count;
-    }
+  /// 1 / sqrt(mean((row - mean)^2) + eps) of a row of `cols`; every thread gets it.
+  FMA_DEVICE static float Scale(const float* row, int64_t cols, float mean, float eps,
+                                const Shared<float>& partial) {
     float squares = 0;
     for (int64_t i = ThreadIndex(); i < cols; i += kThreads) {
       const float centred = Load(row + i) - mean;
       squares += centred * centred;
     }
-    const float scale = 1.0F / std::sqrt(BlockSum(squares, partial) / count + eps);
+    return 1.0F / std::sqrt(BlockSum(squares, partial) / static_cast<float>(cols) + eps);
+  }
+
+  FMA_DEVICE void operator()() const {
+    SharedArena arena;
+    const Shared<float> partial = arena.Take<float>(kWarps);
+    const float* row = x + BlockIndex() * cols;
+    float* out_row = out + BlockIndex() * cols;
+    float mean = 0;
+    if (kind == NormKind::kLayerNorm) {
+      float sum = 0;
+      for (int64_t i = ThreadIndex(); i < cols; i += kThreads) sum += Load(row + i);
+      mean = BlockSum(sum, partial) / static_cast<float>(cols);
+    }
+    const float scale = Scale(row, cols, mean, eps, partial);
     for (int64_t i = ThreadIndex(); i < cols; i += kThreads) {
       float value = (Load(row + i) - mean) * scale * LoadConstant(weight + i);
       if (bias != nullptr) value += LoadConstant(bias + i);

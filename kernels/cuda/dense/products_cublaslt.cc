@@ -30,7 +30,7 @@ cudaDataType_t TypeOf(WeightFormat format) {
       return CUDA_R_16BF;
     case WeightFormat::kInt8:
     case WeightFormat::kInt4:
-      break;  // refused when they are packed
+      break;  // have kernels of their own
   }
   return CUDA_R_32F;
 }

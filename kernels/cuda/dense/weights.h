@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
@@ -22,6 +24,11 @@ class Uploader {
   /// between, to `to`.
   absl::Status Rows(const HostMatrix& from, WeightFormat format, int64_t pitch, std::byte* to);
 
+  /// Writes pieces [first, first + count) to memory of zeros.
+  using Fill = absl::FunctionRef<absl::Status(int64_t first, int64_t count, std::byte* to)>;
+  /// Writes `count` pieces of `piece_bytes` bytes to `to`, so many at once as there is room for.
+  absl::Status Pieces(int64_t count, int64_t piece_bytes, std::byte* to, Fill fill);
+
   /// Device memory with `from` as float32, without gaps.
   absl::StatusOr<Memory> Floats(const HostMatrix& from);
 
@@ -32,12 +39,21 @@ class Uploader {
 
 class PackedLinear : public LinearWeights {
  public:
-  /// All parts share `in`; they keep their format, or become float32 if they differ.
+  /// All parts share `in`; they keep their format, or become float32 if they differ. Integers in
+  /// blocks stay such; with `integers` the other parts are rounded to them (KindFor()).
   static absl::StatusOr<std::unique_ptr<PackedLinear>> Pack(std::span<const HostLinear> stacked,
+                                                            std::optional<WeightFormat> integers,
                                                             Uploader& uploader);
   DeviceWeight view;
 
  private:
+  absl::Status Allocate(int64_t bytes);
+  absl::Status PackPlain(std::span<const HostLinear> stacked, WeightFormat format,
+                         Uploader& uploader);
+  absl::Status PackIntegers(std::span<const HostLinear> stacked, std::optional<WeightFormat> format,
+                            Uploader& uploader);
+  absl::Status PackBias(std::span<const HostLinear> stacked, Uploader& uploader);
+
   Memory data_;
   Memory bias_;
 };

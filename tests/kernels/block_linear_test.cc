@@ -1,5 +1,5 @@
 // Products with integers in blocks, against plain loops that follow the definition of
-// kernels/cpu/block_linear.h, on every instruction set of this machine.
+// kernels/cpu/block_linear.h, on every instruction set of this machine and on CUDA.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -7,17 +7,21 @@
 #include <limits>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "hwy/targets.h"
-#include "kernels/cpu/cpu_backend.h"
-#include "kernels/cpu/simd.h"
 #include "kernels/host/rounding.h"
+#include "tests/kernels/backends.h"
+#include "tests/kernels/random_attention.h"
 
 namespace fmaserver::kernels {
 namespace {
+
+using testing::DeviceMatrix;
+using testing::IntegerBackendNames;
 
 enum class Kind { kInt8, kInt4, kInt4Minima };
 constexpr std::array<Kind, 3> kKinds = {Kind::kInt8, Kind::kInt4, Kind::kInt4Minima};
@@ -118,47 +122,28 @@ std::vector<float> RandomRows(int64_t rows, int64_t cols, std::mt19937& random) 
   return x;
 }
 
-/// An instruction set, and whether what the processor has besides is used too.
-struct Path {
-  std::string name;
-  int64_t target = 0;
-  bool extensions = false;
-};
-
-std::vector<Path> Paths() {
-  std::vector<Path> paths;
-  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    if ((target & HWY_DISABLED_TARGETS) != 0) continue;
-    paths.push_back({hwy::TargetName(target), target, false});
-    if (target == HWY_AVX3) paths.push_back({"AVX3_and_extensions", target, true});
-  }
-  return paths;
-}
-
-class BlockLinearTest : public ::testing::TestWithParam<Path> {
+class BlockLinearTest : public testing::BackendTest {
  protected:
-  BlockLinearTest() {
-    hwy::SetSupportedTargetsForTest(GetParam().target);
-    hwy::GetChosenTarget().DeInit();
-    backend_ = *MakeCpuBackend(2, GetParam().extensions);
-  }
-  ~BlockLinearTest() override {
-    hwy::SetSupportedTargetsForTest(0);
-    hwy::GetChosenTarget().DeInit();
-  }
-
-  Backend& backend() { return *backend_; }
-
   /// The definition has fused multiply-adds, which the oldest processors have not.
-  bool IsExact() const { return GetParam().target == HWY_AVX3 || GetParam().target == HWY_AVX2; }
+  bool IsExact() const {
+    return !GetParam().starts_with("cpu") || GetParam().find("AVX") != std::string::npos ||
+           GetParam().find("AMX") != std::string::npos;
+  }
 
-  std::vector<float> Multiply(const LinearWeights& weights, std::vector<float>& x, int64_t rows,
-                              const std::vector<float>* add_to = nullptr) {
-    std::vector<float> y =
-        add_to != nullptr ? *add_to : std::vector<float>(rows * weights.out, std::nanf(""));
-    backend().Linear({x.data(), rows, weights.in}, weights, add_to != nullptr,
-                     {y.data(), rows, weights.out});
-    return y;
+  std::unique_ptr<LinearWeights> Pack(std::span<const HostLinear> stacked) {
+    auto packed = backend().PackLinear(stacked);
+    EXPECT_TRUE(packed.ok()) << packed.status();
+    return *std::move(packed);
+  }
+
+  std::vector<float> Multiply(const LinearWeights& weights, const std::vector<float>& x,
+                              int64_t rows, const std::vector<float>* add_to = nullptr) {
+    const DeviceMatrix inputs(backend(), rows, x);
+    const DeviceMatrix y(
+        backend(), rows,
+        add_to != nullptr ? *add_to : std::vector<float>(rows * weights.out, std::nanf("")));
+    backend().Linear(inputs, weights, add_to != nullptr, y);
+    return y.Read();
   }
 
   void ExpectNear(float found, float expected, const std::string& where) const {
@@ -168,18 +153,17 @@ class BlockLinearTest : public ::testing::TestWithParam<Path> {
       ASSERT_NEAR(found, expected, 1e-4 * (1 + std::abs(expected))) << where;
     }
   }
-
- private:
-  std::unique_ptr<Backend> backend_;
 };
 
 TEST_P(BlockLinearTest, EqualsPlainLoops) {
   std::mt19937 random(1);
-  for (int round = 0; round < 60; ++round) {
-    const Kind kind = kKinds[round % 3];
-    const int64_t rows = 1 + static_cast<int64_t>(random() % (round % 6 == 0 ? 70 : 7));
+  // One past a tile, many, and around the number from which CUDA has another kernel.
+  constexpr std::array<int64_t, 9> kRows = {1, 9, 33, 2, 70, 8, 32, 5, 65};
+  for (int round = 0; round < Rounds(54); ++round) {
+    const Kind kind = kKinds[(round + round / 9) % 3];
+    const int64_t rows = kRows[round % 9];
     const int64_t out = 1 + static_cast<int64_t>(random() % 140);
-    const int64_t in = 32 * (1 + static_cast<int64_t>(random() % (round % 10 == 0 ? 40 : 5)));
+    const int64_t in = 32 * (1 + static_cast<int64_t>(random() % (round % 6 == 0 ? 40 : 5)));
     const auto stored = RandomStored(kind, out, in, random);
     const std::vector<float> bias = RandomRows(1, out, random);
     const bool has_bias = random() % 2 == 0;
@@ -187,39 +171,36 @@ TEST_P(BlockLinearTest, EqualsPlainLoops) {
     if (has_bias) {
       host.bias = {.data = reinterpret_cast<const std::byte*>(bias.data()), .rows = 1, .cols = out};
     }
-    const auto packed = backend().PackLinear({&host, 1});
-    ASSERT_TRUE(packed.ok()) << packed.status();
-    std::vector<float> x = RandomRows(rows, in, random);
+    const auto packed = Pack({&host, 1});
+    const std::vector<float> x = RandomRows(rows, in, random);
     const std::vector<float> before = RandomRows(rows, out, random);
-    for (const bool accumulate : {false, true}) {
-      const auto y = Multiply(**packed, x, rows, accumulate ? &before : nullptr);
-      for (int64_t i = 0; i < rows * out; ++i) {
-        float expected = Expected(*stored, i % out, &x[i / out * in], in);
-        if (has_bias) expected += bias[i % out];
-        if (accumulate) expected += before[i];
-        ExpectNear(y[i], expected,
-                   std::to_string(rows) + " x " + std::to_string(in) + " x " + std::to_string(out));
-      }
+    const bool accumulate = random() % 2 == 0;
+    const auto y = Multiply(*packed, x, rows, accumulate ? &before : nullptr);
+    for (int64_t i = 0; i < rows * out; ++i) {
+      float expected = Expected(*stored, i % out, &x[i / out * in], in);
+      if (has_bias) expected += bias[i % out];
+      if (accumulate) expected += before[i];
+      ExpectNear(y[i], expected,
+                 std::to_string(rows) + " x " + std::to_string(in) + " x " + std::to_string(out));
     }
   }
 }
 
-TEST_P(BlockLinearTest, ARowDoesNotDependOnItsNeighboursOrOnThreads) {
+TEST_P(BlockLinearTest, ARowDoesNotDependOnItsNeighbours) {
   std::mt19937 random(2);
-  const auto one_thread = *MakeCpuBackend(1, GetParam().extensions);
   for (const Kind kind : kKinds) {
     const int64_t in = 96;
     const int64_t out = 150;
     const auto stored = RandomStored(kind, out, in, random);
     const HostLinear host{stored->view, {}};
-    const auto packed = backend().PackLinear({&host, 1});
-    const auto alone_packed = one_thread->PackLinear({&host, 1});
-    std::vector<float> x = RandomRows(23, in, random);
-    const auto all = Multiply(**packed, x, 23);
-    for (int64_t r = 0; r < 23; ++r) {
-      std::vector<float> y(out);
-      one_thread->Linear({&x[r * in], 1, in}, **alone_packed, false, {y.data(), 1, out});
-      ASSERT_TRUE(std::equal(y.begin(), y.end(), all.begin() + r * out)) << "row " << r;
+    const auto packed = Pack({&host, 1});
+    const std::vector<float> x = RandomRows(41, in, random);
+    const auto all = Multiply(*packed, x, 41);
+    for (const auto& [first, rows] :
+         std::vector<std::pair<int64_t, int64_t>>{{0, 1}, {5, 1}, {40, 1}, {3, 8}, {7, 30}}) {
+      const auto part = std::span(x).subspan(first * in, rows * in);
+      const auto y = Multiply(*packed, {part.begin(), part.end()}, rows);
+      ASSERT_TRUE(std::equal(y.begin(), y.end(), all.begin() + first * out)) << first;
     }
   }
 }
@@ -245,8 +226,9 @@ TEST_P(BlockLinearTest, RoundsPlainWeightsAsQuantiseDoes) {
       ASSERT_TRUE(packed.ok()) << packed.status();
       std::vector<int64_t> ids(out);
       for (int64_t i = 0; i < out; ++i) ids[i] = i;
-      std::vector<float> rows(out * in, 2.0F);
-      backend().Embed(ids, **packed, /*accumulate=*/true, {rows.data(), out, in});
+      const DeviceMatrix table(backend(), out, std::vector<float>(out * in, 2.0F));
+      backend().Embed(ids, **packed, /*accumulate=*/true, table);
+      const auto rows = table.Read();
       const auto rounded = [&](int64_t o, int64_t i) {
         const int64_t first = i / 32 * 32;
         const auto row = std::span(weight).subspan(o * in, in);
@@ -276,13 +258,12 @@ TEST_P(BlockLinearTest, PartsOfAStackMayHaveDifferentFormats) {
     parts.push_back({stored.back()->view, {}});
   }
   parts[1].bias = {.data = reinterpret_cast<const std::byte*>(bias.data()), .rows = 1, .cols = 33};
-  const auto stacked = backend().PackLinear(parts);
-  ASSERT_TRUE(stacked.ok()) << stacked.status();
-  std::vector<float> x = RandomRows(5, in, random);
-  const auto y = Multiply(**stacked, x, 5);
+  const auto stacked = Pack(parts);
+  const std::vector<float> x = RandomRows(5, in, random);
+  const auto y = Multiply(*stacked, x, 5);
   for (size_t part = 0; part < 3; ++part) {
-    const auto alone = backend().PackLinear({&parts[part], 1});
-    const auto z = Multiply(**alone, x, 5);
+    const auto alone = Pack({&parts[part], 1});
+    const auto z = Multiply(*alone, x, 5);
     for (int64_t i = 0; i < 5 * 33; ++i) {
       ASSERT_EQ(y[i / 33 * 99 + static_cast<int64_t>(part) * 33 + i % 33], z[i]);
     }
@@ -297,11 +278,10 @@ TEST_P(BlockLinearTest, BesidePlainWeightsTheyBecomeFloat32) {
   const HostLinear parts[] = {
       {stored->view, {}},
       {{.data = reinterpret_cast<const std::byte*>(plain.data()), .rows = 7, .cols = in}, {}}};
-  const auto packed = backend().PackLinear(parts);
-  ASSERT_TRUE(packed.ok()) << packed.status();
+  const auto packed = Pack(parts);
   std::vector<float> x(in, 0.0F);
   x[20] = 1;
-  const auto y = Multiply(**packed, x, 1);
+  const auto y = Multiply(*packed, x, 1);
   for (int64_t o = 0; o < 10; ++o) {
     EXPECT_EQ(y[o], ToFloat(stored->scales[o]) * static_cast<float>(CodeOf(*stored, o, 20)) +
                         ToFloat(stored->minima[o]));
@@ -312,12 +292,12 @@ TEST_P(BlockLinearTest, WhatIsNotFiniteMakesItsRowNaN) {
   std::mt19937 random(6);
   const auto stored = RandomStored(Kind::kInt8, 40, 64, random);
   const HostLinear host{stored->view, {}};
-  const auto packed = backend().PackLinear({&host, 1});
+  const auto packed = Pack({&host, 1});
   std::vector<float> x(3 * 64, 1.0F);
-  const auto good = Multiply(**packed, x, 3);
+  const auto good = Multiply(*packed, x, 3);
   for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity(), -INFINITY}) {
     x[64 + 40] = bad;
-    const auto y = Multiply(**packed, x, 3);
+    const auto y = Multiply(*packed, x, 3);
     for (int64_t i = 0; i < 3 * 40; ++i) {
       if (i / 40 == 1) {
         ASSERT_TRUE(std::isnan(y[i]));
@@ -338,8 +318,44 @@ TEST_P(BlockLinearTest, RefusesWeightsThatIntegersCannotHold) {
             "a weight is infinite or NaN; allowed: numbers up to 8.31901e+06 in int8");
 }
 
-INSTANTIATE_TEST_SUITE_P(Paths, BlockLinearTest, ::testing::ValuesIn(Paths()),
-                         [](const auto& path) { return path.param.name; });
+/// CUDA rounds inputs with the operation before, and must not change a bit by that.
+TEST_P(BlockLinearTest, WhatComesBeforeChangesNothingWhenItIsTakenIn) {
+  std::mt19937 random(7);
+  constexpr int64_t kIn = 96;
+  constexpr int64_t kOut = 40;
+  const auto stored = RandomStored(Kind::kInt4, kOut, kIn, random);
+  const HostLinear host{stored->view, {}};
+  const auto packed = Pack({&host, 1});
+  const std::vector<float> gains = testing::RandomFloats(kIn, 1.0F, random);
+  const HostMatrix gain = {
+      .data = reinterpret_cast<const std::byte*>(gains.data()), .rows = 1, .cols = kIn};
+  const auto norm = backend().PackNorm({NormKind::kRmsNorm, 1e-5F, gain, {}});
+  ASSERT_TRUE(norm.ok()) << norm.status();
+  for (const int64_t rows : {3, 11}) {
+    const DeviceMatrix x(backend(), rows, testing::RandomFloats(rows * 2 * kIn, 1.0F, random));
+    const Matrix narrow = {Matrix(x).data, rows, kIn};
+    const DeviceMatrix between(backend(), rows, kIn);
+    const auto multiply = [&](bool normed, bool read_between) {
+      const DeviceMatrix y(backend(), rows, kOut);
+      // Twice, so that the matrix in between is overwritten.
+      for (int i = 0; i < 2; ++i) {
+        if (normed) {
+          backend().Norm(narrow, **norm, between);
+        } else {
+          backend().Activate(MlpKind::kSwiglu, x, between);
+        }
+        if (read_between) (void)between.Read();
+        backend().Linear(between, *packed, /*accumulate=*/false, y);
+      }
+      return y.Read();
+    };
+    for (const bool normed : {true, false}) {
+      ASSERT_EQ(multiply(normed, false), multiply(normed, true)) << rows << normed;
+    }
+  }
+}
+
+FMA_ON_BACKENDS(BlockLinearTest, IntegerBackendNames);
 
 }  // namespace
 }  // namespace fmaserver::kernels

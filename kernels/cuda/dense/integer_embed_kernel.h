@@ -1,0 +1,61 @@
+// Embedding from a table of integers in blocks.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/cuda/dense/integer_layout.h"
+#include "kernels/cuda/dense/pointwise_kernel.h"
+
+namespace fmaserver::kernels::cuda {
+
+/// x[i] = table[ids[i]], or x[i] += table[ids[i]]; see Backend::Embed.
+struct IntegerEmbedKernel : Pointwise {
+  static constexpr const char* kName = "integer_embed";
+
+  const int64_t* ids = nullptr;      // [rows]
+  const std::byte* table = nullptr;  // [strips, units] of `unit`
+  StripUnit unit;
+  float* x = nullptr;  // [rows, cols]
+  int64_t cols = 0;
+  bool accumulate = false;
+
+  FMA_DEVICE void operator()() const {
+    const Element here = Here(cols);
+    if (here.col >= cols) return;
+    float value = At(Load(ids + here.row), here.col);
+    float* to = x + here.row * cols + here.col;
+    if (accumulate) value += Load(to);
+    Store(to, value);
+  }
+
+ private:
+  FMA_DEVICE float At(int64_t row, int64_t col) const {
+    constexpr int64_t kUnitInputs = kUnitBlocks * kWeightBlock;
+    const int64_t strip = row / StripUnit::kOutputs;
+    const int64_t out = row % StripUnit::kOutputs;
+    const int64_t block = col % kUnitInputs / kWeightBlock;
+    const std::byte* from = table + (strip * UnitsOf(cols) + col / kUnitInputs) * unit.Bytes();
+    const int64_t half = StripUnit::HalfOffset(out, block);
+    const float scale = Half(from + unit.ScalesOffset() + half);
+    const float scaled = scale * static_cast<float>(Code(from, out, block, col % kWeightBlock));
+    // The product of a float16 and a code is exact, so it does not matter whether these are fused.
+    return unit.has_minima ? scaled + Half(from + unit.MinimaOffset() + half) : scaled;
+  }
+
+  /// What a code stands for in units of the scale.
+  FMA_DEVICE int Code(const std::byte* from, int64_t out, int64_t block, int64_t i) const {
+    const int64_t at = unit.CodeOffset(out, block, i);
+    const uint32_t four = LoadConstant(reinterpret_cast<const uint32_t*>(from + at / 4 * 4));
+    const uint32_t byte = four >> (at % 4 * 8) & 0xFF;
+    if (unit.format == WeightFormat::kInt8) return static_cast<int8_t>(byte);
+    const auto code = static_cast<int>(i < kWeightBlock / 2 ? byte & 0xF : byte >> 4);
+    return unit.has_minima ? code : code - 8;
+  }
+
+  FMA_DEVICE static float Half(const std::byte* from) {
+    return AsFloat(LoadConstant(reinterpret_cast<const Float16*>(from)));
+  }
+};
+
+}  // namespace fmaserver::kernels::cuda
