@@ -63,7 +63,9 @@ def session_hint(request: Any) -> tuple[tuple[str, str], ...]:
 
 def _model(message: Any) -> Model:
     mask = message.mask_token_id if message.HasField("mask_token_id") else None
-    return copy_fields(Model, message, sampling=copy_fields(Sampling, message.sampling), mask_token_id=mask)
+    sampling = copy_fields(Sampling, message.sampling)
+    role = {generation.ROLE_PREFILL: "prefill", generation.ROLE_DECODE: "decode"}.get(message.role, "any")
+    return copy_fields(Model, message, sampling=sampling, mask_token_id=mask, role=role)
 
 
 def _session_info(message: Any) -> SessionInfo:
