@@ -10,6 +10,7 @@
 
 #include "tests/clients/process.h"
 #include "tests/clients/server_process.h"
+#include "tests/server/rpc/test_server.h"
 #include "tests/support/checkpoint_builder.h"
 #include "tests/support/temp_folder.h"
 
