@@ -200,6 +200,16 @@ void AddServerFlags(CLI::App& app, Flags& flags) {
                  "vllm: six metrics also under the names that they have in vLLM")
       ->check(CLI::IsMember({"fma", "vllm"}))
       ->group("Server");
+  app.add_option("--role", flags.role,
+                 "What this server does of servers that share sessions. prefill: reads prompts, "
+                 "also for others; decode: generates")
+      ->check(CLI::IsMember({"any", "prefill", "decode"}))
+      ->group("Server");
+  AddNumber(app, "--role-tokens", flags.limits.share.tokens,
+            "Tokens of the other role's work that a call may ask for: to generate on a server for "
+            "prefill, to read on one for decode")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->group("Server");
   AddNumber(app, "--drain-seconds", flags.drain_seconds, "Grace for running requests at the end")
       ->check(CLI::Range(0.0, 86400.0))
       ->group("Server");

@@ -30,6 +30,7 @@ struct Flags {
   std::string tokens;        ///< file of bearer tokens; empty: everybody may call
   std::string admin_tokens;  ///< the same of administrators; empty: there are none
   service::RequestLimits limits;
+  std::string role = "any";  ///< service::Role, for limits.share
   double drain_seconds = 30;
   std::string log_level = "info";
   std::string log_format = "text";

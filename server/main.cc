@@ -137,7 +137,7 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   if (!sources.ok()) return sources.status();
   LogSecurity(flags);
   metrics::Exposition exposition(/*vllm_names=*/flags.metrics_names == "vllm");
-  const auto process_metrics = std::make_shared<metrics::ProcessMetrics>();
+  const auto process_metrics = std::make_shared<metrics::ProcessMetrics>(flags.role);
   const auto call_metrics = std::make_shared<metrics::CallMetrics>();
   exposition.Add(process_metrics);
   exposition.Add(call_metrics->registry());
@@ -146,12 +146,14 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   Probes probes(exposition);  // goes before the models, which it asks
   if (absl::Status http = StartHttp(flags.http, probes); !http.ok()) return http;
   if (absl::Status loaded = LoadModels(*sources, models); !loaded.ok()) return loaded;
+  service::RequestLimits limits = flags.limits;
+  limits.share.role = service::RoleOf(flags.role);
   service::Service service(models,
                            {.access = accesses->tenants,
                             .observer = std::make_shared<CallWatch>(call_metrics, FormatOf(flags)),
                             .admins = accesses->admins,
                             .unload_seconds = flags.drain_seconds,
-                            .limits = flags.limits,
+                            .limits = limits,
                             .keep_prompts = flags.log_prompts});
   rpc::ServiceMakers more = vllm::MakersOfServices();
   more.emplace_back(kserve::MakeInferenceService);
@@ -166,6 +168,10 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   probes.pages.Serve(
       [&models, connections] { return connections->Counts().full || AllAreFull(models); });
   loading.reset();
+  if (limits.share.role != service::Role::kAny) {
+    spdlog::info("role: {}, and up to {} tokens of the other's work a call", flags.role,
+                 limits.share.tokens);
+  }
   spdlog::info("listening on {}, port {}", flags.door.listen, (*server)->port());
   const WhatEnds what{.models = models,
                       .loader = loader,

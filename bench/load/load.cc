@@ -26,7 +26,7 @@ std::optional<Schedule::Arrival> Schedule::Next() {
   return arrival;
 }
 
-LoadResult RunLoad(const LoadPlan& plan, const RequestSource& source, client::Client& client,
+LoadResult RunLoad(const LoadPlan& plan, const RequestSource& source, Servers servers,
                    CallGroup& group, LiveCounts& live) {
   LoadResult result;
   std::mutex mutex;  // guards result
@@ -36,8 +36,8 @@ LoadResult RunLoad(const LoadPlan& plan, const RequestSource& source, client::Cl
     while (const auto arrival = schedule.Next()) {
       const v1::GenerateRequest request = source.Make(plan.first_number + arrival->number);
       if (!group.SleepUntil(arrival->due)) return;
-      StreamRecord record =
-          MeasureStream(client, group, request, arrival->due, plan.timeout_seconds, live);
+      StreamRecord record = MeasureStream(servers.Of(arrival->number), group, request, arrival->due,
+                                          plan.timeout_seconds, live);
       const std::lock_guard lock(mutex);
       result.late += arrival->late ? 1 : 0;
       result.records.push_back(std::move(record));

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "bench/load/requests.h"
+#include "bench/load/servers.h"
 #include "bench/load/stream.h"
-#include "clients/cpp/client.h"
 
 namespace fmaserver::bench {
 
@@ -54,9 +54,9 @@ struct LoadResult {
   double seconds = 0;  ///< from the start to the last end
 };
 
-/// Returns when every request has ended. Cancelling `group` ends it early; requests that were
-/// running then are in the records as CANCELLED.
-LoadResult RunLoad(const LoadPlan& plan, const RequestSource& source, client::Client& client,
+/// Returns when every request has ended; the servers have them in turn. Cancelling `group` ends it
+/// early; requests that were running then are in the records as CANCELLED.
+LoadResult RunLoad(const LoadPlan& plan, const RequestSource& source, Servers servers,
                    CallGroup& group, LiveCounts& live);
 
 }  // namespace fmaserver::bench

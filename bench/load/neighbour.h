@@ -7,8 +7,8 @@
 #include "absl/status/statusor.h"
 #include "bench/load/latencies.h"
 #include "bench/load/requests.h"
+#include "bench/load/servers.h"
 #include "bench/load/stream.h"
-#include "clients/cpp/client.h"
 
 namespace fmaserver::bench {
 
@@ -27,10 +27,12 @@ struct NeighbourResult {
 };
 
 /// Reads such a prompt alone, at most 32,768 tokens of it, to measure the cost of a slice; starts
-/// the streams; reads a whole prompt beside them. The server should have nothing else to do.
+/// the streams; reads a whole prompt beside them. The servers should have nothing else to do. The
+/// streams and the prompts have the servers in turn; where one reads prompts for the others, the
+/// first token of the prompt's answer comes from another.
 /// CANCELLED when `group` was; FAILED_PRECONDITION when a stream ended early; else the server's
 /// error.
 absl::StatusOr<NeighbourResult> RunNeighbour(const NeighbourPlan& plan, const RequestSource& source,
-                                             client::Client& client, CallGroup& group);
+                                             Servers servers, CallGroup& group);
 
 }  // namespace fmaserver::bench

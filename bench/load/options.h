@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "bench/load/length_distribution.h"
 #include "clients/cpp/server_options.h"
@@ -12,7 +13,9 @@
 namespace fmaserver::bench {
 
 struct LoadOptions {
-  client::ServerOptions server;
+  std::vector<std::string> servers = {"localhost:50051"};
+  client::ServerOptions access;  ///< of all servers; its own address is not used
+  std::string prefill;           ///< the server that reads prompts into sessions; empty: none
   std::string json_file;
 
   std::optional<double> rate;  ///< arrivals per second; none: closed loop
@@ -28,7 +31,14 @@ struct LoadOptions {
   std::optional<float> temperature;
   uint64_t seed = 1;
 
-  int64_t neighbour_of = 0;  ///< 0: ordinary load
+  int64_t neighbour_of = 0;  ///< 0: not this
+
+  int64_t conversations = 0;  ///< 0: not this
+  int64_t turns = 3;
+  double think_seconds = 0;
+  double patience_seconds = 60;
+  std::string fault_file;      ///< empty: no faults
+  std::string reference_file;  ///< of the answers; empty: none
 
   /// The most requests at once.
   int Concurrency() const { return concurrency.value_or(rate ? 256 : 8); }

@@ -10,40 +10,6 @@ namespace {
 
 using nlohmann::json;
 
-json ToJson(const Latencies& latencies) {
-  return {{"count", latencies.count}, {"mean", latencies.mean}, {"p50", latencies.p50},
-          {"p90", latencies.p90},     {"p95", latencies.p95},   {"p99", latencies.p99},
-          {"max", latencies.max}};
-}
-
-json OptionsToJson(const LoadOptions& options) {
-  json object = {{"concurrency", options.Concurrency()},
-                 {"prompt_tokens", options.prompt_lengths},
-                 {"output_tokens", options.output_lengths},
-                 {"prompt_file", options.prompt_file},
-                 {"warmup", options.warmup_requests},
-                 {"timeout_seconds", options.timeout_seconds},
-                 {"seed", options.seed}};
-  if (options.rate) object["rate"] = *options.rate;
-  if (options.requests) object["requests"] = *options.requests;
-  if (options.duration_seconds) object["duration_seconds"] = *options.duration_seconds;
-  if (options.temperature) object["temperature"] = *options.temperature;
-  if (options.neighbour_of > 0) object["neighbour_of"] = options.neighbour_of;
-  return object;
-}
-
-json Frame(const LoadOptions& options, const v1::Model& model) {
-  return {{"server",
-           {{"address", options.server.server},
-            {"model", model.name()},
-            {"parameters", model.parameters()},
-            {"slot_bytes", model.slot_bytes()},
-            {"num_slots", model.num_slots()},
-            {"device", model.device()},
-            {"version", model.server_version()}}},
-          {"options", OptionsToJson(options)}};
-}
-
 /// The measurements from which a report is made.
 struct Samples {
   std::vector<double> first;
@@ -81,8 +47,7 @@ BenchReport BenchReport::Of(const LoadResult& result, bool interrupted) {
       ++report.interrupted;
     } else {
       ++report.failed;
-      Failure& failure = report.failures[absl::StatusCodeToString(record.status.code())];
-      if (failure.count++ == 0) failure.first_message = std::string(record.status.message());
+      report.failures.Count(record.status);
     }
   }
   report.time_to_first_token = Latencies::Of(std::move(samples.first));
@@ -93,7 +58,7 @@ BenchReport BenchReport::Of(const LoadResult& result, bool interrupted) {
 }
 
 json ToJson(const BenchReport& report, const LoadOptions& options, const v1::Model& model) {
-  json object = Frame(options, model);
+  json object = ReportFrame(options, model);
   object["seconds"] = report.seconds;
   object["requests"] = {{"succeeded", report.succeeded},
                         {"failed", report.failed},
@@ -108,15 +73,12 @@ json ToJson(const BenchReport& report, const LoadOptions& options, const v1::Mod
                                {"inter_token", ToJson(report.inter_token)},
                                {"time_per_token", ToJson(report.time_per_token)},
                                {"end_to_end", ToJson(report.end_to_end)}};
-  object["failures"] = json::object();
-  for (const auto& [code, failure] : report.failures) {
-    object["failures"][code] = {{"count", failure.count}, {"first_message", failure.first_message}};
-  }
+  object["failures"] = ToJson(report.failures);
   return object;
 }
 
 json ToJson(const NeighbourResult& result, const LoadOptions& options, const v1::Model& model) {
-  json object = Frame(options, model);
+  json object = ReportFrame(options, model);
   object["slice"] = {{"tokens", result.slice_tokens}, {"seconds", result.slice_seconds}};
   object["load_seconds"] = result.load_seconds;
   object["inter_token_seconds"] = {{"alone", ToJson(result.alone)},

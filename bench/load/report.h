@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -10,6 +9,7 @@
 #include "bench/load/load.h"
 #include "bench/load/neighbour.h"
 #include "bench/load/options.h"
+#include "bench/load/report_parts.h"
 #include "fma/v1/generation.pb.h"
 
 namespace fmaserver::bench {
@@ -29,11 +29,7 @@ struct BenchReport {
   Latencies time_per_token;       ///< after the first: a request's mean
   Latencies end_to_end;
 
-  struct Failure {
-    int64_t count = 0;
-    std::string first_message;
-  };
-  std::map<std::string, Failure> failures;  ///< by the name of the status code
+  Failures failures;
 
   /// `interrupted` says that cancelled requests were cancelled by the user.
   static BenchReport Of(const LoadResult& result, bool interrupted);

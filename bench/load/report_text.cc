@@ -6,29 +6,6 @@
 namespace fmaserver::bench {
 namespace {
 
-/// "12.3 ms", "0.045 ms", "2.31 s"
-std::string HumanSeconds(double seconds) {
-  if (seconds >= 1) return absl::StrFormat("%.2f s", seconds);
-  return absl::StrFormat("%.*f ms", seconds >= 0.01 ? 1 : 3, seconds * 1e3);
-}
-
-std::string Header() {
-  return absl::StrFormat("\n%-22s%10s%11s%11s%11s%11s%11s%11s\n", "", "count", "mean", "p50", "p90",
-                         "p95", "p99", "max");
-}
-
-std::string Row(const char* name, const Latencies& row) {
-  return absl::StrFormat("%-22s%10s%11s%11s%11s%11s%11s%11s\n", name, client::WithCommas(row.count),
-                         HumanSeconds(row.mean), HumanSeconds(row.p50), HumanSeconds(row.p90),
-                         HumanSeconds(row.p95), HumanSeconds(row.p99), HumanSeconds(row.max));
-}
-
-std::string ServerLine(const LoadOptions& options, const v1::Model& model) {
-  return absl::StrFormat("server      %s: %s on %s, %s slots of %s\n", options.server.server,
-                         model.name(), model.device(), client::WithCommas(model.num_slots()),
-                         client::HumanBytes(model.slot_bytes()));
-}
-
 std::string LoadLine(const LoadOptions& options) {
   const std::string arrivals =
       options.rate ? absl::StrFormat(
@@ -57,16 +34,13 @@ std::string ToText(const BenchReport& report, const LoadOptions& options, const 
   const auto rate = [&](auto count) {
     return client::HumanRate(static_cast<double>(count) / report.seconds);
   };
-  absl::StrAppend(
-      &text, "\nthroughput  ", rate(report.succeeded), " requests/s, ", rate(report.prompt_tokens),
-      " prompt tokens/s, ", rate(report.generated_tokens), " generated tokens/s\n", Header(),
-      Row("time to first token", report.time_to_first_token),
-      Row("inter-token", report.inter_token), Row("mean time per token", report.time_per_token),
-      Row("end to end", report.end_to_end));
-  for (const auto& [code, failure] : report.failures) {
-    absl::StrAppendFormat(&text, "%s x %s, first: %s\n", code, client::WithCommas(failure.count),
-                          failure.first_message);
-  }
+  absl::StrAppend(&text, "\nthroughput  ", rate(report.succeeded), " requests/s, ",
+                  rate(report.prompt_tokens), " prompt tokens/s, ", rate(report.generated_tokens),
+                  " generated tokens/s\n", LatencyHeader(),
+                  LatencyRow("time to first token", report.time_to_first_token),
+                  LatencyRow("inter-token", report.inter_token),
+                  LatencyRow("mean time per token", report.time_per_token),
+                  LatencyRow("end to end", report.end_to_end), ToText(report.failures));
   return text;
 }
 
@@ -79,7 +53,8 @@ std::string ToText(const NeighbourResult& result, const LoadOptions& options,
                       options.Concurrency()),
       absl::StrFormat("slice       %s tokens in %s when read alone\n",
                       client::WithCommas(result.slice_tokens), HumanSeconds(result.slice_seconds)),
-      Header(), Row("inter-token alone", result.alone), Row("inter-token loading", result.loading),
+      LatencyHeader(), LatencyRow("inter-token alone", result.alone),
+      LatencyRow("inter-token loading", result.loading),
       absl::StrFormat("\nwhile the prompt loads: median %.2f slices, worst %.2f slices\n",
                       result.loading.p50 / result.slice_seconds,
                       result.loading.max / result.slice_seconds));

@@ -9,7 +9,7 @@ RequestSource::RequestSource(const LoadOptions& options, PromptSource prompts)
     : prompt_lengths_(*LengthDistribution::Parse(options.prompt_lengths)),
       output_lengths_(*LengthDistribution::Parse(options.output_lengths)),
       prompts_(std::move(prompts)),
-      model_(options.server.model),
+      model_(options.access.model),
       temperature_(options.temperature),
       seed_(options.seed) {}
 

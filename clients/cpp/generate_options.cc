@@ -76,8 +76,9 @@ void AddChoosingOptions(Group group, GenerateOptions& options) {
 void AddStoppingOptions(Group group, GenerateOptions& options) {
   const std::string otherwise =
       options.max_tokens ? WithCommas(*options.max_tokens) : std::string("server: 16");
-  group.Add("-n,--max-tokens", options.max_tokens,
-            absl::StrCat("Most tokens to generate, 1 or more (", otherwise, ")"));
+  group.Add(
+      "-n,--max-tokens", options.max_tokens,
+      absl::StrCat("Most tokens to generate, 1 or more, in a session also 0 (", otherwise, ")"));
   group.Add("--min-tokens", options.min_tokens, "Fewest tokens to generate (server: 0)");
   group.AddMany("--stop", options.stop, "End before this text; may repeat");
   group.AddMany("--stop-token", options.stop_token_ids, "End before this token; may repeat")

@@ -16,6 +16,17 @@
 namespace fmaserver::client {
 namespace {
 
+const char* RoleName(v1::Role role) {
+  switch (role) {
+    case v1::ROLE_PREFILL:
+      return "prefill";
+    case v1::ROLE_DECODE:
+      return "decode";
+    default:
+      return "any";
+  }
+}
+
 nlohmann::json ToJson(const v1::Model& model) {
   return {{"name", model.name()},
           {"vocab_size", model.vocab_size()},
@@ -46,7 +57,9 @@ nlohmann::json ToJson(const v1::Model& model) {
           {"encoder", model.encoder()},
           {"mask_token_id",
            model.has_mask_token_id() ? nlohmann::json(model.mask_token_id()) : nlohmann::json()},
-          {"hidden_size", model.hidden_size()}};
+          {"hidden_size", model.hidden_size()},
+          {"role", RoleName(model.role())},
+          {"role_tokens", model.role_tokens()}};
 }
 
 std::string LengthLimit(const v1::Model& model) {
@@ -106,6 +119,11 @@ std::string Table(const v1::Model& model) {
   model.encoder() ? AddEncoderRows(model, row) : AddDecoderRows(model, row);
   row("device", model.device());
   row("server", model.server_version());
+  if (model.role_tokens() > 0) {
+    const bool reads = model.role() == v1::ROLE_PREFILL;
+    row("role", absl::StrCat(RoleName(model.role()), ", ", reads ? "generates" : "reads", " up to ",
+                             WithCommas(model.role_tokens()), " tokens a call"));
+  }
   return text;
 }
 

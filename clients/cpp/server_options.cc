@@ -18,6 +18,10 @@ void AddServerOptions(CLI::App& command, ServerOptions& options) {
       ->type_name("HOST:PORT")
       ->envname("FMA_SERVER")
       ->capture_default_str();
+  AddAccessOptions(command, options);
+}
+
+void AddAccessOptions(CLI::App& command, ServerOptions& options) {
   command.add_flag("--tls", options.tls.on, "Use TLS, with the system's authorities");
   const auto add_file = [&command](const char* name, std::string& file, const char* help) {
     command.add_option(name, file, help)->type_name("FILE")->check(CLI::ExistingFile);

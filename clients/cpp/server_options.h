@@ -22,6 +22,9 @@ struct ServerOptions {
 /// Adds them to `command`, whose parse-complete callback becomes theirs.
 void AddServerOptions(CLI::App& command, ServerOptions& options);
 
+/// The same without `server`, for programs that call several.
+void AddAccessOptions(CLI::App& command, ServerOptions& options);
+
 Client MakeClient(const ServerOptions& options);
 
 }  // namespace fmaserver::client

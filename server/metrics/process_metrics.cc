@@ -80,10 +80,17 @@ MetricFamily BuildInfo() {
   return family;
 }
 
+MetricFamily RoleInfo(const std::string& role) {
+  MetricFamily family =
+      Family("fma_role_info", "What the server does of the work; always 1.", MetricType::Gauge, 1);
+  family.metric[0].label = {{"role", role}};
+  return family;
+}
+
 }  // namespace
 
 std::vector<MetricFamily> ProcessMetrics::Collect() const {
-  std::vector<MetricFamily> families = {BuildInfo()};
+  std::vector<MetricFamily> families = {BuildInfo(), RoleInfo(role_)};
   const auto add = [&](const char* name, const char* help, MetricType type, double value) {
     families.push_back(Family(name, help, type, value));
   };

@@ -22,7 +22,7 @@ grpc::ServerUnaryReactor* AdminService::LoadModel(Context* context, const Bytes*
         const auto model = admin.Load(message.name(), message.folder());
         if (!model.ok()) return model.status();
         call.SetModel((*model)->name());
-        return DescribeModel(**model);
+        return DescribeModel(**model, service_.policy().limits.share);
       });
 }
 

@@ -119,7 +119,7 @@ grpc::ServerUnaryReactor* GenerationService::GetModel(Context* context, const By
       [this](service::Call& call, const auto& message) -> absl::StatusOr<v1::Model> {
         const auto model = service_.Find(message.model(), call);
         if (!model.ok()) return model.status();
-        return DescribeModel(**model);
+        return DescribeModel(**model, service_.policy().limits.share);
       });
 }
 
@@ -130,7 +130,7 @@ grpc::ServerUnaryReactor* GenerationService::ListModels(Context* context, const 
       [this](service::Call& /*call*/, const auto& /*message*/) {
         v1::ListModelsResponse answer;
         for (const models::ModelPtr& model : service_.models().List()) {
-          *answer.add_models() = DescribeModel(*model);
+          *answer.add_models() = DescribeModel(*model, service_.policy().limits.share);
         }
         return absl::StatusOr<v1::ListModelsResponse>(std::move(answer));
       });

@@ -178,6 +178,18 @@ struct FillResponse {
   }
 };
 
+v1::Role ToWire(service::Role role) {
+  switch (role) {
+    case service::Role::kPrefill:
+      return v1::ROLE_PREFILL;
+    case service::Role::kDecode:
+      return v1::ROLE_DECODE;
+    case service::Role::kAny:
+      break;
+  }
+  return v1::ROLE_ANY;
+}
+
 void DescribeEncoder(const engine::EncoderEngine& engine, v1::Model& message) {
   const engine::Encoder& encoder = engine.encoder();
   message.set_encoder(true);
@@ -298,7 +310,7 @@ grpc::ByteBuffer SerializeTokens(std::span<const int32_t> tokens,
   return {parts.data(), parts.size()};
 }
 
-v1::Model DescribeModel(const models::ServedModel& served) {
+v1::Model DescribeModel(const models::ServedModel& served, const service::Share& share) {
   const engine::RequestRunner& runner = served.runner();
   const model::ModelConfig& config = runner.config();
   v1::Model message;
@@ -311,6 +323,8 @@ v1::Model DescribeModel(const models::ServedModel& served) {
   message.mutable_bos_token_ids()->Add(config.bos_token_ids.begin(), config.bos_token_ids.end());
   message.mutable_eos_token_ids()->Add(config.eos_token_ids.begin(), config.eos_token_ids.end());
   message.set_server_version(FMA_VERSION);
+  message.set_role(ToWire(share.role));
+  if (share.role != service::Role::kAny) message.set_role_tokens(share.tokens);
   if (served.is_encoder()) {
     DescribeEncoder(served.encoder(), message);
   } else {

@@ -31,6 +31,6 @@ grpc::ByteBuffer SerializeTokens(std::span<const int32_t> tokens,
                                  const model::Tokenizer& tokenizer);
 
 /// The answer of GetModel: the model, its limits and what one sequence costs.
-v1::Model DescribeModel(const models::ServedModel& served);
+v1::Model DescribeModel(const models::ServedModel& served, const service::Share& share);
 
 }  // namespace fmaserver::rpc

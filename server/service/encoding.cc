@@ -34,7 +34,9 @@ void Encoding::Run(const models::ModelPtr& model, absl::StatusOr<EncodeRequest> 
   engine::EncoderEngine& engine = model->encoder();
   auto ready =
       ForEncoder(*std::move(request), VocabularyOf(*model), call().limits(), engine.MaxTokens());
-  if (!ready.ok()) return Refuse(model, ready.status(), engine::Rejection::kInvalid);
+  absl::Status share = ready.status();
+  if (ready.ok()) share = CheckShare(call().limits().share, {.read = ready->request.Tokens()});
+  if (!share.ok()) return Refuse(model, share, engine::Rejection::kInvalid);
   call().ChargePrompt(ready->request.Tokens());
   truncated_ = std::move(ready->truncated);
   const auto id = engine.Submit(std::move(ready->request), shared_from_this());

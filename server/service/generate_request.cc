@@ -69,6 +69,7 @@ absl::StatusOr<engine::GenerateRequest> ForEngine(GenerateRequest request,
     if (!tokens.ok()) return tokens.status();
     result.prompt = *std::move(tokens);
   }
+  if (status = CheckShare(result, limits); !status.ok()) return status;
   result.tenant = tenant;
   if (!request.skip_prefix_cache) result.cache_scope = std::move(request.cache_salt);
   return result;

@@ -131,6 +131,11 @@ void Generation::SubmitAlone(const models::ModelPtr& model, engine::GenerateRequ
 }
 
 void Generation::Submit(const models::ModelPtr& model, engine::GenerateRequest request) {
+  // Again, because now there is also what the session has not read yet.
+  if (absl::Status status = CheckShare(request, call().limits()); !status.ok()) {
+    turn_.reset();
+    return Refuse(model, status, Rejection::kInvalid);
+  }
   unfinished_ = request.n;
   // The session's own tokens were charged in earlier turns.
   call().ChargePrompt(std::ssize(request.prompt) - request.pending);

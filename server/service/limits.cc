@@ -33,4 +33,9 @@ absl::Status CheckOptions(const engine::GenerateRequest& request, const RequestL
   return status;
 }
 
+absl::Status CheckShare(const engine::GenerateRequest& request, const RequestLimits& limits) {
+  return CheckShare(limits.share, {.read = std::ssize(request.prompt),
+                                   .generate = int64_t{request.n} * request.max_tokens});
+}
+
 }  // namespace fmaserver::service

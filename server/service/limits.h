@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "server/engine/request.h"
+#include "server/service/role.h"
 
 namespace fmaserver::service {
 
@@ -16,6 +17,7 @@ struct RequestLimits {
   int32_t stop_strings = static_cast<int32_t>(engine::kMaxStops);  ///< 0..kMaxStops
   size_t answer_bytes = size_t{4} << 20;                           ///< of a branch
   int32_t samples = engine::kMaxSamples;                           ///< 1..kMaxSamples
+  Share share = {};
 };
 
 /// All of these return INVALID_ARGUMENT with what was found and the limit.
@@ -23,5 +25,8 @@ absl::Status CheckText(size_t bytes, const RequestLimits& limits);
 absl::Status CheckPrompt(int64_t tokens, const RequestLimits& limits);
 /// Checks the rest of a request, whose prompt need not be set yet.
 absl::Status CheckOptions(const engine::GenerateRequest& request, const RequestLimits& limits);
+
+/// CheckShare of a request with the prompt that it has so far.
+absl::Status CheckShare(const engine::GenerateRequest& request, const RequestLimits& limits);
 
 }  // namespace fmaserver::service

@@ -34,7 +34,9 @@ std::shared_ptr<Scoring> Scoring::Start(Service& service,
 void Scoring::Run(const models::ModelPtr& model, absl::StatusOr<ScoreRequest> request) {
   if (!request.ok()) return Refuse(model, request.status(), engine::Rejection::kInvalid);
   auto tokens = TokensOf(std::move(request->text), VocabularyOf(*model), call().limits());
-  if (!tokens.ok()) return Refuse(model, tokens.status(), engine::Rejection::kInvalid);
+  absl::Status share = tokens.status();
+  if (tokens.ok()) share = CheckShare(call().limits().share, {.read = std::ssize(*tokens)});
+  if (!share.ok()) return Refuse(model, share, engine::Rejection::kInvalid);
   engine::ScoreRequest score{.tokens = *std::move(tokens),
                              .top_logprobs = request->top_logprobs,
                              .no_archive = request->no_archive,

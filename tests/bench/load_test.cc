@@ -195,11 +195,12 @@ TEST(BenchReport, MeasuresFromWhenARequestWasDue) {
   EXPECT_EQ(report.time_per_token.count, 1U);
   EXPECT_EQ(report.time_per_token.max, 1.25 / 4);
   EXPECT_EQ(report.end_to_end.max, 2);
-  ASSERT_EQ(report.failures.size(), 1U);
-  EXPECT_EQ(report.failures.at("RESOURCE_EXHAUSTED").count, 2);
-  EXPECT_EQ(report.failures.at("RESOURCE_EXHAUSTED").first_message, "full");
+  ASSERT_EQ(report.failures.by_code.size(), 1U);
+  EXPECT_EQ(report.failures.by_code.at("RESOURCE_EXHAUSTED").count, 2);
+  EXPECT_EQ(report.failures.by_code.at("RESOURCE_EXHAUSTED").first_message, "full");
   // A cancelled call that nobody here cancelled is a failure.
-  EXPECT_EQ(BenchReport::Of(result, /*interrupted=*/false).failures.at("CANCELLED").count, 1);
+  EXPECT_EQ(BenchReport::Of(result, /*interrupted=*/false).failures.by_code.at("CANCELLED").count,
+            1);
 
   const nlohmann::json json = ToJson(report, {}, {});
   EXPECT_EQ(json["throughput"]["requests_per_second"], 0.5);

@@ -18,6 +18,8 @@ class Process {
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
+  /// -1 after its end.
+  pid_t pid() const { return pid_; }
   void Signal(int signal) const;
 
   /// Waits for its end; returns the exit code, or minus the signal that killed it.

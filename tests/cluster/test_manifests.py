@@ -185,6 +185,17 @@ def test_whoever_selects_pods_selects_the_replicas_and_nothing_else(overlay: str
         assert selected == labels, who
 
 
+def test_replicas_for_prefill_and_for_decode_stand_beside_each_other() -> None:
+    overlays = {role: f"overlays/{role}" for role in ("prefill", "decode")}
+    assert {configuration(overlay)["role"] for overlay in overlays.values()} == set(overlays)
+    names = [{(m["kind"], m["metadata"]["name"]) for m in render(overlay)} for overlay in overlays.values()]
+    assert names[0].isdisjoint(names[1]), "one would take the place of the other"
+    selected = [dict(selectors(overlay))["Deployment"] for overlay in overlays.values()]
+    assert selected[0] != selected[1]
+    volumes = [pod(overlay)["volumes"] for overlay in overlays.values()]
+    assert volumes[0] == volumes[1], "they share models and sessions"
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_what_is_referred_to_is_there(overlay: str) -> None:
     deployment, spec = only(overlay, "Deployment"), pod(overlay)

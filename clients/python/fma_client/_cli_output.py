@@ -283,6 +283,13 @@ def _decoder_rows(model: Model) -> list[tuple[str, str]]:
     ]
 
 
+def _role_rows(model: Model) -> list[tuple[str, str]]:
+    if not model.role_tokens:
+        return []
+    does = "generates" if model.role == "prefill" else "reads"
+    return [("role", f"{model.role}, {does} up to {model.role_tokens:,} tokens a call")]
+
+
 def write_model(model: Model) -> None:
     for name, value in (
         ("model", model.name),
@@ -293,6 +300,7 @@ def write_model(model: Model) -> None:
         *(_encoder_rows(model) if model.encoder else _decoder_rows(model)),
         ("device", model.device),
         ("server", model.server_version),
+        *_role_rows(model),
     ):
         write(f"{name:<16}  {value}\n")
 

@@ -61,9 +61,13 @@ def session_hint(request: Any) -> tuple[tuple[str, str], ...]:
     return (("x-session-id", session_id),) if re.fullmatch(r"[\w.-]{1,128}", session_id, re.ASCII) else ()
 
 
+_ROLES = {2: "prefill", 3: "decode"}  # fma.v1.Role
+
+
 def _model(message: Any) -> Model:
     mask = message.mask_token_id if message.HasField("mask_token_id") else None
-    return copy_fields(Model, message, sampling=copy_fields(Sampling, message.sampling), mask_token_id=mask)
+    sampling = copy_fields(Sampling, message.sampling)
+    return copy_fields(Model, message, sampling=sampling, mask_token_id=mask, role=_ROLES.get(message.role, "any"))
 
 
 def _session_info(message: Any) -> SessionInfo:

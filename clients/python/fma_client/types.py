@@ -245,6 +245,8 @@ class Model:
     encoder: bool = False  #: for embed() and fill_mask() alone
     mask_token_id: int | None = None  #: of an encoder: what stands for a token to be guessed
     hidden_size: int = 0  #: numbers of an embedding
+    role: str = "any"  #: the server's share of the work: "any", "prefill" or "decode"
+    role_tokens: int = 0  #: tokens of the other role's work that a call may ask for
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ TEST(Metrics, StateBytesOfEveryLayoutAddUp) {
 }
 
 TEST(ProcessMetrics, ReadsThisProcess) {
-  const auto series = Scrape(ProcessMetrics());
+  const auto series = Scrape(ProcessMetrics("decode"));
   EXPECT_THAT(series, Contains(Pair("process_open_fds", Ge(3))));
   EXPECT_THAT(series, Contains(Pair("process_threads", Ge(1))));
   EXPECT_THAT(series, Contains(Pair("process_resident_memory_bytes", Ge(1 << 20))));
@@ -170,6 +170,7 @@ TEST(ProcessMetrics, ReadsThisProcess) {
   EXPECT_THAT(series, Contains(Pair("process_start_time_seconds",
                                     AllOf(Ge(now - 3600), ::testing::Le(now + 5)))));
   EXPECT_THAT(series, Contains(Key(HasSubstr("fma_build_info"))));
+  EXPECT_THAT(series, Contains(Pair(R"(fma_role_info{role="decode"})", 1)));
 }
 
 // An engine that is stuck in a step reports nothing, so the page itself must tell.

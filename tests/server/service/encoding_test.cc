@@ -128,6 +128,14 @@ TEST_F(EncodingTest, TheServersOwnLimitCountsToo) {
   EXPECT_EQ(Answer().text.tokens, 8);
 }
 
+TEST_F(EncodingTest, AServerForDecodeReadsLittle) {
+  Serve({.share = {.role = service::Role::kDecode, .tokens = 8}});
+  EXPECT_TRUE(Run(Of("12345678")).ok());
+  const absl::Status status = Run({.texts = {{.text = "12345"}, {.text = "1234"}}});
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("tokens to read is 9"));
+}
+
 TEST_F(EncodingTest, OnlyWhatTheRequestSaysStandsForAMask) {
   ASSERT_TRUE(Run(Masked("a [MASK] b ___ c ___", "___")).ok());
   ASSERT_EQ(Answer().text.masks.size(), 2U);
