@@ -188,15 +188,13 @@ class CpuBackend : public Backend {
 
   int64_t BothWaysBytes(const AttentionSpec& spec,
                         std::span<const int64_t> lengths) const override {
-    const cpu::EncoderLayout layout(spec, cpu::EncoderPlan(spec, lengths), pool_.threads());
+    const cpu::EncoderLayout layout(spec, EncoderPlan(spec, lengths), pool_.threads());
     return layout.floats * static_cast<int64_t>(sizeof(float));
   }
 
-  absl::Status AttendBothWays(const AttentionWeights& weights, std::span<const int64_t> lengths,
-                              Matrix qkv, Buffer& workspace, Matrix out) override {
-    cpu::AttendBothWays(pool_, static_cast<const cpu::PackedAttention&>(weights), lengths, qkv,
-                        reinterpret_cast<float*>(workspace.data), out);
-    return absl::OkStatus();
+  int64_t AttendBothWays(const AttentionWeights& weights, int64_t rows, BothWays& work) override {
+    return cpu::AttendBothWays(pool_, static_cast<const cpu::PackedAttention&>(weights), rows, work)
+        .rows;
   }
 
   void Activate(MlpKind kind, Matrix in, Matrix out) override {

@@ -25,7 +25,6 @@ DeviceChoice DeviceFor(const model::Checkpoint& checkpoint, WeightType type,
   if (rounds || HasIntegers(checkpoint)) {
     return {"cpu", "int8 and int4 weights are for the CPU alone"};
   }
-  if (!checkpoint.config().attention.causal) return {"cpu", "encoders are for the CPU alone"};
   if (cache == kernels::CacheType::kInt8) return {"cpu", "a cache in int8 is for the CPU alone"};
   return {device, ""};
 }

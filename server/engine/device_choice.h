@@ -15,7 +15,7 @@ struct DeviceChoice {
 };
 
 /// For a checkpoint that is loaded as `type`: `device`, but "cpu" instead of "auto" for what the
-/// CPU alone does: weights that are then integers, encoders, and a cache of integers.
+/// CPU alone does: weights that are then integers, and a cache of integers.
 DeviceChoice DeviceFor(const model::Checkpoint& checkpoint, WeightType type,
                        kernels::CacheType cache, const std::string& device);
 

@@ -53,10 +53,7 @@ class Windows {
     absl::Status status = WriteLogits(*encoding);
     if (status.ok()) status = Guess(window);
     if (!status.ok()) return status;
-    if (!embedding_.has_value()) return absl::OkStatus();
-    const auto embedding = encoder_.Embedding(*encoding, 0);
-    if (!embedding.ok()) return embedding.status();
-    embedding_->Append(*embedding);
+    if (embedding_.has_value()) embedding_->Append(encoding->Embedding(0));
     return absl::OkStatus();
   }
 
