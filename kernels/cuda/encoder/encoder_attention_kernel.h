@@ -5,14 +5,14 @@
 #include <cstdint>
 
 #include "kernels/cuda/attention/query.h"
-#include "kernels/cuda/encoder/encoder_data.h"
+#include "kernels/cuda/encoder/encoder_kernel.h"
 #include "kernels/cuda/encoder/encoder_list.h"
 #include "kernels/cuda/encoder/encoder_runs.h"
 
 namespace fmaserver::kernels::cuda {
 
 /// What the blocks of both kernels have in common.
-struct EncoderAttention : EncoderParameters {
+struct EncoderAttention : EncoderKernel {
   int32_t at_once = 0;  ///< queries of a block
 
  protected:

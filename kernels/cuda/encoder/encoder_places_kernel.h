@@ -5,13 +5,13 @@
 #include <cstdint>
 
 #include "kernels/cuda/attention/rotation.h"
-#include "kernels/cuda/encoder/encoder_data.h"
+#include "kernels/cuda/encoder/encoder_kernel.h"
 
 namespace fmaserver::kernels::cuda {
 
 /// Sums become averages, those of queries are scaled, keys and queries are rotated by the centres
 /// of their shares. Blocks: groups of the level.
-struct EncoderPlacesKernel : EncoderParameters {
+struct EncoderPlacesKernel : EncoderKernel {
   static constexpr int kThreads = 256;
   static constexpr const char* kName = "encoder_places";
 
@@ -60,7 +60,7 @@ struct EncoderPlacesKernel : EncoderParameters {
 
 /// Rotates the keys of tokens by their positions, in place: of rows [first, first + count). A
 /// thread takes a pair of channels; grid: Blocks().
-struct EncoderKeysKernel : EncoderParameters {
+struct EncoderKeysKernel : EncoderKernel {
   static constexpr int kThreads = 256;
   static constexpr const char* kName = "encoder_keys";
 

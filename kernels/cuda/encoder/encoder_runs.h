@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/encoder/encoder_data.h"
+#include "kernels/cuda/encoder/encoder_kernel.h"
 
 namespace fmaserver::kernels::cuda {
 
@@ -20,11 +20,11 @@ class EncoderRuns {
 
   /// Called by all threads: lists `levels` levels from `first_level` on for the queries of a fine
   /// group. A barrier must follow before anything else is called.
-  FMA_DEVICE void List(const EncoderParameters& parameters, const EncoderGroup& sequence,
+  FMA_DEVICE void List(const EncoderKernel& kernel, const EncoderGroup& sequence,
                        int64_t fine_group, int first_level, int levels) {
     first_level_ = first_level;
     runs_ = 2 * levels;
-    const AttentionSpec& spec = parameters.attention.spec;
+    const AttentionSpec& spec = kernel.attention.spec;
     for (int run = ThreadIndex(); run < runs_; run += ThreadCount()) {
       const int level = first_level + run / 2;
       const int64_t groups = spec.hierarchy.GroupsWithTokens(level, sequence.length);
@@ -35,7 +35,7 @@ class EncoderRuns {
           CountSummaries(spec.hierarchy, spec.downsampling == Downsampling::kAverage, level, seen,
                          sequence.length);
       count_.Set(run, count > 0 ? static_cast<int>(count) : 0);
-      if (count > 0) place_.Set(run, parameters.Place(level, sequence.sequence, seen.first));
+      if (count > 0) place_.Set(run, kernel.Place(level, sequence.sequence, seen.first));
     }
   }
 

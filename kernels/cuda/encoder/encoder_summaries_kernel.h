@@ -4,12 +4,12 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/cuda/encoder/encoder_data.h"
+#include "kernels/cuda/encoder/encoder_kernel.h"
 
 namespace fmaserver::kernels::cuda {
 
 /// Blocks: groups of the level; y: BlocksY(), a thread for each channel of each vector of a token.
-struct EncoderSummariesKernel : EncoderParameters {
+struct EncoderSummariesKernel : EncoderKernel {
   static constexpr int kThreads = 256;
   static constexpr const char* kName = "encoder_summaries";
 
