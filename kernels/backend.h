@@ -171,16 +171,25 @@ struct Segment {
   std::span<float> attention_shares = {};
 };
 
+/// Whole sequences on their way through the attention of an encoder's layer.
+struct BothWays {
+  std::span<const int64_t> lengths;  ///< of the sequences, each 1 or more
+  /// As of Attend(): the rows are the tokens of one sequence after the other. It is overwritten.
+  Matrix qkv;
+  Buffer* workspace = nullptr;  ///< of BothWaysBytes() or more
+  Matrix out;
+
+  bool done = false;
+  // Where it is; these begin as 0, and the backend alone knows what they mean.
+  int32_t phase = 0;
+  int64_t task = 0;
+};
+
 /// The size in bytes of a device's own memory, and how much all its users take together.
 struct DeviceMemory {
   int64_t total = 0;
   int64_t used = 0;
 };
-
-/// What backends say that run no encoders.
-inline absl::Status NoEncoders() {
-  return absl::UnimplementedError("this device cannot run encoders (fma.causal is false): use cpu");
-}
 
 class Backend {
  public:
@@ -251,23 +260,14 @@ class Backend {
 
   /// The bytes that AttendBothWays() needs to work in, for sequences of these lengths: of the order
   /// of their tokens.
-  virtual int64_t BothWaysBytes(const AttentionSpec& spec, std::span<const int64_t> lengths) const {
-    static_cast<void>(spec), static_cast<void>(lengths);
-    return 0;
-  }
+  virtual int64_t BothWaysBytes(const AttentionSpec& spec,
+                                std::span<const int64_t> lengths) const = 0;
 
-  /// The attention of an encoder's layer (spec.causal is false) over whole sequences, within a step
-  /// without segments. Rows of qkv and of out, as of Attend(), are the tokens of sequences of
-  /// `lengths` (each 1 or more), one sequence after the other; qkv is overwritten. `workspace` has
-  /// BothWaysBytes() or more. UNIMPLEMENTED for backends that run no encoders, which
-  /// PackAttention() says first.
-  virtual absl::Status AttendBothWays(const AttentionWeights& weights,
-                                      std::span<const int64_t> lengths, Matrix qkv,
-                                      Buffer& workspace, Matrix out) {
-    static_cast<void>(weights), static_cast<void>(lengths), static_cast<void>(qkv);
-    static_cast<void>(workspace), static_cast<void>(out);
-    return NoEncoders();
-  }
+  /// Goes on with the attention of an encoder's layer (spec.causal is false), within a step without
+  /// segments, for about as much work as `rows` tokens, 1 or more, are to a layer; `out` is
+  /// computed once `work` is done. How it is divided changes no bit. Returns how many tokens' work
+  /// that was. Between the calls nobody else may write what `work` names.
+  virtual int64_t AttendBothWays(const AttentionWeights& weights, int64_t rows, BothWays& work) = 0;
 
   /// out = act(in) for the GELUs; swiglu: in [n, 2F] is gate | up, out [n, F] = silu(gate) * up.
   virtual void Activate(MlpKind kind, Matrix in, Matrix out) = 0;

@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "server/engine/device_choice.h"
 #include "server/engine/engine.h"
 #include "server/metrics/device_metrics.h"
 #include "server/metrics/metrics.h"
@@ -79,11 +78,8 @@ void LogModel(const models::ServedModel& served) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<kernels::Backend>> ModelLoader::MakeBackend(
-    const model::Checkpoint& checkpoint) {
-  const engine::DeviceChoice choice = engine::DeviceFor(checkpoint, flags_.device);
-  if (!choice.why.empty()) spdlog::info("no GPU: {}", choice.why);
-  auto device = devices_.MakeBackend(choice.name);
+absl::StatusOr<std::shared_ptr<kernels::Backend>> ModelLoader::MakeBackend() {
+  auto device = devices_.MakeBackend(flags_.device);
   if (!device.ok()) return device.status();
   if (!device->why.empty()) spdlog::info("no GPU: {}", device->why);
   return std::move(device->backend);
@@ -150,7 +146,7 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadNow(
     const models::ModelSource& source) {
   const auto checkpoint = model::Checkpoint::Open(source.folder);
   if (!checkpoint.ok()) return checkpoint.status();
-  auto backend = MakeBackend(*checkpoint);
+  auto backend = MakeBackend();
   if (!backend.ok()) return backend.status();
   auto room = budget_.Reserve(source.name, MemoryOf(*checkpoint, **backend));
   if (!room.ok()) return room.status();

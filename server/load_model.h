@@ -52,8 +52,7 @@ class ModelLoader {
   absl::StatusOr<std::unique_ptr<models::ServedModel>> LoadEncoder(
       const models::ModelSource& source, const model::Checkpoint& checkpoint,
       const std::shared_ptr<kernels::Backend>& backend, std::shared_ptr<const void> room);
-  absl::StatusOr<std::shared_ptr<kernels::Backend>> MakeBackend(
-      const model::Checkpoint& checkpoint);
+  absl::StatusOr<std::shared_ptr<kernels::Backend>> MakeBackend();
   ModelMemory MemoryOf(const model::Checkpoint& checkpoint, const kernels::Backend& backend) const;
   engine::EngineOptions OptionsForEngine() const;
   std::filesystem::path SessionFolder(const std::string& name) const;

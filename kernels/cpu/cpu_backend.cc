@@ -92,7 +92,7 @@ class CpuBackend : public Backend {
   }
 
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) override {
-    AlignedArray<std::byte> memory = TryAllocateAligned<std::byte>(bytes);
+    AlignedArray<std::byte> memory = TryAllocateAlone(bytes);
     if (memory == nullptr) return NoMemory(bytes);
     return std::make_unique<HostBuffer>(std::move(memory), bytes);
   }
@@ -188,15 +188,13 @@ class CpuBackend : public Backend {
 
   int64_t BothWaysBytes(const AttentionSpec& spec,
                         std::span<const int64_t> lengths) const override {
-    const cpu::EncoderLayout layout(spec, cpu::EncoderPlan(spec, lengths), pool_.threads());
+    const cpu::EncoderLayout layout(spec, EncoderPlan(spec, lengths), pool_.threads());
     return layout.floats * static_cast<int64_t>(sizeof(float));
   }
 
-  absl::Status AttendBothWays(const AttentionWeights& weights, std::span<const int64_t> lengths,
-                              Matrix qkv, Buffer& workspace, Matrix out) override {
-    cpu::AttendBothWays(pool_, static_cast<const cpu::PackedAttention&>(weights), lengths, qkv,
-                        reinterpret_cast<float*>(workspace.data), out);
-    return absl::OkStatus();
+  int64_t AttendBothWays(const AttentionWeights& weights, int64_t rows, BothWays& work) override {
+    return cpu::AttendBothWays(pool_, static_cast<const cpu::PackedAttention&>(weights), rows, work)
+        .rows;
   }
 
   void Activate(MlpKind kind, Matrix in, Matrix out) override {

@@ -6,6 +6,7 @@
 #include "kernels/cpu/encoder_places.h"
 #include "kernels/cpu/pointwise.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/host/encoder_phases.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/encoder_attention.cc"
@@ -45,49 +46,90 @@ HWY_EXPORT(MakeSummaries);
 HWY_EXPORT(AttendShares);
 HWY_EXPORT(AttendBlock);
 
-/// Level by level, because a level may be made of the one below.
-void Summarise(ThreadPool& pool, const EncoderWork& work) {
-  const AttentionSpec& spec = work.spec();
-  const int64_t first = spec.query_downsampling ? 0 : spec.num_heads;
-  const int64_t columns = spec.num_heads + 2 * int64_t{spec.num_kv_heads} - first;
-  for (int level = 1; level <= work.plan.levels(); ++level) {
-    pool.ParallelFor(work.plan.Groups(level) * columns, [&](int64_t task, int worker) {
-      EncoderScratch scratch = work.Scratch(worker);
-      HWY_DYNAMIC_DISPATCH(MakeSummaries)
-      (work, level, work.plan.GroupAt(level, task / columns), first + task % columns, scratch);
+/// Does tasks, divided among the threads of a pool.
+class EncoderTasksOfPool {
+ public:
+  EncoderTasksOfPool(ThreadPool& pool, const EncoderWork& work)
+      : pool_(pool), work_(work), spec_(work.spec()), scores_(pool.threads()) {}
+
+  void Run(const EncoderTasks& tasks) {
+    switch (tasks.step) {
+      case EncoderStep::kNorms:
+        return Norm(tasks);
+      case EncoderStep::kSummaries:
+        return Summarise(tasks);
+      case EncoderStep::kPlaces:
+        return ForGroups(tasks, 1, [this, &tasks](auto group, auto, auto& scratch, int) {
+          PlaceSummaries(work_, tasks.level, group, scratch.rotation);
+        });
+      case EncoderStep::kAngles:
+        return pool_.ParallelFor(tasks.count, [this, &tasks](int64_t i, int) {
+          const int64_t position = tasks.first + i;
+          work_.weights.rotary->Fill(static_cast<double>(position), work_.Rotation(position));
+        });
+      case EncoderStep::kKeys:
+        return ForGroups(tasks, 1,
+                         [this](auto group, auto, auto&, int) { RotateKeys(work_, group); });
+      case EncoderStep::kShares:
+        return ForGroups(tasks, spec_.num_kv_heads,
+                         [this, &tasks](auto group, auto head, auto& scratch, int worker) {
+                           scores_[worker] += HWY_DYNAMIC_DISPATCH(AttendShares)(
+                               work_, tasks.level, head, group, scratch);
+                         });
+      case EncoderStep::kBlocks:
+        return ForGroups(
+            tasks, spec_.num_kv_heads, [this](auto group, auto head, auto& scratch, int worker) {
+              scores_[worker] += HWY_DYNAMIC_DISPATCH(AttendBlock)(work_, head, group, scratch);
+            });
+    }
+  }
+
+  /// Computed against summaries.
+  int64_t scores() const { return std::accumulate(scores_.begin(), scores_.end(), int64_t{0}); }
+
+ private:
+  /// Calls body(group, part, scratch, worker) for every group and each of so many parts of it.
+  template <typename Body>
+  void ForGroups(const EncoderTasks& tasks, int64_t parts, const Body& body) {
+    pool_.ParallelFor(tasks.count * parts, [&](int64_t i, int worker) {
+      EncoderScratch scratch = work_.Scratch(worker);
+      body(work_.plan.GroupAt(tasks.level, tasks.first + i / parts), i % parts, scratch, worker);
     });
   }
-}
+
+  void Norm(const EncoderTasks& tasks) {
+    const Matrix rows = {work_.qkv.Row(tasks.first), tasks.count, work_.qkv.cols};
+    const int64_t dim = spec_.head_dim;
+    NormHeads(pool_, work_.weights.query_norm, {0, spec_.num_heads, dim}, rows);
+    NormHeads(pool_, work_.weights.key_norm, {spec_.num_heads, spec_.num_kv_heads, dim}, rows);
+  }
+
+  void Summarise(const EncoderTasks& tasks) {
+    const int64_t first = spec_.query_downsampling ? 0 : spec_.num_heads;
+    const int64_t columns = spec_.num_heads + 2 * int64_t{spec_.num_kv_heads} - first;
+    ForGroups(tasks, columns, [this, &tasks, first](auto group, auto column, auto& scratch, int) {
+      HWY_DYNAMIC_DISPATCH(MakeSummaries)(work_, tasks.level, group, first + column, scratch);
+    });
+  }
+
+  ThreadPool& pool_;
+  const EncoderWork& work_;
+  const AttentionSpec& spec_;
+  std::vector<int64_t> scores_;  // of each thread
+};
 
 }  // namespace
 
-int64_t AttendBothWays(ThreadPool& pool, const PackedAttention& weights,
-                       std::span<const int64_t> lengths, Matrix qkv, float* memory, Matrix out) {
-  const AttentionSpec& spec = weights.spec;
-  const EncoderPlan plan(spec, lengths);
-  const EncoderLayout layout(spec, plan, pool.threads());
-  const EncoderWork work{weights, plan, layout, memory, qkv, out};
-  NormHeads(pool, weights.query_norm, {0, spec.num_heads, spec.head_dim}, qkv);
-  NormHeads(pool, weights.key_norm, {spec.num_heads, spec.num_kv_heads, spec.head_dim}, qkv);
-  Summarise(pool, work);
-  PlaceSummaries(pool, work);
-  RotateKeys(pool, work);
-
-  const int64_t heads = spec.num_kv_heads;
-  std::vector<int64_t> scores(static_cast<size_t>(pool.threads()));
-  for (int level = plan.levels(); spec.query_downsampling && level >= 1; --level) {
-    pool.ParallelFor(plan.Groups(level) * heads, [&](int64_t task, int worker) {
-      EncoderScratch scratch = work.Scratch(worker);
-      scores[worker] += HWY_DYNAMIC_DISPATCH(AttendShares)(
-          work, level, task % heads, plan.GroupAt(level, task / heads), scratch);
-    });
-  }
-  pool.ParallelFor(plan.Blocks() * heads, [&](int64_t task, int worker) {
-    EncoderScratch scratch = work.Scratch(worker);
-    scores[worker] +=
-        HWY_DYNAMIC_DISPATCH(AttendBlock)(work, task % heads, plan.Block(task / heads), scratch);
-  });
-  return std::accumulate(scores.begin(), scores.end(), int64_t{0});
+EncoderPiece AttendBothWays(ThreadPool& pool, const PackedAttention& weights, int64_t rows,
+                            BothWays& work) {
+  const EncoderPlan plan(weights.spec, work.lengths);
+  const EncoderLayout layout(weights.spec, plan, pool.threads());
+  auto* const memory = reinterpret_cast<float*>(work.workspace->data);
+  const EncoderWork layer{weights, plan, layout, memory, work.qkv, work.out};
+  EncoderTasksOfPool tasks(pool, layer);
+  const int64_t done = RunPiece(weights.spec, plan, weights.query_norm.weight != nullptr, rows,
+                                work, [&tasks](const EncoderTasks& some) { tasks.Run(some); });
+  return {done, tasks.scores()};
 }
 
 }  // namespace fmaserver::kernels::cpu

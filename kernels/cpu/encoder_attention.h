@@ -11,8 +11,9 @@
 // exponentials of its scores, and the mean of its values by them. It is then like one key with that
 // score and value.
 //
-// Every sum has an order that depends on the sequence alone, so neither threads nor other sequences
-// change a bit.
+// Each of these is a phase or a few (kernels/host/encoder_phases.h), so that the work can be done
+// in pieces. Every sum has an order that depends on the sequence alone, so neither pieces nor
+// threads nor other sequences change a bit.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/attention_weights.h"
-#include "kernels/cpu/encoder_plan.h"
+#include "kernels/cpu/encoder_layout.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace fmaserver::kernels::cpu {
@@ -66,9 +67,15 @@ struct EncoderWork {
   }
 };
 
-/// See Backend::AttendBothWays; `memory` has EncoderLayout::floats numbers for the threads of the
-/// pool. Returns how many scores against summaries it computed.
-int64_t AttendBothWays(ThreadPool& pool, const PackedAttention& weights,
-                       std::span<const int64_t> lengths, Matrix qkv, float* memory, Matrix out);
+/// What a piece of the work came to.
+struct EncoderPiece {
+  int64_t rows = 0;    ///< see Backend::AttendBothWays
+  int64_t scores = 0;  ///< against summaries
+};
+
+/// See Backend::AttendBothWays; the workspace has EncoderLayout::floats numbers for the threads of
+/// the pool.
+EncoderPiece AttendBothWays(ThreadPool& pool, const PackedAttention& weights, int64_t rows,
+                            BothWays& work);
 
 }  // namespace fmaserver::kernels::cpu

@@ -42,7 +42,13 @@ void PlaceShare(const EncoderWork& work, int level, EncoderPlan::Group group, in
   for (int32_t head = 0; head < spec.num_heads; ++head) place(work.QuerySummary(head, at), scale);
 }
 
-void RotateKeysOfBlock(const EncoderWork& work, EncoderPlan::Group block) {
+}  // namespace
+
+void PlaceSummaries(const EncoderWork& work, int level, EncoderPlan::Group group, float* rotation) {
+  for (int r = 0; r < work.spec().hierarchy.rank; ++r) PlaceShare(work, level, group, r, rotation);
+}
+
+void RotateKeys(const EncoderWork& work, EncoderPlan::Group block) {
   const int64_t m = work.spec().hierarchy.group_size;
   const int64_t first = work.plan.FirstRow(block.sequence);
   const int64_t end = std::min((block.index + 1) * m, work.plan.Length(block.sequence));
@@ -52,28 +58,6 @@ void RotateKeysOfBlock(const EncoderWork& work, EncoderPlan::Group block) {
       work.weights.rotary->Apply(work.Rotation(position), key, key);
     }
   }
-}
-
-}  // namespace
-
-void PlaceSummaries(ThreadPool& pool, const EncoderWork& work) {
-  for (int level = 1; level <= work.plan.levels(); ++level) {
-    pool.ParallelFor(work.plan.Groups(level), [&](int64_t number, int worker) {
-      const EncoderPlan::Group group = work.plan.GroupAt(level, number);
-      for (int r = 0; r < work.spec().hierarchy.rank; ++r) {
-        PlaceShare(work, level, group, r, work.Scratch(worker).rotation);
-      }
-    });
-  }
-}
-
-void RotateKeys(ThreadPool& pool, const EncoderWork& work) {
-  if (work.weights.rotary == nullptr) return;
-  pool.ParallelFor(work.plan.longest(), [&](int64_t position, int) {
-    work.weights.rotary->Fill(static_cast<double>(position), work.Rotation(position));
-  });
-  pool.ParallelFor(work.plan.Blocks(),
-                   [&](int64_t number, int) { RotateKeysOfBlock(work, work.plan.Block(number)); });
 }
 
 }  // namespace fmaserver::kernels::cpu

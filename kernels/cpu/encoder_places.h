@@ -2,16 +2,15 @@
 #pragma once
 
 #include "kernels/cpu/encoder_attention.h"
-#include "kernels/cpu/thread_pool.h"
 
 namespace fmaserver::kernels::cpu {
 
-/// Finishes the summaries once all levels are made: sums become averages, those of queries are
-/// scaled, and keys and queries are rotated by the centres of their shares.
-void PlaceSummaries(ThreadPool& pool, const EncoderWork& work);
+/// Finishes the summaries of a group once all levels are made: sums become averages, those of
+/// queries are scaled, and keys and queries are rotated by the centres of their shares. `rotation`
+/// [d] is scratch.
+void PlaceSummaries(const EncoderWork& work, int level, EncoderPlan::Group group, float* rotation);
 
-/// Makes EncoderWork::Rotation(), and rotates the tokens' keys. Without rotary positions it does
-/// nothing.
-void RotateKeys(ThreadPool& pool, const EncoderWork& work);
+/// Rotates the keys of a fine group's tokens by EncoderWork::Rotation(), which are made.
+void RotateKeys(const EncoderWork& work, EncoderPlan::Group block);
 
 }  // namespace fmaserver::kernels::cpu

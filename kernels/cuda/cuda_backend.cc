@@ -17,6 +17,7 @@
 #include "kernels/cuda/attention/slot_bytes.h"
 #include "kernels/cuda/buffers.h"
 #include "kernels/cuda/dense/weights.h"
+#include "kernels/cuda/encoder/encoder.h"
 #include "kernels/cuda/executor.h"
 #include "kernels/cuda/fusion.h"
 #include "kernels/cuda/graph_cache.h"
@@ -31,6 +32,10 @@ namespace {
 
 constexpr int kLeastMajor = 8;
 constexpr int64_t kTransferBytes = int64_t{8} << 20;
+
+/// How many rows of an encoder's attention a device does while a processor does one: what waits for
+/// a piece should not wait for long, but a piece should keep a device busy.
+constexpr int64_t kRowsAtOnce = 32;
 
 /// The number of rows in the graph that runs a decode step of `rows`: exact for few rows, then
 /// multiples of 4, later multiples of about an eighth.
@@ -108,6 +113,8 @@ class CudaBackend : public Backend, private RowSampler {
   void Linear(Matrix x, const LinearWeights& weights, bool accumulate, Matrix y) override;
   void Activate(MlpKind kind, Matrix in, Matrix out) override;
   void Attend(const AttentionWeights& weights, int32_t layer, Matrix qkv, Matrix out) override;
+  int64_t BothWaysBytes(const AttentionSpec& spec, std::span<const int64_t> lengths) const override;
+  int64_t AttendBothWays(const AttentionWeights& weights, int64_t rows, BothWays& work) override;
   void GatherRows(Matrix x, std::span<const int32_t> rows, Matrix out) override;
 
   absl::Status CopyToHost(Matrix x, std::span<float> out) override;
@@ -382,6 +389,25 @@ void CudaBackend::Attend(const AttentionWeights& weights, int32_t layer, Matrix 
     recorded_.push_back(CopyOperation{{heads, 1, floats}, to});
   }
   recorded_.push_back(AttendOperation{attention, layout_, plan, layer, qkv, out, clears});
+}
+
+int64_t CudaBackend::BothWaysBytes(const AttentionSpec& spec,
+                                   std::span<const int64_t> lengths) const {
+  const EncoderMemoryLayout layout(spec, EncoderPlan(spec, lengths).places());
+  return std::max<int64_t>(layout.floats, 1) * static_cast<int64_t>(sizeof(float));
+}
+
+int64_t CudaBackend::AttendBothWays(const AttentionWeights& weights, int64_t rows, BothWays& work) {
+  const DeviceAttention& attention = static_cast<const PackedAttention&>(weights).view;
+  const EncoderPlan plan(attention.spec, work.lengths);
+  const auto* numbers = Put<int64_t>(plan.numbers(), plan.at().Size());
+  const int64_t done =
+      RunPiece(attention.spec, plan, attention.query_norm != nullptr, rows * kRowsAtOnce, work,
+               [&](const EncoderTasks& tasks) {
+                 if (tasks.step == EncoderStep::kAngles) return;
+                 recorded_.push_back(MakeEncoderOperation(attention, plan, numbers, work, tasks));
+               });
+  return (done + kRowsAtOnce - 1) / kRowsAtOnce;
 }
 
 void CudaBackend::Activate(MlpKind kind, Matrix in, Matrix out) {

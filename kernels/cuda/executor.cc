@@ -95,6 +95,10 @@ absl::Status Executor::RunOne(Stream& stream, const AttendOperation& operation) 
                          operation.layer, operation.qkv, out);
 }
 
+absl::Status Executor::RunOne(Stream& stream, const EncoderOperation& operation) {
+  return LaunchEncoder(stream, operation);
+}
+
 absl::Status Executor::RunOne(Stream& stream, const CopyOperation& operation) {
   const Matrix& from = operation.from;
   return stream.CopyOnDevice(operation.to, from.data,

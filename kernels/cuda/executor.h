@@ -36,6 +36,7 @@ class Executor {
   absl::Status RunOne(Stream& stream, const NormOperation& operation);
   absl::Status RunOne(Stream& stream, const LinearOperation& operation);
   absl::Status RunOne(Stream& stream, const AttendOperation& operation);
+  absl::Status RunOne(Stream& stream, const EncoderOperation& operation);
   absl::Status RunOne(Stream& stream, const CopyOperation& operation);
   absl::Status RunOne(Stream& stream, const ActivateOperation& operation);
   absl::Status RunOne(Stream& stream, const GatherOperation& operation);

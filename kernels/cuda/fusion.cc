@@ -24,6 +24,11 @@ Uses UsesOf(const LinearOperation& one) {
   return {one.x, one.accumulate ? one.y : Matrix{}, one.y};
 }
 Uses UsesOf(const AttendOperation& one) { return {one.qkv, {}, one.out}; }
+// Only some of its rows may be written, so its output counts as none.
+Uses UsesOf(const EncoderOperation& one) {
+  const EncoderParameters& parameters = one.parameters;
+  return {{parameters.qkv, parameters.rows, parameters.attention.spec.QkvColumns()}, {}, {}};
+}
 Uses UsesOf(const CopyOperation& one) { return {one.from, {}, {}}; }
 Uses UsesOf(const ActivateOperation& one) { return {one.in, {}, one.out}; }
 Uses UsesOf(const GatherOperation& one) { return {one.x, {}, one.out}; }

@@ -10,6 +10,7 @@
 #include "kernels/cuda/attention/attention.h"
 #include "kernels/cuda/attention/attention_data.h"
 #include "kernels/cuda/dense/dense.h"
+#include "kernels/cuda/encoder/encoder.h"
 #include "kernels/cuda/sampling/sampling.h"
 
 namespace fmaserver::kernels::cuda {
@@ -60,7 +61,8 @@ struct GatherOperation {
   bool operator==(const GatherOperation&) const = default;
 };
 
-using Operation = std::variant<EmbedOperation, NormOperation, LinearOperation, AttendOperation,
-                               CopyOperation, ActivateOperation, GatherOperation, SampleOperation>;
+using Operation =
+    std::variant<EmbedOperation, NormOperation, LinearOperation, AttendOperation, EncoderOperation,
+                 CopyOperation, ActivateOperation, GatherOperation, SampleOperation>;
 
 }  // namespace fmaserver::kernels::cuda

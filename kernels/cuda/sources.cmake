@@ -3,7 +3,7 @@
 set(_folder ${CMAKE_CURRENT_LIST_DIR})
 # The folders of headers.
 set(FMA_CUDA_FOLDERS
-  ${_folder} ${_folder}/attention ${_folder}/dense ${_folder}/runtime ${_folder}/sampling)
+  ${_folder} ${_folder}/attention ${_folder}/dense ${_folder}/encoder ${_folder}/runtime ${_folder}/sampling)
 set(FMA_CUDA_KERNELS
   ${_folder}/attention/attention.cu
   ${_folder}/attention/opened_units.cu
@@ -12,6 +12,7 @@ set(FMA_CUDA_KERNELS
   ${_folder}/attention/selected_tokens.cu
   ${_folder}/dense/dense.cu
   ${_folder}/dense/integers.cu
+  ${_folder}/encoder/encoder.cu
   ${_folder}/sampling/sampling.cu)
 set(FMA_CUDA_HOST_SOURCES
   ${_folder}/archive_group.cc
@@ -21,6 +22,7 @@ set(FMA_CUDA_HOST_SOURCES
   ${_folder}/cuda_backend.cc
   ${_folder}/dense/integer_weights.cc
   ${_folder}/dense/weights.cc
+  ${_folder}/encoder/encoder_operation.cc
   ${_folder}/executor.cc
   ${_folder}/fusion.cc
   ${_folder}/graph_cache.cc

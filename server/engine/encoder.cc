@@ -51,6 +51,20 @@ absl::Status Validate(std::span<const std::span<const int32_t>> texts,
 
 }  // namespace
 
+int64_t Encoding::TextOf(int64_t row) const {
+  return std::ranges::upper_bound(first_rows_, row) - first_rows_.begin() - 1;
+}
+
+std::vector<float> Encoding::Embedding(int64_t text) const {
+  const auto sums = std::span(sums_).subspan(text * x_.cols, x_.cols);
+  const double length = std::sqrt(std::inner_product(sums.begin(), sums.end(), sums.begin(), 0.0));
+  std::vector<float> embedding(sums.size());
+  std::ranges::transform(sums, embedding.begin(), [length](double sum) {
+    return static_cast<float>(length > 0 ? sum / length : 0.0);
+  });
+  return embedding;
+}
+
 absl::StatusOr<std::unique_ptr<Encoder>> Encoder::Load(const model::Checkpoint& checkpoint,
                                                        std::shared_ptr<kernels::Backend> backend,
                                                        EncoderOptions options) {
@@ -110,20 +124,14 @@ int64_t Encoder::BytesFor(std::span<const int64_t> lengths) const {
   return bytes;
 }
 
-template <typename Body>
-void Encoder::ForSlices(int64_t rows, Body body) const {
-  for (int64_t first = 0; first < rows; first += options_.slice_rows) {
-    body(first, std::min<int64_t>(options_.slice_rows, rows - first));
-  }
-}
-
 absl::StatusOr<Encoding> Encoder::Begin(std::span<const std::span<const int32_t>> texts) {
   if (absl::Status status = Validate(texts, config_); !status.ok()) return status;
   Encoding encoding;
   encoding.work_ = std::make_unique<Encoding::Work>();
   Encoding::Work& work = *encoding.work_;
   for (const std::span<const int32_t> text : texts) {
-    work.lengths.push_back(static_cast<int64_t>(text.size()));
+    work.tokens.insert(work.tokens.end(), text.begin(), text.end());
+    work.lengths.push_back(std::ssize(text));
     encoding.first_rows_.push_back(encoding.rows() + work.lengths.back());
   }
   const auto [hidden, columns, attended_columns] = WholeColumns(config_);
@@ -139,9 +147,7 @@ absl::StatusOr<Encoding> Encoder::Begin(std::span<const std::span<const int32_t>
   work.qkv = *qkv;
   work.attended = *attended;
   work.workspace = *std::move(workspace);
-  backend_->BeginStep(config_.attention, {});
-  Embed(texts, *x);
-  if (absl::Status status = backend_->EndStep(); !status.ok()) return status;
+  encoding.sums_.resize(static_cast<size_t>(encoding.texts() * hidden));
   return encoding;
 }
 
@@ -153,27 +159,12 @@ absl::StatusOr<Encoding> Encoder::Encode(std::span<const std::span<const int32_t
   return encoding;
 }
 
-void Encoder::Embed(std::span<const std::span<const int32_t>> texts, kernels::Matrix x) {
-  for (const std::span<const int32_t> text : texts) {
-    ForSlices(std::ssize(text), [&](int64_t first, int64_t rows) {
-      const kernels::Matrix slice = Rows(x, first, rows);
-      const auto tokens = text.subspan(first, rows);
-      std::vector<int64_t> ids(tokens.begin(), tokens.end());
-      backend_->Embed(ids, *weights_.embedding, /*accumulate=*/false, slice);
-      if (weights_.positions == nullptr) return;
-      std::iota(ids.begin(), ids.end(), first);
-      backend_->Embed(ids, *weights_.positions, /*accumulate=*/true, slice);
-    });
-    x = x.From(std::ssize(text));
-  }
-}
-
 // A step for each piece: those of other models go between them.
 absl::Status Encoder::Advance(Encoding& encoding) {
   absl::Status status;
   backend_->BeginStep(config_.attention, {});
   for (int64_t rows = 0; rows < kPieceRows && status.ok() && !encoding.done();) {
-    const absl::StatusOr<int64_t> more = AdvanceStage(encoding);
+    const absl::StatusOr<int64_t> more = AdvanceStage(encoding, kPieceRows - rows);
     status = more.status();
     rows += more.value_or(0);
   }
@@ -181,35 +172,77 @@ absl::Status Encoder::Advance(Encoding& encoding) {
   return status;
 }
 
-absl::StatusOr<int64_t> Encoder::AdvanceStage(Encoding& encoding) {
+absl::StatusOr<int64_t> Encoder::AdvanceStage(Encoding& encoding, int64_t most) {
   using Stage = Encoding::Stage;
   Encoding::Work& work = *encoding.work_;
-  const LayerWeights& layer = weights_.layers[work.layer];
   if (work.stage == Stage::kAttend) {
-    absl::Status status = backend_->AttendBothWays(*layer.attention, work.lengths, work.qkv,
-                                                   *work.workspace, work.attended);
-    if (!status.ok()) return status;
-    work.stage = Stage::kFeedForward;
-    return encoding.rows();
+    const kernels::AttentionWeights& weights = *weights_.layers[work.layer].attention;
+    const int64_t rows = backend_->AttendBothWays(weights, most, work.attention);
+    if (work.attention.done) EndStage(encoding, config_.num_layers);
+    return rows;
   }
   const int64_t rows = std::min<int64_t>(options_.slice_rows, encoding.rows() - work.row);
   const kernels::Matrix x = Rows(encoding.x_, work.row, rows);
-  if (work.stage == Stage::kProject) {
-    Project(layer, x, Rows(work.qkv, work.row, rows));
-  } else {
-    backend_->Linear(Rows(work.attended, work.row, rows), *layer.output, /*accumulate=*/true, x);
-    FeedForward(layer, x);
+  if (work.stage == Stage::kEmbed) {
+    Embed(encoding, work.row, x);
+  } else if (work.stage == Stage::kProject) {
+    Project(weights_.layers[work.layer], x, Rows(work.qkv, work.row, rows));
+  } else if (work.stage == Stage::kFeedForward) {
+    FeedForward(weights_.layers[work.layer], Rows(work.attended, work.row, rows), x);
+  } else if (absl::Status status = AddToSums(encoding, work.row, x); !status.ok()) {
+    return status;
   }
   work.row += rows;
-  if (work.row < encoding.rows()) return rows;
-  work.row = 0;
-  if (work.stage == Stage::kProject) {
-    work.stage = Stage::kAttend;
-  } else {
-    work.stage = Stage::kProject;
-    if (++work.layer == config_.num_layers) encoding.work_.reset();
-  }
+  if (work.row == encoding.rows()) EndStage(encoding, config_.num_layers);
   return rows;
+}
+
+void Encoder::EndStage(Encoding& encoding, int32_t num_layers) {
+  using Stage = Encoding::Stage;
+  Encoding::Work& work = *encoding.work_;
+  work.row = 0;
+  switch (work.stage) {
+    case Stage::kEmbed:
+      work.tokens = {};
+      work.stage = Stage::kProject;
+      break;
+    case Stage::kProject:
+      work.attention = {work.lengths, work.qkv, work.workspace.get(), work.attended};
+      work.stage = Stage::kAttend;
+      break;
+    case Stage::kAttend:
+      work.stage = Stage::kFeedForward;
+      break;
+    case Stage::kFeedForward:
+      work.stage = ++work.layer < num_layers ? Stage::kProject : Stage::kSum;
+      break;
+    case Stage::kSum:
+      encoding.work_.reset();
+  }
+}
+
+void Encoder::Embed(const Encoding& encoding, int64_t first, kernels::Matrix x) {
+  const auto tokens = std::span(encoding.work_->tokens).subspan(first, x.rows);
+  backend_->Embed(std::vector<int64_t>(tokens.begin(), tokens.end()), *weights_.embedding,
+                  /*accumulate=*/false, x);
+  if (weights_.positions == nullptr) return;
+  std::vector<int64_t> positions;
+  for (int64_t row = first; row < first + x.rows; ++row) {
+    positions.push_back(row - encoding.FirstRow(encoding.TextOf(row)));
+  }
+  backend_->Embed(positions, *weights_.positions, /*accumulate=*/true, x);
+}
+
+absl::Status Encoder::AddToSums(Encoding& encoding, int64_t first, kernels::Matrix x) {
+  const kernels::Matrix normed = Rows(normed_, 0, x.rows);
+  backend_->Norm(x, *weights_.norm, normed);
+  host_.resize(static_cast<size_t>(x.rows * x.cols));
+  if (absl::Status status = backend_->CopyToHost(normed, host_); !status.ok()) return status;
+  for (int64_t row = 0; row < x.rows; ++row) {
+    double* const sums = &encoding.sums_[encoding.TextOf(first + row) * x.cols];
+    for (int64_t c = 0; c < x.cols; ++c) sums[c] += host_[row * x.cols + c];
+  }
+  return absl::OkStatus();
 }
 
 void Encoder::Project(const LayerWeights& layer, kernels::Matrix x, kernels::Matrix qkv) {
@@ -218,10 +251,11 @@ void Encoder::Project(const LayerWeights& layer, kernels::Matrix x, kernels::Mat
   backend_->Linear(normed, *layer.qkv, /*accumulate=*/false, qkv);
 }
 
-void Encoder::FeedForward(const LayerWeights& layer, kernels::Matrix x) {
+void Encoder::FeedForward(const LayerWeights& layer, kernels::Matrix attended, kernels::Matrix x) {
   const kernels::Matrix normed = Rows(normed_, 0, x.rows);
   const kernels::Matrix up = Rows(up_, 0, x.rows);
   const kernels::Matrix activated = Rows(activated_, 0, x.rows);
+  backend_->Linear(attended, *layer.output, /*accumulate=*/true, x);
   backend_->Norm(x, *layer.post_attention_norm, normed);
   backend_->Linear(normed, *layer.up, /*accumulate=*/false, up);
   backend_->Activate(config_.mlp, up, activated);
@@ -246,29 +280,6 @@ absl::StatusOr<std::span<const float>> Encoder::Logits(const Encoding& encoding,
   status.Update(backend_->EndStep());
   if (!status.ok()) return status;
   return std::span<const float>(host_);
-}
-
-absl::StatusOr<std::vector<float>> Encoder::Embedding(const Encoding& encoding, int64_t text) {
-  const int64_t hidden = config_.hidden_size;
-  const int64_t first_row = encoding.FirstRow(text);
-  std::vector<double> sums(static_cast<size_t>(hidden));
-  absl::Status status;
-  backend_->BeginStep(config_.attention, {});
-  ForSlices(encoding.FirstRow(text + 1) - first_row, [&](int64_t first, int64_t rows) {
-    const kernels::Matrix normed = Rows(normed_, 0, rows);
-    backend_->Norm(Rows(encoding.x_, first_row + first, rows), *weights_.norm, normed);
-    host_.resize(static_cast<size_t>(rows * hidden));
-    status.Update(backend_->CopyToHost(normed, host_));
-    for (int64_t i = 0; i < rows * hidden; ++i) sums[i % hidden] += host_[i];
-  });
-  status.Update(backend_->EndStep());
-  if (!status.ok()) return status;
-  const double length = std::sqrt(std::inner_product(sums.begin(), sums.end(), sums.begin(), 0.0));
-  std::vector<float> embedding(sums.size());
-  std::ranges::transform(sums, embedding.begin(), [length](double sum) {
-    return static_cast<float>(length > 0 ? sum / length : 0.0);
-  });
-  return embedding;
 }
 
 }  // namespace fmaserver::engine

@@ -33,27 +33,35 @@ class Encoding {
   int64_t FirstRow(int64_t text) const { return first_rows_[text]; }
   /// All layers have been computed: there are logits and embeddings now.
   bool done() const { return work_ == nullptr; }
+  /// Once it is done: the mean of norm(x) over a text's tokens, [D], divided by its length; zeros
+  /// when that is 0.
+  std::vector<float> Embedding(int64_t text) const;
 
  private:
   friend class Encoder;
 
-  enum class Stage : uint8_t { kProject, kAttend, kFeedForward };
+  int64_t TextOf(int64_t row) const;
+
+  enum class Stage : uint8_t { kEmbed, kProject, kAttend, kFeedForward, kSum };
   /// What a layer works in, for all tokens at once, and where it is.
   struct Work {
+    std::vector<int32_t> tokens;  // of all texts
     std::unique_ptr<kernels::Buffer> of_qkv;
     std::unique_ptr<kernels::Buffer> of_attended;
     std::unique_ptr<kernels::Buffer> workspace;
     kernels::Matrix qkv;       // [rows, (H + 2K) d]
     kernels::Matrix attended;  // [rows, H d]
     std::vector<int64_t> lengths;
+    kernels::BothWays attention;  // of the layer
     int32_t layer = 0;
-    Stage stage = Stage::kProject;
+    Stage stage = Stage::kEmbed;
     int64_t row = 0;  // the first that the stage has not computed
   };
 
   std::unique_ptr<kernels::Buffer> memory_;
   kernels::Matrix x_;  // [rows, D], before the last norm
   std::vector<int64_t> first_rows_ = {0};
+  std::vector<double> sums_;    // [texts, D], of norm(x)
   std::unique_ptr<Work> work_;  // until it is done
 };
 
@@ -75,21 +83,18 @@ class Encoder {
   /// than 2^31 - 1 tokens in all. RESOURCE_EXHAUSTED.
   absl::StatusOr<Encoding> Begin(std::span<const std::span<const int32_t>> texts);
 
-  /// Reads on, as one step: kPieceRows rows through a part of a layer, or the attention of a layer
-  /// for all rows. After an error the encoding is of no use.
+  /// Reads on, as one step: kPieceRows rows through a part of a layer, or as much work. After an
+  /// error the encoding is of no use.
   absl::Status Advance(Encoding& encoding);
   static constexpr int64_t kPieceRows = 2048;
 
   /// Begins, and reads to the end.
   absl::StatusOr<Encoding> Encode(std::span<const std::span<const int32_t>> texts);
 
-  /// These two of an encoding that is done. Of 1 to slice_rows rows, [rows, V] in host memory;
-  /// valid until the next call.
+  /// Of 1 to slice_rows rows of an encoding that is done, [rows, V] in host memory; valid until the
+  /// next call.
   absl::StatusOr<std::span<const float>> Logits(const Encoding& encoding,
                                                 std::span<const int32_t> rows);
-
-  /// The mean of norm(x) over a text's tokens, [D], divided by its length; zeros when that is 0.
-  absl::StatusOr<std::vector<float>> Embedding(const Encoding& encoding, int64_t text);
 
   const model::ModelConfig& config() const { return config_; }
   int64_t num_parameters() const { return num_parameters_; }
@@ -104,14 +109,15 @@ class Encoder {
   absl::Status AllocateSlices();
   absl::StatusOr<kernels::Matrix> Allocate(int64_t rows, int64_t cols,
                                            std::unique_ptr<kernels::Buffer>& memory);
-  void Embed(std::span<const std::span<const int32_t>> texts, kernels::Matrix x);
-  /// One slice of a stage, or the attention. Returns how many rows that were.
-  absl::StatusOr<int64_t> AdvanceStage(Encoding& encoding);
+  /// As much of a stage as one slice, or as `most` rows of attention. Returns how many rows' work
+  /// that was.
+  absl::StatusOr<int64_t> AdvanceStage(Encoding& encoding, int64_t most);
+  static void EndStage(Encoding& encoding, int32_t num_layers);
+  /// These compute rows [first, first + x.rows).
+  void Embed(const Encoding& encoding, int64_t first, kernels::Matrix x);
+  absl::Status AddToSums(Encoding& encoding, int64_t first, kernels::Matrix x);
   void Project(const LayerWeights& layer, kernels::Matrix x, kernels::Matrix qkv);
-  void FeedForward(const LayerWeights& layer, kernels::Matrix x);
-  /// Calls body(first, rows) for slices of `rows` rows.
-  template <typename Body>
-  void ForSlices(int64_t rows, Body body) const;
+  void FeedForward(const LayerWeights& layer, kernels::Matrix attended, kernels::Matrix x);
 
   const model::ModelConfig config_;
   const std::shared_ptr<kernels::Backend> backend_;

@@ -309,9 +309,7 @@ absl::StatusOr<EncodedText> EncoderEngine::ResultOf(const Encoding& encoding, in
     if (!status.ok()) return status;
     return result;
   }
-  auto embedding = encoder_->Embedding(encoding, text);
-  if (!embedding.ok()) return embedding.status();
-  result.embedding = *std::move(embedding);
+  result.embedding = encoding.Embedding(text);
   return result;
 }
 

@@ -13,7 +13,6 @@
 #include "base/clock.h"
 #include "command_line/output.h"
 #include "kernels/device.h"
-#include "server/engine/device_choice.h"
 #include "server/eval/npy_writer.h"
 #include "server/eval/pseudo_likelihood.h"
 
@@ -53,10 +52,7 @@ class Windows {
     absl::Status status = WriteLogits(*encoding);
     if (status.ok()) status = Guess(window);
     if (!status.ok()) return status;
-    if (!embedding_.has_value()) return absl::OkStatus();
-    const auto embedding = encoder_.Embedding(*encoding, 0);
-    if (!embedding.ok()) return embedding.status();
-    embedding_->Append(*embedding);
+    if (embedding_.has_value()) embedding_->Append(encoding->Embedding(0));
     return absl::OkStatus();
   }
 
@@ -117,9 +113,8 @@ std::string BitsPerByte(const model::Tokenizer* tokenizer, std::span<const int32
 
 absl::Status Encode(const model::Checkpoint& checkpoint, std::span<const int32_t> tokens,
                     const EncodeOptions& options) {
-  const engine::DeviceChoice choice = engine::DeviceFor(checkpoint, options.device);
   absl::StatusOr<kernels::ChosenBackend> device =
-      kernels::MakeBackend(choice.name, options.threads);
+      kernels::MakeBackend(options.device, options.threads);
   if (!device.ok()) return device.status();
   const auto encoder =
       engine::Encoder::Load(checkpoint, std::move(device->backend), options.encoder);

@@ -25,7 +25,6 @@
 #include "kernels/device.h"
 #include "model_loader/checkpoint.h"
 #include "nlohmann/json.hpp"
-#include "server/engine/device_choice.h"
 #include "server/engine/model.h"
 #include "server/eval/encode.h"
 #include "server/eval/evaluation.h"
@@ -196,8 +195,7 @@ absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const Flags& flags,
   options.max_rows = chunk;
   options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);  // CLI11 checked it
   options.weights = *engine::WeightTypeNamed(flags.weights);
-  const engine::DeviceChoice choice = engine::DeviceFor(checkpoint, flags.device);
-  absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(choice.name, flags.threads);
+  absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(flags.device, flags.threads);
   if (!device.ok()) return device.status();
   return engine::Model::Load(checkpoint, std::move(device->backend), options);
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import BIN, GOLDEN
+from encoders import ENCODERS, case_of
 from service import Service
 from test_golden import evaluate, log_softmax
 
@@ -50,6 +51,18 @@ def test_integers_give_nearly_the_logits_of_the_cpu(
     expected = log_softmax(evaluate(case, out, *words, "--device", "cpu"))
     assert np.abs(log_softmax(evaluate(case, out, *words, "--device", "cuda:0")) - expected).max() <= 0.01
     assert np.abs(log_softmax(evaluate(case, out, "--chunk", 40, "--device", "cpu")) - expected).max() > 0.05
+
+
+def test_auto_takes_the_gpu_for_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
+    case = case_of("encoder_linear")
+    with Service(model=ENCODERS / "encoder_linear") as server:
+        assert "device cuda:0, block emulator" in server.log()
+        code, answer, errors = server.run("embed", "--json", "--token-ids", json.dumps(case["tokens"]))
+        assert code == 0, errors
+        values = json.loads(answer.splitlines()[0])["values"]
+        assert np.abs(np.array(values) - case["embedding"]).max() <= 1e-5
+        assert server.stop() == 0
 
 
 def test_auto_takes_the_gpu_for_integers(monkeypatch: pytest.MonkeyPatch) -> None:

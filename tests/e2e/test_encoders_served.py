@@ -6,6 +6,7 @@ import base64
 import hashlib
 import http.client
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import BIN, GOLDEN, run
-from encoders import ENCODERS, byte_encoder, case_of
+from encoders import ENCODERS, attentive_encoder, byte_encoder, case_of
 from service import Service, eventually
 from test_golden import log_softmax
 
@@ -174,6 +175,34 @@ def test_whoever_leaves_ends_the_work(server: Service) -> None:
     assert process.wait(timeout=60) == 130
     assert eventually(lambda: server.sum("fma_requests_running") == 0)
     assert server.sum("fma_requests_cancelled_total") == before + 1
+
+
+def processor_seconds(server: Service) -> float:
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(server: Service) -> int:
+    pages = Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_text_is_given_up_inside_a_layer(tmp_path: Path) -> None:
+    """Its attention takes many seconds of the processor, and almost nothing comes before it."""
+    with Service(model=attentive_encoder(tmp_path / "model")) as server:
+        bytes_before, seconds_before = resident_bytes(server), processor_seconds(server)
+        process = server.client("embed", stdin=-1)
+        assert process.stdin is not None
+        process.stdin.write("x" * 100_000)
+        process.stdin.close()
+        assert eventually(lambda: processor_seconds(server) > seconds_before + 1.5)
+        assert resident_bytes(server) > bytes_before + 100_000_000
+        process.send_signal(signal.SIGINT)
+        seconds = processor_seconds(server)
+        assert eventually(lambda: resident_bytes(server) < bytes_before + 50_000_000)
+        assert processor_seconds(server) < seconds + 1
+        assert process.wait(timeout=60) == 130
+        assert server.stop() == 0
 
 
 def test_requests_are_counted_and_logged(server: Service) -> None:

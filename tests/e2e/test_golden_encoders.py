@@ -22,7 +22,8 @@ def content(case: str) -> dict[str, Any]:
 
 def evaluate(case: str, *options: object) -> str:
     folder = ENCODERS / case
-    return run(BIN / "fma-eval", "--model", folder, "--token-ids", folder / "case.json", "--device", "cpu", *options)
+    device = () if "--device" in options else ("--device", "cpu")
+    return run(BIN / "fma-eval", "--model", folder, "--token-ids", folder / "case.json", *device, *options)
 
 
 def logits_of(case: str, out: Path, *options: object) -> np.ndarray:
@@ -111,12 +112,14 @@ def test_options_of_decoders_are_refused(options: tuple[str, ...], message: str)
     assert message in refusal_of(BIN / "fma-eval", "--model", folder, "--token-ids", folder / "case.json", *options)
 
 
-def test_a_gpu_is_left_alone_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_cuda_gives_the_golden_logits(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FMA_CUDA_LIBRARY", str(BIN / "libfma_cuda_emulated.so"))
-    folder = ENCODERS / CASES[0]
-    command = (BIN / "fma-eval", "--model", folder, "--token-ids", folder / "case.json", "--device")
-    assert "tokens/s" in run(*command, "auto")
-    assert "this device cannot run encoders" in refusal_of(*command, "cuda:0")
+    golden = np.load(ENCODERS / case / "logits.npy")
+    embedding = tmp_path / "embedding.npy"
+    logits = logits_of(case, tmp_path / "logits.npy", "--embedding", embedding, "--device", "cuda:0")
+    assert np.abs(log_softmax(logits) - log_softmax(golden)).max() <= 1e-4
+    assert np.abs(np.load(embedding)[0] - content(case)["embedding"]).max() <= 1e-5
 
 
 def test_a_decoder_has_no_embedding(tmp_path: Path) -> None:

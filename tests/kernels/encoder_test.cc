@@ -1,4 +1,4 @@
-// The attention of encoders against its definition, on every instruction set.
+// The attention of encoders against its definition, on every backend.
 #include "kernels/cpu/encoder_attention.h"
 
 #include <algorithm>
@@ -22,10 +22,10 @@ using Sequences = std::vector<std::vector<float>>;
 
 class EncoderTest : public BackendTest {
  protected:
-  /// What one call gives for several sequences, [tokens of all, H*d]. All memory that it works in
-  /// is NaN before.
+  /// What several sequences get, [tokens of all, H*d], in pieces of `piece` tokens' work. All
+  /// memory that is worked in is NaN before.
   static std::vector<float> Attend(kernels::Backend& backend, const ReferenceAttention& layer,
-                                   const Sequences& sequences) {
+                                   const Sequences& sequences, int64_t piece = kAtOnce) {
     const kernels::AttentionSpec& spec = layer.spec;
     const auto weights = PackFor(backend, layer);
     std::vector<int64_t> lengths;
@@ -40,11 +40,16 @@ class EncoderTest : public BackendTest {
     const auto workspace = backend.Allocate(backend.BothWaysBytes(spec, lengths));
     EXPECT_TRUE(workspace.ok()) << workspace.status();
     std::fill_n((*workspace)->data, (*workspace)->bytes, std::byte{0xFF});
-    backend.BeginStep(spec, {});
-    EXPECT_TRUE(backend.AttendBothWays(*weights, lengths, input, **workspace, out).ok());
-    EXPECT_TRUE(backend.EndStep().ok());
+    kernels::BothWays work{lengths, input, workspace->get(), out};
+    while (!work.done) {
+      backend.BeginStep(spec, {});
+      EXPECT_GE(backend.AttendBothWays(*weights, piece, work), 1);
+      EXPECT_TRUE(backend.EndStep().ok());
+    }
     return out.Read();
   }
+
+  static constexpr int64_t kAtOnce = int64_t{1} << 40;
 };
 
 Sequences RandomSequences(const kernels::AttentionSpec& spec, std::span<const int64_t> lengths,
@@ -58,7 +63,7 @@ Sequences RandomSequences(const kernels::AttentionSpec& spec, std::span<const in
 
 TEST_P(EncoderTest, EqualsTheDefinition) {
   std::mt19937 random(1);
-  for (int round = 0; round < 120; ++round) {
+  for (int round = 0; round < Rounds(120); ++round) {
     const kernels::AttentionSpec spec = RandomEncoderSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
@@ -84,11 +89,12 @@ TEST_P(EncoderTest, LargeGroupsEqualTheDefinition) {
     spec.num_heads = 2;
     spec.num_kv_heads = 1;
     spec.head_dim = 4;
-    spec.hierarchy = {150, 75, 2, 0};
+    const int32_t half = IsCuda() ? 20 : 75;
+    spec.hierarchy = {2 * half, half, 2, 0};
     spec.causal = false;
     spec.query_downsampling = by_share;
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const Sequences sequences = RandomSequences(spec, {{700}}, random);
+    const Sequences sequences = RandomSequences(spec, {{9 * half + 25}}, random);
     const std::vector<float> found = Attend(backend(), layer, sequences);
     const std::vector<double> expected = ReferenceEncoder(layer, sequences[0]).Evaluate();
     for (size_t i = 0; i < found.size(); ++i) {
@@ -99,9 +105,12 @@ TEST_P(EncoderTest, LargeGroupsEqualTheDefinition) {
 
 TEST_P(EncoderTest, NeitherNeighboursNorThreadsChangeABit) {
   std::mt19937 random(3);
-  const auto alone = kernels::MakeCpuBackend(1, GetParam() == "cpu_AMX");
-  const auto many = kernels::MakeCpuBackend(5, GetParam() == "cpu_AMX");
-  for (int round = 0; round < 25; ++round) {
+  std::vector<std::unique_ptr<kernels::Backend>> others;
+  for (const int threads : {1, 5}) {
+    if (IsCuda()) continue;
+    others.push_back(*kernels::MakeCpuBackend(threads, GetParam() == "cpu_AMX"));
+  }
+  for (int round = 0; round < Rounds(25); ++round) {
     const kernels::AttentionSpec spec = RandomEncoderSpec(random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
@@ -110,18 +119,35 @@ TEST_P(EncoderTest, NeitherNeighboursNorThreadsChangeABit) {
     const Sequences sequences = RandomSequences(spec, lengths, random);
     std::vector<float> expected;
     for (const std::vector<float>& sequence : sequences) {
-      const auto one = Attend(**alone, layer, {sequence});
+      const auto one = Attend(backend(), layer, {sequence});
       expected.insert(expected.end(), one.begin(), one.end());
     }
     EXPECT_EQ(Attend(backend(), layer, sequences), expected);
-    EXPECT_EQ(Attend(**many, layer, sequences), expected);
+    for (const auto& other : others) EXPECT_EQ(Attend(*other, layer, sequences), expected);
   }
 }
 
-FMA_ON_BACKENDS(EncoderTest, CpuBackendNames);
+TEST_P(EncoderTest, NoDivisionChangesABit) {
+  std::mt19937 random(7);
+  for (int round = 0; round < Rounds(25); ++round) {
+    const kernels::AttentionSpec spec = RandomEncoderSpec(random);
+    SCOPED_TRACE(Describe(spec));
+    const ReferenceAttention layer = RandomAttention(spec, random);
+    const Sequences sequences = RandomSequences(spec, {{1, 90, 30}}, random);
+    const std::vector<float> expected = Attend(backend(), layer, sequences);
+    // A GPU does more at the same time.
+    for (const int64_t piece :
+         IsCuda() ? std::vector<int64_t>{1} : std::vector<int64_t>{1, 5, 50}) {
+      ASSERT_EQ(Attend(backend(), layer, sequences, piece), expected) << piece;
+    }
+  }
+}
 
-/// How many scores against summaries the CPU computes for one sequence.
-int64_t FarScores(const ReferenceAttention& layer, const std::vector<float>& qkv) {
+FMA_ON_BACKENDS(EncoderTest, BackendNames);
+
+/// How many scores against summaries the CPU computes for one sequence, piece by piece.
+std::vector<int64_t> FarScoresOfPieces(const ReferenceAttention& layer,
+                                       const std::vector<float>& qkv, int64_t piece) {
   const kernels::AttentionSpec& spec = layer.spec;
   const int64_t length = static_cast<int64_t>(qkv.size()) / spec.QkvColumns();
   const auto backend = kernels::MakeCpuBackend(1);
@@ -129,12 +155,46 @@ int64_t FarScores(const ReferenceAttention& layer, const std::vector<float>& qkv
   kernels::ThreadPool pool(2);
   std::vector<float> rows = qkv;
   std::vector<float> out(length * spec.num_heads * spec.head_dim);
-  const kernels::cpu::EncoderLayout layout(spec, kernels::cpu::EncoderPlan(spec, {{length}}), 2);
-  const auto memory = kernels::AllocateAligned<float>(layout.floats);
-  return kernels::cpu::AttendBothWays(
-      pool, static_cast<const kernels::cpu::PackedAttention&>(*weights), {{length}},
-      {rows.data(), length, spec.QkvColumns()}, memory.get(),
-      {out.data(), length, int64_t{spec.num_heads} * spec.head_dim});
+  const std::vector<int64_t> lengths = {length};
+  const kernels::cpu::EncoderLayout layout(spec, kernels::EncoderPlan(spec, lengths), 2);
+  const auto workspace = (*backend)->Allocate(layout.floats * int64_t{sizeof(float)});
+  kernels::BothWays work{lengths,
+                         {rows.data(), length, spec.QkvColumns()},
+                         workspace->get(),
+                         {out.data(), length, int64_t{spec.num_heads} * spec.head_dim}};
+  std::vector<int64_t> scores;
+  while (!work.done) {
+    const auto& packed = static_cast<const kernels::cpu::PackedAttention&>(*weights);
+    scores.push_back(kernels::cpu::AttendBothWays(pool, packed, piece, work).scores);
+  }
+  return scores;
+}
+
+int64_t FarScores(const ReferenceAttention& layer, const std::vector<float>& qkv) {
+  const std::vector<int64_t> scores = FarScoresOfPieces(layer, qkv, 1000);
+  return std::accumulate(scores.begin(), scores.end(), int64_t{0});
+}
+
+/// No piece is longer because the text is.
+TEST(EncoderScores, OfAPieceAreBounded) {
+  std::mt19937 random(8);
+  kernels::AttentionSpec spec;
+  spec.num_heads = 2;
+  spec.num_kv_heads = 1;
+  spec.head_dim = 4;
+  spec.hierarchy = {16, 4, 12, 0};
+  spec.causal = false;
+  const int64_t length = 1 << 15;
+  for (const bool by_share : {false, true}) {
+    spec.query_downsampling = by_share;
+    const ReferenceAttention layer = RandomAttention(spec, random);
+    const auto qkv = RandomFloats(length * spec.QkvColumns(), 1.0F, random);
+    const int64_t piece = 256;
+    const std::vector<int64_t> scores = FarScoresOfPieces(layer, qkv, piece);
+    EXPECT_GT(std::ssize(scores), length / piece);
+    const int64_t most_of_a_query = 3 * spec.hierarchy.rank * (by_share ? 1 : 12);
+    EXPECT_LE(std::ranges::max(scores), piece * spec.num_heads * most_of_a_query);
+  }
 }
 
 TEST(EncoderScores, AreThoseOfTheDefinition) {
@@ -187,18 +247,6 @@ TEST(EncoderWorkspace, GrowsLikeTheText) {
   EXPECT_NEAR(static_cast<double>(bytes(1 << 20) - of_scratch) / (bytes(1 << 16) - of_scratch), 16,
               0.5);
 }
-
-class CudaEncoderTest : public BackendTest {};
-
-TEST_P(CudaEncoderTest, SaysThatItRunsNone) {
-  std::mt19937 random(6);
-  const ReferenceAttention layer = RandomAttention(RandomEncoderSpec(random), random);
-  const auto packed = backend().PackAttention(layer.spec, HostLayer(layer).view());
-  EXPECT_TRUE(absl::IsUnimplemented(packed.status())) << packed.status();
-  EXPECT_NE(packed.status().message().find("fma.causal"), absl::string_view::npos);
-}
-
-FMA_ON_BACKENDS(CudaEncoderTest, CudaBackendNames);
 
 }  // namespace
 }  // namespace fmaserver::testing

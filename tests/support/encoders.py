@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,36 @@ def byte_encoder(folder: Path, positions: int = 0) -> Path:
         at = sum(map(len, parts))
         tensor["data_offsets"] = [at, at + len(part)]
         parts.append(part)
+    _write(folder, header, b"".join(parts))
+    return folder
+
+
+def attentive_encoder(folder: Path) -> Path:
+    """A model of bytes whose one layer does little but attend: 32 heads see up to 1,536 tokens near by. Its weights are
+    zeros."""
+    folder.mkdir()
+    config = json.loads((ENCODERS / "encoder_linear" / "config.json").read_text("utf-8"))
+    config |= {"vocab_size": 257, "tokenizer": "bytes", "mask_token_id": 256, "num_hidden_layers": 1}
+    config |= {"num_attention_heads": 32, "num_key_value_heads": 1, "max_position_embeddings": 1 << 20}
+    config["fma"] = {"group_size": 512, "rank": 2, "num_levels": 8, "downsampling": "average", "causal": False}
+    config["fma"] |= {"scale_far_field": False, "padding": "masked"}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    layer = "model.layers.0."
+    shapes = {"lm_head": [257, 32], "model.embed_tokens": [257, 32], "model.norm": [32]}
+    shapes |= {f"{layer}{name}_layernorm": [32] for name in ("input", "post_attention")}
+    shapes |= {f"{layer}mlp.{name}_proj": [64, 32] for name in ("gate", "up")} | {f"{layer}mlp.down_proj": [32, 64]}
+    shapes |= {f"{layer}self_attn.{name}_proj": [8, 32] for name in "kv"}
+    shapes |= {f"{layer}self_attn.q_proj": [256, 32], f"{layer}self_attn.o_proj": [32, 256]}
+    header: dict[str, Any] = {}
+    end = 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 4 * math.prod(shape)
+        header[f"{name}.weight"] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
+    _write(folder, header, bytes(end))
+    return folder
+
+
+def _write(folder: Path, header: dict[str, Any], data: bytes) -> None:
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"".join(parts))
-    return folder
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)

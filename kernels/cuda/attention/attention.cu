@@ -1,37 +1,18 @@
 #include "kernels/cuda/attention/attention.h"
 
 #include "kernels/cuda/attention/decode_launch.h"
-#include "kernels/cuda/attention/norm_heads_kernel.h"
+#include "kernels/cuda/attention/norm_heads.h"
 #include "kernels/cuda/attention/opened_units.h"
 #include "kernels/cuda/attention/prefill.h"
 #include "kernels/cuda/attention/report_shares.h"
 #include "kernels/cuda/attention/selected_tokens.h"
 
 namespace fmaserver::kernels::cuda {
-namespace {
-
-absl::Status LaunchNormHeads(Stream& stream, const DeviceAttention& attention, const Matrix& qkv) {
-  const AttentionSpec& spec = attention.spec;
-  NormHeadsKernel kernel;
-  kernel.x = qkv.data;
-  kernel.query_weight = attention.query_norm;
-  kernel.key_weight = attention.key_norm;
-  kernel.rows = qkv.rows;
-  kernel.cols = qkv.cols;
-  kernel.query_heads = spec.num_heads;
-  kernel.heads = spec.num_heads + spec.num_kv_heads;
-  kernel.dim = spec.head_dim;
-  kernel.eps = attention.norm_eps;
-  return Launch(stream, {.blocks_x = kernel.Blocks()}, kernel);
-}
-
-}  // namespace
 
 absl::Status LaunchAttention(Stream& stream, const DeviceAttention& attention,
                              const SlotLayout& layout, const DevicePlan& plan, int32_t layer,
                              const Matrix& qkv, const Matrix& out) {
-  absl::Status status;
-  if (attention.query_norm != nullptr) status = LaunchNormHeads(stream, attention, qkv);
+  absl::Status status = LaunchNormHeads(stream, attention, qkv);
   const PrefillParameters parameters = {attention, layout, plan, layer, qkv.data, out.data};
   if (attention.spec.Selects()) {
     status.Update(LaunchSelectedTokens(stream, parameters));

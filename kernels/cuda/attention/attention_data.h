@@ -15,7 +15,8 @@ namespace fmaserver::kernels::cuda {
 struct DeviceAttention {
   AttentionSpec spec;
   DownsamplingLayout downsampling_layout;
-  const float* downsampling = nullptr;  ///< [2, floats]: of keys, of values; average: null
+  const float* downsampling = nullptr;  ///< [2 or 3, floats]: of keys, of values, perhaps of
+                                        ///< queries; average: null
   const float* far_bias = nullptr;      ///< [H, L]: the level's bias and ln c_l
   const double* frequencies = nullptr;  ///< [d/2] in rotations per token; rotary positions only
   const float* query_norm = nullptr;    ///< [d] RMS norm of every query head; null: none is normed

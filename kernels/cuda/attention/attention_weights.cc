@@ -68,12 +68,12 @@ absl::Status CheckUnits(const AttentionSpec& spec) {
 absl::StatusOr<std::unique_ptr<PackedAttention>> PackedAttention::Pack(const AttentionSpec& spec,
                                                                        const HostAttention& weights,
                                                                        Stream& stream) {
-  if (!spec.causal) return NoEncoders();
   if (absl::Status fits = CheckEntries(spec); !fits.ok()) return fits;
   if (absl::Status fits = CheckUnits(spec); !fits.ok()) return fits;
   const DownsamplingLayout at(spec);
+  const int64_t packed_floats = (spec.query_downsampling ? 3 : 2) * at.floats;
   auto staging = Memory::Allocate(Memory::Kind::kPinned,
-                                  std::max<int64_t>(1, 2 * at.floats) * int64_t{sizeof(float)});
+                                  std::max<int64_t>(1, packed_floats) * int64_t{sizeof(float)});
   if (!staging.ok()) return staging.status();
   std::memset(staging->data(), 0, static_cast<size_t>(staging->bytes()));
   auto* floats = staging->As<float>();
@@ -84,7 +84,7 @@ absl::StatusOr<std::unique_ptr<PackedAttention>> PackedAttention::Pack(const Att
 
   auto packed = std::make_unique<PackedAttention>();
   auto downsampling =
-      Upload(std::span<const float>(floats, static_cast<size_t>(2 * at.floats)), stream);
+      Upload(std::span<const float>(floats, static_cast<size_t>(packed_floats)), stream);
   auto far_bias = Upload(std::span<const float>(biases), stream);
   auto turns = Upload(std::span<const double>(frequencies), stream);
   auto query_norm = UploadNorm(weights.query_norm, stream);

@@ -50,7 +50,11 @@ class SoftmaxState {
   /// groups.
   FMA_DEVICE void Start(int row, const DeviceAttention& attention, const Hierarchy& hierarchy,
                         int head, int64_t fine_group) const {
-    const SoftmaxStart start = StartSoftmax(attention, hierarchy, head, fine_group);
+    Start(row, StartSoftmax(attention, hierarchy, head, fine_group));
+  }
+
+  /// Called by one thread.
+  FMA_DEVICE void Start(int row, const SoftmaxStart& start) const {
     max_.Set(row, start.max);
     total_.Set(row, start.total);
   }

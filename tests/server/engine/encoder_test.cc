@@ -77,12 +77,11 @@ std::vector<float> AllOf(engine::Encoder& encoder, const Texts& texts) {
     all.insert(all.end(), logits->begin(), logits->end());
   }
   for (int64_t text = 0; text < encoding.texts(); ++text) {
-    const auto embedding = encoder.Embedding(encoding, text);
-    EXPECT_TRUE(embedding.ok()) << embedding.status();
+    const std::vector<float> embedding = encoding.Embedding(text);
     const double square =
-        std::inner_product(embedding->begin(), embedding->end(), embedding->begin(), 0.0);
+        std::inner_product(embedding.begin(), embedding.end(), embedding.begin(), 0.0);
     EXPECT_NEAR(square, 1, 1e-5);
-    all.insert(all.end(), embedding->begin(), embedding->end());
+    all.insert(all.end(), embedding.begin(), embedding.end());
   }
   return all;
 }
@@ -117,6 +116,20 @@ TEST_P(EncoderTest, SlicesChangeNoBit) {
     if (expected.empty()) expected = found;
     ASSERT_EQ(found, expected) << rows;
   }
+}
+
+/// No step is longer because the text is.
+TEST_P(EncoderTest, ReadsEveryPartOfALayerInPieces) {
+  const model::ModelConfig config = EncoderConfig(GetParam());
+  const auto encoder = Load(config);
+  ASSERT_TRUE(encoder.ok()) << encoder.status();
+  const std::vector<int32_t> text(10 * engine::Encoder::kPieceRows, 65);
+  auto encoding = (*encoder)->Begin({{text}});
+  ASSERT_TRUE(encoding.ok()) << encoding.status();
+  int64_t pieces = 0;
+  for (; !encoding->done(); ++pieces) ASSERT_TRUE((*encoder)->Advance(*encoding).ok());
+  // Tokens and their sums; products, attention and products of each layer.
+  EXPECT_GE(pieces, 10 * (2 + 3 * config.num_layers));
 }
 
 TEST_P(EncoderTest, SeesBothSides) {
