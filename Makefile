@@ -47,6 +47,7 @@ test:
 	.venv/bin/python -m pytest -q -n 3 tests/clients/python
 	.venv/bin/python -m pytest -q tests/convert
 	.venv/bin/python -m pytest -q tests/cluster/test_manifests.py
+	.venv/bin/python -m pytest -q -n 3 tests/cluster/test_tracing.py
 
 lint:
 	scripts/setup test

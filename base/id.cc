@@ -2,7 +2,6 @@
 
 #include <sys/random.h>
 
-#include <array>
 #include <cstdlib>
 #include <iterator>
 #include <string_view>
@@ -13,12 +12,18 @@ std::string RandomId() {
   // No '-': an id that begins with one reads as an option on a command line.
   constexpr std::string_view kAlphanumerics =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-  std::array<unsigned char, kRandomIdChars> random{};
+  std::string id = RandomBytes(kRandomIdChars);
+  for (char& byte : id) {
+    byte = kAlphanumerics[static_cast<unsigned char>(byte) % kAlphanumerics.size()];
+  }
+  return id;
+}
+
+std::string RandomBytes(size_t count) {
+  std::string random(count, '\0');
   // getrandom gives up to 256 bytes at once, and fails only where the kernel has no random numbers.
   if (getrandom(random.data(), random.size(), 0) != std::ssize(random)) std::abort();
-  std::string id;
-  for (const unsigned char byte : random) id += kAlphanumerics[byte % kAlphanumerics.size()];
-  return id;
+  return random;
 }
 
 }  // namespace fmaserver

@@ -12,6 +12,7 @@
 #include "kernels/device.h"
 #include "server/config_file.h"
 #include "server/sessions/shelf/redis/store_options.h"
+#include "server/tracing/tracing_options.h"
 
 namespace fmaserver {
 namespace {
@@ -29,6 +30,12 @@ std::string WhyNoListen(const std::string& text) {
 std::string WhyNoOther(const std::string& text) { return text.empty() ? "" : WhyNoListen(text); }
 
 /// Nothing will do too.
+std::string WhyNoEndpoint(const std::string& text) {
+  if (text.empty()) return "";
+  return std::string(tracing::ParseEndpoint("URL", text).status().message());
+}
+
+/// Nothing will do too.
 std::string WhyNoStore(const std::string& text) {
   if (text.empty()) return "";
   return std::string(sessions::ParseStoreUrl("URL", text).status().message());
@@ -38,7 +45,8 @@ constexpr char kFooter[] = R"(
 Every option can also come from the environment, under the name shown with it, or from the file
 that --config names, as lines like  slots = 16  under the option's long name. The command line wins
 over the environment, which wins over the file; a variable that is set to nothing counts as unset.
---print-config writes such a file.
+--print-config writes such a file. Options under "Tracing" may also come from OpenTelemetry's own
+variables (OTEL_EXPORTER_OTLP_ENDPOINT, ...), which everything else wins over.
 
 SIGTERM or SIGINT drains: health turns NOT_SERVING, new requests are refused with UNAVAILABLE and
 running ones get --drain-seconds; then the server exits with 0. A second signal ends it at once,
@@ -289,6 +297,25 @@ void AddLogFlags(CLI::App& app, Flags& flags) {
   app.add_flag("--log-prompts", flags.log_prompts, "Log the text of prompts")->group("Log");
 }
 
+void AddTracingFlags(CLI::App& app, tracing::TracingOptions& tracing) {
+  app.add_option("--otlp-endpoint", tracing.endpoint,
+                 "A collector that gets traces of calls, by OTLP over gRPC; https:// with TLS; "
+                 "without it: none")
+      ->check(WhyNoEndpoint)
+      ->type_name("http://HOST[:PORT]")
+      ->group("Tracing");
+  app.add_option("--otlp-ca", tracing.ca,
+                 "Authorities, PEM, that an https:// collector's certificate may be of; without it "
+                 "the system's")
+      ->type_name("FILE")
+      ->group("Tracing");
+  AddNumber(app, "--trace-ratio", tracing.ratio,
+            "The part of the calls that is traced, of those whose caller's traceparent does not "
+            "say; without it all")
+      ->check(CLI::Range(0.0, 1.0))
+      ->group("Tracing");
+}
+
 std::string EnvironmentName(const std::string& flag) {
   std::string name = "FMA_" + flag;
   std::ranges::transform(name, name.begin(), [](unsigned char c) {
@@ -328,6 +355,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
   AddLimitFlags(app, flags);
   AddConnectionFlags(app, flags.door);
   AddLogFlags(app, flags);
+  AddTracingFlags(app, flags.tracing);
   // The one place that gives options their names in the environment.
   for (CLI::Option* option : app.get_options()) {
     if (option->get_configurable()) option->envname(EnvironmentName(option->get_lnames().front()));

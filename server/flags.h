@@ -10,6 +10,7 @@
 #include "server/service/door_options.h"
 #include "server/service/limits.h"
 #include "server/sessions/session_types.h"
+#include "server/tracing/tracing_options.h"
 
 namespace fmaserver {
 
@@ -35,6 +36,7 @@ struct Flags {
   std::string log_level = "info";
   std::string log_format = "text";
   bool log_prompts = false;
+  tracing::TracingOptions tracing = tracing::FromStandardEnvironment();
   bool print_config = false;
 };
 

@@ -25,6 +25,7 @@
 #include "server/metrics/door_metrics.h"
 #include "server/metrics/exposition.h"
 #include "server/metrics/process_metrics.h"
+#include "server/metrics/trace_metrics.h"
 #include "server/models/model_registry.h"
 #include "server/net/descriptor_limit.h"
 #include "server/openai/openai_server.h"
@@ -33,6 +34,7 @@
 #include "server/shutdown.h"
 #include "server/signals.h"
 #include "server/status_pages.h"
+#include "server/tracing/tracer.h"
 #include "server/vllm/services.h"
 
 namespace fmaserver {
@@ -62,20 +64,43 @@ absl::StatusOr<std::vector<models::ModelSource>> SourcesOf(const Flags& flags) {
   return sources;
 }
 
-/// Counts and logs each call.
+/// Counts, logs and traces each call.
 class CallWatch final : public service::CallObserver {
  public:
-  CallWatch(std::shared_ptr<metrics::CallMetrics> metrics, log::LogFormat format)
-      : metrics_(std::move(metrics)), log_(format) {}
+  /// `tracer` may be null, and is not kept alive: who made it ends it when all calls are over.
+  CallWatch(std::shared_ptr<metrics::CallMetrics> metrics, log::LogFormat format,
+            tracing::Tracer* tracer)
+      : metrics_(std::move(metrics)), log_(format), tracer_(tracer) {}
+  std::shared_ptr<service::CallTrace> Trace(const service::CallMetadata& checked) override {
+    return tracer_ == nullptr ? nullptr : tracer_->Trace(checked);
+  }
   void OnCall(const service::CallReport& report) override {
     metrics_->OnCall(report);
     log_.OnCall(report);
+    if (tracer_ != nullptr) tracer_->OnCall(report);
   }
 
  private:
   const std::shared_ptr<metrics::CallMetrics> metrics_;
   log::CallLog log_;
+  tracing::Tracer* const tracer_;
 };
+
+/// Null: nothing is traced.
+absl::StatusOr<std::unique_ptr<tracing::Tracer>> StartTracing(const Flags& flags) {
+  tracing::TracingOptions options = flags.tracing;
+  if (options.endpoint.empty()) {
+    if (const std::string& why = options.why_not_standard; !why.empty()) {
+      spdlog::info("tracing off: {}", why);
+    }
+    return nullptr;
+  }
+  options.listen = {flags.door.listen, flags.openai};
+  const auto plan = tracing::Prepare(options);
+  if (!plan.ok()) return plan.status();
+  spdlog::info("tracing to {}", plan->endpoint.target);
+  return std::make_unique<tracing::Tracer>(*plan);
+}
 
 /// The HTTP port, when there is one, and what it answers from.
 struct Probes {
@@ -136,11 +161,16 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   const auto sources = SourcesOf(flags);
   if (!sources.ok()) return sources.status();
   LogSecurity(flags);
+  const auto tracer = StartTracing(flags);  // goes after the calls
+  if (!tracer.ok()) return tracer.status();
   metrics::Exposition exposition(/*vllm_names=*/flags.metrics_names == "vllm");
   const auto process_metrics = std::make_shared<metrics::ProcessMetrics>(flags.role);
   const auto call_metrics = std::make_shared<metrics::CallMetrics>();
   exposition.Add(process_metrics);
   exposition.Add(call_metrics->registry());
+  std::shared_ptr<metrics::TraceMetrics> trace_metrics;
+  if (*tracer) trace_metrics = std::make_shared<metrics::TraceMetrics>((*tracer)->counts());
+  exposition.Add(trace_metrics);
   ModelLoader loader(flags, sources->front().name, accesses->tenants, exposition);
   models::ModelRegistry models([&loader](const auto& source) { return loader.Load(source); });
   Probes probes(exposition);  // goes before the models, which it asks
@@ -148,13 +178,13 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   if (absl::Status loaded = LoadModels(*sources, models); !loaded.ok()) return loaded;
   service::RequestLimits limits = flags.limits;
   limits.share.role = service::RoleOf(flags.role);
-  service::Service service(models,
-                           {.access = accesses->tenants,
-                            .observer = std::make_shared<CallWatch>(call_metrics, FormatOf(flags)),
-                            .admins = accesses->admins,
-                            .unload_seconds = flags.drain_seconds,
-                            .limits = limits,
-                            .keep_prompts = flags.log_prompts});
+  service::Service service(models, {.access = accesses->tenants,
+                                    .observer = std::make_shared<CallWatch>(
+                                        call_metrics, FormatOf(flags), tracer->get()),
+                                    .admins = accesses->admins,
+                                    .unload_seconds = flags.drain_seconds,
+                                    .limits = limits,
+                                    .keep_prompts = flags.log_prompts});
   rpc::ServiceMakers more = vllm::MakersOfServices();
   more.emplace_back(kserve::MakeInferenceService);
   auto server = rpc::RpcServer::Start(service, flags.door, more);

@@ -10,6 +10,7 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
+#include "base/names.h"
 #include "clients/cpp/proxy.h"
 #include "clients/cpp/status.h"
 
@@ -61,6 +62,12 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address,
                                                                  std::move(interceptors));
 }
 
+/// By this metadata a load balancer finds the replica that has the session in memory.
+void NameSession(grpc::ClientContext& context, const std::string& session_id) {
+  // What is no id may not be metadata either, and is the server's to refuse.
+  if (IsName(session_id)) context.AddMetadata("x-session-id", session_id);
+}
+
 }  // namespace
 
 absl::Status Client::Outcome(const grpc::Status& status) const {
@@ -99,11 +106,13 @@ Client::Client(const std::string& address,
 
 absl::Status Client::Generate(grpc::ClientContext& context, const v1::GenerateRequest& request,
                               const GenerateHandler& handler) {
+  NameSession(context, request.session_id());
   return ReadAll(*generation_->Generate(&context, request), handler);
 }
 
 absl::Status Client::Chat(grpc::ClientContext& context, const v1::ChatRequest& request,
                           const GenerateHandler& handler) {
+  NameSession(context, request.options().session_id());
   return ReadAll(*generation_->Chat(&context, request), handler);
 }
 
@@ -166,12 +175,14 @@ absl::StatusOr<bool> Client::IsServing(grpc::ClientContext& context) {
 
 absl::StatusOr<v1::Session> Client::CreateSession(grpc::ClientContext& context,
                                                   const v1::CreateSessionRequest& request) {
+  NameSession(context, request.session_id());
   v1::Session response;
   return Answer(sessions_->Create(&context, request, &response), response);
 }
 
 absl::StatusOr<v1::Session> Client::GetSession(grpc::ClientContext& context,
                                                const v1::GetSessionRequest& request) {
+  NameSession(context, request.session_id());
   v1::Session response;
   return Answer(sessions_->Get(&context, request, &response), response);
 }
@@ -184,24 +195,28 @@ absl::StatusOr<v1::ListSessionsResponse> Client::ListSessions(
 
 absl::StatusOr<v1::Session> Client::UpdateSession(grpc::ClientContext& context,
                                                   const v1::UpdateSessionRequest& request) {
+  NameSession(context, request.session_id());
   v1::Session response;
   return Answer(sessions_->Update(&context, request, &response), response);
 }
 
 absl::StatusOr<v1::ForkSessionResponse> Client::ForkSession(grpc::ClientContext& context,
                                                             const v1::ForkSessionRequest& request) {
+  NameSession(context, request.session_id());
   v1::ForkSessionResponse response;
   return Answer(sessions_->Fork(&context, request, &response), response);
 }
 
 absl::StatusOr<v1::Session> Client::RewindSession(grpc::ClientContext& context,
                                                   const v1::RewindSessionRequest& request) {
+  NameSession(context, request.session_id());
   v1::Session response;
   return Answer(sessions_->Rewind(&context, request, &response), response);
 }
 
 absl::Status Client::DeleteSession(grpc::ClientContext& context,
                                    const v1::DeleteSessionRequest& request) {
+  NameSession(context, request.session_id());
   v1::DeleteSessionResponse response;
   return Outcome(sessions_->Delete(&context, request, &response));
 }
@@ -209,12 +224,14 @@ absl::Status Client::DeleteSession(grpc::ClientContext& context,
 absl::Status Client::ExportSession(grpc::ClientContext& context,
                                    const v1::ExportSessionRequest& request,
                                    const ExportHandler& handler) {
+  NameSession(context, request.session_id());
   return ReadAll(*sessions_->Export(&context, request), handler);
 }
 
 absl::StatusOr<v1::Session> Client::ImportSession(grpc::ClientContext& context,
                                                   const v1::CreateSessionRequest& session,
                                                   const BlobReader& blob) {
+  NameSession(context, session.session_id());
   v1::Session response;
   const auto writer = sessions_->Import(&context, &response);
   v1::ImportSessionRequest request;

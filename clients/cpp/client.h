@@ -26,7 +26,7 @@ namespace fmaserver::client {
 /// Every call takes a fresh grpc::ClientContext of the caller, which sets its deadline and metadata
 /// and whose TryCancel() ends it from another thread. Errors keep the server's code, message and
 /// hint when to try again (status.h); UNAVAILABLE also means that there is no server at the
-/// address.
+/// address. Calls about a session bring its id as metadata "x-session-id" too (docs/cluster.md).
 class Client {
  public:
   /// Receives a stream's messages in order, on the calling thread.

@@ -20,17 +20,23 @@ bool EncodeJob::Report(EncodedText text) {
   tokens_left_ -= text.tokens;
   sink_->OnEncoded(std::move(text));
   if (--unfinished_ > 0) return true;
-  Usage usage;
-  usage.prompt_tokens = tokens_;
-  times_.FillIn(usage, Clock::now());
+  const Usage usage = CurrentUsage();
   ReportEnd(absl::StatusCode::kOk, usage);
   sink_->OnFinish(usage);
   return false;
 }
 
 void EncodeJob::Fail(const absl::Status& status) {
-  ReportEnd(status.code(), {});
-  sink_->OnError(status);
+  const Usage usage = CurrentUsage();
+  ReportEnd(status.code(), usage);
+  sink_->OnError(status, usage);
+}
+
+Usage EncodeJob::CurrentUsage() const {
+  Usage usage;
+  usage.prompt_tokens = tokens_;
+  times_.FillIn(usage, Clock::now());
+  return usage;
 }
 
 void EncodeJob::ReportEnd(absl::StatusCode code, const Usage& usage) {

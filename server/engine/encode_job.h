@@ -51,6 +51,7 @@ class EncodeJob {
   void Fail(const absl::Status& status);
 
  private:
+  Usage CurrentUsage() const;
   void ReportEnd(absl::StatusCode code, const Usage& usage);
 
   const RequestId id_;

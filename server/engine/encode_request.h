@@ -55,7 +55,8 @@ class EncodeSink {
   /// Once for each text, as they are done: shorter ones may overtake longer ones.
   virtual void OnEncoded(EncodedText text) = 0;
   virtual void OnFinish(const Usage& usage) = 0;
-  virtual void OnError(const absl::Status& status) = 0;
+  /// `usage` is what it has had until then.
+  virtual void OnError(const absl::Status& status, const Usage& usage) = 0;
 };
 
 }  // namespace fmaserver::engine

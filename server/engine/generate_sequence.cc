@@ -215,7 +215,7 @@ bool GenerateSequence::End(const Ending& ending) {
   finish.text = output_.Finish();
   // When the sample that reads the prompt ends, the samples that could not begin yet end with it.
   for (finish.index = fork_.index; finish.index <= fork_.index + unborn_; ++finish.index) {
-    ReportEnd(absl::StatusCode::kOk, ending.reason);
+    ReportEnd(absl::StatusCode::kOk, ending.reason, finish.usage);
     sink_->OnFinish(finish);
   }
   return false;
@@ -233,17 +233,18 @@ Usage GenerateSequence::CurrentUsage() const {
   return usage;
 }
 
-void GenerateSequence::ReportEnd(absl::StatusCode code, FinishReason reason) {
+void GenerateSequence::ReportEnd(absl::StatusCode code, FinishReason reason, const Usage& usage) {
   end_->Add({.code = code,
              .reason = reason,
-             .usage = CurrentUsage(),
+             .usage = usage,
              .end_to_end_seconds = SecondsSince(times().arrival())});
 }
 
 void GenerateSequence::Fail(const absl::Status& status) {
   forks_due_ = 0;
-  ReportEnd(status.code(), {});
-  sink_->OnError(status);
+  const Usage usage = CurrentUsage();
+  ReportEnd(status.code(), {}, usage);
+  sink_->OnError(status, usage);
 }
 
 void GenerateSequence::Interrupt(const absl::Status& status) {
@@ -256,8 +257,9 @@ void GenerateSequence::Interrupt(const absl::Status& status) {
     if (!state.ok()) return Fail(state.status());
     kept.state = *std::move(state);
   }
-  ReportEnd(status.code(), {});
-  sink_->OnInterrupted(std::move(kept), Seed());
+  const Usage usage = CurrentUsage();
+  ReportEnd(status.code(), {}, usage);
+  sink_->OnInterrupted(std::move(kept), Seed(), usage);
 }
 
 }  // namespace fmaserver::engine

@@ -73,7 +73,7 @@ class GenerateSequence : public Sequence {
   bool TimeIsUp() const;
   bool End(const Ending& ending);
   Usage CurrentUsage() const;
-  void ReportEnd(absl::StatusCode code, FinishReason reason);
+  void ReportEnd(absl::StatusCode code, FinishReason reason, const Usage& usage);
 
   const Request valid_;
   const GenerateRequest& request_;  // *valid_

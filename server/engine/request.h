@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "base/byte_range.h"
+#include "base/clock.h"
 #include "kernels/sampling.h"
 #include "server/engine/archive.h"
 
@@ -125,6 +126,7 @@ struct Usage {
   int64_t generated_tokens = 0;
   /// How many of the sequence's tokens its archive holds; 0 when it is served in constant memory.
   int64_t archived_tokens = 0;
+  Clock::time_point arrival = {};  ///< at the engine; the times below follow it, in this order
   double queue_seconds = 0;
   double prefill_seconds = 0;
   double decode_seconds = 0;
@@ -204,7 +206,8 @@ class RequestSink {
   virtual bool KeepsUp() const { return true; }
   /// A slice of the prompt was read.
   virtual void OnPromptProgress(const PromptProgress& progress) = 0;
-  virtual void OnError(const absl::Status& status) = 0;
+  /// `usage` is what it has had until then.
+  virtual void OnError(const absl::Status& status, const Usage& usage) = 0;
 };
 
 class GenerateSink : public RequestSink {
@@ -218,7 +221,7 @@ class GenerateSink : public RequestSink {
   virtual void OnFinish(Finished finish) = 0;
   /// The engine shuts down: called instead of OnError for a request with keep_state. With this seed
   /// and what is kept, another engine goes on as this one would have.
-  virtual void OnInterrupted(Kept kept, uint64_t seed) = 0;
+  virtual void OnInterrupted(Kept kept, uint64_t seed, const Usage& usage) = 0;
 };
 
 class ScoreSink : public RequestSink {

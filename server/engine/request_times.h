@@ -30,6 +30,7 @@ class RequestTimes {
 
   /// Sets the times of `usage` as they are at `now`.
   void FillIn(Usage& usage, Clock::time_point now) const {
+    usage.arrival = arrival_;
     usage.queue_seconds = SecondsBetween(arrival_, started_.value_or(now));
     if (!started_) return;
     const Clock::time_point first_token = first_token_.value_or(now);

@@ -28,17 +28,23 @@ bool ScoreSequence::Advance(int32_t accepted, const StepOutcome& outcome) {
   sink_->OnScores(std::move(scores));
   sink_->OnPromptProgress({.processed_tokens = position(), .total_tokens = NumTokens()});
   if (position() < NumTokens()) return true;
-  Usage usage;
-  usage.prompt_tokens = NumTokens();
-  times().FillIn(usage, Clock::now());
+  const Usage usage = CurrentUsage();
   ReportEnd(absl::StatusCode::kOk, usage);
   sink_->OnFinish(usage);
   return false;
 }
 
 void ScoreSequence::Fail(const absl::Status& status) {
-  ReportEnd(status.code(), {});
-  sink_->OnError(status);
+  const Usage usage = CurrentUsage();
+  ReportEnd(status.code(), usage);
+  sink_->OnError(status, usage);
+}
+
+Usage ScoreSequence::CurrentUsage() const {
+  Usage usage;
+  usage.prompt_tokens = NumTokens();
+  times().FillIn(usage, Clock::now());
+  return usage;
 }
 
 void ScoreSequence::ReportEnd(absl::StatusCode code, const Usage& usage) {

@@ -28,6 +28,7 @@ class ScoreSequence : public Sequence {
 
  private:
   int64_t NumTokens() const { return std::ssize(request_->tokens); }
+  Usage CurrentUsage() const;
   void ReportEnd(absl::StatusCode code, const Usage& usage);
 
   const ValidScoreRequest request_;

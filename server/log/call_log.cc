@@ -5,6 +5,8 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/escaping.h"
+
 namespace fmaserver::log {
 namespace {
 
@@ -33,6 +35,10 @@ Json Fields(const service::CallReport& report) {
     fields["decode_seconds"] = usage.decode_seconds;
   }
   if (!report.traceparent.empty()) fields["traceparent"] = report.traceparent;
+  if (report.trace != nullptr) {
+    fields["trace_id"] = absl::BytesToHexString(report.trace->trace_id);
+    fields["span_id"] = absl::BytesToHexString(report.trace->span_id);
+  }
   if (!report.prompt.empty()) fields["prompt"] = report.prompt;
   return fields;
 }

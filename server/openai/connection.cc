@@ -40,8 +40,10 @@ template <class Fields>
 service::CallMetadata MetadataOf(const Fields& fields, const std::string& peer) {
   service::CallMetadata metadata{.authorization = Copy(fields[http::field::authorization]),
                                  .traceparent = Copy(fields["traceparent"]),
+                                 .tracestate = Copy(fields["tracestate"]),
                                  .request_id = Copy(fields["x-request-id"]),
-                                 .peer = peer};
+                                 .peer = peer,
+                                 .protocol = service::Protocol::kHttp};
   const std::string key = Copy(fields["api-key"]);
   if (metadata.authorization.empty() && !key.empty()) {
     metadata.authorization = Concat("Bearer ", key);

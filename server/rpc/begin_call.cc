@@ -18,6 +18,7 @@ std::string Find(const grpc::ServerContextBase& context, const char* key) {
 service::CallMetadata MetadataOf(const grpc::CallbackServerContext& context) {
   return {.authorization = Find(context, "authorization"),
           .traceparent = Find(context, "traceparent"),
+          .tracestate = Find(context, "tracestate"),
           .request_id = Find(context, "x-request-id"),
           .peer = context.peer()};
 }

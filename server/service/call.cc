@@ -25,6 +25,8 @@ Call::Call(const CallPolicy& policy, const CallKind& kind, CallMetadata metadata
     : policy_(policy), kind_(kind), start_(Clock::now()) {
   policy_.live->Add();
   metadata = Checked(std::move(metadata));
+  report_.trace = policy_.observer->Trace(metadata);
+  if (report_.trace != nullptr) report_.trace->start = start_;
   report_.method = kind.method;
   report_.request_id = std::move(metadata.request_id);
   report_.traceparent = std::move(metadata.traceparent);
@@ -70,6 +72,7 @@ void Call::KeepPrompt(const std::string& text) {
 void Call::SetUsage(const engine::Usage& usage) {
   report_.usage.cached_tokens = usage.cached_tokens;
   report_.usage.cache_miss = usage.cache_miss;
+  report_.usage.arrival = usage.arrival;
   report_.usage.queue_seconds = usage.queue_seconds;
   report_.usage.prefill_seconds = usage.prefill_seconds;
   report_.usage.decode_seconds = usage.decode_seconds;

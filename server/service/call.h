@@ -14,6 +14,7 @@
 #include "server/service/call_kind.h"
 #include "server/service/call_metadata.h"
 #include "server/service/call_report.h"
+#include "server/service/call_trace.h"
 #include "server/service/limits.h"
 
 namespace fmaserver::service {
@@ -73,6 +74,9 @@ class Call {
 
   /// The name of the model that the call means.
   void SetModel(const std::string& name) { report_.model = name; }
+
+  /// Null: the call is not traced.
+  CallTrace* trace() { return report_.trace.get(); }
 
   /// The text of the prompt; kept only if the policy says so.
   bool keeps_prompts() const { return policy_.keep_prompts; }

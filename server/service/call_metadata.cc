@@ -19,6 +19,10 @@ bool IsZero(std::string_view text) { return text.find_first_not_of('0') == std::
 
 CallMetadata Checked(CallMetadata metadata) {
   if (!IsTraceparent(metadata.traceparent)) metadata.traceparent.clear();
+  // The one means nothing without the other.
+  if (metadata.traceparent.empty() || !IsTracestate(metadata.tracestate)) {
+    metadata.tracestate.clear();
+  }
   if (!IsRequestId(metadata.request_id)) metadata.request_id = RandomId();
   return metadata;
 }
@@ -39,6 +43,12 @@ bool IsTraceparent(std::string_view text) {
   if (text.size() == kLength) return true;
   return version != "00" && text[kLength] == '-' && text.size() <= kMaxLength &&
          std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f && c != '"'; });
+}
+
+bool IsTracestate(std::string_view text) {
+  constexpr size_t kMaxLength = 512;
+  return text.size() <= kMaxLength &&
+         std::ranges::all_of(text, [](char c) { return c >= 0x20 && c < 0x7f; });
 }
 
 bool IsRequestId(std::string_view text) {

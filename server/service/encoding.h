@@ -31,7 +31,10 @@ class Encoding final : public StreamingCall<EncodeEvent>,
   bool KeepsUp() const override { return ReaderKeepsUp(); }
   void OnEncoded(engine::EncodedText text) override;
   void OnFinish(const engine::Usage& usage) override;
-  void OnError(const absl::Status& status) override { Abandon(status); }
+  void OnError(const absl::Status& status, const engine::Usage& usage) override {
+    call().SetUsage(usage);
+    Abandon(status);
+  }
 
  private:
   Encoding(Service& service, std::shared_ptr<Call> call, std::shared_ptr<Wire> wire)

@@ -41,6 +41,7 @@ void Generation::Run(const models::ModelPtr& model, absl::StatusOr<GenerateReque
   const SessionEnds ends = request->session_ends;
   const bool has_turn = request->has_turn();
   branch_ = request->branch;
+  if (CallTrace* trace = call().trace()) trace->session = branch_ ? branch_->child : session.id;
   std::string record = session.id.empty() ? std::string() : EncodeTurn(*request);
   Conversation messages;
   if (has_turn) messages = request->prompt.messages.value_or(Conversation());
@@ -85,7 +86,10 @@ void Generation::StartTurn(const models::ModelPtr& model,
       [self = shared_from_this(), model, begin = std::move(begin),
        messages = std::move(messages)]() mutable {
         if (self->closed()) return;
+        const PartWatch watch(self->call().trace());
         auto turn = begin();
+        const bool from_store = turn.ok() && (*turn)->from_store();
+        watch.End(kRestorePart, turn.status().code(), from_store ? kInStore : kInMemory);
         if (!turn.ok()) return self->Refuse(model, turn.status(), Rejection::kSession);
         self->turn_ = *std::move(turn);
         if (!messages.empty()) return self->ReadMessages(model, std::move(messages));
@@ -137,6 +141,7 @@ void Generation::Submit(const models::ModelPtr& model, engine::GenerateRequest r
     return Refuse(model, status, Rejection::kInvalid);
   }
   unfinished_ = request.n;
+  if (CallTrace* trace = call().trace()) trace->request = ToTrace(request);
   // The session's own tokens were charged in earlier turns.
   call().ChargePrompt(std::ssize(request.prompt) - request.pending);
   const auto id = model->engine().Submit(std::move(request), shared_from_this());
@@ -175,6 +180,7 @@ void Generation::OnState(engine::State state) { turn_->AddPoint(std::move(state)
 
 void Generation::OnFinish(engine::Finished finish) {
   call().SetUsage(finish.usage);
+  if (CallTrace* trace = call().trace()) trace->finish_reasons.push_back(finish.reason);
   if (turn_ != nullptr) {
     service().disk().Continue([self = shared_from_this(), finish = std::move(finish)]() mutable {
       self->branch_ ? self->CommitBranch(std::move(finish)) : self->CommitTurn(std::move(finish));
@@ -185,9 +191,18 @@ void Generation::OnFinish(engine::Finished finish) {
   if (--unfinished_ == 0) Close(absl::OkStatus());
 }
 
+absl::StatusOr<SessionAfter> Generation::Save(TurnRunner& turn, engine::Kept kept,
+                                              std::string note) {
+  const PartWatch watch(call().trace());
+  auto session = turn.Commit(std::move(kept), std::move(note));
+  const bool durable = session.ok() && session->durable;
+  watch.End(kSavePart, session.status().code(), durable ? kInStore : kInMemory);
+  return session;
+}
+
 // The finish is sent only after the session has taken the turn.
 void Generation::CommitTurn(engine::Finished finish) {
-  const auto session = turn_->Commit(std::exchange(finish.kept, {}));
+  const auto session = Save(*turn_, std::exchange(finish.kept, {}));
   turn_.reset();
   if (!session.ok()) return Close(session.status());
   Send(GenerationFinished{std::move(finish), *session});
@@ -207,7 +222,7 @@ void Generation::CommitBranch(engine::Finished finish) {
   std::string note = keeps ? branch_->note(*event.answered) : std::string();
   if (closed()) return;
   if (keeps) {
-    auto session = turn->Commit(std::move(kept), std::move(note));
+    auto session = Save(*turn, std::move(kept), std::move(note));
     if (!session.ok()) return Close(session.status());
     event.session = *std::move(session);
   }
@@ -215,7 +230,8 @@ void Generation::CommitBranch(engine::Finished finish) {
   Close(absl::OkStatus());
 }
 
-void Generation::OnInterrupted(engine::Kept kept, uint64_t seed) {
+void Generation::OnInterrupted(engine::Kept kept, uint64_t seed, const engine::Usage& usage) {
+  call().SetUsage(usage);
   service().disk().Continue([self = shared_from_this(), kept = std::move(kept), seed]() mutable {
     self->InterruptTurn(std::move(kept), seed);
   });
@@ -226,14 +242,17 @@ void Generation::InterruptTurn(engine::Kept kept, uint64_t seed) {
     turn_.reset();
     return Close(absl::UnavailableError("the server shuts down; ask again elsewhere"));
   }
+  const PartWatch watch(call().trace());
   const auto token = turn_->Interrupt(std::move(kept), seed);
+  watch.End(kSavePart, token.status().code(), kInStore);
   turn_.reset();
   if (!token.ok()) return Close(token.status());
   Send(GenerationInterrupted{*token});
   Close(absl::UnavailableError("the server shuts down; go on elsewhere with the resume token"));
 }
 
-void Generation::OnError(const absl::Status& status) {
+void Generation::OnError(const absl::Status& status, const engine::Usage& usage) {
+  call().SetUsage(usage);
   if (turn_ == nullptr) return Abandon(status);
   // The end of a turn may wait for the disk.
   service().disk().Continue([self = shared_from_this(), status] {

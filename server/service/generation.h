@@ -40,8 +40,8 @@ class Generation final : public StreamingCall<GenerateEvent>,
   void OnDelta(engine::Delta delta) override;
   void OnState(engine::State state) override;
   void OnFinish(engine::Finished finish) override;
-  void OnInterrupted(engine::Kept kept, uint64_t seed) override;
-  void OnError(const absl::Status& status) override;
+  void OnInterrupted(engine::Kept kept, uint64_t seed, const engine::Usage& usage) override;
+  void OnError(const absl::Status& status, const engine::Usage& usage) override;
 
  private:
   Generation(Service& service, std::shared_ptr<Call> call, std::shared_ptr<Wire> wire)
@@ -65,6 +65,8 @@ class Generation final : public StreamingCall<GenerateEvent>,
                                                         SessionEnds ends,
                                                         engine::GenerateRequest request,
                                                         std::string record, bool brings_tokens);
+  /// Ends the turn.
+  absl::StatusOr<SessionAfter> Save(TurnRunner& turn, engine::Kept kept, std::string note = {});
   void Collect(const engine::Delta& delta);
   void CommitTurn(engine::Finished finish);
   void CommitBranch(engine::Finished finish);

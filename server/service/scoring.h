@@ -34,7 +34,10 @@ class Scoring final : public StreamingCall<ScoreEvent>,
   void OnPromptProgress(const engine::PromptProgress& /*progress*/) override {}
   void OnScores(std::vector<engine::TokenScore> scores) override;
   void OnFinish(const engine::Usage& usage) override;
-  void OnError(const absl::Status& status) override { Close(status); }
+  void OnError(const absl::Status& status, const engine::Usage& usage) override {
+    call().SetUsage(usage);
+    Close(status);
+  }
 
  private:
   Scoring(Service& service, std::shared_ptr<Call> call, std::shared_ptr<Wire> wire)

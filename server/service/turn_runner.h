@@ -52,6 +52,9 @@ class TurnRunner {
                                                             const Vocabulary& vocabulary,
                                                             const RequestLimits& limits);
 
+  /// Whether the session's state had to be read from the store.
+  bool from_store() const { return turn_->from_shelf(); }
+
   /// What the session held before the turn.
   Before before() const;
 

@@ -121,23 +121,22 @@ absl::StatusOr<std::vector<HeldPart>> SessionReader::Hold(const Claim& claim,
   return held;
 }
 
-absl::StatusOr<engine::State> SessionReader::LoadState(const Claim& claim,
-                                                       const SessionContents& contents,
-                                                       const Point& point, bool with_archive) {
+absl::StatusOr<LoadedState> SessionReader::LoadState(const Claim& claim,
+                                                     const SessionContents& contents,
+                                                     const Point& point, bool with_archive) {
   const Clock::time_point start = Clock::now();
   std::vector<PartPtr> parts = {point.slot};
   if (with_archive && loader_.has_archives()) parts = PartsOf(contents, point);
   const std::vector<PartBytes> known = table_.BytesOf(claim, parts);
   absl::StatusOr<std::vector<PartBytes>> bytes = loader_.Load(claim, parts);
   if (!bytes.ok()) return bytes.status();
-  if (!std::ranges::all_of(known, [](const PartBytes& part) { return bool(part); })) {
-    observer_.OnRestore(SecondsSince(start));
-  }
-  engine::State state(std::move(bytes->front().slot));
+  LoadedState loaded{.state = engine::State(std::move(bytes->front().slot))};
+  loaded.from_shelf = !std::ranges::all_of(known, [](const PartBytes& part) { return bool(part); });
+  if (loaded.from_shelf) observer_.OnRestore(SecondsSince(start));
   for (size_t i = 1; i < bytes->size(); ++i) {
-    state.archive.push_back(std::move((*bytes)[i].chunk));
+    loaded.state.archive.push_back(std::move((*bytes)[i].chunk));
   }
-  return state;
+  return loaded;
 }
 
 }  // namespace fmaserver::sessions

@@ -22,6 +22,12 @@ struct HeldPart {
   std::shared_ptr<OpenItem> open;  ///< where it lies; null when `bytes` are there
 };
 
+/// A state, and whether the shelf was read for it.
+struct LoadedState {
+  engine::State state;
+  bool from_shelf = false;
+};
+
 /// Thread-safe; calls wait for the shelf. Errors: INVALID_ARGUMENT for an invalid name, and the
 /// shelf's.
 class SessionReader {
@@ -48,8 +54,8 @@ class SessionReader {
   /// The state of one of the points of `contents`, which it holds, without its archive unless
   /// `with_archive` or where this server keeps none. RESOURCE_EXHAUSTED when there is no room for
   /// the archive.
-  absl::StatusOr<engine::State> LoadState(const Claim& claim, const SessionContents& contents,
-                                          const Point& point, bool with_archive);
+  absl::StatusOr<LoadedState> LoadState(const Claim& claim, const SessionContents& contents,
+                                        const Point& point, bool with_archive);
 
   /// Parts of the session, which stay readable after the claim has ended.
   absl::StatusOr<std::vector<HeldPart>> Hold(const Claim& claim, const std::vector<PartPtr>& parts);

@@ -114,14 +114,12 @@ absl::StatusOr<Turn::Beginning> Turn::Load(StoreCore& core, const Claim& claim, 
   if (!contents.ok()) return contents.status();
   const absl::StatusOr<int64_t> start = StartOf(*contents, min_pending);
   if (!start.ok()) return start.status();
-  engine::State state;
+  absl::StatusOr<LoadedState> loaded = LoadedState();
   if (*start >= 0) {
-    absl::StatusOr<engine::State> loaded =
-        core.reader.LoadState(claim, *contents, contents->points[*start], with_archive);
+    loaded = core.reader.LoadState(claim, *contents, contents->points[*start], with_archive);
     if (!loaded.ok()) return loaded.status();
-    state = *std::move(loaded);
   }
-  return Beginning{.contents = *std::move(contents), .state = std::move(state)};
+  return Beginning{.contents = *std::move(contents), .state = *std::move(loaded)};
 }
 
 Turn::Turn(StoreCore& core, std::optional<TurnClaim> claim, Beginning beginning,
@@ -130,7 +128,8 @@ Turn::Turn(StoreCore& core, std::optional<TurnClaim> claim, Beginning beginning,
       claim_(std::move(claim)),
       before_(std::move(beginning.contents)),
       first_token_(first_token),
-      state_(std::move(beginning.state)),
+      from_shelf_(beginning.state.from_shelf),
+      state_(std::move(beginning.state.state)),
       points_(before_.points),
       chunks_(*before_.chunks) {
   const int64_t start = state_.tokens();

@@ -12,6 +12,7 @@
 #include "server/engine/archive.h"
 #include "server/sessions/claim.h"
 #include "server/sessions/session_contents.h"
+#include "server/sessions/session_reader.h"
 #include "server/sessions/session_types.h"
 
 namespace fmaserver::sessions {
@@ -40,6 +41,8 @@ class Turn {
 
   /// The state to start from; without a slot it means an empty sequence.
   const engine::State& state() const { return state_; }
+  /// Whether the shelf was read for it, because it was not in memory.
+  bool from_shelf() const { return from_shelf_; }
 
   /// Tokens of the session after state(), to be read before the new ones. Usually exactly one.
   const std::vector<int32_t>& pending() const { return pending_; }
@@ -79,7 +82,7 @@ class Turn {
   /// What a turn starts from.
   struct Beginning {
     SessionContents contents;
-    engine::State state;
+    LoadedState state;
   };
   /// What it leaves besides tokens.
   struct Left {
@@ -112,6 +115,7 @@ class Turn {
   std::optional<SessionName> parent_;  // of a branch; without an id: it has none
   const SessionContents before_;
   const int64_t first_token_;  // where the turn began; for a resumed turn, before the interruption
+  const bool from_shelf_;
   const engine::State state_;
   std::vector<int32_t> pending_;
   std::vector<int32_t> history_;

@@ -137,8 +137,8 @@ def test_balancers_know_the_same_ports() -> None:
 def test_a_drain_ends_before_patience_does(overlay: str) -> None:
     command = container(overlay)["lifecycle"]["preStop"]["exec"]["command"]
     assert command[0] == "sleep"
-    last_messages = 2  # docs/operations.md, "Signals and shutdown"
-    needed = float(command[1]) + float(configuration(overlay)["drain-seconds"]) + last_messages
+    last_messages, last_spans = 2, 2  # docs/operations.md, "Signals and shutdown"
+    needed = float(command[1]) + float(configuration(overlay)["drain-seconds"]) + last_messages + last_spans
     assert needed < pod(overlay)["terminationGracePeriodSeconds"] < needed + 30
 
 
@@ -238,6 +238,28 @@ def test_the_policy_lets_servers_reach_their_store_and_no_other() -> None:
         reached = {port["port"] for rule in rules for port in rule["ports"]}
         assert reached == ({store.port, 53} if store.hostname else set()), overlay
         assert bool(store.hostname) != bool(configuration(overlay)["session-dir"]), "sessions are kept in one place"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_traces_reach_a_collector_with_any_overlay(overlay: str, tmp_path: Path) -> None:
+    parts = {"resources": [KUBERNETES / overlay], "components": [KUBERNETES / "components" / "tracing"]}
+    relative = {kind: [os.path.relpath(path, tmp_path) for path in paths] for kind, paths in parts.items()}
+    head = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump({**head, **relative}))
+    made = list(yaml.safe_load_all(run(KUBECTL, "kustomize", tmp_path)))
+    for manifest in made:
+        if manifest["kind"] not in FOREIGN:
+            kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
+    (endpoint,) = (manifest["data"]["FMA_OTLP_ENDPOINT"] for manifest in made if manifest["kind"] == "ConfigMap")
+    run(BIN / "fma-server", "--model", "m", "--otlp-endpoint", endpoint, "--print-config")
+    (policy,) = (manifest["spec"] for manifest in made if manifest["kind"] == "NetworkPolicy")
+    namespace = urlsplit(endpoint).hostname.split(".")[1]
+    rule = {
+        "ports": [{"port": urlsplit(endpoint).port}],
+        "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}],
+    }
+    assert rule in policy["egress"]
+    assert 53 in {port["port"] for egress in policy["egress"] for port in egress["ports"]}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -68,6 +68,7 @@ def test_ranges_are_the_documented_ones() -> None:
         ("session-log-tokens", 1, 16_777_216),
         ("max-stop-strings", 0, 16),
         ("max-samples", 1, 128),
+        ("trace-ratio", 0, 1),
     ):
         for value in (least, most):
             assert effective(f"--{flag}", value)[flag] == str(value)

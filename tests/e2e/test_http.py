@@ -130,6 +130,7 @@ def test_every_metric_is_documented_and_counts() -> None:
         expected = documented()
         del expected["fma_device_memory_bytes"]  # of GPUs alone: test_cuda.py
         del expected["fma_tls_certificate_expiry_timestamp_seconds"]  # with TLS alone: test_certificates.py
+        del expected["fma_trace_spans_exported_total"], expected["fma_trace_spans_dropped_total"]  # with traces alone
         del expected["fma_session_store_up"]  # with a store alone: test_session_store.py
         assert scraped(server.get("/metrics")[1]) == expected
         code, _, errors = server.run("generate", "It was", "--max-tokens", 20, "--ignore-eos")

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from programs import GOLDEN, ROOT, run
+from programs import GOLDEN, ROOT, free_port, run
+from redis_server import redis
 from service import Service, eventually
 
 FILES = ROOT / "docker" / "prometheus"
@@ -111,12 +112,14 @@ def start_prometheus(metrics: str, folder: Path) -> Iterator[Prometheus]:
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Prometheus scrapes a server of two models under load. Sessions' states do not fit into memory, so turns restore
-    them."""
-    sessions = tmp_path_factory.mktemp("sessions")
-    flags = ("--session-dir", sessions, "--session-memory", 1, "--threads", 1)
+    them from the store. Traces go where nobody is."""
+    flags = ("--session-memory", 1, "--threads", 1, "--otlp-endpoint", f"http://127.0.0.1:{free_port()}")
     first, second = MODELS
     flags += ("--model", f"{second}={GOLDEN / 'average'}")
-    with Service(*flags, model=GOLDEN / first) as server:
+    with (
+        redis(tmp_path_factory.mktemp("store")) as store,
+        Service(*flags, "--session-store", store.url, model=GOLDEN / first) as server,
+    ):
         stop = threading.Event()
         load = threading.Thread(target=put_load, args=(server, stop))
         load.start()

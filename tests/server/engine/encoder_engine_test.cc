@@ -95,7 +95,7 @@ class EncodeRecorder final : public engine::EncodeSink, public Recorder {
     ended = Clock::now();
     End(std::nullopt);
   }
-  void OnError(const absl::Status& error) override { End(error); }
+  void OnError(const absl::Status& error, const engine::Usage&) override { End(error); }
 
   /// In the order of the request.
   std::vector<engine::EncodedText> InOrder() const {

@@ -75,12 +75,12 @@ class RecordingGenerateSink : public engine::GenerateSink, public Recorder {
     finish = std::move(how);
     End(std::nullopt);
   }
-  void OnInterrupted(engine::Kept what, uint64_t its_seed) override {
+  void OnInterrupted(engine::Kept what, uint64_t its_seed, const engine::Usage&) override {
     interrupted = std::move(what);
     seed = its_seed;
     End(absl::UnavailableError("interrupted"));
   }
-  void OnError(const absl::Status& error) override { End(error); }
+  void OnError(const absl::Status& error, const engine::Usage&) override { End(error); }
 
   std::vector<engine::State> states;
   std::optional<engine::Kept> interrupted;
@@ -103,7 +103,7 @@ class SamplesSink : public engine::GenerateSink, public Recorder {
   void OnPromptProgress(const engine::PromptProgress& /*progress*/) override {}
   void OnPrompt(std::vector<engine::TokenScore>) override {}
   void OnState(engine::State) override {}
-  void OnInterrupted(engine::Kept, uint64_t) override {}
+  void OnInterrupted(engine::Kept, uint64_t, const engine::Usage&) override {}
   void OnDelta(engine::Delta delta) override {
     auto& sample = tokens[delta.index];
     sample.insert(sample.end(), delta.tokens.begin(), delta.tokens.end());
@@ -114,7 +114,7 @@ class SamplesSink : public engine::GenerateSink, public Recorder {
     usages.push_back(finish.usage);
     if (--left_ == 0) End(std::nullopt);
   }
-  void OnError(const absl::Status& error) override { End(error); }
+  void OnError(const absl::Status& error, const engine::Usage&) override { End(error); }
 
   std::vector<std::vector<int32_t>> tokens;
   std::vector<std::vector<float>> logprobs;
@@ -149,7 +149,7 @@ class RecordingScoreSink : public engine::ScoreSink, public Recorder {
     scores.insert(scores.end(), part.begin(), part.end());
   }
   void OnFinish(const engine::Usage&) override { End(std::nullopt); }
-  void OnError(const absl::Status& error) override { End(error); }
+  void OnError(const absl::Status& error, const engine::Usage&) override { End(error); }
 
   std::vector<engine::TokenScore> scores;
 };

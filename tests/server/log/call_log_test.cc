@@ -51,6 +51,15 @@ TEST(CallLog, JsonHoldsWhatTheTextHolds) {
   EXPECT_FALSE(json.contains("traceparent"));
 }
 
+TEST(CallLog, ATracedCallHasTheIdsOfItsSpan) {
+  service::CallReport report = Report();
+  report.trace = std::make_shared<service::CallTrace>();
+  report.trace->trace_id = std::string(15, '\0') + "\x1f";
+  report.trace->span_id = "abcdefgh";
+  EXPECT_THAT(CallLog::Line(report, LogFormat::kText),
+              HasSubstr(" trace_id=0000000000000000000000000000001f span_id=6162636465666768"));
+}
+
 TEST(CallLog, TellsWhyNothingOfAPromptWasCached) {
   service::CallReport report = Report();
   report.usage.cache_miss = engine::CacheMiss::kNotKept;

@@ -75,6 +75,51 @@ TEST(Call, IsReportedOnceAtItsEnd) {
   EXPECT_EQ(report.status.code(), absl::StatusCode::kInternal);
 }
 
+class TraceAll final : public service::CallObserver {
+ public:
+  std::shared_ptr<service::CallTrace> Trace(const service::CallMetadata& checked) override {
+    auto trace = std::make_shared<service::CallTrace>();
+    trace->tracestate = checked.tracestate;
+    return trace;
+  }
+  void OnCall(const service::CallReport& report) override { last = report; }
+
+  service::CallReport last;
+};
+
+TEST(Call, IsTracedFromItsBeginningWhereTheObserverSaysSo) {
+  const auto observer = std::make_shared<TraceAll>();
+  const service::CallPolicy policy{.access = access::Access::ForEverybody(), .observer = observer};
+  const Clock::time_point before = Clock::now();
+  {
+    service::Call call(policy, service::kScore,
+                       {.traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                        .tracestate = "vendor=1"});
+    ASSERT_NE(call.trace(), nullptr);
+    EXPECT_GE(call.trace()->start, before);
+    const service::PartWatch watch(call.trace());
+    watch.End(service::kSavePart, absl::StatusCode::kOk, service::kInStore);
+  }
+  ASSERT_NE(observer->last.trace, nullptr);
+  EXPECT_EQ(observer->last.trace->tracestate, "vendor=1");
+  ASSERT_EQ(observer->last.trace->parts.size(), 1U);
+  const service::TracedPart& part = observer->last.trace->parts[0];
+  EXPECT_LE(before, part.begin);
+  EXPECT_LE(part.begin, part.end);
+}
+
+TEST(Call, IsNotTracedUnlessTheObserverSaysSo) {
+  TestService service;
+  const auto call = service.Begin(service::kScore);
+  EXPECT_EQ(call->trace(), nullptr);
+  const service::PartWatch watch(call->trace());
+  watch.End(service::kSavePart, absl::StatusCode::kOk, service::kInStore);
+}
+
+TEST(Call, ATracestateMeansNothingWithoutATraceparent) {
+  EXPECT_EQ(service::Checked({.traceparent = "x", .tracestate = "vendor=1"}).tracestate, "");
+}
+
 TEST(Call, WithoutAStatusItWasCancelled) {
   TestService service;
   service.Begin(service::kScore).reset();
