@@ -122,25 +122,28 @@ class Bench {
     const int64_t heads = int64_t{flags_.layers} * flags_.kv_heads;
     return Least(flags_.repeats, [&] {
       pool_.ParallelFor(flags_.threads, [&](int64_t part, int) {
-        uint64_t sum[8] = {};
+        uint64_t sum = 0;
         for (int64_t head = heads * part / flags_.threads;
              head < heads * (part + 1) / flags_.threads; ++head) {
           for (const kernels::ArchiveGroup* group : groups_.first(groups)) {
             const kernels::SketchColumn& column = kernels::SketchesOf(*group);
-            Sum(column.Head(head), column.head_bytes, sum);
+            sum += Sum(column.Head(head), column.head_bytes);
           }
         }
-        for (const uint64_t x : sum) sink_ = sink_ + x;
+        sink_ = sink_ + sum;
       });
     });
   }
 
-  static void Sum(const std::byte* from, int64_t bytes, uint64_t (&sum)[8]) {
-    for (int64_t i = 0; i + 64 <= bytes; i += 64) {
-      uint64_t words[8];
-      std::memcpy(words, from + i, 64);
-      for (int k = 0; k < 8; ++k) sum[k] += words[k];
+  /// Of a word of every cache line, so that nothing but memory takes time.
+  static uint64_t Sum(const std::byte* from, int64_t bytes) {
+    uint64_t sum = 0;
+    for (int64_t i = 0; i < bytes; i += 64) {
+      uint64_t word;
+      std::memcpy(&word, from + i, sizeof(word));
+      sum += word;
     }
+    return sum;
   }
 
   const Flags& flags_;

@@ -42,6 +42,12 @@ absl::StatusOr<int> OpenUnnamed(const std::filesystem::path& dir) {
   return file;
 }
 
+/// Units are read here and there. Of a file the system would read much around each, which pushes
+/// out what is wanted when memory is short; in memory small pages take longer to find than to read.
+void ExpectUnits(void* base, size_t bytes, bool in_file) {
+  static_cast<void>(madvise(base, bytes, in_file ? MADV_RANDOM : MADV_HUGEPAGE));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ArchiveMemory>> ArchiveMemory::Create(
@@ -65,9 +71,7 @@ absl::StatusOr<std::unique_ptr<ArchiveMemory>> ArchiveMemory::Create(
     return absl::ResourceExhaustedError(
         Concat("archive: ", stride * places, " bytes cannot be addressed: ", std::strerror(errno)));
   }
-  // Units are read here and there: small pages would take longer to find than to read.
-  if (file < 0)
-    static_cast<void>(madvise(base, static_cast<size_t>(stride * places), MADV_HUGEPAGE));
+  ExpectUnits(base, static_cast<size_t>(stride * places), file >= 0);
   std::move(close_file).Cancel();
   return absl::WrapUnique(
       new ArchiveMemory(dir, file, static_cast<std::byte*>(base), bytes, stride, places));
@@ -107,6 +111,7 @@ absl::Status ArchiveMemory::Renew(int64_t place) {
            MAP_SHARED | MAP_FIXED, file_, place * stride_) == MAP_FAILED) {
     return Failed(dir_, "a lost page cannot be mapped anew", errno);
   }
+  ExpectUnits(At(place).data(), static_cast<size_t>(stride_), /*in_file=*/true);
   lost_->Forget(place);
   return absl::OkStatus();
 }
