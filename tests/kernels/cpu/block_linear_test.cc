@@ -130,7 +130,8 @@ std::vector<Path> Paths() {
   for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
     if ((target & HWY_DISABLED_TARGETS) != 0) continue;
     paths.push_back({hwy::TargetName(target), target, false});
-    if (target == HWY_AVX3) paths.push_back({"AVX3_and_extensions", target, true});
+    if (target != HWY_AVX3 && target != HWY_AVX2) continue;
+    paths.push_back({std::string(hwy::TargetName(target)) + "_and_extensions", target, true});
   }
   return paths;
 }
