@@ -321,10 +321,24 @@ int8_t CodeAt(const WeightStrip& strip, int64_t out, int64_t i, const std::byte*
   return std::to_integer<int8_t>(i < kWeightBlock / 2 ? both & std::byte{0xF} : both >> 4);
 }
 
+template <typename T>
+void LoadNumbers(const HostMatrix& weight, int64_t row, std::vector<float>& numbers) {
+  const std::byte* from = weight.data + row * weight.cols * static_cast<int64_t>(sizeof(T));
+  for (int64_t i = 0; i < weight.cols; ++i) numbers[i] = ToFloat(LoadUnaligned<T>(from, i));
+}
+
 /// A row of a plain weight as float32.
 void LoadRow(const HostMatrix& weight, int64_t row, std::vector<float>& numbers) {
-  for (int64_t i = 0; i < weight.cols; ++i) {
-    numbers[i] = ElementAsFloat(weight, row * weight.cols + i);
+  switch (weight.format) {
+    case WeightFormat::kF32:
+      return LoadNumbers<float>(weight, row, numbers);
+    case WeightFormat::kF16:
+      return LoadNumbers<Float16>(weight, row, numbers);
+    case WeightFormat::kBF16:
+      return LoadNumbers<BFloat16>(weight, row, numbers);
+    case WeightFormat::kInt8:
+    case WeightFormat::kInt4:
+      return;  // not plain
   }
 }
 
