@@ -15,7 +15,7 @@ void FindSeenColumns(std::span<const ColumnRun> runs, int64_t near_begin,
     const int64_t end = SlotLayout::RoundUp(run.column + run.count, kLane);
     seen.push_back({run.column / kLane * kLane, end});
   }
-  std::ranges::sort(seen);
+  std::ranges::sort(seen, {}, &ColumnStretch::begin);
   size_t last = 0;
   for (size_t i = 1; i < seen.size(); ++i) {
     if (seen[i].begin <= seen[last].end && seen[i].begin != near_begin) {

@@ -20,7 +20,7 @@ struct ColumnStretch {
   int64_t begin = 0;
   int64_t end = 0;
 
-  constexpr auto operator<=>(const ColumnStretch&) const = default;
+  constexpr bool operator==(const ColumnStretch&) const = default;
 };
 
 /// Sets `seen` to what `runs` reach, widened to multiples of SlotLayout::kLane, in ascending order

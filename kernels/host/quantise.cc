@@ -48,6 +48,7 @@ int32_t LargestBits(const BlockNumbers& numbers) {
 /// Ways to round a block to 4 bits: scales from above extreme / -8, which leave some of the range
 /// unused, to those below, which cut the extreme off and are finer for the others.
 constexpr int kWays = 17;
+constexpr int kMiddleWay = kWays / 2;  // extreme / -8
 constexpr int kMostLanes = 8;
 
 /// For each way 1 / scale, and for the multiples that it gives the sums of their products with the
@@ -119,7 +120,7 @@ float Int4Scale(const BlockNumbers& numbers, float extreme) {
   constexpr float kStep = 0.125F;
   WaysToRound ways;
   for (int way = 0; way < kWays; ++way) {
-    const auto steps = static_cast<float>(way - kWays / 2);
+    const auto steps = static_cast<float>(way - kMiddleWay);
     ways.inverses[way] = (kInt4Range.least - kStep * steps) / extreme;
   }
   SumAllWays(numbers, ways);
