@@ -2,13 +2,15 @@
 // bytes: block_products --threads 2 --instructions AVX2
 //
 // A plain read of as many bytes, by the same threads, is measured beside every product, in turns,
-// and of both the least time counts, because other programs only add to it. `of_floor` is the time
+// and of both the least time counts, because other programs only add to it. It is processor time,
+// divided by the number of threads: by the clock, whatever takes longer than the system lets a
+// thread run at a time would be measured with the other programs in between. `of_floor` is the time
 // of that read divided by the time of the product. The weights are larger than any cache; random
 // ones, because only their number counts.
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <ctime>
 #include <memory>
 #include <optional>
 #include <random>
@@ -36,11 +38,18 @@ struct Flags {
   bool no_extensions = false;
 };
 
+/// Of the process.
+double ProcessorSeconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
 template <typename Function>
-double Seconds(const Function& function) {
-  const auto start = std::chrono::steady_clock::now();
+double Seconds(int threads, const Function& function) {
+  const double start = ProcessorSeconds();
   function();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return (ProcessorSeconds() - start) / threads;
 }
 
 /// Reads memory with all threads of a pool.
@@ -53,7 +62,7 @@ class PlainRead {
 
   double Time(int64_t bytes) {
     constexpr int64_t kPiece = 1 << 20;
-    return Seconds([&] {
+    return Seconds(pool_.threads(), [&] {
       pool_.ParallelFor(bytes / kPiece, [&](int64_t piece, int) {
         const auto* words = reinterpret_cast<const uint64_t*>(memory_.get() + piece * kPiece);
         uint64_t sums[32] = {};  // several vectors
@@ -104,7 +113,7 @@ void Measure(const Flags& flags, const Format& format, kernels::Backend& backend
     std::vector<double> times;
     for (int round = 0; round < flags.rounds; ++round) {
       floors.push_back(read.Time(bytes));
-      times.push_back(Seconds([&] {
+      times.push_back(Seconds(flags.threads, [&] {
         backend.Linear({x.data(), rows, flags.in}, **packed, false, {y.data(), rows, flags.out});
       }));
     }

@@ -10,6 +10,7 @@
 #include "kernels/cpu/attention_shares.h"
 #include "kernels/cpu/host_group.h"
 #include "kernels/cpu/pointwise.h"
+#include "kernels/cpu/seen_columns.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/fma/attention_parts.h"
 #include "kernels/host/attention.h"
@@ -127,7 +128,12 @@ class HeadTask {
     opens_ = segment_.opens && opened_.Columns(fine_group) > 0;
     stride_ = opened_at_ + (opens_ ? opened_.Columns(fine_group) : 0);
     // Choosing takes long enough to fetch what is scored then.
-    if (opens_) ChooseOpened(first, rows, fine_group);
+    if (opens_) {
+      ChooseOpened(first, rows, fine_group);
+    } else {
+      cache_.keys().Fetch(scratch_.seen);
+    }
+    if (out_.data != nullptr) cache_.values().Fetch(scratch_.runs);
     ScoreFar(position, rows);
     ScoreColumns(scratch_.near_queries.get(), 0, queries, layout_.near_begin, layout_.columns);
     if (opens_) opened_.Score(rows, scratch_.scores.get(), stride_, opened_at_);
@@ -211,16 +217,23 @@ class HeadTask {
     ScoreColumns(distant, 0, queries, distant_begin, far_end_);
   }
 
-  /// Scores of queries [first, end) against columns [from, to), which lie in one part.
+  /// Scores of queries [first, end) against those of the columns [from, to), which lie in one part,
+  /// that a query sees. What the others get is hidden by MaskAndBias().
   void ScoreColumns(const float* forms, int64_t first, int64_t end, int64_t from, int64_t to) {
-    const int64_t place = from < layout_.near_begin ? from : from - layout_.near_begin + far_end_;
-    float* scores = scratch_.scores.get() + first * stride_ + place;
     const KeyColumns<T>& keys = cache_.keys();
-    Scores(forms + first * spec_.head_dim, end - first, spec_.head_dim, keys.Channel(0) + from,
-           layout_.columns, to - from, scores, stride_);
-    if constexpr (kHasScales<T>) {
-      for (int64_t row = first; row < end; ++row, scores += stride_) {
-        MultiplyBy(keys.scales() + from, to - from, scores, scores);
+    for (const ColumnStretch& seen : scratch_.seen) {
+      const int64_t begin = std::max(from, seen.begin);
+      const int64_t count = std::min(to, seen.end) - begin;
+      if (count <= 0) continue;
+      const int64_t place =
+          begin < layout_.near_begin ? begin : begin - layout_.near_begin + far_end_;
+      float* scores = scratch_.scores.get() + first * stride_ + place;
+      Scores(forms + first * spec_.head_dim, end - first, spec_.head_dim, keys.Channel(0) + begin,
+             layout_.columns, count, scores, stride_);
+      if constexpr (kHasScales<T>) {
+        for (int64_t row = first; row < end; ++row, scores += stride_) {
+          MultiplyBy(keys.scales() + begin, count, scores, scores);
+        }
       }
     }
   }
@@ -278,6 +291,7 @@ class HeadTask {
       }
       ++num_missing_;
     }
+    FindSeenColumns(scratch_.runs, layout_.near_begin, scratch_.seen);
   }
 
   /// The num_missing_ missing keys of query head `head`; all heads have the same levels.

@@ -21,6 +21,7 @@
 #include "kernels/cpu/divided_scans.h"
 #include "kernels/cpu/novelty.h"
 #include "kernels/cpu/rotary.h"
+#include "kernels/cpu/seen_columns.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu/top_units.h"
 #include "kernels/fma/archive_layout.h"
@@ -44,14 +45,6 @@ struct MissingKeys {
   float score = 0;
   int64_t count = 0;
   float weight = 0;  ///< of all of them, once the softmax is known
-};
-
-/// `count` consecutive columns that some row of the block sees: where their weights are in a row of
-/// scores, and which columns of the value matrix they multiply.
-struct ColumnRun {
-  int64_t score = 0;
-  int64_t column = 0;
-  int64_t count = 0;
 };
 
 /// Working memory of one thread for models that select tokens; of others it is empty.
@@ -192,6 +185,7 @@ struct AttentionScratch {
   AlignedArray<std::byte> head;         ///< a head block, which a tentative segment may change
   std::vector<float> scales;            ///< [rows]: 1 / the sum of a row's weights
   std::vector<ColumnRun> runs;
+  std::vector<ColumnStretch> seen;   ///< what the runs reach
   std::vector<MissingKeys> missing;  ///< [queries per KV head, L + 1]
   SelectionScratch selection;
   OpenScratch open;

@@ -106,22 +106,23 @@ struct PairArithmetic {
   }
 };
 
-#endif  // AVX3 or AVX2
-
-#if HWY_TARGET == HWY_AVX3
-
-/// One instruction. Highway has no set of instructions with AVX-512 VNNI that every compiler
-/// accepts, so it is written out, for processors that have it.
+/// One instruction: of AVX-512 VNNI, or of AVX-VNNI, which has another encoding. Highway has no set
+/// of instructions with either that every compiler accepts, so it is written out, for processors
+/// that have it.
 struct VnniArithmetic : NibblesAreBytes<VnniArithmetic> {
   static constexpr int32_t kBytesAreOver = 128;
 
   static HWY_INLINE IntVec AddBytes(IntVec sum, IntVec weights, IntVec inputs) {
+#if HWY_TARGET == HWY_AVX3
     asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(weights.raw), "v"(inputs.raw));
+#else
+    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum.raw) : "x"(weights.raw), "x"(inputs.raw));
+#endif
     return sum;
   }
 };
 
-#elif HWY_TARGET != HWY_AVX2
+#else
 
 /// For any processor.
 struct PlainArithmetic : NibblesAreBytes<PlainArithmetic> {

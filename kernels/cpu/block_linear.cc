@@ -11,6 +11,10 @@
 #include "kernels/cpu/simd.h"
 #include "kernels/host/host_element.h"
 
+#if HWY_ARCH_X86_64
+#include <cpuid.h>
+#endif
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/block_linear.cc"
 #include "hwy/foreach_target.h"  // must come first
@@ -96,12 +100,11 @@ template <class Arithmetic, int kRows, int kVecs>
 HWY_INLINE void DotNibbles(const uint8_t* codes, int32_t over, const InputRows<kRows>& x,
                            IntVec (&dots)[kRows][kVecs]) {
   typename Arithmetic::NibbleSum sums[kRows][kVecs];
+  // Made again at the end, so that no register is taken by what an arithmetic needs at one end
+  // only.
+  const auto start = [&](int r) HWY_ATTR { return hn::Set(IntTag(), -over * x[r]->sum); };
   for (int r = 0; r < kRows; ++r) {
-    const IntVec start = hn::Set(IntTag(), -over * x[r]->sum);
-    for (int v = 0; v < kVecs; ++v) {
-      dots[r][v] = start;
-      sums[r][v] = Arithmetic::StartNibbles(start);
-    }
+    for (int v = 0; v < kVecs; ++v) sums[r][v] = Arithmetic::StartNibbles(start(r));
   }
   for (int64_t group = 0; group < kGroups / 2; ++group, codes += 4 * kStrip) {
     IntVec lower[kVecs];
@@ -122,7 +125,7 @@ HWY_INLINE void DotNibbles(const uint8_t* codes, int32_t over, const InputRows<k
   }
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVecs; ++v) {
-      dots[r][v] = Arithmetic::EndNibbles(sums[r][v], dots[r][v]);
+      dots[r][v] = Arithmetic::EndNibbles(sums[r][v], start(r));
     }
   }
 }
@@ -192,13 +195,13 @@ HWY_INLINE void StoreOutputs(FloatVec sum, int64_t column, int64_t outs, const O
   }
 }
 
+/// Vectors of outputs that are multiplied together: a whole strip, so that its bytes are read in a
+/// row, unless lanes are very few.
+constexpr int kVecs = static_cast<int>(std::min<int64_t>(kStrip / kLanes, 4));
+
 template <class Arithmetic, WeightFormat kFormat, bool kMinima, int kRows>
 HWY_INLINE void StripRows(const WeightStrip& strip, const BlockInput& input, int64_t blocks,
                           int64_t row, const Output& output) {
-  // As many sums as registers allow.
-  constexpr int64_t kStripVecs = kStrip / kLanes;
-  constexpr int kVecs = static_cast<int>(kRows == 1 ? std::min<int64_t>(kStripVecs, 4)
-                                                    : std::min<int64_t>(kStripVecs, 2));
   InputRows<kRows> x;
   for (int r = 0; r < kRows; ++r) x[r] = input.Row(row + r);
   for (int64_t column = 0; column < strip.outs; column += kVecs * kLanes) {
@@ -224,7 +227,8 @@ void StripAllRows(const WeightStrip& strip, const BlockInput& input, int64_t blo
       StripRows<Arithmetic, kFormat, kMinima, kRows>(strip, input, blocks, row, output);
     }
   };
-  take(std::integral_constant<int, 4>());
+  // As many sums as registers allow.
+  if constexpr (kVecs == 2) take(std::integral_constant<int, 4>());
   take(std::integral_constant<int, 2>());
   take(std::integral_constant<int, 1>());
 }
@@ -245,7 +249,9 @@ void LinearStrip(const WeightStrip& strip, const BlockInput& input, int64_t bloc
                  const float* bias, bool accumulate, const Matrix& y) {
   const Output output{y, bias, accumulate};
 #if HWY_TARGET == HWY_AVX3
-  if (input.vnni()) return MultiplyStrip<VnniArithmetic>(strip, input, blocks, output);
+  if (input.avx512_vnni()) return MultiplyStrip<VnniArithmetic>(strip, input, blocks, output);
+#elif HWY_TARGET == HWY_AVX2
+  if (input.avx_vnni()) return MultiplyStrip<VnniArithmetic>(strip, input, blocks, output);
 #endif
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
   return MultiplyStrip<PairArithmetic>(strip, input, blocks, output);
@@ -266,9 +272,22 @@ HWY_EXPORT(LinearStrip);
 
 constexpr int64_t kStrip = WeightStrip::kStrip;
 
-bool HasVnni() {
+bool HasAvx512Vnni() {
 #if HWY_ARCH_X86_64
   return __builtin_cpu_supports("avx512vnni") > 0;
+#else
+  return false;
+#endif
+}
+
+bool HasAvxVnni() {
+#if HWY_ARCH_X86_64
+  constexpr unsigned kAvxVnni = 1U << 4;
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & kAvxVnni) != 0;
 #else
   return false;
 #endif
@@ -316,7 +335,8 @@ absl::Status PackStrip(const HostMatrix& weight, int64_t row, const WeightStrip&
 
 }  // namespace
 
-BlockInput::BlockInput(bool use_vnni) : vnni_(use_vnni && HasVnni()) {}
+BlockInput::BlockInput(bool use_vnni)
+    : avx512_vnni_(use_vnni && HasAvx512Vnni()), avx_vnni_(use_vnni && HasAvxVnni()) {}
 
 void BlockInput::Round(ThreadPool& pool, Matrix x) {
   row_blocks_ = BlocksOfRow(x.cols);

@@ -36,16 +36,19 @@ struct alignas(16) InputBlock {
 /// The rows of a product's input, rounded; reused from product to product.
 class BlockInput {
  public:
-  /// With `use_vnni` products use AVX-512 VNNI where the processor has it.
+  /// With `use_vnni` products use what the processor has of AVX-512 VNNI and AVX-VNNI.
   explicit BlockInput(bool use_vnni);
 
   void Round(ThreadPool& pool, Matrix x);
 
   const InputBlock* Row(int64_t row) const { return blocks_.get() + row * row_blocks_; }
-  bool vnni() const { return vnni_; }
+  /// For vectors of 512 and of 256 bits.
+  bool avx512_vnni() const { return avx512_vnni_; }
+  bool avx_vnni() const { return avx_vnni_; }
 
  private:
-  const bool vnni_;
+  const bool avx512_vnni_;
+  const bool avx_vnni_;
   AlignedArray<InputBlock> blocks_;
   int64_t size_ = 0;  // of blocks_
   int64_t row_blocks_ = 0;

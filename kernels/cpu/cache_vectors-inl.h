@@ -11,11 +11,14 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <type_traits>
 
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/load-inl.h"
+#include "kernels/cpu/prefetch.h"
+#include "kernels/cpu/seen_columns.h"
 #include "kernels/fma/cache_scale.h"
 #include "kernels/fma/element.h"
 #include "kernels/fma/slot_layout.h"
@@ -68,6 +71,22 @@ class KeyColumns {
     return 1.0F;
   }
   const BFloat16* scales() const { return scales_; }
+
+  /// Has the keys of these columns on their way: they lie in pieces, one for each channel. Where
+  /// pieces are short and much of a channel is wanted, reading all of it in a row is faster.
+  HWY_INLINE void Fetch(std::span<const ColumnStretch> stretches) const {
+    int64_t columns = 0;
+    for (const ColumnStretch& stretch : stretches) columns += stretch.end - stretch.begin;
+    if (sizeof(T) == 1 && 3 * columns >= stride_) {
+      return Touch(reinterpret_cast<const std::byte*>(numbers_), dim_ * stride_);
+    }
+    for (int64_t c = 0; c < dim_; ++c) {
+      for (const ColumnStretch& stretch : stretches) {
+        Prefetch(reinterpret_cast<const std::byte*>(Channel(c) + stretch.begin),
+                 (stretch.end - stretch.begin) * int64_t{sizeof(T)});
+      }
+    }
+  }
 
   /// `key` [D], zeros behind the d-th number; `rounded` [D] is for working.
   void Store(int64_t column, const float* key, int8_t* rounded) const {
@@ -125,6 +144,14 @@ class ValueRows {
   }
   const T* Row(int64_t row) const { return numbers_ + row * dim_; }
   const BFloat16* scales() const { return scales_; }
+
+  /// Has the values of these columns on their way.
+  HWY_INLINE void Fetch(std::span<const ColumnRun> runs) const {
+    for (const ColumnRun& run : runs) {
+      Prefetch(reinterpret_cast<const std::byte*>(Row(run.column)),
+               run.count * dim_ * int64_t{sizeof(T)});
+    }
+  }
 
   /// `value` [D].
   void Store(int64_t row, const float* value) const {

@@ -1,5 +1,6 @@
 #include "kernels/cpu/panel_linear.h"
 
+#include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -55,12 +56,20 @@ HWY_INLINE void StoreOutputs(FloatVec sum, const float* bias, bool accumulate, i
   for (int64_t c = 0; c < columns; ++c) y[c] = accumulate ? tail[c] + y[c] : tail[c];
 }
 
+/// Rows that share the loads of weights: with vectors of VecsOf() outputs they take as many sums as
+/// registers allow, 24 of 32 with 16 lanes and 12 of 16 with 8.
+constexpr int64_t kTileRows = 6;
+
+constexpr int VecsOf(int rows) {
+  if (hn::MaxLanes(FloatTag()) == 16) return 4;
+  return rows == 1 ? 8 : (rows == 2 ? 4 : 2);
+}
+
 template <int kRows, typename T>
 HWY_INLINE void PanelRows(const Matrix& x, int64_t row, const PanelLinear& weights, int64_t panel,
                           bool accumulate, const Matrix& y) {
-  // As many accumulators as registers allow: 24 of 32 with 16 lanes, 12 of 16 with 8.
   constexpr int64_t kLanes = hn::MaxLanes(FloatTag());
-  constexpr int kVecs = kLanes == 16 ? 4 : (kRows == 1 ? 8 : 2);
+  constexpr int kVecs = VecsOf(kRows);
   const auto* data = reinterpret_cast<const T*>(weights.Panel(panel));
   for (int64_t column = 0; column < kPanel; column += kVecs * kLanes) {
     FloatVec sum[kRows][kVecs];
@@ -76,13 +85,25 @@ HWY_INLINE void PanelRows(const Matrix& x, int64_t row, const PanelLinear& weigh
   }
 }
 
+/// All rows in the fewest tiles, which are as equal as they can be: the fewer rows a tile has, the
+/// more each of them costs.
 template <typename T>
 void PanelAllRows(const Matrix& x, const PanelLinear& weights, int64_t panel, bool accumulate,
                   const Matrix& y) {
-  int64_t row = 0;
-  for (; row + 6 <= x.rows; row += 6) PanelRows<6, T>(x, row, weights, panel, accumulate, y);
-  for (; row + 3 <= x.rows; row += 3) PanelRows<3, T>(x, row, weights, panel, accumulate, y);
-  for (; row < x.rows; ++row) PanelRows<1, T>(x, row, weights, panel, accumulate, y);
+  int64_t tiles = (x.rows + kTileRows - 1) / kTileRows;
+  for (int64_t row = 0; row < x.rows; --tiles) {
+    const int64_t rows = (x.rows - row + tiles - 1) / tiles;
+    const auto take = [&]<int kRows>(std::integral_constant<int, kRows>) HWY_ATTR {
+      if (rows == kRows) PanelRows<kRows, T>(x, row, weights, panel, accumulate, y);
+    };
+    take(std::integral_constant<int, 1>());
+    take(std::integral_constant<int, 2>());
+    take(std::integral_constant<int, 3>());
+    take(std::integral_constant<int, 4>());
+    take(std::integral_constant<int, 5>());
+    take(std::integral_constant<int, kTileRows>());
+    row += rows;
+  }
 }
 
 void LinearPanel(const Matrix& x, const PanelLinear& weights, int64_t panel, bool accumulate,

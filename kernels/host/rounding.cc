@@ -104,12 +104,30 @@ bool AddError(const BlockNumbers& numbers, BlockKind kind, double& error) {
   return block.ok();
 }
 
+template <typename T>
+void LoadNumbers(const HostMatrix& weight, int64_t first, std::span<float> numbers) {
+  const std::byte* from = weight.data + first * static_cast<int64_t>(sizeof(T));
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = ToFloat(LoadUnaligned<T>(from, i));
+}
+
 /// The numbers of a block of a plain weight, and zeros where its row ends before.
 BlockNumbers NumbersOf(const HostMatrix& weight, int64_t row, int64_t block) {
   BlockNumbers numbers = {};
   const int64_t first = block * kWeightBlock;
-  for (int64_t i = first; i < std::min(first + kWeightBlock, weight.cols); ++i) {
-    numbers[i - first] = ElementAsFloat(weight, row * weight.cols + i);
+  const auto inside = std::span(numbers).first(std::min(kWeightBlock, weight.cols - first));
+  switch (weight.format) {
+    case WeightFormat::kF32:
+      LoadNumbers<float>(weight, row * weight.cols + first, inside);
+      break;
+    case WeightFormat::kF16:
+      LoadNumbers<Float16>(weight, row * weight.cols + first, inside);
+      break;
+    case WeightFormat::kBF16:
+      LoadNumbers<BFloat16>(weight, row * weight.cols + first, inside);
+      break;
+    case WeightFormat::kInt8:
+    case WeightFormat::kInt4:
+      break;  // not plain
   }
   return numbers;
 }

@@ -16,7 +16,6 @@ namespace fmaserver::testing {
 namespace {
 
 constexpr char kTiles[] = "cpu_AMX";
-constexpr char kVnni[] = "cpu_AVX3_VNNI";
 constexpr char kEmulated[] = "cuda_emulated";
 constexpr char kGpu[] = "cuda_gpu";
 
@@ -29,6 +28,13 @@ std::vector<int64_t> CpuTargets() {
   return targets;
 }
 
+std::string NameOf(int64_t target) { return std::string("cpu_") + hwy::TargetName(target); }
+
+/// With instructions for integers that not every processor of the target has.
+std::string NameWithExtensions(int64_t target) { return NameOf(target) + "_VNNI"; }
+
+bool HasExtensions(int64_t target) { return target == HWY_AVX3 || target == HWY_AVX2; }
+
 void Choose(int64_t targets) {
   hwy::SetSupportedTargetsForTest(targets);
   hwy::GetChosenTarget().DeInit();
@@ -38,14 +44,12 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeByName(const std::string& 
   if (name == kEmulated) return kernels::cuda::MakeCudaBackend(0);
   if (name == kGpu) return kernels::LoadCudaBackend(0);
   if (name == kTiles) return kernels::MakeCpuBackend(2);
-  if (name == kVnni) {
-    Choose(HWY_AVX3);
-    return kernels::MakeCpuBackend(2);
-  }
+  bool use_extensions = false;
   for (const int64_t target : CpuTargets()) {
-    if (name == std::string("cpu_") + hwy::TargetName(target)) Choose(target);
+    use_extensions |= name == NameWithExtensions(target);
+    if (name == NameOf(target) || name == NameWithExtensions(target)) Choose(target);
   }
-  return kernels::MakeCpuBackend(2, /*use_extensions=*/false);
+  return kernels::MakeCpuBackend(2, use_extensions);
 }
 
 }  // namespace
@@ -53,7 +57,7 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeByName(const std::string& 
 std::vector<std::string> CpuBackendNames() {
   std::vector<std::string> names;
   for (const int64_t target : CpuTargets()) {
-    names.push_back(std::string("cpu_") + hwy::TargetName(target));
+    names.push_back(NameOf(target));
   }
   if (kernels::cpu::HasTiles()) names.emplace_back(kTiles);
   return names;
@@ -68,7 +72,7 @@ std::vector<std::string> BackendNames() {
 std::vector<std::string> IntegerBackendNames() {
   std::vector<std::string> names = BackendNames();
   for (const int64_t target : CpuTargets()) {
-    if (target == HWY_AVX3) names.emplace_back(kVnni);
+    if (HasExtensions(target)) names.push_back(NameWithExtensions(target));
   }
   return names;
 }
