@@ -18,7 +18,8 @@ namespace fmaserver::testing {
 std::vector<std::string> BackendNames();
 /// Only those of the CPU.
 std::vector<std::string> CpuBackendNames();
-/// All, and the CPU with the instructions for integers that it has besides (AVX-512 VNNI, AVX-VNNI).
+/// All, and the CPU with the instructions for integers that it has besides (AVX-VNNI, with 512 bits
+/// or 256).
 std::vector<std::string> IntegerBackendNames();
 /// Only those of CUDA.
 std::vector<std::string> CudaBackendNames();
