@@ -79,8 +79,8 @@ def test_a_cache_in_int8_is_that_of_the_cpu(mode: str, tmp_path: Path, monkeypat
     case, out = "modern_hierarchical", tmp_path / "logits.npy"
     words = ("--mode", mode, "--cache-dtype", "int8")
     expected = log_softmax(evaluate(case, out, *words, "--device", "cpu"))
-    # Queries and weights of a slice are rounded to bfloat16.
-    bound = 0.02 if mode == "decode" else 0.1
+    # Queries and weights of a slice are rounded to bfloat16, which with a cache in bfloat16 makes a difference of 0.08.
+    bound = 1e-3 if mode == "decode" else 0.15
     assert np.abs(log_softmax(evaluate(case, out, *words, "--device", "cuda:0")) - expected).max() <= bound
 
 

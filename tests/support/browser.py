@@ -44,7 +44,7 @@ class Page:
         return self.driver.execute_script(f"return {expression}", *arguments)
 
     def until(self, expression: str, seconds: float = 60) -> None:
-        assert eventually(lambda: bool(self.ask(expression)), seconds), (expression, self.notice)
+        assert eventually(lambda: bool(self.ask(expression)), seconds), (expression, self.notice, self.state)
 
     def find(self, selector: str) -> WebElement:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
@@ -91,6 +91,11 @@ class Page:
     @property
     def branches(self) -> list[WebElement]:
         return self.all("#tree [role=treeitem]")
+
+    @property
+    def state(self) -> str:
+        """What the page says about its server and what runs."""
+        return str(self.ask("document.getElementById('state-words').textContent"))
 
     @property
     def notice(self) -> str:
