@@ -42,8 +42,9 @@ namespace fmaserver::kernels::cuda {
 template <typename T, int kHeads, bool kWide, bool kSelects>
 struct DecodeAttentionKernel {
   static constexpr int kThreads = 256;
+  static constexpr bool kMostRegisters = kHeads == 8 && (!kWide || (kHasScales<T> && kSelects));
   /// As many as the registers of all heads' scores allow without spilling.
-  static constexpr int kMinBlocks = kHeads == 1 ? 3 : kHeads == 8 && !kWide ? 1 : 2;
+  static constexpr int kMinBlocks = kMostRegisters ? 1 : kHeads == 1 && !kHasScales<T> ? 3 : 2;
   static constexpr const char* kName = "decode_attention";
   static constexpr int kTile = 128;
   /// 16 bytes; of integers eight channels, so that the key's lanes all have some.

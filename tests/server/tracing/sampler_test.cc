@@ -56,7 +56,7 @@ TEST(SamplerTest, TheRatioIsKeptAndTheIdDecides) {
   int traced = 0;
   constexpr int kCalls = 4000;
   for (int i = 0; i < kCalls; ++i) traced += Sample({.ratio = 0.25}, {}) != nullptr;
-  EXPECT_NEAR(traced, kCalls / 4, 200);
+  EXPECT_NEAR(traced, 0.25 * kCalls, 200);
   // The same id on servers with a higher and a lower ratio: its last 63 bits are 0.27999 of all.
   const Sampling higher{.parent_based = false, .ratio = 0.29};
   const Sampling lower{.parent_based = false, .ratio = 0.27};
