@@ -1,4 +1,4 @@
-"""Draws docs/quality-loss.svg and docs/quality-recall.svg from bench/quality/results.
+"""Draws docs/quality-loss.svg, docs/quality-recall.svg and docs/quality-recall-map.svg from bench/quality/results.
 
     figures.py
 """
@@ -15,6 +15,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).parent / "results"
 WINDOW, SELECT, OPENED, FULL, GREY = "#c2491d", "#1e3a8a", "#7c3aed", "#12936b", "#6b7280"
+MOST_NATS = 3  # of the map's colours
 TITLES = {"agnes-grey": "Agnes Grey", "twenty-years-at-hull-house": "Twenty Years at Hull-House"}
 
 Rows = list[dict[str, Any]]
@@ -89,7 +90,32 @@ def recall_figure(rows: Rows) -> None:
     save(figure, "quality-recall.svg")
 
 
+def map_figure(rows: Rows) -> None:
+    """A panel for each shape: lengths from above, depths from the left; white was not measured."""
+    shapes = list(dict.fromkeys(row["shape"] for row in rows))
+    lengths = sorted({row["tokens"] for row in rows})
+    figure, panels = plt.subplots(1, len(shapes), figsize=(3.1 * len(shapes), 2.6), sharey=True)
+    for axes, shape in zip(panels, shapes, strict=True):
+        image = draw_map(axes, [row for row in rows if row["shape"] == shape], lengths)
+        axes.set_title(shape, fontsize=8)
+    panels[0].set_yticks(range(len(lengths)), [f"{length:,}" for length in lengths])
+    panels[0].set_ylabel("tokens of the text")
+    figure.colorbar(image, ax=panels, label="nats per digit", fraction=0.02, pad=0.01)
+    save(figure, "quality-recall-map.svg")
+
+
+def draw_map(axes: Any, rows: Rows, lengths: list[int]) -> Any:
+    for row in rows:
+        y, width = lengths.index(row["tokens"]), 1 / len(row["depths"])
+        for depth, loss in zip(row["depths"], row["losses"], strict=True):
+            colour = plt.get_cmap("viridis_r")(min(loss, MOST_NATS) / MOST_NATS)
+            axes.add_patch(plt.Rectangle((depth - width / 2, y - 0.5), width, 1, color=colour, linewidth=0))
+    axes.set(xlim=(0, 1), ylim=(len(lengths) - 0.5, -0.5), xticks=(0, 0.5, 1), xticklabels=("begin", "", "end"))
+    return plt.cm.ScalarMappable(plt.Normalize(0, MOST_NATS), "viridis_r")
+
+
 if __name__ == "__main__":
     plt.rcParams.update({"svg.hashsalt": "fma", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
     loss_figure(rows_of("loss-8k.json"))
     recall_figure(rows_of("recall-near.json") + rows_of("recall-far.json") + rows_of("recall-opened.json"))
+    map_figure(rows_of("recall-map.json"))
