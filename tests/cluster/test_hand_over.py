@@ -238,6 +238,7 @@ def table() -> Iterator[dict[str, dict[str, str]]]:
     columns: dict[str, dict[str, str]] = {}
     yield columns
     rows = next(iter(columns.values()), {})
+    print()
     for cells in (
         ["", *columns],
         ["---"] * (1 + len(columns)),
