@@ -163,6 +163,7 @@ def _training(parser: argparse.ArgumentParser, changes: dict[str, Any], rows: li
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="(default: 0 1)")
     parser.add_argument("--steps", type=int, help="in place of the recipes'")
     parser.add_argument("--batch", type=int, help="in place of the recipes'")
+    parser.add_argument("--lr", type=float, help="peak learning rate, in place of the recipes'")
     parser.set_defaults(command=_train, row=train_row, folder="trained", changes=changes)
 
 
@@ -170,7 +171,8 @@ def main(words: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     arguments = parse_arguments(words)
     if arguments.command is _train:
-        own = {"steps": arguments.steps, "batch": arguments.batch, "micro-batch": arguments.batch}
+        batch = {"batch": arguments.batch, "micro-batch": arguments.batch}
+        own = {"steps": arguments.steps, "lr": arguments.lr, **batch}
         arguments.changes = {**arguments.changes, **{name: value for name, value in own.items() if value is not None}}
     arguments.command(arguments)
 
