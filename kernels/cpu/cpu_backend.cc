@@ -92,7 +92,7 @@ class CpuBackend : public Backend {
   }
 
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t bytes) override {
-    AlignedArray<std::byte> memory = TryAllocateAlone(bytes);
+    AlignedArray<std::byte> memory = TryAllocateAligned<std::byte>(bytes);
     if (memory == nullptr) return NoMemory(bytes);
     return std::make_unique<HostBuffer>(std::move(memory), bytes);
   }

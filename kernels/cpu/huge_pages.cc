@@ -7,6 +7,7 @@
 #include <mutex>
 #include <utility>
 
+#include "kernels/cpu/aligned.h"
 #include "kernels/fma/slot_layout.h"
 
 namespace fmaserver::kernels {
@@ -21,20 +22,15 @@ struct Block {
   int64_t used = 0;
 };
 
-/// Null when there is not enough memory.
-AlignedArray<std::byte> InHugePages(int64_t bytes) {
-  const auto size = static_cast<size_t>(bytes);
-  AlignedArray<std::byte> memory(static_cast<std::byte*>(std::aligned_alloc(kHugePage, size)));
-  // Without huge pages it is memory all the same.
-  if (memory != nullptr) static_cast<void>(madvise(memory.get(), size, MADV_HUGEPAGE));
-  return memory;
-}
-
 std::shared_ptr<Block> MakeBlock(int64_t bytes) {
   auto block = std::make_shared<Block>();
   block->bytes = SlotLayout::RoundUp(bytes, kHugePage);
-  block->memory = InHugePages(block->bytes);
-  return block->memory == nullptr ? nullptr : block;
+  const auto size = static_cast<size_t>(block->bytes);
+  block->memory.reset(static_cast<std::byte*>(std::aligned_alloc(kHugePage, size)));
+  if (block->memory == nullptr) return nullptr;
+  // Without huge pages it is memory all the same.
+  static_cast<void>(madvise(block->memory.get(), size, MADV_HUGEPAGE));
+  return block;
 }
 
 }  // namespace
@@ -53,11 +49,6 @@ BlockPart TryAllocateInHugePages(int64_t bytes) {
   std::byte* part = block->memory.get() + block->used;
   block->used += bytes;
   return {block, part};
-}
-
-AlignedArray<std::byte> TryAllocateAlone(int64_t bytes) {
-  if (bytes < kBlock) return TryAllocateAligned<std::byte>(bytes);
-  return InHugePages(SlotLayout::RoundUp(bytes, kHugePage));
 }
 
 }  // namespace fmaserver::kernels

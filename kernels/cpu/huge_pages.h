@@ -1,13 +1,10 @@
 // Memory in huge pages, for what steps read again and again: weights, and sketches of archives.
-// With small pages a step spends much of its time on looking up where they are, and what is large
-// takes long to be given back.
+// With small pages a step spends much of its time on looking up where they are.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-
-#include "kernels/cpu/aligned.h"
 
 namespace fmaserver::kernels {
 
@@ -18,8 +15,5 @@ using BlockPart = std::shared_ptr<std::byte[]>;
 /// has them; what is never written takes up to one of them. Null when there is not enough memory.
 /// Parts that are allocated one after the other share blocks. Thread-safe.
 BlockPart TryAllocateInHugePages(int64_t bytes);
-
-/// Memory that shares no block, so that it is freed at once; in huge pages when it is large.
-AlignedArray<std::byte> TryAllocateAlone(int64_t bytes);
 
 }  // namespace fmaserver::kernels

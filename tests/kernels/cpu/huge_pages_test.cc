@@ -28,17 +28,7 @@ TEST(HugePages, PartsDoNotOverlapAndOutliveEachOther) {
   }
 }
 
-TEST(HugePages, WhatIsAloneIsWhole) {
-  for (const int64_t bytes : {int64_t{1}, int64_t{100}, int64_t{20} << 20}) {
-    const auto memory = TryAllocateAlone(bytes);
-    ASSERT_NE(memory, nullptr);
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(memory.get()) % SlotLayout::kAlignment, 0);
-    std::memset(memory.get(), 1, static_cast<size_t>(bytes));
-  }
-}
-
 TEST(HugePages, WhatCannotBeHadIsNull) {
-  EXPECT_EQ(TryAllocateAlone(std::numeric_limits<int64_t>::max() / 4), nullptr);
   EXPECT_EQ(TryAllocateInHugePages(std::numeric_limits<int64_t>::max() / 4), nullptr);
 }
 
