@@ -1,6 +1,7 @@
 // Sessions in a store whose replica takes over, behind one address.
 #include <thread>
 
+#include "base/text.h"
 #include "gmock/gmock.h"
 #include "tests/server/sessions/shelf/redis/forwarder.h"
 #include "tests/server/sessions/shelf/redis/redis_fixture.h"
@@ -26,15 +27,28 @@ class FailoverTest : public RedisTest {
   }
 
   static void AwaitLink(const RedisServer& replica) {
-    const auto is_up = [&] {
-      return replica.Ask({"INFO", "replication"}).find("master_link_status:up") !=
-             std::string::npos;
-    };
-    while (!is_up()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    while (Replication(replica, "master_link_status") != "up") Pause();
   }
 
-  /// Until the replica has what the primary has.
-  void AwaitData() { ASSERT_EQ(primary_.Ask({"WAIT", "1", "60000"}), "1"); }
+  /// Until the replica has what the primary has. WAIT would not do: it counts what its own
+  /// connection wrote, which here is nothing.
+  void AwaitData() const {
+    while (Replication(primary_, "master_repl_offset") !=
+           Replication(replica_, "slave_repl_offset")) {
+      Pause();
+    }
+  }
+
+  static void Pause() { std::this_thread::sleep_for(std::chrono::milliseconds(10)); }
+
+  /// What `INFO replication` says of a name.
+  static std::string Replication(const RedisServer& server, std::string_view name) {
+    const std::string info = server.Ask({"INFO", "replication"});
+    const size_t at = info.find(Concat("\n", name, ":"));
+    if (at == std::string::npos) return "";
+    const size_t begin = at + name.size() + 2;
+    return info.substr(begin, info.find('\r', begin) - begin);
+  }
 
   void Promote() { ASSERT_EQ(replica_.Ask({"REPLICAOF", "NO", "ONE"}), "OK"); }
 
