@@ -8,7 +8,7 @@ from pathlib import Path
 
 from browser import browser
 from programs import free_port
-from service import Service
+from service import Service, eventually
 
 BEGINNING = "It was a dark and stormy night"
 
@@ -80,6 +80,7 @@ def test_a_full_server_says_when_to_try_again() -> None:
         assert second.find("#text").get_attribute("value") == BEGINNING
         first.go()
         first.end()
+        assert eventually(lambda: server.sum("fma_requests_running") == 0)
         second.until("!document.getElementById('again-now').disabled")
         second.find("#again-now").click()
         second.writes()
