@@ -228,8 +228,8 @@ class HeadTask {
       const int64_t place =
           begin < layout_.near_begin ? begin : begin - layout_.near_begin + far_end_;
       float* scores = scratch_.scores.get() + first * stride_ + place;
-      Scores(forms + first * spec_.head_dim, end - first, spec_.head_dim, keys.Channel(0) + begin,
-             layout_.columns, count, scores, stride_);
+      Scores(forms + first * spec_.head_dim, end - first, spec_.head_dim, keys.From(begin), count,
+             scores, stride_);
       if constexpr (kHasScales<T>) {
         for (int64_t row = first; row < end; ++row, scores += stride_) {
           MultiplyBy(keys.scales() + begin, count, scores, scores);

@@ -15,6 +15,7 @@
 #include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/key_matrix.h"
 #include "kernels/cpu/load-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -23,20 +24,22 @@ namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 /// How many vectors of columns or channels a tile has: 16 accumulators with 16 lanes, 8 with 8.
 inline constexpr int kVecTile = hn::MaxLanes(FloatTag()) == 16 ? 4 : 2;
 
-/// scores[r][0 .. kVecs vectors) = queries[r] . keys; every lane sums channels in order.
+/// scores[r][0 .. kVecs vectors) = queries[r] . keys from column `column` on; every lane sums
+/// channels in order.
 template <int kRows, int kVecs, typename T>
-HWY_INLINE void ScoreTile(const float* HWY_RESTRICT queries, int64_t dim,
-                          const T* HWY_RESTRICT keys, int64_t columns, float* HWY_RESTRICT scores,
-                          int64_t scores_stride) {
+HWY_INLINE void ScoreTile(const float* HWY_RESTRICT queries, int64_t dim, KeyMatrix<T> keys,
+                          int64_t column, float* HWY_RESTRICT scores, int64_t scores_stride) {
   const FloatTag d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const T* at[kVecs];
+  for (int v = 0; v < kVecs; ++v) at[v] = keys.At(column + v * lanes);
   FloatVec sum[kRows][kVecs];
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVecs; ++v) sum[r][v] = hn::Zero(d);
   }
   for (int64_t c = 0; c < dim; ++c) {
     FloatVec key[kVecs];
-    for (int v = 0; v < kVecs; ++v) key[v] = LoadFloats(keys + c * columns + v * lanes);
+    for (int v = 0; v < kVecs; ++v) key[v] = LoadFloats(at[v] + c * keys.channel_step);
     for (int r = 0; r < kRows; ++r) {
       const FloatVec query = hn::Set(d, queries[r * dim + c]);
       for (int v = 0; v < kVecs; ++v) sum[r][v] = hn::MulAdd(query, key[v], sum[r][v]);
@@ -44,17 +47,17 @@ HWY_INLINE void ScoreTile(const float* HWY_RESTRICT queries, int64_t dim,
   }
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVecs; ++v) {
-      hn::Store(sum[r][v], d, scores + r * scores_stride + v * lanes);
+      hn::Store(sum[r][v], d, scores + column + r * scores_stride + v * lanes);
     }
   }
 }
 
 template <int kVecs, typename T>
-HWY_INLINE void ScoreRows(const float* queries, int64_t rows, int64_t dim, const T* keys,
-                          int64_t columns, float* scores, int64_t stride) {
+HWY_INLINE void ScoreRows(const float* queries, int64_t rows, int64_t dim, KeyMatrix<T> keys,
+                          int64_t column, float* scores, int64_t stride) {
   int64_t r = 0;
   for (; r + kRowTile <= rows; r += kRowTile) {
-    ScoreTile<kRowTile, kVecs>(queries + r * dim, dim, keys, columns, scores + r * stride, stride);
+    ScoreTile<kRowTile, kVecs>(queries + r * dim, dim, keys, column, scores + r * stride, stride);
   }
   queries += r * dim;
   scores += r * stride;
@@ -63,31 +66,38 @@ HWY_INLINE void ScoreRows(const float* queries, int64_t rows, int64_t dim, const
     case 0:
       return;
     case 1:
-      return ScoreTile<1, kVecs>(queries, dim, keys, columns, scores, stride);
+      return ScoreTile<1, kVecs>(queries, dim, keys, column, scores, stride);
     case 2:
-      return ScoreTile<2, kVecs>(queries, dim, keys, columns, scores, stride);
+      return ScoreTile<2, kVecs>(queries, dim, keys, column, scores, stride);
     default:
-      return ScoreTile<3, kVecs>(queries, dim, keys, columns, scores, stride);
+      return ScoreTile<3, kVecs>(queries, dim, keys, column, scores, stride);
   }
 }
 
-/// Scores of `rows` queries [rows, dim] against `count` columns of the key matrix [dim, columns];
-/// `count` is a multiple of SlotLayout::kLane.
+/// Scores of `rows` queries [rows, dim] against the first `count` columns of `keys`; `count` is a
+/// multiple of SlotLayout::kLane.
 template <typename T>
-void Scores(const float* queries, int64_t rows, int64_t dim, const T* keys, int64_t columns,
-            int64_t count, float* scores, int64_t stride) {
+void Scores(const float* queries, int64_t rows, int64_t dim, KeyMatrix<T> keys, int64_t count,
+            float* scores, int64_t stride) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
   int64_t column = 0;
   for (; column + kVecTile * lanes <= count; column += kVecTile * lanes) {
-    ScoreRows<kVecTile>(queries, rows, dim, keys + column, columns, scores + column, stride);
+    ScoreRows<kVecTile>(queries, rows, dim, keys, column, scores, stride);
   }
   if (column + 2 * lanes <= count) {
-    ScoreRows<2>(queries, rows, dim, keys + column, columns, scores + column, stride);
+    ScoreRows<2>(queries, rows, dim, keys, column, scores, stride);
     column += 2 * lanes;
   }
   for (; column < count; column += lanes) {
-    ScoreRows<1>(queries, rows, dim, keys + column, columns, scores + column, stride);
+    ScoreRows<1>(queries, rows, dim, keys, column, scores, stride);
   }
+}
+
+/// The same against a matrix [dim, columns].
+template <typename T>
+void Scores(const float* queries, int64_t rows, int64_t dim, const T* keys, int64_t columns,
+            int64_t count, float* scores, int64_t stride) {
+  Scores(queries, rows, dim, KeyMatrix<T>::Of(keys, columns), count, scores, stride);
 }
 
 /// The largest score, and the sum of all weights exp(score - max).

@@ -16,6 +16,7 @@
 
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/key_matrix.h"
 #include "kernels/cpu/load-inl.h"
 #include "kernels/cpu/prefetch.h"
 #include "kernels/cpu/seen_columns.h"
@@ -58,76 +59,92 @@ inline BFloat16 RoundVector(const float* HWY_RESTRICT x, int64_t n, int8_t* HWY_
   return scale;
 }
 
-/// Keys [d, stride]: a column is a key. T: their type of element.
+/// Keys, a column each: a matrix [d, stride], or strips of columns as in a slot. T: their type of
+/// element.
 template <typename T>
 class KeyColumns {
  public:
   KeyColumns(T* numbers, BFloat16* scales, int64_t dim, int64_t stride)
-      : numbers_(numbers), scales_(scales), dim_(dim), stride_(stride) {}
+      : numbers_(numbers), scales_(scales), dim_(dim), matrix_(KeyMatrix<T>::Of(numbers, stride)) {}
+  /// Those of a slot.
+  KeyColumns(T* numbers, BFloat16* scales, int64_t dim)
+      : numbers_(numbers),
+        scales_(scales),
+        dim_(dim),
+        matrix_{numbers, SlotLayout::kLane, dim * SlotLayout::kLane} {}
 
-  const T* Channel(int64_t c) const { return numbers_ + c * stride_; }
+  /// The matrix from column `column` on, a multiple of SlotLayout::kLane.
+  KeyMatrix<T> From(int64_t column) const {
+    return {matrix_.At(column), matrix_.channel_step, matrix_.strip_step};
+  }
+  /// Of a matrix [d, stride].
+  const T* Channel(int64_t c) const { return numbers_ + c * matrix_.channel_step; }
   float Scale(int64_t column) const {
     if constexpr (kHasScales<T>) return ToFloat(scales_[column]);
     return 1.0F;
   }
   const BFloat16* scales() const { return scales_; }
 
-  /// Has the keys of these columns on their way: they lie in pieces, one for each channel. Where
-  /// pieces are short and much of a channel is wanted, reading all of it in a row is faster.
+  /// Has the keys of these columns of a slot on their way.
   HWY_INLINE void Fetch(std::span<const ColumnStretch> stretches) const {
-    int64_t columns = 0;
-    for (const ColumnStretch& stretch : stretches) columns += stretch.end - stretch.begin;
-    if (sizeof(T) == 1 && 3 * columns >= stride_) {
-      return Touch(reinterpret_cast<const std::byte*>(numbers_), dim_ * stride_);
-    }
-    for (int64_t c = 0; c < dim_; ++c) {
-      for (const ColumnStretch& stretch : stretches) {
-        Prefetch(reinterpret_cast<const std::byte*>(Channel(c) + stretch.begin),
-                 (stretch.end - stretch.begin) * int64_t{sizeof(T)});
-      }
+    for (const ColumnStretch& stretch : stretches) {
+      Prefetch(reinterpret_cast<const std::byte*>(matrix_.At(stretch.begin)),
+               (stretch.end - stretch.begin) * dim_ * int64_t{sizeof(T)});
     }
   }
 
   /// `key` [D], zeros behind the d-th number; `rounded` [D] is for working.
   void Store(int64_t column, const float* key, int8_t* rounded) const {
+    T* const to = Numbers(column);
     if constexpr (kHasScales<T>) {
       scales_[column] = RoundVector(key, SlotLayout::RoundUp(dim_, SlotLayout::kLane), rounded);
-      for (int64_t c = 0; c < dim_; ++c) numbers_[c * stride_ + column] = rounded[c];
+      for (int64_t c = 0; c < dim_; ++c) to[c * matrix_.channel_step] = rounded[c];
     } else {
-      for (int64_t c = 0; c < dim_; ++c) numbers_[c * stride_ + column] = FromFloat<T>(key[c]);
+      for (int64_t c = 0; c < dim_; ++c) to[c * matrix_.channel_step] = FromFloat<T>(key[c]);
     }
   }
 
   /// Sets the first d numbers of `key`.
   void Load(int64_t column, float* key) const {
+    const T* const from = matrix_.At(column);
     const float scale = Scale(column);
-    for (int64_t c = 0; c < dim_; ++c) key[c] = ToFloat(numbers_[c * stride_ + column]) * scale;
+    for (int64_t c = 0; c < dim_; ++c) key[c] = ToFloat(from[c * matrix_.channel_step]) * scale;
   }
 
   /// Sets to[i] to channel c of column first + i, for `count` columns.
   template <typename Number>
   void ReadChannel(int64_t c, int64_t first, int64_t count, Number* HWY_RESTRICT to) const {
-    const T* HWY_RESTRICT from = Channel(c) + first;
-    for (int64_t i = 0; i < count; ++i) to[i] = ToFloat(from[i]) * Scale(first + i);
+    while (count > 0) {
+      const int64_t piece = std::min(count, SlotLayout::kLane - first % SlotLayout::kLane);
+      const T* HWY_RESTRICT from = matrix_.At(first) + c * matrix_.channel_step;
+      for (int64_t i = 0; i < piece; ++i) to[i] = ToFloat(from[i]) * Scale(first + i);
+      first += piece;
+      to += piece;
+      count -= piece;
+    }
   }
 
   /// Copies the columns first + places[i] to the columns from `to` on.
   template <typename Places>
   void CopyTo(int64_t to, int64_t first, const Places& places) const {
-    for (int64_t c = 0; c < dim_; ++c) CopyNumbers(numbers_ + c * stride_, to, first, places);
-    if constexpr (kHasScales<T>) CopyNumbers(scales_, to, first, places);
+    for (const auto place : places) {
+      const T* const from = matrix_.At(first + place);
+      T* const copy = Numbers(to);
+      for (int64_t c = 0; c < dim_; ++c) {
+        copy[c * matrix_.channel_step] = from[c * matrix_.channel_step];
+      }
+      if constexpr (kHasScales<T>) scales_[to] = scales_[first + place];
+      ++to;
+    }
   }
 
  private:
-  template <typename Number, typename Places>
-  static void CopyNumbers(Number* row, int64_t to, int64_t first, const Places& places) {
-    for (const auto place : places) row[to++] = row[first + place];
-  }
+  T* Numbers(int64_t column) const { return numbers_ + (matrix_.At(column) - numbers_); }
 
   T* const numbers_;
   BFloat16* const scales_;  // null where elements have none
   const int64_t dim_;
-  const int64_t stride_;
+  const KeyMatrix<T> matrix_;
 };
 
 /// Values [., D]: a row is a value. T: their type of element.
@@ -183,7 +200,7 @@ BFloat16* ScalesOf(const SlotLayout& layout, std::byte* head) {
 /// Those of a head block.
 template <typename T>
 KeyColumns<T> KeysOf(const SlotLayout& layout, std::byte* head) {
-  return {reinterpret_cast<T*>(head), ScalesOf<T>(layout, head), layout.head_dim, layout.columns};
+  return {reinterpret_cast<T*>(head), ScalesOf<T>(layout, head), layout.head_dim};
 }
 template <typename T>
 ValueRows<T> ValuesOf(const SlotLayout& layout, std::byte* head) {

@@ -16,12 +16,4 @@ inline constexpr int64_t kCacheLine = 64;
   for (int64_t i = 0; i < bytes; i += kCacheLine) __builtin_prefetch(from + i, 0, 2);
 }
 
-/// Reads a byte of every line of what begins with one. Processors read far ahead of such reads, and
-/// drop prefetches that they have no room for.
-inline void Touch(const std::byte* from, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += kCacheLine) {
-    static_cast<void>(*static_cast<const volatile std::byte*>(from + i));
-  }
-}
-
 }  // namespace fmaserver::kernels::cpu

@@ -468,7 +468,7 @@ absl::Status CudaBackend::CopySlot(SlotHandle from, SlotHandle to) {
 
 absl::Status CudaBackend::SaveSlot(SlotHandle slot, std::span<std::byte> out) {
   absl::Status status = CopyOut(DeviceSlots::Find(slot), out);
-  if (status.ok()) KeysToColumns(slot.memory->layout, out);
+  if (status.ok()) KeysToStrips(slot.memory->layout, out);
   return status;
 }
 

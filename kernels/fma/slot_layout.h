@@ -4,7 +4,9 @@
 // A slot is [num_layers][num_kv_heads] head blocks. A head block holds one key matrix and one value
 // matrix whose columns are everything a query can look at, then the running sums of open groups:
 //
-//   keys    [d, C]       elements; transposed, so that the lanes of a score are columns
+//   keys    [C/kLane, d, kLane] elements; strips of columns, transposed, so that the lanes of a
+//   score
+//                        are columns and the keys of a group lie together
 //   values  [C, D]       elements; D = d rounded up to kLane
 //   scales  [2, C]       bfloat16; of keys, then of values; only where elements are integers
 //   sums    [2, L, p, D] float32; of keys, then of values
@@ -41,7 +43,7 @@ namespace fmaserver::kernels {
 
 /// Changes whenever the bytes of a slot get another meaning for the same SlotLayout; slots that
 /// were saved before are then refused.
-inline constexpr int32_t kSlotLayoutVersion = 1;
+inline constexpr int32_t kSlotLayoutVersion = 2;
 
 struct SlotLayout {
   static constexpr int64_t kLane = 16;       ///< columns and channels are padded to this
@@ -108,6 +110,11 @@ struct SlotLayout {
 
   constexpr int64_t NearColumn(int64_t position) const {
     return near_begin + position % (2 * int64_t{hierarchy.group_size});
+  }
+
+  /// Where channel `channel` of the key of `column` is, in elements from the head block.
+  constexpr int64_t KeyIndex(int64_t column, int64_t channel) const {
+    return (column / kLane * head_dim + channel) * kLane + column % kLane;
   }
 
   constexpr int64_t HeadOffset(int32_t layer, int32_t kv_head) const {

@@ -112,7 +112,7 @@ TEST_P(Int8CacheTest, EveryVectorIsRoundedToItsOwnScale) {
       ASSERT_TRUE(key_scale == key.scale || (row == 5 && std::isnan(key_scale))) << row;
       ASSERT_TRUE(value_scale == value.scale || (row == 4 && std::isnan(value_scale))) << row;
       for (int64_t c = 0; c < dim; ++c) {
-        ASSERT_EQ(numbers[c * layout.columns + column], key.numbers[c]) << row << " " << c;
+        ASSERT_EQ(numbers[layout.KeyIndex(column, c)], key.numbers[c]) << row << " " << c;
         ASSERT_EQ(numbers[layout.values_offset + column * layout.padded_dim + c], value.numbers[c])
             << row << " " << c;
       }

@@ -1,7 +1,7 @@
 // A slot's bytes between the device and the host.
 //
 // On the device the keys of a head lie in rows, [C, d], like its values: what a query looks at is
-// then whole rows, and little else is read from memory. SlotLayout has them in columns, [d, C].
+// then whole rows, and little else is read from memory. SlotLayout has them in strips of columns.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 namespace fmaserver::kernels::cuda {
 
 /// Both work in place on a whole slot.
-void KeysToColumns(const SlotLayout& layout, std::span<std::byte> slot);
+void KeysToStrips(const SlotLayout& layout, std::span<std::byte> slot);
 void KeysToRows(const SlotLayout& layout, std::span<std::byte> slot);
 
 }  // namespace fmaserver::kernels::cuda
