@@ -5,6 +5,7 @@
 #include <string>
 
 #include "CLI/CLI.hpp"
+#include "bench/weights_in_blocks.h"
 #include "tests/support/checkpoint_builder.h"
 
 namespace fmaserver::bench {
@@ -12,31 +13,60 @@ namespace {
 
 constexpr int32_t kByteMask = 256;
 
-/// Heads of 128 channels, swiglu, rope, hierarchical summaries with shared levels, m = 64, p = 4;
-/// it sees 4 * 64 * 2^(levels-1) tokens.
-model::ModelConfig Shape(int layers, int32_t hidden, int32_t intermediate, int32_t vocab,
-                         int levels) {
-  constexpr int32_t kHeadDim = 128;
+struct Dimensions {
+  int32_t layers;
+  int32_t hidden;
+  int32_t intermediate;
+  int32_t vocab;
+  int32_t heads;
+  int32_t kv_heads;
+  int levels;
+};
+
+/// Swiglu, rope, hierarchical summaries with shared levels, m = 64, p = 4; it sees
+/// 4 * 64 * 2^(levels-1) tokens.
+model::ModelConfig Shape(const Dimensions& of) {
   model::ModelConfig config;
-  config.vocab_size = vocab;
-  config.hidden_size = hidden;
-  config.intermediate_size = intermediate;
-  config.num_layers = layers;
+  config.vocab_size = of.vocab;
+  config.hidden_size = of.hidden;
+  config.intermediate_size = of.intermediate;
+  config.num_layers = of.layers;
   config.max_position_embeddings = 1 << 24;
   config.tie_word_embeddings = true;
   kernels::AttentionSpec& attention = config.attention;
-  attention.num_heads = attention.num_kv_heads = hidden / kHeadDim;
-  attention.head_dim = kHeadDim;
-  attention.hierarchy = {.group_size = 64, .rank = 4, .num_levels = levels, .sink_tokens = 4};
+  attention.num_heads = of.heads;
+  attention.num_kv_heads = of.kv_heads;
+  attention.head_dim = of.hidden / of.heads;
+  attention.hierarchy = {.group_size = 64, .rank = 4, .num_levels = of.levels, .sink_tokens = 4};
   attention.share_levels = true;
   attention.far_positions = kernels::FarPositions::kNone;
   return config;
 }
 
+/// "1b" are the dimensions of Llama 3.2 with a billion parameters.
 const std::map<std::string, model::ModelConfig>& Shapes() {
   static const std::map<std::string, model::ModelConfig> shapes = {
-      {"tiny", Shape(2, 256, 512, 512, 8)},
-      {"1.3b", Shape(24, 2048, 5504, 32768, 13)},
+      {"tiny", Shape({.layers = 2,
+                      .hidden = 256,
+                      .intermediate = 512,
+                      .vocab = 512,
+                      .heads = 2,
+                      .kv_heads = 2,
+                      .levels = 8})},
+      {"1b", Shape({.layers = 16,
+                    .hidden = 2048,
+                    .intermediate = 8192,
+                    .vocab = 128256,
+                    .heads = 32,
+                    .kv_heads = 8,
+                    .levels = 13})},
+      {"1.3b", Shape({.layers = 24,
+                      .hidden = 2048,
+                      .intermediate = 5504,
+                      .vocab = 32768,
+                      .heads = 16,
+                      .kv_heads = 16,
+                      .levels = 13})},
   };
   return shapes;
 }
@@ -71,6 +101,7 @@ int main(int argc, char** argv) {
   bool select = false;
   int open_units = 0;
   std::string encoder;
+  bool int4 = false;
   CLI::App app("Writes a checkpoint of random bfloat16 weights.");
   app.add_option("--shape", shape, "Which model")
       ->check(CLI::IsMember(fmaserver::bench::Shapes()))
@@ -84,6 +115,7 @@ int main(int argc, char** argv) {
   app.add_option("--encoder", encoder,
                  "An encoder, whose queries ask by token, O(n log n), or by share, O(n)")
       ->check(CLI::IsMember({"token", "share"}));
+  app.add_flag("--int4", int4, "Large weights in 4 bits, embeddings in 8");
   app.add_option("--out", out, "Folder")->required();
   CLI11_PARSE(app, argc, argv);
   fmaserver::model::ModelConfig config = fmaserver::bench::Shapes().at(shape);
@@ -93,8 +125,9 @@ int main(int argc, char** argv) {
     config.attention.open_units = open_units;
   }
   if (!encoder.empty()) fmaserver::bench::ReadBothSides(config, encoder == "share");
-  const absl::Status status = fmaserver::testing::WriteRandomCheckpoint(
+  absl::Status status = fmaserver::testing::WriteRandomCheckpoint(
       config, 1, fmaserver::kernels::WeightFormat::kBF16, out);
+  if (status.ok() && int4) status = fmaserver::bench::RoundToInt4(out);
   if (!status.ok())
     std::fprintf(stderr, "random_model: %s\n", std::string(status.message()).c_str());
   return status.ok() ? 0 : 1;

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,8 +57,9 @@ class Checkpoint {
 
   /// Tells models apart: SHA-256 of config.json and all bytes of the weight files, kSha256Bytes
   /// bytes. The tokenizer is left out, so that session files of earlier servers, which contain this
-  /// digest, stay readable. Reads every weight, which takes a second for each gigabyte or two.
-  std::string Fingerprint() const;
+  /// digest, stay readable. Reads every weight, which takes a second for each gigabyte or two; once
+  /// `stop` is requested it ends early, and the result means nothing.
+  std::string Fingerprint(const std::stop_token& stop = {}) const;
 
  private:
   Checkpoint() = default;

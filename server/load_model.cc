@@ -3,6 +3,9 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <chrono>
+#include <stop_token>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -76,7 +79,42 @@ void LogModel(const models::ServedModel& served) {
   }
 }
 
+engine::OnLoaded ReportTo(LoadProgress::Model& progress, const model::Checkpoint& checkpoint) {
+  return [&progress, all = checkpoint.WeightBytes()](int64_t bytes) {
+    progress.Set(fmt::format("{} of {} MiB of weights", bytes >> 20, all >> 20));
+  };
+}
+
+/// A checkpoint's, computed while its weights are packed; when nobody awaits it, it is given up.
+class Fingerprint {
+ public:
+  explicit Fingerprint(const model::Checkpoint& checkpoint)
+      : thread_([this, &checkpoint](const std::stop_token& stop) {
+          digest_ = checkpoint.Fingerprint(stop);
+        }) {}
+
+  const std::string& Await() {
+    thread_.join();
+    return digest_;
+  }
+
+ private:
+  std::string digest_;
+  std::jthread thread_;
+};
+
 }  // namespace
+
+ModelLoader::ModelLoader(const Flags& flags, std::string first,
+                         std::shared_ptr<const access::Access> tenants,
+                         metrics::Exposition& exposition)
+    : flags_(flags),
+      first_(std::move(first)),
+      tenants_(std::move(tenants)),
+      exposition_(exposition),
+      devices_(flags.threads),
+      budget_(ReadMachineShare().memory_bytes, BufferBytes(flags)),
+      progress_([](const std::string& line) { spdlog::info("{}", line); }) {}
 
 absl::StatusOr<std::shared_ptr<kernels::Backend>> ModelLoader::MakeBackend() {
   auto device = devices_.MakeBackend(flags_.device);
@@ -135,24 +173,26 @@ int64_t ModelLoader::BufferBytes(const Flags& flags) {
 
 absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::Load(
     const models::ModelSource& source) {
-  ++loading_;
-  auto served = LoadNow(source);
-  --loading_;
+  const auto begin = std::chrono::steady_clock::now();
+  LoadProgress::Model progress(progress_, source.name);
+  auto served = LoadNow(source, progress);
+  if (!served.ok()) return served;
+  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
+  spdlog::info("{} loaded in {:.2f} s", source.name, time.count());
   return served;
 }
 
 // The checkpoint itself is closed again: the engine has a copy of the weights.
 absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadNow(
-    const models::ModelSource& source) {
+    const models::ModelSource& source, LoadProgress::Model& progress) {
   const auto checkpoint = model::Checkpoint::Open(source.folder);
   if (!checkpoint.ok()) return checkpoint.status();
   auto backend = MakeBackend();
   if (!backend.ok()) return backend.status();
   auto room = budget_.Reserve(source.name, MemoryOf(*checkpoint, **backend));
   if (!room.ok()) return room.status();
-  auto served = checkpoint->config().attention.causal
-                    ? LoadDecoder(source, *checkpoint, *backend, *std::move(room))
-                    : LoadEncoder(source, *checkpoint, *backend, *std::move(room));
+  const Parts parts{source, *checkpoint, *std::move(backend), *std::move(room), progress};
+  auto served = checkpoint->config().attention.causal ? LoadDecoder(parts) : LoadEncoder(parts);
   if (!served.ok()) return served;
   if (const std::string excess = budget_.Excess(); !excess.empty()) {
     spdlog::warn("memory: {}", excess);
@@ -160,54 +200,57 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadNow(
   return served;
 }
 
-absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadEncoder(
-    const models::ModelSource& source, const model::Checkpoint& checkpoint,
-    const std::shared_ptr<kernels::Backend>& backend, std::shared_ptr<const void> room) {
-  auto encoder = engine::Encoder::Load(checkpoint, backend, {.weights = weights_});
+absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadEncoder(const Parts& parts) {
+  auto encoder = engine::Encoder::Load(parts.checkpoint, parts.backend, {.weights = weights_},
+                                       ReportTo(parts.progress, parts.checkpoint));
   if (!encoder.ok()) return encoder.status();
+  const std::string& name = parts.source.name;
   const auto counts = std::make_shared<metrics::Metrics>(
-      metrics::ModelFacts{.name = source.name,
+      metrics::ModelFacts{.name = name,
                           .slots = flags_.engine.num_slots,
                           .weight_bytes = (*encoder)->weight_bytes(),
                           .without_reason = "encoded"});
-  const auto device = std::make_shared<metrics::DeviceMetrics>(source.name, backend);
-  auto engine = engine::EncoderEngine::Create(*std::move(encoder), checkpoint.tokenizer(),
+  const auto device = std::make_shared<metrics::DeviceMetrics>(name, parts.backend);
+  auto engine = engine::EncoderEngine::Create(*std::move(encoder), parts.checkpoint.tokenizer(),
                                               flags_.engine, counts);
   if (!engine.ok()) return engine.status();
   auto served = std::make_unique<models::ServedModel>(
-      source, *std::move(engine),
-      std::vector<std::shared_ptr<const void>>{device, std::move(room)});
+      parts.source, *std::move(engine),
+      std::vector<std::shared_ptr<const void>>{device, parts.room});
   exposition_.Add(counts);
   exposition_.Add(device);
   LogEncoder(*served);
   return served;
 }
 
-absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadDecoder(
-    const models::ModelSource& source, const model::Checkpoint& checkpoint,
-    const std::shared_ptr<kernels::Backend>& backend, std::shared_ptr<const void> room) {
-  auto model = engine::Model::Load(checkpoint, backend,
+absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadDecoder(const Parts& parts) {
+  const model::Checkpoint& checkpoint = parts.checkpoint;
+  Fingerprint fingerprint(checkpoint);
+  auto model = engine::Model::Load(checkpoint, parts.backend,
                                    {.max_rows = engine::Engine::MaxRows(flags_.engine),
                                     .cache_type = CacheTypeOf(flags_),
-                                    .weights = weights_});
+                                    .weights = weights_},
+                                   ReportTo(parts.progress, checkpoint));
   if (!model.ok()) return model.status();
 
+  const std::string& name = parts.source.name;
   const auto counts = std::make_shared<metrics::Metrics>(
-      metrics::ModelFacts{.name = source.name,
+      metrics::ModelFacts{.name = name,
                           .layout = (*model)->layout(),
                           .slots = flags_.engine.num_slots,
                           .weight_bytes = (*model)->weight_bytes()});
-  const auto session_counts = std::make_shared<metrics::SessionMetrics>(source.name);
-  const auto device = std::make_shared<metrics::DeviceMetrics>(source.name, backend);
+  const auto session_counts = std::make_shared<metrics::SessionMetrics>(name);
+  const auto device = std::make_shared<metrics::DeviceMetrics>(name, parts.backend);
   auto engine =
       engine::Engine::Create(*std::move(model), checkpoint.tokenizer(), OptionsForEngine(), counts);
   if (!engine.ok()) return engine.status();
   sessions::SessionOptions options = flags_.sessions;
-  options.dir = SessionFolder(source.name);
+  options.dir = SessionFolder(name);
   const engine::Model& loaded = (*engine)->model();
+  parts.progress.Set("its fingerprint and sessions");
   auto store = sessions::SessionStore::Open(
       {.fingerprint = sessions::ModelFingerprint(
-           checkpoint.Fingerprint(), loaded.layout(),
+           fingerprint.Await(), loaded.layout(),
            engine::Rounds(checkpoint, weights_) ? engine::NameOf(weights_) : ""),
        .slot_bytes = loaded.slot_bytes(),
        .vocab_size = loaded.config().vocab_size,
@@ -218,8 +261,8 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadDecoder(
   session_counts->Watch(sessions);
   counts->Watch((*engine)->archives());
   auto served = std::make_unique<models::ServedModel>(
-      source, *std::move(engine), sessions,
-      std::vector<std::shared_ptr<const void>>{session_counts, device, std::move(room)},
+      parts.source, *std::move(engine), sessions,
+      std::vector<std::shared_ptr<const void>>{session_counts, device, parts.room},
       checkpoint.chat_template(), checkpoint.sampling_defaults());
   exposition_.Add(counts);
   exposition_.Add(session_counts);

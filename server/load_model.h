@@ -1,7 +1,6 @@
 // From a checkpoint folder to a served model, with the options of the command line.
 #pragma once
 
-#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -12,6 +11,7 @@
 #include "model_loader/checkpoint.h"
 #include "server/access/access.h"
 #include "server/flags.h"
+#include "server/load_progress.h"
 #include "server/memory_budget.h"
 #include "server/metrics/exposition.h"
 #include "server/models/model_name.h"
@@ -26,32 +26,30 @@ class ModelLoader {
   /// `first` is the name of the first model of the command line, and `tenants` have limits. `flags`
   /// and `exposition` outlive this object.
   ModelLoader(const Flags& flags, std::string first, std::shared_ptr<const access::Access> tenants,
-              metrics::Exposition& exposition)
-      : flags_(flags),
-        first_(std::move(first)),
-        tenants_(std::move(tenants)),
-        exposition_(exposition),
-        devices_(flags.threads),
-        budget_(ReadMachineShare().memory_bytes, BufferBytes(flags)) {}
+              metrics::Exposition& exposition);
 
   /// Errors of reading the checkpoint, of the memory of the device and of this process
   /// (MemoryBudget), and of the session directory.
   absl::StatusOr<std::unique_ptr<models::ServedModel>> Load(const models::ModelSource& source);
 
-  /// Whether Load() runs on some thread.
-  bool IsLoading() const { return loading_ > 0; }
+  /// Of each Load() that runs on some thread.
+  const LoadProgress& progress() const { return progress_; }
 
  private:
   /// What the doors hold of requests and answers, at most.
   static int64_t BufferBytes(const Flags& flags);
-  absl::StatusOr<std::unique_ptr<models::ServedModel>> LoadNow(const models::ModelSource& source);
-  /// These two of an opened checkpoint, which has `room` in memory as long as it is served.
-  absl::StatusOr<std::unique_ptr<models::ServedModel>> LoadDecoder(
-      const models::ModelSource& source, const model::Checkpoint& checkpoint,
-      const std::shared_ptr<kernels::Backend>& backend, std::shared_ptr<const void> room);
-  absl::StatusOr<std::unique_ptr<models::ServedModel>> LoadEncoder(
-      const models::ModelSource& source, const model::Checkpoint& checkpoint,
-      const std::shared_ptr<kernels::Backend>& backend, std::shared_ptr<const void> room);
+  /// What a model is made of.
+  struct Parts {
+    const models::ModelSource& source;
+    const model::Checkpoint& checkpoint;
+    std::shared_ptr<kernels::Backend> backend;
+    std::shared_ptr<const void> room;  ///< in memory, as long as it is served
+    LoadProgress::Model& progress;
+  };
+  absl::StatusOr<std::unique_ptr<models::ServedModel>> LoadNow(const models::ModelSource& source,
+                                                               LoadProgress::Model& progress);
+  absl::StatusOr<std::unique_ptr<models::ServedModel>> LoadDecoder(const Parts& parts);
+  absl::StatusOr<std::unique_ptr<models::ServedModel>> LoadEncoder(const Parts& parts);
   absl::StatusOr<std::shared_ptr<kernels::Backend>> MakeBackend();
   ModelMemory MemoryOf(const model::Checkpoint& checkpoint, const kernels::Backend& backend) const;
   engine::EngineOptions OptionsForEngine() const;
@@ -64,7 +62,7 @@ class ModelLoader {
   metrics::Exposition& exposition_;
   kernels::Devices devices_;
   MemoryBudget budget_;
-  std::atomic<int> loading_ = 0;
+  LoadProgress progress_;
 };
 
 }  // namespace fmaserver

@@ -104,7 +104,8 @@ absl::StatusOr<std::unique_ptr<tracing::Tracer>> StartTracing(const Flags& flags
 
 /// The HTTP port, when there is one, and what it answers from.
 struct Probes {
-  explicit Probes(const metrics::Exposition& exposition) : pages(exposition) {}
+  Probes(const metrics::Exposition& exposition, const LoadProgress& progress)
+      : pages(exposition, [&progress] { return progress.Text(); }) {}
 
   StatusPages pages;
   std::unique_ptr<http::HttpServer> http;
@@ -173,7 +174,7 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   exposition.Add(trace_metrics);
   ModelLoader loader(flags, sources->front().name, accesses->tenants, exposition);
   models::ModelRegistry models([&loader](const auto& source) { return loader.Load(source); });
-  Probes probes(exposition);  // goes before the models, which it asks
+  Probes probes(exposition, loader.progress());  // goes before the models, which it asks
   if (absl::Status http = StartHttp(flags.http, probes); !http.ok()) return http;
   if (absl::Status loaded = LoadModels(*sources, models); !loaded.ok()) return loaded;
   service::RequestLimits limits = flags.limits;

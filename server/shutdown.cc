@@ -57,7 +57,7 @@ std::jthread EndBesideLoads(const ModelLoader& loader, int code) {
     std::mutex mutex;
     std::unique_lock lock(mutex);
     std::condition_variable_any().wait_for(lock, stop, kFlushTime, [] { return false; });
-    if (stop.stop_requested() || !loader.IsLoading()) return;
+    if (stop.stop_requested() || loader.progress().IsEmpty()) return;
     spdlog::warn("a model still loads: the server ends without it");
     log::CloseLog(kLogPatience);
     std::_Exit(code);

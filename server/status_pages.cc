@@ -25,7 +25,7 @@ http::HttpResponse StatusPages::Answer(const std::string& path) const {
 http::HttpResponse StatusPages::Readiness(bool with_room) const {
   switch (phase_.load()) {
     case Phase::kLoading:
-      return {.status = 503, .body = "loading\n"};
+      return {.status = 503, .body = loading_() + "\n"};
     case Phase::kDraining:
       return {.status = 410, .body = "draining\n"};
     case Phase::kServing:

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "server/http/request_head.h"
 #include "server/metrics/exposition.h"
@@ -15,8 +16,10 @@ class StatusPages {
  public:
   enum class Phase { kLoading, kServing, kDraining };
 
-  /// `exposition` outlives this object.
-  explicit StatusPages(const metrics::Exposition& exposition) : exposition_(exposition) {}
+  /// `exposition` outlives this object. `loading` says what is done before requests are served
+  /// (LoadProgress::Text); it may be called on any thread.
+  StatusPages(const metrics::Exposition& exposition, std::function<std::string()> loading)
+      : exposition_(exposition), loading_(std::move(loading)) {}
 
   /// From now on requests are served; `overloaded` says whether the next one would be refused
   /// because slots and queue are full. It may be called on any thread.
@@ -30,6 +33,7 @@ class StatusPages {
   http::HttpResponse Readiness(bool with_room) const;
 
   const metrics::Exposition& exposition_;
+  const std::function<std::string()> loading_;
   std::function<bool()> overloaded_;  // set before phase_ leaves kLoading
   std::atomic<Phase> phase_ = Phase::kLoading;
 };

@@ -271,6 +271,7 @@ HWY_EXPORT(RoundInputRow);
 HWY_EXPORT(LinearStrip);
 
 constexpr int64_t kStrip = WeightStrip::kStrip;
+constexpr int64_t kGroups = kWeightBlock / 4;  // of four inputs
 
 bool HasAvx512Vnni() {
 #if HWY_ARCH_X86_64
@@ -299,16 +300,16 @@ void PutBlock(const WeightBlock& block, const WeightStrip& strip, int64_t out, s
   auto* halves = reinterpret_cast<Float16*>(to);
   halves[out] = block.scale;
   if (strip.has_minima) halves[kStrip + out] = block.minimum;
-  std::byte* codes = to + strip.CodesOffset();
-  if (strip.format == WeightFormat::kInt8) {
-    for (int64_t i = 0; i < kWeightBlock; ++i) {
-      codes[CodeIndex(out, i)] = static_cast<std::byte>(block.codes[i] + 128);
-    }
-    return;
-  }
-  for (int64_t i = 0; i < kWeightBlock / 2; ++i) {
-    codes[CodeIndex(out, i)] =
-        static_cast<std::byte>(block.codes[i] | block.codes[kWeightBlock / 2 + i] << 4);
+  std::array<uint32_t, kGroups> fours;
+  std::memcpy(fours.data(), block.codes.data(), sizeof(fours));
+  const bool is_int8 = strip.format == WeightFormat::kInt8;
+  const int64_t groups = is_int8 ? kGroups : kGroups / 2;
+  std::byte* codes = to + strip.CodesOffset() + CodeIndex(out, 0);
+  for (int64_t group = 0; group < groups; ++group, codes += 4 * kStrip) {
+    // Codes of kInt4 are below 16, so none is shifted into its neighbour.
+    const uint32_t four =
+        is_int8 ? fours[group] ^ 0x80808080U : fours[group] | fours[groups + group] << 4;
+    std::memcpy(codes, &four, sizeof(four));
   }
 }
 
@@ -323,11 +324,18 @@ int8_t CodeAt(const WeightStrip& strip, int64_t out, int64_t i, const std::byte*
 
 /// Fills a strip with rows of `weight` from `row` on.
 absl::Status PackStrip(const HostMatrix& weight, int64_t row, const WeightStrip& strip) {
+  std::vector<WeightBlock> blocks(BlocksOfRow(weight.cols));
+  if (strip.outs < kStrip) {
+    std::memset(strip.data, 0, blocks.size() * static_cast<size_t>(strip.BlockBytes()));
+  }
   for (int64_t out = 0; out < strip.outs; ++out) {
-    for (int64_t b = 0; b < BlocksOfRow(weight.cols); ++b) {
-      const auto block = RoundedBlock(weight, row + out, b, {strip.format, strip.has_minima});
-      if (!block.ok()) return block.status();
-      PutBlock(*block, strip, out, strip.data + b * strip.BlockBytes());
+    const BlockKind kind = {strip.format, strip.has_minima};
+    absl::Status status = BlocksOf(weight, row + out, kind, blocks);
+    if (!status.ok()) return status;
+    std::byte* to = strip.data;
+    for (const WeightBlock& block : blocks) {
+      PutBlock(block, strip, out, to);
+      to += strip.BlockBytes();
     }
   }
   return absl::OkStatus();

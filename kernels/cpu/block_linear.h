@@ -18,7 +18,6 @@
 #include <span>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/host/rounding.h"
@@ -75,9 +74,6 @@ struct WeightStrip {
 
 class BlockLinear : public CpuLinear {
  public:
-  /// Calls body(i) for every i in [0, count), on any threads.
-  using ForEach = absl::FunctionRef<void(int64_t count, absl::FunctionRef<void(int64_t i)> body)>;
-
   /// Parts share `in`. Those in blocks keep their bits, each in its format; others are rounded to
   /// KindFor(part, format), and `format` must be there then. Products use `input`.
   /// RESOURCE_EXHAUSTED, or as Quantise().

@@ -1,6 +1,7 @@
 #include "kernels/cpu/cpu_backend.h"
 
 #include <algorithm>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -116,17 +117,19 @@ class CpuBackend : public Backend {
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
       std::span<const HostLinear> stacked) override {
     const auto in_blocks = [](const HostLinear& part) { return InBlocks(part.weight.format); };
-    if (std::ranges::all_of(stacked, in_blocks)) return PackInBlocks(stacked, std::nullopt);
+    if (std::ranges::all_of(stacked, in_blocks)) {
+      return cpu::BlockLinear::Pack(stacked, std::nullopt, block_input_, Parts());
+    }
     const absl::StatusOr<StackedShape> shape = ShapeOf(stacked);
     if (shape.ok() && tile_input_ != nullptr && shape->format == WeightFormat::kBF16) {
-      return cpu::TileLinear::Pack(stacked, tile_input_);
+      return cpu::TileLinear::Pack(stacked, tile_input_, Parts());
     }
-    return cpu::PanelLinear::Pack(stacked);
+    return cpu::PanelLinear::Pack(stacked, Parts());
   }
 
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackQuantised(std::span<const HostLinear> stacked,
                                                                WeightFormat format) override {
-    return PackInBlocks(stacked, format);
+    return cpu::BlockLinear::Pack(stacked, format, block_input_, Parts());
   }
 
   absl::StatusOr<std::unique_ptr<NormWeights>> PackNorm(const HostNorm& norm) override {
@@ -242,18 +245,16 @@ class CpuBackend : public Backend {
   }
 
  private:
-  absl::StatusOr<std::unique_ptr<LinearWeights>> PackInBlocks(std::span<const HostLinear> stacked,
-                                                              std::optional<WeightFormat> format) {
-    // Steps of other models go between the parts of this work.
-    const int64_t at_once = int64_t{8} * pool_.threads();
-    const auto for_each = [&](int64_t count, absl::FunctionRef<void(int64_t)> body) {
+  /// Packs the parts of a weight on all threads; steps of other models go between them.
+  std::function<void(int64_t, absl::FunctionRef<void(int64_t)>)> Parts() {
+    return [this](int64_t count, absl::FunctionRef<void(int64_t)> body) {
+      const int64_t at_once = int64_t{8} * pool_.threads();
       for (int64_t first = 0; first < count; first += at_once) {
         const std::lock_guard lock(threads_->in_use);
         pool_.ParallelFor(std::min(at_once, count - first),
                           [&](int64_t i, int) { body(first + i); });
       }
     };
-    return cpu::BlockLinear::Pack(stacked, format, block_input_, for_each);
   }
 
   const std::shared_ptr<CpuThreads> threads_;

@@ -1,7 +1,6 @@
 #include "kernels/cpu/linear.h"
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -30,7 +29,6 @@ absl::StatusOr<BlockPart> AllocateWeights(int64_t bytes) {
   if (memory == nullptr) {
     return absl::ResourceExhaustedError(absl::StrCat("no memory for ", bytes, " bytes of weights"));
   }
-  std::memset(memory.get(), 0, static_cast<size_t>(bytes));
   return memory;
 }
 

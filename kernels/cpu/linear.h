@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/aligned.h"
@@ -18,6 +19,9 @@ namespace fmaserver::kernels::cpu {
 class CpuLinear : public LinearWeights {
  public:
   static constexpr int64_t kPanel = 64;
+
+  /// How parts of a weight are packed: calls body(i) for every i in [0, count), on any threads.
+  using ForEach = absl::FunctionRef<void(int64_t count, absl::FunctionRef<void(int64_t i)> body)>;
 
   /// y = x W^T + b, or y += x W^T + b. x [n, in], y [n, out].
   virtual void Multiply(ThreadPool& pool, Matrix x, bool accumulate, Matrix y) const = 0;
@@ -36,7 +40,8 @@ class CpuLinear : public LinearWeights {
   AlignedArray<float> bias_;                  // [panels * kPanel], zeros past `out`; null: none
 };
 
-/// `bytes` of zeros. RESOURCE_EXHAUSTED.
+/// `bytes`, uninitialised: whoever writes them first, on any thread, is who waits for the system to
+/// clear their pages. RESOURCE_EXHAUSTED.
 absl::StatusOr<BlockPart> AllocateWeights(int64_t bytes);
 
 /// x[i] = row ids[i] of W, or x[i] += that row.

@@ -1,11 +1,14 @@
 #include "kernels/cpu/panel_linear.h"
 
+#include <algorithm>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/host/host_element.h"
+#include "kernels/host/linear.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/panel_linear.cc"
@@ -130,32 +133,38 @@ namespace {
 
 HWY_EXPORT(LinearPanel);
 
+/// Writes [in, kPanel]: a few inputs of every row after each other, so that what is written stays
+/// in the cache until its lines are full. Outputs past `rows` are zero.
 template <typename T>
-void PackRows(const HostMatrix& source, int64_t first_out, int64_t in, std::byte* panels) {
-  auto* data = reinterpret_cast<T*>(panels);
+void PackPanel(std::span<const StackedRow> rows, int64_t in, std::byte* to) {
   constexpr int64_t kPanel = PanelLinear::kPanel;
-  for (int64_t row = 0; row < source.rows; ++row) {
-    const int64_t out = first_out + row;
-    T* column = data + (out / kPanel * in) * kPanel + out % kPanel;
-    for (int64_t i = 0; i < source.cols; ++i) {
-      if constexpr (std::is_same_v<T, float>) {
-        column[i * kPanel] = ElementAsFloat(source, row * source.cols + i);
-      } else {
-        column[i * kPanel] = LoadUnaligned<T>(source.data, row * source.cols + i);
+  constexpr int64_t kInputs = 64;
+  auto* panel = reinterpret_cast<T*>(to);
+  if (std::ssize(rows) < kPanel) std::fill_n(panel, in * kPanel, T{});
+  for (int64_t first = 0; first < in; first += kInputs) {
+    const int64_t end = std::min(first + kInputs, in);
+    for (int64_t out = 0; out < std::ssize(rows); ++out) {
+      const HostMatrix& weight = *rows[out].weight;
+      const int64_t start = rows[out].row * in;
+      for (int64_t i = first; i < end; ++i) {
+        if constexpr (std::is_same_v<T, float>) {
+          panel[i * kPanel + out] = ElementAsFloat(weight, start + i);
+        } else {
+          panel[i * kPanel + out] = LoadUnaligned<T>(weight.data, start + i);
+        }
       }
     }
   }
 }
 
-void PackRows(const HostMatrix& source, int64_t first_out, int64_t in, WeightFormat format,
-              std::byte* panels) {
+void PackPanel(std::span<const StackedRow> rows, int64_t in, WeightFormat format, std::byte* to) {
   switch (format) {
     case WeightFormat::kF32:
-      return PackRows<float>(source, first_out, in, panels);
+      return PackPanel<float>(rows, in, to);
     case WeightFormat::kF16:
-      return PackRows<Float16>(source, first_out, in, panels);
+      return PackPanel<Float16>(rows, in, to);
     case WeightFormat::kBF16:
-      return PackRows<BFloat16>(source, first_out, in, panels);
+      return PackPanel<BFloat16>(rows, in, to);
     case WeightFormat::kInt8:
     case WeightFormat::kInt4:
       return;  // BlockLinear's
@@ -164,18 +173,21 @@ void PackRows(const HostMatrix& source, int64_t first_out, int64_t in, WeightFor
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<PanelLinear>> PanelLinear::Pack(
-    std::span<const HostLinear> stacked) {
+absl::StatusOr<std::unique_ptr<PanelLinear>> PanelLinear::Pack(std::span<const HostLinear> stacked,
+                                                               ForEach for_each) {
   auto packed = std::make_unique<PanelLinear>();
   if (absl::Status status = packed->TakeShapeAndBias(stacked); !status.ok()) return status;
-  auto data = AllocateWeights(packed->panels() * kPanel * packed->in * SizeOf(packed->format_));
+  const int64_t panel_bytes = kPanel * packed->in * SizeOf(packed->format_);
+  auto data = AllocateWeights(packed->panels() * panel_bytes);
   if (!data.ok()) return data.status();
   packed->data_ = *std::move(data);
-  int64_t first_out = 0;
-  for (const HostLinear& part : stacked) {
-    PackRows(part.weight, first_out, packed->in, packed->format_, packed->data_.get());
-    first_out += part.weight.rows;
-  }
+  const std::vector<StackedRow> rows = RowsOf(stacked);
+  for_each(packed->panels(), [&](int64_t panel) {
+    const int64_t first = panel * kPanel;
+    const int64_t outs = std::min(kPanel, packed->out - first);
+    PackPanel(std::span(rows).subspan(first, outs), packed->in, packed->format_,
+              packed->data_.get() + panel * panel_bytes);
+  });
   return packed;
 }
 

@@ -16,7 +16,8 @@ namespace fmaserver::kernels::cpu {
 class PanelLinear : public CpuLinear {
  public:
   /// All parts share `in`; the panels keep the parts' common format. RESOURCE_EXHAUSTED.
-  static absl::StatusOr<std::unique_ptr<PanelLinear>> Pack(std::span<const HostLinear> stacked);
+  static absl::StatusOr<std::unique_ptr<PanelLinear>> Pack(std::span<const HostLinear> stacked,
+                                                           ForEach for_each);
 
   void Multiply(ThreadPool& pool, Matrix x, bool accumulate, Matrix y) const override;
   float At(int64_t o, int64_t i) const override;

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <utility>
+#include <vector>
 
 #include "hwy/targets.h"
 #include "kernels/host/host_element.h"
+#include "kernels/host/linear.h"
 
 #if HWY_ARCH_X86_64
 #include <cpuid.h>
@@ -214,26 +216,31 @@ void TileLinear::MultiplyStripes(int64_t, int64_t, bool, Matrix) const {}
 #endif
 
 absl::StatusOr<std::unique_ptr<TileLinear>> TileLinear::Pack(std::span<const HostLinear> stacked,
-                                                             std::shared_ptr<TileInput> input) {
+                                                             std::shared_ptr<TileInput> input,
+                                                             ForEach for_each) {
   auto packed = std::make_unique<TileLinear>();
   if (absl::Status status = packed->TakeShapeAndBias(stacked); !status.ok()) return status;
   packed->input_ = std::move(input);
   packed->chunks_ = TileInput::Chunks(packed->in);
-  auto data = AllocateWeights(packed->Stripes() * packed->chunks_ * 2 * kTile *
-                              SizeOf(WeightFormat::kBF16));
+  const int64_t stripe_numbers = packed->chunks_ * 2 * kTile;
+  auto data = AllocateWeights(packed->Stripes() * stripe_numbers * SizeOf(WeightFormat::kBF16));
   if (!data.ok()) return data.status();
   packed->data_ = *std::move(data);
-  int64_t first_out = 0;
-  for (const HostLinear& part : stacked) {
-    const HostMatrix& weight = part.weight;
-    for (int64_t o = 0; o < weight.rows; ++o) {
-      for (int64_t i = 0; i < weight.cols; ++i) {
-        packed->Tiles()[packed->Index(first_out + o, i)] =
-            LoadUnaligned<BFloat16>(weight.data, o * weight.cols + i);
+  const std::vector<StackedRow> rows = RowsOf(stacked);
+  for_each(packed->Stripes(), [&](int64_t stripe) {
+    const int64_t first = stripe * kStripe;
+    const int64_t end = std::min(first + kStripe, packed->out);
+    const bool is_whole = end == first + kStripe && packed->in % kInputs == 0;
+    if (!is_whole)
+      std::fill_n(packed->Tiles() + stripe * stripe_numbers, stripe_numbers, BFloat16{});
+    for (int64_t o = first; o < end; ++o) {
+      const int64_t start = rows[o].row * packed->in;
+      for (int64_t i = 0; i < packed->in; ++i) {
+        packed->Tiles()[packed->Index(o, i)] =
+            LoadUnaligned<BFloat16>(rows[o].weight->data, start + i);
       }
     }
-    first_out += weight.rows;
-  }
+  });
   return packed;
 }
 

@@ -48,7 +48,8 @@ class TileLinear : public CpuLinear {
  public:
   /// All parts are bfloat16 and share `in`. Products use `input`. RESOURCE_EXHAUSTED.
   static absl::StatusOr<std::unique_ptr<TileLinear>> Pack(std::span<const HostLinear> stacked,
-                                                          std::shared_ptr<TileInput> input);
+                                                          std::shared_ptr<TileInput> input,
+                                                          ForEach for_each);
 
   void Multiply(ThreadPool& pool, Matrix x, bool accumulate, Matrix y) const override;
   float At(int64_t o, int64_t i) const override { return ToFloat(Tiles()[Index(o, i)]); }

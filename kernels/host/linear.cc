@@ -66,6 +66,14 @@ absl::StatusOr<StackedShape> ShapeOf(std::span<const HostLinear> stacked) {
   return shape;
 }
 
+std::vector<StackedRow> RowsOf(std::span<const HostLinear> stacked) {
+  std::vector<StackedRow> rows;
+  for (const HostLinear& part : stacked) {
+    for (int64_t row = 0; row < part.weight.rows; ++row) rows.push_back({&part.weight, row});
+  }
+  return rows;
+}
+
 std::vector<float> StackedBias(std::span<const HostLinear> stacked) {
   std::vector<float> biases;
   bool any = false;

@@ -21,6 +21,15 @@ struct StackedShape {
 /// each output, or the scales and minima of a weight are not those of its format.
 absl::StatusOr<StackedShape> ShapeOf(std::span<const HostLinear> stacked);
 
+/// A row of one of the parts.
+struct StackedRow {
+  const HostMatrix* weight = nullptr;
+  int64_t row = 0;
+};
+
+/// The rows of all parts, in order: one for each output.
+std::vector<StackedRow> RowsOf(std::span<const HostLinear> stacked);
+
 /// The biases of all parts, with zeros for parts without one; empty when no part has one.
 std::vector<float> StackedBias(std::span<const HostLinear> stacked);
 

@@ -67,7 +67,8 @@ std::vector<float> Encoding::Embedding(int64_t text) const {
 
 absl::StatusOr<std::unique_ptr<Encoder>> Encoder::Load(const model::Checkpoint& checkpoint,
                                                        std::shared_ptr<kernels::Backend> backend,
-                                                       EncoderOptions options) {
+                                                       EncoderOptions options,
+                                                       const OnLoaded& on_loaded) {
   if (checkpoint.config().attention.causal) {
     return Refusal(At(checkpoint.name(), "architectures"), Words{"FmaForCausalLM, a decoder"},
                    "FmaForMaskedLM, an encoder");
@@ -75,7 +76,8 @@ absl::StatusOr<std::unique_ptr<Encoder>> Encoder::Load(const model::Checkpoint& 
   if (options.slice_rows < 1 || options.slice_rows > kMaxSliceRows) {
     return Refusal("slice_rows", options.slice_rows, FromTo(1, kMaxSliceRows));
   }
-  absl::StatusOr<ModelWeights> weights = LoadWeights(checkpoint, options.weights, *backend);
+  absl::StatusOr<ModelWeights> weights =
+      LoadWeights(checkpoint, options.weights, *backend, on_loaded);
   if (!weights.ok()) return weights.status();
   std::unique_ptr<Encoder> encoder(
       new Encoder(checkpoint, std::move(backend), options, *std::move(weights)));

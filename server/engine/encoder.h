@@ -72,7 +72,8 @@ class Encoder {
   /// decoders (model.h); UNIMPLEMENTED for backends that run no encoders; errors of LoadWeights().
   static absl::StatusOr<std::unique_ptr<Encoder>> Load(const model::Checkpoint& checkpoint,
                                                        std::shared_ptr<kernels::Backend> backend,
-                                                       EncoderOptions options);
+                                                       EncoderOptions options,
+                                                       const OnLoaded& on_loaded = {});
 
   /// The most bytes that an Encoding holds for texts of these lengths, each 1 or more. Once it is
   /// done it keeps a part of them.

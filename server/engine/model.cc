@@ -34,7 +34,8 @@ ActivationColumns ColumnsOf(const model::ModelConfig& config) {
 
 absl::StatusOr<std::unique_ptr<Model>> Model::Load(const model::Checkpoint& checkpoint,
                                                    std::shared_ptr<kernels::Backend> backend,
-                                                   ModelOptions options) {
+                                                   ModelOptions options,
+                                                   const OnLoaded& on_loaded) {
   if (!checkpoint.config().attention.causal) {
     return Refusal(At(checkpoint.name(), "architectures"),
                    Words{"FmaForMaskedLM, an encoder, which generates nothing"}, "FmaForCausalLM");
@@ -42,7 +43,8 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const model::Checkpoint& chec
   if (options.max_rows < 1 || options.max_rows > kMaxRows) {
     return Refusal("max_rows", options.max_rows, FromTo(1, kMaxRows));
   }
-  absl::StatusOr<ModelWeights> weights = LoadWeights(checkpoint, options.weights, *backend);
+  absl::StatusOr<ModelWeights> weights =
+      LoadWeights(checkpoint, options.weights, *backend, on_loaded);
   if (!weights.ok()) return weights.status();
   std::unique_ptr<Model> model(
       new Model(checkpoint, std::move(backend), options, *std::move(weights)));

@@ -42,7 +42,8 @@ class Model {
   /// encoders (encoder.h); errors of LoadWeights().
   static absl::StatusOr<std::unique_ptr<Model>> Load(const model::Checkpoint& checkpoint,
                                                      std::shared_ptr<kernels::Backend> backend,
-                                                     ModelOptions options);
+                                                     ModelOptions options,
+                                                     const OnLoaded& on_loaded = {});
 
   /// Of the activations of a step of `rows` rows.
   static int64_t StepBytes(const model::ModelConfig& config, int64_t rows);

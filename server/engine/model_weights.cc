@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_join.h"
 #include "base/refusal.h"
 #include "base/text.h"
 #include "kernels/fma/element.h"
@@ -78,8 +79,13 @@ absl::Status CheckType(const model::Checkpoint& checkpoint, WeightType type) {
 /// Loads weights by name; the first failure is kept and reported once, at the end.
 class WeightLoader {
  public:
-  WeightLoader(const model::Checkpoint& checkpoint, WeightType type, kernels::Backend& backend)
-      : checkpoint_(checkpoint), type_(type), backend_(backend), config_(checkpoint.config()) {}
+  WeightLoader(const model::Checkpoint& checkpoint, WeightType type, kernels::Backend& backend,
+               const OnLoaded& on_loaded)
+      : checkpoint_(checkpoint),
+        type_(type),
+        backend_(backend),
+        on_loaded_(on_loaded),
+        config_(checkpoint.config()) {}
 
   absl::StatusOr<ModelWeights> Load() {
     ModelWeights weights;
@@ -115,13 +121,17 @@ class WeightLoader {
     return layer;
   }
 
-  kernels::HostMatrix Required(const std::string& name) const {
-    return AsMatrix(checkpoint_.Tensor(name));
+  kernels::HostMatrix Required(const std::string& name) { return Take(checkpoint_.Tensor(name)); }
+
+  kernels::HostMatrix IfPresent(const std::string& name) {
+    const model::TensorView* tensor = checkpoint_.TensorIfPresent(name);
+    return tensor == nullptr ? kernels::HostMatrix{} : Take(*tensor);
   }
 
-  kernels::HostMatrix IfPresent(const std::string& name) const {
-    const model::TensorView* tensor = checkpoint_.TensorIfPresent(name);
-    return tensor == nullptr ? kernels::HostMatrix{} : AsMatrix(*tensor);
+  /// Each tensor is taken once, and then packed.
+  kernels::HostMatrix Take(const model::TensorView& tensor) {
+    taken_bytes_ += tensor.NumElements() * kernels::SizeOf(tensor.dtype);
+    return AsMatrix(tensor);
   }
 
   std::unique_ptr<kernels::LinearWeights> Linear(std::string_view module) {
@@ -152,8 +162,12 @@ class WeightLoader {
       parts.push_back({weight, IfPresent(model::BiasOf(module))});
     }
     const std::optional<WeightFormat> blocks = BlocksOf(type_, model::WeightOf(modules.front()));
-    return Keep(blocks.has_value() ? backend_.PackQuantised(parts, *blocks)
-                                   : backend_.PackLinear(parts));
+    auto packed =
+        blocks.has_value() ? backend_.PackQuantised(parts, *blocks) : backend_.PackLinear(parts);
+    if (!packed.ok()) {
+      packed = At(checkpoint_.name(), At(absl::StrJoin(modules, ", "), packed.status()));
+    }
+    return Keep(std::move(packed));
   }
 
   static kernels::HostMatrix RoundToBF16(const kernels::HostMatrix& weight,
@@ -195,15 +209,14 @@ class WeightLoader {
                                         .rope_factors = config_.rope_factors}));
   }
 
-  kernels::HostNorm HeadNorm(int layer, std::string_view module) const {
+  kernels::HostNorm HeadNorm(int layer, std::string_view module) {
     return {.kind = kernels::NormKind::kRmsNorm,
             .eps = config_.norm_eps,
             .weight = IfPresent(model::WeightOf(model::LayerModule(layer, module))),
             .bias = {}};
   }
 
-  std::vector<kernels::HostDownsampling> Downsamplings(int layer,
-                                                       std::string_view module_of_kind) const {
+  std::vector<kernels::HostDownsampling> Downsamplings(int layer, std::string_view module_of_kind) {
     std::vector<kernels::HostDownsampling> weights;
     for (int i = 0; i < kernels::NumDownsamplingWeights(config_.attention); ++i) {
       const std::string module = model::DownsamplingModule(layer, module_of_kind, i);
@@ -214,24 +227,27 @@ class WeightLoader {
 
   template <typename T>
   std::unique_ptr<T> Keep(absl::StatusOr<std::unique_ptr<T>> weights) {
-    if (weights.ok()) return *std::move(weights);
     status_.Update(weights.status());
-    return nullptr;
+    if (!weights.ok()) return nullptr;
+    if (on_loaded_ != nullptr) on_loaded_(taken_bytes_);
+    return *std::move(weights);
   }
 
   const model::Checkpoint& checkpoint_;
   const WeightType type_;
   kernels::Backend& backend_;
+  const OnLoaded& on_loaded_;
   const model::ModelConfig& config_;
+  int64_t taken_bytes_ = 0;
   absl::Status status_;
 };
 
 }  // namespace
 
 absl::StatusOr<ModelWeights> LoadWeights(const model::Checkpoint& checkpoint, WeightType type,
-                                         kernels::Backend& backend) {
+                                         kernels::Backend& backend, const OnLoaded& on_loaded) {
   if (absl::Status status = CheckType(checkpoint, type); !status.ok()) return status;
-  return WeightLoader(checkpoint, type, backend).Load();
+  return WeightLoader(checkpoint, type, backend, on_loaded).Load();
 }
 
 bool Rounds(const model::Checkpoint& checkpoint, WeightType type) {

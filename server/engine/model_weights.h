@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -33,12 +34,15 @@ struct ModelWeights {
   const kernels::LinearWeights& head() const { return lm_head == nullptr ? *embedding : *lm_head; }
 };
 
-/// Copies the weights, so the checkpoint may be closed afterwards. RESOURCE_EXHAUSTED when they do
-/// not fit into the backend's memory; INVALID_ARGUMENT for kBF16 when some are integers in blocks,
-/// which would be rounded twice, and for numbers that integers cannot hold; UNIMPLEMENTED when the
-/// backend has no products of integers.
+/// Told, on the thread that loads, how many of Checkpoint::WeightBytes() have been loaded.
+using OnLoaded = std::function<void(int64_t bytes)>;
+
+/// Copies the weights, so the checkpoint may be closed afterwards. `on_loaded` may be null.
+/// RESOURCE_EXHAUSTED when they do not fit into the backend's memory; INVALID_ARGUMENT for kBF16
+/// when some are integers in blocks, which would be rounded twice, and for numbers that integers
+/// cannot hold; UNIMPLEMENTED when the backend has no products of integers.
 absl::StatusOr<ModelWeights> LoadWeights(const model::Checkpoint& checkpoint, WeightType type,
-                                         kernels::Backend& backend);
+                                         kernels::Backend& backend, const OnLoaded& on_loaded = {});
 
 /// Whether loading as `type` rounds any weight.
 bool Rounds(const model::Checkpoint& checkpoint, WeightType type);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 import signal
 import socket
@@ -38,14 +39,37 @@ def write_large_model(folder: Path, vocab: int) -> None:
 
 
 def test_probes_of_a_server_that_loads(tmp_path: Path) -> None:
-    write_large_model(tmp_path, vocab=2 << 20)
-    with Service("--slots", 1, "--step-tokens", 1, model=tmp_path, ready=False) as server:
-        assert server.get("/readyz") == (503, "loading\n")
+    write_large_model(tmp_path, vocab=4 << 20)
+    model = f"large={tmp_path}"
+    with Service("--slots", 1, "--step-tokens", 1, "--threads", 1, model=model, ready=False) as server:
+        seen: list[tuple[int, str]] = []
+
+        def is_ready() -> bool:
+            seen.append(server.get("/readyz"))
+            return seen[-1][0] != 503
+
+        assert not is_ready()
         assert server.get("/livez") == (200, "alive\n")
         for path in ("/health", "/healthz"):
-            assert server.get(path) == (503, "loading\n")
+            assert server.get(path)[0] == 503
         assert "fma_build_info" in server.get("/metrics")[1]
-        assert eventually(lambda: server.get("/readyz") == (200, "ready\n"))
+        assert eventually(is_ready)
+        assert seen[-1] == (200, "ready\n")
+        states = [body for _, body in seen[:-1]]
+        assert all(state.startswith("loading") for state in states), states
+        pattern = r"loading large: (its files|\d+ of 512 MiB of weights)\n"
+        assert any(re.fullmatch(pattern, state) for state in states), states
+        assert re.search(r"large loaded in [0-9.]+ s$", server.log(), re.M)
+
+
+def test_a_weight_that_cannot_be_rounded_ends_the_start(tmp_path: Path) -> None:
+    write_large_model(tmp_path, vocab=1 << 10)
+    with open(tmp_path / "model.safetensors", "r+b") as file:
+        file.seek(-2 * 32 * 4 - 4, os.SEEK_END)  # before the last norm
+        file.write(b"\0\0\xc0\x7f")  # NaN
+    with Service("--weights", "int8", model=tmp_path, ready=False) as server:
+        assert server.process.wait(timeout=60) == 1
+        assert "self_attn.v_proj: a weight is infinite or NaN; allowed: " in server.log().splitlines()[-1]
 
 
 def test_probes_from_ready_over_overloaded_to_draining() -> None:

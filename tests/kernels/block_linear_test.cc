@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "kernels/host/rounding.h"
 #include "tests/kernels/backends.h"
+#include "tests/kernels/plain_rounding.h"
 #include "tests/kernels/random_attention.h"
 
 namespace fmaserver::kernels {
@@ -206,7 +207,7 @@ TEST_P(BlockLinearTest, ARowDoesNotDependOnItsNeighbours) {
 }
 
 /// Inputs that are not whole blocks count as if zeros followed them.
-TEST_P(BlockLinearTest, RoundsPlainWeightsAsQuantiseDoes) {
+TEST_P(BlockLinearTest, RoundsPlainWeightsAsDefined) {
   std::mt19937 random(3);
   for (const Kind kind : kKinds) {
     const BlockKind block_kind = {kind == Kind::kInt8 ? WeightFormat::kInt8 : WeightFormat::kInt4,
@@ -232,8 +233,8 @@ TEST_P(BlockLinearTest, RoundsPlainWeightsAsQuantiseDoes) {
       const auto rounded = [&](int64_t o, int64_t i) {
         const int64_t first = i / 32 * 32;
         const auto row = std::span(weight).subspan(o * in, in);
-        return Quantise(row.subspan(first, std::min<int64_t>(32, in - first)), block_kind)
-            ->At(i - first);
+        const auto part = row.subspan(first, std::min<int64_t>(32, in - first));
+        return testing::PlainRounding(part, block_kind).At(i - first);
       };
       // The last column of the weight times 127, which is rounded to itself.
       std::vector<float> x(in, 0.0F);

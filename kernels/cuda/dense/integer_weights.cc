@@ -81,12 +81,13 @@ absl::Status IntegerStrips::Fill(int64_t first, int64_t count, std::byte* to) co
 
 absl::Status IntegerStrips::FillStrip(int64_t strip, std::byte* to) const {
   const int64_t first = strip * StripUnit::kOutputs;
+  std::vector<WeightBlock> blocks(BlocksOfRow(parts_.front().weight->cols));
   for (int64_t out = first; out < std::min(first + StripUnit::kOutputs, out_); ++out) {
     const Part& part = PartOf(out);
-    for (int64_t b = 0; b < BlocksOfRow(part.weight->cols); ++b) {
-      const auto block = RoundedBlock(*part.weight, out - part.first_out, b, part.kind);
-      if (!block.ok()) return block.status();
-      PutBlock(unit_, AsBlockOf(unit_, *block), out - first, b % kUnitBlocks,
+    absl::Status status = BlocksOf(*part.weight, out - part.first_out, part.kind, blocks);
+    if (!status.ok()) return status;
+    for (int64_t b = 0; b < std::ssize(blocks); ++b) {
+      PutBlock(unit_, AsBlockOf(unit_, blocks[b]), out - first, b % kUnitBlocks,
                to + b / kUnitBlocks * unit_.Bytes());
     }
   }

@@ -31,7 +31,7 @@ TEST(QuantiseTest, Int8IsTheNearestMultipleOfAScaleOfFloat16) {
   std::mt19937 random(1);
   for (const float size : {1e-3F, 0.02F, 1.0F, 5000.0F}) {
     const auto numbers = RandomBlock(size, random);
-    const auto block = Quantise(numbers, WeightFormat::kInt8);
+    const auto block = Quantise(numbers, {WeightFormat::kInt8});
     ASSERT_TRUE(block.ok()) << block.status();
     float largest = 0;
     for (const float x : numbers) largest = std::max(largest, std::abs(x));
@@ -49,7 +49,7 @@ TEST(QuantiseTest, Int4IsBetterThanTheLargestNumberOnTheLastCode) {
   double plain = 0;
   for (int round = 0; round < 200; ++round) {
     const auto numbers = RandomBlock(0.02F, random);
-    const auto block = Quantise(numbers, WeightFormat::kInt4);
+    const auto block = Quantise(numbers, {WeightFormat::kInt4});
     ASSERT_TRUE(block.ok()) << block.status();
     ours += SquaredError(numbers, *block);
     const float extreme = *std::ranges::max_element(
@@ -72,7 +72,7 @@ TEST(QuantiseTest, MultiplesOfAScaleStayWhatTheyAre) {
     if (format == WeightFormat::kInt4) {
       for (float& number : numbers) number = std::max(number, -2.0F);
     }
-    const auto block = Quantise(numbers, format);
+    const auto block = Quantise(numbers, {format});
     for (int64_t i = 0; i < kWeightBlock; ++i) EXPECT_EQ(block->At(i), numbers[i]);
   }
 }
@@ -80,7 +80,7 @@ TEST(QuantiseTest, MultiplesOfAScaleStayWhatTheyAre) {
 TEST(QuantiseTest, NothingAndTheTiniestBecomeZero) {
   for (const WeightFormat format : {WeightFormat::kInt8, WeightFormat::kInt4}) {
     for (const float size : {0.0F, 1e-45F, 1e-9F}) {
-      const auto block = Quantise(std::vector<float>(20, size), format);
+      const auto block = Quantise(std::vector<float>(20, size), {format});
       ASSERT_TRUE(block.ok()) << block.status();
       for (int64_t i = 0; i < kWeightBlock; ++i) EXPECT_EQ(block->At(i), 0);
     }
@@ -93,14 +93,14 @@ TEST(QuantiseTest, TheLargestThatFitIsKeptAndMoreIsRefused) {
     const float largest = 65504.0F * (format == WeightFormat::kInt8 ? 127 : 7);
     for (const float sign : {1.0F, -1.0F}) {
       numbers[3] = sign * largest;
-      const auto block = Quantise(numbers, format);
+      const auto block = Quantise(numbers, {format});
       ASSERT_TRUE(block.ok()) << block.status();
       EXPECT_NEAR(block->At(3), numbers[3], 0.01F * largest);
     }
     for (const float bad : {1.01F * largest, std::numeric_limits<float>::infinity(),
                             std::numeric_limits<float>::quiet_NaN()}) {
       numbers[3] = bad;
-      const auto refused = Quantise(numbers, format).status();
+      const auto refused = Quantise(numbers, {format}).status();
       EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
       EXPECT_NE(refused.message().find("allowed: numbers up to"), std::string::npos) << refused;
     }

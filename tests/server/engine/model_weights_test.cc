@@ -1,6 +1,8 @@
 // What --weights makes of a checkpoint's weights.
 #include "server/engine/model_weights.h"
 
+#include <algorithm>
+#include <functional>
 #include <memory>
 #include <random>
 #include <string>
@@ -84,6 +86,21 @@ TEST(ModelWeightsTest, BytesAreThoseOfTheFormats) {
     if (is_product) products += tensor.shape[0] * kernels::BlocksOfRow(tensor.shape[1]);
   }
   EXPECT_EQ(int8 - int4, products * kernels::kWeightBlock / 2);
+}
+
+TEST(ModelWeightsTest, ProgressCountsEveryByteOfTheCheckpointOnce) {
+  const model::Checkpoint checkpoint = MakeCheckpoint(WeightFormat::kBF16);
+  for (const WeightType type : {WeightType::kAsStored, WeightType::kInt4}) {
+    const auto backend = *kernels::MakeCpuBackend(2);
+    std::vector<int64_t> loaded;
+    const auto weights = engine::LoadWeights(checkpoint, type, *backend,
+                                             [&](int64_t bytes) { loaded.push_back(bytes); });
+    ASSERT_TRUE(weights.ok()) << weights.status();
+    EXPECT_GT(loaded.front(), 0);
+    EXPECT_GT(loaded.size(), 5 * weights->layers.size());
+    EXPECT_EQ(std::ranges::adjacent_find(loaded, std::greater_equal()), loaded.end());
+    EXPECT_EQ(loaded.back(), checkpoint.WeightBytes());
+  }
 }
 
 }  // namespace

@@ -3,12 +3,15 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
 namespace fmaserver::http {
 namespace {
 
 TEST(StatusPages, ReadinessTellsTheCasesApart) {
   const metrics::Exposition exposition;
-  StatusPages pages(exposition);
+  std::string loading = "loading";
+  StatusPages pages(exposition, [&loading] { return loading; });
   const auto expect = [&pages](int status, const std::string& body) {
     EXPECT_EQ(pages.Answer("/readyz").status, status);
     EXPECT_EQ(pages.Answer("/readyz").body, body);
@@ -18,6 +21,8 @@ TEST(StatusPages, ReadinessTellsTheCasesApart) {
     }
   };
   expect(503, "loading\n");
+  loading = "loading tiny: 1 of 2 MiB of weights";
+  expect(503, "loading tiny: 1 of 2 MiB of weights\n");
   bool full = false;
   pages.Serve([&full] { return full; });
   expect(200, "ready\n");
@@ -29,7 +34,7 @@ TEST(StatusPages, ReadinessTellsTheCasesApart) {
 
 TEST(StatusPages, KnowsItsPathsAlone) {
   const metrics::Exposition exposition;
-  const StatusPages pages(exposition);
+  const StatusPages pages(exposition, [] { return "loading"; });
   EXPECT_EQ(pages.Answer("/version").body, "{\"version\":\"" FMA_VERSION "\"}\n");
   EXPECT_EQ(pages.Answer("/metrics").status, 200);
   EXPECT_EQ(pages.Answer("/").status, 404);
