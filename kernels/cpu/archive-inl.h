@@ -75,6 +75,10 @@ class ArchiveHead {
     return ArchivedSketches(group);
   }
 
+  /// All that is kept of a unit's tokens.
+  std::span<const std::byte> Tokens(int64_t unit) const {
+    return {UnitTokens(unit), static_cast<size_t>(layout_.UnitTokenBytes())};
+  }
   HWY_INLINE void PrefetchTokens(int64_t unit) const {
     Prefetch(reinterpret_cast<const std::byte*>(Keys(unit)), layout_.UnitTokenBytes());
   }

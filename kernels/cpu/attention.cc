@@ -32,50 +32,76 @@ namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 
 constexpr float kInvisible = -std::numeric_limits<float>::infinity();
 
-/// The work of one KV head of one segment.
+/// The work of one KV head of one segment, or of some of its queries.
 template <typename T>
 class HeadTask {
  public:
   HeadTask(const AttentionStep& step, const PackedAttention& weights, int32_t layer,
-           int64_t segment, int32_t kv_head, Matrix qkv, Matrix out, AttentionScratch& scratch)
+           const HeadPart& part, Matrix qkv, Matrix out, AttentionScratch& scratch)
       : spec_(weights.spec),
         layout_(step.layout),
         step_(step),
         weights_(weights),
         rotary_(weights.rotary.get()),
-        segment_(step.segments[segment]),
-        segment_index_(segment),
+        part_(part),
+        segment_(step.segments[part.segment]),
         layer_(layer),
-        kv_head_(kv_head),
-        heads_(spec_.QueriesPerKvHead()),
+        kv_head_(part.kv_head),
+        first_head_(kv_head_ * spec_.QueriesPerKvHead() + part.first_head),
+        heads_(part.heads),
         qkv_(qkv),
         out_(out),
         scratch_(scratch),
         head_(HeadBlock(layer)),
         cache_(weights, step, head_, scratch),
         selected_(weights, step, head_, scratch),
-        opened_(weights, step, segment_, layer, kv_head, head_, scratch) {}
+        opened_(weights, step, part_, layer, head_, scratch) {}
 
+  /// All that the KV head does.
   void Run() {
     const int64_t group_size = layout_.hierarchy.group_size;
     for (int64_t row = 0; row < segment_.rows;) {
       const int64_t position = segment_.position + row;
       const int64_t rest_of_group = group_size - position % group_size;
       const int64_t rows = std::min({segment_.rows - row, rest_of_group, scratch_.block_rows});
-      if (spec_.Selects() && position % group_size == 0) selected_.ChooseGroups(position);
       Append(row, rows);
-      if (out_.data != nullptr || spec_.Selects()) Attend(row, rows);
+      if (Attends()) {
+        Attend(row, rows);
+        if (row + rows == segment_.rows) Report(rows - 1);
+        for (int64_t i = 0; spec_.Selects() && i < rows; ++i) Receive(i, position + i);
+      }
       // Queries of the block may still see a group that closing replaces, so close last.
       if (rows == rest_of_group) CloseGroups(position + rows);
       row += rows;
     }
   }
 
+  /// Of a head that is divided: what comes before its parts.
+  void Begin() { Append(0, 1); }
+
+  /// What a part does. The last one does the rest for all queries of the row.
+  void RunPart() {
+    if (Attends()) {
+      Attend(0, 1);
+      if (opens_) opened_.MoveWeights(0, scores_, stride_);
+    }
+    if (!part_.shared->End()) return;
+    const int64_t position = segment_.position;
+    if (spec_.Selects()) {
+      const SharedRow& row = *part_.shared;
+      selected_.Receive(position, row.scores.get(), stride_, row.scales, far_end_);
+    }
+    if ((position + 1) % layout_.hierarchy.group_size == 0) CloseGroups(position + 1);
+  }
+
   /// Does a part of the scan.
   void Scan(const DividedScans::Part& part, std::span<TopUnits> found) {
     ScaleQueries(part.first_row, part.rows);
     opened_.Begin(part.rows, layout_.hierarchy.FineGroup(segment_.position + part.first_row));
-    opened_.Look(part.groups, {});
+    // Whoever attends finds its share of the keys fetched.
+    const DividedScans& scans = *step_.scans;
+    const int64_t all = scans.Groups(part.segment, part.kv_head);
+    opened_.Look(part.groups, KeyBytes(part.groups.first, part.groups.end, all));
     for (int64_t row = 0; row < part.rows; ++row) found[row] = opened_.Found(row);
   }
 
@@ -97,7 +123,7 @@ class HeadTask {
   }
 
   const float* QueryAt(int64_t row, int64_t head) const {
-    return qkv_.Row(segment_.first_row + row) + (kv_head_ * heads_ + head) * spec_.head_dim;
+    return qkv_.Row(segment_.first_row + row) + (first_head_ + head) * spec_.head_dim;
   }
   const float* KeyAt(int64_t row) const {
     return qkv_.Row(segment_.first_row + row) +
@@ -110,7 +136,13 @@ class HeadTask {
     return rotary_ == nullptr ? nullptr : step_.RotationAt(segment_.first_row + row);
   }
 
+  bool Attends() const { return out_.data != nullptr || spec_.Selects(); }
+
+  /// Rows of one fine group.
   void Append(int64_t first, int64_t rows) {
+    const int64_t position = segment_.position + first;
+    const bool begins = position % layout_.hierarchy.group_size == 0;
+    if (spec_.Selects() && begins) selected_.ChooseGroups(position);
     for (int64_t row = first; row < first + rows; ++row) {
       cache_.Append(segment_.position + row, KeyAt(row), ValueAt(row), RotationAt(row));
       if (spec_.Selects()) selected_.Start(segment_.position + row);
@@ -127,6 +159,7 @@ class HeadTask {
     opened_at_ = far_end_ + layout_.columns - layout_.near_begin;
     opens_ = segment_.opens && opened_.Columns(fine_group) > 0;
     stride_ = opened_at_ + (opens_ ? opened_.Columns(fine_group) : 0);
+    SetScores();
     // Choosing takes long enough to fetch what is scored then.
     if (opens_) {
       ChooseOpened(first, rows, fine_group);
@@ -136,24 +169,35 @@ class HeadTask {
     if (out_.data != nullptr) cache_.values().Fetch(scratch_.runs);
     ScoreFar(position, rows);
     ScoreColumns(scratch_.near_queries.get(), 0, queries, layout_.near_begin, layout_.columns);
-    if (opens_) opened_.Score(rows, scratch_.scores.get(), stride_, opened_at_);
+    if (opens_) opened_.Score(rows, scores_, stride_, opened_at_);
     for (int64_t query = 0; query < queries; query += kRowTile) {
       const int64_t tile = std::min<int64_t>(kRowTile, queries - query);
       for (int64_t q = query; q < query + tile; ++q) {
-        float* scores = scratch_.scores.get() + q * stride_;
+        float* scores = scores_ + q * stride_;
         const int64_t head = q % heads_;
         MaskAndBias(scores, head, position + q / heads_);
-        scratch_.scales[q] =
-            Softmax(scores, stride_, {Missing(head), static_cast<size_t>(num_missing_)});
+        scales_[q] = Softmax(scores, stride_, {Missing(head), static_cast<size_t>(num_missing_)});
       }
       if (out_.data != nullptr) WeighColumns(query, tile);
     }
     if (out_.data != nullptr) StoreOutput(first, queries);
-    if (first + rows == segment_.rows) {
-      ReportUnits(rows - 1);
-      ReportShares(rows - 1);
+  }
+
+  /// Where scores and scales of the block's queries lie.
+  void SetScores() {
+    if (part_.shared == nullptr) {
+      scores_ = scratch_.scores.get();
+      scales_ = scratch_.scales;
+    } else {
+      scores_ = part_.shared->scores.get() + part_.first_head * stride_;
+      scales_ = std::span(part_.shared->scales).subspan(part_.first_head, heads_);
     }
-    for (int64_t row = 0; spec_.Selects() && row < rows; ++row) Receive(row, position + row);
+  }
+
+  /// About the segment's last row, which is `row` of the block.
+  void Report(int64_t row) {
+    ReportUnits(row);
+    ReportShares(row);
   }
 
   /// What the segment's last row gave to opened units, if somebody wants to know.
@@ -161,8 +205,8 @@ class HeadTask {
     if (!opens_ || segment_.unit_weights.empty()) return;
     const int64_t query = row * heads_;
     const std::span<float> sums = segment_.unit_weights;
-    opened_.AddUnitWeights(row, scratch_.scores.get() + query * stride_, stride_, opened_at_,
-                           std::span(scratch_.scales).subspan(query, heads_),
+    opened_.AddUnitWeights(row, scores_ + query * stride_, stride_, opened_at_,
+                           scales_.subspan(query, heads_),
                            sums.data() + kv_head_ * std::ssize(sums) / spec_.num_kv_heads);
   }
 
@@ -174,28 +218,34 @@ class HeadTask {
         (int64_t{layer_} * spec_.num_kv_heads + kv_head_) * count, count);
     for (int64_t head = 0; head < heads_; ++head) {
       const int64_t query = row * heads_ + head;
-      const std::span<const float> weights(scratch_.scores.get() + query * stride_, stride_);
+      const std::span<const float> weights(scores_ + query * stride_, stride_);
       // The row was the last whose softmax was made, so the weights of missing keys are its own.
       AddShares(layout_,
                 {.far = weights.first(far_end_),
                  .near = weights.subspan(far_end_, opened_at_ - far_end_),
                  .opened = weights.subspan(opened_at_),
                  .missing = {Missing(head), static_cast<size_t>(num_missing_)},
-                 .scale = scratch_.scales[query]},
+                 .scale = scales_[query]},
                 shares);
     }
+  }
+
+  /// The slot's keys from the share `first` of `all` on.
+  std::span<const std::byte> KeyBytes(int64_t first, int64_t end, int64_t all) const {
+    const int64_t begin = layout_.values_offset * first / all;
+    const int64_t bytes = layout_.values_offset * end / all - begin;
+    return {head_ + begin, static_cast<size_t>(bytes)};
   }
 
   void ChooseOpened(int64_t first, int64_t rows, int64_t fine_group) {
     const DividedScans& scans = *step_.scans;
     opened_.Begin(rows, fine_group);
     for (int64_t row = 0; row < rows; ++row) {
-      for (const TopUnits& found : scans.Found(segment_index_, kv_head_, first + row)) {
+      for (const TopUnits& found : scans.Found(part_.segment, kv_head_, first + row)) {
         opened_.Offer(row, found);
       }
     }
-    const std::span<const std::byte> keys(head_, static_cast<size_t>(layout_.values_offset));
-    opened_.Look({scans.Groups(segment_index_, kv_head_), fine_group - 1}, keys);
+    opened_.Look({scans.Groups(part_.segment, kv_head_), fine_group - 1}, KeyBytes(0, 1, 1));
     opened_.Choose();
   }
 
@@ -227,7 +277,7 @@ class HeadTask {
       if (count <= 0) continue;
       const int64_t place =
           begin < layout_.near_begin ? begin : begin - layout_.near_begin + far_end_;
-      float* scores = scratch_.scores.get() + first * stride_ + place;
+      float* scores = scores_ + first * stride_ + place;
       Scores(forms + first * spec_.head_dim, end - first, spec_.head_dim, keys.From(begin), count,
              scores, stride_);
       if constexpr (kHasScales<T>) {
@@ -240,10 +290,9 @@ class HeadTask {
 
   void Receive(int64_t row, int64_t position) {
     const int64_t query = row * heads_;
-    float* weights = scratch_.scores.get() + query * stride_;
+    float* weights = scores_ + query * stride_;
     if (opens_) opened_.MoveWeights(row, weights, stride_);
-    selected_.Receive(position, weights, stride_, std::span(scratch_.scales).subspan(query, heads_),
-                      far_end_);
+    selected_.Receive(position, weights, stride_, scales_.subspan(query, heads_), far_end_);
   }
 
   /// Queries with their scale folded in: plain for an unrotated far field, rotated by max_distance
@@ -308,7 +357,7 @@ class HeadTask {
     }
     const bool misses = spec_.padding == Padding::kZeroKeys && groups.Missing() > 0;
     for (int64_t head = 0; head < heads_; ++head) {
-      const float bias = weights_.FarBias(kv_head_ * heads_ + head, level);
+      const float bias = weights_.FarBias(first_head_ + head, level);
       for (int64_t group = existing.first; group < existing.end; ++group) {
         ShowFar(head, layout_.FarColumn(level, group), h.rank, bias);
       }
@@ -353,7 +402,7 @@ class HeadTask {
   /// Sets the outputs of `count` queries of the block, up to 1 / the sum of weights, to what the
   /// slot's values give.
   void WeighColumns(int64_t query, int64_t count) {
-    const float* weights = scratch_.scores.get() + query * stride_;
+    const float* weights = scores_ + query * stride_;
     int64_t stride = stride_;
     if constexpr (kHasScales<T>) {
       stride = far_end_ + layout_.columns - layout_.near_begin;
@@ -379,11 +428,11 @@ class HeadTask {
   /// Of the block's queries, the first of which is row `first` of the segment.
   void StoreOutput(int64_t first, int64_t queries) {
     float* outputs = scratch_.outputs.get();
-    if (opens_) opened_.AddValues(scratch_.scores.get(), stride_, opened_at_, outputs);
+    if (opens_) opened_.AddValues(scores_, stride_, opened_at_, outputs);
     for (int64_t query = 0; query < queries; ++query, outputs += layout_.padded_dim) {
-      const int64_t head = kv_head_ * heads_ + query % heads_;
+      const int64_t head = first_head_ + query % heads_;
       float* out = out_.Row(segment_.first_row + first + query / heads_) + head * spec_.head_dim;
-      for (int32_t c = 0; c < spec_.head_dim; ++c) out[c] = outputs[c] * scratch_.scales[query];
+      for (int32_t c = 0; c < spec_.head_dim; ++c) out[c] = outputs[c] * scales_[query];
     }
   }
 
@@ -392,10 +441,11 @@ class HeadTask {
   const AttentionStep& step_;
   const PackedAttention& weights_;
   const Rotary* const rotary_;  // null: nothing is rotated
+  const HeadPart part_;
   const SlotSegment& segment_;
-  const int64_t segment_index_;
   const int32_t layer_;
   const int32_t kv_head_;
+  const int64_t first_head_;  // of all query heads
   const int64_t heads_;
   const Matrix qkv_;
   const Matrix out_;
@@ -409,6 +459,8 @@ class HeadTask {
   int64_t far_end_ = 0;    // far columns that some query sees end before it
   int64_t opened_at_ = 0;  // where the scores of opened units begin
   int64_t stride_ = 0;     // floats from one query's scores to the next's
+  float* scores_ = nullptr;
+  std::span<float> scales_;
   int64_t num_missing_ = 0;
   bool opens_ = false;
 };
@@ -426,22 +478,31 @@ void WithElement(CacheType type, const Use& use) {
   }
 }
 
-void RunScan(AttentionStep& step, const PackedAttention& weights, int32_t layer, int64_t part,
-             Matrix qkv, AttentionScratch& scratch) {
-  const DividedScans::Part& of = step.scans->parts()[part];
-  const std::span<TopUnits> found = step.scans->Found(of);
-  WithElement(step.layout.type, [&](auto element) {
-    HeadTask<decltype(element)>(step, weights, layer, of.segment, of.kv_head, qkv, {}, scratch)
-        .Scan(of, found);
+/// Calls use(the task of `part`).
+template <typename Use>
+void WithTask(const LayerAttention& of, const HeadPart& part, AttentionScratch& scratch,
+              const Use& use) {
+  WithElement(of.step.layout.type, [&](auto element) {
+    HeadTask<decltype(element)> task(of.step, of.weights, of.layer, part, of.qkv, of.out, scratch);
+    use(task);
   });
 }
 
-void RunHeadTask(const AttentionStep& step, const PackedAttention& weights, int32_t layer,
-                 int64_t segment, int32_t kv_head, Matrix qkv, Matrix out,
-                 AttentionScratch& scratch) {
-  WithElement(step.layout.type, [&](auto element) {
-    HeadTask<decltype(element)>(step, weights, layer, segment, kv_head, qkv, out, scratch).Run();
-  });
+void RunScan(const LayerAttention& of, int64_t index, AttentionScratch& scratch) {
+  DividedScans& scans = *of.step.scans;
+  const DividedScans::Part& part = scans.parts()[index];
+  const HeadPart head = {part.segment, part.kv_head, 0, of.weights.spec.QueriesPerKvHead()};
+  WithTask(of, head, scratch, [&](auto& task) { task.Scan(part, scans.Found(part)); });
+}
+
+void BeginHead(const LayerAttention& of, int64_t index, AttentionScratch& scratch) {
+  WithTask(of, of.step.heads->divided()[index], scratch, [](auto& task) { task.Begin(); });
+}
+
+void RunHead(const LayerAttention& of, int64_t index, AttentionScratch& scratch) {
+  const HeadPart& part = of.step.heads->all()[index];
+  WithTask(of, part, scratch,
+           [&](auto& task) { part.shared == nullptr ? task.Run() : task.RunPart(); });
 }
 
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
@@ -451,12 +512,9 @@ HWY_AFTER_NAMESPACE();
 namespace fmaserver::kernels::cpu {
 namespace {
 
-HWY_EXPORT(RunHeadTask);
 HWY_EXPORT(RunScan);
-
-}  // namespace
-
-namespace {
+HWY_EXPORT(BeginHead);
+HWY_EXPORT(RunHead);
 
 /// Units of an archive at which a block of the most rows looks together, if not all of a group.
 constexpr int64_t kUnitsTogether = 480;
@@ -521,7 +579,8 @@ ScanScratch::ScanScratch(const AttentionSpec& spec, int64_t block_rows, int64_t 
       hidden(AllocateAligned<float>(unit_stride)),
       levels(AllocateAligned<int32_t>(pairs * unit_stride)),
       numbers(AllocateAligned<uint16_t>(kRowTile * dim)),
-      lanes(AllocateAligned<float>(block_rows * SlotLayout::kLane)),
+      lanes(AllocateAligned<float>(SlotLayout::RoundUp(block_rows, SlotLayout::kLane) *
+                                   SlotLayout::kLane)),
       best(static_cast<size_t>(block_rows)) {
   // What a unit and its tokens do not have stays as it is here.
   std::fill_n(means.get(), dim, 0.0F);
@@ -536,16 +595,19 @@ BoundScratch::BoundScratch(const ScanScratch& scan, int64_t unit_stride)
       columns(AllocateAligned<float>(scan.dim * stride)),
       reach(AllocateAligned<float>(scan.dim)),
       gains(AllocateAligned<float>(scan.dim)),
-      means(AllocateAligned<float>(scan.dim)),
+      means(AllocateAligned<float>(kUnits * scan.dim)),
+      products(AllocateAligned<float>(kUnits * stride)),
       levels_of(AllocateAligned<uint32_t>(scan.dim)),
       factors(AllocateAligned<float>(unit_stride)),
       hidden(AllocateAligned<float>(unit_stride)),
       levels(AllocateAligned<int32_t>(scan.dim / 4 * unit_stride)) {
   std::fill_n(columns.get(), scan.dim * stride, 0.0F);
+  std::fill_n(means.get(), kUnits * scan.dim, 0.0F);
   numbers = AllocateAligned<int32_t>(scan.queries * scan.dim / 4);
   starts = AllocateAligned<int32_t>(stride);
+  std::fill_n(starts.get(), stride, 0);
   centres = AllocateAligned<float>(stride);
-  unit_slacks = AllocateAligned<int32_t>(stride);
+  unit_starts = AllocateAligned<int32_t>(stride);
   for (AlignedArray<float>* of_queries : {&rests, &slacks, &mean_slacks, &scales, &steps}) {
     *of_queries = AllocateAligned<float>(stride);
     std::fill_n(of_queries->get(), stride, 0.0F);
@@ -621,8 +683,10 @@ void AttentionStep::RotateBy(Rotary* rotary, ThreadPool& pool) {
   });
 }
 
-void AttentionStep::DivideScans(int threads, int64_t most_rows) {
-  if (!scans.has_value()) scans.emplace(spec, archive, segments, threads, most_rows);
+void AttentionStep::Divide(int threads, int64_t most_rows) {
+  if (heads.has_value()) return;
+  scans.emplace(spec, archive, segments, threads, most_rows);
+  heads.emplace(spec, segments, threads, ScoreColumns(spec, layout));
 }
 
 void Attend(ThreadPool& pool, AttentionStep& step, const PackedAttention& weights, int32_t layer,
@@ -631,16 +695,16 @@ void Attend(ThreadPool& pool, AttentionStep& step, const PackedAttention& weight
   const AttentionSpec& spec = weights.spec;
   NormHeads(pool, weights.query_norm, {0, spec.num_heads, spec.head_dim}, qkv);
   NormHeads(pool, weights.key_norm, {spec.num_heads, spec.num_kv_heads, spec.head_dim}, qkv);
-  step.DivideScans(pool.threads(), scratch[0].block_rows);
-  pool.ParallelFor(std::ssize(step.scans->parts()), [&](int64_t part, int worker) {
-    HWY_DYNAMIC_DISPATCH(RunScan)(step, weights, layer, part, qkv, scratch[worker]);
+  step.Divide(pool.threads(), scratch[0].block_rows);
+  const LayerAttention of = {step, weights, layer, qkv, out};
+  const int64_t scans = std::ssize(step.scans->parts());
+  const int64_t divided = std::ssize(step.heads->divided());
+  pool.ParallelFor(scans + divided, [&](int64_t i, int worker) {
+    if (i < scans) return HWY_DYNAMIC_DISPATCH(RunScan)(of, i, scratch[worker]);
+    HWY_DYNAMIC_DISPATCH(BeginHead)(of, i - scans, scratch[worker]);
   });
-  const int64_t heads = spec.num_kv_heads;
-  const int64_t tasks = static_cast<int64_t>(step.segments.size()) * heads;
-  pool.ParallelFor(tasks, [&](int64_t task, int worker) {
-    HWY_DYNAMIC_DISPATCH(RunHeadTask)
-    (step, weights, layer, task / heads, static_cast<int32_t>(task % heads), qkv, out,
-     scratch[worker]);
+  pool.ParallelFor(std::ssize(step.heads->all()), [&](int64_t i, int worker) {
+    HWY_DYNAMIC_DISPATCH(RunHead)(of, i, scratch[worker]);
   });
 }
 

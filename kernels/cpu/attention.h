@@ -3,9 +3,10 @@
 // attended to. With opened units: choose those too, and archive the group that leaves the near
 // field.
 //
-// One KV head of one segment is one task. Its rows are walked in blocks that lie inside a fine
-// group, because all queries of a fine group see the same far field: a block is matrix-matrix work
-// over the head block's key and value matrices, and decode is a block of one row. Every sum runs
+// One KV head of one segment is one task, or several (head_parts.h). Its rows are walked in blocks
+// that lie inside a fine group, because all queries of a fine group see the same far field: a block
+// is matrix-matrix work over the head block's key and value matrices, and decode is a block of one
+// row. Every sum runs
 // over columns whose places depend only on absolute positions, so a row's bits do not depend on the
 // block.
 #pragma once
@@ -19,7 +20,9 @@
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/attention_weights.h"
 #include "kernels/cpu/divided_scans.h"
+#include "kernels/cpu/head_parts.h"
 #include "kernels/cpu/novelty.h"
+#include "kernels/cpu/read_ahead.h"
 #include "kernels/cpu/rotary.h"
 #include "kernels/cpu/seen_columns.h"
 #include "kernels/cpu/thread_pool.h"
@@ -88,7 +91,7 @@ struct ScanScratch {
   AlignedArray<float> hidden;      ///< [unit_stride]: 0, or -infinity for sinks and padding
   AlignedArray<int32_t> levels;    ///< [pairs, unit_stride]: two channels, 16 bits each
   AlignedArray<uint16_t> numbers;  ///< [kRowTile, D]: of some queries
-  AlignedArray<float> lanes;       ///< [rows, 16]
+  AlignedArray<float> lanes;       ///< [rows padded to 16, 16]
   std::vector<float> best;         ///< [rows]
 };
 
@@ -96,6 +99,7 @@ struct ScanScratch {
 /// multiple of kColumns.
 struct BoundScratch {
   static constexpr int64_t kColumns = 64;
+  static constexpr int kUnits = 4;  ///< whose means are read together
 
   BoundScratch() = default;
   BoundScratch(const ScanScratch& scan, int64_t unit_stride);
@@ -111,12 +115,14 @@ struct BoundScratch {
   AlignedArray<float> mean_slacks;    ///< [queries]: added to products with means
   AlignedArray<float> scales;         ///< [queries]: makes scores of sums of products
   AlignedArray<float> steps;          ///< [queries]: makes scores of products with means
-  AlignedArray<float> means;          ///< [D], of a unit, as all that follows
-  AlignedArray<uint32_t> levels_of;   ///< [D]: 128 + Y of a channel by code
+  AlignedArray<float> means;          ///< [kUnits, D]
+  AlignedArray<float> products;       ///< [kUnits, stride]: of queries and means
+  AlignedArray<uint32_t> levels_of;   ///< [D]: 128 + Y of a channel by code; of a unit, as all
+                                      ///< that follows
   AlignedArray<float> factors;        ///< [unit_stride], lane by lane: f in units of Y
   AlignedArray<float> hidden;         ///< [unit_stride]: 0, or -infinity for sinks
   AlignedArray<float> centres;        ///< [queries]: added to scores
-  AlignedArray<int32_t> unit_slacks;  ///< [queries]: added to sums of products
+  AlignedArray<int32_t> unit_starts;  ///< [queries]: starts, and what is added to the sums
   AlignedArray<int32_t> levels;       ///< [D / 4, unit_stride]: 128 + Y of four channels
 };
 
@@ -163,6 +169,7 @@ struct OpenScratch {
   std::vector<Visit> visits;               ///< of a block, by unit
   std::vector<Twin> twins;                 ///< of the rows of a block, one after the other
   std::vector<int64_t> first_twin;         ///< [rows + 1]
+  ReadAhead read_ahead;                    ///< of opened units
 };
 
 /// Working memory of one thread.
@@ -201,8 +208,9 @@ class AttentionStep {
   /// Layers that share one share the work.
   void RotateBy(Rotary* rotary, ThreadPool& pool);
 
-  /// Makes `scans`, when it has yet to be made; a part has at most `most_rows` rows.
-  void DivideScans(int threads, int64_t most_rows);
+  /// Makes `scans` and `heads`, when they have yet to be made; a part of a scan has at most
+  /// `most_rows` rows.
+  void Divide(int threads, int64_t most_rows);
 
   /// The archived sketches of one of the segments, group by group: those of head 0.
   std::span<std::byte* const> SketchesOf(const SlotSegment& segment) const {
@@ -217,11 +225,21 @@ class AttentionStep {
   const ArchiveLayout archive;
   const std::vector<SlotSegment> segments;
   std::optional<DividedScans> scans;
+  std::optional<HeadParts> heads;
 
  private:
   const Rotary* rotary_ = nullptr;                 // of rotations_
   std::vector<float> rotations_;                   // [rows, d]
   std::vector<std::vector<std::byte*>> sketches_;  // of each segment
+};
+
+/// One layer's part of a step.
+struct LayerAttention {
+  AttentionStep& step;
+  const PackedAttention& weights;
+  int32_t layer;
+  Matrix qkv;
+  Matrix out;
 };
 
 /// See Backend::Attend. Without data in `out` only the slots change. `scratch` has one entry per

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/cpu/head_parts.h"
 #include "kernels/cpu/top_units.h"
 #include "kernels/fma/archive_layout.h"
 #include "kernels/fma/spec.h"
@@ -17,7 +18,7 @@ namespace fmaserver::kernels::cpu {
 
 class DividedScans {
  public:
-  /// Groups of a part are at least this many.
+  /// Groups of a part are at least this many, if there are so many.
   static constexpr int64_t kLeastGroups = 16;
 
   /// What one KV head scans for some of the rows of a segment, which are of one fine group.
@@ -30,24 +31,24 @@ class DividedScans {
     int64_t found = 0;  // number of what was found for the first row; the other rows' follow
   };
 
-  DividedScans() = default;
-
   /// For a step with these segments, on so many threads, with `most_rows` rows in a part. With
-  /// enough segments nothing is divided.
+  /// enough segments nothing is divided, and of a single row only what its KV heads leave to fewer
+  /// threads than there are.
   DividedScans(const AttentionSpec& spec, const ArchiveLayout& layout,
                std::span<const SlotSegment> segments, int threads, int64_t most_rows)
       : heads_(spec.num_kv_heads), scans_(segments.size() * heads_) {
     const auto count = static_cast<int64_t>(segments.size());
-    if (!spec.Opens() || threads == 1 || count * heads_ >= int64_t{2} * threads) return;
-    for (int64_t i = 0; i < count * heads_; ++i) {
+    if (!spec.Opens() || !HeadParts::AreFew(count * heads_, threads)) return;
+    const bool row = count == 1 && segments[0].rows == 1;
+    for (int64_t i = row ? heads_ - heads_ % threads : 0; i < count * heads_; ++i) {
       const SlotSegment& segment = segments[i / heads_];
       const bool scans = segment.opens && !segment.tentative;
       const int64_t groups = scans ? layout.Groups(segment.position) : 0;
-      if (groups < kLeastGroups) continue;
+      if (groups < (segment.rows == 1 ? 1 : kLeastGroups)) continue;
       const Part all = {i / heads_, static_cast<int32_t>(i % heads_), 0, segment.rows, {0, groups}};
       scans_[i] = {found_, 1, groups};
       if (segment.rows == 1) {
-        scans_[i].of_row = std::min<int64_t>(groups / kLeastGroups, threads);
+        scans_[i].of_row = std::clamp<int64_t>(groups / kLeastGroups, 1, threads);
         DivideGroups(all, scans_[i].of_row);
       } else {
         DivideRows(all, segment.position, layout.hierarchy.group_size, most_rows);

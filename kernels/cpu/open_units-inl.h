@@ -34,17 +34,18 @@ namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 template <typename T>
 class OpenUnits {
  public:
-  OpenUnits(const PackedAttention& weights, const AttentionStep& step, const SlotSegment& segment,
-            int32_t layer, int32_t kv_head, std::byte* head, AttentionScratch& scratch)
+  /// For the queries of `part`; those of a row are looked for together, if at all.
+  OpenUnits(const PackedAttention& weights, const AttentionStep& step, const HeadPart& part,
+            int32_t layer, std::byte* head, AttentionScratch& scratch)
       : spec_(weights.spec),
         slot_(step.layout),
         layout_(step.archive),
         rotary_(weights.rotary.get()),
-        heads_(spec_.QueriesPerKvHead()),
+        heads_(part.heads),
         positions_(reinterpret_cast<const int64_t*>(head + slot_.positions_offset)),
         scratch_(scratch),
         work_(scratch.open),
-        archive_(weights, step, segment, layer, kv_head, head, scratch),
+        archive_(weights, step, step.segments[part.segment], layer, part.kv_head, head, scratch),
         choice_(spec_, step, archive_, scratch) {}
 
   /// Columns that the opened units of a query in `fine_group` take.
@@ -58,8 +59,7 @@ class OpenUnits {
     fine_group_ = fine_group;
     choice_.Begin(rows, fine_group);
   }
-  /// Offers the units of `groups` to them. A single row fetches `next`, and the tokens of the best
-  /// units, meanwhile; where that is empty, somebody else reads them.
+  /// Offers the units of `groups` to them. A single row fetches `next` meanwhile.
   void Look(GroupRange groups, std::span<const std::byte> next) { choice_.Look(groups, next); }
   /// Offers units to one of them that were found elsewhere.
   void Offer(int64_t row, const TopUnits& found) {
@@ -86,6 +86,9 @@ class OpenUnits {
     }
     std::ranges::sort(work_.visits, {},
                       [](const Visit& visit) { return std::pair(visit.unit, visit.row); });
+    if (work_.read_ahead.Pays()) {
+      ForUnits([&](int64_t unit, auto) { ReadAhead::Ask(archive_.Tokens(unit)); });
+    }
     ForUnits([&](int64_t unit, std::span<const Visit> visits) {
       ScoreUnit(unit, visits, scores + at, stride);
     });

@@ -81,30 +81,6 @@ FMA_BOUND_INLINE __m128 SumsOfLanes(const __m512 (&v)[kRowTile]) {
   return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
 
-/// The largest number in each of 16 vectors.
-FMA_BOUND_INLINE __m512 LargestOfLanes(const float* vectors) {
-  __m512 pairs[8];
-  for (int i = 0; i < 8; ++i) {
-    const __m512 a = _mm512_load_ps(vectors + 32 * i);
-    const __m512 b = _mm512_load_ps(vectors + 32 * i + 16);
-    pairs[i] = _mm512_max_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-  }
-  __m512 fours[4];
-  for (int i = 0; i < 4; ++i) {
-    fours[i] =
-        _mm512_max_ps(_mm512_shuffle_ps(pairs[2 * i], pairs[2 * i + 1], _MM_SHUFFLE(1, 0, 1, 0)),
-                      _mm512_shuffle_ps(pairs[2 * i], pairs[2 * i + 1], _MM_SHUFFLE(3, 2, 3, 2)));
-  }
-  __m512 eights[2];
-  for (int i = 0; i < 2; ++i) {
-    eights[i] = _mm512_max_ps(
-        _mm512_shuffle_f32x4(fours[2 * i], fours[2 * i + 1], _MM_SHUFFLE(1, 0, 1, 0)),
-        _mm512_shuffle_f32x4(fours[2 * i], fours[2 * i + 1], _MM_SHUFFLE(3, 2, 3, 2)));
-  }
-  return _mm512_max_ps(_mm512_shuffle_f32x4(eights[0], eights[1], _MM_SHUFFLE(2, 0, 2, 0)),
-                       _mm512_shuffle_f32x4(eights[0], eights[1], _MM_SHUFFLE(3, 1, 3, 1)));
-}
-
 /// T: the cache's element type.
 template <typename T>
 class RowBound {
@@ -445,7 +421,7 @@ class RowBound {
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
-#else  // HWY_TARGET == HWY_AVX3
+#elif HWY_TARGET != HWY_AVX2  // which has narrow_bound-inl.h
 
 HWY_BEFORE_NAMESPACE();
 namespace fmaserver::kernels::cpu::HWY_NAMESPACE {

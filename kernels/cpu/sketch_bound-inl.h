@@ -37,6 +37,16 @@
 #include "kernels/fma/archive_layout.h"
 #include "kernels/fma/element.h"
 
+HWY_BEFORE_NAMESPACE();
+namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
+
+inline constexpr float kUp = 1.0001F;  // more than rounding takes from sums of squares
+inline constexpr float kHuge = 1e15F;  // numbers beyond this could overflow
+inline constexpr float kTiny = 1e-20F;
+
+}  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
 #if HWY_TARGET == HWY_AVX3
 #include <immintrin.h>
 
@@ -63,14 +73,34 @@ inline constexpr std::array<uint8_t, 64> CodeShifts() {
   return shifts;
 }
 
-inline constexpr float kUp = 1.0001F;  // more than rounding takes from sums of squares
-inline constexpr float kHuge = 1e15F;  // numbers beyond this could overflow
-inline constexpr float kTiny = 1e-20F;
-
 /// The size of numbers, 0 where they are none or huge.
 FMA_BOUND_INLINE __m512 Tame(__m512 numbers) {
   const __m512 sizes = _mm512_abs_ps(numbers);
   return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(sizes, _mm512_set1_ps(kHuge), _CMP_LE_OQ), sizes);
+}
+
+/// The largest number in each of 16 vectors.
+FMA_BOUND_INLINE __m512 LargestOfLanes(const float* vectors) {
+  __m512 pairs[8];
+  for (int i = 0; i < 8; ++i) {
+    const __m512 a = _mm512_load_ps(vectors + 32 * i);
+    const __m512 b = _mm512_load_ps(vectors + 32 * i + 16);
+    pairs[i] = _mm512_max_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  }
+  __m512 fours[4];
+  for (int i = 0; i < 4; ++i) {
+    fours[i] =
+        _mm512_max_ps(_mm512_shuffle_ps(pairs[2 * i], pairs[2 * i + 1], _MM_SHUFFLE(1, 0, 1, 0)),
+                      _mm512_shuffle_ps(pairs[2 * i], pairs[2 * i + 1], _MM_SHUFFLE(3, 2, 3, 2)));
+  }
+  __m512 eights[2];
+  for (int i = 0; i < 2; ++i) {
+    eights[i] = _mm512_max_ps(
+        _mm512_shuffle_f32x4(fours[2 * i], fours[2 * i + 1], _MM_SHUFFLE(1, 0, 1, 0)),
+        _mm512_shuffle_f32x4(fours[2 * i], fours[2 * i + 1], _MM_SHUFFLE(3, 2, 3, 2)));
+  }
+  return _mm512_max_ps(_mm512_shuffle_f32x4(eights[0], eights[1], _MM_SHUFFLE(2, 0, 2, 0)),
+                       _mm512_shuffle_f32x4(eights[0], eights[1], _MM_SHUFFLE(3, 1, 3, 1)));
 }
 
 /// T: the cache's element type.
@@ -102,13 +132,30 @@ class SketchBound {
     for (int64_t i = 0; i < count; ++i) SetQuery(i);
   }
 
-  /// Reads a sketch, of which the first `sinks` tokens are never met. False: it has no bounds,
-  /// because its numbers are not like the others'.
-  FMA_BOUND_CODE bool SetUnit(const std::byte* sketch, int64_t sinks) {
+  /// Reads the means of up to kUnits sketches.
+  FMA_BOUND_CODE void MatchMeans(std::span<const std::byte* const> sketches) {
+    for (size_t u = 0; u < sketches.size(); ++u) {
+      if (sketches[u] == nullptr) continue;
+      const auto* means = reinterpret_cast<const T*>(sketches[u]);
+      for (int64_t c = 0; c < dim_; c += kLanes) {
+        _mm512_store_ps(&work_.means[u * dim_ + c], Load(means + c));
+      }
+    }
+    for (int64_t query = 0; query < count_; query += kMany * kLanes) MatchMeansOf(query);
+  }
+
+  /// Reads a sketch, which was number `place` of those that means were read of; its first `sinks`
+  /// tokens are never met. False: it has no bounds, because its numbers are not like the others'.
+  FMA_BOUND_CODE bool SetUnit(const std::byte* sketch, int64_t sinks, int64_t place) {
     __m512 squares = _mm512_setzero_ps();
     const __m512i bad = _mm512_or_si512(SetChannels(sketch, squares), SetTokens(sketch, sinks));
     codes_ = reinterpret_cast<const uint8_t*>(sketch + layout_.codes_offset);
-    MatchMeans(std::sqrt(_mm512_reduce_add_ps(squares)) * kUp + 0.5F * root_);
+    // No vector Y of a token is longer.
+    const float length = std::sqrt(_mm512_reduce_add_ps(squares)) * kUp + 0.5F * root_;
+    const float* products = &work_.products[place * work_.stride];
+    for (int64_t query = 0; query < count_; query += kLanes) {
+      SetCentres(query, products + query, length);
+    }
     return _mm512_test_epi32_mask(bad, bad) == 0;
   }
 
@@ -124,8 +171,12 @@ class SketchBound {
     } else {
       MatchAll<false>(heads);
     }
-    for (int64_t row = 0; row < rows; ++row) {
-      bounds[row * stride] = _mm512_reduce_max_ps(_mm512_load_ps(&scan_.lanes[row * kLanes]));
+    for (int64_t row = 0; row < rows; row += kLanes) {
+      alignas(64) std::array<float, kLanes> largest;
+      _mm512_store_ps(largest.data(), LargestOfLanes(&scan_.lanes[row * kLanes]));
+      for (int64_t i = 0; i < std::min(kLanes, rows - row); ++i) {
+        bounds[(row + i) * stride] = largest[i];
+      }
     }
   }
 
@@ -133,6 +184,8 @@ class SketchBound {
 
  private:
   static constexpr int64_t kLanes = 16;
+  static constexpr int kUnits = BoundScratch::kUnits;
+  static constexpr int64_t kMany = BoundScratch::kColumns / kLanes;
   static constexpr float kMost = 127.0F;  // of numbers of 8 bits
   static constexpr float kNever = -std::numeric_limits<float>::infinity();
   static constexpr float kStep = 0.151F / (kMost / 10);  // of Y, in deviations
@@ -244,12 +297,10 @@ class SketchBound {
     const auto* from = reinterpret_cast<const T*>(sketch + layout_.deviation_offset);
     const float* reach = work_.reach.get();
     const float* gains = work_.gains.get();
-    float* means = work_.means.get();
     uint32_t* levels = work_.levels_of.get();
     __m512i bad = _mm512_setzero_si512();
     for (int64_t c = 0; c < dim_; c += kLanes) {
       const __m512 mean = Load(from_means + c);
-      _mm512_store_ps(means + c, mean);
       bad = Beyond(_mm512_abs_ps(mean), _mm512_set1_ps(mean_limit_), bad);
       const __m512 deviation = Load(from + c);
       bad = Beyond(deviation, _mm512_load_ps(reach + c), bad);
@@ -285,49 +336,38 @@ class SketchBound {
     return bad;
   }
 
-  /// Sets what is added to each query's sums and scores. `length`: no vector Y of a token is
-  /// longer.
-  FMA_BOUND_INLINE void MatchMeans(float length) {
-    constexpr int64_t kMany = BoundScratch::kColumns / kLanes;
-    static_assert(kMany == 4);
-    int64_t query = 0;
-    for (; query + (kMany - 1) * kLanes < count_; query += kMany * kLanes) {
-      MatchMeans<kMany>(query, length);
-    }
-    const int64_t left = count_ - query;
-    if (left > 2 * kLanes) {
-      MatchMeans<3>(query, length);
-    } else if (left > kLanes) {
-      MatchMeans<2>(query, length);
-    } else if (left > 0) {
-      MatchMeans<1>(query, length);
-    }
-  }
-
-  /// Of kVecs vectors of queries.
-  template <int kVecs>
-  FMA_BOUND_INLINE void MatchMeans(int64_t query, float length) {
+  /// Products of some queries with the means of all units.
+  FMA_BOUND_INLINE void MatchMeansOf(int64_t query) {
     const float* columns = &work_.columns[query];
-    __m512 sums[kVecs] = {};
+    const float* means = work_.means.get();
+    __m512 sums[kUnits][kMany] = {};
     for (int64_t c = 0; c < dim_; ++c, columns += work_.stride) {
-      const __m512 mean = _mm512_set1_ps(work_.means[c]);
-      for (int v = 0; v < kVecs; ++v) {
-        sums[v] = _mm512_fmadd_ps(_mm512_load_ps(columns + v * kLanes), mean, sums[v]);
+      __m512 channel[kMany];
+      for (int v = 0; v < kMany; ++v) channel[v] = _mm512_load_ps(columns + v * kLanes);
+      for (int u = 0; u < kUnits; ++u) {
+        const __m512 mean = _mm512_set1_ps(means[u * dim_ + c]);
+        for (int v = 0; v < kMany; ++v) sums[u][v] = _mm512_fmadd_ps(channel[v], mean, sums[u][v]);
       }
     }
-    for (int v = 0; v < kVecs; ++v) SetCentres(query + v * kLanes, sums[v], length);
+    for (int u = 0; u < kUnits; ++u) {
+      float* products = &work_.products[u * work_.stride + query];
+      for (int v = 0; v < kMany; ++v) _mm512_store_ps(products + v * kLanes, sums[u][v]);
+    }
   }
 
   /// Of 16 queries, from their products with means on.
-  FMA_BOUND_INLINE void SetCentres(int64_t query, __m512 products, float length) {
-    const __m512 most = _mm512_add_ps(products, _mm512_load_ps(&work_.mean_slacks[query]));
+  FMA_BOUND_INLINE void SetCentres(int64_t query, const float* products, float length) {
+    const __m512 most =
+        _mm512_add_ps(_mm512_load_ps(products), _mm512_load_ps(&work_.mean_slacks[query]));
     _mm512_store_ps(
         &work_.centres[query],
         _mm512_fmadd_ps(most, _mm512_load_ps(&work_.steps[query]), _mm512_set1_ps(1e-30F)));
     const __m512 slacks =
         _mm512_fmadd_ps(_mm512_load_ps(&work_.rests[query]), _mm512_set1_ps(length),
                         _mm512_load_ps(&work_.slacks[query]));
-    _mm512_store_si512(&work_.unit_slacks[query], _mm512_cvtps_epi32(slacks));
+    _mm512_store_si512(
+        &work_.unit_starts[query],
+        _mm512_add_epi32(_mm512_load_si512(&work_.starts[query]), _mm512_cvtps_epi32(slacks)));
   }
 
   /// Levels of all channels as bytes, for many queries.
@@ -383,7 +423,6 @@ class SketchBound {
   FMA_BOUND_INLINE void MatchColumns(const Tile& tile, int64_t first) const {
     __m512i sums[kRows][kVecs];
     SumProducts<kStored>(tile, first, sums);
-    const int32_t* slacks = &work_.unit_slacks[tile.query];
     const float* centres = &work_.centres[tile.query];
     float* lanes = &scan_.lanes[tile.row * kLanes];
     int64_t left = tile.rest_of_row;
@@ -397,10 +436,9 @@ class SketchBound {
       }
       __m512 most = _mm512_set1_ps(kNever);
       for (int v = 0; v < kVecs; ++v) {
-        const __m512i sum = _mm512_add_epi32(sums[r][v], _mm512_set1_epi32(slacks[r]));
         const int64_t at = first + v * kLanes;
         most = _mm512_max_ps(
-            _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_load_ps(&work_.factors[at]),
+            _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[r][v]), _mm512_load_ps(&work_.factors[at]),
                             _mm512_load_ps(&work_.hidden[at])),
             most);
       }
@@ -416,7 +454,7 @@ class SketchBound {
                                     __m512i (&sums)[kRows][kVecs]) const {
     for (int r = 0; r < kRows; ++r) {
       for (int v = 0; v < kVecs; ++v) {
-        sums[r][v] = _mm512_set1_epi32(work_.starts[tile.query + r]);
+        sums[r][v] = _mm512_set1_epi32(work_.unit_starts[tile.query + r]);
       }
     }
     const int64_t queries = scan_.queries;
@@ -491,7 +529,8 @@ class SketchBound {
   SketchBound(const ArchiveLayout& /*layout*/, OpenScratch& /*scratch*/) {}
   void SetQueries(int /*form*/, int64_t /*count*/, std::span<const std::byte* const> /*sketches*/) {
   }
-  bool SetUnit(const std::byte* /*sketch*/, int64_t /*sinks*/) { return false; }
+  void MatchMeans(std::span<const std::byte* const> /*sketches*/) {}
+  bool SetUnit(const std::byte* /*sketch*/, int64_t /*sinks*/, int64_t /*place*/) { return false; }
   void Match(int64_t /*heads*/, float* /*bounds*/, int64_t /*stride*/) const {}
 };
 

@@ -23,6 +23,7 @@
 #include "hwy/highway.h"
 #include "kernels/cpu/archive-inl.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/narrow_bound-inl.h"
 #include "kernels/cpu/prefetch.h"
 #include "kernels/cpu/row_bound-inl.h"
 #include "kernels/cpu/sketch_bound-inl.h"
@@ -57,8 +58,7 @@ class UnitChoice {
   /// Offers the units of `groups` to the rows. `next`: OpenUnits::Look.
   void Look(GroupRange groups, std::span<const std::byte> next) {
     if (groups.first >= groups.end) return;
-    // What many rows read is in the cache after the first.
-    fetches_ = rows_ == 1 && !next.empty();
+    if (rows_ > 1) next = {};  // what many rows read is in the cache after the first
     for (const UnitForm form : {UnitForm::kPlaced, UnitForm::kDistant}) {
       if (form == UnitForm::kDistant && spec_.max_distance == 0) break;
       scan_.SetQueries(static_cast<int>(form), QueriesIn(form, spec_, scratch_), rows_ * heads_);
@@ -70,7 +70,7 @@ class UnitChoice {
       while (end < groups.end && end - first < most && archive_.FormOf(end, fine_group_) == form) {
         ++end;
       }
-      next_ = fetches_ && end == groups.end ? next : std::span<const std::byte>();
+      next_ = end == groups.end ? next : std::span<const std::byte>();
       LookAt({first, end}, form);
       first = end;
     }
@@ -106,7 +106,7 @@ class UnitChoice {
     // Units of sinks only are never opened.
     for (int64_t i = 0; SinksOf(i) == layout_.unit_tokens; ++i) work_.sketches[i] = nullptr;
     const int64_t units = std::ssize(work_.sketches);
-    if (SketchBound<SketchNumber<T>>::Serves(layout_) &&
+    if ((BoundsRow() || SketchBound<SketchNumber<T>>::Serves(layout_)) &&
         (work_.opened[0].IsFull() || units > spec_.open_units)) {
       SetBounds(units);
       Take(units);
@@ -120,6 +120,9 @@ class UnitChoice {
 
   /// How many of the first tokens of unit `i` of the piece are sinks.
   int64_t SinksOf(int64_t i) const { return archive_.SinksOf(first_unit_ + i); }
+
+  /// Whether there are bounds for a single row, which this is.
+  bool BoundsRow() const { return rows_ == 1 && RowBound<SketchNumber<T>>::Serves(layout_); }
 
   /// A bit for each row of the block.
   uint64_t AllRows() const { return ~uint64_t{0} >> (kMaxBlockRows - rows_); }
@@ -141,10 +144,7 @@ class UnitChoice {
   }
 
   void Offer(int64_t i, int64_t row) {
-    TopUnits& opened = work_.opened[row];
-    const float score = work_.scan.best[row];
-    if (fetches_ && opened.MayTake(score)) archive_.PrefetchTokens(first_unit_ + i);
-    opened.Offer(first_unit_ + i, score);
+    work_.opened[row].Offer(first_unit_ + i, work_.scan.best[row]);
   }
 
   HWY_INLINE void PrefetchSketch(int64_t i) const {
@@ -157,7 +157,7 @@ class UnitChoice {
 
   void SetBounds(int64_t units) {
     stride_ = SlotLayout::RoundUp(units, SlotLayout::kLane);
-    if (rows_ == 1 && RowBound<SketchNumber<T>>::Serves(layout_)) {
+    if (BoundsRow()) {
       SetRowBounds(units);
     } else {
       SetBlockBounds(units);
@@ -175,11 +175,16 @@ class UnitChoice {
 
   void SetBlockBounds(int64_t units) {
     bound_.SetQueries(form_, rows_ * heads_, work_.sketches);
+    constexpr int64_t kTogether = BoundScratch::kUnits;
     for (int64_t i = 0; i < units; ++i) {
       const std::byte* sketch = work_.sketches[i];
       float* bounds = work_.bounds.get() + i;
       PrefetchSketch(i + kUnitsAhead);
-      if (sketch != nullptr && bound_.SetUnit(sketch, SinksOf(i))) {
+      if (i % kTogether == 0) {
+        const auto rest = std::span(work_.sketches).subspan(i);
+        bound_.MatchMeans(rest.first(std::min<size_t>(kTogether, rest.size())));
+      }
+      if (sketch != nullptr && bound_.SetUnit(sketch, SinksOf(i), i % kTogether)) {
         bound_.Match(heads_, bounds, stride_);
       } else {
         Fill(bounds, sketch == nullptr ? kDone : kInfinity);
@@ -219,15 +224,30 @@ class UnitChoice {
   float& BoundOf(int64_t i, int64_t row) { return work_.bounds[row * stride_ + i]; }
   void Want(int64_t i, int64_t row) { work_.wanted[i] |= uint64_t{1} << row; }
 
+  /// At least as many bounds of a row as units are opened are not below it: those that are the
+  /// largest in the same lane of vectors.
+  float LikelyBar(int64_t row) const {
+    const FloatTag d;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    if (spec_.open_units > lanes) return kDone;
+    const float* bounds = &work_.bounds[row * stride_];
+    FloatVec largest = hn::Load(d, bounds);
+    for (int64_t i = lanes; i < stride_; i += lanes) {
+      largest = hn::Max(largest, hn::Load(d, bounds + i));
+    }
+    return hn::GetLane(hn::MinOfLanes(d, largest));
+  }
+
   void WantLikely(int64_t row) {
-    const TopUnits& opened = work_.opened[row];
     TopUnits& likely = work_.likely;
     likely.Clear();
+    const float bar = std::max(work_.opened[row].Bar(), LikelyBar(row));
     ForThose(
-        row, 0, stride_, [&] { return std::max(opened.Bar(), likely.Bar()); },
+        row, 0, stride_, [&] { return std::max(bar, likely.Bar()); },
         [&](int64_t i) { likely.Offer(i, BoundOf(i, row)); });
     for (const auto& [bound, i] : likely.best()) {
       Want(i, row);
+      Prefetch(work_.sketches[i], layout_.Sketch().bytes);
       BoundOf(i, row) = kDone;
     }
   }
@@ -273,7 +293,6 @@ class UnitChoice {
   // Of the block:
   int64_t rows_ = 0;
   int64_t fine_group_ = 0;
-  bool fetches_ = false;  // the tokens of the best units too
 
   // Of the piece:
   int form_ = 0;

@@ -90,6 +90,8 @@ void BackendTest::SetUp() {
   backend_ = *std::move(backend);
 }
 
+void BackendTest::UseThreads(int threads) { backend_ = *kernels::MakeCpuBackend(threads); }
+
 void BackendTest::TearDown() { Choose(0); }
 
 void BackendTest::ExpectSameRows(std::span<const float> a, std::span<const float> b,

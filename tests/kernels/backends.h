@@ -32,6 +32,8 @@ class BackendTest : public ::testing::TestWithParam<std::string> {
   void TearDown() override;
 
   kernels::Backend& backend() { return *backend_; }
+  /// Makes it one of so many threads; of the CPU alone. What it made before must be gone.
+  void UseThreads(int threads);
   bool IsCuda() const { return GetParam().starts_with("cuda"); }
   /// How many random cases to run: `all` of them, or a few in the emulator, which is slow.
   int Rounds(int all) const { return GetParam() == "cuda_emulated" ? (all + 5) / 6 : all; }
