@@ -55,6 +55,8 @@ class ModelLoader {
   absl::StatusOr<std::shared_ptr<kernels::Backend>> MakeBackend();
   ModelMemory MemoryOf(const model::Checkpoint& checkpoint, const kernels::Backend& backend) const;
   engine::EngineOptions OptionsForEngine() const;
+  sessions::SessionModel SessionModelOf(const model::Checkpoint& checkpoint,
+                                        const engine::Engine& engine) const;
   std::filesystem::path SessionFolder(const std::string& name) const;
 
   const Flags& flags_;
