@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <utility>
 #include <vector>
@@ -106,8 +107,9 @@ TEST(ConvertSlotTest, AParkedStateComesBackAsItWasParked) {
       const Bytes restored = Convert(spec, parked_type, parked, slot_type);
       ASSERT_EQ(Convert(spec, slot_type, restored, parked_type), parked)
           << testing::Describe(spec) << NameOf(slot_type) << NameOf(parked_type);
-      ASSERT_EQ(Convert(spec, parked_type, parked, slot_type, std::byte{0}), restored)
-          << "every byte is written";
+      // Every byte is written.
+      ASSERT_EQ(Convert(spec, slot_type, slot, parked_type, std::byte{0}), parked);
+      ASSERT_EQ(Convert(spec, parked_type, parked, slot_type, std::byte{0}), restored);
     }
   }
 }
@@ -219,6 +221,7 @@ TEST(ConvertSlotTest, AnyBytesAreSafeAndKeepTheirMeaning) {
           ASSERT_NE(back, back) << "NaN stays NaN";
         }
       }
+      ASSERT_EQ(Convert(spec, slot_type, restored, parked_type), parked);
       (void)Convert(spec, parked_type, RandomBytes(std::ssize(parked), random), slot_type);
     }
   }
@@ -246,6 +249,7 @@ TEST(ParkedScaleTest, EveryScaleAndEveryMultipleIsFoundAgain) {
   EXPECT_GT(scales, 10'000);
   EXPECT_EQ(ParkedScale(0).bits, 0);
   EXPECT_EQ(ParkedScale(bits_of(0x1p-126F)).bits, 0) << "too small for a scale";
+  EXPECT_EQ(ToFloat(ParkedScale(bits_of(std::numeric_limits<float>::max()))), 0x1p121F);
 }
 
 }  // namespace
