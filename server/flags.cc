@@ -88,6 +88,11 @@ void AddModelFlags(CLI::App& app, Flags& flags) {
          "halves them again")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->group("Model");
+  app.add_option("--parked-dtype", flags.parked_dtype,
+                 "The same of sessions between their turns, in memory, on disk and in exports: "
+                 "bf16 or int8, unless slots are smaller; as-is: as in slots")
+      ->check(CLI::IsMember({"as-is", "bf16", "int8"}))
+      ->group("Model");
   app.add_option("--weights", flags.weights,
                  "The large weights, rounded when they are loaded: int8 and int4 take a half and a "
                  "quarter of bf16 and are less exact; as-is: as the checkpoint has them")

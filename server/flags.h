@@ -20,6 +20,7 @@ struct Flags {
   std::string device = "auto";
   int threads = 0;
   std::string cache_dtype = "f32";
+  std::string parked_dtype = "as-is";
   std::string weights = "as-is";  ///< engine::WeightType
   engine::EngineOptions engine;
   bool no_archive = false;  ///< as if engine.archive.bytes were 0

@@ -72,8 +72,9 @@ void LogModel(const models::ServedModel& served) {
                Mebibytes(model.slot_bytes()), Mebibytes(slots * model.slot_bytes()));
   LogArchives(engine);
   const sessions::SessionOptions& options = served.sessions().options();
-  spdlog::info("sessions: {} in memory at most, {}", Mebibytes(options.memory_bytes),
-               WhereSaved(options));
+  spdlog::info("sessions: {} in memory at most, {}; states in {}, {} each",
+               Mebibytes(options.memory_bytes), WhereSaved(options),
+               NameOf(engine.parking().type()), Mebibytes(engine.parking().bytes()));
   if (!options.dir.empty()) {
     spdlog::info("{} sessions found", served.sessions().Stats().on_disk);
   }
@@ -152,11 +153,28 @@ ModelMemory ModelLoader::MemoryOf(const model::Checkpoint& checkpoint,
 
 engine::EngineOptions ModelLoader::OptionsForEngine() const {
   engine::EngineOptions options = flags_.engine;
+  options.parked_type = kernels::CacheTypeNamed(flags_.parked_dtype);  // as-is: none
   if (flags_.no_archive) options.archive.bytes = 0;
   options.archive.tenant_bytes = [tenants = tenants_](const std::string& tenant) {
     return tenants->LimitsOf(tenant).archive_bytes;
   };
   return options;
+}
+
+sessions::SessionModel ModelLoader::SessionModelOf(const model::Checkpoint& checkpoint,
+                                                   const std::string& fingerprint,
+                                                   const engine::Engine& engine) const {
+  const engine::Model& model = engine.model();
+  const kernels::SlotLayout& layout = model.layout();
+  const std::string_view rounded =
+      engine::Rounds(checkpoint, weights_) ? engine::NameOf(weights_) : "";
+  return {.fingerprint = sessions::ModelFingerprint(fingerprint, layout, rounded),
+          .slot_bytes = layout.slot_bytes,
+          .vocab_size = model.config().vocab_size,
+          .archives = engine.archives(),
+          .type = layout.type,
+          .others = sessions::OtherSlotsOf(fingerprint, model.config().attention, layout.num_layers,
+                                           layout.type, rounded)};
 }
 
 std::filesystem::path ModelLoader::SessionFolder(const std::string& name) const {
@@ -246,16 +264,10 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadDecoder(co
   if (!engine.ok()) return engine.status();
   sessions::SessionOptions options = flags_.sessions;
   options.dir = SessionFolder(name);
-  const engine::Model& loaded = (*engine)->model();
   parts.progress.Set("its fingerprint and sessions");
-  auto store = sessions::SessionStore::Open(
-      {.fingerprint = sessions::ModelFingerprint(
-           fingerprint.Await(), loaded.layout(),
-           engine::Rounds(checkpoint, weights_) ? engine::NameOf(weights_) : ""),
-       .slot_bytes = loaded.slot_bytes(),
-       .vocab_size = loaded.config().vocab_size,
-       .archives = (*engine)->archives()},
-      std::move(options), session_counts.get());
+  auto store =
+      sessions::SessionStore::Open(SessionModelOf(checkpoint, fingerprint.Await(), **engine),
+                                   std::move(options), session_counts.get());
   if (!store.ok()) return store.status();
   const std::shared_ptr<sessions::SessionStore> sessions = *std::move(store);
   session_counts->Watch(sessions);

@@ -53,6 +53,9 @@ class ModelLoader {
   absl::StatusOr<std::shared_ptr<kernels::Backend>> MakeBackend();
   ModelMemory MemoryOf(const model::Checkpoint& checkpoint, const kernels::Backend& backend) const;
   engine::EngineOptions OptionsForEngine() const;
+  sessions::SessionModel SessionModelOf(const model::Checkpoint& checkpoint,
+                                        const std::string& fingerprint,
+                                        const engine::Engine& engine) const;
   std::filesystem::path SessionFolder(const std::string& name) const;
 
   const Flags& flags_;

@@ -38,6 +38,7 @@ nlohmann::json ToJson(const v1::Model& model) {
           {"parameters", model.parameters()},
           {"weight_bytes", model.weight_bytes()},
           {"slot_bytes", model.slot_bytes()},
+          {"parked_bytes", model.parked_bytes()},
           {"full_cache_bytes_per_token", model.full_cache_bytes_per_token()},
           {"num_slots", model.num_slots()},
           {"device", model.device()},
@@ -93,6 +94,9 @@ void AddDecoderRows(const v1::Model& model, Row row) {
   row("horizon", absl::StrCat(WithCommas(model.horizon_tokens()), " tokens"));
   row("end of sequence", absl::StrJoin(model.eos_token_ids(), ", "));
   row("sequence cache", absl::StrCat(HumanBytes(model.slot_bytes()), ", however long it is"));
+  if (model.parked_bytes() > 0) {
+    row("parked session", absl::StrCat(HumanBytes(model.parked_bytes()), " between turns"));
+  }
   if (model.open_units() > 0) {
     row("archive", absl::StrCat(HumanBytes(model.archive_bytes_per_1000_tokens()),
                                 " per 1,000 tokens besides, of which each query opens ",

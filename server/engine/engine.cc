@@ -32,6 +32,10 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
     return Refusal("max_rows of the model", model->options().max_rows,
                    Concat(MaxRows(options), " or more, which slots and step_tokens need"));
   }
+  const absl::StatusOr<Parking> parking =
+      Parking::Create(model->config().attention, model->config().num_layers, model->layout().type,
+                      options.parked_type);
+  if (!parking.ok()) return parking.status();
   absl::StatusOr<std::unique_ptr<SlotPool>> slots =
       SlotPool::Create(model->backend(), model->layout(), options.num_slots);
   if (!slots.ok()) return slots.status();
@@ -39,22 +43,24 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
   if (!archives.ok()) return archives.status();
   if (observer == nullptr) observer = std::make_shared<EngineObserver>();
   return std::unique_ptr<Engine>(new Engine(std::move(model), std::move(tokenizer), options,
-                                            *std::move(slots), *std::move(archives),
+                                            *parking, *std::move(slots), *std::move(archives),
                                             std::move(observer)));
 }
 
 Engine::Engine(std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
-               const EngineOptions& options, std::unique_ptr<SlotPool> slots,
+               const EngineOptions& options, Parking parking, std::unique_ptr<SlotPool> slots,
                std::shared_ptr<ArchivePool> archives, std::shared_ptr<EngineObserver> observer)
     : model_(std::move(model)),
       tokenizer_(std::move(tokenizer)),
       options_(options),
+      parking_(parking),
       observer_(std::move(observer)),
       queue_(options.num_slots, options.max_queue),
       archives_(std::move(archives)),
       cache_(std::make_shared<PrefixCache>(options.prefix_cache_bytes)),
       slots_(std::move(slots)),
       context_{.config = model_->config(),
+               .parking = &parking_,
                .tokenizer = tokenizer_.get(),
                .cache = options.prefix_cache_bytes > 0 ? cache_.get() : nullptr,
                .observer = observer_.get()},

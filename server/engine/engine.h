@@ -23,6 +23,7 @@
 #include "server/engine/generate_sequence.h"
 #include "server/engine/model.h"
 #include "server/engine/observer.h"
+#include "server/engine/parking.h"
 #include "server/engine/prefix_cache.h"
 #include "server/engine/request.h"
 #include "server/engine/request_queue.h"
@@ -72,6 +73,8 @@ class Engine final : public RequestRunner {
   void Drain(absl::Duration grace) override { queue_.Drain(grace); }
 
   const Model& model() const { return *model_; }
+  /// How sessions keep the states of their turns.
+  const Parking& parking() const { return parking_; }
   /// Null when all requests are served in constant memory.
   const std::shared_ptr<ArchivePool>& archives() const { return archives_; }
   const model::ModelConfig& config() const override { return model_->config(); }
@@ -96,7 +99,7 @@ class Engine final : public RequestRunner {
   using Ended = std::vector<const Sequence*>;
 
   Engine(std::unique_ptr<Model> model, std::shared_ptr<const model::Tokenizer> tokenizer,
-         const EngineOptions& options, std::unique_ptr<SlotPool> slots,
+         const EngineOptions& options, Parking parking, std::unique_ptr<SlotPool> slots,
          std::shared_ptr<ArchivePool> archives, std::shared_ptr<EngineObserver> observer);
 
   /// An empty archive with `groups` blank ones.
@@ -126,6 +129,7 @@ class Engine final : public RequestRunner {
   const std::unique_ptr<Model> model_;
   const std::shared_ptr<const model::Tokenizer> tokenizer_;
   const EngineOptions options_;
+  const Parking parking_;
   const std::shared_ptr<EngineObserver> observer_;
   RequestQueue queue_;
 

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/status/status.h"
+#include "kernels/fma/cache_type.h"
 #include "server/engine/archive_pool.h"
 
 namespace fmaserver::engine {
@@ -15,6 +17,7 @@ struct EngineOptions {
   int64_t prefix_cache_bytes = int64_t{512} << 20;  ///< for states of prompts; 0: no state is kept
   double max_stall_seconds = 60;  ///< how long a reader may be behind before its request ends
   ArchiveOptions archive = {};    ///< of a model that opens units
+  std::optional<kernels::CacheType> parked_type = {};  ///< of sessions' states; absent: as slots
   int64_t encoder_bytes = int64_t{1} << 30;  ///< of an encoder: for the texts that are being read
 };
 

@@ -54,18 +54,26 @@ GenerateSequence::GenerateSequence(const GenerateSequence& parent, const Fork& f
       output_(*valid_, fork_.index, context_.tokenizer, *sink_),
       sources_(parent.sources_) {}
 
+absl::Status GenerateSequence::RestoreParked(State state) {
+  absl::StatusOr<SnapshotPtr> slot = context_.parking->Restore(std::move(state.slot));
+  if (!slot.ok()) return slot.status();
+  state.slot = *std::move(slot);
+  return Restore(state);
+}
+
 bool GenerateSequence::Begin() {
   const int64_t start = position();
-  const State state = IsFork() ? std::exchange(fork_.state, {}) : states_.Begin();
+  State state = IsFork() ? std::exchange(fork_.state, {}) : states_.Begin();
   if (!IsFork()) {
     cached_ = states_.cached();
     cache_miss_ = states_.miss();
   }
-  absl::Status status = state.slot == nullptr ? absl::OkStatus() : Restore(state);
+  const int64_t archived = std::ssize(state.archive);
+  absl::Status status = state.slot == nullptr ? absl::OkStatus() : RestoreParked(std::move(state));
   if (!IsFork() && archive().opens()) {
     // What the cache had need not be made again.
     archive().reserve()->Shrink(
-        ArchiveNeed(request_, context_.config, archive().layout(), std::ssize(state.archive)));
+        ArchiveNeed(request_, context_.config, archive().layout(), archived));
   }
   if (status.ok() && states_.IsFork(position())) status = KeepState();
   if (!status.ok()) {

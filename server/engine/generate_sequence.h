@@ -10,6 +10,7 @@
 #include "model_loader/tokenizer.h"
 #include "server/engine/observer.h"
 #include "server/engine/output.h"
+#include "server/engine/parking.h"
 #include "server/engine/prefix_cache.h"
 #include "server/engine/prompt_reader.h"
 #include "server/engine/request.h"
@@ -25,6 +26,7 @@ namespace fmaserver::engine {
 /// What all sequences of one engine share; it outlives them.
 struct SequenceContext {
   const model::ModelConfig& config;
+  const Parking* parking = nullptr;
   const model::Tokenizer* tokenizer = nullptr;  ///< may be null
   PrefixCache* cache = nullptr;                 ///< may be null
   EngineObserver* observer = nullptr;
@@ -65,6 +67,7 @@ class GenerateSequence : public Sequence {
   bool IsFork() const { return fork_.index > 0; }
   uint64_t Seed() const { return valid_->seed() + static_cast<uint64_t>(fork_.index); }
 
+  absl::Status RestoreParked(State state);
   absl::Status KeepState();
   void ReportPrompt(int64_t before, std::span<const float> logits);
   absl::StatusOr<kernels::SampledRow> Choose(const StepOutcome& outcome);

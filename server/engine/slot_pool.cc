@@ -17,7 +17,8 @@ void Slot::Release() {
 }
 
 absl::StatusOr<SnapshotPtr> Slot::Save(int64_t tokens) const {
-  auto snapshot = std::make_shared<Snapshot>(tokens, pool_->memory_->layout.slot_bytes);
+  const kernels::SlotLayout& layout = pool_->memory_->layout;
+  auto snapshot = std::make_shared<Snapshot>(tokens, layout.slot_bytes, layout.type);
   const absl::Status status = pool_->backend_.SaveSlot(handle(), snapshot->mutable_bytes());
   if (!status.ok()) return status;
   return snapshot;

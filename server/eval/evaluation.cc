@@ -4,10 +4,12 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/plain_archive.h"
+#include "server/engine/parking.h"
 #include "server/engine/sampler.h"
 #include "server/engine/sequence.h"
 #include "server/engine/slot_pool.h"
@@ -45,6 +47,21 @@ absl::Status Open(kernels::PlainArchive& archive, engine::StepSegment& segment) 
   return absl::OkStatus();
 }
 
+/// How many of the window's tokens a step feeds from token `first` on: a chunk, or as many as are
+/// left before the state is parked.
+int64_t RowsAt(int64_t first, int64_t tokens, const EvaluationOptions& options) {
+  const int64_t rows = std::min<int64_t>(options.chunk, tokens - first);
+  if (options.park_every == 0) return rows;
+  return std::min(rows, options.park_every - first % options.park_every);
+}
+
+/// Takes the state after `tokens` tokens out of the slot and back, as between two turns.
+absl::Status ParkAndRestore(const engine::Parking& parking, int64_t tokens, engine::Slot& slot) {
+  absl::StatusOr<engine::SnapshotPtr> state = slot.Save(tokens);
+  if (state.ok()) state = parking.Restore(parking.Park(*std::move(state)));
+  return state.ok() ? slot.Restore(**state) : state.status();
+}
+
 }  // namespace
 
 absl::StatusOr<Evaluation> Evaluate(engine::Model& model, std::span<const int32_t> tokens,
@@ -59,7 +76,10 @@ absl::StatusOr<Evaluation> Evaluate(engine::Model& model, std::span<const int32_
   absl::StatusOr<std::unique_ptr<engine::SlotPool>> pool =
       engine::SlotPool::Create(model.backend(), model.layout(), 1);
   if (!pool.ok()) return pool.status();
-  const engine::Slot slot = (*pool)->Acquire();
+  engine::Slot slot = (*pool)->Acquire();
+  const auto parking = engine::Parking::Create(model.config().attention, model.config().num_layers,
+                                               model.layout().type, options.parked_type);
+  if (!parking.ok()) return parking.status();
   const bool opens = model.archive_layout() && options.opens;
   kernels::PlainArchive archive(model.backend(), model.archive_layout());
 
@@ -67,9 +87,11 @@ absl::StatusOr<Evaluation> Evaluate(engine::Model& model, std::span<const int32_
   const auto start = std::chrono::steady_clock::now();
   for (int64_t begin = 0; begin < total; begin += context) {
     const auto window = tokens.subspan(begin, std::min(context, total - begin));
-    for (int64_t first = 0; first < static_cast<int64_t>(window.size()); first += options.chunk) {
-      const auto rows =
-          std::min<int64_t>(options.chunk, static_cast<int64_t>(window.size()) - first);
+    for (int64_t first = 0, rows = 0; first < std::ssize(window); first += rows) {
+      if (first > 0 && options.park_every > 0 && first % options.park_every == 0) {
+        if (auto status = ParkAndRestore(*parking, first, slot); !status.ok()) return status;
+      }
+      rows = RowsAt(first, std::ssize(window), options);
       engine::StepSegment segment{slot.handle(), first, window.subspan(first, rows),
                                   static_cast<int32_t>(rows)};
       if (absl::Status status = opens ? Open(archive, segment) : absl::OkStatus(); !status.ok()) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 
 #include "absl/status/statusor.h"
@@ -11,9 +12,11 @@
 namespace fmaserver::eval {
 
 struct EvaluationOptions {
-  int64_t context = 0;  ///< tokens of a window, each read from scratch; 0: all in one
-  int32_t chunk = 256;  ///< tokens fed per step; 1 goes through the incremental cache one by one
-  bool opens = true;    ///< units of the far past, from an archive, where the model does
+  int64_t context = 0;     ///< tokens of a window, each read from scratch; 0: all in one
+  int32_t chunk = 256;     ///< tokens fed per step; 1 goes through the incremental cache one by one
+  bool opens = true;       ///< units of the far past, from an archive, where the model does
+  int64_t park_every = 0;  ///< tokens after which the state is parked and taken back; 0: never
+  std::optional<kernels::CacheType> parked_type = {};  ///< of park_every; absent: as in the slot
 };
 
 struct Evaluation {
@@ -32,7 +35,8 @@ struct EvaluationHooks {
 };
 
 /// `tokens` are one or more. An archive lies in ordinary memory. INVALID_ARGUMENT for a token
-/// outside [0, V) or a window longer than the model's learned positions.
+/// outside [0, V), a window longer than the model's learned positions, or a parked type that is
+/// larger than the slot's.
 absl::StatusOr<Evaluation> Evaluate(engine::Model& model, std::span<const int32_t> tokens,
                                     const EvaluationOptions& options, const EvaluationHooks& hooks);
 

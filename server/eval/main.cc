@@ -45,6 +45,8 @@ struct Flags {
   std::string embedding_file;
   int64_t hide_every = 0;
   std::string cache_dtype = "f32";
+  std::string parked_dtype = "as-is";
+  int64_t park_every = 0;
   std::string weights = "as-is";
   std::string device = "auto";
   int threads = 0;
@@ -87,6 +89,15 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
   app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
+  app.add_option("--parked-dtype", flags.parked_dtype,
+                 "Element type of the state with --park-every; as-is: as in the cache")
+      ->check(CLI::IsMember({"as-is", "bf16", "int8"}))
+      ->capture_default_str();
+  AddNumber(app, "--park-every", flags.park_every,
+            "Keep the state as a server does between turns, and go on from that, every so many "
+            "tokens (0: never)")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+      ->type_name("N");
   app.add_option("--weights", flags.weights,
                  "The large weights, rounded when they are loaded; as-is: as the checkpoint has "
                  "them")
@@ -214,6 +225,9 @@ absl::Status CheckEncoderFlags(const Flags& flags) {
   if (flags.cache_dtype != "f32") {
     return Refusal("--cache-dtype", flags.cache_dtype, Concat("f32", kEncoder));
   }
+  if (flags.park_every > 0) {
+    return Refusal("--park-every", flags.park_every, Concat("0", kEncoder));
+  }
   if (flags.no_archive) return Refusal("--no-archive", Words{"set"}, Concat("not set", kEncoder));
   if (flags.losses_file.empty() || flags.hide_every > 0) return absl::OkStatus();
   return Refusal("--losses", flags.losses_file,
@@ -245,10 +259,15 @@ absl::Status RunDecoder(const Flags& flags, const model::Checkpoint& checkpoint,
   if (flags.hide_every > 0) {
     return Refusal("--hide-every", flags.hide_every, "not set for a decoder (FmaForCausalLM)");
   }
+  if (flags.park_every == 0 && flags.parked_dtype != "as-is") {
+    return Refusal("--park-every", flags.park_every, "1 or more with --parked-dtype");
+  }
   EvaluationOptions options;
   options.context = flags.context;
   options.chunk = flags.mode == "decode" ? 1 : flags.chunk;
   options.opens = !flags.no_archive;
+  options.park_every = flags.park_every;
+  options.parked_type = kernels::CacheTypeNamed(flags.parked_dtype);  // as-is: none
   const absl::StatusOr<std::unique_ptr<engine::Model>> model =
       LoadModel(flags, checkpoint, options.chunk);
   if (!model.ok()) return model.status();

@@ -208,6 +208,7 @@ void DescribeDecoder(const models::ServedModel& served, v1::Model& message) {
   message.set_parameters(model.num_parameters());
   message.set_weight_bytes(model.weight_bytes());
   message.set_slot_bytes(model.slot_bytes());
+  message.set_parked_bytes(engine.parking().bytes());
   message.set_full_cache_bytes_per_token(model.full_cache_bytes_per_token());
   message.set_num_slots(engine.options().num_slots);
   message.set_device(model.device());

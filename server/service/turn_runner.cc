@@ -129,12 +129,19 @@ int64_t TurnRunner::cached_tokens(const engine::Usage& usage) const {
 }
 
 absl::StatusOr<SessionAfter> TurnRunner::Commit(engine::Kept kept, std::string note) {
-  auto info = turn_->Commit(Appended(kept.generated), std::move(kept.state), std::move(note));
+  auto info =
+      turn_->Commit(Appended(kept.generated), Parked(std::move(kept.state)), std::move(note));
   if (!info.ok()) return info.status();
   remove_ = remove_last_;
   return SessionAfter{.id = info->id, .tokens = info->tokens, .durable = info->durable};
 }
 
+engine::State TurnRunner::Parked(engine::State state) const {
+  state.slot = model_->engine().parking().Park(std::move(state.slot));
+  return state;
+}
+
+// The state stays as it is in the slot, so that the turn goes on as if nothing had happened.
 absl::StatusOr<std::string> TurnRunner::Interrupt(engine::Kept kept, uint64_t seed) {
   auto token = turn_->Interrupt(Appended(kept.generated), std::move(kept.state),
                                 {.request = record_,

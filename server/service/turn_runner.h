@@ -64,7 +64,7 @@ class TurnRunner {
   /// The engine's request. Call it once.
   engine::GenerateRequest TakeRequest() { return std::move(request_); }
 
-  void AddPoint(engine::State state) { turn_->AddPoint(std::move(state)); }
+  void AddPoint(engine::State state) { turn_->AddPoint(Parked(std::move(state))); }
 
   /// Of an engine's usage: the tokens before the answer, and how many of them were not read.
   int64_t input_tokens() const;
@@ -80,6 +80,8 @@ class TurnRunner {
   TurnRunner(models::ModelPtr model, std::unique_ptr<sessions::Turn> turn,
              engine::GenerateRequest request, std::string record);
 
+  /// The state as the session keeps it between turns.
+  engine::State Parked(engine::State state) const;
   std::vector<int32_t> Appended(const std::vector<int32_t>& generated) const;
 
   const models::ModelPtr model_;  // whose store the turn is of

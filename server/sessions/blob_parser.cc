@@ -11,7 +11,7 @@ namespace fmaserver::sessions {
 
 BlobParser::BlobParser(const SessionModel& model, std::string tenant, Reserve reserve)
     : model_(model), tenant_(std::move(tenant)), reserve_(std::move(reserve)) {
-  reader_.emplace(model_.fingerprint);
+  reader_.emplace(model_);
 }
 
 bool BlobParser::complete() const {
@@ -91,9 +91,9 @@ absl::Status BlobParser::MakeRoom(const internal::SessionRecord& record) {
 
 absl::Status BlobParser::BeginPart() {
   const Part& part = *parts_[parts_read_];
-  absl::Status status = CheckPartHeader(reader_->header(), part);
+  absl::Status status = CheckPartHeader(reader_->header(), part, model_);
   if (!status.ok()) return status;
-  bytes_ = std::make_shared<engine::Snapshot>(part.tokens, part.bytes);
+  bytes_ = std::make_shared<engine::Snapshot>(part.tokens, part.bytes, part.type);
   reader_->SetPayload(bytes_->mutable_bytes());
   return absl::OkStatus();
 }
@@ -108,7 +108,7 @@ absl::Status BlobParser::EndRecord() {
     contents_.tail = *std::move(tail);
     has_session_ = true;
   }
-  reader_.emplace(model_.fingerprint);
+  reader_.emplace(model_);
   return absl::OkStatus();
 }
 

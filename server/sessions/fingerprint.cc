@@ -15,4 +15,17 @@ std::string ModelFingerprint(std::string_view checkpoint, const kernels::SlotLay
   return hash.Digest();
 }
 
+std::vector<OtherSlots> OtherSlotsOf(std::string_view checkpoint,
+                                     const kernels::AttentionSpec& spec, int32_t layers,
+                                     kernels::CacheType slots, std::string_view rounded_to) {
+  std::vector<OtherSlots> others;
+  for (const auto type :
+       {kernels::CacheType::kF32, kernels::CacheType::kBF16, kernels::CacheType::kInt8}) {
+    if (type == slots) continue;
+    const kernels::SlotLayout layout(spec, layers, type);
+    others.push_back({type, ModelFingerprint(checkpoint, layout, rounded_to), layout.slot_bytes});
+  }
+  return others;
+}
+
 }  // namespace fmaserver::sessions

@@ -38,6 +38,7 @@ Point MakePoint(engine::State state, bool turn_end, std::vector<PartPtr>& chunks
   return {.slot = std::make_shared<Part>(Part{.id = RandomId(),
                                               .tokens = state.slot->tokens(),
                                               .bytes = std::ssize(state.slot->bytes()),
+                                              .type = state.slot->type(),
                                               .memory = std::move(state.slot)}),
           .turn_end = turn_end,
           .chunks = std::ssize(state.archive)};

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/fma/cache_type.h"
 #include "server/engine/archive.h"
 
 namespace fmaserver::sessions {
@@ -44,6 +45,7 @@ struct Part {
   int64_t begin = 0;   ///< a chunk's first token; 0 for a slot
   int64_t tokens = 0;  ///< how many tokens a slot has read; the token after a chunk's last
   int64_t bytes = 0;
+  kernels::CacheType type{};  ///< of a slot's elements
 
   // Guarded by the table's mutex once a session of the table holds the part.
   PartBytes memory = {};        ///< on the shelf only unless they are there

@@ -35,9 +35,16 @@ std::string DigestOf(std::string_view head, std::span<const std::byte> payload) 
   return hash.Digest();
 }
 
+bool NamesTypes(const internal::RecordHeader& header) {
+  return header.state().has_cache_type() ||
+         std::ranges::any_of(header.session().points(),
+                             [](const auto& point) { return point.has_cache_type(); });
+}
+
 // The oldest version that has all the fields that this header uses.
 uint32_t VersionFor(const internal::RecordHeader& header) {
   const internal::SessionRecord& session = header.session();
+  if (NamesTypes(header)) return kTypeRecordVersion;
   if (session.note_bytes() > 0) return kNoteRecordVersion;
   const bool has_chunks = header.has_chunk() || !session.chunks().empty();
   return has_chunks || session.interruption().request_format() != 0 ? kArchiveRecordVersion
@@ -119,11 +126,11 @@ absl::Status RecordReader::TakeHeader() {
     return absl::InvalidArgumentError("damaged: the header does not match its checksum");
   }
   const uint32_t format = FormatOf(head);
-  if (format != kFirstRecordVersion && format != kArchiveRecordVersion &&
-      format != kNoteRecordVersion) {
+  if (format != kFirstRecordVersion &&
+      (format < kArchiveRecordVersion || format > kTypeRecordVersion)) {
     return Refusal(
         "format version", format,
-        Concat(kFirstRecordVersion, ", ", kArchiveRecordVersion, " or ", kNoteRecordVersion),
+        Concat(kFirstRecordVersion, " or ", FromTo(kArchiveRecordVersion, kTypeRecordVersion)),
         absl::StatusCode::kFailedPrecondition);
   }
   const std::string_view encoded = head.substr(kPrefixBytes, HeaderBytesOf(head));
@@ -131,10 +138,7 @@ absl::Status RecordReader::TakeHeader() {
       header_.payload_bytes() > uint64_t{std::numeric_limits<int64_t>::max()}) {
     return absl::InvalidArgumentError("damaged: the header cannot be read");
   }
-  if (header_.model() != model_) {
-    return Refusal("model", Words{"another model"}, "the one that is served",
-                   absl::StatusCode::kFailedPrecondition);
-  }
+  if (const auto type = model_.TypeOf(header_.model()); !type.ok()) return type.status();
   head_ = std::exchange(buffer_, {});
   stage_ = Stage::kPayload;
   return absl::OkStatus();

@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "fma/internal/session_file.pb.h"
+#include "server/sessions/session_model.h"
 
 namespace fmaserver::sessions {
 
@@ -26,6 +27,7 @@ namespace fmaserver::sessions {
 inline constexpr uint32_t kFirstRecordVersion = 1;
 inline constexpr uint32_t kArchiveRecordVersion = 3;  // 2 was never released
 inline constexpr uint32_t kNoteRecordVersion = 4;
+inline constexpr uint32_t kTypeRecordVersion = 5;
 inline constexpr uint32_t kMaxRecordHeaderBytes = 1U << 22;
 
 /// Returns memory for the payload that the header announces, or why there is none.
@@ -53,8 +55,8 @@ class RecordReader {
  public:
   enum class Event { kNeedsMore, kHeader, kDone };
 
-  /// `model` is the fingerprint that the record must have; it outlives the reader.
-  explicit RecordReader(std::string_view model) : model_(model) {}
+  /// `model` is the one that the record must be of; it outlives the reader.
+  explicit RecordReader(const SessionModel& model) : model_(model) {}
 
   /// Consumes from the front of `bytes` up to the next event. After kHeader, SetPayload must follow
   /// before the next call. INVALID_ARGUMENT for bytes that are damaged or not a record;
@@ -79,7 +81,7 @@ class RecordReader {
   absl::Status TakeHeader();
   absl::Status TakeDigest() const;
 
-  const std::string_view model_;
+  const SessionModel& model_;
   Stage stage_ = Stage::kPrefix;
   std::string buffer_;  // as much as has arrived of the head, then of the digest after the payload
   size_t head_bytes_ = 0;

@@ -8,6 +8,7 @@
 
 #include "base/refusal.h"
 #include "base/text.h"
+#include "kernels/fma/parked_type.h"
 
 namespace fmaserver::sessions {
 namespace {
@@ -142,18 +143,40 @@ void AddChunks(const std::vector<PartPtr>& chunks, internal::SessionRecord& reco
   }
 }
 
-absl::StatusOr<std::vector<Point>> MakePoints(const internal::SessionRecord& record,
-                                              int64_t slot_bytes) {
+/// Names the type of a slot in its `record`, of a point or of a state, unless it is the server's.
+template <typename Record>
+void SetType(const Part& slot, const SessionModel& model, Record& record) {
+  if (slot.type != model.type) record.set_cache_type(static_cast<uint32_t>(slot.type));
+}
+
+/// The type that such a record names, or else that of the slots of the server that wrote it.
+template <typename Record>
+absl::StatusOr<kernels::CacheType> TypeOf(const Record& record, std::string_view fingerprint,
+                                          const SessionModel& model) {
+  if (!record.has_cache_type()) return model.TypeOf(fingerprint);
+  const auto type = static_cast<kernels::CacheType>(std::min(record.cache_type(), 255U));
+  if (!NameOf(type).empty()) return type;
+  return Refusal("type of a state", record.cache_type(), kernels::NamesOfFitting(model.type),
+                 absl::StatusCode::kFailedPrecondition);
+}
+
+absl::StatusOr<std::vector<Point>> MakePoints(const internal::RecordHeader& header,
+                                              const SessionModel& model) {
   std::vector<Point> points;
   std::set<std::string_view> ids;
-  for (const internal::PointRecord& point : record.points()) {
+  for (const internal::PointRecord& point : header.session().points()) {
     if (!ids.insert(point.id()).second) {
       return Damaged("id of a state", point.id(), "one that no other state has");
     }
+    const auto type = TypeOf(point, header.model(), model);
+    if (!type.ok()) return type.status();
+    const absl::StatusOr<int64_t> bytes = model.BytesOf(*type);
+    if (!bytes.ok()) return bytes.status();
     points.push_back(
         {.slot = std::make_shared<Part>(Part{.id = point.id(),
                                              .tokens = static_cast<int64_t>(point.tokens()),
-                                             .bytes = slot_bytes}),
+                                             .bytes = *bytes,
+                                             .type = *type}),
          .turn_end = point.turn_end(),
          .chunks = static_cast<int64_t>(
              std::min(point.chunks(), static_cast<uint64_t>(kMaxChunks + 1)))});
@@ -175,6 +198,7 @@ internal::RecordHeader SessionHeader(const SessionContents& contents, const Sess
     added.set_tokens(static_cast<uint64_t>(point.tokens()));
     added.set_turn_end(point.turn_end);
     added.set_chunks(static_cast<uint64_t>(point.chunks));
+    SetType(*point.slot, model, added);
   }
   AddChunks(*contents.chunks, record);
   record.set_volume(contents.volume);
@@ -220,7 +244,7 @@ absl::StatusOr<SessionContents> ContentsFromHeader(const internal::RecordHeader&
   SessionContents contents;
   contents.tokens = static_cast<int64_t>(record.tokens());
   contents.log_begin = static_cast<int64_t>(record.tokens() - record.log_tokens());
-  absl::StatusOr<std::vector<Point>> points = MakePoints(record, model.slot_bytes);
+  absl::StatusOr<std::vector<Point>> points = MakePoints(header, model);
   if (!points.ok()) return points.status();
   contents.points = *std::move(points);
   absl::StatusOr<std::vector<PartPtr>> chunks = MakeChunks(record);
@@ -271,11 +295,13 @@ internal::RecordHeader PartHeader(const Part& part, const SessionModel& model) {
   } else {
     header.mutable_state()->set_id(part.id);
     header.mutable_state()->set_tokens(static_cast<uint64_t>(part.tokens));
+    SetType(part, model, *header.mutable_state());
   }
   return header;
 }
 
-absl::Status CheckPartHeader(const internal::RecordHeader& header, const Part& part) {
+absl::Status CheckPartHeader(const internal::RecordHeader& header, const Part& part,
+                             const SessionModel& model) {
   const bool is_chunk = part.kind == Part::Kind::kChunk;
   const auto tokens = static_cast<uint64_t>(part.tokens);
   const bool fits = is_chunk ? header.chunk().volume() == part.id &&
@@ -286,6 +312,11 @@ absl::Status CheckPartHeader(const internal::RecordHeader& header, const Part& p
     return Damaged(
         "record", Words{"another part"},
         Concat(is_chunk ? "the chunk up to token " : "the state after token ", part.tokens));
+  }
+  const auto type = TypeOf(header.state(), header.model(), model);
+  if (!type.ok()) return type.status();
+  if (!is_chunk && *type != part.type) {
+    return Damaged("type of the state", Words{std::string(NameOf(*type))}, NameOf(part.type));
   }
   if (header.payload_bytes() != static_cast<uint64_t>(part.bytes)) {
     return Damaged(is_chunk ? "chunk" : "state", Words{Concat(header.payload_bytes(), " bytes")},

@@ -19,7 +19,8 @@ internal::RecordHeader SessionHeader(const SessionContents& contents, const Sess
 std::string SessionPayload(const Tail& tail);
 
 /// The contents that an undamaged header describes, without a tail and without any part in memory.
-/// INVALID_ARGUMENT when its numbers do not agree with each other.
+/// INVALID_ARGUMENT when its numbers do not agree with each other;
+/// FAILED_PRECONDITION for a state whose type the slots cannot take.
 absl::StatusOr<SessionContents> ContentsFromHeader(const internal::RecordHeader& header,
                                                    const SessionModel& model);
 
@@ -36,6 +37,7 @@ int64_t CountChunks(const internal::SessionRecord& record);
 internal::RecordHeader PartHeader(const Part& part, const SessionModel& model);
 
 /// INVALID_ARGUMENT unless `header` is the header of `part`.
-absl::Status CheckPartHeader(const internal::RecordHeader& header, const Part& part);
+absl::Status CheckPartHeader(const internal::RecordHeader& header, const Part& part,
+                             const SessionModel& model);
 
 }  // namespace fmaserver::sessions

@@ -39,7 +39,8 @@ size_t SharedChunks(const Holding& a, const Holding& b) {
 
 bool SessionMemory::PartOrder::operator()(const PartPtr& a, const PartPtr& b) const {
   const auto all = [](const Part& part) {
-    return std::tie(part.id, part.number, part.kind, part.begin, part.tokens, part.bytes);
+    return std::tie(part.id, part.number, part.kind, part.begin, part.tokens, part.bytes,
+                    part.type);
   };
   return all(*a) < all(*b);
 }

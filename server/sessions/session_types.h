@@ -3,14 +3,13 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "base/names.h"
-#include "server/engine/archive.h"
+#include "server/sessions/session_model.h"
 #include "server/sessions/shelf/redis/store_options.h"
 
 namespace fmaserver::sessions {
@@ -33,16 +32,6 @@ struct Version {
   std::string value = {};
 
   bool operator==(const Version&) const = default;
-};
-
-/// The model that every state in the store must belong to.
-struct SessionModel {
-  std::string fingerprint;  ///< ModelFingerprint(): 32 bytes
-  int64_t slot_bytes = 0;
-  int64_t vocab_size = 0;
-  /// Where chunks of archives are restored; null: this server keeps none, and leaves those on the
-  /// shelf alone.
-  std::shared_ptr<engine::ArchiveSource> archives = {};
 };
 
 inline constexpr int64_t kMaxRewindPoints = 1000;

@@ -148,9 +148,10 @@ std::vector<int32_t> Turn::Log() const {
 
 absl::Status Turn::CheckState(const engine::State& state) const {
   const auto bytes = std::ssize(state.slot->bytes());
-  if (bytes != core_.model.slot_bytes) {
-    return Refusal("state", Words{Concat(bytes, " bytes")},
-                   Concat(core_.model.slot_bytes, " bytes"));
+  const absl::StatusOr<int64_t> allowed = core_.model.BytesOf(state.slot->type());
+  if (!allowed.ok()) return allowed.status();
+  if (bytes != *allowed) {
+    return Refusal("state", Words{Concat(bytes, " bytes")}, Concat(*allowed, " bytes"));
   }
   for (const engine::ArchiveChunkPtr& chunk : state.archive) {
     if (chunk == nullptr) return Refusal("chunk", Words{"missing"}, "one with bytes");

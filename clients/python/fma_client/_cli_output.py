@@ -277,6 +277,7 @@ def _decoder_rows(model: Model) -> list[tuple[str, str]]:
         ("horizon", f"{model.horizon_tokens:,} tokens"),
         ("end of sequence", ", ".join(map(str, model.eos_token_ids))),
         ("sequence cache", f"{human_bytes(model.slot_bytes)}, however long it is"),
+        *([("parked session", f"{human_bytes(model.parked_bytes)} between turns")] if model.parked_bytes else []),
         *_archive_rows(model),
         ("full KV cache", f"{human_bytes(model.full_cache_bytes_per_token)} per token"),
         ("slots", f"{model.num_slots:,} ({human_bytes(model.num_slots * model.slot_bytes)})"),

@@ -247,6 +247,7 @@ class Model:
     hidden_size: int = 0  #: numbers of an embedding
     role: str = "any"  #: the server's share of the work: "any", "prefill" or "decode"
     role_tokens: int = 0  #: tokens of the other role's work that a call may ask for
+    parked_bytes: int = 0  #: what a session's state takes between turns, however long it is
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@
 #include "model_loader/checkpoint.h"
 #include "model_loader/tokenizer_json/tokenizer.h"
 #include "server/engine/model.h"
+#include "server/sessions/fingerprint.h"
 #include "tests/support/checkpoint_builder.h"
 #include "tests/support/temp_folder.h"
 
@@ -113,10 +114,15 @@ std::unique_ptr<engine::Engine> MakeTestEngine(const model::ModelConfig& config,
 
 std::unique_ptr<sessions::SessionStore> MakeTestSessions(const engine::Engine& engine,
                                                          sessions::SessionOptions options) {
-  const sessions::SessionModel model{.fingerprint = std::string(32, 'f'),
-                                     .slot_bytes = engine.model().slot_bytes(),
-                                     .vocab_size = engine.model().config().vocab_size,
-                                     .archives = engine.archives()};
+  const model::ModelConfig& config = engine.config();
+  const kernels::CacheType slots = engine.model().layout().type;
+  const sessions::SessionModel model{
+      .fingerprint = std::string(32, 'f'),
+      .slot_bytes = engine.model().slot_bytes(),
+      .vocab_size = config.vocab_size,
+      .archives = engine.archives(),
+      .type = slots,
+      .others = sessions::OtherSlotsOf("test", config.attention, config.num_layers, slots)};
   auto sessions = sessions::SessionStore::Open(model, std::move(options), nullptr);
   Require(sessions.status());
   return *std::move(sessions);

@@ -30,8 +30,9 @@ std::vector<std::byte> BytesAfter(const Text& text, int64_t tokens, int64_t size
   return bytes;
 }
 
-engine::SnapshotPtr SnapshotAfter(const Text& text, int64_t tokens, int64_t size) {
-  auto snapshot = std::make_shared<engine::Snapshot>(tokens, size);
+engine::SnapshotPtr SnapshotAfter(const Text& text, int64_t tokens, int64_t size,
+                                  kernels::CacheType type = kernels::CacheType::kF32) {
+  auto snapshot = std::make_shared<engine::Snapshot>(tokens, size, type);
   std::ranges::copy(BytesAfter(text, tokens, size), snapshot->mutable_bytes().begin());
   return snapshot;
 }
@@ -47,7 +48,16 @@ sessions::SessionModel FakeModel() {
   return {.fingerprint = std::string(32, 'm'),
           .slot_bytes = kSlotBytes,
           .vocab_size = kVocabSize,
-          .archives = std::make_shared<FakeArchives>()};
+          .archives = std::make_shared<FakeArchives>(),
+          .others = {{kernels::CacheType::kInt8, std::string(32, 's'), kSmallSlotBytes}}};
+}
+
+sessions::SessionModel FakeModelOfSmallSlots() {
+  return {.fingerprint = std::string(32, 's'),
+          .slot_bytes = kSmallSlotBytes,
+          .vocab_size = kVocabSize,
+          .type = kernels::CacheType::kInt8,
+          .others = {{kernels::CacheType::kF32, std::string(32, 'm'), kSlotBytes}}};
 }
 
 std::unique_ptr<sessions::SessionStore> OpenStore(sessions::SessionOptions options, Now now) {
@@ -60,6 +70,10 @@ std::unique_ptr<sessions::SessionStore> OpenStore(sessions::SessionOptions optio
 
 engine::SnapshotPtr StateAfter(const Text& text, int64_t tokens) {
   return tokens == 0 ? nullptr : SnapshotAfter(text, tokens, kSlotBytes);
+}
+
+engine::SnapshotPtr SmallStateAfter(const Text& text, int64_t tokens) {
+  return SnapshotAfter(text, tokens, kSmallSlotBytes, kernels::CacheType::kInt8);
 }
 
 engine::State ArchivedAfter(const Text& text, int64_t tokens, const engine::Archive& before) {
@@ -75,7 +89,8 @@ engine::State ArchivedAfter(const Text& text, int64_t tokens, const engine::Arch
 }
 
 bool IsStateAfter(const engine::State& state, const Text& text, bool archived) {
-  if (!IsSnapshotAfter(*state.slot, text, kSlotBytes)) return false;
+  const bool small = state.slot->type() == kernels::CacheType::kInt8;
+  if (!IsSnapshotAfter(*state.slot, text, small ? kSmallSlotBytes : kSlotBytes)) return false;
   const int64_t chunks = std::ssize(state.archive);
   if ((archived || chunks > 0) && chunks != state.slot->tokens() / kChunkTokens) return false;
   for (int64_t i = 0; i < chunks; ++i) {
@@ -172,7 +187,7 @@ PartFiles FindParts(const std::filesystem::path& folder) {
     if (!name.ends_with(".session")) continue;
     const auto file = sessions::OpenFile::ForReading(entry.path());
     if (!file.ok()) continue;  // removed meanwhile
-    const auto header = sessions::ReadRecordHeader(*file, FakeModel().fingerprint);
+    const auto header = sessions::ReadRecordHeader(*file, FakeModel());
     EXPECT_TRUE(header.ok()) << header.status();
     const auto contents = sessions::ContentsFromHeader(*header, FakeModel());
     EXPECT_TRUE(contents.ok()) << contents.status();

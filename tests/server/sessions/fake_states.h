@@ -18,9 +18,14 @@ using Text = std::vector<int32_t>;
 
 inline const sessions::SessionName kTalk{kDefaultTenant, "talk"};
 inline constexpr int64_t kSlotBytes = 192;
+inline constexpr int64_t kSmallSlotBytes = 100;  ///< in int8
 inline constexpr int64_t kVocabSize = 1000;
 
+/// Its slots are in float32, and take states in int8.
 sessions::SessionModel FakeModel();
+
+/// The same model on a server whose slots are in int8.
+sessions::SessionModel FakeModelOfSmallSlots();
 
 /// Opens a store without a sweeper; the test fails when it cannot.
 std::unique_ptr<sessions::SessionStore> OpenStore(sessions::SessionOptions options,
@@ -29,7 +34,10 @@ std::unique_ptr<sessions::SessionStore> OpenStore(sessions::SessionOptions optio
 /// The state after the first `tokens` tokens of `text`; null for 0.
 engine::SnapshotPtr StateAfter(const Text& text, int64_t tokens);
 
-/// The same with an archive, in which every kChunkTokens tokens are a chunk. Chunks of `before`,
+/// The same in int8, as a server parks it.
+engine::SnapshotPtr SmallStateAfter(const Text& text, int64_t tokens);
+
+/// StateAfter with an archive, in which every kChunkTokens tokens are a chunk. Chunks of `before`,
 /// the archive of an earlier state of the text, are reused.
 engine::State ArchivedAfter(const Text& text, int64_t tokens, const engine::Archive& before);
 inline constexpr int64_t kChunkTokens = 5;

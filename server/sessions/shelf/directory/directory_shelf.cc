@@ -34,10 +34,10 @@ class OpenItemFile final : public OpenItem {
   OpenItemFile(OpenFile file, const SessionModel& model) : file_(std::move(file)), model_(model) {}
 
   absl::StatusOr<engine::SnapshotPtr> Read(const Part& part) const override {
-    auto bytes = ReadPart(part, [&](AllocatePayload allocate) {
+    auto bytes = ReadPart(part, model_, [&](AllocatePayload allocate) {
       return part.kind == Part::Kind::kSlot
-                 ? ReadRecord(file_, model_.fingerprint, allocate)
-                 : ReadRecord(file_, PlaceOf(part, model_), model_.fingerprint, allocate);
+                 ? ReadRecord(file_, model_, allocate)
+                 : ReadRecord(file_, PlaceOf(part, model_), model_, allocate);
     });
     if (bytes.ok()) return bytes;
     const absl::Status& status = bytes.status();
@@ -127,7 +127,7 @@ absl::StatusOr<StoredSession> DirectoryShelf::ReadAny(const SessionName& name) c
   if (!file.ok()) return file.status();
   const absl::StatusOr<FileStamp> stamp = StampOf(*file);
   if (!stamp.ok()) return stamp.status();
-  const auto header = ReadRecordHeader(*file, model_.fingerprint);
+  const auto header = ReadRecordHeader(*file, model_);
   if (!header.ok()) return Refused(file->path(), header.status());
   absl::StatusOr<SessionContents> contents = ContentsFromHeader(*header, model_);
   if (!contents.ok()) return Refused(file->path(), contents.status());
@@ -145,7 +145,7 @@ absl::StatusOr<std::shared_ptr<Tail>> DirectoryShelf::ReadTail(const SessionName
   internal::RecordHeader header;
   std::string payload;
   absl::Status status =
-      ReadRecord(*file, model_.fingerprint,
+      ReadRecord(*file, model_,
                  [&](const internal::RecordHeader& found) -> absl::StatusOr<std::span<std::byte>> {
                    if (auto checked = ContentsFromHeader(found, model_); !checked.ok()) {
                      return checked.status();

@@ -230,7 +230,7 @@ absl::Status MakeFolder(const fs::path& folder) {
   return errno == EEXIST ? absl::OkStatus() : DiskError(folder, errno);
 }
 
-absl::Status ReadRecord(const OpenFile& file, const RecordPlace& place, std::string_view model,
+absl::Status ReadRecord(const OpenFile& file, const RecordPlace& place, const SessionModel& model,
                         AllocatePayload allocate) {
   RecordReader reader(model);
   FilePieces pieces(file, place, FilePieces::kPieceBytes);
@@ -241,14 +241,14 @@ absl::Status ReadRecord(const OpenFile& file, const RecordPlace& place, std::str
   return ReadUntil(RecordReader::Event::kDone, reader, pieces);
 }
 
-absl::Status ReadRecord(const OpenFile& file, std::string_view model, AllocatePayload allocate) {
+absl::Status ReadRecord(const OpenFile& file, const SessionModel& model, AllocatePayload allocate) {
   const absl::StatusOr<FileStamp> stamp = StampOf(file);
   if (!stamp.ok()) return stamp.status();
   return ReadRecord(file, {.bytes = stamp->size}, model, allocate);
 }
 
 absl::StatusOr<internal::RecordHeader> ReadRecordHeader(const OpenFile& file,
-                                                        std::string_view model) {
+                                                        const SessionModel& model) {
   constexpr size_t kUsualHeaderBytes = 4096;
   const absl::StatusOr<FileStamp> stamp = StampOf(file);
   if (!stamp.ok()) return stamp.status();

@@ -97,13 +97,13 @@ struct RecordPlace {
 /// Reads the record of the model that takes exactly this place; one that is the whole file without
 /// a place. `allocate` is never asked for a payload larger than the place. INVALID_ARGUMENT and
 /// FAILED_PRECONDITION mean what they mean for RecordReader.
-absl::Status ReadRecord(const OpenFile& file, const RecordPlace& place, std::string_view model,
+absl::Status ReadRecord(const OpenFile& file, const RecordPlace& place, const SessionModel& model,
                         AllocatePayload allocate);
-absl::Status ReadRecord(const OpenFile& file, std::string_view model, AllocatePayload allocate);
+absl::Status ReadRecord(const OpenFile& file, const SessionModel& model, AllocatePayload allocate);
 
 /// Reads only the header of a record that is the whole file, and checks the payload's size against
 /// the file's.
 absl::StatusOr<internal::RecordHeader> ReadRecordHeader(const OpenFile& file,
-                                                        std::string_view model);
+                                                        const SessionModel& model);
 
 }  // namespace fmaserver::sessions

@@ -22,8 +22,8 @@ std::string_view RecordOf(const Part& part, std::string_view bytes, const Sessio
 }  // namespace
 
 absl::StatusOr<engine::SnapshotPtr> ItemInMemory::Read(const Part& part) const {
-  auto bytes = ReadPart(part, [&](AllocatePayload allocate) {
-    return ReadStoredRecord(RecordOf(part, bytes_, model_), model_.fingerprint, allocate);
+  auto bytes = ReadPart(part, model_, [&](AllocatePayload allocate) {
+    return ReadStoredRecord(RecordOf(part, bytes_, model_), model_, allocate);
   });
   if (bytes.ok()) return bytes;
   return StoredBadly(key_, At(Concat("state up to token ", part.tokens), bytes.status()));

@@ -107,7 +107,7 @@ absl::StatusOr<std::optional<StoredSession>> RedisShelf::Read(const SessionName&
   if (found->is_known) return std::nullopt;
   open_saves_.Forget(name);
   const std::string key = keys_.Session(name);
-  const auto header = ReadStoredHeader(found->record, model_.fingerprint);
+  const auto header = ReadStoredHeader(found->record, model_);
   if (!header.ok()) return StoredBadly(key, header.status());
   absl::StatusOr<SessionContents> contents = ContentsFromHeader(*header, model_);
   if (!contents.ok()) return StoredBadly(key, contents.status());
@@ -123,7 +123,7 @@ absl::StatusOr<std::shared_ptr<Tail>> RedisShelf::ReadTail(const SessionName& na
   internal::RecordHeader header;
   std::string payload;
   absl::Status status = ReadStoredRecord(
-      found->record, model_.fingerprint,
+      found->record, model_,
       [&](const internal::RecordHeader& read) -> absl::StatusOr<std::span<std::byte>> {
         if (auto checked = ContentsFromHeader(read, model_); !checked.ok()) return checked.status();
         header = read;

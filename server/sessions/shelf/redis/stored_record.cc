@@ -27,14 +27,14 @@ std::string BytesOf(const SealedRecord& record) {
 }
 
 absl::StatusOr<internal::RecordHeader> ReadStoredHeader(std::string_view bytes,
-                                                        std::string_view model) {
+                                                        const SessionModel& model) {
   RecordReader reader(model);
   if (absl::Status status = ReadUntil(RecordReader::Event::kHeader, reader, bytes); !status.ok())
     return status;
   return reader.header();
 }
 
-absl::Status ReadStoredRecord(std::string_view bytes, std::string_view model,
+absl::Status ReadStoredRecord(std::string_view bytes, const SessionModel& model,
                               AllocatePayload allocate) {
   RecordReader reader(model);
   if (absl::Status status = ReadUntil(RecordReader::Event::kHeader, reader, bytes); !status.ok())

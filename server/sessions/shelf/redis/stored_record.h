@@ -15,11 +15,11 @@ std::string BytesOf(const SealedRecord& record);
 
 /// The header of the record that `bytes` begin with. Errors as of RecordReader.
 absl::StatusOr<internal::RecordHeader> ReadStoredHeader(std::string_view bytes,
-                                                        std::string_view model);
+                                                        const SessionModel& model);
 
 /// Reads one record that has all the bytes. `allocate` checks the header and says where the payload
 /// goes.
-absl::Status ReadStoredRecord(std::string_view bytes, std::string_view model,
+absl::Status ReadStoredRecord(std::string_view bytes, const SessionModel& model,
                               AllocatePayload allocate);
 
 }  // namespace fmaserver::sessions

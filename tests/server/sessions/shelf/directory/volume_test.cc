@@ -265,7 +265,8 @@ TEST_F(VolumeTest, TheLayoutBeforeIsRefusedByItsVersion) {
   store_ = Open();
   const absl::Status status = store_->Get(kTalk).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("format version is 2; allowed: 1, 3 or 4"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("format version is 2; allowed: 1 or 3 to 5"));
   EXPECT_EQ(Volumes(), volumes) << "left alone";
 }
 
