@@ -81,9 +81,11 @@ void LogModel(const models::ServedModel& served) {
 }
 
 engine::OnLoaded ReportTo(LoadProgress::Model& progress, const model::Checkpoint& checkpoint) {
-  return [&progress, all = checkpoint.WeightBytes()](int64_t bytes) {
+  const auto report = [&progress, all = checkpoint.WeightBytes()](int64_t bytes) {
     progress.Set(fmt::format("{} of {} MiB of weights", bytes >> 20, all >> 20));
   };
+  report(0);
+  return report;
 }
 
 /// A checkpoint's, computed while its weights are packed; when nobody awaits it, it is given up.

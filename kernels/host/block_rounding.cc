@@ -174,8 +174,7 @@ HWY_INLINE void SetWays(int64_t first, Vec products, Vec squares, WaysToRound& w
   hn::Store(products / squares, d, ways.scales + first);
 }
 
-/// A lane for each way. Where 1 / scale is infinite, zeros make NaN, which stays NaN in this order
-/// of operands: such a way is never the best.
+/// A lane for each way.
 HWY_INLINE void SumWholeWays(const Numbers& numbers, float extreme, WaysToRound& ways) {
   const FloatTag d;
   const FloatVec least = hn::Set(d, kInt4Range.least);
