@@ -135,7 +135,9 @@ int Run(const Flags& flags) {
     std::fprintf(stderr, "this processor has no %s\n", flags.instructions.c_str());
     return 1;
   }
-  const auto backend = kernels::MakeCpuBackend(flags.threads, !flags.no_extensions);
+  const auto backend = kernels::MakeCpuBackend(
+      flags.threads,
+      flags.no_extensions ? kernels::cpu::Extensions{} : kernels::cpu::Extensions::OfProcessor());
   if (!backend.ok()) return 1;
   const std::vector<kernels::BFloat16> weights = RandomWeights(flags.out * flags.in);
   const kernels::HostLinear host{{.data = reinterpret_cast<const std::byte*>(weights.data()),

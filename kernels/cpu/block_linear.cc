@@ -9,11 +9,8 @@
 
 #include "absl/status/status.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/tiles.h"
 #include "kernels/host/host_element.h"
-
-#if HWY_ARCH_X86_64
-#include <cpuid.h>
-#endif
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/block_linear.cc"
@@ -174,6 +171,7 @@ HWY_INLINE void Tile(const WeightStrip& strip, int64_t column, int64_t blocks, I
 /// What rows of x become: y = x W^T + b, or y += that.
 struct Output {
   Matrix y;
+  int64_t first_row = 0;
   const float* bias = nullptr;  // of the strip; null: none
   bool accumulate = false;
 };
@@ -200,13 +198,13 @@ HWY_INLINE void StoreOutputs(FloatVec sum, int64_t column, int64_t outs, const O
 constexpr int kVecs = static_cast<int>(std::min<int64_t>(kStrip / kLanes, 4));
 
 template <class Arithmetic, WeightFormat kFormat, bool kMinima, int kRows>
-HWY_INLINE void StripRows(const WeightStrip& strip, const BlockInput& input, int64_t blocks,
-                          int64_t row, const Output& output) {
+HWY_INLINE void StripRows(const WeightStrip& strip, const BlockInput& input, int64_t row,
+                          const Output& output) {
   InputRows<kRows> x;
   for (int r = 0; r < kRows; ++r) x[r] = input.Row(row + r);
   for (int64_t column = 0; column < strip.outs; column += kVecs * kLanes) {
     FloatVec sum[kRows][kVecs];
-    Tile<Arithmetic, kFormat, kMinima, kRows, kVecs>(strip, column, blocks, x, sum);
+    Tile<Arithmetic, kFormat, kMinima, kRows, kVecs>(strip, column, input.row_blocks(), x, sum);
     for (int r = 0; r < kRows; ++r) {
       float* y = output.y.Row(row + r) + strip.first_out;
       for (int v = 0; v < kVecs; ++v) {
@@ -218,13 +216,12 @@ HWY_INLINE void StripRows(const WeightStrip& strip, const BlockInput& input, int
 }
 
 template <class Arithmetic, WeightFormat kFormat, bool kMinima>
-void StripAllRows(const WeightStrip& strip, const BlockInput& input, int64_t blocks,
-                  const Output& output) {
+void StripAllRows(const WeightStrip& strip, const BlockInput& input, const Output& output) {
   const int64_t rows = output.y.rows;
-  int64_t row = 0;
+  int64_t row = output.first_row;
   const auto take = [&]<int kRows>(std::integral_constant<int, kRows>) HWY_ATTR {
     for (; row + kRows <= rows; row += kRows) {
-      StripRows<Arithmetic, kFormat, kMinima, kRows>(strip, input, blocks, row, output);
+      StripRows<Arithmetic, kFormat, kMinima, kRows>(strip, input, row, output);
     }
   };
   // As many sums as registers allow.
@@ -234,29 +231,29 @@ void StripAllRows(const WeightStrip& strip, const BlockInput& input, int64_t blo
 }
 
 template <class Arithmetic>
-void MultiplyStrip(const WeightStrip& strip, const BlockInput& input, int64_t blocks,
-                   const Output& output) {
+void MultiplyStrip(const WeightStrip& strip, const BlockInput& input, const Output& output) {
   if (strip.format == WeightFormat::kInt8) {
-    return StripAllRows<Arithmetic, WeightFormat::kInt8, false>(strip, input, blocks, output);
+    return StripAllRows<Arithmetic, WeightFormat::kInt8, false>(strip, input, output);
   }
   if (strip.has_minima) {
-    return StripAllRows<Arithmetic, WeightFormat::kInt4, true>(strip, input, blocks, output);
+    return StripAllRows<Arithmetic, WeightFormat::kInt4, true>(strip, input, output);
   }
-  return StripAllRows<Arithmetic, WeightFormat::kInt4, false>(strip, input, blocks, output);
+  return StripAllRows<Arithmetic, WeightFormat::kInt4, false>(strip, input, output);
 }
 
-void LinearStrip(const WeightStrip& strip, const BlockInput& input, int64_t blocks,
+/// The rows of y from `first_row` on.
+void LinearStrip(const WeightStrip& strip, const BlockInput& input, int64_t first_row,
                  const float* bias, bool accumulate, const Matrix& y) {
-  const Output output{y, bias, accumulate};
+  const Output output{y, first_row, bias, accumulate};
 #if HWY_TARGET == HWY_AVX3
-  if (input.avx512_vnni()) return MultiplyStrip<VnniArithmetic>(strip, input, blocks, output);
+  if (input.extensions().avx512_vnni) return MultiplyStrip<VnniArithmetic>(strip, input, output);
 #elif HWY_TARGET == HWY_AVX2
-  if (input.avx_vnni()) return MultiplyStrip<VnniArithmetic>(strip, input, blocks, output);
+  if (input.extensions().avx_vnni) return MultiplyStrip<VnniArithmetic>(strip, input, output);
 #endif
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
-  return MultiplyStrip<PairArithmetic>(strip, input, blocks, output);
+  return MultiplyStrip<PairArithmetic>(strip, input, output);
 #else
-  return MultiplyStrip<PlainArithmetic>(strip, input, blocks, output);
+  return MultiplyStrip<PlainArithmetic>(strip, input, output);
 #endif
 }
 
@@ -272,27 +269,6 @@ HWY_EXPORT(LinearStrip);
 
 constexpr int64_t kStrip = WeightStrip::kStrip;
 constexpr int64_t kGroups = kWeightBlock / 4;  // of four inputs
-
-bool HasAvx512Vnni() {
-#if HWY_ARCH_X86_64
-  return __builtin_cpu_supports("avx512vnni") > 0;
-#else
-  return false;
-#endif
-}
-
-bool HasAvxVnni() {
-#if HWY_ARCH_X86_64
-  constexpr unsigned kAvxVnni = 1U << 4;
-  unsigned eax = 0;
-  unsigned ebx = 0;
-  unsigned ecx = 0;
-  unsigned edx = 0;
-  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & kAvxVnni) != 0;
-#else
-  return false;
-#endif
-}
 
 int64_t CodeIndex(int64_t out, int64_t i) { return (i / 4 * kStrip + out) * 4 + i % 4; }
 
@@ -343,9 +319,6 @@ absl::Status PackStrip(const HostMatrix& weight, int64_t row, const WeightStrip&
 
 }  // namespace
 
-BlockInput::BlockInput(bool use_vnni)
-    : avx512_vnni_(use_vnni && HasAvx512Vnni()), avx_vnni_(use_vnni && HasAvxVnni()) {}
-
 void BlockInput::Round(ThreadPool& pool, Matrix x) {
   row_blocks_ = BlocksOfRow(x.cols);
   if (x.rows * row_blocks_ > size_) {
@@ -355,6 +328,16 @@ void BlockInput::Round(ThreadPool& pool, Matrix x) {
   pool.ParallelFor(x.rows, [&](int64_t row, int) {
     HWY_DYNAMIC_DISPATCH(RoundInputRow)(x.Row(row), x.cols, blocks_.get() + row * row_blocks_);
   });
+  if (RowsOnTiles(x.rows) > 0 && pool.threads() * StripBytes() > codes_size_) {
+    codes_size_ = pool.threads() * StripBytes();
+    codes_ = AllocateAligned<int8_t>(codes_size_);
+  }
+}
+
+int64_t BlockInput::StripBytes() const { return row_blocks_ * kStrip * kWeightBlock; }
+
+int64_t BlockInput::RowsOnTiles(int64_t rows) const {
+  return extensions_.multiply_strip == nullptr ? 0 : rows / kTileRows * kTileRows;
 }
 
 void BlockLinear::AddStrips(const HostLinear& part, std::optional<WeightFormat> format,
@@ -418,10 +401,17 @@ void BlockLinear::Multiply(ThreadPool& pool, Matrix x, bool accumulate, Matrix y
   constexpr int64_t kRunsOfAThread = 4;
   const int64_t strips = std::ssize(strips_);
   const int64_t runs = pool.threads() == 1 ? 1 : std::min(strips, kRunsOfAThread * pool.threads());
-  pool.ParallelFor(runs, [&](int64_t run, int) {
+  const int64_t on_tiles = input_->RowsOnTiles(x.rows);
+  pool.ParallelFor(runs, [&](int64_t run, int worker) {
     for (int64_t i = run * strips / runs; i < (run + 1) * strips / runs; ++i) {
-      const float* bias = bias_ == nullptr ? nullptr : bias_.get() + strips_[i].first_out;
-      HWY_DYNAMIC_DISPATCH(LinearStrip)(strips_[i], *input_, BlocksOfRow(in), bias, accumulate, y);
+      const WeightStrip& strip = strips_[i];
+      const float* bias = bias_ == nullptr ? nullptr : bias_.get() + strip.first_out;
+      if (on_tiles > 0) {
+        input_->extensions().multiply_strip(
+            {strip, *input_, on_tiles, bias, accumulate, input_->StripCodes(worker), y});
+      }
+      if (on_tiles == x.rows) continue;
+      HWY_DYNAMIC_DISPATCH(LinearStrip)(strip, *input_, on_tiles, bias, accumulate, y);
     }
   });
 }

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/cpu/extensions.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/host/rounding.h"
 
@@ -35,22 +36,28 @@ struct alignas(16) InputBlock {
 /// The rows of a product's input, rounded; reused from product to product.
 class BlockInput {
  public:
-  /// With `use_vnni` products use what the processor has of AVX-512 VNNI and AVX-VNNI.
-  explicit BlockInput(bool use_vnni);
+  /// Products use what `extensions` has.
+  explicit BlockInput(const Extensions& extensions) : extensions_(extensions) {}
 
   void Round(ThreadPool& pool, Matrix x);
 
+  const Extensions& extensions() const { return extensions_; }
+  int64_t row_blocks() const { return row_blocks_; }
   const InputBlock* Row(int64_t row) const { return blocks_.get() + row * row_blocks_; }
-  /// For vectors of 512 and of 256 bits.
-  bool avx512_vnni() const { return avx512_vnni_; }
-  bool avx_vnni() const { return avx_vnni_; }
+  /// How many of `rows` rows, the first ones, are multiplied on tiles.
+  int64_t RowsOnTiles(int64_t rows) const;
+  /// A worker's memory for the codes of a strip, where there are tiles.
+  int8_t* StripCodes(int worker) const { return codes_.get() + worker * StripBytes(); }
 
  private:
-  const bool avx512_vnni_;
-  const bool avx_vnni_;
+  int64_t StripBytes() const;
+
+  const Extensions extensions_;
   AlignedArray<InputBlock> blocks_;
   int64_t size_ = 0;  // of blocks_
   int64_t row_blocks_ = 0;
+  AlignedArray<int8_t> codes_;
+  int64_t codes_size_ = 0;
 };
 
 /// kStrip outputs of one format, block after block of inputs: the scales [kStrip] of a block, its
@@ -70,6 +77,17 @@ struct WeightStrip {
   int64_t BlockBytes() const {
     return kStrip * RowBytes(BlockKind{format, has_minima}, kWeightBlock);
   }
+};
+
+/// The first `rows` rows of x times a strip, on tiles of kTileRows rows (strip_on_tiles.h).
+struct StripOnTiles {
+  const WeightStrip& strip;
+  const BlockInput& input;
+  int64_t rows = 0;             ///< a multiple of kTileRows
+  const float* bias = nullptr;  ///< of the strip; null: none
+  bool accumulate = false;
+  int8_t* codes = nullptr;  ///< scratch, of a byte for each weight
+  Matrix y;                 ///< of the whole product
 };
 
 class BlockLinear : public CpuLinear {

@@ -78,12 +78,13 @@ class HostSlots : public SlotMemory {
 
 class CpuBackend : public Backend {
  public:
-  CpuBackend(std::shared_ptr<CpuThreads> threads, bool use_extensions)
+  CpuBackend(std::shared_ptr<CpuThreads> threads, const cpu::Extensions& extensions)
       : threads_(std::move(threads)),
         pool_(threads_->pool),
-        tile_input_(use_extensions && cpu::HasTiles() ? std::make_shared<cpu::TileInput>()
-                                                      : nullptr),
-        block_input_(std::make_shared<cpu::BlockInput>(use_extensions)) {}
+        tile_input_(extensions.multiply_stripes == nullptr
+                        ? nullptr
+                        : std::make_shared<cpu::TileInput>(extensions)),
+        block_input_(std::make_shared<cpu::BlockInput>(extensions)) {}
 
   std::string Description() const override {
     const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
@@ -283,14 +284,16 @@ absl::StatusOr<std::shared_ptr<CpuThreads>> MakeCpuThreads(int threads) {
   return std::make_shared<CpuThreads>(threads);
 }
 
-std::unique_ptr<Backend> MakeCpuBackend(std::shared_ptr<CpuThreads> threads, bool use_extensions) {
-  return std::make_unique<CpuBackend>(std::move(threads), use_extensions);
+std::unique_ptr<Backend> MakeCpuBackend(std::shared_ptr<CpuThreads> threads,
+                                        const cpu::Extensions& extensions) {
+  return std::make_unique<CpuBackend>(std::move(threads), extensions);
 }
 
-absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads, bool use_extensions) {
+absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads,
+                                                        const cpu::Extensions& extensions) {
   auto own = MakeCpuThreads(threads);
   if (!own.ok()) return own.status();
-  return MakeCpuBackend(*std::move(own), use_extensions);
+  return MakeCpuBackend(*std::move(own), extensions);
 }
 
 }  // namespace fmaserver::kernels

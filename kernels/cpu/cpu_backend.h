@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
+#include "kernels/cpu/extensions.h"
 
 namespace fmaserver::kernels {
 
@@ -16,12 +17,13 @@ class CpuThreads;
 /// `threads` is 1..1024, or 0 for one per core; else INVALID_ARGUMENT.
 absl::StatusOr<std::shared_ptr<CpuThreads>> MakeCpuThreads(int threads);
 
-/// With `use_extensions` products also use what the processor may have beside its set of vector
-/// instructions: matrix tiles and AVX-512 VNNI.
-std::unique_ptr<Backend> MakeCpuBackend(std::shared_ptr<CpuThreads> threads,
-                                        bool use_extensions = true);
+/// Products use `extensions`, which the processor must have.
+std::unique_ptr<Backend> MakeCpuBackend(
+    std::shared_ptr<CpuThreads> threads,
+    const cpu::Extensions& extensions = cpu::Extensions::OfProcessor());
 
 /// A backend with its own threads (see MakeCpuThreads).
-absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(int threads, bool use_extensions = true);
+absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(
+    int threads, const cpu::Extensions& extensions = cpu::Extensions::OfProcessor());
 
 }  // namespace fmaserver::kernels

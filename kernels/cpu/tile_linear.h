@@ -14,17 +14,18 @@
 #include <span>
 
 #include "absl/status/statusor.h"
+#include "kernels/cpu/extensions.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/fma/element.h"
 
 namespace fmaserver::kernels::cpu {
 
-/// Whether this processor has tiles for bfloat16, and the system lets the process use them.
-bool HasTiles();
-
 /// The rows of a product's input, cut up and tiled; reused from product to product.
 class TileInput {
  public:
+  /// `extensions` has tiles for bfloat16.
+  explicit TileInput(const Extensions& extensions) : extensions_(extensions) {}
+
   static constexpr int64_t kParts = 3;
   static constexpr int64_t kRows = 5;     ///< of a block, whose parts are the rows of a tile
   static constexpr int64_t kInputs = 32;  ///< of a chunk
@@ -37,15 +38,33 @@ class TileInput {
   /// The tiles [chunks, kTile] of rows [block * kRows, ...): rows of kInputs, the parts of a row of
   /// x after each other.
   const BFloat16* Block(int64_t block) const { return tiles_.get() + block * block_size_; }
+  const Extensions& extensions() const { return extensions_; }
 
  private:
+  const Extensions extensions_;
   AlignedArray<BFloat16> tiles_;
   int64_t size_ = 0;  // of tiles_
   int64_t block_size_ = 0;
 };
 
+/// Stripes of 32 outputs times all rows of x (stripes_on_tiles.h).
+struct StripesOnTiles {
+  const TileInput& input;
+  const BFloat16* weights = nullptr;  ///< [stripes, chunks, 2, TileInput::kTile]
+  int64_t chunks = 0;
+  int64_t first = 0;
+  int64_t end = 0;
+  int64_t out = 0;
+  const float* bias = nullptr;  ///< [out], readable for whole stripes; null: none
+  bool accumulate = false;
+  Matrix y;
+};
+
 class TileLinear : public CpuLinear {
  public:
+  static constexpr int64_t kOutputs = 16;           ///< of a tile of weights
+  static constexpr int64_t kStripe = 2 * kOutputs;  ///< outputs that are summed together
+
   /// All parts are bfloat16 and share `in`. Products use `input`. RESOURCE_EXHAUSTED.
   static absl::StatusOr<std::unique_ptr<TileLinear>> Pack(std::span<const HostLinear> stacked,
                                                           std::shared_ptr<TileInput> input,
@@ -56,7 +75,6 @@ class TileLinear : public CpuLinear {
 
  private:
   int64_t Stripes() const;
-  void MultiplyStripes(int64_t first, int64_t end, bool accumulate, Matrix y) const;
   /// The place of W[o, i] in [stripes of 32 outputs, chunks of 32 inputs, tiles of 16 outputs,
   /// pairs of inputs, outputs, 2].
   int64_t Index(int64_t o, int64_t i) const;

@@ -74,10 +74,6 @@ absl::Status Executor::Finish(Stream& stream) {
 }
 
 absl::Status Executor::RunOne(Stream& stream, const EmbedOperation& operation) {
-  if (InBlocks(operation.table.format)) {
-    return LaunchIntegerEmbed(stream, operation.ids, operation.table, operation.accumulate,
-                              operation.x);
-  }
   return LaunchEmbed(stream, operation.ids, operation.table, operation.accumulate, operation.x);
 }
 

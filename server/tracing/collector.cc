@@ -1,13 +1,13 @@
 #include "server/tracing/collector.h"
 
-#include <google/rpc/error_details.pb.h>
-#include <google/rpc/status.pb.h>
 #include <grpcpp/channel.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 
 #include <chrono>
+
+#include "proto/retry_delay.h"
 
 namespace fmaserver::tracing {
 namespace {
@@ -25,24 +25,11 @@ std::shared_ptr<grpc::Channel> Connect(const TracingPlan& plan) {
       arguments);
 }
 
-/// The delay that a collector asks for; absent: it says none.
-std::optional<double> DelayIn(const std::string& details) {
-  google::rpc::Status status;
-  if (!status.ParseFromString(details)) return std::nullopt;
-  google::rpc::RetryInfo info;
-  for (const auto& detail : status.details()) {
-    if (!detail.Is<google::rpc::RetryInfo>() || !detail.UnpackTo(&info)) continue;
-    return static_cast<double>(info.retry_delay().seconds()) +
-           static_cast<double>(info.retry_delay().nanos()) / 1e9;
-  }
-  return std::nullopt;
-}
-
 /// As OTLP's specification lists the codes.
 ExportOutcome Failure(const grpc::Status& status) {
   ExportOutcome outcome{.status = absl::Status(static_cast<absl::StatusCode>(status.error_code()),
                                                status.error_message())};
-  const std::optional<double> delay = DelayIn(status.error_details());
+  const std::optional<double> delay = RetryDelayIn(status.error_details());
   outcome.retry_after_seconds = delay.value_or(0);
   switch (status.error_code()) {
     case grpc::CANCELLED:

@@ -8,14 +8,17 @@
 #include "hwy/targets.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/simd.h"
-#include "kernels/cpu/tile_linear.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda_library.h"
+#include "tests/kernels/cpu/emulated_tiles.h"
 
 namespace fmaserver::testing {
 namespace {
 
+using kernels::cpu::Extensions;
+
 constexpr char kTiles[] = "cpu_AMX";
+constexpr char kEmulatedTiles[] = "cpu_emulated_AMX";
 constexpr char kEmulated[] = "cuda_emulated";
 constexpr char kGpu[] = "cuda_gpu";
 
@@ -33,6 +36,11 @@ std::string NameOf(int64_t target) { return std::string("cpu_") + hwy::TargetNam
 /// With instructions for integers that not every processor of the target has.
 std::string NameWithExtensions(int64_t target) { return NameOf(target) + "_VNNI"; }
 
+bool HasTiles() {
+  const Extensions extensions = Extensions::OfProcessor();
+  return extensions.multiply_strip != nullptr || extensions.multiply_stripes != nullptr;
+}
+
 bool HasExtensions(int64_t target) { return target == HWY_AVX3 || target == HWY_AVX2; }
 
 void Choose(int64_t targets) {
@@ -44,12 +52,15 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeByName(const std::string& 
   if (name == kEmulated) return kernels::cuda::MakeCudaBackend(0);
   if (name == kGpu) return kernels::LoadCudaBackend(0);
   if (name == kTiles) return kernels::MakeCpuBackend(2);
+  if (name == kEmulatedTiles) {
+    return kernels::MakeCpuBackend(2, WithEmulatedTiles(Extensions::OfProcessor()));
+  }
   bool use_extensions = false;
   for (const int64_t target : CpuTargets()) {
     use_extensions |= name == NameWithExtensions(target);
     if (name == NameOf(target) || name == NameWithExtensions(target)) Choose(target);
   }
-  return kernels::MakeCpuBackend(2, use_extensions);
+  return kernels::MakeCpuBackend(2, use_extensions ? Extensions::OfProcessor() : Extensions{});
 }
 
 }  // namespace
@@ -59,7 +70,7 @@ std::vector<std::string> CpuBackendNames() {
   for (const int64_t target : CpuTargets()) {
     names.push_back(NameOf(target));
   }
-  if (kernels::cpu::HasTiles()) names.emplace_back(kTiles);
+  if (HasTiles()) names.emplace_back(kTiles);
   return names;
 }
 
@@ -69,10 +80,11 @@ std::vector<std::string> BackendNames() {
   return names;
 }
 
-std::vector<std::string> IntegerBackendNames() {
+std::vector<std::string> ProductBackendNames() {
   std::vector<std::string> names = BackendNames();
   for (const int64_t target : CpuTargets()) {
     if (HasExtensions(target)) names.push_back(NameWithExtensions(target));
+    if (target == HWY_AVX3) names.emplace_back(kEmulatedTiles);
   }
   return names;
 }

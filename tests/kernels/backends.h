@@ -18,9 +18,9 @@ namespace fmaserver::testing {
 std::vector<std::string> BackendNames();
 /// Only those of the CPU.
 std::vector<std::string> CpuBackendNames();
-/// All, and the CPU with the instructions for integers that it has besides (AVX-VNNI, with 512 bits
-/// or 256).
-std::vector<std::string> IntegerBackendNames();
+/// All, and the CPU with the instructions for products that it has besides (AVX-VNNI, with 512 bits
+/// or 256) and with emulated matrix tiles.
+std::vector<std::string> ProductBackendNames();
 /// Only those of CUDA.
 std::vector<std::string> CudaBackendNames();
 

@@ -13,8 +13,10 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/cpu/cpu_backend.h"
 #include "kernels/host/rounding.h"
 #include "tests/kernels/backends.h"
+#include "tests/kernels/cpu/emulated_tiles.h"
 #include "tests/kernels/plain_rounding.h"
 #include "tests/kernels/random_attention.h"
 
@@ -22,7 +24,7 @@ namespace fmaserver::kernels {
 namespace {
 
 using testing::DeviceMatrix;
-using testing::IntegerBackendNames;
+using testing::ProductBackendNames;
 
 enum class Kind { kInt8, kInt4, kInt4Minima };
 constexpr std::array<Kind, 3> kKinds = {Kind::kInt8, Kind::kInt4, Kind::kInt4Minima};
@@ -356,7 +358,26 @@ TEST_P(BlockLinearTest, WhatComesBeforeChangesNothingWhenItIsTakenIn) {
   }
 }
 
-FMA_ON_BACKENDS(BlockLinearTest, IntegerBackendNames);
+FMA_ON_BACKENDS(BlockLinearTest, ProductBackendNames);
+
+TEST(BlockLinearOnTilesTest, WholeTilesOfRowsAreMultipliedThere) {
+  const auto names = ProductBackendNames();
+  if (std::ranges::find(names, "cpu_emulated_AMX") == names.end()) GTEST_SKIP() << "no AVX-512";
+  std::mt19937 random(8);
+  const auto backend =
+      *MakeCpuBackend(1, testing::WithEmulatedTiles(cpu::Extensions::OfProcessor()));
+  const auto stored = RandomStored(Kind::kInt4, 40, 96, random);
+  const HostLinear host{stored->view, {}};
+  const auto packed = *backend->PackLinear({&host, 1});
+  // Of 16 rows each; two strips of outputs with two tiles each, three blocks of inputs.
+  for (const auto& [rows, tiles] : std::vector<std::pair<int64_t, int64_t>>{{15, 0}, {47, 2}}) {
+    const DeviceMatrix x(*backend, rows, RandomRows(rows, 96, random));
+    const DeviceMatrix y(*backend, rows, 40);
+    const int64_t before = testing::EmulatedByteProducts();
+    backend->Linear(x, *packed, /*accumulate=*/false, y);
+    EXPECT_EQ(testing::EmulatedByteProducts() - before, tiles * 2 * 2 * 3) << rows;
+  }
+}
 
 }  // namespace
 }  // namespace fmaserver::kernels

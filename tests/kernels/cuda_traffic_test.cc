@@ -134,7 +134,7 @@ void Report(const char* kernel, const char* what, int64_t floor) {
               static_cast<long>(Moved(traffic)), Ratio(floor, Moved(traffic)),
               Ratio(floor, MovedInSectors(traffic)));
   EXPECT_LE(floor, Moved(traffic)) << kernel << ": less than must move";
-  EXPECT_GE(Ratio(floor, MovedInSectors(traffic)), 0.25) << kernel;  // counted for each block
+  EXPECT_GE(Ratio(floor, MovedInSectors(traffic)), 0.2) << kernel;  // counted for each block
   kernels::cuda::emulator::TrafficByKernel().erase(kernel);
 }
 
@@ -224,8 +224,9 @@ std::unique_ptr<kernels::LinearWeights> IntegerWeights(kernels::Backend& backend
   return *backend.PackLinear({&host, 1});
 }
 
-/// Of weights that are integers in blocks: a product for few rows and one for many, and the
-/// rounding of their inputs, which become a byte each and eight bytes for each block.
+/// Of weights that are integers in blocks: products for few and for many rows, and the rounding of
+/// the inputs, which become a byte each and eight bytes for each block. For up to 8 rows the
+/// product does it itself.
 TEST(CudaTrafficTest, ProductsWithIntegersBesideTheirFloors) {
   std::printf("| kernel | of | floor | moved | floor / moved | in sectors |\n");
   constexpr int64_t kDim = 512;
@@ -238,18 +239,20 @@ TEST(CudaTrafficTest, ProductsWithIntegersBesideTheirFloors) {
         IntegerKind{"int4 with minima", kernels::WeightFormat::kInt4, true, 0.625}}) {
     const auto weights = IntegerWeights(*backend, kWide, kDim, kind);
     const auto weight_bytes = static_cast<int64_t>(kind.bytes * kDim * kWide);
-    for (const int64_t rows : {1, 8, 64}) {
+    for (const int64_t rows : {1, 8, 16, 64}) {
       const DeviceMatrix x(*backend, rows, kDim);
       const DeviceMatrix y(*backend, rows, kWide);
       kernels::cuda::emulator::TrafficByKernel().clear();
       backend->Linear(x, *weights, /*accumulate=*/false, y);
       (void)y.Read();
       const std::string of = std::to_string(rows) + (rows == 1 ? " row" : " rows");
-      const int64_t in_tiles = (rows + 7) / 8 * 8;
-      Report("round_inputs", (of + ", 512 wide").c_str(), rows * kF * kDim + in_tiles * kRounded);
+      const bool rounds_itself = rows <= 8;
+      if (!rounds_itself) {
+        Report("round_inputs", (of + ", 512 wide").c_str(), rows * (kF * kDim + kRounded));
+      }
       Report(rows > 32 ? "integer_product" : "integer_linear",
              (of + ", 512 to 1,024, " + kind.name).c_str(),
-             weight_bytes + rows * (kRounded + kF * kWide));
+             weight_bytes + rows * ((rounds_itself ? kF * kDim : kRounded) + kF * kWide));
     }
   }
 }

@@ -108,7 +108,7 @@ TEST_P(EncoderTest, NeitherNeighboursNorThreadsChangeABit) {
   std::vector<std::unique_ptr<kernels::Backend>> others;
   for (const int threads : {1, 5}) {
     if (IsCuda()) continue;
-    others.push_back(*kernels::MakeCpuBackend(threads, GetParam() == "cpu_AMX"));
+    others.push_back(*kernels::MakeCpuBackend(threads));
   }
   for (int round = 0; round < Rounds(25); ++round) {
     const kernels::AttentionSpec spec = RandomEncoderSpec(random);

@@ -237,7 +237,7 @@ TEST_P(ProductsTest, GatherTakesRows) {
   }
 }
 
-FMA_ON_EVERY_BACKEND(ProductsTest);
+FMA_ON_BACKENDS(ProductsTest, ProductBackendNames);
 
 }  // namespace
 }  // namespace fmaserver::testing

@@ -2,6 +2,7 @@
 
 #include <type_traits>
 
+#include "kernels/cuda/dense/embed_kernel.h"
 #include "kernels/cuda/dense/linear_kernel.h"
 #include "kernels/cuda/dense/norm_kernel.h"
 #include "kernels/cuda/dense/pointwise_kernel.h"
@@ -84,15 +85,22 @@ absl::Status LaunchLinearOf(Stream& stream, const LinearOperation& operation) {
 
 absl::Status LaunchEmbed(Stream& stream, const int64_t* ids, const DeviceWeight& table,
                          bool accumulate, Matrix x) {
-  return WithElement(table.format, [&]<typename T>(T) {
-    EmbedKernel<T> kernel;
+  const auto launch = [&]<class Table>(const Table& rows) {
+    EmbedKernel<Table> kernel;
     kernel.ids = ids;
-    kernel.table = static_cast<const T*>(table.data);
-    kernel.pitch = table.pitch;
+    kernel.table = rows;
     kernel.x = x.data;
     kernel.cols = x.cols;
     kernel.accumulate = accumulate;
     return Launch(stream, PointwiseShape(x.rows, x.cols), kernel);
+  };
+  if (InBlocks(table.format)) {
+    return launch(IntegerTable{static_cast<const std::byte*>(table.data),
+                               {table.format, table.has_minima},
+                               UnitsOf(x.cols)});
+  }
+  return WithElement(table.format, [&]<typename T>(T) {
+    return launch(ElementTable<T>{static_cast<const T*>(table.data), table.pitch});
   });
 }
 

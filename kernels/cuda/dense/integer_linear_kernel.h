@@ -10,12 +10,13 @@
 #include <cstdint>
 
 #include "kernels/cuda/dense/integer_fragments.h"
+#include "kernels/cuda/dense/integer_inputs.h"
 
 namespace fmaserver::kernels::cuda {
 
 /// Grid: Blocks(); the tiles of a strip are neighbours, so that they find its weights in the
-/// caches.
-template <int kBits, bool kMinima>
+/// caches. Inputs: RoundedBefore or RoundedHere.
+template <int kBits, bool kMinima, class Inputs>
 struct IntegerLinearKernel : IntegerProduct {
   static constexpr int kThreads = 256;
   static constexpr int kMinBlocks = 4;
@@ -28,32 +29,41 @@ struct IntegerLinearKernel : IntegerProduct {
   static constexpr int kStride = 20;  ///< of a row of sums, against bank conflicts
   static constexpr int kBlockSums = kRows * kStride;
 
-  static constexpr int64_t SharedMemory() {
+  Inputs inputs;
+
+  static constexpr int64_t SharedMemory(int64_t in, int64_t rows) {
     constexpr int64_t kBlocks = int64_t{kRound} * kUnitBlocks;
     return SharedBytes<float>(kBlocks * kBlockSums) +
-           (kMinima ? 2 : 1) * SharedBytes<float>(kBlocks * kOutputs);
+           (kMinima ? 2 : 1) * SharedBytes<float>(kBlocks * kOutputs) +
+           Inputs::SharedMemory(in, rows);
   }
   static constexpr int64_t Blocks(int64_t out, int64_t rows) {
     return StripUnit::Strips(out) * TileUnit::Tiles(rows);
   }
 
   FMA_DEVICE void operator()() const {
-    const Memory memory;
+    SharedArena arena;
+    const Memory memory(arena);
     const int64_t tiles = TileUnit::Tiles(rows);
-    const Place place = {weight + BlockIndex() / tiles * units * Part::kUnit.Bytes(),
-                         x + BlockIndex() % tiles * units * TileUnit::kBytes,
-                         rows - BlockIndex() % tiles * kRows};
+    const std::byte* strip = weight + BlockIndex() / tiles * units * Part::kUnit.Bytes();
+    const Tile tile(inputs, *this, BlockIndex() % tiles, arena);
+    const int64_t rows_left = rows - BlockIndex() % tiles * kRows;
     const int row = ThreadIndex() / kOutputs;
     const int output = ThreadIndex() % kOutputs;
-    const bool has_result = row < kRows && row < place.rows;
+    const bool has_result = row < kRows && row < rows_left;
     float result = 0;
-    Loaded next = LoadRound(place, 0);
+    Loaded next = {};
+    LoadWeights(strip, 0, &next);
+    tile.Begin();
+    LoadInputs(tile, 0, &next);
     FMA_NO_UNROLL
     for (int64_t first = 0; first < units; first += kRound) {
-      Multiply(memory, next, first, place.rows);
-      next = LoadRound(place, first + kRound);
+      Multiply(memory, next, first, rows_left);
+      next = {};
+      LoadWeights(strip, first + kRound, &next);
+      LoadInputs(tile, first + kRound, &next);
       SyncThreads();
-      if (has_result) result = AddRound(memory, place, first, row, output, result);
+      if (has_result) result = AddRound(memory, tile, first, row, output, result);
       SyncThreads();
     }
     if (!has_result) return;
@@ -63,27 +73,19 @@ struct IntegerLinearKernel : IntegerProduct {
 
  private:
   using Part = StripPart<kBits, kMinima>;
+  using Tile = typename Inputs::Tile;
 
   struct Memory {
-    FMA_DEVICE Memory() : Memory(SharedArena()) {}
+    static constexpr int kBlocks = kRound * kUnitBlocks;
 
     Shared<float> sum;      // [blocks of a round, kRows, kStride]
     Shared<float> scale;    // [blocks of a round, kOutputs]
     Shared<float> minimum;  // the same
 
-   private:
-    static constexpr int kBlocks = kRound * kUnitBlocks;
-    FMA_DEVICE explicit Memory(SharedArena arena)
+    FMA_DEVICE explicit Memory(SharedArena& arena)
         : sum(arena.Take<float>(kBlocks * kBlockSums)),
           scale(arena.Take<float>(kBlocks * kOutputs)),
           minimum(arena.Take<float>(kMinima ? kBlocks * kOutputs : 0)) {}
-  };
-
-  /// The strip, the tile, and how many rows there are from its first on.
-  struct Place {
-    const std::byte* strip;
-    const std::byte* tile;
-    int64_t rows;
   };
 
   struct Loaded {
@@ -91,18 +93,20 @@ struct IntegerLinearKernel : IntegerProduct {
     TilePart x[kDepth];
   };
 
-  /// The warp's units of the round that begins with unit `first`; zeros past the last.
-  FMA_DEVICE Loaded LoadRound(const Place& place, int64_t first) const {
-    Loaded loaded = {};
+  /// The warp's units of the round that begins with unit `first`; none past the last.
+  FMA_DEVICE void LoadWeights(const std::byte* strip, int64_t first, Loaded* loaded) const {
     FMA_UNROLL
     for (int depth = 0; depth < kDepth; ++depth) {
       const int64_t unit = first + depth * kWarps + WarpIndex();
-      if (unit >= units) continue;
-      loaded.weights[depth] = Part::LoadFrom(place.strip + unit * Part::kUnit.Bytes());
-      loaded.x[depth] = TilePart::LoadFrom(place.tile + unit * TileUnit::kBytes, place.rows,
-                                           kCodesAreOver<kBits, kMinima> != 0);
+      if (unit < units) loaded->weights[depth] = Part::LoadFrom(strip + unit * Part::kUnit.Bytes());
     }
-    return loaded;
+  }
+  FMA_DEVICE void LoadInputs(const Tile& tile, int64_t first, Loaded* loaded) const {
+    FMA_UNROLL
+    for (int depth = 0; depth < kDepth; ++depth) {
+      const int64_t unit = first + depth * kWarps + WarpIndex();
+      if (unit < units) loaded->x[depth] = tile.Part(unit, kCodesAreOver<kBits, kMinima> != 0);
+    }
   }
 
   FMA_DEVICE void Multiply(const Memory& memory, const Loaded& loaded, int64_t first,
@@ -136,22 +140,19 @@ struct IntegerLinearKernel : IntegerProduct {
     }
   }
 
-  FMA_DEVICE float AddRound(const Memory& memory, const Place& place, int64_t first, int row,
+  FMA_DEVICE float AddRound(const Memory& memory, const Tile& tile, int64_t first, int row,
                             int output, float result) const {
     const int count = units - first < kRound ? static_cast<int>(units - first) : kRound;
-    const std::byte* unit = place.tile + first * TileUnit::kBytes;
-    for (int i = 0; i < count; ++i, unit += TileUnit::kBytes) {
+    for (int unit = 0; unit < count; ++unit) {
       FMA_UNROLL
       for (int block = 0; block < kUnitBlocks; ++block) {
-        const int at = i * kUnitBlocks + block;
-        const std::byte* number = unit + TileUnit::NumberOffset(row, block);
-        const float x_scale =
-            LoadConstant(reinterpret_cast<const float*>(number + TileUnit::kScalesOffset));
+        const int at = unit * kUnitBlocks + block;
+        const float x_scale = tile.Scale(first + unit, row, block);
         float minimum = 0;
         int x_sum = 0;
         if constexpr (kMinima) {
           minimum = memory.minimum.Get(at * kOutputs + output);
-          x_sum = LoadConstant(reinterpret_cast<const int32_t*>(number + TileUnit::kSumsOffset));
+          x_sum = tile.Sum(first + unit, row, block);
         }
         result =
             AddBlock<kMinima>(result, memory.sum.Get(at * kBlockSums + row * kStride + output),

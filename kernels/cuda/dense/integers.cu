@@ -1,6 +1,5 @@
 #include "kernels/cuda/dense/integers.h"
 
-#include "kernels/cuda/dense/integer_embed_kernel.h"
 #include "kernels/cuda/dense/integer_linear_kernel.h"
 #include "kernels/cuda/dense/integer_product_kernel.h"
 #include "kernels/cuda/dense/round_inputs_kernel.h"
@@ -13,77 +12,95 @@ namespace {
 /// more of it. Both kernels give the same bits.
 constexpr int64_t kRowsOfLinear = 32;
 
-absl::Status LaunchRoundInputs(Stream& stream, const LinearOperation& operation,
-                               std::byte* rounded) {
+/// Whether the product's blocks are to round its inputs, as each of them must then do for itself:
+/// when all of them together round no more numbers than an H100 does in half the time of a launch,
+/// by the count of instructions, and have shared memory for them beside the sums.
+bool RoundsItself(const LinearOperation& operation) {
+  constexpr int64_t kMostNumbers = int64_t{1} << 20;
+  constexpr int64_t kMostBytes = 24576;
+  const Matrix& x = operation.x;
+  return x.rows <= TileUnit::kRows &&
+         StripUnit::Strips(operation.weights.out) * x.rows * x.cols <= kMostNumbers &&
+         RoundedHere::SharedMemory(operation.weights.in, x.rows) <= kMostBytes;
+}
+
+FloatInputs InputsOf(const LinearOperation& operation) {
   const Matrix& x = operation.x;
   const int64_t in = operation.weights.in;
-  RoundInputsKernel kernel;
-  kernel.x = x.data;
-  kernel.out = rounded;
-  kernel.rows = x.rows;
-  kernel.cols = x.cols;
-  kernel.in = in;
-  kernel.x_is_aligned =
+  FloatInputs inputs;
+  inputs.x = x.data;
+  inputs.cols = x.cols;
+  inputs.in = in;
+  inputs.x_is_aligned =
       x.cols % 4 == 0 && in % 4 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
-  kernel.norm = operation.norm;
-  kernel.norm_eps = operation.norm_eps;
-  kernel.activates = operation.activates_x;
-  kernel.activation = operation.activation;
+  inputs.norm = operation.norm;
+  inputs.norm_eps = operation.norm_eps;
+  inputs.activates = operation.activates_x;
+  inputs.activation = operation.activation;
+  return inputs;
+}
+
+absl::Status LaunchRoundInputs(Stream& stream, const LinearOperation& operation,
+                               std::byte* rounded) {
+  RoundInputsKernel kernel{InputsOf(operation)};
+  kernel.out = rounded;
+  kernel.rows = operation.x.rows;
   return Launch(stream,
-                {.blocks_x = RoundInputsKernel::Blocks(x.rows, in),
+                {.blocks_x = RoundInputsKernel::Blocks(kernel.rows, kernel.in),
                  .shared_bytes = RoundInputsKernel::kSharedBytes},
                 kernel);
 }
 
+template <int kBits, bool kMinima, class Inputs>
+absl::Status LaunchLinear(Stream& stream, const IntegerProduct& product, int64_t in,
+                          const Inputs& inputs) {
+  using Kernel = IntegerLinearKernel<kBits, kMinima, Inputs>;
+  return Launch(stream,
+                {.blocks_x = Kernel::Blocks(product.out, product.rows),
+                 .shared_bytes = Kernel::SharedMemory(in, product.rows)},
+                Kernel{product, inputs});
+}
+
 template <int kBits, bool kMinima>
-absl::Status LaunchProduct(Stream& stream, const IntegerProduct& product) {
-  using Linear = IntegerLinearKernel<kBits, kMinima>;
-  using Product = IntegerProductKernel<kBits, kMinima>;
-  if (product.rows <= kRowsOfLinear) {
-    return Launch(stream,
-                  {.blocks_x = Linear::Blocks(product.out, product.rows),
-                   .shared_bytes = Linear::SharedMemory()},
-                  Linear{product});
+absl::Status LaunchProduct(Stream& stream, const LinearOperation& operation,
+                           const IntegerProduct& product) {
+  const int64_t in = operation.weights.in;
+  if (product.x == nullptr) {
+    return LaunchLinear<kBits, kMinima>(stream, product, in, RoundedHere{InputsOf(operation)});
   }
-  return Launch(stream, {.blocks_x = Product::Blocks(product.out, product.rows)}, Product{product});
+  if (product.rows <= kRowsOfLinear) {
+    return LaunchLinear<kBits, kMinima>(stream, product, in, RoundedBefore{});
+  }
+  using Kernel = IntegerProductKernel<kBits, kMinima>;
+  return Launch(stream, {.blocks_x = Kernel::Blocks(product.out, product.rows)}, Kernel{product});
 }
 
 template <int kBits>
-absl::Status LaunchBits(Stream& stream, const IntegerProduct& product, bool has_minima) {
-  return has_minima ? LaunchProduct<kBits, true>(stream, product)
-                    : LaunchProduct<kBits, false>(stream, product);
+absl::Status LaunchBits(Stream& stream, const LinearOperation& operation,
+                        const IntegerProduct& product) {
+  return operation.weights.has_minima ? LaunchProduct<kBits, true>(stream, operation, product)
+                                      : LaunchProduct<kBits, false>(stream, operation, product);
 }
 
 }  // namespace
 
-absl::Status LaunchIntegerEmbed(Stream& stream, const int64_t* ids, const DeviceWeight& table,
-                                bool accumulate, Matrix x) {
-  IntegerEmbedKernel kernel;
-  kernel.ids = ids;
-  kernel.table = static_cast<const std::byte*>(table.data);
-  kernel.unit = {table.format, table.has_minima};
-  kernel.x = x.data;
-  kernel.cols = x.cols;
-  kernel.accumulate = accumulate;
-  return Launch(stream, {.blocks_x = x.rows * Pointwise::Chunks(x.cols)}, kernel);
-}
-
 absl::Status LaunchIntegerLinear(Stream& stream, const LinearOperation& operation,
                                  std::byte* rounded) {
   const DeviceWeight& weights = operation.weights;
-  absl::Status status = LaunchRoundInputs(stream, operation, rounded);
-  const IntegerProduct product = {.weight = static_cast<const std::byte*>(weights.data),
-                                  .x = rounded,
-                                  .bias = weights.bias,
-                                  .y = operation.y.data,
-                                  .units = UnitsOf(weights.in),
-                                  .out = weights.out,
-                                  .rows = operation.x.rows,
-                                  .accumulate = operation.accumulate};
-  status.Update(weights.format == WeightFormat::kInt8
-                    ? LaunchBits<8>(stream, product, weights.has_minima)
-                    : LaunchBits<4>(stream, product, weights.has_minima));
-  return status;
+  IntegerProduct product = {.weight = static_cast<const std::byte*>(weights.data),
+                            .bias = weights.bias,
+                            .y = operation.y.data,
+                            .units = UnitsOf(weights.in),
+                            .out = weights.out,
+                            .rows = operation.x.rows,
+                            .accumulate = operation.accumulate};
+  if (!RoundsItself(operation)) {
+    absl::Status status = LaunchRoundInputs(stream, operation, rounded);
+    if (!status.ok()) return status;
+    product.x = rounded;
+  }
+  return weights.format == WeightFormat::kInt8 ? LaunchBits<8>(stream, operation, product)
+                                               : LaunchBits<4>(stream, operation, product);
 }
 
 }  // namespace fmaserver::kernels::cuda

@@ -1,4 +1,4 @@
-// Launchers of the operations with weights that are integers in blocks; as those of dense.h.
+// Launcher of the products with weights that are integers in blocks; as those of dense.h.
 #pragma once
 
 #include <cstddef>
@@ -8,9 +8,6 @@
 #include "kernels/cuda/dense/dense.h"
 
 namespace fmaserver::kernels::cuda {
-
-absl::Status LaunchIntegerEmbed(Stream& stream, const int64_t* ids, const DeviceWeight& table,
-                                bool accumulate, Matrix x);
 
 /// A product of any number of rows; `rounded` is memory of TilesBytes() for its inputs.
 absl::Status LaunchIntegerLinear(Stream& stream, const LinearOperation& operation,

@@ -1,4 +1,4 @@
-// Operations of one element or one row each: embedding, activation, gathering and rounding of rows.
+// Operations of one element or one row each: activation, gathering and rounding of rows.
 //
 // The grid of each: rows * Chunks(cols) blocks, each for kThreads columns of one row, in one
 // dimension because a grid's second dimension ends at 65,535.
@@ -26,29 +26,6 @@ struct Pointwise {
   FMA_DEVICE static Element Here(int64_t cols) {
     const int64_t chunks = Chunks(cols);
     return {BlockIndex() / chunks, BlockIndex() % chunks * kThreads + ThreadIndex()};
-  }
-};
-
-/// x[i] = table[ids[i]], or x[i] += table[ids[i]]; see Backend::Embed.
-template <typename T>
-struct EmbedKernel : Pointwise {
-  static constexpr const char* kName = "embed";
-
-  const int64_t* ids = nullptr;  // [rows]
-  const T* table = nullptr;      // [., cols], rows `pitch` elements apart
-  int64_t pitch = 0;
-  float* x = nullptr;  // [rows, cols]
-  int64_t cols = 0;
-  bool accumulate = false;
-
-  FMA_DEVICE void operator()() const {
-    const Element here = Here(cols);
-    if (here.col >= cols) return;
-    const int64_t id = Load(ids + here.row);
-    float value = AsFloat(LoadConstant(table + id * pitch + here.col));
-    float* to = x + here.row * cols + here.col;
-    if (accumulate) value += Load(to);
-    Store(to, value);
   }
 };
 

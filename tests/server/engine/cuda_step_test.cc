@@ -7,6 +7,7 @@
 #include "model_loader/checkpoint.h"
 #include "server/engine/model.h"
 #include "server/engine/slot_pool.h"
+#include "server/engine/weight_type.h"
 #include "tests/emulator/emulator.h"
 #include "tests/server/engine/engine_fixture.h"
 #include "tests/server/engine/model_archive.h"
@@ -64,16 +65,23 @@ class Decoding {
   int64_t position_ = 0;
 };
 
-void ExpectAsManyLaunchesAtEveryLength(const model::ModelConfig& config) {
+/// A random model with weights in bfloat16, or rounded to `weights`.
+std::unique_ptr<engine::Model> LoadModel(
+    const model::ModelConfig& config, engine::WeightType weights = engine::WeightType::kAsStored) {
   const TempFolder folder;
-  ASSERT_TRUE(WriteRandomCheckpoint(config, 3, kernels::WeightFormat::kBF16, folder.path()).ok());
+  EXPECT_TRUE(WriteRandomCheckpoint(config, 3, kernels::WeightFormat::kBF16, folder.path()).ok());
   const auto checkpoint = model::Checkpoint::Open(folder.path());
-  ASSERT_TRUE(checkpoint.ok());
+  EXPECT_TRUE(checkpoint.ok());
+  auto model = engine::Model::Load(*checkpoint, *kernels::cuda::MakeCudaBackend(0),
+                                   {.max_rows = 16, .weights = weights});
+  EXPECT_TRUE(model.ok()) << model.status();
+  return *std::move(model);
+}
+
+void ExpectAsManyLaunchesAtEveryLength(const model::ModelConfig& config) {
   for (const int sequences : {1, 3, 13}) {
-    const auto model =
-        engine::Model::Load(*checkpoint, *kernels::cuda::MakeCudaBackend(0), {.max_rows = 16});
-    ASSERT_TRUE(model.ok()) << model.status();
-    Decoding decoding(**model, sequences);
+    const auto model = LoadModel(config);
+    Decoding decoding(*model, sequences);
     int64_t launches = 0;
     for (int step = 0; step < 40; ++step) {
       const int64_t launches_before = Launches();
@@ -96,6 +104,31 @@ TEST(CudaStepTest, SoItIsWithSelectedTokens) {
 }
 
 TEST(CudaStepTest, SoItIsWithOpenedUnits) { ExpectAsManyLaunchesAtEveryLength(OpeningConfig()); }
+
+/// Of the third step, beside those before it.
+int64_t LaunchesOfAStep(const model::ModelConfig& config, engine::WeightType weights,
+                        int sequences) {
+  const auto model = LoadModel(config, weights);
+  Decoding decoding(*model, sequences);
+  decoding.Step();
+  decoding.Step();
+  const int64_t before = Launches();
+  decoding.Step();
+  return Launches() - before;
+}
+
+/// A small product with integers of up to 8 rows rounds its inputs itself; with more rows each
+/// layer's four products, and that for the logits, have a launch before them.
+TEST(CudaStepTest, WithIntegersFewSequencesAreAsManyLaunchesAsWithBfloat16) {
+  const model::ModelConfig config = SmallConfig();
+  const int64_t plain = LaunchesOfAStep(config, engine::WeightType::kAsStored, 1);
+  for (const auto weights : {engine::WeightType::kInt8, engine::WeightType::kInt4}) {
+    SCOPED_TRACE(engine::NameOf(weights));
+    EXPECT_EQ(LaunchesOfAStep(config, weights, 1), plain);
+    EXPECT_EQ(LaunchesOfAStep(config, weights, 8), plain);
+    EXPECT_EQ(LaunchesOfAStep(config, weights, 9), plain + int64_t{4} * config.num_layers + 1);
+  }
+}
 
 }  // namespace
 }  // namespace fmaserver::testing

@@ -1,7 +1,6 @@
-// Embedding from a table of integers in blocks.
+// Embedding from tables of elements and of integers in blocks.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 
 #include "kernels/cuda/dense/integer_layout.h"
@@ -9,33 +8,29 @@
 
 namespace fmaserver::kernels::cuda {
 
-/// x[i] = table[ids[i]], or x[i] += table[ids[i]]; see Backend::Embed.
-struct IntegerEmbedKernel : Pointwise {
-  static constexpr const char* kName = "integer_embed";
+/// [., cols], rows `pitch` elements apart.
+template <typename T>
+struct ElementTable {
+  const T* data = nullptr;
+  int64_t pitch = 0;
 
-  const int64_t* ids = nullptr;      // [rows]
-  const std::byte* table = nullptr;  // [strips, units] of `unit`
-  StripUnit unit;
-  float* x = nullptr;  // [rows, cols]
-  int64_t cols = 0;
-  bool accumulate = false;
-
-  FMA_DEVICE void operator()() const {
-    const Element here = Here(cols);
-    if (here.col >= cols) return;
-    float value = At(Load(ids + here.row), here.col);
-    float* to = x + here.row * cols + here.col;
-    if (accumulate) value += Load(to);
-    Store(to, value);
+  FMA_DEVICE float At(int64_t row, int64_t col) const {
+    return AsFloat(LoadConstant(data + row * pitch + col));
   }
+};
 
- private:
+/// [strips, units] of `unit`.
+struct IntegerTable {
+  const std::byte* data = nullptr;
+  StripUnit unit;
+  int64_t units = 0;  ///< of a row
+
   FMA_DEVICE float At(int64_t row, int64_t col) const {
     constexpr int64_t kUnitInputs = kUnitBlocks * kWeightBlock;
     const int64_t strip = row / StripUnit::kOutputs;
     const int64_t out = row % StripUnit::kOutputs;
     const int64_t block = col % kUnitInputs / kWeightBlock;
-    const std::byte* from = table + (strip * UnitsOf(cols) + col / kUnitInputs) * unit.Bytes();
+    const std::byte* from = data + (strip * units + col / kUnitInputs) * unit.Bytes();
     const int64_t half = StripUnit::HalfOffset(out, block);
     const float scale = Half(from + unit.ScalesOffset() + half);
     const float scaled = scale * static_cast<float>(Code(from, out, block, col % kWeightBlock));
@@ -43,6 +38,7 @@ struct IntegerEmbedKernel : Pointwise {
     return unit.has_minima ? scaled + Half(from + unit.MinimaOffset() + half) : scaled;
   }
 
+ private:
   /// What a code stands for in units of the scale.
   FMA_DEVICE int Code(const std::byte* from, int64_t out, int64_t block, int64_t i) const {
     const int64_t at = unit.CodeOffset(out, block, i);
@@ -55,6 +51,27 @@ struct IntegerEmbedKernel : Pointwise {
 
   FMA_DEVICE static float Half(const std::byte* from) {
     return AsFloat(LoadConstant(reinterpret_cast<const Float16*>(from)));
+  }
+};
+
+/// x[i] = table[ids[i]], or x[i] += table[ids[i]]; see Backend::Embed.
+template <class Table>
+struct EmbedKernel : Pointwise {
+  static constexpr const char* kName = "embed";
+
+  const int64_t* ids = nullptr;  // [rows]
+  Table table;
+  float* x = nullptr;  // [rows, cols]
+  int64_t cols = 0;
+  bool accumulate = false;
+
+  FMA_DEVICE void operator()() const {
+    const Element here = Here(cols);
+    if (here.col >= cols) return;
+    float value = table.At(Load(ids + here.row), here.col);
+    float* to = x + here.row * cols + here.col;
+    if (accumulate) value += Load(to);
+    Store(to, value);
   }
 };
 
