@@ -69,7 +69,8 @@ TEST_F(ReadAheadTest, PaysOnceTheThreadHasWaitedForAPage) {
   ReadAhead ahead;
   for (int i = 0; i < 5000 && (ahead.Pays() || i == 0); ++i) continue;
   EXPECT_FALSE(ahead.Pays());
-  EXPECT_EQ(*static_cast<const volatile std::byte*>(bytes_.data()), std::byte{1});
+  const std::byte first = *static_cast<const volatile std::byte*>(bytes_.data());
+  EXPECT_EQ(first, std::byte{1});
   EXPECT_TRUE(ahead.Pays());
 }
 
