@@ -34,6 +34,7 @@ struct Flags {
   std::string model;
   std::string device = "auto";
   std::string cache_dtype = "f32";
+  std::string archive_dtype = "as-is";
   std::string weights = "as-is";
   std::string instructions;
   int threads = 0;
@@ -143,6 +144,7 @@ absl::StatusOr<nlohmann::json> Run(const Flags& flags) {
   if (!device.ok()) return device.status();
   engine::ModelOptions options{.max_rows = flags.sequences * flags.rows};
   options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);
+  options.archive_type = kernels::CacheTypeNamed(flags.archive_dtype);  // as-is: none
   options.weights = *engine::WeightTypeNamed(flags.weights);
   const auto model = engine::Model::Load(*checkpoint, std::move(device->backend), options);
   if (!model.ok()) return model.status();
@@ -182,6 +184,8 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
   app.add_option("--device", flags.device, "auto, cpu or cuda:N");
   app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+  app.add_option("--archive-dtype", flags.archive_dtype, "Of archived tokens; as-is: the same")
+      ->check(CLI::IsMember({"as-is", "bf16", "int8"}));
   app.add_option("--weights", flags.weights, "What the large weights are rounded to")
       ->check(CLI::IsMember({"as-is", "bf16", "int8", "int4"}));
   app.add_option("--threads", flags.threads, "Threads of the cpu device");

@@ -105,6 +105,11 @@ void AddArchiveFlags(CLI::App& app, Flags& flags) {
                  "in memory")
       ->type_name("DIR")
       ->group("Archives");
+  app.add_option("--archive-dtype", flags.archive_dtype,
+                 "Elements of the keys and values in archives, no larger than those of "
+                 "--cache-dtype; as-is: the same")
+      ->check(CLI::IsMember({"as-is", "bf16", "int8"}))
+      ->group("Archives");
   app.add_flag("--no-archive", flags.no_archive,
                "Keep no archives: every model is served in constant memory")
       ->group("Archives");

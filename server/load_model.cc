@@ -25,8 +25,11 @@ std::string Mebibytes(int64_t bytes) {
   return fmt::format("{:.2f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
-kernels::CacheType CacheTypeOf(const Flags& flags) {
-  return *kernels::CacheTypeNamed(flags.cache_dtype);  // CLI11 checked it
+engine::ModelOptions OptionsForModel(const Flags& flags, engine::WeightType weights) {
+  return {.max_rows = engine::Engine::MaxRows(flags.engine),
+          .cache_type = *kernels::CacheTypeNamed(flags.cache_dtype),     // CLI11 checked it
+          .archive_type = kernels::CacheTypeNamed(flags.archive_dtype),  // as-is: none
+          .weights = weights};
 }
 
 void LogArchives(const engine::Engine& engine) {
@@ -96,14 +99,15 @@ ModelMemory ModelLoader::MemoryOf(const model::Checkpoint& checkpoint,
     return {.weights = engine::LoadedBytes(checkpoint, weights_),
             .step = flags_.engine.encoder_bytes};
   }
-  const kernels::SlotLayout layout(config.attention, config.num_layers, CacheTypeOf(flags_));
+  const kernels::SlotLayout layout =
+      engine::Model::LayoutOf(config, OptionsForModel(flags_, weights_));
   memory.weights = engine::LoadedBytes(checkpoint, weights_);
   // Slots that no memory holds are the engine's to refuse; here they need not overflow.
   constexpr int64_t kMostSlotBytes = int64_t{1} << 60;
   memory.slots = std::min(layout.slot_bytes, kMostSlotBytes / flags_.engine.num_slots) *
                  flags_.engine.num_slots;
   memory.step = engine::Model::StepBytes(config, engine::Engine::MaxRows(flags_.engine));
-  const kernels::ArchiveLayout archive(config.attention, config.num_layers, layout.type);
+  const kernels::ArchiveLayout archive = layout.Archive(config.attention);
   if (archive) {
     const engine::ArchiveOptions options = OptionsForEngine().archive;
     const int64_t groups = options.bytes / archive.GroupBytes();
@@ -186,10 +190,7 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadEncoder(
 absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadDecoder(
     const models::ModelSource& source, const model::Checkpoint& checkpoint,
     const std::shared_ptr<kernels::Backend>& backend, std::shared_ptr<const void> room) {
-  auto model = engine::Model::Load(checkpoint, backend,
-                                   {.max_rows = engine::Engine::MaxRows(flags_.engine),
-                                    .cache_type = CacheTypeOf(flags_),
-                                    .weights = weights_});
+  auto model = engine::Model::Load(checkpoint, backend, OptionsForModel(flags_, weights_));
   if (!model.ok()) return model.status();
 
   const auto counts = std::make_shared<metrics::Metrics>(

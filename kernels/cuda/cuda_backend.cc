@@ -46,6 +46,14 @@ int64_t BucketOf(int64_t rows) {
   return SlotLayout::RoundUp(rows, step);
 }
 
+/// Integers are stored two at a time.
+absl::Status CheckChannels(CacheType type, int32_t head_dim) {
+  if (type != CacheType::kInt8 || head_dim % 2 == 0) return absl::OkStatus();
+  return absl::UnimplementedError(
+      absl::StrCat("this device cannot keep keys and values in int8 where heads have ", head_dim,
+                   " channels; allowed: an even number, or a cache in f32, bf16"));
+}
+
 class CudaBackend : public Backend, private RowSampler {
  public:
   static absl::StatusOr<std::unique_ptr<Backend>> Create(int device);
@@ -67,10 +75,8 @@ class CudaBackend : public Backend, private RowSampler {
 
   absl::StatusOr<std::unique_ptr<SlotMemory>> AllocateSlots(const SlotLayout& layout,
                                                             int32_t count) override {
-    if (layout.type == CacheType::kInt8 && layout.head_dim % 2 != 0) {
-      return absl::UnimplementedError(absl::StrCat(
-          "this device cannot keep keys and values in int8 where heads have ", layout.head_dim,
-          " channels; allowed: an even number, or a cache in f32, bf16"));
+    if (absl::Status status = CheckChannels(layout.type, layout.head_dim); !status.ok()) {
+      return status;
     }
     if (absl::Status status = UseDevice(device_); !status.ok()) return status;
     auto memory = Memory::Allocate(Memory::Kind::kDevice, layout.slot_bytes * count);
@@ -80,6 +86,9 @@ class CudaBackend : public Backend, private RowSampler {
 
   absl::StatusOr<std::unique_ptr<ArchiveGroup>> MakeGroup(const ArchiveLayout& layout,
                                                           std::span<std::byte> tokens) override {
+    if (absl::Status status = CheckChannels(layout.type, layout.head_dim); !status.ok()) {
+      return status;
+    }
     return DeviceArchiveGroup::Make(device_, layout, tokens);
   }
 

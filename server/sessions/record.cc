@@ -132,7 +132,8 @@ absl::Status RecordReader::TakeHeader() {
     return absl::InvalidArgumentError("damaged: the header cannot be read");
   }
   if (header_.model() != model_) {
-    return Refusal("model", Words{"another model"}, "the one that is served",
+    return Refusal("model", Words{"another model"},
+                   "the one that is served, with its types of cache, archive and weights",
                    absl::StatusCode::kFailedPrecondition);
   }
   head_ = std::exchange(buffer_, {});

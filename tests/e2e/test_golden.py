@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,25 @@ def test_losses_are_those_of_the_logits(context: int, tmp_path: Path) -> None:
     found = np.load(losses)
     assert found.dtype == np.float32 and found.shape == expected.shape
     assert np.abs(found - expected).max() <= 1e-5
+
+
+@pytest.mark.parametrize("mode", ["decode", "prefill"])
+@pytest.mark.parametrize(("archive", "bound"), [("bf16", 0.05), ("int8", 0.1)])
+@pytest.mark.parametrize("case", [case for case in CASES if case.startswith("select_open")])
+def test_a_rounded_archive_stays_close(case: str, archive: str, bound: float, mode: str, tmp_path: Path) -> None:
+    golden = np.load(GOLDEN / case / "logits.npy")
+    logits = evaluate(case, tmp_path / "logits.npy", "--archive-dtype", archive, "--mode", mode)
+    difference = np.abs(log_softmax(logits) - log_softmax(golden)).max()
+    assert 1e-4 < difference <= bound, difference
+
+
+def test_an_archive_has_no_larger_numbers_than_the_cache() -> None:
+    folder = GOLDEN / "select_open"
+    command = [BIN / "fma-eval", "--model", folder, "--token-ids", folder / "case.json"]
+    command += ["--cache-dtype", "int8", "--archive-dtype", "bf16"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert 'archive dtype is "bf16"; allowed: as-is or int8 beside a cache in int8' in done.stderr
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not selects(case)])

@@ -18,7 +18,8 @@
 
 namespace fmaserver::kernels::cuda {
 
-/// Blocks: (row, KV head), and y: the place of the unit in the row's list. kWide: a unit's tokens
+/// Blocks: (row, KV head), and y: the place of the unit in the row's list. T: the archive's element
+/// type. kWide: a unit's tokens
 /// and channels fill pieces of 16 bytes.
 template <typename T, bool kWide>
 struct AttendUnitsKernel : OpenParameters {

@@ -41,24 +41,17 @@ absl::Status LaunchUnits(Stream& stream, const OpenParameters& parameters, int64
 }
 
 template <typename T>
-absl::Status LaunchOpeningOf(Stream& stream, const OpenParameters& parameters, int64_t count,
-                             int64_t blocks) {
+absl::Status LaunchUnitsOf(Stream& stream, const OpenParameters& parameters, int64_t count) {
   const AttentionSpec& spec = parameters.attention.spec;
-  absl::Status status = LaunchScan<SketchNumber<T>>(stream, parameters, blocks);
-  status.Update(Launch(
-      stream,
-      {.blocks_x = count * spec.num_kv_heads, .shared_bytes = ChooseUnitsKernel::SharedMemory()},
-      ChooseUnitsKernel{parameters}));
   constexpr int64_t kPiece = 16 / sizeof(T);
   const bool wide = spec.open_size % kPiece == 0 && spec.head_dim % kPiece == 0;
-  status.Update(wide ? LaunchUnits<T, true>(stream, parameters, count)
-                     : LaunchUnits<T, false>(stream, parameters, count));
-  return status;
+  return wide ? LaunchUnits<T, true>(stream, parameters, count)
+              : LaunchUnits<T, false>(stream, parameters, count);
 }
 
-template <typename T>
+template <typename T, typename A>
 absl::Status LaunchArchivingOf(Stream& stream, const OpenParameters& parameters, int64_t blocks) {
-  using Kernel = ArchiveUnitsKernel<T>;
+  using Kernel = ArchiveUnitsKernel<T, A>;
   const AttentionSpec& spec = parameters.attention.spec;
   return Launch(stream,
                 {.blocks_x = blocks * spec.num_kv_heads,
@@ -90,9 +83,18 @@ OpenParameters OpeningOf(const PrefillParameters& parameters, const DecodeRow* r
 absl::Status LaunchOpening(Stream& stream, const OpenParameters& parameters, int64_t count,
                            int64_t blocks) {
   if (parameters.notes == nullptr) return absl::OkStatus();
-  return WithCacheElement(parameters.layout.type, [&]<typename T>(T) {
-    return LaunchOpeningOf<T>(stream, parameters, count, blocks);
+  const AttentionSpec& spec = parameters.attention.spec;
+  absl::Status status = WithCacheElement(parameters.layout.type, [&]<typename T>(T) {
+    return LaunchScan<SketchNumber<T>>(stream, parameters, blocks);
   });
+  status.Update(Launch(
+      stream,
+      {.blocks_x = count * spec.num_kv_heads, .shared_bytes = ChooseUnitsKernel::SharedMemory()},
+      ChooseUnitsKernel{parameters}));
+  status.Update(WithCacheElement(parameters.layout.archive_type, [&]<typename T>(T) {
+    return LaunchUnitsOf<T>(stream, parameters, count);
+  }));
+  return status;
 }
 
 absl::Status LaunchReport(Stream& stream, const OpenParameters& parameters, int64_t count,
@@ -105,7 +107,13 @@ absl::Status LaunchReport(Stream& stream, const OpenParameters& parameters, int6
 absl::Status LaunchArchiving(Stream& stream, const OpenParameters& parameters, int64_t blocks) {
   if (parameters.notes == nullptr) return absl::OkStatus();
   return WithCacheElement(parameters.layout.type, [&]<typename T>(T) {
-    return LaunchArchivingOf<T>(stream, parameters, blocks);
+    return WithCacheElement(parameters.layout.archive_type, [&]<typename A>(A) {
+      if constexpr (CanArchive(kCacheTypeOf<T>, kCacheTypeOf<A>)) {
+        return LaunchArchivingOf<T, A>(stream, parameters, blocks);
+      } else {
+        return absl::InternalError("no archive has larger numbers than the slot beside it");
+      }
+    });
   });
 }
 
