@@ -35,6 +35,7 @@ struct Flags {
   std::string device = "auto";
   std::string cache_dtype = "f32";
   std::string archive_dtype = "as-is";
+  int64_t device_unit_cache = 0;
   std::string weights = "as-is";
   std::string instructions;
   int threads = 0;
@@ -148,6 +149,9 @@ absl::StatusOr<nlohmann::json> Run(const Flags& flags) {
   options.weights = *engine::WeightTypeNamed(flags.weights);
   const auto model = engine::Model::Load(*checkpoint, std::move(device->backend), options);
   if (!model.ok()) return model.status();
+  const auto cached =
+      (*model)->backend().CacheUnits((*model)->archive_layout(), flags.device_unit_cache);
+  if (!cached.ok()) return cached.status();
   const auto times = Measure(**model, flags);
   if (!times.ok()) return times.status();
   const std::vector<double>& seconds = times->wall;
@@ -199,6 +203,9 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::NonNegativeNumber);
   app.add_option("--warm-up", flags.warm_up, "Steps that are not measured");
   app.add_option("--steps", flags.steps, "Steps that are")->check(CLI::PositiveNumber);
+  app.add_option("--device-unit-cache", flags.device_unit_cache,
+                 "Bytes of a GPU's memory for copies of units that were opened")
+      ->check(CLI::NonNegativeNumber);
   app.add_flag("--no-archive", flags.no_archive, "Open no units of the far past");
 }
 

@@ -39,6 +39,10 @@ void LogArchives(const engine::Engine& engine) {
   spdlog::info("archives: {} for each 1000 tokens of a sequence, {} at most, {}",
                Mebibytes(archives->BytesPer1000Tokens()), Mebibytes(archives->budget_bytes()),
                dir.empty() ? "in memory" : "tokens in " + dir.string());
+  if (archives->unit_cache_bytes() > 0) {
+    spdlog::info("units that were opened last: {} of the device's memory",
+                 Mebibytes(archives->unit_cache_bytes()));
+  }
 }
 
 std::string WhereSaved(const sessions::SessionOptions& options) {

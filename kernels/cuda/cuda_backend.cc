@@ -26,6 +26,7 @@
 #include "kernels/cuda/step_data.h"
 #include "kernels/cuda/tentative_rows.h"
 #include "kernels/cuda/transfer.h"
+#include "kernels/cuda/unit_cache.h"
 
 namespace fmaserver::kernels::cuda {
 namespace {
@@ -90,6 +91,18 @@ class CudaBackend : public Backend, private RowSampler {
       return status;
     }
     return DeviceArchiveGroup::Make(device_, layout, tokens);
+  }
+
+  absl::StatusOr<int64_t> CacheUnits(const ArchiveLayout& layout, int64_t bytes) override {
+    auto cache = UnitCache::Create(device_, layout, bytes);
+    if (!cache.ok()) return cache.status();
+    unit_cache_ = *std::move(cache);
+    return unit_cache_ == nullptr ? 0 : unit_cache_->bytes();
+  }
+  std::optional<UnitReads> ReadsOfUnits() const override {
+    if (unit_cache_ == nullptr) return std::nullopt;
+    const absl::StatusOr<UnitReads> reads = unit_cache_->Reads();
+    return reads.ok() ? std::optional(*reads) : std::nullopt;
   }
 
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
@@ -187,6 +200,7 @@ class CudaBackend : public Backend, private RowSampler {
   const std::unique_ptr<Executor> executor_;
   const Transfer transfer_;
   const std::unique_ptr<SketchCopier> sketches_;
+  std::unique_ptr<UnitCache> unit_cache_;  // null: there is none
   Uploader uploader_;
   GraphCache graphs_;
   StepData data_;
@@ -299,6 +313,7 @@ void CudaBackend::PutPlan(const AttentionPlan& plan) {
   if (!plan.archive.empty()) {
     const auto groups = static_cast<int64_t>(std::bit_ceil(plan.archive.size()));
     plan_.archive = Put<DeviceGroup>(plan.archive, groups);  // graphs see a new place seldom
+    if (unit_cache_ != nullptr) plan_.unit_cache = unit_cache_->view();
   }
   PutReports(plan);
   copies_ = plan.copies;

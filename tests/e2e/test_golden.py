@@ -58,14 +58,17 @@ def test_losses_are_those_of_the_logits(context: int, tmp_path: Path) -> None:
     assert np.abs(found - expected).max() <= 1e-5
 
 
-@pytest.mark.parametrize("mode", ["decode", "prefill"])
-@pytest.mark.parametrize(("archive", "bound"), [("bf16", 0.05), ("int8", 0.1)])
+@pytest.mark.parametrize(("archive", "bound"), [("bf16", 0.03), ("int8", 0.15)])
 @pytest.mark.parametrize("case", [case for case in CASES if case.startswith("select_open")])
-def test_a_rounded_archive_stays_close(case: str, archive: str, bound: float, mode: str, tmp_path: Path) -> None:
-    golden = np.load(GOLDEN / case / "logits.npy")
-    logits = evaluate(case, tmp_path / "logits.npy", "--archive-dtype", archive, "--mode", mode)
-    difference = np.abs(log_softmax(logits) - log_softmax(golden)).max()
-    assert 1e-4 < difference <= bound, difference
+def test_a_rounded_archive_stays_close(case: str, archive: str, bound: float, tmp_path: Path) -> None:
+    """At nine of ten tokens; some of the others follow a choice that rounding has turned."""
+    golden = log_softmax(np.load(GOLDEN / case / "logits.npy"))
+    decoded = evaluate(case, tmp_path / "decode.npy", "--archive-dtype", archive, "--mode", "decode")
+    difference = np.abs(log_softmax(decoded) - golden).max(axis=-1)
+    group = json.loads((GOLDEN / case / "config.json").read_text("utf-8"))["fma"]["group_size"]
+    assert difference[: 2 * group].max() <= 1e-3 < difference.max(), "nothing is opened before the third group"
+    assert np.quantile(difference, 0.9) <= bound
+    assert np.array_equal(decoded, evaluate(case, tmp_path / "prefill.npy", "--archive-dtype", archive))
 
 
 def test_an_archive_has_no_larger_numbers_than_the_cache() -> None:

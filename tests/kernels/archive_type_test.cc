@@ -21,7 +21,7 @@ using kernels::BFloat16;
 using kernels::CacheType;
 
 /// One that archives keys in every form.
-constexpr std::array<int32_t, 2> kGroups = {8, 16};
+constexpr std::array<int32_t, 2> kArchivedGroupSizes = {8, 16};
 
 class ArchiveTypeTest : public AttentionTest {
  protected:
@@ -68,7 +68,7 @@ T At(const std::byte* from, int64_t index) {
 
 void ExpectInt8(const std::vector<float>& rows, const std::byte* unit, int64_t u, int64_t d) {
   for (int64_t row = 0; row < 2 * u; ++row) {
-    const RoundedVector rounded(std::span(rows).subspan(row * d, d));
+    const RoundedVector rounded{std::span(rows).subspan(row * d, d)};
     const auto scale = At<BFloat16>(unit + 2 * u * d, row);
     ASSERT_EQ(kernels::ToFloat(scale), rounded.scale) << row;
     for (int64_t c = 0; c < d; ++c) {
@@ -92,7 +92,7 @@ void ExpectBf16(const std::vector<float>& rows, const std::byte* unit, int64_t u
 TEST_P(ArchiveTypeTest, RoundsWhatAnArchiveAsIsKeeps) {
   std::mt19937 random(1);
   for (int round = 0; round < Rounds(IsCuda() ? 6 : 24); ++round) {
-    const kernels::AttentionSpec spec = RandomOpeningSpec(kGroups, random);
+    const kernels::AttentionSpec spec = RandomOpeningSpec(kArchivedGroupSizes, random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
     const auto weights = PackFor(backend(), layer);
@@ -131,7 +131,8 @@ TEST_P(ArchiveTypeTest, AnswersStayWithinItsRounding) {
     kernels::AttentionSpec spec = Selector();
     spec.max_distance = max_distance;
     spec.select_novel = 0;
-    spec.hierarchy.rank = 6;  // all that are no sinks
+    spec.hierarchy.sink_tokens = 0;
+    spec.hierarchy.rank = spec.hierarchy.group_size;
     spec.hierarchy.num_levels = 1;
     spec.open_units = 3;
     spec.open_size = 4;
