@@ -60,8 +60,8 @@ class NoiseArchive {
   }
 
   std::vector<std::byte> Sketches(const kernels::ArchiveLayout& layout) {
-    return layout.type == kernels::CacheType::kF32 ? Sketches<float>(layout)
-                                                   : Sketches<kernels::BFloat16>(layout);
+    return layout.sketch_type == kernels::CacheType::kF32 ? Sketches<float>(layout)
+                                                          : Sketches<kernels::BFloat16>(layout);
   }
 
   /// Means from -1/2 to 1/2, deviations from 1/2 to 3/2, factors from 0.9 to 1.3, and any codes.

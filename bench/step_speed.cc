@@ -34,6 +34,8 @@ struct Flags {
   std::string model;
   std::string device = "auto";
   std::string cache_dtype = "f32";
+  std::string archive_dtype = "as-is";
+  int64_t device_unit_cache = 0;
   std::string weights = "as-is";
   std::string instructions;
   int threads = 0;
@@ -143,9 +145,13 @@ absl::StatusOr<nlohmann::json> Run(const Flags& flags) {
   if (!device.ok()) return device.status();
   engine::ModelOptions options{.max_rows = flags.sequences * flags.rows};
   options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);
+  options.archive_type = kernels::CacheTypeNamed(flags.archive_dtype);  // as-is: none
   options.weights = *engine::WeightTypeNamed(flags.weights);
   const auto model = engine::Model::Load(*checkpoint, std::move(device->backend), options);
   if (!model.ok()) return model.status();
+  const auto cached =
+      (*model)->backend().CacheUnits((*model)->archive_layout(), flags.device_unit_cache);
+  if (!cached.ok()) return cached.status();
   const auto times = Measure(**model, flags);
   if (!times.ok()) return times.status();
   const std::vector<double>& seconds = times->wall;
@@ -182,6 +188,8 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
   app.add_option("--device", flags.device, "auto, cpu or cuda:N");
   app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+  app.add_option("--archive-dtype", flags.archive_dtype, "Of archived tokens; as-is: the same")
+      ->check(CLI::IsMember({"as-is", "bf16", "int8"}));
   app.add_option("--weights", flags.weights, "What the large weights are rounded to")
       ->check(CLI::IsMember({"as-is", "bf16", "int8", "int4"}));
   app.add_option("--threads", flags.threads, "Threads of the cpu device");
@@ -195,6 +203,9 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::NonNegativeNumber);
   app.add_option("--warm-up", flags.warm_up, "Steps that are not measured");
   app.add_option("--steps", flags.steps, "Steps that are")->check(CLI::PositiveNumber);
+  app.add_option("--device-unit-cache", flags.device_unit_cache,
+                 "Bytes of a GPU's memory for copies of units that were opened")
+      ->check(CLI::NonNegativeNumber);
   app.add_flag("--no-archive", flags.no_archive, "Open no units of the far past");
 }
 

@@ -191,6 +191,13 @@ struct DeviceMemory {
   int64_t used = 0;
 };
 
+/// Units of archives that queries read, by where their tokens were: in the device's memory, or in
+/// the host's.
+struct UnitReads {
+  int64_t from_device = 0;
+  int64_t from_host = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -219,6 +226,17 @@ class Backend {
     static_cast<void>(layout), static_cast<void>(tokens);
     return absl::UnimplementedError("this device cannot open units: set fma.open_units to 0");
   }
+
+  /// Sets aside up to `bytes` of the device's memory for copies of the units that were opened last,
+  /// of archives laid out like `layout`, whose tokens lie in the host's. Returns how many were
+  /// taken: none by a backend that computes there. Before the first step. RESOURCE_EXHAUSTED.
+  virtual absl::StatusOr<int64_t> CacheUnits(const ArchiveLayout& layout, int64_t bytes) {
+    static_cast<void>(layout), static_cast<void>(bytes);
+    return 0;
+  }
+
+  /// Absent where CacheUnits() has taken nothing, or the device does not answer. Any thread.
+  virtual std::optional<UnitReads> ReadsOfUnits() const { return std::nullopt; }
 
   /// Packs several products of the same input, stacked along `out`: one pass computes them all.
   virtual absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(

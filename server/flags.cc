@@ -110,6 +110,15 @@ void AddArchiveFlags(CLI::App& app, Flags& flags) {
                  "in memory")
       ->type_name("DIR")
       ->group("Archives");
+  AddBytes(app, "--device-unit-cache", flags.engine.archive.unit_cache_bytes,
+           "Bytes of a GPU's memory for copies of the units that one model opened last, which else "
+           "come over the bus; no more than its archives take is used")
+      ->group("Archives");
+  app.add_option("--archive-dtype", flags.archive_dtype,
+                 "Elements of the keys and values in archives, no larger than those of "
+                 "--cache-dtype; as-is: the same")
+      ->check(CLI::IsMember({"as-is", "bf16", "int8"}))
+      ->group("Archives");
   app.add_flag("--no-archive", flags.no_archive,
                "Keep no archives: every model is served in constant memory")
       ->group("Archives");

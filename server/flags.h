@@ -21,7 +21,8 @@ struct Flags {
   int threads = 0;
   std::string cache_dtype = "f32";
   std::string parked_dtype = "as-is";
-  std::string weights = "as-is";  ///< engine::WeightType
+  std::string archive_dtype = "as-is";  ///< kernels::CacheType, or the cache's
+  std::string weights = "as-is";        ///< engine::WeightType
   engine::EngineOptions engine;
   bool no_archive = false;  ///< as if engine.archive.bytes were 0
   sessions::SessionOptions sessions;

@@ -28,8 +28,11 @@ std::string Mebibytes(int64_t bytes) {
   return fmt::format("{:.2f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
-kernels::CacheType CacheTypeOf(const Flags& flags) {
-  return *kernels::CacheTypeNamed(flags.cache_dtype);  // CLI11 checked it
+engine::ModelOptions OptionsForModel(const Flags& flags, engine::WeightType weights) {
+  return {.max_rows = engine::Engine::MaxRows(flags.engine),
+          .cache_type = *kernels::CacheTypeNamed(flags.cache_dtype),     // CLI11 checked it
+          .archive_type = kernels::CacheTypeNamed(flags.archive_dtype),  // as-is: none
+          .weights = weights};
 }
 
 void LogArchives(const engine::Engine& engine) {
@@ -39,6 +42,10 @@ void LogArchives(const engine::Engine& engine) {
   spdlog::info("archives: {} for each 1000 tokens of a sequence, {} at most, {}",
                Mebibytes(archives->BytesPer1000Tokens()), Mebibytes(archives->budget_bytes()),
                dir.empty() ? "in memory" : "tokens in " + dir.string());
+  if (archives->unit_cache_bytes() > 0) {
+    spdlog::info("units that were opened last: {} of the device's memory",
+                 Mebibytes(archives->unit_cache_bytes()));
+  }
 }
 
 std::string WhereSaved(const sessions::SessionOptions& options) {
@@ -137,14 +144,15 @@ ModelMemory ModelLoader::MemoryOf(const model::Checkpoint& checkpoint,
     return {.weights = engine::LoadedBytes(checkpoint, weights_),
             .step = flags_.engine.encoder_bytes};
   }
-  const kernels::SlotLayout layout(config.attention, config.num_layers, CacheTypeOf(flags_));
+  const kernels::SlotLayout layout =
+      engine::Model::LayoutOf(config, OptionsForModel(flags_, weights_));
   memory.weights = engine::LoadedBytes(checkpoint, weights_);
   // Slots that no memory holds are the engine's to refuse; here they need not overflow.
   constexpr int64_t kMostSlotBytes = int64_t{1} << 60;
   memory.slots = std::min(layout.slot_bytes, kMostSlotBytes / flags_.engine.num_slots) *
                  flags_.engine.num_slots;
   memory.step = engine::Model::StepBytes(config, engine::Engine::MaxRows(flags_.engine));
-  const kernels::ArchiveLayout archive(config.attention, config.num_layers, layout.type);
+  const kernels::ArchiveLayout archive = layout.Archive(config.attention);
   if (archive) {
     const engine::ArchiveOptions options = OptionsForEngine().archive;
     const int64_t groups = options.bytes / archive.GroupBytes();
@@ -246,10 +254,7 @@ absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadEncoder(co
 absl::StatusOr<std::unique_ptr<models::ServedModel>> ModelLoader::LoadDecoder(const Parts& parts) {
   const model::Checkpoint& checkpoint = parts.checkpoint;
   Fingerprint fingerprint(checkpoint);
-  auto model = engine::Model::Load(checkpoint, parts.backend,
-                                   {.max_rows = engine::Engine::MaxRows(flags_.engine),
-                                    .cache_type = CacheTypeOf(flags_),
-                                    .weights = weights_},
+  auto model = engine::Model::Load(checkpoint, parts.backend, OptionsForModel(flags_, weights_),
                                    ReportTo(parts.progress, checkpoint));
   if (!model.ok()) return model.status();
 

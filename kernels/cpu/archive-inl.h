@@ -19,6 +19,7 @@
 #include "kernels/cpu/prefetch.h"
 #include "kernels/cpu/sketch-inl.h"
 #include "kernels/cpu/sketch_pool.h"
+#include "kernels/cpu/unit_tokens-inl.h"
 #include "kernels/fma/element.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -35,7 +36,7 @@ inline const float* QueriesIn(UnitForm form, const AttentionSpec& spec,
   return spec.FarIsRotated() ? scratch.near_queries.get() : scratch.far_queries.get();
 }
 
-/// T: the cache's element type.
+/// T: the slot's element type.
 template <typename T>
 class ArchiveHead {
  public:
@@ -45,11 +46,11 @@ class ArchiveHead {
         slot_(step.layout),
         layout_(step.archive),
         rotary_(weights.rotary.get()),
-        groups_(segment.archive),
         sketches_(step.SketchesOf(segment)),
         index_(layout_.HeadIndex(layer, kv_head)),
         head_(head),
         scratch_(scratch),
+        tokens_(layout_, segment.archive, index_),
         sketcher_(layout_, scratch.open) {}
 
   /// How queries of `fine_group` meet all of `group`: in its place, or as if it were max_distance
@@ -80,53 +81,28 @@ class ArchiveHead {
     return {UnitTokens(unit), static_cast<size_t>(layout_.UnitTokenBytes())};
   }
   HWY_INLINE void PrefetchTokens(int64_t unit) const {
-    Prefetch(reinterpret_cast<const std::byte*>(Keys(unit)), layout_.UnitTokenBytes());
+    Prefetch(tokens_.At(unit), layout_.UnitTokenBytes());
   }
 
-  /// Whether units can be read where they are: numbers without scales in whole vectors.
+  /// Whether units can be read where they are: numbers of the slot's type without scales, in whole
+  /// vectors.
   bool IsWhole() const {
-    return !kHasScales<T> && layout_.unit_tokens % SlotLayout::kLane == 0 &&
-           spec_.head_dim == slot_.padded_dim;
+    return layout_.type == slot_.type && !kHasScales<T> &&
+           layout_.unit_tokens % SlotLayout::kLane == 0 && spec_.head_dim == slot_.padded_dim;
   }
-  /// A unit's keys [d, u], which are not rotated.
-  const T* Keys(int64_t unit) const { return KeysOfUnit(unit).Channel(0); }
-  /// Its values [u, d].
-  const T* Values(int64_t unit) const { return ValuesOfUnit(unit).data(); }
+  /// Then a unit's keys [d, u], which are not rotated.
+  const T* Keys(int64_t unit) const { return tokens_.Keys<T>(unit).Channel(0); }
+  /// Then its values [u, d].
+  const T* Values(int64_t unit) const { return tokens_.Values<T>(unit).data(); }
 
   /// Sets `keys`, columns [0, u), to the keys of a unit; `turned`: by their places in their group.
   void ReadKeys(int64_t unit, bool turned, UnitKeys keys) const {
-    const KeyColumns<T> from = KeysOfUnit(unit);
-    const int64_t u = layout_.unit_tokens;
-    const int64_t half = turned ? rotary_->half() : 0;
-    const int64_t place = unit % layout_.UnitsPerGroup() * u;
-    for (int64_t pair = 0; pair < half; ++pair) {
-      const T* HWY_RESTRICT from_low = from.Channel(pair);
-      const T* HWY_RESTRICT from_high = from.Channel(half + pair);
-      float* HWY_RESTRICT low = keys.Channel(pair);
-      float* HWY_RESTRICT high = keys.Channel(half + pair);
-      const float* HWY_RESTRICT cosines = rotary_->Offsets(pair) + place;
-      const float* HWY_RESTRICT sines = rotary_->Offsets(half + pair) + place;
-      for (int64_t i = 0; i < u; ++i) {
-        const float own = ToFloat(from_low[i]) * from.Scale(i);
-        const float other = ToFloat(from_high[i]) * from.Scale(i);
-        low[i] = own * cosines[i] - other * sines[i];
-        high[i] = other * cosines[i] + own * sines[i];
-      }
-    }
-    for (int64_t c = 2 * half; c < spec_.head_dim; ++c) {
-      from.ReadChannel(c, 0, u, keys.Channel(c));
-    }
+    tokens_.ReadKeys(unit, turned ? rotary_ : nullptr, keys);
   }
 
   /// Sets `values` [u, D] to those of a unit.
   void ReadValues(int64_t unit, float* values) const {
-    const ValueRows<T> rows = ValuesOfUnit(unit);
-    for (int64_t i = 0; i < layout_.unit_tokens; ++i) {
-      const T* HWY_RESTRICT from = rows.Row(i);
-      float* HWY_RESTRICT to = values + i * slot_.padded_dim;
-      for (int64_t c = 0; c < spec_.head_dim; ++c) to[c] = ToFloat(from[c]) * rows.Scale(i);
-      std::fill(to + spec_.head_dim, to + slot_.padded_dim, 0.0F);
-    }
+    tokens_.ReadValues(unit, slot_.padded_dim, values);
   }
 
   /// Writes `group`, whose tokens are in the slot's ring still.
@@ -135,27 +111,6 @@ class ArchiveHead {
   }
 
  private:
-  std::byte* UnitTokens(int64_t unit) const {
-    const int64_t units = layout_.UnitsPerGroup();
-    return groups_[unit / units]->tokens + index_ * layout_.HeadTokenBytes() +
-           unit % units * layout_.UnitTokenBytes();
-  }
-  KeyColumns<T> KeysOfUnit(int64_t unit) const {
-    return {reinterpret_cast<T*>(UnitTokens(unit)), ScalesOfUnit(unit), spec_.head_dim,
-            layout_.unit_tokens};
-  }
-  ValueRows<T> ValuesOfUnit(int64_t unit) const {
-    const int64_t u = layout_.unit_tokens;
-    BFloat16* scales = ScalesOfUnit(unit);
-    return {reinterpret_cast<T*>(UnitTokens(unit)) + u * spec_.head_dim,
-            scales == nullptr ? nullptr : scales + u, spec_.head_dim};
-  }
-  BFloat16* ScalesOfUnit(int64_t unit) const {
-    if (!kHasScales<T>) return nullptr;
-    const int64_t numbers = 2 * int64_t{layout_.unit_tokens} * spec_.head_dim;
-    return reinterpret_cast<BFloat16*>(UnitTokens(unit) + numbers * int64_t{sizeof(T)});
-  }
-
   std::byte* ArchivedSketches(int64_t group) const {
     return sketches_[group] + index_ * SketchPool::StrideOf(layout_.HeadSketchBytes());
   }
@@ -183,22 +138,36 @@ class ArchiveHead {
     TurnBack(group, i * u, keys);
     StoreKeys(unit, keys);
     if (!placed || spec_.max_distance > 0) sketcher_.Make(keys, sketch);
-    const ValueRows<T> values = ValuesOf<T>(slot_, head_);
-    for (int64_t token = 0; token < u; ++token) {
-      ValuesOfUnit(unit).CopyFrom(values, column + token, token);
-    }
+    StoreValues(unit, column);
   }
 
-  /// Makes `keys` what is stored, which is rounded.
+  /// Stores the keys of a unit, and makes `keys` what a slot would keep of them, which is rounded:
+  /// what sketches are made of, whatever the archive's type.
   void StoreKeys(int64_t unit, UnitKeys keys) const {
-    const KeyColumns<T> stored = KeysOfUnit(unit);
-    float* key = scratch_.key.get();
-    for (int64_t token = 0; token < layout_.unit_tokens; ++token) {
-      for (int64_t c = 0; c < spec_.head_dim; ++c) key[c] = keys.Channel(c)[token];
-      stored.Store(token, key, scratch_.rounded.get());
+    if constexpr (!kHasScales<T>) {
+      for (int64_t c = 0; c < spec_.head_dim; ++c) {
+        float* HWY_RESTRICT channel = keys.Channel(c);
+        for (int64_t i = 0; i < layout_.unit_tokens; ++i) {
+          channel[i] = ToFloat(FromFloat<T>(channel[i]));
+        }
+      }
     }
-    for (int64_t c = 0; c < spec_.head_dim; ++c) {
-      stored.ReadChannel(c, 0, layout_.unit_tokens, keys.Channel(c));
+    tokens_.StoreKeys(unit, keys, scratch_.key.get(), scratch_.rounded.get());
+    if constexpr (kHasScales<T>) tokens_.ReadKeys(unit, nullptr, keys);
+  }
+
+  /// Of tokens that are in the ring from `column` on.
+  void StoreValues(int64_t unit, int64_t column) const {
+    const ValueRows<T> values = ValuesOf<T>(slot_, head_);
+    for (int64_t token = 0; token < layout_.unit_tokens; ++token) {
+      if (layout_.type == slot_.type) {
+        tokens_.Values<T>(unit).CopyFrom(values, column + token, token);
+        continue;
+      }
+      const T* from = values.Row(column + token);
+      float* value = scratch_.value.get();
+      for (int64_t c = 0; c < spec_.head_dim; ++c) value[c] = ToFloat(from[c]);
+      tokens_.StoreValue(unit, token, value, scratch_.rounded.get());
     }
   }
 
@@ -234,12 +203,12 @@ class ArchiveHead {
   const AttentionSpec& spec_;
   const SlotLayout& slot_;
   const ArchiveLayout& layout_;
-  const Rotary* const rotary_;  // null: nothing is rotated
-  const std::span<ArchiveGroup* const> groups_;
+  const Rotary* const rotary_;                  // null: nothing is rotated
   const std::span<std::byte* const> sketches_;  // of the groups
   const int64_t index_;
   std::byte* const head_;
   AttentionScratch& scratch_;
+  const UnitTokens tokens_;
   const Sketcher<SketchNumber<T>> sketcher_;
 };
 

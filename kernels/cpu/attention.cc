@@ -465,19 +465,6 @@ class HeadTask {
   bool opens_ = false;
 };
 
-/// Calls `use` with an element of a cache of type `type`.
-template <typename Use>
-void WithElement(CacheType type, const Use& use) {
-  switch (type) {
-    case CacheType::kF32:
-      return use(float{});
-    case CacheType::kBF16:
-      return use(BFloat16{});
-    case CacheType::kInt8:
-      return use(int8_t{});
-  }
-}
-
 /// Calls use(the task of `part`).
 template <typename Use>
 void WithTask(const LayerAttention& of, const HeadPart& part, AttentionScratch& scratch,
@@ -655,10 +642,7 @@ OpenScratch::OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, in
 
 AttentionStep::AttentionStep(const AttentionSpec& attention, const SlotLayout& slot,
                              std::vector<SlotSegment> parts)
-    : spec(attention),
-      layout(slot),
-      archive(attention, slot.num_layers, slot.type),
-      segments(std::move(parts)) {
+    : spec(attention), layout(slot), archive(slot.Archive(attention)), segments(std::move(parts)) {
   for (const SlotSegment& segment : segments) {
     std::vector<std::byte*>& sketches = sketches_.emplace_back();
     for (const ArchiveGroup* group : segment.archive) {

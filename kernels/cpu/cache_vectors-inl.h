@@ -21,6 +21,7 @@
 #include "kernels/cpu/prefetch.h"
 #include "kernels/cpu/seen_columns.h"
 #include "kernels/fma/cache_scale.h"
+#include "kernels/fma/cache_type.h"
 #include "kernels/fma/element.h"
 #include "kernels/fma/slot_layout.h"
 
@@ -30,6 +31,19 @@ namespace fmaserver::kernels::cpu::HWY_NAMESPACE {
 /// Whether elements of this type need scales.
 template <typename T>
 inline constexpr bool kHasScales = std::is_same_v<T, int8_t>;
+
+/// Calls `use` with an element of type `type`.
+template <typename Use>
+void WithElement(CacheType type, const Use& use) {
+  switch (type) {
+    case CacheType::kF32:
+      return use(float{});
+    case CacheType::kBF16:
+      return use(BFloat16{});
+    case CacheType::kInt8:
+      return use(int8_t{});
+  }
+}
 
 /// The numbers of sketches (SketchTypeOf) beside elements of this type.
 template <typename T>
@@ -177,6 +191,16 @@ class ValueRows {
       scales_[row] = RoundVector(value, dim_, numbers);
     } else {
       for (int64_t c = 0; c < dim_; ++c) numbers[c] = FromFloat<T>(value[c]);
+    }
+  }
+
+  /// The same where rows have no padding; `rounded` [D] is for working.
+  void StoreUnpadded(int64_t row, const float* value, int8_t* rounded) const {
+    if constexpr (kHasScales<T>) {
+      scales_[row] = RoundVector(value, SlotLayout::RoundUp(dim_, SlotLayout::kLane), rounded);
+      std::copy_n(rounded, dim_, numbers_ + row * dim_);
+    } else {
+      Store(row, value);
     }
   }
 

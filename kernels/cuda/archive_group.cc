@@ -1,5 +1,6 @@
 #include "kernels/cuda/archive_group.h"
 
+#include <atomic>
 #include <cstdint>
 
 #include "absl/memory/memory.h"
@@ -34,6 +35,11 @@ absl::StatusOr<std::unique_ptr<DeviceArchiveGroup>> DeviceArchiveGroup::Make(
   return group;
 }
 
+void DeviceArchiveGroup::Renew() {
+  static std::atomic<uint64_t> last = 0;
+  identity_ = ++last;
+}
+
 DeviceArchiveGroup::~DeviceArchiveGroup() {
   // Threads that never used the device may free it; what fails here would fail in every step too.
   UseDevice(device_).IgnoreError();
@@ -56,6 +62,7 @@ absl::Status SketchCopier::Save(const ArchiveGroup& group, std::span<std::byte> 
 absl::Status SketchCopier::Restore(std::span<const std::byte> in, ArchiveGroup& group) {
   const std::lock_guard lock(mutex_);
   if (absl::Status status = UseDevice(device_); !status.ok()) return status;
+  static_cast<DeviceArchiveGroup&>(group).Renew();
   return transfer_.In(*stream_, in, SketchesOnDevice(group));
 }
 

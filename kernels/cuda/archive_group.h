@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -25,15 +26,21 @@ class DeviceArchiveGroup : public ArchiveGroup {
                                                                   std::span<std::byte> host);
   ~DeviceArchiveGroup() override;
 
-  DeviceGroup view() const { return {mapped_.data(), sketches_.data()}; }
+  DeviceGroup view() const { return {mapped_.data(), sketches_.data(), identity_}; }
+
+  /// To be called before the group is written: what was read of it before is not what will be read.
+  void Renew();
 
  private:
   DeviceArchiveGroup(int device, MappedMemory mapped, Memory of_sketches)
-      : device_(device), mapped_(std::move(mapped)), sketches_(std::move(of_sketches)) {}
+      : device_(device), mapped_(std::move(mapped)), sketches_(std::move(of_sketches)) {
+    Renew();
+  }
 
   const int device_;
   MappedMemory mapped_;
   Memory sketches_;
+  uint64_t identity_ = 0;
 };
 
 /// Copies sketches on any thread, beside steps, in a stream of its own.

@@ -26,6 +26,7 @@
 #include "kernels/cuda/step_data.h"
 #include "kernels/cuda/tentative_rows.h"
 #include "kernels/cuda/transfer.h"
+#include "kernels/cuda/unit_cache.h"
 
 namespace fmaserver::kernels::cuda {
 namespace {
@@ -44,6 +45,14 @@ int64_t BucketOf(int64_t rows) {
   int64_t step = 4;
   while (rows > 8 * step) step *= 2;
   return SlotLayout::RoundUp(rows, step);
+}
+
+/// Integers are stored two at a time.
+absl::Status CheckChannels(CacheType type, int32_t head_dim) {
+  if (type != CacheType::kInt8 || head_dim % 2 == 0) return absl::OkStatus();
+  return absl::UnimplementedError(
+      absl::StrCat("this device cannot keep keys and values in int8 where heads have ", head_dim,
+                   " channels; allowed: an even number, or a cache in f32, bf16"));
 }
 
 class CudaBackend : public Backend, private RowSampler {
@@ -67,10 +76,8 @@ class CudaBackend : public Backend, private RowSampler {
 
   absl::StatusOr<std::unique_ptr<SlotMemory>> AllocateSlots(const SlotLayout& layout,
                                                             int32_t count) override {
-    if (layout.type == CacheType::kInt8 && layout.head_dim % 2 != 0) {
-      return absl::UnimplementedError(absl::StrCat(
-          "this device cannot keep keys and values in int8 where heads have ", layout.head_dim,
-          " channels; allowed: an even number, or a cache in f32, bf16"));
+    if (absl::Status status = CheckChannels(layout.type, layout.head_dim); !status.ok()) {
+      return status;
     }
     if (absl::Status status = UseDevice(device_); !status.ok()) return status;
     auto memory = Memory::Allocate(Memory::Kind::kDevice, layout.slot_bytes * count);
@@ -80,7 +87,22 @@ class CudaBackend : public Backend, private RowSampler {
 
   absl::StatusOr<std::unique_ptr<ArchiveGroup>> MakeGroup(const ArchiveLayout& layout,
                                                           std::span<std::byte> tokens) override {
+    if (absl::Status status = CheckChannels(layout.type, layout.head_dim); !status.ok()) {
+      return status;
+    }
     return DeviceArchiveGroup::Make(device_, layout, tokens);
+  }
+
+  absl::StatusOr<int64_t> CacheUnits(const ArchiveLayout& layout, int64_t bytes) override {
+    auto cache = UnitCache::Create(device_, layout, bytes);
+    if (!cache.ok()) return cache.status();
+    unit_cache_ = *std::move(cache);
+    return unit_cache_ == nullptr ? 0 : unit_cache_->bytes();
+  }
+  std::optional<UnitReads> ReadsOfUnits() const override {
+    if (unit_cache_ == nullptr) return std::nullopt;
+    const absl::StatusOr<UnitReads> reads = unit_cache_->Reads();
+    return reads.ok() ? std::optional(*reads) : std::nullopt;
   }
 
   absl::StatusOr<std::unique_ptr<LinearWeights>> PackLinear(
@@ -178,6 +200,7 @@ class CudaBackend : public Backend, private RowSampler {
   const std::unique_ptr<Executor> executor_;
   const Transfer transfer_;
   const std::unique_ptr<SketchCopier> sketches_;
+  std::unique_ptr<UnitCache> unit_cache_;  // null: there is none
   Uploader uploader_;
   GraphCache graphs_;
   StepData data_;
@@ -290,6 +313,7 @@ void CudaBackend::PutPlan(const AttentionPlan& plan) {
   if (!plan.archive.empty()) {
     const auto groups = static_cast<int64_t>(std::bit_ceil(plan.archive.size()));
     plan_.archive = Put<DeviceGroup>(plan.archive, groups);  // graphs see a new place seldom
+    if (unit_cache_ != nullptr) plan_.unit_cache = unit_cache_->view();
   }
   PutReports(plan);
   copies_ = plan.copies;

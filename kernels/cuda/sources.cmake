@@ -29,4 +29,5 @@ set(FMA_CUDA_HOST_SOURCES
   ${_folder}/sampling/sampling.cc
   ${_folder}/step_data.cc
   ${_folder}/tentative_rows.cc
-  ${_folder}/transfer.cc)
+  ${_folder}/transfer.cc
+  ${_folder}/unit_cache.cc)

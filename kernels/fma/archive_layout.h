@@ -17,7 +17,8 @@
 //               codes      [ceil(d / 4), u] bytes; of four channels of a token, two bits each from
 //                          the lowest on: bit 0 is set below the mean, bit 1 from 0.98 deviations
 //                          on
-//             padded to whole numbers, which are elements, or bfloat16 where those are integers
+//             padded to whole numbers, which are elements of the slot's type, or bfloat16 where
+//             those are integers: sketches do not depend on the type of the tokens
 //
 // While a max_distance says that the newest groups are met by their own positions, their sketches
 // in that form lie in the slot (SlotLayout::sketches_offset). Source: docs/model.md, "Opened
@@ -53,21 +54,27 @@ struct ArchiveLayout {
   int32_t num_layers = 0;
   int32_t num_kv_heads = 0;
   int32_t head_dim = 0;
-  int32_t unit_tokens = 0;  ///< u; 0: there is no archive
-  CacheType type = CacheType::kF32;
+  int32_t unit_tokens = 0;                  ///< u; 0: there is no archive
+  CacheType type = CacheType::kF32;         ///< of tokens
+  CacheType sketch_type = CacheType::kF32;  ///< of the numbers of sketches
 
   constexpr ArchiveLayout() = default;
   constexpr ArchiveLayout(const AttentionSpec& spec, int32_t layers, CacheType element)
+      : ArchiveLayout(spec, layers, element, element) {}
+  /// `slot`: the type of the slot beside it. `tokens`: see CanArchive().
+  constexpr ArchiveLayout(const AttentionSpec& spec, int32_t layers, CacheType slot,
+                          CacheType tokens)
       : hierarchy(spec.hierarchy),
         num_layers(layers),
         num_kv_heads(spec.num_kv_heads),
         head_dim(spec.head_dim),
         unit_tokens(spec.Opens() ? spec.open_size : 0),
-        type(element) {}
+        type(tokens),
+        sketch_type(SketchTypeOf(slot)) {}
 
   explicit constexpr operator bool() const { return unit_tokens > 0; }
 
-  constexpr SketchLayout Sketch() const { return {head_dim, unit_tokens, SketchTypeOf(type)}; }
+  constexpr SketchLayout Sketch() const { return {head_dim, unit_tokens, sketch_type}; }
   constexpr int64_t UnitsPerGroup() const {
     return unit_tokens > 0 ? hierarchy.group_size / unit_tokens : 0;
   }

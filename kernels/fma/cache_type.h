@@ -1,4 +1,4 @@
-// The element type of keys and values in a cache slot.
+// The element type of keys and values in a cache slot, and in the archive beside it.
 //
 // Integers stand for multiples of a scale, of which every key and every value has its own. The
 // scale is the least bfloat16 not below 1/127 of the largest magnitude in the vector, and each
@@ -38,6 +38,11 @@ constexpr int64_t VectorBytes(CacheType type, int64_t dim) {
 /// What sketches of units are written in: they are no vectors that one scale would fit.
 constexpr CacheType SketchTypeOf(CacheType type) {
   return type == CacheType::kInt8 ? CacheType::kBF16 : type;
+}
+
+/// Whether tokens that leave a slot of type `slot` may be kept as `tokens`: in no more bytes.
+constexpr bool CanArchive(CacheType slot, CacheType tokens) {
+  return SizeOf(tokens) <= SizeOf(slot);
 }
 
 /// The name that flags use.

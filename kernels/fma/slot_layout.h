@@ -54,8 +54,9 @@ struct SlotLayout {
   int32_t num_kv_heads = 0;
   int32_t head_dim = 0;
   CacheType type = CacheType::kF32;
-  bool selects = false;             ///< groups are represented by tokens of their own
-  int32_t first_distant_level = 0;  ///< AttentionSpec::FirstDistantLevel()
+  CacheType archive_type = CacheType::kF32;  ///< of tokens that leave it (ArchiveLayout::type)
+  bool selects = false;                      ///< groups are represented by tokens of their own
+  int32_t first_distant_level = 0;           ///< AttentionSpec::FirstDistantLevel()
 
   int64_t far_begin = 0;      ///< first column of level 1
   int64_t distant_gap = 0;    ///< padding before the first distant level
@@ -75,19 +76,28 @@ struct SlotLayout {
 
   constexpr SlotLayout() = default;
   constexpr SlotLayout(const AttentionSpec& spec, int32_t layers, CacheType element)
+      : SlotLayout(spec, layers, element, element) {}
+  constexpr SlotLayout(const AttentionSpec& spec, int32_t layers, CacheType element,
+                       CacheType archived)
       : hierarchy(spec.hierarchy),
         num_layers(layers),
         num_kv_heads(spec.num_kv_heads),
         head_dim(spec.head_dim),
         type(element),
+        archive_type(archived),
         selects(spec.Selects()),
         first_distant_level(spec.FirstDistantLevel()) {
     PlaceColumns(spec.max_distance > 0);
-    PlaceArrays(spec.GroupsInPlace() * ArchiveLayout(spec, layers, element).HeadSketchBytes());
+    PlaceArrays(spec.GroupsInPlace() * Archive(spec).HeadSketchBytes());
   }
 
   static constexpr int64_t RoundUp(int64_t value, int64_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
+  }
+
+  /// Of sequences whose slots are laid out like this, for the same `spec`.
+  constexpr ArchiveLayout Archive(const AttentionSpec& spec) const {
+    return {spec, num_layers, type, archive_type};
   }
 
   /// Groups of each level.

@@ -57,6 +57,11 @@ absl::StatusOr<std::shared_ptr<ArchivePool>> ArchivePool::Create(
   std::shared_ptr<ArchivePool> shared = std::move(pool);
   // A backend that makes no groups says so now, and a full disk too.
   if (const auto trial = shared->Reserve("", 1); !trial.ok()) return trial.status();
+  // No more than all archives have.
+  const int64_t most = std::min(options.unit_cache_bytes, groups * layout.TokenBytes());
+  const auto copies = shared->backend_->CacheUnits(layout, most);
+  if (!copies.ok()) return copies.status();
+  shared->unit_cache_bytes_ = *copies;
   return shared;
 }
 

@@ -26,6 +26,9 @@ class ArchiveReserve;
 struct ArchiveOptions {
   int64_t bytes = int64_t{4} << 30;  ///< of all archives together; 0: none, in constant memory
   std::filesystem::path dir = {};    ///< where tokens lie; empty: in memory, as sketches always do
+  /// Of a device's own memory, for copies of the units that were opened last
+  /// (kernels::Backend::CacheUnits); 0: none.
+  int64_t unit_cache_bytes = int64_t{512} << 20;
   /// How much all archives of a tenant may take; 0: no limit of his own. Called on any thread;
   /// null: nobody has one.
   std::function<int64_t(const std::string& tenant)> tenant_bytes = {};
@@ -67,6 +70,8 @@ class ArchivePool final : public ArchiveSource, public std::enable_shared_from_t
 
   const kernels::ArchiveLayout& layout() const { return layout_; }
   int64_t budget_bytes() const { return options_.bytes; }
+  /// Of the device's memory that copies of units have.
+  int64_t unit_cache_bytes() const { return unit_cache_bytes_; }
   int64_t BytesPer1000Tokens() const {
     return layout_.GroupBytes() * 1000 / layout_.hierarchy.group_size;
   }
@@ -98,6 +103,7 @@ class ArchivePool final : public ArchiveSource, public std::enable_shared_from_t
   const ArchiveOptions options_;
   const std::unique_ptr<ArchiveMemory> memory_;
   std::vector<Reclaimer> reclaimers_;
+  int64_t unit_cache_bytes_ = 0;
 
   mutable std::mutex mutex_;
   std::map<std::string, int64_t> tenants_;  // groups of each; guarded by mutex_, as are the next

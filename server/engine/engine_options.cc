@@ -21,6 +21,7 @@ absl::Status Validate(const EngineOptions& options) {
   status.Update(AtLeast("step_tokens", options.step_tokens, 1));
   status.Update(AtLeast("prefix_cache_bytes", options.prefix_cache_bytes, 0));
   status.Update(AtLeast("archive bytes", options.archive.bytes, 0));
+  status.Update(AtLeast("unit cache bytes", options.archive.unit_cache_bytes, 0));
   status.Update(AtLeast("encoder_bytes", options.encoder_bytes, 0));
   if (!(options.max_stall_seconds > 0)) {
     status.Update(Refusal("max_stall_seconds", options.max_stall_seconds, "above 0"));

@@ -43,6 +43,11 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const model::Checkpoint& chec
   if (options.max_rows < 1 || options.max_rows > kMaxRows) {
     return Refusal("max_rows", options.max_rows, FromTo(1, kMaxRows));
   }
+  const kernels::CacheType archive_type = options.archive_type.value_or(options.cache_type);
+  if (!kernels::CanArchive(options.cache_type, archive_type)) {
+    return Refusal("archive dtype", kernels::NameOf(archive_type),
+                   Concat("as-is or int8 beside a cache in ", kernels::NameOf(options.cache_type)));
+  }
   absl::StatusOr<ModelWeights> weights =
       LoadWeights(checkpoint, options.weights, *backend, on_loaded);
   if (!weights.ok()) return weights.status();
@@ -60,8 +65,8 @@ Model::Model(const model::Checkpoint& checkpoint, std::shared_ptr<kernels::Backe
       weight_bytes_(LoadedBytes(checkpoint, options.weights)),
       backend_(std::move(backend)),
       options_(options),
-      layout_(config_.attention, config_.num_layers, options.cache_type),
-      archive_layout_(config_.attention, config_.num_layers, options.cache_type),
+      layout_(LayoutOf(config_, options)),
+      archive_layout_(layout_.Archive(config_.attention)),
       weights_(std::move(weights)) {}
 
 absl::StatusOr<kernels::Matrix> Model::Activation(int64_t cols) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@ namespace fmaserver::engine {
 struct ModelOptions {
   int32_t max_rows = 256;  ///< of one step, at most
   kernels::CacheType cache_type = kernels::CacheType::kF32;
+  std::optional<kernels::CacheType> archive_type = {};  ///< of archived tokens; absent: the same
   WeightType weights = WeightType::kAsStored;
 };
 
@@ -44,6 +46,13 @@ class Model {
                                                      std::shared_ptr<kernels::Backend> backend,
                                                      ModelOptions options,
                                                      const OnLoaded& on_loaded = {});
+
+  /// How the slots of such a model are laid out, and so the archives beside them.
+  static kernels::SlotLayout LayoutOf(const model::ModelConfig& config,
+                                      const ModelOptions& options) {
+    return {config.attention, config.num_layers, options.cache_type,
+            options.archive_type.value_or(options.cache_type)};
+  }
 
   /// Of the activations of a step of `rows` rows.
   static int64_t StepBytes(const model::ModelConfig& config, int64_t rows);

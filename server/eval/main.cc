@@ -45,6 +45,7 @@ struct Flags {
   std::string embedding_file;
   int64_t hide_every = 0;
   std::string cache_dtype = "f32";
+  std::string archive_dtype = "as-is";
   std::string parked_dtype = "as-is";
   int64_t park_every = 0;
   std::string weights = "as-is";
@@ -88,6 +89,10 @@ void DeclareFlags(CLI::App& app, Flags& flags) {
       ->type_name("K");
   app.add_option("--cache-dtype", flags.cache_dtype, "Element type of the cache")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+      ->capture_default_str();
+  app.add_option("--archive-dtype", flags.archive_dtype,
+                 "The same of the tokens that a model can open again; as-is: the cache's")
+      ->check(CLI::IsMember({"as-is", "bf16", "int8"}))
       ->capture_default_str();
   app.add_option("--parked-dtype", flags.parked_dtype,
                  "Element type of the state with --park-every; as-is: as in the cache")
@@ -204,7 +209,8 @@ absl::StatusOr<std::unique_ptr<engine::Model>> LoadModel(const Flags& flags,
                                                          int32_t chunk) {
   engine::ModelOptions options;
   options.max_rows = chunk;
-  options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);  // CLI11 checked it
+  options.cache_type = *kernels::CacheTypeNamed(flags.cache_dtype);     // CLI11 checked it
+  options.archive_type = kernels::CacheTypeNamed(flags.archive_dtype);  // as-is: none
   options.weights = *engine::WeightTypeNamed(flags.weights);
   absl::StatusOr<kernels::ChosenBackend> device = kernels::MakeBackend(flags.device, flags.threads);
   if (!device.ok()) return device.status();
@@ -224,6 +230,9 @@ absl::Status CheckEncoderFlags(const Flags& flags) {
   if (flags.mode == "decode") return Refusal("--mode", flags.mode, Concat("prefill", kEncoder));
   if (flags.cache_dtype != "f32") {
     return Refusal("--cache-dtype", flags.cache_dtype, Concat("f32", kEncoder));
+  }
+  if (flags.archive_dtype != "as-is") {
+    return Refusal("--archive-dtype", flags.archive_dtype, Concat("as-is", kEncoder));
   }
   if (flags.park_every > 0) {
     return Refusal("--park-every", flags.park_every, Concat("0", kEncoder));

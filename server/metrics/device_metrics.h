@@ -1,4 +1,4 @@
-// The metrics of the device's memory. docs/metrics.md lists them.
+// The metrics of the device's memory, and of the copies of units in it. docs/metrics.md lists them.
 #pragma once
 
 #include <prometheus/collectable.h>

@@ -11,6 +11,9 @@ std::string ModelFingerprint(std::string_view checkpoint, const kernels::SlotLay
   hash.Update(checkpoint);
   hash.Update(Concat("dtype ", static_cast<int>(layout.type), ", layout ",
                      kernels::kSlotLayoutVersion, ", bytes ", layout.slot_bytes));
+  if (layout.archive_type != layout.type) {
+    hash.Update(Concat(", archive ", static_cast<int>(layout.archive_type)));
+  }
   if (!rounded_to.empty()) hash.Update(Concat(", weights ", rounded_to));
   return hash.Digest();
 }

@@ -12,8 +12,8 @@
 namespace fmaserver::sessions {
 
 /// SHA-256 of the checkpoint's fingerprint (Checkpoint::Fingerprint) and of everything that decides
-/// what a slot's bytes mean: element type, layout version, size, and to what the checkpoint's
-/// weights were rounded (empty: they were not). The same on every backend.
+/// what the bytes of a slot and its archive mean: element types, layout version, size, and to what
+/// the checkpoint's weights were rounded (empty: they were not). The same on every backend.
 std::string ModelFingerprint(std::string_view checkpoint, const kernels::SlotLayout& layout,
                              std::string_view rounded_to = "");
 

@@ -23,7 +23,8 @@ absl::StatusOr<kernels::CacheType> SessionModel::TypeOf(std::string_view record)
   for (const OtherSlots& other : others) {
     if (record == other.fingerprint) return other.type;
   }
-  return Refusal("model", Words{"another model"}, "the one that is served",
+  return Refusal("model", Words{"another model"},
+                 "the one that is served, with its types of cache, archive and weights",
                  absl::StatusCode::kFailedPrecondition);
 }
 

@@ -59,6 +59,24 @@ def test_both_costs_are_shown() -> None:
         assert "archives: 0.33 MiB for each 1000 tokens of a sequence, 1.00 MiB at most, in memory" in server.log()
 
 
+def test_an_archive_of_integers_costs_less_and_keeps_its_sessions_apart(tmp_path: Path) -> None:
+    #: keys and values of 8 int8 and a scale of 2 bytes; sketches as ever
+    small = GROUP_BYTES - 2 * 2 * 8 * 2 * (8 * 4 - (8 + 2))
+    flags = ("--archive-dtype", "int8", "--session-dir", tmp_path, "--archive-dir", tmp_path / "archives")
+    with Service(*flags, model=OPENING) as server:
+        shown = json.loads(fma(server, "models", "--json").stdout)
+        assert shown["archive_bytes_per_1000_tokens"] == small * 1000 // GROUP_TOKENS
+        fma(server, "sessions", "create", "talk")
+        archived(generate(server, 100, "--session", "talk", "--seed", 1))
+        assert server.stop() == 0
+    (volume,) = tmp_path.rglob("*.chunks")
+    assert groups(103) * small < volume.stat().st_size < groups(103) * GROUP_BYTES
+    with Service("--session-dir", tmp_path, model=OPENING) as server:
+        assert generate(server, 50, "--session", "talk").returncode != 0
+    with Service(*flags, model=OPENING) as server:
+        assert archived(generate(server, 50, "--session", "talk")) == groups(157) * GROUP_TOKENS
+
+
 def test_an_archive_that_does_not_fit_is_refused_with_the_numbers() -> None:
     with Service("--archive-bytes", 10 * GROUP_BYTES, "--prefix-cache-memory", 0, model=OPENING) as server:
         fits = 11 * GROUP_TOKENS + GROUP_TOKENS - 1 - 3

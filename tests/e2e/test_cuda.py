@@ -102,6 +102,26 @@ def test_the_devices_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         assert state + series['fma_weights_bytes{model_name="average"}'] <= series[label + '"used"}'] < 1 << 30
 
 
+@pytest.mark.parametrize(("cache", "served"), [("1M", True), ("0", False)])
+def test_units_that_were_opened_lately_are_read_from_the_device(
+    cache: str, served: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
+    flags = ("--device", "cuda:0", "--slots", 2, "--archive-bytes", "4M", "--device-unit-cache", cache)
+    with Service(*flags, model=GOLDEN / "select_open") as server:
+        ids = str([i % 96 for i in range(60)])
+        words = ("generate", "--token-ids", ids, "--max-tokens", 8, "--ignore-eos", "--temperature", 0)
+        assert server.run(*words)[0] == 0
+        series = server.scrape()
+        label = 'fma_unit_reads_total{model_name="select_open",from='
+        assert ("units that were opened last: " in server.log()) == served
+        if served:
+            #: rows from 16 on read one unit of each of 2 layers and KV heads more, up to 3
+            assert series[label + '"device"}'] > series[label + '"host"}'] > 0
+        else:
+            assert label + '"device"}' not in series
+
+
 def test_a_lost_device_fails_its_requests_and_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FMA_CUDA_LIBRARY", str(EMULATED))
     monkeypatch.setenv("FMA_EMULATOR_WAITS", "60")

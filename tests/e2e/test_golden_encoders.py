@@ -102,6 +102,7 @@ def refusal_of(*arguments: object) -> str:
     "options, message",
     [
         (("--mode", "decode"), '--mode is "decode"; allowed: prefill for an encoder'),
+        (("--archive-dtype", "int8"), '--archive-dtype is "int8"; allowed: as-is for an encoder'),
         (("--cache-dtype", "bf16"), '--cache-dtype is "bf16"; allowed: f32 for an encoder'),
         (("--no-archive",), "--no-archive is set; allowed: not set for an encoder"),
         (("--losses", "losses.npy"), '--losses is "losses.npy"; allowed: not set for an encoder'),

@@ -80,6 +80,18 @@ class AttentionTest : public BackendTest {
                                    kernels::CacheType::kInt8};
     return kTypes[round % 3];
   }
+  /// With an archive of the same type or of one with fewer bytes, each pair in one of six rounds.
+  static kernels::SlotLayout LayoutOfRound(const kernels::AttentionSpec& spec, int round) {
+    using enum kernels::CacheType;
+    constexpr std::array<std::array<kernels::CacheType, 2>, 6> kPairs = {{{kF32, kF32},
+                                                                          {kBF16, kBF16},
+                                                                          {kInt8, kInt8},
+                                                                          {kF32, kInt8},
+                                                                          {kBF16, kInt8},
+                                                                          {kF32, kBF16}}};
+    const auto& [slot, archive] = kPairs[round % 6];
+    return {spec, 1, slot, archive};
+  }
 
   /// A slot like a fresh or used one, in which everything may be wrong: all its numbers are NaN.
   std::unique_ptr<kernels::SlotMemory> PoisonedSlot(const kernels::SlotLayout& layout) {
@@ -149,7 +161,7 @@ class AttentionTest : public BackendTest {
                           const kernels::AttentionSpec& spec, const kernels::SlotLayout& layout,
                           const std::vector<float>& qkv, Chunk chunk) {
     const auto slot = PoisonedSlot(layout);
-    TestArchive archive({spec, layout.num_layers, layout.type});
+    TestArchive archive(layout.Archive(spec));
     TestArchive* const opens = spec.Opens() ? &archive : nullptr;
     const auto n = static_cast<int64_t>(qkv.size()) / spec.QkvColumns();
     std::vector<float> out;

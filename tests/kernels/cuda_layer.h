@@ -12,6 +12,7 @@
 #include "kernels/cuda/attention/attention.h"
 #include "kernels/cuda/attention/attention_weights.h"
 #include "kernels/cuda/runtime/runtime.h"
+#include "kernels/cuda/unit_cache.h"
 #include "tests/kernels/random_attention.h"
 
 namespace fmaserver::testing {
@@ -54,6 +55,12 @@ class CudaLayer {
   }
 
   const kernels::SlotLayout& layout() const { return layout_; }
+  /// From now on there are copies of units in `bytes` of the device's memory.
+  void CacheUnits(int64_t bytes) {
+    auto cache = kernels::cuda::UnitCache::Create(0, layout_.Archive(spec_), bytes);
+    EXPECT_TRUE(cache.ok() && *cache != nullptr) << cache.status();
+    unit_cache_ = *std::move(cache);
+  }
   kernels::cuda::Memory NewSlot() {
     return *kernels::cuda::Memory::Allocate(kernels::cuda::Memory::Kind::kDevice,
                                             layout_.slot_bytes);
@@ -102,6 +109,8 @@ class CudaLayer {
         .rows = wave_rows.As<kernels::cuda::DecodeRow>(),
         .waves = plan.waves.data(),
         .archive = archive.As<kernels::cuda::DeviceGroup>(),
+        .unit_cache =
+            unit_cache_ == nullptr ? kernels::cuda::DeviceUnitCache() : unit_cache_->view(),
         .scratch = scratch.data(),
         .open_scratch = plan.open_scratch,
         .most_units = plan.most_units,
@@ -165,6 +174,7 @@ class CudaLayer {
   kernels::SlotLayout layout_;
   std::unique_ptr<kernels::cuda::Stream> stream_ = *kernels::cuda::Stream::Create();
   std::unique_ptr<kernels::cuda::PackedAttention> weights_;
+  std::unique_ptr<kernels::cuda::UnitCache> unit_cache_;
 };
 
 }  // namespace fmaserver::testing

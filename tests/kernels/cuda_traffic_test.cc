@@ -382,5 +382,43 @@ TEST(CudaTrafficTest, OpenedUnitsBesideTheirFloors) {
   }
 }
 
+/// The next token, which opens the same units, reads none of them over the bus.
+TEST(CudaTrafficTest, UnitsThatWereOpenedLatelyCrossTheBusOnce) {
+  std::mt19937 random(1);
+  kernels::AttentionSpec spec = Selecting();
+  spec.num_heads = 4;
+  spec.open_units = 16;
+  constexpr int64_t kPosition = 64 * 256;
+  std::printf("| kernel | of | floor | moved | floor / moved | in sectors |\n");
+  for (const kernels::CacheType type : {kernels::CacheType::kBF16, kernels::CacheType::kInt8}) {
+    CudaLayer device(RandomAttention(spec, random), type);
+    const auto slot = device.NewSlot();
+    device.Fill(slot.data(), SomeBytes(device.layout().slot_bytes, random));
+    const kernels::ArchiveLayout layout(spec, 1, type);
+    device.CacheUnits(200 * layout.UnitTokenBytes());
+    CudaArchive archive(layout);
+    const auto groups = std::ssize(archive.Reach(kPosition + 2));
+    for (int64_t group = 0; group < groups; ++group) {
+      device.Fill(archive.Sketches(group), SomeBytes(layout.SketchBytes(), random));
+      std::ranges::copy(SomeBytes(layout.TokenBytes(), random), archive.Tokens(group).begin());
+    }
+    const auto qkv = RandomFloats(spec.QkvColumns(), 1.0F, random);
+    auto& traffic = kernels::cuda::emulator::TrafficByKernel();
+    std::vector<int64_t> over_bus;
+    for (int64_t i = 0; i < 2; ++i) {
+      traffic.clear();
+      device.Step({{slot.data(), kPosition + i, 1, qkv, &archive}});
+      over_bus.push_back(traffic["attend_units"].bus_bytes);
+    }
+    EXPECT_EQ(over_bus[0], spec.open_units * layout.UnitTokenBytes());
+    // The same query at the next position: rotation may turn one choice or two.
+    EXPECT_LE(over_bus[1], 2 * layout.UnitTokenBytes());
+    const std::string of =
+        "16 of 508 units, all copied, 4 heads, d 128, " + std::string(kernels::NameOf(type));
+    // Of every unit its number, its key, the time of its use, and its place.
+    Report("place_units", of.c_str(), spec.open_units * (4 + 8 + 8 + 4));
+  }
+}
+
 }  // namespace
 }  // namespace fmaserver::testing

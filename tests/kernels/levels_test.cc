@@ -174,6 +174,21 @@ TEST(ArchiveLayout, OfIntegersTakesALittleMoreThanHalf) {
   EXPECT_EQ(archive.SketchBytes(), 3 * 2 * 64 * 26);
 }
 
+// Sketches, and with them the slot, are what the slot's type makes them.
+TEST(ArchiveLayout, MayHaveSmallerNumbersThanTheSlotBesideIt) {
+  for (const CacheType slot : {CacheType::kF32, CacheType::kBF16}) {
+    const SlotLayout same(OpeningSpec(), 3, slot);
+    const SlotLayout less(OpeningSpec(), 3, slot, CacheType::kInt8);
+    const ArchiveLayout archive = less.Archive(OpeningSpec());
+    EXPECT_EQ(archive.TokenBytes(), 3 * 2 * 64 * (128 + 4));
+    EXPECT_EQ(archive.SketchBytes(), same.Archive(OpeningSpec()).SketchBytes());
+    EXPECT_EQ(less.slot_bytes, same.slot_bytes);
+    EXPECT_NE(less, same);
+  }
+  EXPECT_TRUE(CanArchive(CacheType::kBF16, CacheType::kBF16));
+  EXPECT_FALSE(CanArchive(CacheType::kInt8, CacheType::kBF16));
+}
+
 TEST(SlotLayout, OfIntegersHasAScaleForEachKeyAndValue) {
   AttentionSpec spec;
   spec.num_heads = spec.num_kv_heads = 2;

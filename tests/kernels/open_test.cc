@@ -67,7 +67,7 @@ TEST_P(OpenTest, EverySlicingLeavesTheSameBits) {
     const kernels::AttentionSpec spec = RandomOpeningSpec(groups, random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const kernels::SlotLayout layout(spec, 1, TypeOfRound(round));
+    const kernels::SlotLayout layout = LayoutOfRound(spec, round);
     const auto weights = PackFor(backend(), layer);
     const int64_t n = Enough(spec);
     const auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);
@@ -76,7 +76,7 @@ TEST_P(OpenTest, EverySlicingLeavesTheSameBits) {
     std::vector<std::byte> archived;
     for (const int64_t longest : {int64_t{1}, int64_t{9}, n}) {
       const auto slot = PoisonedSlot(layout);
-      TestArchive archive({spec, 1, layout.type});
+      TestArchive archive(layout.Archive(spec));
       std::vector<float> out;
       for (int64_t position = 0; position < n;) {
         const int64_t rows = longest == n ? n : 1 + static_cast<int64_t>(random() % longest);
@@ -110,7 +110,7 @@ TEST_P(OpenTest, SequencesThatOpenShareStepsWithOthers) {
     const ReferenceAttention layer = RandomAttention(spec, random);
     ReferenceAttention closed_layer = layer;
     closed_layer.spec = closed;
-    const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kBF16);
+    const kernels::SlotLayout layout = LayoutOfRound(spec, round + 3);
     const auto weights = PackFor(backend(), layer);
     const auto closed_weights = PackFor(backend(), closed_layer);
     const int64_t n = Enough(spec);
@@ -120,7 +120,7 @@ TEST_P(OpenTest, SequencesThatOpenShareStepsWithOthers) {
         Feed(*closed_weights, closed, {closed, 1, layout.type}, qkv, [] { return 5; });
     const auto slot = PoisonedSlot(layout);
     const auto closed_slot = PoisonedSlot(layout);
-    TestArchive archive({spec, 1, layout.type});
+    TestArchive archive(layout.Archive(spec));
     const int64_t columns = int64_t{spec.num_heads} * spec.head_dim;
     for (int64_t position = 0; position < n;) {
       const auto rows = static_cast<int32_t>(std::min<int64_t>(1 + random() % 7, n - position));
@@ -142,14 +142,14 @@ TEST_P(OpenTest, CommitIsFeedingWhatIsCommitted) {
     const kernels::AttentionSpec spec = RandomOpeningSpec(kSmallGroups, random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kBF16);
+    const kernels::SlotLayout layout = LayoutOfRound(spec, round + 3);
     const auto weights = PackFor(backend(), layer);
     const int64_t n = Enough(spec);
     const auto qkv = RandomFloats(n * spec.QkvColumns(), 1.0F, random);
     const auto plain = PoisonedSlot(layout);
     const auto guessing = PoisonedSlot(layout);
-    TestArchive plain_archive({spec, 1, layout.type});
-    TestArchive archive({spec, 1, layout.type});
+    TestArchive plain_archive(layout.Archive(spec));
+    TestArchive archive(layout.Archive(spec));
     for (int64_t position = 0; position < n;) {
       const auto rows = static_cast<int32_t>(
           std::min<int64_t>(n - position, 1 + random() % (2 * spec.hierarchy.group_size + 2)));
@@ -288,11 +288,11 @@ TEST_P(OpenTest, AnyBytesOfSlotAndArchiveAreSafe) {
     const kernels::AttentionSpec spec = RandomOpeningSpec(kSmallGroups, random);
     SCOPED_TRACE(Describe(spec));
     const ReferenceAttention layer = RandomAttention(spec, random);
-    const kernels::SlotLayout layout(spec, 1, kernels::CacheType::kBF16);
+    const kernels::SlotLayout layout = LayoutOfRound(spec, round + 3);
     const auto weights = PackFor(backend(), layer);
     const auto qkv = RandomFloats(300 * spec.QkvColumns(), 1.0F, random);
     const auto slot = PoisonedSlot(layout);
-    TestArchive archive({spec, 1, layout.type});
+    TestArchive archive(layout.Archive(spec));
     std::vector<std::byte> bytes(layout.slot_bytes);
     for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
     ASSERT_TRUE(backend().RestoreSlot(bytes, {slot.get()}).ok());

@@ -17,7 +17,7 @@ class ArchiveHead {
                          const DeviceGroup* groups, std::byte* head, int32_t layer, int kv_head)
       : spec_(spec),
         slot_(slot),
-        layout_(spec, slot.num_layers, slot.type),
+        layout_(slot.Archive(spec)),
         groups_(groups),
         head_(head),
         index_(layout_.HeadIndex(layer, kv_head)) {}

@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/cuda/attention/archive_head.h"
 #include "kernels/cuda/attention/head_cache.h"
@@ -20,15 +21,17 @@
 namespace fmaserver::kernels::cuda {
 
 /// Blocks: (block of rows, KV head), and y: the unit of the group. Only blocks whose last row ends
-/// a fine group have something to do.
-template <typename T>
+/// a fine group have something to do. T: the slot's element type, A: the archive's, which has no
+/// more bytes.
+template <typename T, typename A>
 struct ArchiveUnitsKernel : OpenParameters {
   static constexpr int kThreads = 128;
   static constexpr int kWarps = kThreads / kWarpSize;
   static constexpr const char* kName = "archive_units";
 
   static constexpr int64_t SharedMemory(const AttentionSpec& spec) {
-    return 2 * SharedBytes<float>(spec.head_dim) + SharedBytes<float>(Scales(spec));
+    return 2 * SharedBytes<float>(spec.head_dim) + SharedBytes<float>(Scales(spec)) +
+           SharedBytes<float>(StoredScales(spec));
   }
 
   FMA_DEVICE void operator()() const {
@@ -58,7 +61,7 @@ struct ArchiveUnitsKernel : OpenParameters {
     if (!is_placed || spec.max_distance > 0) {
       Sketch(memory, plain, head.Sketch(), head.KeptSketch(group, i));
     }
-    StoreTokens(plain, reinterpret_cast<T*>(head.Tokens(group, i)));
+    StoreTokens(memory, plain, reinterpret_cast<A*>(head.Tokens(group, i)));
   }
 
  private:
@@ -71,20 +74,25 @@ struct ArchiveUnitsKernel : OpenParameters {
   static constexpr int Scales(const AttentionSpec& spec) {
     return kHasScales<T> ? spec.open_size : 0;
   }
+  static constexpr int StoredScales(const AttentionSpec& spec) {
+    return kHasScales<A> && !kHasScales<T> ? 2 * spec.open_size : 0;
+  }
 
   struct Memory {
     FMA_DEVICE explicit Memory(const AttentionSpec& spec)
-        : Memory(SharedArena(), spec.head_dim, Scales(spec)) {}
+        : Memory(SharedArena(), spec.head_dim, Scales(spec), StoredScales(spec)) {}
 
     Shared<float> mean;       // [d]
     Shared<float> deviation;  // [d]
     Shared<float> scale;      // [Scales()], of the keys that are turned back
+    Shared<float> stored;     // [StoredScales()], of what is rounded for the archive: keys, values
 
    private:
-    FMA_DEVICE Memory(SharedArena arena, int dim, int scales)
+    FMA_DEVICE Memory(SharedArena arena, int dim, int scales, int stored_scales)
         : mean(arena.Take<float>(dim)),
           deviation(arena.Take<float>(dim)),
-          scale(arena.Take<float>(scales)) {}
+          scale(arena.Take<float>(scales)),
+          stored(arena.Take<float>(stored_scales)) {}
   };
 
   /// The keys of a unit's tokens, the first of which is at `position`; `turns`: turned back by
@@ -110,18 +118,10 @@ struct ArchiveUnitsKernel : OpenParameters {
                                       pair);
       return channel < half ? back.low : back.high;
     }
-    /// A warp takes a token. All threads call it; it ends with a barrier.
+    /// All threads call it; it ends with a barrier.
     FMA_DEVICE void FindScales() const {
       if constexpr (kHasScales<T>) {
-        for (int token = WarpIndex(); token < kernel.Tokens(); token += kWarps) {
-          int32_t largest = 0;
-          for (int c = LaneIndex(); c < kernel.layout.head_dim; c += kWarpSize) {
-            const int32_t magnitude = Rounding::Magnitude(Turned(token, c));
-            largest = magnitude > largest ? magnitude : largest;
-          }
-          const Rounding round(WarpMax(largest));
-          if (LaneIndex() == 0) scale.Set(token, ToFloat(round.scale()));
-        }
+        kernel.FindScales([&](int token, int c) { return Turned(token, c); }, 0, scale);
         SyncThreads();
       }
     }
@@ -232,32 +232,81 @@ struct ArchiveUnitsKernel : OpenParameters {
     }
   }
 
+  /// Those of vectors whose numbers are of(token, channel), to `to` from `first` on. A warp takes a
+  /// token.
+  template <typename Of>
+  FMA_DEVICE void FindScales(const Of& of, int first, const Shared<float>& to) const {
+    for (int token = WarpIndex(); token < Tokens(); token += kWarps) {
+      int32_t largest = 0;
+      for (int c = LaneIndex(); c < layout.head_dim; c += kWarpSize) {
+        const int32_t magnitude = Rounding::Magnitude(of(token, c));
+        largest = magnitude > largest ? magnitude : largest;
+      }
+      const Rounding round(WarpMax(largest));
+      if (LaneIndex() == 0) to.Set(first + token, ToFloat(round.scale()));
+    }
+  }
+
   /// Keys [d, u], then values [u, d], then the scales of both where elements have some.
-  FMA_DEVICE void StoreTokens(const Keys& keys, T* to) const {
+  FMA_DEVICE void StoreTokens(const Memory& memory, const Keys& keys, A* to) const {
     const int dim = layout.head_dim;
     const int numbers = Tokens() * dim;
-    StoreElements(numbers, to, [&](int i) { return keys.Element(i % Tokens(), i / Tokens()); });
-    StoreElements(numbers, to + numbers,
-                  [&](int i) { return Load(keys.cache.ValueAt(keys.Column(i / dim), i % dim)); });
-    if constexpr (kHasScales<T>) {
-      auto* scales = reinterpret_cast<BFloat16*>(to + 2 * numbers);
-      for (int i = ThreadIndex(); i < Tokens(); i += kThreads) {
-        Store(scales + i, FromFloat<BFloat16>(keys.Scale(i)));
-        Store(scales + Tokens() + i, Load(keys.cache.ScaleAt(false, keys.Column(i))));
+    const auto value = [&](int token, int c) {
+      return Load(keys.cache.ValueAt(keys.Column(token), c));
+    };
+    if constexpr (std::is_same_v<T, A>) {
+      StoreElements(numbers, to, [&](int i) { return keys.Element(i % Tokens(), i / Tokens()); });
+      StoreElements(numbers, to + numbers, [&](int i) { return value(i / dim, i % dim); });
+      StoreScales(to + 2 * numbers, [&](int i) {
+        return i < Tokens() ? FromFloat<BFloat16>(keys.Scale(i))
+                            : Load(keys.cache.ScaleAt(false, keys.Column(i - Tokens())));
+      });
+    } else {
+      if constexpr (kHasScales<A>) {
+        FindScales([&](int token, int c) { return keys.At(token, c); }, 0, memory.stored);
+        FindScales([&](int token, int c) { return ToFloat(value(token, c)); }, Tokens(),
+                   memory.stored);
+        SyncThreads();
       }
+      StoreElements(numbers, to, [&](int i) {
+        return Rounded(memory, i % Tokens(), keys.At(i % Tokens(), i / Tokens()));
+      });
+      StoreElements(numbers, to + numbers, [&](int i) {
+        return Rounded(memory, Tokens() + i / dim, ToFloat(value(i / dim, i % dim)));
+      });
+      StoreScales(to + 2 * numbers,
+                  [&](int i) { return FromFloat<BFloat16>(memory.stored.Get(i)); });
+    }
+  }
+
+  /// Of the vector with this place among the stored scales.
+  FMA_DEVICE static A Rounded(const Memory& memory, int vector, float number) {
+    if constexpr (kHasScales<A>) {
+      return Rounding(FromFloat<BFloat16>(memory.stored.Get(vector)))(number);
+    } else {
+      return FromFloat<A>(number);
     }
   }
 
   /// element(0) .. element(count - 1); integers two at a time.
   template <typename Of>
-  FMA_DEVICE void StoreElements(int count, T* to, const Of& element) const {
-    if constexpr (kHasScales<T>) {
+  FMA_DEVICE void StoreElements(int count, A* to, const Of& element) const {
+    if constexpr (kHasScales<A>) {
       for (int i = 2 * ThreadIndex(); i < count; i += 2 * kThreads) {
         const int pair = (element(i) & 0xFF) | (element(i + 1) & 0xFF) << 8;
         Store(reinterpret_cast<uint16_t*>(to + i), static_cast<uint16_t>(pair));
       }
     } else {
       for (int i = ThreadIndex(); i < count; i += kThreads) Store(to + i, element(i));
+    }
+  }
+
+  /// Of the keys, then of the values, where elements have some.
+  template <typename Of>
+  FMA_DEVICE void StoreScales(A* to, const Of& scale) const {
+    if constexpr (kHasScales<A>) {
+      auto* scales = reinterpret_cast<BFloat16*>(to);
+      for (int i = ThreadIndex(); i < 2 * Tokens(); i += kThreads) Store(scales + i, scale(i));
     }
   }
 };

@@ -1,9 +1,9 @@
 // Opened units: what the tokens of a unit give to a query, as one part of its softmax, which the
 // decode attention joins with the rest (decode_attention_kernel.h).
 //
-// A block takes a query, a KV head and one of the units that it opens. The unit is read over the
-// bus from the host's memory, where an archive keeps its tokens: its keys, then its values, each in
-// one contiguous piece, in loads of 16 bytes where the shape allows.
+// A block takes a query, a KV head and one of the units that it opens. The unit is read from the
+// device's cache or over the bus from the host's memory, where an archive keeps its tokens: its
+// keys, then its values, each in one contiguous piece, in loads of 16 bytes where the shape allows.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@
 
 namespace fmaserver::kernels::cuda {
 
-/// Blocks: (row, KV head), and y: the place of the unit in the row's list. kWide: a unit's tokens
+/// Blocks: (row, KV head), and y: the place of the unit in the row's list. T: the archive's element
+/// type. kWide: a unit's tokens
 /// and channels fill pieces of 16 bytes.
 template <typename T, bool kWide>
 struct AttendUnitsKernel : OpenParameters {
@@ -46,24 +47,17 @@ struct AttendUnitsKernel : OpenParameters {
     const ArchiveHead head(spec, layout, archive + row.archive, nullptr, layer, kv_head);
     const int64_t group = unit / head.UnitsPerGroup();
     const bool distant = head.SeemsDistant(group, layout.hierarchy.FineGroup(row.position));
-    const auto* keys = reinterpret_cast<const T*>(
-        head.Tokens(group, static_cast<int>(unit % head.UnitsPerGroup())));
+    const Source source =
+        SourceAt(notes, place, head.Tokens(group, static_cast<int>(unit % head.UnitsPerGroup())));
     const int64_t first = unit * spec.open_size;
     const Memory memory(spec);
-    if constexpr (kHasScales<T>) {
-      const auto* scales =
-          reinterpret_cast<const BFloat16*>(keys + 2 * int64_t{spec.open_size} * spec.head_dim);
-      for (int i = ThreadIndex(); i < Scales(spec.open_size); i += kThreads) {
-        memory.scale.Set(i, ToFloat(Load(scales + i)));
-      }
-      SyncThreads();
-    }
+    LoadScales(memory, source);
     PlaceQueries(memory, row, kv_head, distant ? QueryForm::kFar : PlacedForm(spec));
-    LoadKeys(memory, keys, spec.FarIsRotated() && !distant, first);
+    LoadKeys(memory, source, spec.FarIsRotated() && !distant, first);
     SyncThreads();
     Score(memory, notes, place, layout.hierarchy.sink_tokens - first);
     SyncThreads();
-    LoadValues(memory, keys + int64_t{spec.open_size} * spec.head_dim);
+    LoadValues(memory, source);
     Weigh(memory, notes, place);
     SyncThreads();
     AddValues(memory, notes, place);
@@ -90,6 +84,44 @@ struct AttendUnitsKernel : OpenParameters {
           scale(arena.Take<float>(Scales(tokens))) {}
   };
 
+  /// A unit's tokens: numbers by their index, then bytes behind them.
+  struct Source {
+    const std::byte* from;
+    std::byte* copy;  // a line of the cache, which gets all that is read; null: none does
+
+    template <typename Piece>
+    FMA_DEVICE Piece Read(int64_t byte) const {
+      const Piece piece = Load(reinterpret_cast<const Piece*>(from + byte));
+      if constexpr (kWide) {
+        if (copy != nullptr) Store(reinterpret_cast<Piece*>(copy + byte), piece);
+      }
+      return piece;
+    }
+    FMA_DEVICE Vec<T, kVec> Numbers(int64_t index) const {
+      return Read<Vec<T, kVec>>(index * int64_t{sizeof(T)});
+    }
+  };
+
+  /// `host`: where the unit lies in its archive.
+  FMA_DEVICE Source SourceAt(const OpenNotes& notes, int place, const std::byte* host) const {
+    if (unit_cache.sets == 0) return {host, nullptr};
+    const UnitPlace found(Load(notes.Place(place)));
+    std::byte* const line =
+        unit_cache.lines + (found.Line() < 0 ? 0 : found.Line()) * unit_cache.line_bytes;
+    return {found.IsCopied() ? line : host, found.Fills() ? line : nullptr};
+  }
+
+  FMA_DEVICE void LoadScales(const Memory& memory, const Source& source) const {
+    if constexpr (kHasScales<T>) {
+      const int64_t first = 2 * int64_t{Tokens()} * Dim() * int64_t{sizeof(T)};
+      for (int i = ThreadIndex(); i < Scales(Tokens()); i += kThreads) {
+        memory.scale.Set(
+            i, ToFloat(source.template Read<BFloat16>(first + i * ScaleSize(CacheType::kInt8))));
+      }
+      SyncThreads();
+    }
+  }
+
   FMA_DEVICE int Tokens() const { return attention.spec.open_size; }
   FMA_DEVICE int Dim() const { return attention.spec.head_dim; }
   FMA_DEVICE int Heads() const { return attention.spec.QueriesPerKvHead(); }
@@ -112,7 +144,8 @@ struct AttendUnitsKernel : OpenParameters {
   }
 
   /// `turns`: by their positions, which begin with `first`.
-  FMA_DEVICE void LoadKeys(const Memory& memory, const T* keys, bool turns, int64_t first) const {
+  FMA_DEVICE void LoadKeys(const Memory& memory, const Source& source, bool turns,
+                           int64_t first) const {
     using Piece = Vec<T, kVec>;
     const int pieces = Tokens() / kVec;  // of a channel
     const int half = Dim() / 2;
@@ -121,7 +154,7 @@ struct AttendUnitsKernel : OpenParameters {
       const int channel = i / pieces;
       const int token = i % pieces * kVec;
       const int at = channel * Tokens() + token;
-      const Piece low = Load(reinterpret_cast<const Piece*>(keys + at));
+      const Piece low = source.Numbers(at);
       if (!turns) {
         for (int v = 0; v < kVec; ++v) {
           memory.token.Set(at + v, ToFloat(low.lane[v]) * ScaleOf(memory, true, token + v));
@@ -129,7 +162,7 @@ struct AttendUnitsKernel : OpenParameters {
         continue;
       }
       const int other = at + half * Tokens();
-      const Piece high = Load(reinterpret_cast<const Piece*>(keys + other));
+      const Piece high = source.Numbers(other);
       const double frequency = LoadConstant(attention.frequencies + channel);
       for (int v = 0; v < kVec; ++v) {
         const Rotation by = RotationAt(static_cast<double>(first + token + v), frequency);
@@ -159,10 +192,10 @@ struct AttendUnitsKernel : OpenParameters {
     }
   }
 
-  FMA_DEVICE void LoadValues(const Memory& memory, const T* values) const {
-    using Piece = Vec<T, kVec>;
+  FMA_DEVICE void LoadValues(const Memory& memory, const Source& source) const {
+    const int64_t values = int64_t{Tokens()} * Dim();
     for (int i = ThreadIndex() * kVec; i < Tokens() * Dim(); i += kThreads * kVec) {
-      const Piece piece = Load(reinterpret_cast<const Piece*>(values + i));
+      const Vec<T, kVec> piece = source.Numbers(values + i);
       for (int v = 0; v < kVec; ++v) {
         memory.token.Set(i + v, ToFloat(piece.lane[v]) * ScaleOf(memory, false, (i + v) / Dim()));
       }

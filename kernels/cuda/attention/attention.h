@@ -58,8 +58,10 @@ struct AttentionPlan {
   int64_t scratch_bytes = 0;  ///< of DevicePlan::scratch, aligned to SlotLayout::kAlignment
 
  private:
-  /// Adds the archive of a segment; returns its place, -1 for one that opens no units.
-  int64_t AddArchive(const AttentionSpec& spec, const SlotSegment& segment);
+  /// Adds the archive of a segment, of which the step writes the last groups; returns its place, -1
+  /// for one that opens no units.
+  int64_t AddArchive(const AttentionSpec& spec, const SlotLayout& layout,
+                     const SlotSegment& segment);
   void AddSlice(const AttentionSpec& spec, const SlotLayout& layout, const SlotSegment& segment);
   /// Returns the place of what is reported to `to`; -1: nothing is.
   int64_t AddReport(std::span<float> to);

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cuda/attention/unit_cache.h"
 #include "kernels/fma/slot_layout.h"
 #include "kernels/fma/spec.h"
 #include "kernels/host/downsampling_layout.h"
@@ -43,6 +44,7 @@ struct DecodeRow {
 struct DeviceGroup {
   std::byte* tokens = nullptr;  ///< in host memory, where the device finds it
   std::byte* sketches = nullptr;
+  uint64_t identity = 0;  ///< of what was written to it last: 1 or more, and nobody else's
 };
 
 /// A segment of several rows.
@@ -93,6 +95,7 @@ struct DevicePlan {
   const DecodeRow* rows = nullptr;  ///< selected tokens: of the waves, which are in host memory
   const Wave* waves = nullptr;
   const DeviceGroup* archive = nullptr;  ///< of all rows that open units
+  DeviceUnitCache unit_cache;
   float* unit_weights = nullptr;      ///< Segment::unit_weights of several; null: nobody wants any
   float* attention_shares = nullptr;  ///< likewise
   std::byte* scratch = nullptr;

@@ -29,7 +29,7 @@ AttentionPlan::AttentionPlan(const AttentionSpec& spec, const SlotLayout& layout
       decode.push_back({.slot = segment.slot,
                         .position = segment.position,
                         .row = segment.first_row,
-                        .archive = AddArchive(spec, segment),
+                        .archive = AddArchive(spec, layout, segment),
                         .unit_weights = AddUnitReport(spec, segment),
                         .shares = AddShareReport(segment)});
     } else {
@@ -47,11 +47,15 @@ AttentionPlan::AttentionPlan(const AttentionSpec& spec, const SlotLayout& layout
   }
 }
 
-int64_t AttentionPlan::AddArchive(const AttentionSpec& spec, const SlotSegment& segment) {
+int64_t AttentionPlan::AddArchive(const AttentionSpec& spec, const SlotLayout& layout,
+                                  const SlotSegment& segment) {
   if (!spec.Opens() || !segment.opens) return -1;
   const int64_t first = std::ssize(archive);
-  for (const ArchiveGroup* group : segment.archive) {
-    archive.push_back(static_cast<const DeviceArchiveGroup*>(group)->view());
+  int64_t written = layout.Archive(spec).Groups(segment.position);
+  for (ArchiveGroup* each : segment.archive) {
+    auto* group = static_cast<DeviceArchiveGroup*>(each);
+    if (written-- <= 0) group->Renew();
+    archive.push_back(group->view());
   }
   const int64_t last = segment.position + segment.rows - 1;
   const auto units = static_cast<uint64_t>(OpenableUnits(spec, last).end);
@@ -120,7 +124,7 @@ void AttentionPlan::AddWaves(const AttentionSpec& spec, const SlotLayout& layout
   std::vector<int64_t> copy(slices.size(), -1);
   std::vector<int64_t> archives;
   for (size_t i = 0; i < slices.size(); ++i) {
-    archives.push_back(AddArchive(spec, slices[i]));
+    archives.push_back(AddArchive(spec, layout, slices[i]));
     if (!slices[i].tentative) continue;
     copy[i] = std::exchange(scratch_bytes, scratch_bytes + CopyBytes(layout));
     copies.push_back({slices[i].slot, copy[i]});

@@ -22,6 +22,13 @@ auto WithCacheElement(CacheType type, const Function& function) {
   return function(int8_t{});
 }
 
+template <typename T>
+inline constexpr CacheType kCacheTypeOf = CacheType::kInt8;
+template <>
+inline constexpr CacheType kCacheTypeOf<float> = CacheType::kF32;
+template <>
+inline constexpr CacheType kCacheTypeOf<BFloat16> = CacheType::kBF16;
+
 /// Whether vectors of such elements have scales.
 template <typename T>
 inline constexpr bool kHasScales = std::is_same_v<T, int8_t>;

@@ -22,6 +22,7 @@ class OpenNotes {
   /// `index` is of the units that it may open.
   FMA_DEVICE float* UnitScore(int64_t index) const { return At<float>(0) + index; }
   FMA_DEVICE int32_t* Unit(int64_t index) const { return At<int32_t>(at_.list_offset) + index; }
+  FMA_DEVICE int32_t* Place(int64_t index) const { return At<int32_t>(at_.places_offset) + index; }
 
   /// Of the unit with this index in the list. `head` counts the KV head's query heads.
   FMA_DEVICE float* Largest(int64_t index, int head) const {
@@ -66,6 +67,7 @@ struct OpenParameters {
   const float* qkv = nullptr;  ///< [., QkvColumns()]
   std::byte* scratch = nullptr;
   const DeviceGroup* archive = nullptr;
+  DeviceUnitCache unit_cache;
   std::byte* notes = nullptr;  ///< [rows, KV heads] of at.bytes; null: nothing is opened
   OpenScratch at = {};
 

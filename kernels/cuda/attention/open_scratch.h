@@ -54,6 +54,7 @@ constexpr int OpenedUnits(const AttentionSpec& spec, int64_t position) {
 ///
 ///   scores       [units]           float32
 ///   list         [opened]          int32
+///   places       [opened]          int32; UnitPlace, where there is a cache
 ///   largest      [opened, heads]   float32; the largest score of a token
 ///   totals       [opened, heads]   float32; of exp(score - largest)
 ///   token scores [opened, heads, u] float32
@@ -62,6 +63,7 @@ struct OpenScratch {
   int64_t units = 0;
   int64_t opened = 0;
   int64_t list_offset = 0;
+  int64_t places_offset = 0;
   int64_t largest_offset = 0;
   int64_t totals_offset = 0;
   int64_t tokens_offset = 0;
@@ -73,7 +75,8 @@ struct OpenScratch {
       : units(most_units), opened(std::min<int64_t>(spec.open_units, most_units)) {
     const int64_t heads = spec.QueriesPerKvHead();
     list_offset = units * kNumber;
-    largest_offset = list_offset + opened * kNumber;
+    places_offset = list_offset + opened * kNumber;
+    largest_offset = places_offset + opened * kNumber;
     totals_offset = largest_offset + opened * heads * kNumber;
     tokens_offset = totals_offset + opened * heads * kNumber;
     outputs_offset = tokens_offset + opened * heads * spec.open_size * kNumber;

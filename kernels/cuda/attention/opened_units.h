@@ -16,7 +16,7 @@ OpenParameters OpeningOf(const PrefillParameters& parameters, const DecodeRow* r
                          const QueryBlock* blocks, int64_t first_row);
 
 /// Finds what `count` rows, which `blocks` blocks have, open, and what that gives to their softmax:
-/// three launches.
+/// three launches, and with a cache of units one more, for slices two.
 absl::Status LaunchOpening(Stream& stream, const OpenParameters& parameters, int64_t count,
                            int64_t blocks);
 

@@ -26,7 +26,7 @@ struct ReportUnitsKernel : OpenParameters {
     const int64_t first = Load(&rows[i].unit_weights);
     if (first < 0) return;
     // Of all groups that the row's archive has after it.
-    const ArchiveLayout layout_of(spec, layout.num_layers, layout.type);
+    const ArchiveLayout layout_of = layout.Archive(spec);
     const int64_t groups = layout.hierarchy.FineGroup(row.position + 1) - 1;
     float* sums =
         unit_weights + first + kv_head * (groups > 0 ? groups : 0) * layout_of.UnitsPerGroup();

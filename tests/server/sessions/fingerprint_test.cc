@@ -32,6 +32,12 @@ TEST(FingerprintTest, EverythingThatGivesBytesAMeaningCounts) {
   EXPECT_TRUE(prints.contains(ModelFingerprint("a", layout, "")));
   EXPECT_TRUE(prints.insert(ModelFingerprint("a", layout, "int8")).second);
   EXPECT_TRUE(prints.insert(ModelFingerprint("a", layout, "int4")).second);
+  const kernels::SlotLayout same(spec, 2, kernels::CacheType::kF32, kernels::CacheType::kF32);
+  EXPECT_TRUE(prints.contains(ModelFingerprint("a", same)));
+  for (const kernels::CacheType archive : {kernels::CacheType::kBF16, kernels::CacheType::kInt8}) {
+    const kernels::SlotLayout less(spec, 2, kernels::CacheType::kF32, archive);
+    EXPECT_TRUE(prints.insert(ModelFingerprint("a", less)).second);
+  }
   EXPECT_EQ(prints.begin()->size(), 32);
 }
 

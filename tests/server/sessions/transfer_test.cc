@@ -217,7 +217,8 @@ TEST_F(TransferTest, NumbersThatDoNotFitAreRefused) {
   refused(header, two, "record is a state; allowed: a session");
   header = SessionHeaderOf(2, 2);
   header.set_model(std::string(32, 'x'));
-  refused(header, two, "model is another model; allowed: the one that is served");
+  refused(header, two,
+          "model is another model; allowed: the one that is served, with its types of");
 }
 
 TEST_F(TransferTest, ArchivesThatDoNotFitAreRefused) {
