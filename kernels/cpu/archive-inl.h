@@ -78,7 +78,7 @@ class ArchiveHead {
 
   /// All that is kept of a unit's tokens.
   std::span<const std::byte> Tokens(int64_t unit) const {
-    return {UnitTokens(unit), static_cast<size_t>(layout_.UnitTokenBytes())};
+    return {tokens_.At(unit), static_cast<size_t>(layout_.UnitTokenBytes())};
   }
   HWY_INLINE void PrefetchTokens(int64_t unit) const {
     Prefetch(tokens_.At(unit), layout_.UnitTokenBytes());

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/cuda/attention/unit_cache.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/fma/element.h"
 #include "tests/emulator/emulator.h"
@@ -395,7 +396,8 @@ TEST(CudaTrafficTest, UnitsThatWereOpenedLatelyCrossTheBusOnce) {
     const auto slot = device.NewSlot();
     device.Fill(slot.data(), SomeBytes(device.layout().slot_bytes, random));
     const kernels::ArchiveLayout layout(spec, 1, type);
-    device.CacheUnits(200 * layout.UnitTokenBytes());
+    constexpr int64_t kSets = 6;
+    device.CacheUnits(kSets * kernels::cuda::DeviceUnitCache::kWays * layout.UnitTokenBytes());
     CudaArchive archive(layout);
     const auto groups = std::ssize(archive.Reach(kPosition + 2));
     for (int64_t group = 0; group < groups; ++group) {
@@ -415,8 +417,9 @@ TEST(CudaTrafficTest, UnitsThatWereOpenedLatelyCrossTheBusOnce) {
     EXPECT_LE(over_bus[1], 2 * layout.UnitTokenBytes());
     const std::string of =
         "16 of 508 units, all copied, 4 heads, d 128, " + std::string(kernels::NameOf(type));
-    // Of every unit its number, its key, the time of its use, and its place.
-    Report("place_units", of.c_str(), spec.open_units * (4 + 8 + 8 + 4));
+    // The keys of every set; of every unit its number, its group's, the time of its use, its place.
+    constexpr int64_t kKeys = kSets * kernels::cuda::DeviceUnitCache::kWays * 8;
+    Report("place_units", of.c_str(), kKeys + spec.open_units * (4 + 8 + 8 + 4));
   }
 }
 

@@ -17,15 +17,15 @@ namespace fmaserver::testing {
 namespace {
 
 /// Every bit of an answer: a single parked state need not change a token.
-struct Answer {
+struct TurnAnswer {
   std::vector<int32_t> tokens;
   std::vector<float> logprobs;
 
-  void Add(const Answer& other) {
+  void Add(const TurnAnswer& other) {
     tokens.insert(tokens.end(), other.tokens.begin(), other.tokens.end());
     logprobs.insert(logprobs.end(), other.logprobs.begin(), other.logprobs.end());
   }
-  bool operator==(const Answer&) const = default;
+  bool operator==(const TurnAnswer&) const = default;
 };
 
 constexpr int kTurns = 5;
@@ -40,8 +40,8 @@ TestServiceOptions Options(bool opens, const std::filesystem::path& dir = {},
           .opens = opens};
 }
 
-Answer AnswerOf(const GenerateCall::Door& door) {
-  Answer answer;
+TurnAnswer AnswerOf(const GenerateCall::Door& door) {
+  TurnAnswer answer;
   for (const service::GenerateEvent& event : door.events()) {
     if (const auto* delta = std::get_if<engine::Delta>(&event)) {
       answer.Add({delta->tokens, delta->logprobs});
@@ -58,15 +58,15 @@ service::GenerateRequest RequestOf(const std::string& session, const std::string
   return request;
 }
 
-Answer Ask(TestService& service, const std::string& session, const std::string& text,
-           int64_t max_tokens) {
+TurnAnswer Ask(TestService& service, const std::string& session, const std::string& text,
+               int64_t max_tokens) {
   GenerateCall call(service, RequestOf(session, text, max_tokens));
   const absl::Status status = call.Run();
   EXPECT_TRUE(status.ok()) << status;
   return AnswerOf(call.door());
 }
 
-Answer Turn(TestService& service, int turn) {
+TurnAnswer Turn(TestService& service, int turn) {
   return Ask(service, kStory.id, Concat("turn ", turn, " asks about page ", turn * 7), 60);
 }
 
@@ -90,10 +90,10 @@ class ParkedTurnTest : public ::testing::TestWithParam<bool> {
   bool opens() const { return GetParam(); }
 
   /// What a session that stays in memory answers.
-  std::vector<Answer> Undisturbed(std::optional<kernels::CacheType> parked) {
+  std::vector<TurnAnswer> Undisturbed(std::optional<kernels::CacheType> parked) {
     TestService service(Options(opens(), {}, parked));
     Require(service.sessions().Create(kStory, {}).status());
-    std::vector<Answer> answers;
+    std::vector<TurnAnswer> answers;
     for (int turn = 0; turn < kTurns; ++turn) answers.push_back(Turn(service, turn));
     return answers;
   }
@@ -145,7 +145,7 @@ TEST_P(ParkedTurnTest, ForksAndRewindsAnswerAlike) {
   const int64_t tokens = service.sessions().Get(kStory)->tokens;
   const auto forks = service.sessions().Fork(kStory, 1);
   Require(forks.status());
-  const Answer answer = Turn(service, 1);
+  const TurnAnswer answer = Turn(service, 1);
   EXPECT_TRUE(Ask(service, forks->front().id, "turn 1 asks about page 7", 60) == answer);
   Require(service.sessions().Rewind(kStory, tokens).status());
   EXPECT_TRUE(Turn(service, 1) == answer);
@@ -158,10 +158,10 @@ TEST_P(ParkedTurnTest, CachedPrefixesAreNotRounded) {
   uncached.engine.prefix_cache_bytes = 0;
   TestService without(uncached);
   TestService with(Options(opens()));
-  Answer expected;
+  TurnAnswer expected;
   for (TestService* service : {&without, &with, &with, &with}) {
     const std::string id = service->sessions().Create({kDefaultTenant, ""}, {})->id;
-    const Answer answer = Ask(*service, id, prompt, 60);
+    const TurnAnswer answer = Ask(*service, id, prompt, 60);
     if (expected.tokens.empty()) expected = answer;
     EXPECT_TRUE(answer == expected);
   }
@@ -173,11 +173,11 @@ TEST_P(ParkedTurnTest, AnInterruptedTurnGoesOnWithTheSameTokens) {
   TestService service(Options(opens()));
   Require(service.sessions().Create(kStory, {}).status());
   Require(service.sessions().Create({kDefaultTenant, "whole"}, {}).status());
-  const Answer expected = Ask(service, "whole", text, kLong);
+  const TurnAnswer expected = Ask(service, "whole", text, kLong);
   EXPECT_TRUE(Eventually([&] { return service.engine().FreeSlots() == 4; }));
 
   std::string token;
-  Answer answer;
+  TurnAnswer answer;
   {
     GenerateCall cut(service, RequestOf(kStory.id, text, kLong));
     EXPECT_TRUE(Eventually([&] { return service.engine().FreeSlots() == 3; }));
