@@ -20,10 +20,10 @@ bool ReadAhead::Pays() {
 
 void ReadAhead::Ask(std::span<const std::byte> bytes) {
   static const auto kPage = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<uintptr_t>(bytes.data()) / kPage * kPage;
-  const uintptr_t end = reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size();
+  const uintptr_t before = reinterpret_cast<uintptr_t>(bytes.data()) % kPage;
+  auto* const page = const_cast<std::byte*>(bytes.data()) - before;  // nothing is written
   // It is advice: what the system does not follow is read when it is needed.
-  static_cast<void>(madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED));
+  static_cast<void>(madvise(page, bytes.size() + before, MADV_WILLNEED));
 }
 
 }  // namespace fmaserver::kernels::cpu
