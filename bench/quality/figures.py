@@ -1,6 +1,6 @@
 """Draws docs/quality-loss.svg, docs/quality-recall.svg and docs/quality-recall-map.svg from bench/quality/results.
 
-    figures.py
+figures.py
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).parent / "results"
 WINDOW, SELECT, OPENED, FULL, GREY = "#c2491d", "#1e3a8a", "#7c3aed", "#12936b", "#6b7280"
 MOST_NATS = 3  # of the map's colours
+MAP_COLUMNS = 3
 TITLES = {"agnes-grey": "Agnes Grey", "twenty-years-at-hull-house": "Twenty Years at Hull-House"}
 
 Rows = list[dict[str, Any]]
@@ -94,12 +95,17 @@ def map_figure(rows: Rows) -> None:
     """A panel for each shape: lengths from above, depths from the left; white was not measured."""
     shapes = list(dict.fromkeys(row["shape"] for row in rows))
     lengths = sorted({row["tokens"] for row in rows})
-    figure, panels = plt.subplots(1, len(shapes), figsize=(3.1 * len(shapes), 2.6), sharey=True)
-    for axes, shape in zip(panels, shapes, strict=True):
+    lines, columns = -(-len(shapes) // MAP_COLUMNS), min(len(shapes), MAP_COLUMNS)
+    size = (3.1 * columns, 2.9 * lines)
+    figure, panels = plt.subplots(lines, columns, figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for axes, shape in zip(panels.flat, shapes, strict=False):
         image = draw_map(axes, [row for row in rows if row["shape"] == shape], lengths)
         axes.set_title(shape, fontsize=8)
-    panels[0].set_yticks(range(len(lengths)), [f"{length:,}" for length in lengths])
-    panels[0].set_ylabel("tokens of the text")
+    for line in panels:
+        line[0].set_yticks(range(len(lengths)), [f"{length:,}" for length in lengths])
+        line[0].set_ylabel("tokens of the text")
+    for axes in panels.flat[len(shapes) :]:
+        axes.axis("off")
     figure.colorbar(image, ax=panels, label="nats per digit", fraction=0.02, pad=0.01)
     save(figure, "quality-recall-map.svg")
 

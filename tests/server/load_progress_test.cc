@@ -1,5 +1,6 @@
 #include "server/load_progress.h"
 
+#include <algorithm>
 #include <chrono>
 #include <mutex>
 #include <string>
