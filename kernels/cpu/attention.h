@@ -198,6 +198,9 @@ struct AttentionScratch {
   OpenScratch open;
 };
 
+/// Scores of one query: of every column and of the units that it opens.
+int64_t ScoreColumns(const AttentionSpec& spec, const SlotLayout& layout);
+
 /// What the attention of every layer of a step shares.
 class AttentionStep {
  public:
