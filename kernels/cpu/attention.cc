@@ -5,16 +5,13 @@
 #include <iterator>
 #include <limits>
 #include <span>
-#include <utility>
 
 #include "kernels/cpu/attention_shares.h"
-#include "kernels/cpu/host_group.h"
 #include "kernels/cpu/pointwise.h"
 #include "kernels/cpu/seen_columns.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/fma/attention_parts.h"
 #include "kernels/host/attention.h"
-#include "kernels/host/host_element.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention.cc"
