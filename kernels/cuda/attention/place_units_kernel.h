@@ -22,6 +22,8 @@
 
 namespace fmaserver::kernels::cuda {
 
+static_assert(DeviceUnitCache::kWays == kWarpSize);
+
 /// Blocks: KV heads, whose sets nobody else touches.
 struct PlaceUnitsKernel : OpenParameters {
   static constexpr int kThreads = 512;

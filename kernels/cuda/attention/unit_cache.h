@@ -13,14 +13,13 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/cuda/runtime/device.h"
 #include "kernels/fma/archive_layout.h"
 
 namespace fmaserver::kernels::cuda {
 
 struct DeviceUnitCache {
-  using Number = unsigned long long;  // NOLINT(google-runtime-int): what atomics take
-  static constexpr int kWays = kWarpSize;
+  using Number = unsigned long long;         // NOLINT(google-runtime-int): what atomics take
+  static constexpr int kWays = 32;           ///< a warp looks at a set
   static constexpr int64_t kAlignment = 16;  ///< of lines, which are loaded like archives
 
   int64_t sets = 0;  ///< of each KV head; 0: there is no cache
