@@ -15,7 +15,6 @@
 namespace fmaserver::kernels::cpu {
 
 constexpr int64_t kParts = TileInput::kParts;
-constexpr int64_t kRows = TileInput::kRows;
 constexpr int64_t kInputs = TileInput::kInputs;
 constexpr int64_t kTile = TileInput::kTile;
 
