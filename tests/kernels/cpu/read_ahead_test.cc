@@ -62,7 +62,7 @@ TEST_F(ReadAheadTest, BringsThePagesThatItIsAskedFor) {
   for (int i = 0; i < 1000 && Present() < 3; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
-  EXPECT_EQ(Present(), 3);
+  EXPECT_GE(Present(), 3);  // file systems may read larger pieces
 }
 
 TEST_F(ReadAheadTest, PaysOnceTheThreadHasWaitedForAPage) {
