@@ -189,19 +189,9 @@ TEST_P(ParkedTurnTest, AnInterruptedTurnGoesOnWithTheSameTokens) {
   }
   ASSERT_FALSE(token.empty());
   ASSERT_LT(std::ssize(answer.tokens), kLong);
-  // Another server on the same sessions.
-  const auto models = ServeTestModel(
+  const auto door = ResumeElsewhere(
       MakeTestEngine(opens() ? OpeningModelConfig() : ByteModelConfig(), Options(opens()).engine),
-      service.shared_sessions());
-  const auto door = std::make_shared<GenerateCall::Door>();
-  service::Service other(*models, {});
-  const auto call = service::Generation::Start(
-      other, *models->Find(""), other.Begin(service::kGenerate, {}), door, 0, [token] {
-        service::GenerateRequest resume;
-        resume.resume_token = token;
-        return absl::StatusOr<service::GenerateRequest>(resume);
-      });
-  EXPECT_TRUE(door->Run(*call).ok());
+      service.shared_sessions(), token);
   answer.Add(AnswerOf(*door));
   EXPECT_EQ(answer.tokens, expected.tokens);
   EXPECT_TRUE(answer == expected);

@@ -64,4 +64,20 @@ std::string GenerateCall::resume_token() const {
   return {};
 }
 
+std::shared_ptr<GenerateCall::Door> ResumeElsewhere(
+    std::unique_ptr<engine::Engine> engine, std::shared_ptr<sessions::SessionStore> sessions,
+    const std::string& token) {
+  const auto models = ServeTestModel(std::move(engine), std::move(sessions));
+  const auto door = std::make_shared<GenerateCall::Door>();
+  service::Service other(*models, {});
+  const auto call = service::Generation::Start(
+      other, *models->Find(""), other.Begin(service::kGenerate, {}), door, 0, [token] {
+        service::GenerateRequest resume;
+        resume.resume_token = token;
+        return absl::StatusOr<service::GenerateRequest>(resume);
+      });
+  EXPECT_TRUE(door->Run(*call).ok());
+  return door;
+}
+
 }  // namespace fmaserver::testing

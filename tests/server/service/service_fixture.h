@@ -160,4 +160,9 @@ class GenerateCall {
   std::shared_ptr<service::Generation> call_;
 };
 
+/// Resumes a turn on another server on the same sessions. Returns its reader, which has the end.
+std::shared_ptr<GenerateCall::Door> ResumeElsewhere(
+    std::unique_ptr<engine::Engine> engine, std::shared_ptr<sessions::SessionStore> sessions,
+    const std::string& token);
+
 }  // namespace fmaserver::testing

@@ -169,18 +169,8 @@ TEST_F(TurnTest, AnInterruptedTurnGoesOnWithTheSameTokens) {
     before = cut.CountTokens();
   }
   ASSERT_FALSE(token.empty());
-  // Another server on the same sessions.
-  const auto models = ServeTestModel(MakeTestEngine(ByteModelConfig(), {.num_slots = 2}),
-                                     service_.shared_sessions());
-  const auto door = std::make_shared<GenerateCall::Door>();
-  service::Service other(*models, {});
-  const auto call = service::Generation::Start(
-      other, *models->Find(""), other.Begin(service::kGenerate, {}), door, 0, [token] {
-        service::GenerateRequest resume;
-        resume.resume_token = token;
-        return absl::StatusOr<service::GenerateRequest>(resume);
-      });
-  EXPECT_TRUE(door->Run(*call).ok());
+  const auto door = ResumeElsewhere(MakeTestEngine(ByteModelConfig(), {.num_slots = 2}),
+                                    service_.shared_sessions(), token);
   const auto& end = std::get<service::GenerationFinished>(door->events().back());
   EXPECT_EQ(end.end.usage.prompt_tokens, 0);
   EXPECT_EQ(end.end.usage.generated_tokens, 20'000);
