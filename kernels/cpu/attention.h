@@ -106,10 +106,11 @@ struct BoundScratch {
 
   int64_t stride = 0;                 ///< of queries
   AlignedArray<float> columns;        ///< [D, stride]: of the scaled queries
-  AlignedArray<float> reach;          ///< [D]: what deviations reach
-  AlignedArray<float> gains;          ///< [D]: 127 divided by that
+  AlignedArray<float> weights;        ///< [D]: the mean deviations of some units
+  AlignedArray<float> inverses;       ///< [D]: 1 / these
   AlignedArray<int32_t> numbers;      ///< [D / 4, queries]: X of four channels, 8 bits each
   AlignedArray<int32_t> starts;       ///< [queries]: what sums of products begin with
+  AlignedArray<float> lengths;        ///< [queries]: |x|
   AlignedArray<float> rests;          ///< [queries]: |x - X|
   AlignedArray<float> slacks;         ///< [queries]: added to sums of products
   AlignedArray<float> mean_slacks;    ///< [queries]: added to products with means
@@ -117,8 +118,8 @@ struct BoundScratch {
   AlignedArray<float> steps;          ///< [queries]: makes scores of products with means
   AlignedArray<float> means;          ///< [kUnits, D]
   AlignedArray<float> products;       ///< [kUnits, stride]: of queries and means
-  AlignedArray<uint32_t> levels_of;   ///< [D]: 128 + Y of a channel by code; of a unit, as all
-                                      ///< that follows
+  AlignedArray<float> ratios;         ///< [D]: deviations / weights; of a unit, as all that follows
+  AlignedArray<uint32_t> levels_of;   ///< [D]: 128 + Y of a channel by code
   AlignedArray<float> factors;        ///< [unit_stride], lane by lane: f in units of Y
   AlignedArray<float> hidden;         ///< [unit_stride]: 0, or -infinity for sinks
   AlignedArray<float> centres;        ///< [queries]: added to scores
@@ -164,8 +165,8 @@ struct OpenScratch {
   int64_t most_bounds = 0;                 ///< of all rows
   std::vector<const std::byte*> sketches;  ///< of a piece; null where there are only sinks
   AlignedArray<float> bounds;              ///< [rows, units of a piece]
-  TopUnits likely;                         ///< of a piece, by bounds
   std::vector<uint64_t> wanted;            ///< units of a piece: a bit for each row to score it
+  std::vector<int64_t> listed;             ///< those that are wanted
   std::vector<Visit> visits;               ///< of a block, by unit
   std::vector<Twin> twins;                 ///< of the rows of a block, one after the other
   std::vector<int64_t> first_twin;         ///< [rows + 1]

@@ -82,10 +82,11 @@ ScanScratch::ScanScratch(const AttentionSpec& spec, int64_t block_rows, int64_t 
 BoundScratch::BoundScratch(const ScanScratch& scan, int64_t unit_stride)
     : stride(SlotLayout::RoundUp(scan.queries, kColumns)),
       columns(AllocateAligned<float>(scan.dim * stride)),
-      reach(AllocateAligned<float>(scan.dim)),
-      gains(AllocateAligned<float>(scan.dim)),
+      weights(AllocateAligned<float>(scan.dim)),
+      inverses(AllocateAligned<float>(scan.dim)),
       means(AllocateAligned<float>(kUnits * scan.dim)),
       products(AllocateAligned<float>(kUnits * stride)),
+      ratios(AllocateAligned<float>(scan.dim)),
       levels_of(AllocateAligned<uint32_t>(scan.dim)),
       factors(AllocateAligned<float>(unit_stride)),
       hidden(AllocateAligned<float>(unit_stride)),
@@ -97,7 +98,8 @@ BoundScratch::BoundScratch(const ScanScratch& scan, int64_t unit_stride)
   std::fill_n(starts.get(), stride, 0);
   centres = AllocateAligned<float>(stride);
   unit_starts = AllocateAligned<int32_t>(stride);
-  for (AlignedArray<float>* of_queries : {&rests, &slacks, &mean_slacks, &scales, &steps}) {
+  for (AlignedArray<float>* of_queries :
+       {&lengths, &rests, &slacks, &mean_slacks, &scales, &steps}) {
     *of_queries = AllocateAligned<float>(stride);
     std::fill_n(of_queries->get(), stride, 0.0F);
   }
@@ -121,8 +123,7 @@ RowBoundScratch::RowBoundScratch(int64_t heads, int64_t dim)
   std::fill_n(lanes.get(), kBatch * SlotLayout::kLane, 0.0F);
 }
 
-OpenScratch::OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, int64_t block_rows)
-    : likely(spec.open_units) {
+OpenScratch::OpenScratch(const AttentionSpec& spec, const SlotLayout& layout, int64_t block_rows) {
   if (!spec.Opens()) return;
   const int64_t heads = spec.QueriesPerKvHead();
   const int64_t u = spec.open_size;

@@ -3,7 +3,7 @@
 // instead,
 //
 //   x_c = a q_c deviation_c,   X_c its nearest integer,   level_ic in {3, -3, 10, -10}
-//   sum of x level  <=  sum of X level + 5 times the number of channels
+//   sum of x level  <=  sum of X level + 10 |x - X|
 //
 // so that all units have one table of levels: one look-up of 64 bytes turns codes into levels,
 // which are multiplied as 8-bit numbers.
@@ -58,13 +58,15 @@ inline constexpr ByteTable CodesOfTokens(int first) {
   return from;
 }
 
-/// Where two packings leave the channel whose number is multiplied with byte i of the levels.
-inline constexpr ByteTable PackedChannels() {
+/// Where in two packed vectors of 16-bit numbers byte `half` (0: the lower one) of the channel lies
+/// that is multiplied with byte i of the levels.
+inline constexpr ByteTable PackedChannels(int half) {
   ByteTable from = {};
   for (int i = 0; i < 64; ++i) {
     const int channel = i / 16 * 16 + i % 4 * 4 + i / 4 % 4;
     const int of_eight = channel % 2 * 4 + channel % 8 / 2;
-    from[i] = static_cast<uint8_t>(channel % 32 / 8 * 16 + channel / 32 * 8 + of_eight);
+    from[i] =
+        static_cast<uint8_t>(channel / 32 * 64 + (channel % 32 / 8 * 8 + of_eight) * 2 + half);
   }
   return from;
 }
@@ -123,7 +125,8 @@ class RowBound {
   static constexpr int64_t kBatch = RowBoundScratch::kBatch;
   static constexpr float kInfinity = std::numeric_limits<float>::infinity();
   static constexpr float kLevelStep = 0.151F;
-  static constexpr float kMost = 126.0F;  // of numbers; those beyond it may have been cut
+  static constexpr float kMost = 126.0F;   // of numbers; those beyond it may have been cut
+  static constexpr float kParts = 256.0F;  // of one, that x are rounded to at first
   static constexpr float kMostSlack = 0x1p28F;
 
   /// The numbers of 32 channels or tokens, those of even and of odd places.
@@ -193,7 +196,7 @@ class RowBound {
     // Most units have no larger numbers than those that were looked at.
     const float largest = _mm512_reduce_max_ps(most);
     const float gain = largest > kTiny ? kMost / (1.25F * largest) : 1.0F;
-    for (int64_t c = 0; c < dim_; ++c) gained[c] = plain[c] * gain;
+    for (int64_t c = 0; c < dim_; ++c) gained[c] = plain[c] * gain * kParts;
     const float step = scan_.steps[form * scan_.queries + head];
     const float length = std::sqrt(_mm512_reduce_add_ps(squares)) * kUp;
     SetSlack(head, gain, length);
@@ -207,11 +210,11 @@ class RowBound {
   /// query's.
   void SetSlack(int64_t head, float gain, float length) {
     const auto dim = static_cast<float>(dim_);
-    // A half for each channel's number times a level of 10 at most, here and in the scores.
-    const float of_numbers = 5 * dim;
+    // A half for each channel's part or, in the scores, number times a level of 10 at most.
+    const float of_parts = 5 * dim / kParts;
     const float of_scores = 5.1F * dim * gain * reach_limit_;
     const float of_floats = 0x1p-16F * 10 * (kMost + 1) * dim;
-    work_.slacks[head] = kUp * (of_numbers + of_scores + of_floats) + 1;
+    work_.slacks[head] = kUp * (of_parts + of_scores + of_floats) + 1;
     work_.mean_slacks[head] =
         kUp * (dim / 16 + 8) * 0x1p-23F * std::sqrt(dim) * mean_limit_ * length;
   }
@@ -275,14 +278,17 @@ class RowBound {
   /// unit has no bounds, because its numbers are not like the others'.
   template <int kRows>
   FMA_BOUND_INLINE bool SetNumbers(int64_t head, int64_t i, const std::byte* sketch) {
-    alignas(64) static constexpr ByteTable kPacked = PackedChannels();
+    alignas(64) static constexpr ByteTable kNumbers = PackedChannels(1);
+    alignas(64) static constexpr ByteTable kRests = PackedChannels(0);
     const auto* means = reinterpret_cast<const T*>(sketch);
     const auto* deviations = reinterpret_cast<const T*>(sketch + layout_.deviation_offset);
     const float* plain = &work_.plain[head * dim_];
     const float* gained = &work_.gained[head * dim_];
     int8_t* numbers = NumbersOf(i);
     __m512 products[kRowTile] = {};
+    __m512 sums[kRowTile] = {};
     __m512i totals[kRowTile] = {};
+    __m512i rests[kRowTile] = {};
     __m512i most = _mm512_setzero_si512();
     for (int64_t c = 0; c < dim_; c += kChannels) {
       const Halves mean[2] = {Load(means + c), Load(means + c + 2 * kLanes)};
@@ -294,17 +300,29 @@ class RowBound {
         for (int k = 0; k < 2; ++k, query += 2 * kLanes, weights += 2 * kLanes) {
           products[r] = _mm512_fmadd_ps(_mm512_load_ps(query), mean[k].even, products[r]);
           products[r] = _mm512_fmadd_ps(_mm512_load_ps(query + kLanes), mean[k].odd, products[r]);
-          packed[k] = _mm512_packs_epi32(Rounded(weights, deviation[k].even),
-                                         Rounded(weights + kLanes, deviation[k].odd));
+          const __m512i parts = _mm512_packs_epi32(Rounded(weights, deviation[k].even),
+                                                   Rounded(weights + kLanes, deviation[k].odd));
+          packed[k] = _mm512_adds_epi16(parts, _mm512_set1_epi16(kParts / 2));
         }
-        const __m512i x = _mm512_permutexvar_epi8(_mm512_load_si512(kPacked.data()),
-                                                  _mm512_packs_epi16(packed[0], packed[1]));
+        // The upper bytes are the nearest integers, the lower ones what is left of x, plus 128.
+        const __m512i x =
+            _mm512_permutex2var_epi8(packed[0], _mm512_load_si512(kNumbers.data()), packed[1]);
+        const __m512i rest =
+            _mm512_permutex2var_epi8(packed[0], _mm512_load_si512(kRests.data()), packed[1]);
+        const __m512i size = _mm512_abs_epi8(_mm512_xor_si512(rest, _mm512_set1_epi8(-128)));
+        rests[r] = _mm512_dpbusd_epi32(rests[r], size, _mm512_set1_epi8(1));
         _mm512_store_si512(numbers + r * dim_ + c, x);
         most = _mm512_max_epu8(most, _mm512_abs_epi8(x));
         totals[r] = _mm512_dpbusd_epi32(totals[r], _mm512_set1_epi8(10), x);
       }
     }
-    SetStarts(head, i, products, totals);
+    for (int r = 0; r < kRows; ++r) {
+      // Both times 10.
+      const __m512 slack =
+          _mm512_mul_ps(_mm512_cvtepi32_ps(rests[r]), _mm512_set1_ps(kUp * 10 / kParts));
+      sums[r] = _mm512_sub_ps(slack, _mm512_cvtepi32_ps(totals[r]));
+    }
+    SetStarts(head, i, products, sums);
     return Within(means, /*absolute=*/true, mean_limit_) &&
            Within(deviations, /*absolute=*/false, reach_limit_) &&
            _mm512_cmpgt_epu8_mask(most, _mm512_set1_epi8(static_cast<int8_t>(kMost))) == 0;
@@ -332,17 +350,16 @@ class RowBound {
                    : _mm512_cmpgt_epu32_mask(sizes, most) == 0;
   }
 
+  /// From the lanes of its products with means, and of what is added to its sums of integers.
   FMA_BOUND_INLINE void SetStarts(int64_t head, int64_t i, const __m512 (&products)[kRowTile],
-                                  const __m512i (&totals)[kRowTile]) {
-    __m512 floats[kRowTile];
-    for (int r = 0; r < kRowTile; ++r) floats[r] = _mm512_cvtepi32_ps(totals[r]);
+                                  const __m512 (&sums)[kRowTile]) {
     const __m128 of_means =
         _mm_add_ps(SumsOfLanes(products), _mm_load_ps(&work_.mean_slacks[head]));
     _mm_store_ps(&work_.centres[i * kRowTile],
                  _mm_fmadd_ps(of_means, _mm_load_ps(&work_.steps[head]), _mm_set1_ps(1e-30F)));
     _mm_store_si128(
         reinterpret_cast<__m128i*>(&work_.starts[i * kRowTile]),
-        _mm_cvtps_epi32(_mm_sub_ps(_mm_load_ps(&work_.slacks[head]), SumsOfLanes(floats))));
+        _mm_cvtps_epi32(_mm_add_ps(_mm_load_ps(&work_.slacks[head]), SumsOfLanes(sums))));
   }
 
   /// Raises the lanes of unit number `i` of the batch to the bounds of kRows heads.

@@ -4,9 +4,9 @@
 //   q . mean + f_i * sum over channels c of q_c * deviation_c * level_ic
 //
 // Here the second sum is one of 8-bit integers, which one instruction multiplies for four channels:
-// X_c near x_c = a q_c w_c, and Y_ic near y_ic = b deviation_c level_ic / w_c, where w is what
-// deviations reach and is the same for many units, so that a query's numbers are too. With |v| for
-// the Euclidean length of v, Cauchy and Schwarz say
+// X_c near x_c = a q_c w_c, and Y_ic near y_ic = b deviation_c level_ic / w_c, where w is the mean
+// of deviations and is the same for many units, so that a query's numbers are too; b is the unit's.
+// With |v| for the Euclidean length of v, Cauchy and Schwarz say
 //
 //   sum of x y  <=  sum of X Y + |x - X| |Y| + |x| |y - Y|
 //
@@ -126,7 +126,7 @@ class SketchBound {
   /// `sketches`, which are not none. Null stands for no unit.
   FMA_BOUND_CODE void SetQueries(int form, int64_t count,
                                  std::span<const std::byte* const> sketches) {
-    SetReach(sketches);
+    SetWeights(sketches);
     form_ = form;
     count_ = count;
     for (int64_t i = 0; i < count; ++i) SetQuery(i);
@@ -147,14 +147,18 @@ class SketchBound {
   /// Reads a sketch, which was number `place` of those that means were read of; its first `sinks`
   /// tokens are never met. False: it has no bounds, because its numbers are not like the others'.
   FMA_BOUND_CODE bool SetUnit(const std::byte* sketch, int64_t sinks, int64_t place) {
-    __m512 squares = _mm512_setzero_ps();
-    const __m512i bad = _mm512_or_si512(SetChannels(sketch, squares), SetTokens(sketch, sinks));
+    __m512 most = _mm512_setzero_ps();
+    __m512i bad = SetRatios(sketch, most);
+    const float largest = _mm512_reduce_max_ps(most);
+    const float gain = largest > kTiny ? kMost / largest : 1.0F;
+    const __m512 rests = SetChannels(gain);
+    bad = _mm512_or_si512(SetTokens(sketch, sinks, gain), bad);
     codes_ = reinterpret_cast<const uint8_t*>(sketch + layout_.codes_offset);
-    // No vector Y of a token is longer.
-    const float length = std::sqrt(_mm512_reduce_add_ps(squares)) * kUp + 0.5F * root_;
+    const float length = std::sqrt(static_cast<float>(Unpack())) * kUp;
+    const float rest = std::sqrt(_mm512_reduce_add_ps(rests)) * kUp;
     const float* products = &work_.products[place * work_.stride];
     for (int64_t query = 0; query < count_; query += kLanes) {
-      SetCentres(query, products + query, length);
+      SetCentres(query, products + query, length, rest);
     }
     return _mm512_test_epi32_mask(bad, bad) == 0;
   }
@@ -165,12 +169,7 @@ class SketchBound {
     for (int64_t row = 0; row < rows; ++row) {
       _mm512_store_ps(&scan_.lanes[row * kLanes], _mm512_set1_ps(kLeast));
     }
-    if (count_ > kRowTile) {
-      Unpack();
-      MatchAll<true>(heads);
-    } else {
-      MatchAll<false>(heads);
-    }
+    MatchAll(heads);
     for (int64_t row = 0; row < rows; row += kLanes) {
       alignas(64) std::array<float, kLanes> largest;
       _mm512_store_ps(largest.data(), LargestOfLanes(&scan_.lanes[row * kLanes]));
@@ -184,13 +183,13 @@ class SketchBound {
 
  private:
   static constexpr int64_t kLanes = 16;
+  static constexpr int kTile = 6;  // queries, so that their sums keep both multipliers busy
   static constexpr int kUnits = BoundScratch::kUnits;
   static constexpr int64_t kMany = BoundScratch::kColumns / kLanes;
   static constexpr float kMost = 127.0F;  // of numbers of 8 bits
   static constexpr float kNever = -std::numeric_limits<float>::infinity();
-  static constexpr float kStep = 0.151F / (kMost / 10);  // of Y, in deviations
+  static constexpr float kOuter = 1.51F;  // level 10, in deviations
   static constexpr int64_t kSamples = 16;
-  static constexpr float kReach = 2.5F;  // deviations rarely are so many times their mean
 
   FMA_BOUND_INLINE static __m512 Load(const float* from) { return _mm512_loadu_ps(from); }
   FMA_BOUND_INLINE static __m512 Load(const BFloat16* from) {
@@ -198,15 +197,14 @@ class SketchBound {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(numbers), 16));
   }
 
-  /// Sets what numbers of these units may reach: channel by channel some times the mean deviation,
-  /// and some times the largest mean.
-  FMA_BOUND_CODE void SetReach(std::span<const std::byte* const> sketches) {
-    float* reach = work_.reach.get();
-    std::fill_n(reach, dim_, 0.0F);
+  /// Sets what channels weigh, the mean deviation of some of these units, and what means may reach.
+  FMA_BOUND_CODE void SetWeights(std::span<const std::byte* const> sketches) {
+    float* weights = work_.weights.get();
+    std::fill_n(weights, dim_, 0.0F);
     __m512 mean = _mm512_setzero_ps();
     const int64_t count = std::ssize(sketches);
     const int64_t samples = std::min(count, kSamples);
-    const __m512 share = _mm512_set1_ps(kReach / static_cast<float>(samples));
+    const __m512 share = _mm512_set1_ps(1.0F / static_cast<float>(samples));
     for (int64_t i = 0; i < samples; ++i) {
       const std::byte* sketch = sketches[i * count / samples];
       if (sketch == nullptr) continue;
@@ -214,15 +212,15 @@ class SketchBound {
       const auto* deviations = reinterpret_cast<const T*>(sketch + layout_.deviation_offset);
       for (int64_t c = 0; c < dim_; c += kLanes) {
         mean = _mm512_max_ps(Tame(Load(means + c)), mean);
-        _mm512_store_ps(reach + c, _mm512_fmadd_ps(Tame(Load(deviations + c)), share,
-                                                   _mm512_load_ps(reach + c)));
+        _mm512_store_ps(weights + c, _mm512_fmadd_ps(Tame(Load(deviations + c)), share,
+                                                     _mm512_load_ps(weights + c)));
       }
     }
     mean_limit_ = 8 * _mm512_reduce_max_ps(mean) + kTiny;
-    most_reach_ = std::max(*std::max_element(reach, reach + dim_), kTiny);
+    most_weight_ = std::max(*std::max_element(weights, weights + dim_), kTiny);
     for (int64_t c = 0; c < dim_; ++c) {
-      reach[c] = std::max(reach[c], most_reach_ / 1024);
-      work_.gains[c] = kMost / reach[c];
+      weights[c] = std::max(weights[c], most_weight_ / 1024);
+      work_.inverses[c] = 1.0F / weights[c];
     }
   }
 
@@ -259,25 +257,24 @@ class SketchBound {
     work_.starts[index] = -128 * _mm512_reduce_add_epi32(total);
     work_.rests[index] = std::sqrt(_mm512_reduce_add_ps(rests)) * kUp;
     work_.scales[index] = step <= kHuge ? step / gain : 0.0F;
-    const float length = std::sqrt(_mm512_reduce_add_ps(squares)) * kUp;
+    work_.lengths[index] = std::sqrt(_mm512_reduce_add_ps(squares)) * kUp;
     const float plain_length = std::sqrt(_mm512_reduce_add_ps(plain)) * kUp;
-    SetSlack(index, gain, length, step <= kHuge ? plain_length : -kNever);
+    SetSlack(index, gain, step <= kHuge ? plain_length : -kNever);
   }
 
   FMA_BOUND_INLINE __m512 Weighted(const float* scaled, int64_t c) const {
-    return _mm512_mul_ps(_mm512_load_ps(scaled + c), _mm512_load_ps(&work_.reach[c]));
+    return _mm512_mul_ps(_mm512_load_ps(scaled + c), _mm512_load_ps(&work_.weights[c]));
   }
 
   /// What is added to a query's sums of integers, apart from what depends on the unit, and to its
-  /// products with means. `length` is that of its x, which are `gain` times the query and what
-  /// deviations reach; `plain` is that of the query itself.
-  void SetSlack(int64_t index, float gain, float length, float plain) {
+  /// products with means. Its x are `gain` times the query and what channels weigh; `plain` is the
+  /// length of the query itself.
+  void SetSlack(int64_t index, float gain, float plain) {
     const auto dim = static_cast<float>(dim_);
-    const float of_levels = 0.5F * root_ * length;
-    const float of_floats = 0x1p-16F * (kMost + 1) * root_ * length;
+    const float of_floats = 0x1p-16F * (kMost + 1) * root_ * work_.lengths[index];
     // In scores, a half for each channel's number times a level of 10 at most.
-    const float of_numbers = kMost / 10 * 5 * dim * gain * most_reach_;
-    work_.slacks[index] = kUp * (of_levels + of_floats + of_numbers) + 1;
+    const float of_numbers = kMost / 10 * 5 * dim * gain * most_weight_;
+    work_.slacks[index] = kUp * (of_floats + of_numbers) + 1;
     // Here the products with means are added one by one.
     work_.mean_slacks[index] = kUp * (dim + 8) * 0x1p-23F * root_ * mean_limit_ * plain;
   }
@@ -290,33 +287,47 @@ class SketchBound {
     return _mm512_ternarylogic_epi32(larger, end, others, 0x3C | 0xAA);  // (larger ^ end) | others
   }
 
-  /// Reads means and deviations; `squares` sums those of the largest Y. Returns what is not like
-  /// others.
-  FMA_BOUND_INLINE __m512i SetChannels(const std::byte* sketch, __m512& squares) {
-    const auto* from_means = reinterpret_cast<const T*>(sketch);
-    const auto* from = reinterpret_cast<const T*>(sketch + layout_.deviation_offset);
-    const float* reach = work_.reach.get();
-    const float* gains = work_.gains.get();
-    uint32_t* levels = work_.levels_of.get();
+  /// Reads means and deviations, and raises lanes to the ratios of deviations and weights. Returns
+  /// what is not like others.
+  FMA_BOUND_INLINE __m512i SetRatios(const std::byte* sketch, __m512& most) {
+    const auto* means = reinterpret_cast<const T*>(sketch);
+    const auto* deviations = reinterpret_cast<const T*>(sketch + layout_.deviation_offset);
     __m512i bad = _mm512_setzero_si512();
     for (int64_t c = 0; c < dim_; c += kLanes) {
-      const __m512 mean = Load(from_means + c);
-      bad = Beyond(_mm512_abs_ps(mean), _mm512_set1_ps(mean_limit_), bad);
-      const __m512 deviation = Load(from + c);
-      bad = Beyond(deviation, _mm512_load_ps(reach + c), bad);
-      const __m512 outer = _mm512_mul_ps(deviation, _mm512_load_ps(gains + c));
-      squares = _mm512_fmadd_ps(outer, outer, squares);
-      const __m512i inner = _mm512_cvtps_epi32(_mm512_mul_ps(outer, _mm512_set1_ps(0.3F)));
-      const __m512i both =
-          _mm512_add_epi32(inner, _mm512_slli_epi32(_mm512_cvtps_epi32(outer), 16));
-      const __m512i bytes = _mm512_sub_epi32(both, _mm512_slli_epi32(both, 8));
-      _mm512_store_si512(levels + c, _mm512_add_epi32(bytes, _mm512_set1_epi8(-128)));
+      bad = Beyond(_mm512_abs_ps(Load(means + c)), _mm512_set1_ps(mean_limit_), bad);
+      const __m512 ratio = _mm512_mul_ps(Load(deviations + c), _mm512_load_ps(&work_.inverses[c]));
+      bad = Beyond(ratio, _mm512_set1_ps(kHuge), bad);
+      _mm512_store_ps(&work_.ratios[c], ratio);
+      most = _mm512_max_ps(ratio, most);
     }
     return bad;
   }
 
+  /// Sets the Y of every channel and code to the integers nearest to `gain` times its ratio.
+  /// Returns lanes whose sum no |y - Y|^2 of a token is above.
+  FMA_BOUND_INLINE __m512 SetChannels(float gain) {
+    uint32_t* levels = work_.levels_of.get();
+    __m512 rests = _mm512_setzero_ps();
+    for (int64_t c = 0; c < dim_; c += kLanes) {
+      const __m512 outer = _mm512_mul_ps(_mm512_load_ps(&work_.ratios[c]), _mm512_set1_ps(gain));
+      const __m512 inner = _mm512_mul_ps(outer, _mm512_set1_ps(0.3F));
+      const __m512i outer_number = _mm512_cvtps_epi32(outer);
+      const __m512i inner_number = _mm512_cvtps_epi32(inner);
+      const __m512 outer_rest =
+          _mm512_abs_ps(_mm512_sub_ps(outer, _mm512_cvtepi32_ps(outer_number)));
+      const __m512 inner_rest =
+          _mm512_abs_ps(_mm512_sub_ps(inner, _mm512_cvtepi32_ps(inner_number)));
+      const __m512 rest = _mm512_max_ps(outer_rest, inner_rest);
+      rests = _mm512_fmadd_ps(rest, rest, rests);
+      const __m512i both = _mm512_add_epi32(inner_number, _mm512_slli_epi32(outer_number, 16));
+      const __m512i bytes = _mm512_sub_epi32(both, _mm512_slli_epi32(both, 8));
+      _mm512_store_si512(levels + c, _mm512_add_epi32(bytes, _mm512_set1_epi8(-128)));
+    }
+    return rests;
+  }
+
   /// Reads factors. Returns what is not like others.
-  FMA_BOUND_INLINE __m512i SetTokens(const std::byte* sketch, int64_t sinks) {
+  FMA_BOUND_INLINE __m512i SetTokens(const std::byte* sketch, int64_t sinks, float gain) {
     alignas(64) static constexpr auto kTokens = TokensOfLanes();
     const __m512i tokens = _mm512_load_si512(kTokens.data());
     const auto* from = reinterpret_cast<const T*>(sketch + layout_.factors_offset);
@@ -326,7 +337,7 @@ class SketchBound {
     for (int64_t first = 0; first < tokens_; first += kLanes) {
       const __m512 factor = Load(from + first);
       bad = Beyond(factor, _mm512_set1_ps(kHuge), bad);
-      const __m512 scaled = _mm512_mul_ps(factor, _mm512_set1_ps(kStep));
+      const __m512 scaled = _mm512_mul_ps(factor, _mm512_set1_ps(kOuter / gain));
       _mm512_store_ps(factors + first, _mm512_permutexvar_ps(tokens, scaled));
       const auto begin = static_cast<int32_t>(sinks - first);
       const __mmask16 met = _mm512_cmpge_epi32_mask(tokens, _mm512_set1_epi32(begin));
@@ -355,33 +366,44 @@ class SketchBound {
     }
   }
 
-  /// Of 16 queries, from their products with means on.
-  FMA_BOUND_INLINE void SetCentres(int64_t query, const float* products, float length) {
+  /// Of 16 queries, from their products with means on. No |Y| of a token is above `length`, and no
+  /// |y - Y| above `rest`.
+  FMA_BOUND_INLINE void SetCentres(int64_t query, const float* products, float length, float rest) {
     const __m512 most =
         _mm512_add_ps(_mm512_load_ps(products), _mm512_load_ps(&work_.mean_slacks[query]));
     _mm512_store_ps(
         &work_.centres[query],
         _mm512_fmadd_ps(most, _mm512_load_ps(&work_.steps[query]), _mm512_set1_ps(1e-30F)));
-    const __m512 slacks =
-        _mm512_fmadd_ps(_mm512_load_ps(&work_.rests[query]), _mm512_set1_ps(length),
+    const __m512 of_levels =
+        _mm512_fmadd_ps(_mm512_load_ps(&work_.lengths[query]), _mm512_set1_ps(rest),
                         _mm512_load_ps(&work_.slacks[query]));
+    const __m512 slacks =
+        _mm512_fmadd_ps(_mm512_load_ps(&work_.rests[query]), _mm512_set1_ps(length), of_levels);
     _mm512_store_si512(
         &work_.unit_starts[query],
         _mm512_add_epi32(_mm512_load_si512(&work_.starts[query]), _mm512_cvtps_epi32(slacks)));
   }
 
-  /// Levels of all channels as bytes, for many queries.
-  FMA_BOUND_INLINE void Unpack() const {
-    const uint8_t* codes = codes_;
-    const uint32_t* table = work_.levels_of.get();
-    int32_t* to = work_.levels.get();
-    for (int64_t four = 0; four < dim_ / 4; ++four, table += 4) {
-      for (int64_t first = 0; first < tokens_; first += kLanes) {
-        _mm512_store_si512(to, Levels(codes, table));
-        codes += kLanes;
-        to += kLanes;
+  /// Unpacks the codes to the Y, plus 128, of all tokens and channels. Returns the largest |Y|^2 of
+  /// a token.
+  FMA_BOUND_INLINE int32_t Unpack() {
+    __m512i largest = _mm512_setzero_si512();
+    for (int64_t first = 0; first < tokens_; first += kLanes) {
+      const uint8_t* codes = codes_ + first;
+      const uint32_t* table = work_.levels_of.get();
+      int32_t* to = work_.levels.get() + first;
+      __m512i squares = _mm512_setzero_si512();
+      for (int64_t four = 0; four < dim_ / 4; ++four, table += 4) {
+        const __m512i levels = Levels(codes, table);
+        _mm512_store_si512(to, levels);
+        const __m512i sizes = _mm512_abs_epi8(_mm512_xor_si512(levels, _mm512_set1_epi8(-128)));
+        squares = _mm512_dpbusd_epi32(squares, sizes, sizes);
+        codes += tokens_;
+        to += tokens_;
       }
+      largest = _mm512_max_epi32(squares, largest);
     }
+    return _mm512_reduce_max_epi32(largest);
   }
 
   /// Some queries, of `heads` a row: which rows they are of.
@@ -392,26 +414,21 @@ class SketchBound {
     int64_t rest_of_row;  // queries of the first row
   };
 
-  template <bool kStored>
   FMA_BOUND_INLINE void MatchAll(int64_t heads) const {
     Tile tile = {.heads = heads, .rest_of_row = heads};
-    for (; tile.query + kRowTile <= count_; tile.query += kRowTile) {
-      MatchTile<kStored, kRowTile>(tile);
-    }
-    const int64_t left = count_ - tile.query;
-    if (left == 3) MatchTile<kStored, 3>(tile);
-    if (left == 2) MatchTile<kStored, 2>(tile);
-    if (left == 1) MatchTile<kStored, 1>(tile);
+    for (; tile.query + kTile <= count_; tile.query += kTile) MatchTile<kTile>(tile);
+    for (; tile.query + 2 <= count_; tile.query += 2) MatchTile<2>(tile);
+    if (tile.query < count_) MatchTile<1>(tile);
   }
 
   /// Raises each row's lanes to the bounds of kRows queries, and goes on to the row behind them.
-  template <bool kStored, int kRows>
+  template <int kRows>
   FMA_BOUND_INLINE void MatchTile(Tile& tile) const {
     int64_t first = 0;
     for (; first + 2 * kLanes <= tokens_; first += 2 * kLanes) {
-      MatchColumns<kStored, kRows, 2>(tile, first);
+      MatchColumns<kRows, 2>(tile, first);
     }
-    if (first < tokens_) MatchColumns<kStored, kRows, 1>(tile, first);
+    if (first < tokens_) MatchColumns<kRows, 1>(tile, first);
     tile.rest_of_row -= kRows;
     while (tile.rest_of_row <= 0) {
       tile.rest_of_row += tile.heads;
@@ -419,10 +436,10 @@ class SketchBound {
     }
   }
 
-  template <bool kStored, int kRows, int kVecs>
+  template <int kRows, int kVecs>
   FMA_BOUND_INLINE void MatchColumns(const Tile& tile, int64_t first) const {
     __m512i sums[kRows][kVecs];
-    SumProducts<kStored>(tile, first, sums);
+    SumProducts(tile, first, sums);
     const float* centres = &work_.centres[tile.query];
     float* lanes = &scan_.lanes[tile.row * kLanes];
     int64_t left = tile.rest_of_row;
@@ -449,7 +466,7 @@ class SketchBound {
     _mm512_store_ps(lanes, largest);
   }
 
-  template <bool kStored, int kRows, int kVecs>
+  template <int kRows, int kVecs>
   FMA_BOUND_INLINE void SumProducts(const Tile& tile, int64_t first,
                                     __m512i (&sums)[kRows][kVecs]) const {
     for (int r = 0; r < kRows; ++r) {
@@ -460,15 +477,12 @@ class SketchBound {
     const int64_t queries = scan_.queries;
     const int32_t* numbers = &work_.numbers[tile.query];
     const int32_t* end = numbers + dim_ / 4 * queries;
-    const int32_t* stored = &work_.levels[first];
-    const uint8_t* codes = codes_ + first;
-    const uint32_t* table = work_.levels_of.get();
+    const int32_t* unpacked = &work_.levels[first];
     const int64_t tokens = tokens_;
     for (; numbers < end; numbers += queries) {
       __m512i levels[kVecs];
       for (int v = 0; v < kVecs; ++v) {
-        levels[v] =
-            kStored ? _mm512_load_si512(stored + v * kLanes) : Levels(codes + v * kLanes, table);
+        levels[v] = _mm512_load_si512(unpacked + v * kLanes);
       }
       for (int r = 0; r < kRows; ++r) {
         const __m512i query = _mm512_set1_epi32(numbers[r]);
@@ -476,9 +490,7 @@ class SketchBound {
           sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], levels[v], query);
         }
       }
-      stored += tokens;
-      codes += tokens;
-      table += 4;
+      unpacked += tokens;
     }
   }
 
@@ -508,7 +520,7 @@ class SketchBound {
   int form_ = 0;
   int64_t count_ = 0;
   float mean_limit_ = 0;
-  float most_reach_ = 0;
+  float most_weight_ = 0;
 
   const uint8_t* codes_ = nullptr;  // of the unit
 };

@@ -15,14 +15,25 @@ struct Better {
 }  // namespace
 
 void TopUnits::Insert(const Scored& offered) {
-  if (!IsFull()) {
-    best_.push_back(offered);
+  if (IsFull()) {
+    if (Better()(offered, best_.front())) ReplaceWorst(offered);
   } else {
-    if (!Better()(offered, best_.front())) return;
-    std::ranges::pop_heap(best_, Better());
-    best_.back() = offered;
+    best_.push_back(offered);
+    std::ranges::push_heap(best_, Better());
   }
-  std::ranges::push_heap(best_, Better());
+}
+
+/// In one way down the heap; std has no function for it.
+void TopUnits::ReplaceWorst(const Scored& offered) {
+  const size_t count = best_.size();
+  size_t at = 0;
+  for (size_t child = 1; child < count; child = 2 * at + 1) {
+    if (child + 1 < count && Better()(best_[child], best_[child + 1])) ++child;
+    if (!Better()(offered, best_[child])) break;
+    best_[at] = best_[child];
+    at = child;
+  }
+  best_[at] = offered;
 }
 
 void TopUnits::Finish() { std::ranges::sort(best_, {}, &Scored::unit); }

@@ -46,6 +46,7 @@ class TopUnits {
 
  private:
   void Insert(const Scored& offered);
+  void ReplaceWorst(const Scored& offered);
 
   int64_t count_;
   std::vector<Scored> best_;  // a heap, the worst in front

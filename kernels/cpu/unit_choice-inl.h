@@ -83,6 +83,7 @@ class UnitChoice {
 
  private:
   static constexpr int64_t kUnitsAhead = 12;  // whose sketches are on their way
+  static constexpr size_t kWantedAhead = 4;   // the same where each is scored
   static constexpr float kInfinity = std::numeric_limits<float>::infinity();
   static constexpr float kDone = -kInfinity;  // in place of a bound
 
@@ -109,7 +110,7 @@ class UnitChoice {
     if ((BoundsRow() || SketchBound<SketchNumber<T>>::Serves(layout_)) &&
         (work_.opened[0].IsFull() || units > spec_.open_units)) {
       SetBounds(units);
-      Take(units);
+      Take();
     } else {
       for (int64_t i = 0; i < units; ++i) {
         PrefetchSketch(i + kUnitsAhead);
@@ -199,83 +200,90 @@ class UnitChoice {
 
   /// Scores the units of the piece that rows may open: the likely ones first, so that few of the
   /// others count then. Neighbouring rows want many of the same units, and score them together.
-  void Take(int64_t units) {
-    work_.wanted.assign(stride_, 0);
-    for (int64_t row = 0; row < rows_; ++row) WantLikely(row);
-    for (int64_t i = 0; i < units; ++i) ScoreWanted(i);
-    for (int64_t first = 0; first < stride_; first += SlotLayout::kLane) {
-      const int64_t end = first + SlotLayout::kLane;
-      bool any = false;
-      for (int64_t row = 0; row < rows_; ++row) {
-        ForThose(
-            row, first, end, [&] { return work_.opened[row].Bar(); },
-            [&](int64_t i) {
-              Want(i, row);
-              any = true;
-            });
-      }
-      for (int64_t i = first; any && i < end; ++i) {
-        Reconsider(i);
-        ScoreWanted(i);
-      }
+  void Take() {
+    work_.wanted.resize(stride_);
+    for (int64_t row = 0; row < rows_; ++row) {
+      WantFrom(std::max(work_.opened[row].Bar(), LikelyBar(row)), row);
     }
+    ScoreWanted();
+    for (int64_t row = 0; row < rows_; ++row) WantFrom(work_.opened[row].Bar(), row);
+    ScoreWanted();
   }
 
   float& BoundOf(int64_t i, int64_t row) { return work_.bounds[row * stride_ + i]; }
-  void Want(int64_t i, int64_t row) { work_.wanted[i] |= uint64_t{1} << row; }
+  void Want(int64_t i, int64_t row) {
+    if (work_.wanted[i] == 0) work_.listed.push_back(i);
+    work_.wanted[i] |= uint64_t{1} << row;
+  }
 
-  /// At least as many bounds of a row as units are opened are not below it: those that are the
-  /// largest in the same lane of vectors.
+  /// At least as many bounds of a row as units are opened are not below it, and not many more: of
+  /// the largest ones in each lane of vectors the one with that rank.
   float LikelyBar(int64_t row) const {
     const FloatTag d;
+    constexpr int64_t kMost = 4;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-    if (spec_.open_units > lanes) return kDone;
+    const int64_t of_lane = 2 * (spec_.open_units + lanes - 1) / lanes;
+    if (of_lane > kMost) return kDone;
+    FloatVec largest[kMost];  // in descending order
+    for (FloatVec& v : largest) v = hn::Set(d, kDone);
     const float* bounds = &work_.bounds[row * stride_];
-    FloatVec largest = hn::Load(d, bounds);
-    for (int64_t i = lanes; i < stride_; i += lanes) {
-      largest = hn::Max(largest, hn::Load(d, bounds + i));
+    for (int64_t i = 0; i < stride_; i += lanes) {
+      FloatVec next = hn::Load(d, bounds + i);
+      for (int64_t k = 0; k < of_lane; ++k) {
+        const FloatVec larger = hn::Max(largest[k], next);
+        next = hn::Min(largest[k], next);
+        largest[k] = larger;
+      }
     }
-    return hn::GetLane(hn::MinOfLanes(d, largest));
+    HWY_ALIGN float candidates[kMost * hn::MaxLanes(d)];
+    for (int64_t k = 0; k < of_lane; ++k) hn::Store(largest[k], d, candidates + k * lanes);
+    float bar = kDone;
+    for (int64_t i = 0; i < of_lane * lanes; ++i) {
+      const FloatVec candidate = hn::Set(d, candidates[i]);
+      size_t not_below = 0;
+      for (int64_t k = 0; k < of_lane; ++k) {
+        not_below += hn::CountTrue(d, hn::Ge(largest[k], candidate));
+      }
+      if (static_cast<int64_t>(not_below) >= spec_.open_units) bar = std::max(bar, candidates[i]);
+    }
+    return bar;
   }
 
-  void WantLikely(int64_t row) {
-    TopUnits& likely = work_.likely;
-    likely.Clear();
-    const float bar = std::max(work_.opened[row].Bar(), LikelyBar(row));
-    ForThose(
-        row, 0, stride_, [&] { return std::max(bar, likely.Bar()); },
-        [&](int64_t i) { likely.Offer(i, BoundOf(i, row)); });
-    for (const auto& [bound, i] : likely.best()) {
-      Want(i, row);
-      Prefetch(work_.sketches[i], layout_.Sketch().bytes);
-      BoundOf(i, row) = kDone;
+  void ScoreWanted() {
+    const std::vector<int64_t>& listed = work_.listed;
+    for (size_t n = 0; n < listed.size(); ++n) {
+      if (n + kWantedAhead < listed.size()) {
+        Prefetch(work_.sketches[listed[n + kWantedAhead]], layout_.Sketch().bytes);
+      }
+      const uint64_t rows = StillWanted(listed[n]);
+      if (rows != 0) Score(listed[n], rows);
     }
+    work_.listed.clear();
   }
 
-  /// Those rows no longer want unit `i` whose bars have risen above its bound.
-  void Reconsider(int64_t i) {
-    for (uint64_t rows = work_.wanted[i]; rows != 0; rows &= rows - 1) {
+  /// Of the rows that want unit `i`, those whose bars have not risen above its bound. None of them
+  /// wants it again.
+  uint64_t StillWanted(int64_t i) {
+    uint64_t still = 0;
+    for (uint64_t rows = std::exchange(work_.wanted[i], 0); rows != 0; rows &= rows - 1) {
       const int row = std::countr_zero(rows);
-      if (BoundOf(i, row) < work_.opened[row].Bar()) work_.wanted[i] ^= uint64_t{1} << row;
+      if (BoundOf(i, row) < work_.opened[row].Bar()) continue;
+      BoundOf(i, row) = kDone;
+      still |= uint64_t{1} << row;
     }
+    return still;
   }
 
-  void ScoreWanted(int64_t i) {
-    if (work_.wanted[i] != 0) Score(i, std::exchange(work_.wanted[i], 0));
-  }
-
-  /// Calls use(i) for the units [first, end) of the piece whose bounds for the row are not below
-  /// bar(), which may rise.
-  template <class Bar, class Use>
-  void ForThose(int64_t row, int64_t first, int64_t end, const Bar& bar, const Use& use) const {
+  /// The row wants the units of the piece whose bounds are not below `bar`.
+  void WantFrom(float bar, int64_t row) {
     const FloatTag d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
     const float* bounds = &work_.bounds[row * stride_];
-    for (; first < end; first += lanes) {
-      const auto below = hn::Lt(hn::Load(d, bounds + first), hn::Set(d, bar()));
+    for (int64_t first = 0; first < stride_; first += lanes) {
+      const auto below = hn::Lt(hn::Load(d, bounds + first), hn::Set(d, bar));
       if (hn::AllTrue(d, below)) continue;
       for (int64_t i = first; i < first + lanes; ++i) {
-        if (bounds[i] != kDone && !(bounds[i] < bar())) use(i);
+        if (bounds[i] != kDone && !(bounds[i] < bar)) Want(i, row);
       }
     }
   }
