@@ -20,7 +20,7 @@ def test_a_config_is_complete(tmp_path: Path) -> None:
     fma = config.pop("fma")
     assert fma == {
         "group_size": 8, "rank": 4, "num_levels": 2, "downsampling": "select", "scale_far_field": False,
-        "padding": "masked", "sink_tokens": 4, "far_positions": "own", "select_novel": 3, "max_distance": 32,
+        "padding": "masked", "sink_tokens": 4, "far_positions": "own", "select_novel": 3, "max_distance": 48,
         "open_units": 16, "open_size": 8,
     }  # fmt: skip
     assert config == {

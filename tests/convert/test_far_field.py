@@ -18,7 +18,7 @@ SMOLLM2 = Decoder(
 
 
 def test_what_is_chosen_when_nothing_is_said() -> None:
-    assert choose(Wishes(), SMOLLM2) == FarField(256, 128, 11, 4, None, 3072, 16, 32)
+    assert choose(Wishes(), SMOLLM2) == FarField(256, 128, 11, 4, None, 6144, 16, 32)
     short = replace(SMOLLM2, max_length=512)
     assert choose(Wishes(), short) == FarField(128, 64, 12, 4, None, 512, 16, 32)
 
@@ -48,7 +48,7 @@ def test_the_fewest_levels_that_reach(tokens: int) -> None:
     assert far.levels == 1 or far.horizon // 2 < tokens
 
 
-@pytest.mark.parametrize("megabytes", [36, 40, 64, 100, 150, 700, 5000])
+@pytest.mark.parametrize("megabytes", [44, 48, 64, 100, 150, 700, 5000])
 @pytest.mark.parametrize("cache", ["f32", "bf16", "int8"])
 def test_a_budget_is_kept_and_used(megabytes: int, cache: str) -> None:
     far = choose(Wishes(session_memory=megabytes << 20, cache=cache), SMOLLM2)
@@ -63,13 +63,18 @@ def test_a_budget_is_kept_and_used(megabytes: int, cache: str) -> None:
 
 
 def test_distances_stay_within_what_was_trained() -> None:
-    assert choose(Wishes(near=1024), SMOLLM2).max_distance == 4096  # not 3,072: four near groups
-    assert choose(Wishes(near=2048), SMOLLM2).max_distance == 8192
+    assert choose(Wishes(near=1024), SMOLLM2).max_distance == 6144
+    assert choose(Wishes(near=2048), SMOLLM2).max_distance == 8192  # not 6,144: four near groups
     assert choose(Wishes(near=4096, max_distance=0), SMOLLM2).max_distance == 0
     assert choose(Wishes(max_distance=20000), SMOLLM2).max_distance == 20000
     window = replace(SMOLLM2, window=4096)
-    assert choose(Wishes(), window).max_distance == 1536
+    assert choose(Wishes(), window).max_distance == 3072
     assert choose(Wishes(near=1024), window).max_distance == 4096
+
+
+@pytest.mark.parametrize(("trained", "distance"), [(8192, 6144), (16384, 8192), (32768, 12288), (131072, 49152)])
+def test_three_quarters_of_a_short_length_and_three_eighths_of_a_long_one(trained: int, distance: int) -> None:
+    assert choose(Wishes(), replace(SMOLLM2, max_length=trained)).max_distance == distance
 
 
 @pytest.mark.parametrize(

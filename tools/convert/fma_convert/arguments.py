@@ -78,7 +78,7 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--novel", type=count, metavar="R", help=novel)
     distance = (
         "the old past seems exactly so far away, because training saw no farther "
-        "(default 3/8 of the length that the model is made for; 0: as far as it is)"
+        "(default 3/4 of the length that the model is made for, and of long ones 8,192 or 3/8; 0: as far as it is)"
     )
     group.add_argument("--max-distance", type=count, metavar="C", help=distance)
     units = "units of the older past that each query reads out of an archive; 0: no archive (default %(default)s)"

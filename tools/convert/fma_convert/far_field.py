@@ -19,6 +19,7 @@ DEFAULT_OPEN_SIZE = 32
 MAX_OPEN_UNITS = 1 << 16
 MAX_NEAR = 4096
 _MAX_LEVELS = 40
+_LONG_DISTANCE = 8192
 _STEP = 32  # near fields that are chosen here are multiples of it
 _NEAR_MARKS, _FAR_MARKS = 8, 20  # bytes: attention received; with it position and novelty
 
@@ -162,13 +163,18 @@ def _shape(wishes: Wishes, decoder: Decoder, near: int, rank: int) -> FarField:
     if levels > _MAX_LEVELS:
         most = 4 * near << (_MAX_LEVELS - 1)
         raise refusal("--max-tokens", str(wishes.max_tokens), f"up to {most} with --near {near}")
-    distance = wishes.max_distance
-    if distance is None:  # three eighths of the trained distance, where models still recall well
-        distance = max(3 * decoder.trained_distance // 8, 4 * near)
+    distance = _distance(decoder, near) if wishes.max_distance is None else wishes.max_distance
     units = wishes.open_units
     if not 0 <= units <= MAX_OPEN_UNITS:
         raise refusal("--open-units", str(units), f"0 (no archive) to {MAX_OPEN_UNITS}")
     return FarField(near, rank, levels, wishes.sinks, wishes.novel, distance, units, _open_size(wishes, near))
+
+
+def _distance(decoder: Decoder, near: int) -> int:
+    """Up to three quarters of the trained distance models recall well (docs/quality.md). But a session has the sketches
+    of so many tokens, so it is three eighths where that is long."""
+    trained = decoder.trained_distance
+    return max(3 * trained // 8, min(3 * trained // 4, _LONG_DISTANCE), 4 * near)
 
 
 def _open_size(wishes: Wishes, near: int) -> int:
