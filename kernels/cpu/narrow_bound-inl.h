@@ -22,6 +22,7 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/load-inl.h"
 #include "kernels/cpu/prefetch.h"
+#include "kernels/cpu/row_queries-inl.h"
 #include "kernels/cpu/sketch-inl.h"
 #include "kernels/cpu/sketch_bound-inl.h"
 #include "kernels/fma/archive_layout.h"
@@ -53,16 +54,14 @@ class RowBound {
       : layout_(layout.Sketch()),
         dim_(layout.head_dim),
         tokens_(layout.unit_tokens),
-        scan_(scratch.scan),
-        work_(scratch.row_bound) {}
+        work_(scratch.row_bound),
+        queries_(layout, scratch, /*rest=*/0.5F, /*ways=*/8) {}
 
   /// As that of row_bound-inl.h.
   void Match(int form, int64_t heads, std::span<const std::byte* const> sketches,
              std::span<const std::byte> next, float* bounds) {
     const size_t of_unit = next.size() / std::max<size_t>(1, sketches.size()) + kCacheLine;
-    SetReach(sketches);
-    bool usable = true;
-    for (int64_t head = 0; head < heads; ++head) usable &= SetQuery(form, head);
+    const bool usable = queries_.Set(form, heads, sketches);
     for (size_t i = 0; i < sketches.size(); ++i) {
       if (i + kAhead < sketches.size()) Prefetch(sketches[i + kAhead], layout_.bytes);
       const size_t share = std::min(of_unit, next.size());
@@ -78,70 +77,6 @@ class RowBound {
   static constexpr int64_t kTokens = 16;   // at a time
   static constexpr size_t kAhead = 12;     // units
   static constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  static constexpr float kMost = 126.0F;  // of numbers; those beyond it may have been cut
-  static constexpr float kMostSlack = 0x1p28F;
-
-  /// The sizes of some numbers, 0 where they are none or huge.
-  static HWY_INLINE FloatVec Tame(FloatVec numbers) {
-    const FloatVec sizes = hn::Abs(numbers);
-    return hn::IfThenElseZero(hn::Le(sizes, hn::Set(FloatTag(), kHuge)), sizes);
-  }
-
-  /// Sets what numbers of these units may reach, some times what they are in some of them.
-  void SetReach(std::span<const std::byte* const> sketches) {
-    constexpr int64_t kSamples = 16;
-    const FloatTag d;
-    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-    const int64_t count = std::ssize(sketches);
-    const int64_t samples = std::min(count, kSamples);
-    float* reach = work_.reach.get();
-    std::fill_n(reach, dim_, 0.0F);
-    FloatVec mean = hn::Zero(d);
-    for (int64_t i = 0; i < samples; ++i) {
-      const std::byte* sketch = sketches[i * count / samples];
-      if (sketch == nullptr) continue;
-      for (int64_t c = 0; c < dim_; c += lanes) {
-        mean = hn::Max(Tame(LoadFloats(MeansOf(sketch) + c)), mean);
-        hn::Store(hn::Max(Tame(LoadFloats(DeviationsOf(sketch) + c)), hn::Load(d, reach + c)), d,
-                  reach + c);
-      }
-    }
-    mean_limit_ = 8 * hn::GetLane(hn::MaxOfLanes(d, mean)) + kTiny;
-    reach_limit_ = 8 * *std::max_element(reach, reach + dim_) + kTiny;
-  }
-
-  /// False: it has no bounds.
-  bool SetQuery(int form, int64_t head) {
-    const float* from = &scan_.scaled[(form * scan_.queries + head) * dim_];
-    float* gained = &work_.gained[head * dim_];
-    float largest = 0;
-    float squares = 0;
-    for (int64_t c = 0; c < dim_; ++c) {
-      largest = std::max(std::abs(from[c] * work_.reach[c]), largest);
-      squares += from[c] * from[c];
-    }
-    // Most units have no larger numbers than those that were looked at.
-    const float gain = largest > kTiny ? kMost / (1.25F * largest) : 1.0F;
-    std::copy_n(from, dim_, &work_.plain[head * dim_]);
-    for (int64_t c = 0; c < dim_; ++c) gained[c] = from[c] * gain;
-    const float step = scan_.steps[form * scan_.queries + head];
-    SetSlack(head, gain, std::sqrt(squares) * 1.001F);
-    work_.steps[head] = step;
-    work_.scales[head] = 0.151F * step / gain;
-    return step <= kHuge && gain <= kHuge && work_.scales[head] <= kHuge &&
-           work_.slacks[head] <= kMostSlack;
-  }
-
-  /// As in row_bound-inl.h, with the products with means added eight by eight.
-  void SetSlack(int64_t head, float gain, float length) {
-    const auto dim = static_cast<float>(dim_);
-    const float of_numbers = 5 * dim;
-    const float of_scores = 5.1F * dim * gain * reach_limit_;
-    const float of_floats = 0x1p-16F * 10 * (kMost + 1) * dim;
-    work_.slacks[head] = kUp * (of_numbers + of_scores + of_floats) + 1;
-    work_.mean_slacks[head] =
-        kUp * (dim / 8 + 8) * 0x1p-23F * std::sqrt(dim) * mean_limit_ * length;
-  }
 
   const T* MeansOf(const std::byte* sketch) const { return reinterpret_cast<const T*>(sketch); }
   const T* DeviationsOf(const std::byte* sketch) const {
@@ -187,8 +122,8 @@ class RowBound {
     for (int64_t c = 0; c < dim_; c += lanes) {
       const FloatVec mean = hn::Abs(LoadFloats(MeansOf(sketch) + c));
       const FloatVec deviation = LoadFloats(DeviationsOf(sketch) + c);
-      good = hn::And(good, hn::Le(mean, hn::Set(d, mean_limit_)));
-      good = hn::And(good, hn::Le(deviation, hn::Set(d, reach_limit_)));
+      good = hn::And(good, hn::Le(mean, hn::Set(d, queries_.mean_limit())));
+      good = hn::And(good, hn::Le(deviation, hn::Set(d, queries_.deviation_limit())));
       good = hn::And(good, hn::Ge(deviation, zero));
     }
     for (int64_t i = 0; i < tokens_; i += lanes) {
@@ -225,7 +160,7 @@ class RowBound {
       const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(10), x);
       total = _mm256_add_epi32(total, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
     }
-    const __m256i limit = _mm256_set1_epi8(static_cast<int8_t>(kMost));
+    const __m256i limit = _mm256_set1_epi8(static_cast<int8_t>(RowQueries<T>::kMost));
     if (_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(most, limit), limit)) != -1) {
       return false;
     }
@@ -315,10 +250,8 @@ class RowBound {
   SketchLayout layout_;
   int64_t dim_;
   int64_t tokens_;
-  ScanScratch& scan_;
   RowBoundScratch& work_;
-  float mean_limit_ = 0;
-  float reach_limit_ = 0;
+  RowQueries<T> queries_;
 };
 
 }  // namespace fmaserver::kernels::cpu::HWY_NAMESPACE

@@ -18,17 +18,16 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 #include <span>
-#include <utility>
 
 #include "hwy/highway.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/prefetch.h"
+#include "kernels/cpu/row_queries-inl.h"
 #include "kernels/cpu/sketch-inl.h"
 #include "kernels/cpu/sketch_bound-inl.h"
 #include "kernels/fma/archive_layout.h"
@@ -96,8 +95,8 @@ class RowBound {
   RowBound(const ArchiveLayout& layout, OpenScratch& scratch)
       : layout_(layout.Sketch()),
         dim_(layout.head_dim),
-        scan_(scratch.scan),
-        work_(scratch.row_bound) {}
+        work_(scratch.row_bound),
+        queries_(layout, scratch, /*rest=*/0.5F / kParts, /*ways=*/kLanes) {}
 
   /// Sets bounds[i] to a bound for the first `heads` queries of the scan in form number `form` and
   /// unit i, none of whose tokens is a sink; infinity where there is none, and for null. Numbers
@@ -107,9 +106,8 @@ class RowBound {
     next_ = next;
     const size_t share = next.size() / std::max<size_t>(1, sketches.size());
     next_of_unit_ = SlotLayout::RoundUp(static_cast<int64_t>(share) + 1, kCacheLine);
-    SetReach(sketches);
-    bool usable = true;
-    for (int64_t head = 0; head < heads; ++head) usable &= SetQuery(form, head);
+    const bool usable = queries_.Set(form, heads, sketches);
+    Rearrange(heads);
     for (int64_t first = 0; first < std::ssize(sketches); first += kBatch) {
       const auto rest = sketches.subspan(first);
       const __mmask16 bounded = usable ? MatchBatch(heads, rest) : 0;
@@ -124,10 +122,7 @@ class RowBound {
   static constexpr int64_t kLanes = 16;
   static constexpr int64_t kBatch = RowBoundScratch::kBatch;
   static constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  static constexpr float kLevelStep = 0.151F;
-  static constexpr float kMost = 126.0F;   // of numbers; those beyond it may have been cut
   static constexpr float kParts = 256.0F;  // of one, that x are rounded to at first
-  static constexpr float kMostSlack = 0x1p28F;
 
   /// The numbers of 32 channels or tokens, those of even and of odd places.
   struct Halves {
@@ -148,75 +143,18 @@ class RowBound {
             _mm512_permutex2var_ps(low, _mm512_add_epi32(even, _mm512_set1_epi32(1)), high)};
   }
 
-  /// Sets what numbers of these units may reach, some times what they are in some of them.
-  FMA_BOUND_CODE void SetReach(std::span<const std::byte* const> sketches) {
-    constexpr int64_t kSamples = 16;
-    const int64_t count = std::ssize(sketches);
-    const int64_t samples = std::min(count, kSamples);
-    __m512 mean = _mm512_setzero_ps();
-    float* reach = work_.reach.get();
-    std::fill_n(reach, dim_, 0.0F);
-    for (int64_t i = 0; i < samples; ++i) {
-      const std::byte* sketch = sketches[i * count / samples];
-      if (sketch == nullptr) continue;
-      const auto* means = reinterpret_cast<const T*>(sketch);
-      const auto* deviations = reinterpret_cast<const T*>(sketch + layout_.deviation_offset);
-      for (int64_t c = 0; c < dim_; c += 2 * kLanes) {
-        const Halves of_means = Load(means + c);
-        const Halves of_deviations = Load(deviations + c);
-        mean = _mm512_max_ps(Tame(of_means.even), _mm512_max_ps(Tame(of_means.odd), mean));
-        Raise(reach + c, Tame(of_deviations.even));
-        Raise(reach + c + kLanes, Tame(of_deviations.odd));
-      }
+  /// Brings the channels of the queries into the order of Halves, and multiplies what makes numbers
+  /// of them by kParts.
+  FMA_BOUND_CODE void Rearrange(int64_t heads) {
+    for (int64_t at = 0; at < heads * dim_; at += 2 * kLanes) {
+      const Halves plain = Load(&work_.plain[at]);
+      const Halves gained = Load(&work_.gained[at]);
+      const __m512 parts = _mm512_set1_ps(kParts);
+      _mm512_store_ps(&work_.plain[at], plain.even);
+      _mm512_store_ps(&work_.plain[at + kLanes], plain.odd);
+      _mm512_store_ps(&work_.gained[at], _mm512_mul_ps(gained.even, parts));
+      _mm512_store_ps(&work_.gained[at + kLanes], _mm512_mul_ps(gained.odd, parts));
     }
-    mean_limit_ = 8 * _mm512_reduce_max_ps(mean) + kTiny;
-    reach_limit_ = 8 * *std::max_element(reach, reach + dim_) + kTiny;
-  }
-
-  FMA_BOUND_INLINE static void Raise(float* to, __m512 numbers) {
-    _mm512_storeu_ps(to, _mm512_max_ps(_mm512_loadu_ps(to), numbers));
-  }
-
-  /// False: it has no bounds.
-  FMA_BOUND_CODE bool SetQuery(int form, int64_t head) {
-    const float* from = &scan_.scaled[(form * scan_.queries + head) * dim_];
-    float* plain = &work_.plain[head * dim_];
-    float* gained = &work_.gained[head * dim_];
-    __m512 most = _mm512_setzero_ps();
-    __m512 squares = _mm512_setzero_ps();
-    for (int64_t c = 0; c < dim_; c += 2 * kLanes) {
-      const Halves query = Load(from + c);
-      for (const auto& [half, at] : {std::pair(query.even, c), std::pair(query.odd, c + kLanes)}) {
-        _mm512_storeu_ps(plain + at, half);
-        squares = _mm512_fmadd_ps(half, half, squares);
-        const __m512 weighted = _mm512_mul_ps(half, _mm512_loadu_ps(&work_.reach[at]));
-        most = _mm512_max_ps(_mm512_abs_ps(weighted), most);
-      }
-    }
-    // Most units have no larger numbers than those that were looked at.
-    const float largest = _mm512_reduce_max_ps(most);
-    const float gain = largest > kTiny ? kMost / (1.25F * largest) : 1.0F;
-    for (int64_t c = 0; c < dim_; ++c) gained[c] = plain[c] * gain * kParts;
-    const float step = scan_.steps[form * scan_.queries + head];
-    const float length = std::sqrt(_mm512_reduce_add_ps(squares)) * kUp;
-    SetSlack(head, gain, length);
-    work_.steps[head] = step;
-    work_.scales[head] = kLevelStep * step / gain;
-    return step <= kHuge && gain <= kHuge && work_.scales[head] <= kHuge &&
-           work_.slacks[head] <= kMostSlack;
-  }
-
-  /// What is added to a query's sums of integers, and to its products with means. `length` is the
-  /// query's.
-  void SetSlack(int64_t head, float gain, float length) {
-    const auto dim = static_cast<float>(dim_);
-    // A half for each channel's part or, in the scores, number times a level of 10 at most.
-    const float of_parts = 5 * dim / kParts;
-    const float of_scores = 5.1F * dim * gain * reach_limit_;
-    const float of_floats = 0x1p-16F * 10 * (kMost + 1) * dim;
-    work_.slacks[head] = kUp * (of_parts + of_scores + of_floats) + 1;
-    work_.mean_slacks[head] =
-        kUp * (dim / 16 + 8) * 0x1p-23F * std::sqrt(dim) * mean_limit_ * length;
   }
 
   /// Sets the work's lanes to bounds for the first kBatch units. Returns for which of them it did.
@@ -323,9 +261,10 @@ class RowBound {
       sums[r] = _mm512_sub_ps(slack, _mm512_cvtepi32_ps(totals[r]));
     }
     SetStarts(head, i, products, sums);
-    return Within(means, /*absolute=*/true, mean_limit_) &&
-           Within(deviations, /*absolute=*/false, reach_limit_) &&
-           _mm512_cmpgt_epu8_mask(most, _mm512_set1_epi8(static_cast<int8_t>(kMost))) == 0;
+    return Within(means, /*absolute=*/true, queries_.mean_limit()) &&
+           Within(deviations, /*absolute=*/false, queries_.deviation_limit()) &&
+           _mm512_cmpgt_epu8_mask(most,
+                                  _mm512_set1_epi8(static_cast<int8_t>(RowQueries<T>::kMost))) == 0;
   }
 
   FMA_BOUND_INLINE static __m512i Rounded(const float* weights, __m512 deviations) {
@@ -427,10 +366,8 @@ class RowBound {
 
   SketchLayout layout_;
   int64_t dim_;
-  ScanScratch& scan_;
   RowBoundScratch& work_;
-  float mean_limit_ = 0;
-  float reach_limit_ = 0;
+  RowQueries<T> queries_;
   std::span<const std::byte> next_;  // what is left of it
   int64_t next_of_unit_ = 0;         // bytes that each unit fetches
 };
