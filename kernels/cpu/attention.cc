@@ -510,14 +510,22 @@ void Attend(ThreadPool& pool, AttentionStep& step, const PackedAttention& weight
   NormHeads(pool, weights.key_norm, {spec.num_heads, spec.num_kv_heads, spec.head_dim}, qkv);
   step.Divide(pool.threads(), scratch[0].block_rows);
   const LayerAttention of = {step, weights, layer, qkv, out};
-  const int64_t scans = std::ssize(step.scans->parts());
-  const int64_t divided = std::ssize(step.heads->divided());
-  pool.ParallelFor(scans + divided, [&](int64_t i, int worker) {
-    if (i < scans) return HWY_DYNAMIC_DISPATCH(RunScan)(of, i, scratch[worker]);
-    HWY_DYNAMIC_DISPATCH(BeginHead)(of, i - scans, scratch[worker]);
-  });
-  pool.ParallelFor(std::ssize(step.heads->all()), [&](int64_t i, int worker) {
-    HWY_DYNAMIC_DISPATCH(RunHead)(of, i, scratch[worker]);
+  TaskOrder& order = *step.order;
+  order.Restart();
+  pool.ParallelFor(std::ssize(order.tasks()), [&](int64_t i, int worker) {
+    const TaskOrder::Task& task = order.tasks()[i];
+    order.Await(task);
+    switch (task.kind) {
+      case TaskOrder::Kind::kScan:
+        HWY_DYNAMIC_DISPATCH(RunScan)(of, task.index, scratch[worker]);
+        break;
+      case TaskOrder::Kind::kBegin:
+        HWY_DYNAMIC_DISPATCH(BeginHead)(of, task.index, scratch[worker]);
+        break;
+      case TaskOrder::Kind::kHead:
+        HWY_DYNAMIC_DISPATCH(RunHead)(of, task.index, scratch[worker]);
+    }
+    order.End(task);
   });
 }
 

@@ -25,6 +25,7 @@
 #include "kernels/cpu/read_ahead.h"
 #include "kernels/cpu/rotary.h"
 #include "kernels/cpu/seen_columns.h"
+#include "kernels/cpu/task_order.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu/top_units.h"
 #include "kernels/fma/archive_layout.h"
@@ -212,8 +213,8 @@ class AttentionStep {
   /// Layers that share one share the work.
   void RotateBy(Rotary* rotary, ThreadPool& pool);
 
-  /// Makes `scans` and `heads`, when they have yet to be made; a part of a scan has at most
-  /// `most_rows` rows.
+  /// Makes `scans`, `heads` and `order`, when they have yet to be made; a part of a scan has at
+  /// most `most_rows` rows.
   void Divide(int threads, int64_t most_rows);
 
   /// The archived sketches of one of the segments, group by group: those of head 0.
@@ -230,6 +231,7 @@ class AttentionStep {
   const std::vector<SlotSegment> segments;
   std::optional<DividedScans> scans;
   std::optional<HeadParts> heads;
+  std::optional<TaskOrder> order;
 
  private:
   const Rotary* rotary_ = nullptr;                 // of rotations_

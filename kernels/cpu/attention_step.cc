@@ -37,6 +37,7 @@ void AttentionStep::Divide(int threads, int64_t most_rows) {
   if (heads.has_value()) return;
   scans.emplace(spec, archive, segments, threads, most_rows);
   heads.emplace(spec, segments, threads, ScoreColumns(spec, layout));
+  order.emplace(std::ssize(segments), spec.num_kv_heads, *scans, *heads, threads);
 }
 
 }  // namespace fmaserver::kernels::cpu

@@ -19,7 +19,6 @@
 #include <limits>
 #include <numeric>
 #include <span>
-#include <utility>
 
 #include "hwy/highway.h"
 #include "kernels/cpu/archive-inl.h"
@@ -84,8 +83,9 @@ class OpenUnits {
           row_scores[head * stride + twin.far] = kHidden;
       }
     }
-    std::ranges::sort(work_.visits, {},
-                      [](const Visit& visit) { return std::pair(visit.unit, visit.row); });
+    std::ranges::sort(work_.visits, {}, [](const Visit& visit) {
+      return visit.unit * kMaxBlockRows + visit.row;  // one number is compared faster than two
+    });
     if (work_.read_ahead.Pays()) {
       ForUnits([&](int64_t unit, auto) { ReadAhead::Ask(archive_.Tokens(unit)); });
     }

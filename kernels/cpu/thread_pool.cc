@@ -13,13 +13,12 @@ constexpr int kPausesPerYield = 64;
 constexpr uint64_t kRegion = uint64_t{1} << 32;  // adds one to the region's number
 constexpr uint64_t kIndices = kRegion - 1;
 
-/// One round of a loop that waits for other threads, one of which may need this core.
-void Pause() {
+}  // namespace
+
+void ThreadPool::Pause() {
   for (int i = 0; i < kPausesPerYield; ++i) hwy::Pause();
   std::this_thread::yield();
 }
-
-}  // namespace
 
 ThreadPool::ThreadPool(int threads) {
   for (int worker = 1; worker < threads; ++worker) {

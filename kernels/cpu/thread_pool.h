@@ -26,6 +26,9 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
+  /// One round of a loop that waits for another thread, which may need this core.
+  static void Pause();
+
   /// Calls body(index, worker) for every index in [0, count), in any order, and returns when all
   /// are done; count < 2^32. worker is in [0, threads()): an index into per-thread scratch.
   void ParallelFor(int64_t count, absl::FunctionRef<void(int64_t index, int worker)> body);

@@ -282,8 +282,11 @@ class UnitChoice {
     for (int64_t first = 0; first < stride_; first += lanes) {
       const auto below = hn::Lt(hn::Load(d, bounds + first), hn::Set(d, bar));
       if (hn::AllTrue(d, below)) continue;
-      for (int64_t i = first; i < first + lanes; ++i) {
-        if (bounds[i] != kDone && !(bounds[i] < bar)) Want(i, row);
+      uint64_t bits = 0;
+      hn::StoreMaskBits(d, hn::Not(below), reinterpret_cast<uint8_t*>(&bits));
+      for (; bits != 0; bits &= bits - 1) {
+        const int64_t i = first + std::countr_zero(bits);
+        if (bounds[i] != kDone) Want(i, row);
       }
     }
   }
