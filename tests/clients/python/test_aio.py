@@ -38,7 +38,7 @@ async def test_errors_and_cancelling(address: str) -> None:
         with pytest.raises(fma_client.InvalidArgumentError, match="max_tokens"):
             await client.generate("x", max_tokens=0).read()
         with pytest.raises(fma_client.DeadlineExceededError):
-            await client.generate("x", max_tokens=10**8, timeout=0.2).read()
+            await client.generate("x", max_tokens=10**8, ignore_eos=True, timeout=0.2).read()
         stream = client.generate("endless", max_tokens=10**8, ignore_eos=True)
         await anext(stream)
         stream.cancel()

@@ -87,7 +87,11 @@ def test_score_and_tokens(client: Client) -> None:
         (lambda c: c.generate("").read(), fma_client.InvalidArgumentError, "text"),
         (lambda c: c.score([]), fma_client.InvalidArgumentError, ""),
         (lambda c: c.detokenize([1 << 20]), fma_client.InvalidArgumentError, "1048576"),
-        (lambda c: c.generate("x", max_tokens=10**8, timeout=0.2).read(), fma_client.DeadlineExceededError, ""),
+        (
+            lambda c: c.generate("x", max_tokens=10**8, ignore_eos=True, timeout=0.2).read(),
+            fma_client.DeadlineExceededError,
+            "",
+        ),
     ],
 )
 def test_errors_have_types(client: Client, call, error: type[fma_client.FmaError], words: str) -> None:
