@@ -217,13 +217,12 @@ class UnitChoice {
   }
 
   /// At least as many bounds of a row as units are opened are not below it, and not many more: of
-  /// the largest ones in each lane of vectors the one with that rank.
+  /// the largest ones in each lane of vectors the one with that rank. kDone: of very many units.
   float LikelyBar(int64_t row) const {
     const FloatTag d;
-    constexpr int64_t kMost = 4;
+    constexpr int64_t kMost = 8;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-    const int64_t of_lane = 2 * (spec_.open_units + lanes - 1) / lanes;
-    if (of_lane > kMost) return kDone;
+    const int64_t of_lane = std::min(kMost, 2 * ((spec_.open_units + lanes - 1) / lanes));
     FloatVec largest[kMost];  // in descending order
     for (FloatVec& v : largest) v = hn::Set(d, kDone);
     const float* bounds = &work_.bounds[row * stride_];
